@@ -1,0 +1,1 @@
+"""genner: generative named entity recognition with exact positions."""

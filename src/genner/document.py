@@ -1,0 +1,252 @@
+"""The core types: `Entity`, `Document`, `LabelSet`, `Prediction`. All frozen, all checked on construction.
+
+Offsets are half-open, `[start, end)`, and count Unicode code points of the text exactly as it was given: what
+`text[start:end]` slices in Python. No other offset convention occurs in genner.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from genner.errors import DataError, DocumentError, LabelError
+
+# Characters that delimit tags in some format: a tag without them is safe in all formats.
+_TAG = re.compile(r"[^\s<>\[\]|\\/\"'`{}@#:,&\x00-\x1f\x7f]+(?: [^\s<>\[\]|\\/\"'`{}@#:,&\x00-\x1f\x7f]+)*")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entity:
+    """A labelled span: `text[start:end]` is a mention of type `label`.
+
+    `score` is the system's confidence in [0, 1], None for gold. It takes no part in equality.
+    """
+
+    start: int
+    end: int
+    label: str
+    score: float | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise DocumentError(f"span [{self.start}, {self.end}) is empty or negative; legal: 0 <= start < end")
+        if not self.label:
+            raise DocumentError(f"span [{self.start}, {self.end}) has an empty label; give every entity a label")
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise DocumentError(f"score {self.score} of [{self.start}, {self.end}) is outside [0, 1]")
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.start, self.end
+
+    def shifted(self, by: int) -> "Entity":
+        """The same entity, `by` code points further on."""
+        return Entity(self.start + by, self.end + by, self.label, self.score)
+
+
+def reading_order(entity: Entity) -> tuple[int, int, str]:
+    """Sort key: by start, the longer first, then by label; so an outer entity comes before its inner ones."""
+    return entity.start, -entity.end, entity.label
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text and its entities, kept in reading order; flat, nested or crossing alike.
+
+    Raises `DocumentError` when an entity lies outside the text or occurs twice, or the text holds a lone surrogate.
+    """
+
+    text: str
+    entities: tuple[Entity, ...] = ()
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise DocumentError(f"text is {type(self.text).__name__}, not str; decode bytes first")
+        try:
+            self.text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DocumentError(
+                f"text holds a lone surrogate at {error.start}; decode the file with errors='replace'"
+            ) from None
+        object.__setattr__(self, "entities", tuple(sorted(self.entities, key=reading_order)))
+        for entity in self.entities:
+            if entity.end > len(self.text):
+                raise DocumentError(
+                    f"document {self.id!r}: span [{entity.start}, {entity.end}) lies outside the text; "
+                    f"legal ends: 1 to {len(self.text)}, in code points"
+                )
+        if len(set(self.entities)) < len(self.entities):
+            twice = [e for e, n in Counter(self.entities).items() if n > 1][0]
+            raise DocumentError(
+                f"document {self.id!r}: {twice.label} [{twice.start}, {twice.end}) is given twice; keep one"
+            )
+
+    def mention(self, entity: Entity) -> str:
+        """The text of `entity`."""
+        return self.text[entity.start : entity.end]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document as JSON types: `{"id", "text", "entities": [{"start", "end", "label", "text", "score"?}]}`."""
+        entities = []
+        for e in self.entities:
+            item: dict[str, Any] = {"start": e.start, "end": e.end, "label": e.label, "text": self.mention(e)}
+            if e.score is not None:
+                item["score"] = round(e.score, 4)
+            entities.append(item)
+        return {"id": self.id, "text": self.text, "entities": entities}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; unknown keys are ignored. Raises `DocumentError` on anything malformed."""
+        text, entities = record.get("text"), record.get("entities") or ()
+        if not isinstance(text, str):
+            raise DocumentError(f"'text' is {type(text).__name__}, not a string")
+        if not isinstance(entities, list | tuple):
+            raise DocumentError(f"'entities' is {type(entities).__name__}, not a list")
+        read = []
+        for item in entities:
+            if not isinstance(item, Mapping):
+                raise DocumentError(f"an entity is {type(item).__name__}, not an object with start, end and label")
+            start, end, label, score = (item.get(k) for k in ("start", "end", "label", "score"))
+            if type(start) is not int or type(end) is not int or not isinstance(label, str):
+                raise DocumentError(f"entity {dict(item)!r} needs integer 'start' and 'end' and a string 'label'")
+            if score is not None and not isinstance(score, int | float):
+                raise DocumentError(f"entity {dict(item)!r}: 'score' is not a number")
+            if end <= len(text) and item.get("text", text[start:end]) != text[start:end]:
+                raise DocumentError(
+                    f"entity {dict(item)!r}: its 'text' is not what its offsets cut out, {text[start:end]!r}; "
+                    "offsets count code points, not bytes or UTF-16 units"
+                )
+            read.append(Entity(start, end, label, score))
+        return cls(text, tuple(read), str(record.get("id", "")))
+
+
+ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated"]
+"""What went wrong with an output.
+
+- `invalid`: the output is not what the format prescribes for this text (it was repaired as far as possible);
+- `realigned`: an entity was placed by aligning a changed copy with the text;
+- `dropped`: an entity was thrown away, since nothing in the text answers to it or its label is not in the label set;
+- `duplicate`: an entity written twice was kept once;
+- `truncated`: the output ended before the text did.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that went wrong on the way from the model's output to the entities."""
+
+    kind: ProblemKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(Document):
+    """A document whose entities a system has found, with everything that was repaired, dropped or truncated."""
+
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def invalid(self) -> bool:
+        """Whether any part of the output broke its format."""
+        return any(p.kind in ("invalid", "truncated") for p in self.problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`."""
+        # super() has no cell in a slotted dataclass, which is rebuilt after the class body.
+        record = Document.to_dict(self)
+        record["problems"] = [{"kind": p.kind, "detail": p.detail} for p in self.problems]
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """An entity type: the `tag` that is written, a long `name`, and a one-line `definition` for the prompt."""
+
+    tag: str
+    name: str = ""
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        if not _TAG.fullmatch(self.tag):
+            raise LabelError(
+                f"label {self.tag!r} cannot be written as a tag; legal: letters, digits, '_', '-', '.', '+', single "
+                "inner spaces, no delimiter of any format (<>[]|\\/\"'`{}@#:,&); rename it"
+            )
+        for value in (self.name, self.definition):
+            if "\n" in value or "\r" in value:
+                raise LabelError(f"label {self.tag!r}: name and definition are one line each, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """The labels asked for, in the order in which the prompt lists them.
+
+    Raises `LabelError` when it is empty or a tag occurs twice.
+    """
+
+    labels: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise LabelError("the label set is empty; give at least one label, as in PER,ORG,LOC")
+        twice = [tag for tag, n in Counter(self.tags).items() if n > 1]
+        if twice:
+            raise LabelError(f"label {twice[0]!r} is given twice; keep one")
+
+    @classmethod
+    def of(cls, *tags: str) -> "LabelSet":
+        """A label set of bare tags, without names or definitions."""
+        return cls(tuple(Label(tag) for tag in tags))
+
+    @classmethod
+    def from_file(cls, path: Path) -> "LabelSet":
+        """Read `{"TAG": {"name": ..., "definition": ...}}` or `{"TAG": "definition"}` or `["TAG", ...]` from JSON.
+
+        Raises `DataError` when the file is none of these.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(str(path), f"cannot be read: {error.strerror}") from None
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise DataError(str(path), f"is not JSON: {error}") from None
+        if isinstance(data, list) and all(isinstance(tag, str) for tag in data):
+            return cls.of(*data)
+        if not isinstance(data, dict):
+            raise DataError(str(path), 'is neither ["TAG", ...] nor {"TAG": {"name": ..., "definition": ...}}')
+        labels = []
+        for tag, value in data.items():
+            if isinstance(value, str):
+                value = {"definition": value}
+            if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+                raise DataError(str(path), f"label {tag!r} needs a string or an object with 'name' and 'definition'")
+            labels.append(Label(tag, value.get("name", ""), value.get("definition", "")))
+        return cls(tuple(labels))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(label.tag for label in self.labels)
+
+    def subset(self, tags: Iterable[str]) -> "LabelSet":
+        """The labels with these tags, in this order. Raises `LabelError` naming a tag that is not here."""
+        by_tag = {label.tag: label for label in self.labels}
+        chosen = []
+        for tag in tags:
+            if tag not in by_tag:
+                raise LabelError(f"label {tag!r} is not in the label set; it has: {', '.join(self.tags)}")
+            chosen.append(by_tag[tag])
+        return LabelSet(tuple(chosen))
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self.tags
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
