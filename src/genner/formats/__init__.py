@@ -1,0 +1,21 @@
+"""Answer formats. To add one: a file with a `Format`, and a line in `FORMATS`; it inherits the whole test suite."""
+
+from genner.errors import UnknownNameError
+from genner.formats.base import Format
+from genner.formats.bracketed import InlineBracketed
+from genner.formats.xml import InlineXML
+
+FORMATS: dict[str, Format] = {
+    "inline_xml": InlineXML(),
+    "inline_bracketed": InlineBracketed(),
+}
+
+
+def get_format(name: str) -> Format:
+    """The format of this name. Raises `UnknownNameError`."""
+    if name not in FORMATS:
+        raise UnknownNameError("format", name, FORMATS)
+    return FORMATS[name]
+
+
+__all__ = ["FORMATS", "Format", "get_format"]

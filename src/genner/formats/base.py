@@ -1,0 +1,122 @@
+"""What a format is, and the law it obeys.
+
+A format writes a document's entities as an answer (`encode`), reads any string back (`decode`), and describes its legal
+answers as an automaton (`grammar`). The law, tested for every format over any text and any entities:
+
+1. `decode(text, encode(document)) == document`, for every document whose entities the format `can_say`;
+2. `grammar(text)` accepts `encode(document)`, and reads the same entities from it;
+3. every path that the grammar allows decodes to a legal prediction without problems;
+4. `decode` takes any string and never raises; whatever it had to repair or drop is in `Prediction.problems`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from genner.document import Document, Entity, LabelSet, Prediction, Problem
+from genner.errors import FormatError
+from genner.formats.align import align
+from genner.grammar import Boundaries, Grammar, Written, boundaries
+
+
+class Format(ABC):
+    """A way to write entities out. Stateless."""
+
+    name: str
+    """The key in `FORMATS`."""
+
+    instruction: str
+    """How the prompt describes the answer, in one clause."""
+
+    example: str
+    """The answer for "John Smith reported from New York.", for help texts."""
+
+    @abstractmethod
+    def encode(self, document: Document, labels: LabelSet) -> str:
+        """The answer for `document`. Raises `FormatError` naming an entity that this format cannot say."""
+
+    @abstractmethod
+    def grammar(self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None) -> Grammar:
+        """All legal answers for `text`: entities between any (or word) boundaries, at most `depth` open at once."""
+
+    @abstractmethod
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """Read an answer that is *not* legal for its text, as leniently as makes sense.
+
+        Returns the copied text, the entities in it (offsets in that copy), and what was wrong. Never raises. The
+        text tells markup from text that looks like it.
+        """
+
+    @abstractmethod
+    def cannot_say(self, document: Document) -> list[Entity]:
+        """The entities to leave out so that the rest can be said; empty when the format can say them all."""
+
+    def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
+        """The entities of `answer`, with offsets in `text`. Takes any string and never raises."""
+        written = self.grammar(text, labels).read(answer.encode("utf-8", "replace"))
+        if written is not None:
+            return Prediction(text, tuple(Entity(w.start, w.end, w.label) for w in written), id)
+        copy, entities, problems = self.parse(text, answer, labels)
+        placed, more = align(text, copy, entities)
+        problems += more
+        if not any(p.kind in ("invalid", "truncated") for p in problems):
+            problems.insert(0, Problem("invalid", "the answer is not what the format prescribes for this text"))
+        return Prediction(text, placed, id, tuple(problems))
+
+    def keep_all(self, document: Document) -> tuple[Entity, ...]:
+        """All entities of the document. Raises `FormatError` naming one that this format cannot say."""
+        if left_out := self.cannot_say(document):
+            e = left_out[0]
+            raise FormatError(
+                f"document {document.id!r}: {e.label} [{e.start}, {e.end}) cannot be said in {self.name}; "
+                "leave it out with `keep`"
+            )
+        return document.entities
+
+    def keep(self, document: Document, where: Boundaries = "any") -> tuple[Document, tuple[Entity, ...]]:
+        """The document without the entities that this format cannot say, and those left out."""
+        out = set(self.cannot_say(document))
+        if where == "word":
+            starts, ends = boundaries(document.text, where)
+            out.update(e for e in document.entities if not (starts[e.start] and ends[e.end]))
+        if not out:
+            return document, ()
+        kept = tuple(e for e in document.entities if e not in out)
+        return Document(document.text, kept, document.id), tuple(e for e in document.entities if e in out)
+
+
+def crossing_entities(entities: Iterable[Entity]) -> list[Entity]:
+    """The entities to leave out so that no two cross: of two that do, the later in reading order."""
+    kept: list[Entity] = []
+    out: list[Entity] = []
+    for entity in entities:
+        crosses = any(k.start < entity.start < k.end < entity.end for k in kept)
+        (out if crosses else kept).append(entity)
+    return out
+
+
+def check_labels(document: Document, labels: LabelSet) -> None:
+    """Raise `FormatError` when the document has a label that is not in the label set."""
+    for entity in document.entities:
+        if entity.label not in labels:
+            raise FormatError(
+                f"document {document.id!r}: label {entity.label!r} is not in the label set; "
+                f"legal: {', '.join(labels.tags)}"
+            )
+
+
+def tag_order(entities: Sequence[Entity], labels: LabelSet, length: int) -> list[tuple[list[Entity], list[Entity]]]:
+    """For each place 0..length: the entities that close there, innermost first, and those that open, outermost first.
+
+    Entities of one span nest in the order of the label set.
+    """
+    rank = {tag: i for i, tag in enumerate(labels.tags)}
+    places: list[tuple[list[Entity], list[Entity]]] = [([], []) for _ in range(length + 1)]
+    nested = sorted(entities, key=lambda e: (e.start, -e.end, rank[e.label]))
+    for entity in nested:
+        places[entity.start][1].append(entity)
+    for entity in sorted(nested, key=lambda e: (-e.start, e.end, -rank[e.label])):
+        places[entity.end][0].append(entity)
+    return places
+
+
+__all__ = ["Format", "Written", "check_labels", "crossing_entities", "tag_order"]

@@ -1,0 +1,106 @@
+r"""Inline bracketed: the text copied out, each entity as `[John Smith | PER]`; nested brackets nest.
+
+Since an opening bracket carries no label, a `[` of the text is always written `\[`: left as it is, it could not be told
+from an entity that begins there. Where the text spells a closing, as in a literal ` | PER]`, a backslash is put after
+its bar; where it spells such an escaped closing, one more. Nothing else is escaped: `]`, `|` and `C:\x` stay.
+"""
+
+import re
+
+from genner.document import Document, Entity, LabelSet, Problem
+from genner.formats.base import Format, check_labels, crossing_entities, tag_order
+from genner.formats.inline import ANY_LABEL, InlineGrammar
+from genner.grammar import Boundaries
+
+
+class InlineBracketed(Format):
+    name = "inline_bracketed"
+    instruction = "with each entity as [mention | LABEL]"
+    example = "[John Smith | PER] reported from [New York | LOC]."
+
+    def encode(self, document: Document, labels: LabelSet) -> str:
+        check_labels(document, labels)
+        places = tag_order(self.keep_all(document), labels, len(document.text))
+        copies = self._copies(document.text, labels)
+        out = []
+        for i, (closing, opening) in enumerate(places):
+            out += [f" | {e.label}]" for e in closing]
+            out.append("[" * len(opening))
+            if i < len(copies):
+                out.append(copies[i])
+        return "".join(out)
+
+    def grammar(
+        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+    ) -> InlineGrammar:
+        return InlineGrammar(
+            text,
+            labels,
+            [c.encode() for c in self._copies(text, labels)],
+            opening=[(b"[", ANY_LABEL)],
+            closing=[(f" | {tag}]".encode(), i) for i, tag in enumerate(labels.tags)],
+            where=where,
+            depth=depth,
+        )
+
+    def cannot_say(self, document: Document) -> list[Entity]:
+        return crossing_entities(document.entities)
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """A closing closes the innermost open bracket; a bracket that is never closed is text."""
+        problems: list[Problem] = []
+        found: list[Entity] = []
+        stack: list[tuple[int, int]] = []  # (place in `copy`, number of pieces before it)
+        copy: list[str] = []
+        length = begin = 0
+        for match in re.finditer(r"\\\[|\[|\s*\|\s*([^\[\]|\\]*?)\s*\]", answer):
+            copy.append(_unescape(answer[begin : match.start()], labels))
+            length, begin = length + len(copy[-1]), match.end()
+            label = match.group(1)
+            if match.group() == "\\[":
+                copy.append("[")
+                length += 1
+            elif label is None:
+                stack.append((length, len(copy)))
+                copy.append("")
+            elif not stack or (label not in labels and match.group() in text):
+                if label in labels:
+                    problems.append(Problem("invalid", f"{match.group()!r} at {length} closes nothing"))
+                else:
+                    copy.append(match.group())
+                    length += len(copy[-1])
+            else:
+                start, _ = stack.pop()
+                if match.group() != f" | {label}]":
+                    problems.append(Problem("invalid", f"{match.group()!r} is not written ' | {label}]'"))
+                if label not in labels:
+                    problems.append(Problem("dropped", f"{match.group()!r} at {length}: no such label"))
+                elif start == length:
+                    problems.append(Problem("dropped", f"an empty {label} at {start}"))
+                else:
+                    found.append(Entity(start, length, label))
+        copy.append(_unescape(answer[begin:], labels))
+        for start, piece in reversed(stack):
+            problems.append(Problem("invalid", f"'[' at {start} is not escaped or not closed"))
+            copy[piece] = "["
+            found = [Entity(e.start + (e.start >= start), e.end + (e.end > start), e.label) for e in found]
+        return "".join(copy), found, problems
+
+    @staticmethod
+    def _copies(text: str, labels: LabelSet) -> list[str]:
+        copies = ["\\[" if c == "[" else c for c in text]
+        if "|" in text:
+            for match in _escapable(labels).finditer(text):
+                copies[match.start() + 1] = "|\\"
+        return copies
+
+
+def _escapable(labels: LabelSet) -> re.Pattern[str]:
+    # A look-ahead, since a closing that follows at once may share no character, but its blank must be seen.
+    return re.compile(rf" \|(?=\\* (?:{'|'.join(map(re.escape, labels.tags))})\])")
+
+
+def _unescape(piece: str, labels: LabelSet) -> str:
+    if "|\\" not in piece:
+        return piece
+    return re.sub(rf"( \|)\\(?=\\* (?:{'|'.join(map(re.escape, labels.tags))})\])", r"\1", piece)

@@ -1,0 +1,100 @@
+r"""Inline XML: the text copied out, each entity as `<PER>John Smith</PER>`; nested tags nest.
+
+The text itself may contain anything. Where it spells a tag of the label set, as in a literal `<PER>`, a backslash is put
+after its `<`; where it spells such an escaped tag, one more. Nothing else is escaped: `a < b`, `<br>` and `C:\x` stay as
+they are. This can be read in one way only: no tag occurs in the copy of the text, and since a tag has one `<` and one
+`>`, at its ends, none can arise where a tag is put in.
+"""
+
+import re
+
+from genner.document import Document, Entity, LabelSet, Problem
+from genner.formats.base import Format, check_labels, crossing_entities, tag_order
+from genner.formats.inline import InlineGrammar
+from genner.grammar import Boundaries
+
+
+class InlineXML(Format):
+    name = "inline_xml"
+    instruction = "with each entity as <LABEL>mention</LABEL>"
+    example = "<PER>John Smith</PER> reported from <LOC>New York</LOC>."
+
+    def encode(self, document: Document, labels: LabelSet) -> str:
+        check_labels(document, labels)
+        places = tag_order(self.keep_all(document), labels, len(document.text))
+        copies = self._copies(document.text, labels)
+        out = []
+        for i, (closing, opening) in enumerate(places):
+            out += [f"</{e.label}>" for e in closing]
+            out += [f"<{e.label}>" for e in opening]
+            if i < len(copies):
+                out.append(copies[i])
+        return "".join(out)
+
+    def grammar(
+        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+    ) -> InlineGrammar:
+        return InlineGrammar(
+            text,
+            labels,
+            [c.encode() for c in self._copies(text, labels)],
+            opening=[(f"<{tag}>".encode(), i) for i, tag in enumerate(labels.tags)],
+            closing=[(f"</{tag}>".encode(), i) for i, tag in enumerate(labels.tags)],
+            where=where,
+            depth=depth,
+        )
+
+    def cannot_say(self, document: Document) -> list[Entity]:
+        return crossing_entities(document.entities)
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """A closing tag closes the nearest open entity of its label; those opened since are dropped."""
+        problems: list[Problem] = []
+        copy: list[str] = []
+        length = begin = 0
+        stack: list[tuple[str, int]] = []
+        found: list[Entity] = []
+        for match in _ANY_TAG.finditer(answer):
+            escapes, slash, label = match.groups()
+            if escapes or (label not in labels and match.group() in text):
+                continue  # a literal, copied with the rest (and unescaped there)
+            piece = self._unescape(answer[begin : match.start()], labels)
+            copy.append(piece)
+            length, begin = length + len(piece), match.end()
+            if label not in labels:
+                problems.append(Problem("dropped", f"tag {match.group()!r}: no such label"))
+            elif not slash:
+                stack.append((label, length))
+            elif all(open_label != label for open_label, _ in stack):
+                problems.append(Problem("invalid", f"{match.group()!r} at {length} closes nothing"))
+            else:
+                while stack[-1][0] != label:
+                    problems.append(Problem("dropped", f"<{stack[-1][0]}> opened at {stack.pop()[1]} is not closed"))
+                start = stack.pop()[1]
+                if start == length:
+                    problems.append(Problem("dropped", f"<{label}> at {start} is empty"))
+                else:
+                    found.append(Entity(start, length, label))
+        copy.append(self._unescape(answer[begin:], labels))
+        problems += [Problem("dropped", f"<{label}> opened at {start} is not closed") for label, start in stack]
+        return "".join(copy), found, problems
+
+    @staticmethod
+    def _copies(text: str, labels: LabelSet) -> list[str]:
+        copies = list(text)
+        if "<" in text:
+            for match in _escapable(labels).finditer(text):
+                copies[match.start()] = "<\\"
+        return copies
+
+    @staticmethod
+    def _unescape(piece: str, labels: LabelSet) -> str:
+        return _escapable(labels).sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece
+
+
+# Anything that looks like a tag, or like the escaped spelling of one.
+_ANY_TAG = re.compile(r"<(\\*)(/?)([^\s<>\\/][^<>\\/]*)>")
+
+
+def _escapable(labels: LabelSet) -> re.Pattern[str]:
+    return re.compile(rf"<\\*/?(?:{'|'.join(map(re.escape, labels.tags))})>")

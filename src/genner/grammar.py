@@ -1,0 +1,124 @@
+"""What an answer may look like: automata over bytes that know the text, and know no tokenizer.
+
+A `Grammar` belongs to one text, one label set and one format. Its states are immutable values; from each state lead
+edges, one a legal next byte. An engine intersects them with its vocabulary, so that the answer it writes cannot be
+illegal; whatever tokenization the model prefers is allowed. The path through the automaton *is* the answer's meaning:
+`read` walks it and returns the entities with their exact positions, so nothing is ever parsed or searched for.
+"""
+
+import unicodedata
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Boundaries = Literal["any", "word"]
+"""Where entities may start and end: anywhere between two code points, or only where words do."""
+
+State = Hashable
+"""An opaque, immutable state of an automaton."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An entity as the automaton read it: its span in code points, and where its decisions stand in the answer.
+
+    `marks` are half-open byte intervals of the answer: the bytes that chose this entity rather than another answer
+    (for an inline format, its opening and its closing tag).
+    """
+
+    start: int
+    end: int
+    label: str
+    marks: tuple[tuple[int, int], ...]
+
+
+class Grammar(Protocol):
+    """An automaton over the bytes of an answer."""
+
+    def start(self) -> State:
+        """The state before the first byte."""
+        ...
+
+    def edges(self, state: State) -> list[tuple[int, State]]:
+        """The legal next bytes, each once, and the states they lead to. No state is a dead end."""
+        ...
+
+    def final(self, state: State) -> bool:
+        """Whether the answer may end here."""
+        ...
+
+    def draft(self, state: State, limit: int) -> bytes:
+        """A likely way on from `state`, at most `limit` bytes (at least one code point); a guess, legal throughout."""
+        ...
+
+    def read(self, answer: bytes) -> tuple[Written, ...] | None:
+        """The entities that `answer` writes, or None when it is not a legal and complete answer."""
+        ...
+
+
+def accepts(grammar: Grammar, answer: bytes) -> bool:
+    """Whether `answer` is legal and complete: the slow, obvious walk that everything else is compared with."""
+    state: State | None = grammar.start()
+    for byte in answer:
+        state = dict(grammar.edges(state)).get(byte)
+        if state is None:
+            return False
+    return grammar.final(state)
+
+
+# Scripts that put no space between words, or attach particles to names (Hangul): any place may be a boundary.
+_UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1100, 0x11FF),  # Hangul Jamo
+    (0x1780, 0x17FF),  # Khmer
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x3130, 0x318F),  # Hangul compatibility Jamo
+    (0x31F0, 0x31FF),  # Katakana extensions
+    (0x3400, 0x4DBF),  # CJK extension A
+    (0x4E00, 0x9FFF),  # CJK
+    (0xAC00, 0xD7AF),  # Hangul syllables
+    (0xF900, 0xFAFF),  # CJK compatibility
+    (0x20000, 0x3FFFF),  # CJK extensions
+)
+
+
+def _unspaced(char: str) -> bool:
+    point = ord(char)
+    return point >= 0x0E00 and any(low <= point <= high for low, high in _UNSPACED)
+
+
+def _joined(left: str, right: str) -> bool:
+    """Whether no word ends or begins between two neighbours."""
+    if unicodedata.category(right).startswith("M") or right == "\u200d" or left == "\u200d":
+        return True
+    return left.isalnum() and right.isalnum() and not (_unspaced(left) or _unspaced(right))
+
+
+def boundaries(text: str, where: Boundaries) -> tuple[list[bool], list[bool]]:
+    """Where entities may start and where they may end: two lists of len(text) + 1 flags.
+
+    With `word`, an entity starts and ends where a word does and has no white space at its edges. (Of 217,000 gold
+    entities in eleven corpora, 27 break this rule.)
+    """
+    n = len(text)
+    if where == "any":
+        return [True] * n + [False], [False] + [True] * n
+    free = [True] * (n + 1)
+    for i in range(1, n):
+        free[i] = not _joined(text[i - 1], text[i])
+    starts = [free[i] and i < n and not text[i].isspace() for i in range(n + 1)]
+    ends = [free[i] and i > 0 and not text[i - 1].isspace() for i in range(n + 1)]
+    return starts, ends
+
+
+def crossing(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """The first two spans that overlap without one holding the other, or None. Spans in reading order."""
+    open_spans: list[tuple[int, int]] = []
+    for span in spans:
+        while open_spans and open_spans[-1][1] <= span[0]:
+            open_spans.pop()
+        if open_spans and open_spans[-1][1] < span[1]:
+            return open_spans[-1], span
+        open_spans.append(span)
+    return None

@@ -1,0 +1,141 @@
+"""The law of a format (see `genner.formats.base`), tested for every format alike."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genner.document import Document, Entity, LabelSet
+from genner.errors import FormatError
+from genner.formats import FORMATS, Format
+from genner.grammar import accepts, boundaries
+from strategies import LABELS, PIECES, documents, texts
+
+formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
+
+
+@formats
+@given(document=documents())
+@settings(max_examples=300, deadline=None)
+def test_round_trip(form: Format, document: Document) -> None:
+    sayable, _ = form.keep(document)
+    back = form.decode(document.text, form.encode(sayable, LABELS), LABELS, document.id)
+    assert (back.entities, back.problems) == (sayable.entities, ())
+
+
+@formats
+@given(document=documents())
+@settings(max_examples=150, deadline=None)
+def test_grammar_accepts_every_encoding(form: Format, document: Document) -> None:
+    sayable, _ = form.keep(document)
+    answer = form.encode(sayable, LABELS).encode()
+    grammar = form.grammar(document.text, LABELS)
+    assert accepts(grammar, answer)
+    written = grammar.read(answer)
+    assert written is not None
+    assert {Entity(w.start, w.end, w.label) for w in written} == set(sayable.entities)
+    for w in written:  # the marks are the entity's own bytes: without them, the answer is another
+        assert all(0 <= begin < end <= len(answer) for begin, end in w.marks)
+
+
+@formats
+@given(document=documents())
+@settings(max_examples=150, deadline=None)
+def test_word_grammar_accepts_what_lies_at_word_boundaries(form: Format, document: Document) -> None:
+    sayable, _ = form.keep(document, "word")
+    assert accepts(form.grammar(document.text, LABELS, where="word"), form.encode(sayable, LABELS).encode())
+
+
+@formats
+@given(
+    text=texts, seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word"]), depth=st.sampled_from([1, 3, None])
+)
+@settings(max_examples=200, deadline=None)
+def test_every_legal_path_decodes_without_problems(form, text, seed, where, depth) -> None:  # type: ignore[no-untyped-def]
+    rng = random.Random(seed)
+    grammar = form.grammar(text, LABELS, where=where, depth=depth)
+    state, answer = grammar.start(), bytearray()
+    while not (grammar.final(state) and (rng.random() < 0.5 or not grammar.edges(state))):
+        edges = grammar.edges(state)
+        assert edges, f"dead end after {bytes(answer)!r}"
+        assert len({b for b, _ in edges}) == len(edges)
+        # After many random steps, follow the draft instead: it has to be legal, and comes to an end.
+        drafted = grammar.draft(state, 10**6)[:1] if len(answer) > 300 else b""
+        byte, state = (drafted[0], dict(edges)[drafted[0]]) if drafted else rng.choice(edges)
+        answer.append(byte)
+    prediction = form.decode(text, answer.decode(), LABELS)
+    assert prediction.problems == ()
+    starts, ends = boundaries(text, where)
+    assert all(starts[e.start] and ends[e.end] for e in prediction.entities)
+    assert depth != 1 or all(
+        a.end <= b.start for a, b in zip(prediction.entities, prediction.entities[1:], strict=False)
+    )
+
+
+@formats
+@given(text=texts, answer=st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=15).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_decode_takes_any_string(form: Format, text: str, answer: str) -> None:
+    prediction = form.decode(text, answer, LABELS)
+    assert prediction.text == text
+    assert all(e.label in LABELS for e in prediction.entities)
+    legal = form.grammar(text, LABELS).read(answer.encode("utf-8", "replace")) is not None
+    assert prediction.invalid != legal
+
+
+@formats
+@given(document=documents(), cut=st.integers(0, 40))
+@settings(max_examples=100, deadline=None)
+def test_a_truncated_answer_is_never_silent(form: Format, document: Document, cut: int) -> None:
+    sayable, _ = form.keep(document)
+    answer = form.encode(sayable, LABELS)
+    short = answer[: max(0, len(answer) - 1 - cut)]
+    if short != answer:
+        prediction = form.decode(document.text, short, LABELS)
+        assert prediction.problems or form.grammar(document.text, LABELS).read(short.encode()) is not None
+
+
+@formats
+@given(document=documents(crossing=True))
+@settings(max_examples=100, deadline=None)
+def test_what_cannot_be_said_is_declared(form: Format, document: Document) -> None:
+    sayable, left_out = form.keep(document)
+    assert set(sayable.entities) | set(left_out) == set(document.entities)
+    assert form.decode(document.text, form.encode(sayable, LABELS), LABELS).entities == sayable.entities
+    if left_out:
+        with pytest.raises(FormatError, match="cannot be said"):
+            form.encode(document, LABELS)
+
+
+@formats
+def test_example(form: Format) -> None:
+    labels = LabelSet.of("PER", "LOC")
+    document = Document("John Smith reported from New York.", (Entity(0, 10, "PER"), Entity(25, 33, "LOC")))
+    assert form.encode(document, labels) == form.example
+
+
+@formats
+def test_unknown_label_is_refused(form: Format) -> None:
+    with pytest.raises(FormatError, match="legal: PER, LOC"):
+        form.encode(Document("a", (Entity(0, 1, "ORG"),)), LabelSet.of("PER", "LOC"))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "entities", "kinds"),
+    [
+        ("inline_xml", "<PER>Ann Lee</PER> left Rome", [(0, 7, "PER")], {"invalid", "truncated"}),  # the end is lost
+        ("inline_xml", "Sure! <PER>Ann  Lee</PER> left Rome.", [(0, 7, "PER")], {"invalid", "realigned"}),
+        ("inline_xml", "<PER>Ann Lee left <LOC>Rome</LOC>.", [(13, 17, "LOC")], {"invalid", "dropped"}),
+        ("inline_xml", "<ORG>Ann Lee</ORG> left <LOC>Rome</LOC>.", [(13, 17, "LOC")], {"invalid", "dropped"}),
+        ("inline_xml", "Ann Lee left <LOC>Paris</LOC>.", [], {"invalid", "dropped"}),
+        ("inline_xml", "<PER><PER>Ann Lee</PER></PER> left Rome.", [(0, 7, "PER")], {"invalid", "duplicate"}),
+        ("inline_bracketed", "[Ann Lee|PER] left [Rome | LOC].", [(0, 7, "PER"), (13, 17, "LOC")], {"invalid"}),
+        ("inline_bracketed", "[Ann Lee left [Rome | LOC].", [(13, 17, "LOC")], {"invalid", "realigned"}),
+        ("inline_bracketed", "[Ann Lee | ORG] left Rome.", [], {"invalid", "dropped"}),
+    ],
+)
+def test_repairs(name: str, answer: str, entities: list[tuple[int, int, str]], kinds: set[str]) -> None:
+    prediction = FORMATS[name].decode("Ann Lee left Rome.", answer, LabelSet.of("PER", "LOC"))
+    assert [(e.start, e.end, e.label) for e in prediction.entities] == entities
+    assert {p.kind for p in prediction.problems} == kinds
