@@ -1,0 +1,5 @@
+"""Readers and writers by file syntax, not by corpus."""
+
+from genner.data.jsonl import JsonlWriter, read_jsonl, read_texts, write_atomic
+
+__all__ = ["JsonlWriter", "read_jsonl", "read_texts", "write_atomic"]

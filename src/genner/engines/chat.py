@@ -1,0 +1,72 @@
+"""From an instruction, a text and an answer to token ids, by the model's own chat template.
+
+Training and inference both go through `Chat`, so their token ids are equal by construction. A conversation is one user
+turn, instruction then text, and one assistant turn, the answer. It is cut into three parts that are tokenized apart:
+
+    prefix    everything up to the text: the same for all texts of a task, so it is run once and its cache shared
+    body      the text, and what the template puts between it and the answer
+    answer    the answer, and the token that ends the turn
+
+Text and answer are tokenized as plain text: what looks like a control token in them, `<|im_end|>` say, is not one.
+"""
+
+from typing import Any
+
+from genner.errors import ModelError
+
+_TEXT, _ANSWER = "\ue000text\ue000", "\ue000answer\ue000"  # private-use characters: in no template
+
+
+class Chat:
+    """The three parts of a conversation as token ids.
+
+    Args:
+        tokenizer: a fast transformers tokenizer with a chat template.
+
+    Raises `ModelError` when it has no chat template, or one that changes the user's words.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        if not tokenizer.chat_template:
+            raise ModelError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
+        asked = self._render([{"role": "user", "content": _TEXT}], add_generation_prompt=True)
+        told = self._render([{"role": "user", "content": _TEXT}, {"role": "assistant", "content": _ANSWER}])
+        if asked.count(_TEXT) != 1 or told.count(_ANSWER) != 1:
+            raise ModelError(f"{tokenizer.name_or_path}: the chat template does not keep the words of a turn")
+        self._head, self._tail = asked.split(_TEXT)
+        self._tail_ids = self._encode(self._tail, special=True)
+        closing = self._encode(told.split(_ANSWER)[1], special=True)
+        if not closing:
+            raise ModelError(f"{tokenizer.name_or_path}: the chat template does not end the assistant's turn")
+        self.end_id: int = closing[0]
+
+    def prefix_ids(self, instruction: str) -> list[int]:
+        """Token ids of the conversation up to the text."""
+        # The instruction is ours, so special tokens in it are the template's alone.
+        return self._encode(self._head, special=True) + self._encode(instruction, special=False)
+
+    def body_ids(self, text: str) -> list[int]:
+        """Token ids of the text and of what stands between it and the answer."""
+        return self._encode(text, special=False) + self._tail_ids
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Token ids of the answer, ended by the token that ends the turn."""
+        return [*self._encode(answer, special=False), self.end_id]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text."""
+        return self._encode(text, special=False)
+
+    def _render(self, messages: list[dict[str, str]], **options: Any) -> str:
+        rendered: str = self.tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            enable_thinking=False,  # read by templates that can think first (Qwen3), ignored by all others
+            **options,
+        )
+        return rendered
+
+    def _encode(self, text: str, special: bool) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special)["input_ids"]
+        return ids

@@ -1,0 +1,83 @@
+"""A prediction in a terminal: the text with its entities in brackets, a table of them, and what went wrong.
+
+    ⟦The ⟦Royal Society|ORG⟧ of ⟦London|LOC⟧|ORG⟧
+
+The brackets and labels carry everything, so that a pipe or a dumb terminal loses nothing; colour only makes it faster
+to read. An entity cut by one that crosses it goes on behind the cut: `⟦a⋯⟧⟦⟦⋯b|A⟧ c|B⟧`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from genner.document import Document, Prediction
+from genner.render.layout import PALETTE, Close, Open, colour_indices, depths, visible, visible_line, walk
+
+
+def print_prediction(prediction: Prediction, console: Console, title: str = "", labels: Sequence[str] = ()) -> None:
+    """Print the text with its entities marked, then a table of them, then the problems if there are any.
+
+    Labels take their colours in the order of `labels`. The text is never cut off: a terminal wraps it, a pipe or file
+    gets its lines as they are. Unprintable characters appear as pictures (`␛`), and nothing is read as rich markup.
+    """
+    # Black on a light fill can be read whatever the terminal's own colours are.
+    styles = {
+        label: Style(color="black", bgcolor=PALETTE[i].light)
+        for label, i in colour_indices(labels, [prediction]).items()
+    }
+    if title:
+        console.print(Text(visible_line(title), style="bold", overflow="fold"))
+    if prediction.text:
+        console.print(_marked(prediction, styles), soft_wrap=not console.is_terminal)
+    else:
+        console.print(Text("(empty text)", style="dim italic"))
+    if prediction.entities:
+        console.print(_table(prediction, styles))
+    else:
+        console.print(Text("no entities", style="dim italic"))
+    if prediction.problems:
+        console.print(Text(f"problems: {len(prediction.problems)}", style="bold red"))
+    for problem in prediction.problems:
+        line = Text.assemble("  ", (problem.kind, "red"), "  ", visible_line(problem.detail), overflow="fold")
+        console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _marked(document: Document, styles: Mapping[str, Style]) -> Text:
+    """The text in brackets; each stretch wears the colour of its innermost entity, so that nested ones stand out."""
+    text = Text(overflow="fold")
+    stack = [Style()]
+    for event in walk(document):
+        match event:
+            case Open(entity, _, first):
+                stack.append(styles[entity.label])
+                text.append("⟦" if first else "⟦⋯", stack[-1] + Style(bold=True))
+            case Close(entity, last):
+                mark = f"|{visible_line(entity.label)}⟧" if last else "⋯⟧"
+                text.append(mark, stack.pop() + Style(bold=True))
+            case str():
+                text.append(visible(event), stack[-1])
+    return text
+
+
+def _table(document: Document, styles: Mapping[str, Style]) -> Table:
+    """One line an entity, nested ones indented under the outer; the score only if the system gives scores."""
+    scored = any(entity.score is not None for entity in document.entities)
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("mention", overflow="fold")
+    table.add_column("label", overflow="fold")
+    table.add_column("offsets", justify="right", overflow="fold")
+    if scored:
+        table.add_column("score", justify="right", overflow="fold")
+    for entity, depth in zip(document.entities, depths(document.entities), strict=True):
+        row = [
+            Text("  " * depth + visible_line(document.mention(entity))),
+            Text(visible_line(entity.label), style=styles[entity.label]),
+            Text(f"[{entity.start}, {entity.end})"),
+        ]
+        if scored:
+            row.append(Text("" if entity.score is None else f"{entity.score:.2f}"))
+        table.add_row(*row)
+    return table

@@ -1,0 +1,294 @@
+"""Laws of the counts, a slow bootstrap beside the fast one, and reports worked out by hand."""
+
+import json
+import random
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genner.document import Document, Entity, Prediction, Problem
+from genner.errors import UsageError
+from genner.evaluation import Counts, count, evaluate, interval
+
+TEXT = "Ada met Bob."
+counts = st.builds(Counts, *[st.integers(0, 50)] * 3)
+entities = st.sets(
+    st.builds(
+        lambda start, length, label: Entity(start, min(start + length, len(TEXT)), label),
+        st.integers(0, len(TEXT) - 1),
+        st.integers(1, 4),
+        st.sampled_from(["PER", "ORG", "LOC"]),
+    ),
+    max_size=6,
+)
+documents = st.builds(lambda found: Document(TEXT, tuple(found)), entities)
+corpora = st.lists(st.tuples(documents, documents), max_size=5)
+
+
+def total(of: dict[str, Counts]) -> Counts:
+    return sum(of.values(), Counts())
+
+
+# Counts
+
+
+@given(counts, counts, counts)
+def test_counts_add(a: Counts, b: Counts, c: Counts) -> None:
+    assert (a + b) + c == a + (b + c)
+    assert a + b == b + a
+    assert a + Counts() == a
+
+
+@given(counts)
+def test_f1_is_the_harmonic_mean(c: Counts) -> None:
+    assert c.f1 == pytest.approx(statistics.harmonic_mean([c.precision, c.recall]))
+    assert all(0 <= x <= 1 for x in (c.precision, c.recall, c.f1))
+
+
+@given(documents, documents)
+def test_counts_of_a_pair(gold: Document, pred: Document) -> None:
+    counted = count(gold, pred)
+    assert counted.keys() == {e.label for e in gold.entities + pred.entities}
+    for label, c in counted.items():
+        assert c.tp + c.fn == c.support == sum(e.label == label for e in gold.entities)
+        assert c.tp + c.fp == sum(e.label == label for e in pred.entities)
+    swapped = total(count(pred, gold))
+    assert (swapped.precision, swapped.recall) == (total(counted).recall, total(counted).precision)
+
+
+@given(documents)
+def test_a_perfect_prediction(gold: Document) -> None:
+    c = total(count(gold, replace(gold)))
+    assert c == Counts(tp=len(gold.entities))
+    assert c.f1 == (1.0 if gold.entities else 0.0)
+
+
+def test_matching_is_strict_and_sees_nested_spans() -> None:
+    gold = Document(TEXT, (Entity(0, 11, "EVT"), Entity(0, 3, "PER"), Entity(8, 11, "PER")))
+    pred = Document(TEXT, (Entity(0, 11, "EVT", 0.5), Entity(0, 3, "ORG"), Entity(8, 12, "PER")))
+    assert count(gold, pred) == {"EVT": Counts(tp=1), "PER": Counts(fp=1, fn=2), "ORG": Counts(fp=1)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("Ada saw Bob.", "offset 4, 'met Bob.' and 'saw Bob.'"), ("Ada", "' met Bob.' and 'the end'")]
+)
+def test_texts_must_be_the_same(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"'d': the texts .* differ.*{message}"):
+        count(Document(TEXT, (), "d"), Document(text, (), "d"))
+
+
+# Bootstrap
+
+per_document = st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=1, max_size=8)
+
+
+@given(per_document, st.integers(0, 3))
+def test_the_fast_bootstrap_is_the_slow_one(triples: list[tuple[int, int, int]], seed: int) -> None:
+    n, resamples = len(triples), 50
+    scores = []
+    for drawn in np.random.default_rng(seed).integers(n, size=(resamples, n)):
+        resampled = [Counts(*triples[i]) for i in drawn]
+        scores.append(sum(resampled, Counts()).f1)
+    low, high = interval(*zip(*triples, strict=True), resamples=resamples, seed=seed)
+    assert (low, high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])))
+
+
+def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    triples = np.random.default_rng(0).integers(5, size=(3, 20))
+    whole = interval(*triples, resamples=200)
+    monkeypatch.setattr("genner.evaluation.bootstrap._CHUNK", 60)
+    assert interval(*triples, resamples=200) == whole
+
+
+def test_against_a_bootstrap_with_another_generator() -> None:
+    rng = random.Random(1)
+    triples = [Counts(rng.randrange(6), rng.randrange(3), rng.randrange(3)) for _ in range(60)]
+    scores = sorted(sum(rng.choices(triples, k=60), Counts()).f1 for _ in range(1000))
+    low, high = interval(*zip(*[(c.tp, c.fp, c.fn) for c in triples], strict=True))
+    assert (low, high) == pytest.approx((scores[25], scores[975]), abs=0.01)
+    assert low < sum(triples, Counts()).f1 < high
+
+
+def test_it_is_repeatable_and_narrower_with_less_confidence() -> None:
+    triples = np.random.default_rng(0).integers(5, size=(3, 40))
+    low, high = interval(*triples, resamples=500)
+    assert interval(*triples, resamples=500) == (low, high)
+    assert interval(*triples, resamples=500, seed=1) != (low, high)
+    inner = interval(*triples, resamples=500, confidence=0.5)
+    assert low < inner[0] < inner[1] < high
+
+
+def test_bounds_without_spread() -> None:
+    assert interval([], [], []) == (0.0, 0.0)
+    assert interval([0, 0], [0, 0], [0, 0]) == (0.0, 0.0)
+    assert interval([3], [1], [1]) == (0.75, 0.75)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"resamples": 0}, {"confidence": 1.0}, {"confidence": 0.0}, {"tp": [1, 2]}, {"fp": [-1]}, {"fn": [[1]]}],
+)
+def test_arguments_out_of_range(arguments: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        interval(**{"tp": [1], "fp": [1], "fn": [1]} | arguments)
+
+
+# Reports
+
+# PER: 3 right, 1 wrong, 1 missed; ORG: 1 right, 0 wrong, 3 missed; LOC: 0 right, 2 wrong, not in gold.
+GOLD = [
+    Document(
+        "0123456789", (*[Entity(i, i + 1, "PER") for i in range(4)], *[Entity(i, i + 1, "ORG") for i in range(4)]), "a"
+    ),
+    Document(TEXT, (), "b"),
+]
+PRED = [
+    Prediction(
+        "0123456789",
+        (*[Entity(i, i + 1, "PER") for i in (0, 1, 2, 5)], Entity(0, 1, "ORG")),
+        "a",
+        (Problem("invalid", "no end tag"), Problem("truncated", "at 9")),
+    ),
+    Prediction(TEXT, (Entity(0, 3, "LOC"), Entity(8, 11, "LOC")), "b", (Problem("dropped", "Carl"),)),
+]
+
+
+def test_a_report_worked_out_by_hand() -> None:
+    report = evaluate(GOLD, PRED, resamples=200)
+    assert report.micro == Counts(tp=4, fp=3, fn=4)
+    assert report.micro.precision == pytest.approx(4 / 7)
+    assert report.micro.recall == pytest.approx(1 / 2)
+    assert report.micro.f1 == pytest.approx(8 / 15)
+    assert report.per_label == {"LOC": Counts(fp=2), "ORG": Counts(tp=1, fn=3), "PER": Counts(tp=3, fp=1, fn=1)}
+    assert report.macro_f1 == pytest.approx((0 + 0.4 + 0.75) / 3)
+    assert report.weighted_f1 == pytest.approx((4 * 0.4 + 4 * 0.75) / 8)
+    assert (report.documents, report.invalid) == (2, 1)
+    assert report.interval[0] <= report.micro.f1 <= report.interval[1]
+
+
+def test_the_table() -> None:
+    report = evaluate(GOLD, PRED, resamples=200, settings={"model": "m"})
+    low, high = report.interval
+    assert report.table() == "\n".join(
+        [
+            "              precision    recall  f1-score   support",
+            "",
+            "         LOC     0.0000    0.0000    0.0000         0",
+            "         ORG     1.0000    0.2500    0.4000         4",
+            "         PER     0.7500    0.7500    0.7500         4",
+            "",
+            "   micro avg     0.5714    0.5000    0.5333         8",
+            "   macro avg     0.5833    0.3333    0.3833         8",
+            "weighted avg     0.8750    0.5000    0.5750         8",
+            "",
+            f"micro F1 0.5333, 95% interval {low:.4f} to {high:.4f} (bootstrap over documents)",
+            "invalid outputs: 1 of 2 documents",
+            f"signature: {report.signature}",
+        ]
+    )
+
+
+def test_the_json() -> None:
+    record = json.loads(json.dumps(evaluate(GOLD, PRED, resamples=200).to_dict()))
+    assert record["micro"] == {
+        "precision": 4 / 7,
+        "recall": 0.5,
+        "f1": 8 / 15,
+        "support": 8,
+        "tp": 4,
+        "fp": 3,
+        "fn": 4,
+    }
+    assert list(record["per_label"]) == ["LOC", "ORG", "PER"]
+    assert record["invalid"] == 1
+
+
+@pytest.mark.parametrize("pairs", [0, 3], ids=["no documents", "no entities"])
+def test_nothing_to_score(pairs: int) -> None:
+    empty = [Document(TEXT)] * pairs
+    report = evaluate(empty, empty)
+    assert (report.micro, report.macro_f1, report.weighted_f1) == (Counts(), 0.0, 0.0)
+    assert report.interval == (0.0, 0.0)
+    assert "micro avg     0.0000    0.0000    0.0000         0" in report.table()
+    json.dumps(report.to_dict())
+
+
+@given(corpora)
+def test_reports_are_sums_whatever_the_order(corpus: list[tuple[Document, Document]]) -> None:
+    gold = [replace(g, id=str(i)) for i, (g, _) in enumerate(corpus)]
+    pred = [replace(p, id=str(i)) for i, (_, p) in enumerate(corpus)]
+    report = evaluate(gold, pred, resamples=20)
+    assert report.micro == total(report.per_label)
+    assert evaluate(gold, pred[::-1], resamples=20) == report
+
+
+def test_the_signature() -> None:
+    signature = evaluate(GOLD, PRED, settings={"model": "a:b", "format": "tags"}, resamples=20, seed=3).signature
+    keys = dict(part.split(":", 1) for part in signature.split("|"))
+    assert list(keys) == ["match", "docs", "gold", "genner", "bootstrap", "seed", "model", "format"]
+    assert (keys["match"], keys["docs"], keys["bootstrap"], keys["seed"]) == ("strict", "2", "20", "3")
+    assert len(keys["gold"]) == 12
+    assert keys["model"] == "a:b"
+    assert evaluate(GOLD, GOLD, resamples=20).signature.split("|")[2] == f"gold:{keys['gold']}"
+    assert evaluate(PRED, PRED, resamples=20).signature.split("|")[2] != f"gold:{keys['gold']}"
+
+
+@pytest.mark.parametrize("settings", [{"a": "x|y"}, {"a:b": "x"}, {"docs": "3"}, {"a": "x\ny"}])
+def test_settings_that_break_the_signature(settings: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="cannot be written into the signature"):
+        evaluate([], [], settings=settings)
+
+
+# Pairing
+
+
+def named(*names: str) -> list[Document]:
+    return [Document(TEXT, (Entity(0, 3, "PER"),), name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("gold", "pred"),
+    [
+        (("a", "b"), ("b", "a")),
+        (("", ""), ("", "")),
+        (("a", "a"), ("a", "a")),
+        (("gold-1", "gold-2"), ("pred-1", "pred-2")),
+    ],
+    ids=["by id", "no ids", "ids not unique", "no common ids"],
+)
+def test_pairing(gold: tuple[str, ...], pred: tuple[str, ...]) -> None:
+    assert evaluate(named(*gold), named(*pred), resamples=20).micro == Counts(tp=2)
+
+
+@pytest.mark.parametrize(
+    ("gold", "pred", "message"),
+    [
+        ("abcdef", "af", "4 gold documents have no prediction: 'b', 'c', 'd', ...;"),
+        ("a", "ab", "1 predictions have no gold document: 'b';"),
+        ("aa", "a", "2 gold documents but 1 predictions, without common ids"),
+        ("ab", "", "2 gold documents but 0 predictions"),
+    ],
+)
+def test_documents_missing_or_too_many(gold: str, pred: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate(named(*gold), named(*pred))
+
+
+@pytest.mark.parametrize("package", ["data", "evaluation"])
+def test_the_package_knows_documents_only(package: str) -> None:
+    import genner
+
+    folder = Path(genner.__file__).parent / package
+    imported = {
+        line.split()[1]
+        for path in folder.glob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("from genner", "import genner"))
+    }
+    own = {name for name in imported if name.startswith(f"genner.{package}.")}
+    assert imported - own <= {"genner.document", "genner.errors"}

@@ -1,0 +1,321 @@
+"""What is written is what is read; and what cannot be read or written is said, with file, line and fix."""
+
+import errno
+import io
+import json
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genner.data import JsonlWriter, read_jsonl, read_texts, write_atomic
+from genner.document import Document, Entity, Prediction, Problem
+from genner.errors import DataError, UsageError
+
+ADA = Document("Ada met Bob.", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "a")
+BOB = Document("Bob left.", (), "b")
+
+
+def lines(*documents: Document) -> bytes:
+    return b"".join(json.dumps(d.to_dict()).encode() + b"\n" for d in documents)
+
+
+def file(folder: Path, data: bytes, name: str = "x.jsonl") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    text = draw(st.text(min_size=1, max_size=20))
+    at = st.integers(0, len(text))
+    spans = draw(st.sets(st.tuples(at, at, st.sampled_from(["PER", "ÖRT", "x y"])), max_size=4))
+    entities = tuple(Entity(a, b, label) for a, b, label in spans if a < b)
+    if draw(st.booleans()):
+        return Document(text, entities)
+    problems = st.builds(Problem, st.sampled_from(["invalid", "dropped", "truncated"]), st.text(max_size=5))
+    return Prediction(text, entities, problems=tuple(draw(st.lists(problems, max_size=2))))
+
+
+@given(st.lists(documents(), max_size=4))
+def test_written_and_read_again(tmp_path_factory: pytest.TempPathFactory, given_documents: list[Document]) -> None:
+    path = tmp_path_factory.mktemp("law") / "out.jsonl"
+    wanted = [
+        type(d)(d.text, d.entities, str(i), *([d.problems] if isinstance(d, Prediction) else []))
+        for i, d in enumerate(given_documents)
+    ]
+    with JsonlWriter(path) as writer:
+        for document in wanted:
+            writer.write(document)
+    assert list(read_jsonl(path)) == wanted
+
+
+# Reading JSON Lines
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", b"\n \r\n\n"], ids=["empty", "mark only", "blank lines"])
+def test_nothing_in_nothing_out(tmp_path: Path, data: bytes) -> None:
+    assert list(read_jsonl(file(tmp_path, data))) == []
+
+
+def test_byte_order_mark_blank_lines_and_windows_line_ends(tmp_path: Path) -> None:
+    data = b"\xef\xbb\xbf" + lines(ADA).replace(b"\n", b"\r\n") + b"\r\n" + lines(BOB).rstrip()
+    assert list(read_jsonl(file(tmp_path, data))) == [ADA, BOB]
+
+
+def test_only_the_line_feed_ends_a_line(tmp_path: Path) -> None:
+    odd = Document("a\u2028b\u0085c\x0bd\re\nf", (), "odd")
+    data = json.dumps(odd.to_dict(), ensure_ascii=False).encode() + b"\n"
+    assert list(read_jsonl(file(tmp_path, data))) == [odd]
+
+
+def test_a_missing_id_is_stem_and_line(tmp_path: Path) -> None:
+    data = b'{"text": "a"}\n\n{"text": "b", "id": null}\n{"text": "c", "id": 7}\n'
+    assert [d.id for d in read_jsonl(file(tmp_path, data))] == ["x-1", "x-3", "7"]
+
+
+BAD = {
+    b'{"text": "\xff"}': "invalid UTF-8 at byte 10 of the line; .*iconv",
+    b'{"text": "a"': "is not JSON: Expecting",
+    b'{"text": ' + b"[" * 100_000: "is not JSON: maximum recursion",
+    b'{"text": "a", "id": ' + b"1" * 5000 + b"}": "is not JSON: Exceeds the limit",
+    b'["text"]': "is a JSON list, not an object",
+    b"{}": "'text' is NoneType, not a string",
+    b'{"text": "\\ud800"}': "lone surrogate",
+    b'{"text": "a", "id": ["x"]}': r"'id' is \['x'\]; legal: a string",
+    b'{"text": "a", "entities": [{"start": 0, "end": 2, "label": "X"}]}': "outside the text",
+    b'{"text": "a", "problems": [{"kind": "odd"}]}': "'problems' is not a list .* one of: invalid",
+    b'{"text": "z", "id": "a"}': "id 'a' was given on an earlier line",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), BAD.items(), ids=[m.split(";")[0][:30] for m in BAD.values()])
+def test_a_bad_line(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes, message: str) -> None:
+    path = file(tmp_path, lines(ADA) + line + b"\n" + lines(BOB))
+    with pytest.raises(DataError, match=rf"x\.jsonl:2: .*{message}"):
+        list(read_jsonl(path))
+    assert list(read_jsonl(path, lenient=True)) == [ADA, BOB]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "x.jsonl:2: " in caplog.text
+    assert "line skipped" in caplog.text
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x7fELF\x02\x00\x00", "is binary: NUL at byte 5"),
+        (b"\x1f\x8b\x08\x00", "gunzip"),
+        ('{"text": "a"}'.encode("utf-16"), "is UTF-16; .*iconv -f UTF-16"),
+    ],
+)
+def test_a_binary_file(tmp_path: Path, data: bytes, message: str, lenient: bool) -> None:
+    with pytest.raises(DataError, match=message):
+        list(read_jsonl(file(tmp_path, data), lenient=lenient))
+
+
+def test_reading_is_lazy(tmp_path: Path) -> None:
+    reader = read_jsonl(file(tmp_path, lines(ADA) + b"broken"))
+    assert next(reader) == ADA
+    with pytest.raises(DataError):
+        next(reader)
+
+
+# Texts to extract from
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", ""),
+        ("Zoë\r\nwas\n".encode(), "Zoë\r\nwas\n"),
+        (b"\xef\xbb\xbfa", "a"),
+        (b"a\0b", "a\0b"),
+    ],
+    ids=["empty", "line ends stay", "byte order mark", "NUL stays"],
+)
+def test_a_text_file_is_one_document(tmp_path: Path, data: bytes, text: str) -> None:
+    assert list(read_texts(str(file(tmp_path, data, "note.TXT")))) == [Document(text, (), "note")]
+
+
+def test_standard_input_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("é\r\n".encode())))
+    assert list(read_texts("-")) == [Document("é\r\n", (), "stdin")]
+
+
+def test_records_need_a_text_only(tmp_path: Path) -> None:
+    path = file(tmp_path, b'{"text": "a"}\n{"text": "b", "id": "q", "entities": [[0, 1, "spaCy"]]}\n')
+    assert list(read_texts(str(path))) == [Document("a", (), "x-1"), Document("b", (), "q")]
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("x.csv", ".csv"), ("x", ""), (".txt", "")])
+def test_another_suffix(name: str, suffix: str) -> None:
+    with pytest.raises(UsageError, match=rf"ends in '{suffix}'; legal: \.txt .*\.jsonl .* - \(standard input\)"):
+        read_texts(name)
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl"])
+def test_what_cannot_be_opened_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    with pytest.raises(DataError, match="no such file"):
+        read_texts(str(path))
+    path.mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        read_texts(str(path))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may open anything
+    with pytest.raises(DataError, match="may not be read"):
+        read_texts(str(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"caf\xe9", "byte 3; .*iconv -f ISO-8859-1"), (b"\xff\xfea\0", "byte 0; .*iconv -f UTF-16")]
+)
+def test_a_text_in_another_encoding(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_texts(str(file(tmp_path, data, "x.txt")))
+
+
+# Writing
+
+
+def test_the_file_appears_when_all_is_written(tmp_path: Path) -> None:
+    path = file(tmp_path, b"old\n")
+    with JsonlWriter(path) as writer:
+        writer.write(ADA)
+        assert path.read_bytes() == b"old\n"
+        assert list(read_jsonl(writer.part)) == [ADA]
+    assert list(read_jsonl(path)) == [ADA]
+    assert not writer.part.exists()
+
+
+def interrupted(path: Path) -> JsonlWriter:
+    writer = JsonlWriter(path)
+    with pytest.raises(KeyboardInterrupt), writer:
+        writer.write(ADA)
+        raise KeyboardInterrupt
+    return writer
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"id": "b", "te', b"\0\0\0", lines(BOB).rstrip()])
+def test_an_interrupted_run_is_resumed(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "out.jsonl"
+    part = interrupted(path).part
+    assert not path.exists()
+    with part.open("ab") as f:
+        f.write(torn)
+    with JsonlWriter(path, resume=True) as writer:
+        assert writer.done == {"a"}
+        writer.write(BOB)
+        assert writer.done == {"a", "b"}
+        assert writer.count == 2
+    assert list(read_jsonl(path)) == [ADA, BOB]
+
+
+def test_resuming_what_is_not_there_starts_and_what_is_finished_stays(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with JsonlWriter(path, resume=True) as writer:
+        assert writer.done == set()
+        writer.write(ADA)
+    with JsonlWriter(path, resume=True) as writer:
+        assert writer.done == {"a"}
+    assert list(read_jsonl(path)) == [ADA]
+
+
+def test_without_resume_the_part_is_overwritten_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "out.jsonl"
+    interrupted(path)
+    with JsonlWriter(path) as writer:
+        writer.write(BOB)
+    assert list(read_jsonl(path)) == [BOB]
+    assert "out.jsonl.part of an interrupted run is overwritten" in caplog.text
+
+
+def test_a_part_that_holds_something_else(tmp_path: Path) -> None:
+    file(tmp_path, lines(ADA) + b"notes\n", "out.jsonl.part")
+    with (
+        pytest.raises(DataError, match=r"out\.jsonl\.part:2: is not JSON.*delete the file"),
+        JsonlWriter(tmp_path / "out.jsonl", resume=True),
+    ):
+        pass
+
+
+class FullDisk(io.FileIO):
+    """Takes `room` bytes in all, the last of them by a short write, as a disk does."""
+
+    room = 150
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = min(self.room, len(data))
+        self.room -= taken
+        return super().write(data[:taken])
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr("genner.data.jsonl.FileIO", FullDisk)
+        with (
+            pytest.raises(DataError, match=r"No space left on device; 1 documents are safe in .*\.part; .*--resume"),
+            JsonlWriter(path) as writer,
+        ):
+            writer.write(ADA)
+            writer.write(BOB)
+    assert writer.part.stat().st_size == FullDisk.room
+    assert not path.exists()
+    with JsonlWriter(path, resume=True) as writer:
+        assert writer.done == {"a"}
+        writer.write(BOB)
+    assert list(read_jsonl(path)) == [ADA, BOB]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_device_that_is_full(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl.part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match="0 documents are safe"), JsonlWriter(tmp_path / "out.jsonl") as writer:
+        writer.write(ADA)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("no/out.jsonl", "No such file"), (".", "is a folder"), ("/dev/null", "device or a pipe")]
+)
+def test_paths_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message), JsonlWriter(tmp_path / name):
+        pass
+    with pytest.raises(DataError, match=message):
+        write_atomic(tmp_path / name, "x")
+
+
+def test_lone_surrogates_in_ids_survive(tmp_path: Path) -> None:
+    odd = Document("a", (), "\ud800")
+    with JsonlWriter(tmp_path / "out.jsonl") as writer:
+        writer.write(odd)
+    assert list(read_jsonl(tmp_path / "out.jsonl")) == [odd]
+
+
+def test_a_whole_file_is_written_or_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    write_atomic(path, "é\r\n")
+    assert path.read_bytes() == "é\r\n".encode()
+    write_atomic(path, b"\xff")
+    assert path.read_bytes() == b"\xff"
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(DataError, match="No space left on device; the file is as it was"):
+        write_atomic(path, "new")
+    assert path.read_bytes() == b"\xff"
+    assert list(tmp_path.iterdir()) == [path]
