@@ -4,7 +4,6 @@ import json
 import random
 import statistics
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,27 +267,12 @@ def test_pairing(gold: tuple[str, ...], pred: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("gold", "pred", "message"),
     [
-        ("abcdef", "af", "4 gold documents have no prediction: 'b', 'c', 'd', ...;"),
-        ("a", "ab", "1 predictions have no gold document: 'b';"),
-        ("aa", "a", "2 gold documents but 1 predictions, without common ids"),
-        ("ab", "", "2 gold documents but 0 predictions"),
+        ("abcdef", "af", r"gold documents without a prediction: 4 \('b', 'c', 'd', \.\.\.\);"),
+        ("a", "ab", r"predictions without a gold document: 1 \('b'\);"),
+        ("aa", "a", "gold documents: 2, predictions: 1, without common ids"),
+        ("ab", "", "gold documents: 2, predictions: 0"),
     ],
 )
 def test_documents_missing_or_too_many(gold: str, pred: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         evaluate(named(*gold), named(*pred))
-
-
-@pytest.mark.parametrize("package", ["data", "evaluation"])
-def test_the_package_knows_documents_only(package: str) -> None:
-    import genner
-
-    folder = Path(genner.__file__).parent / package
-    imported = {
-        line.split()[1]
-        for path in folder.glob("*.py")
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.startswith(("from genner", "import genner"))
-    }
-    own = {name for name in imported if name.startswith(f"genner.{package}.")}
-    assert imported - own <= {"genner.document", "genner.errors"}

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from genner.data import JsonlWriter, read_jsonl, read_texts, write_atomic
 from genner.document import Document, Entity, Prediction, Problem
 from genner.errors import DataError, UsageError
+from strategies import documents
 
 ADA = Document("Ada met Bob.", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "a")
 BOB = Document("Bob left.", (), "b")
 
 
-def lines(*documents: Document) -> bytes:
-    return b"".join(json.dumps(d.to_dict()).encode() + b"\n" for d in documents)
+def lines(*given: Document) -> bytes:
+    return b"".join(json.dumps(d.to_dict()).encode() + b"\n" for d in given)
 
 
 def file(folder: Path, data: bytes, name: str = "x.jsonl") -> Path:
@@ -29,28 +31,29 @@ def file(folder: Path, data: bytes, name: str = "x.jsonl") -> Path:
     return path
 
 
-@st.composite
-def documents(draw: st.DrawFn) -> Document:
-    text = draw(st.text(min_size=1, max_size=20))
-    at = st.integers(0, len(text))
-    spans = draw(st.sets(st.tuples(at, at, st.sampled_from(["PER", "ÖRT", "x y"])), max_size=4))
-    entities = tuple(Entity(a, b, label) for a, b, label in spans if a < b)
-    if draw(st.booleans()):
-        return Document(text, entities)
-    problems = st.builds(Problem, st.sampled_from(["invalid", "dropped", "truncated"]), st.text(max_size=5))
-    return Prediction(text, entities, problems=tuple(draw(st.lists(problems, max_size=2))))
-
-
-@given(st.lists(documents(), max_size=4))
-def test_written_and_read_again(tmp_path_factory: pytest.TempPathFactory, given_documents: list[Document]) -> None:
-    path = tmp_path_factory.mktemp("law") / "out.jsonl"
-    wanted = [
-        type(d)(d.text, d.entities, str(i), *([d.problems] if isinstance(d, Prediction) else []))
-        for i, d in enumerate(given_documents)
-    ]
+def write(path: Path, *given: Document) -> None:
     with JsonlWriter(path) as writer:
-        for document in wanted:
+        for document in given:
             writer.write(document)
+
+
+problems = st.lists(
+    st.builds(Problem, st.sampled_from(["invalid", "realigned", "dropped", "duplicate", "truncated"]), st.text())
+)
+
+
+@given(st.lists(st.tuples(documents(crossing=True), st.none() | problems), max_size=4))
+def test_written_and_read_again(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[Document, list[Problem] | None]]
+) -> None:
+    wanted = [
+        Document(d.text, d.entities, str(i))
+        if problems is None
+        else Prediction(d.text, d.entities, str(i), tuple(problems))
+        for i, (d, problems) in enumerate(drawn)
+    ]
+    path = tmp_path_factory.mktemp("law") / "out.jsonl"
+    write(path, *wanted)
     assert list(read_jsonl(path)) == wanted
 
 
@@ -198,7 +201,7 @@ def test_the_file_appears_when_all_is_written(tmp_path: Path) -> None:
 
 def interrupted(path: Path) -> JsonlWriter:
     writer = JsonlWriter(path)
-    with pytest.raises(KeyboardInterrupt), writer:
+    with suppress(KeyboardInterrupt), writer:
         writer.write(ADA)
         raise KeyboardInterrupt
     return writer
@@ -234,8 +237,7 @@ def test_without_resume_the_part_is_overwritten_with_a_warning(
 ) -> None:
     path = tmp_path / "out.jsonl"
     interrupted(path)
-    with JsonlWriter(path) as writer:
-        writer.write(BOB)
+    write(path, BOB)
     assert list(read_jsonl(path)) == [BOB]
     assert "out.jsonl.part of an interrupted run is overwritten" in caplog.text
 
@@ -250,9 +252,9 @@ def test_a_part_that_holds_something_else(tmp_path: Path) -> None:
 
 
 class FullDisk(io.FileIO):
-    """Takes `room` bytes in all, the last of them by a short write, as a disk does."""
+    """Has room for one record and a bit, the last taken by a short write, as a disk does."""
 
-    room = 150
+    room = len(lines(ADA)) + 10
 
     def write(self, data: memoryview) -> int:  # type: ignore[override]
         if not self.room:
@@ -266,13 +268,10 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.jsonl"
     with monkeypatch.context() as patch:
         patch.setattr("genner.data.jsonl.FileIO", FullDisk)
-        with (
-            pytest.raises(DataError, match=r"No space left on device; 1 documents are safe in .*\.part; .*--resume"),
-            JsonlWriter(path) as writer,
-        ):
-            writer.write(ADA)
-            writer.write(BOB)
-    assert writer.part.stat().st_size == FullDisk.room
+        with pytest.raises(DataError, match=r"No space left on device; documents safe in .*\.part: 1; .*--resume"):
+            write(path, ADA, BOB)
+    part = path.with_name("out.jsonl.part")
+    assert part.stat().st_size == FullDisk.room
     assert not path.exists()
     with JsonlWriter(path, resume=True) as writer:
         assert writer.done == {"a"}
@@ -283,8 +282,8 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_device_that_is_full(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.part").symlink_to("/dev/full")
-    with pytest.raises(DataError, match="0 documents are safe"), JsonlWriter(tmp_path / "out.jsonl") as writer:
-        writer.write(ADA)
+    with pytest.raises(DataError, match=r"documents safe in .*: 0; make room"):
+        write(tmp_path / "out.jsonl", ADA)
 
 
 @pytest.mark.parametrize(
@@ -299,8 +298,7 @@ def test_paths_that_cannot_be_written(tmp_path: Path, name: str, message: str) -
 
 def test_lone_surrogates_in_ids_survive(tmp_path: Path) -> None:
     odd = Document("a", (), "\ud800")
-    with JsonlWriter(tmp_path / "out.jsonl") as writer:
-        writer.write(odd)
+    write(tmp_path / "out.jsonl", odd)
     assert list(read_jsonl(tmp_path / "out.jsonl")) == [odd]
 
 

@@ -230,8 +230,8 @@ class JsonlWriter:
     def _broken(self, error: OSError) -> DataError:
         return DataError(
             str(self.path),
-            f"cannot be written: {error.strerror}; {self.count} documents are safe in {self.part}; make room, then go "
-            "on from them with --resume (resume=True)",
+            f"cannot be written: {error.strerror}; documents safe in {self.part}: {self.count}; make room, then go on "
+            "from them with --resume (resume=True)",
         )
 
 

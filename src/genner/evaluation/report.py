@@ -150,16 +150,16 @@ def _pair(gold: Sequence[Document], pred: Sequence[Document]) -> list[tuple[Docu
     # `count` sees to it that the texts of a pair agree.
     if unique and ids & by_id.keys():
         for names, what in (
-            (sorted(ids - by_id.keys()), "gold documents have no prediction"),
-            (sorted(by_id.keys() - ids), "predictions have no gold document"),
+            (sorted(ids - by_id.keys()), "gold documents without a prediction"),
+            (sorted(by_id.keys() - ids), "predictions without a gold document"),
         ):
             if names:
                 some = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-                raise UsageError(f"{len(names)} {what}: {some}; give both sides the same documents")
+                raise UsageError(f"{what}: {len(names)} ({some}); give both sides the same documents")
         return [(d, by_id[d.id]) for d in gold]
     if len(gold) != len(pred):
         raise UsageError(
-            f"{len(gold)} gold documents but {len(pred)} predictions, without common ids to pair them by; "
+            f"gold documents: {len(gold)}, predictions: {len(pred)}, without common ids to pair them by; "
             "give both sides the same documents"
         )
     return list(zip(gold, pred, strict=True))

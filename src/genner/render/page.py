@@ -1,8 +1,8 @@
 """Predictions as one HTML page that needs nothing else: no script, no font, no request.
 
-Each entity is a `<mark>` box around its text, nested boxes inside each other. Labels and scores are drawn by the style
-sheet from the attributes of an empty element, so that the text of the page is the text of the document: what a reader selects,
-copies or searches holds no label.
+Each entity is a `<mark>` box around its text, nested boxes inside each other. Labels and scores are drawn by the
+style sheet from the attributes of an empty element, so that the text of the page is the text of the document: what a
+reader selects, copies or searches holds no label.
 """
 
 from collections import Counter
@@ -18,6 +18,7 @@ from genner.render.layout import (
     colour_indices,
     depths,
     picture,
+    tracks,
     visible_line,
     walk,
 )
@@ -43,7 +44,8 @@ _PAGE = """<!DOCTYPE html>
 """
 
 # A box on track t is padded by t steps above and below, so that it encloses the boxes on the tracks under it; the line
-# height grows with the highest track of the text, since padding of inline boxes takes no room by itself.
+# height grows with the highest track of the text, since padding of inline boxes takes no room by itself. The word
+# joiner (U+2060) keeps a label on the line on which its mention ends.
 _STYLE = """\
 :root { --paper: #fff; --ink: #1c2126; --faint: #5d6670; --rule: #dfe3e7; --wrong: #a3152a; --tint: 9%; }
 @media screen and (prefers-color-scheme: dark) {
@@ -72,22 +74,22 @@ article { border-top: 1px solid var(--rule); margin-top: 2rem; padding-top: 1rem
 h2 { font-size: .875rem; font-weight: 600; color: var(--faint); margin: 0; overflow-wrap: anywhere; }
 .text {
   white-space: pre-wrap; overflow-wrap: anywhere; margin: .5rem 0 .75rem; font-size: 1.0625rem;
-  line-height: calc(2em + var(--tracks) * .5em);
+  line-height: calc(1.65em + var(--tracks) * .44em);
 }
 mark {
-  --pad: calc(.1em + var(--track) * .25em); color: inherit; border: 1.5px solid var(--c); border-radius: .35em;
+  --pad: calc(.1em + var(--track) * .22em); color: inherit; border: 1.5px solid var(--c); border-radius: .35em;
   background: color-mix(in srgb, var(--c) var(--tint), transparent); padding: var(--pad) .2em; margin: 0 .06em;
   -webkit-box-decoration-break: clone; box-decoration-break: clone;
 }
 mark:hover { background: color-mix(in srgb, var(--c) calc(2 * var(--tint)), transparent); }
 mark > i::after {
-  content: attr(data-label); display: inline-block; unicode-bidi: isolate; font-size: .6em; font-style: normal; vertical-align: .12em;
-  margin-inline-start: .4em; padding: 0 .4em;
+  content: "\\2060" attr(data-label); unicode-bidi: isolate; font-size: .6em; font-style: normal; vertical-align: .12em;
+  margin-inline-start: .4em; padding: .1em .4em;
 }
-mark > i[data-score]::after { content: attr(data-label) " " attr(data-score); }
+mark > i[data-score]::after { content: "\\2060" attr(data-label) "\\a0" attr(data-score); }
 mark.continued { border-inline-start-style: dotted; }
 mark:not(:has(> i)) { border-inline-end-style: dotted; }
-.control { color: var(--wrong); font-size: .85em; }
+.control { color: var(--wrong); }
 details { font-size: .875rem; }
 summary { cursor: pointer; color: var(--faint); }
 table { border-collapse: collapse; margin: .5rem 0; width: 100%; }
@@ -183,7 +185,7 @@ def _legend(documents: Sequence[Document], labels: LabelSet | None, colours: Map
 
 def _article(document: Document, number: int, colours: Mapping[str, int], credits: Mapping[str, str]) -> str:
     heading = _text(visible_line(document.id)) if document.id else f"{number}"
-    rows = 1 + max((event.track for event in walk(document) if isinstance(event, Open)), default=-1)
+    rows = 1 + max(tracks(document.entities), default=-1)
     parts = [
         f'<article>\n<h2 dir="auto">{heading}</h2>\n',
         f'<div class="text" dir="auto" style="--tracks: {rows}">{"".join(_marked(document, colours))}</div>\n',

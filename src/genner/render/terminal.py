@@ -23,9 +23,9 @@ def print_prediction(prediction: Prediction, console: Console, title: str = "", 
     Labels take their colours in the order of `labels`. The text is never cut off: a terminal wraps it, a pipe or file
     gets its lines as they are. Unprintable characters appear as pictures (`␛`), and nothing is read as rich markup.
     """
-    # Black on a light fill can be read whatever the terminal's own colours are.
+    # Exact black on a light fill can be read whatever the terminal's own colours are.
     styles = {
-        label: Style(color="black", bgcolor=PALETTE[i].light)
+        label: Style(color="#000000", bgcolor=PALETTE[i].light)
         for label, i in colour_indices(labels, [prediction]).items()
     }
     if title:
@@ -34,6 +34,7 @@ def print_prediction(prediction: Prediction, console: Console, title: str = "", 
         console.print(_marked(prediction, styles), soft_wrap=not console.is_terminal)
     else:
         console.print(Text("(empty text)", style="dim italic"))
+    console.print()
     if prediction.entities:
         console.print(_table(prediction, styles))
     else:
@@ -41,7 +42,7 @@ def print_prediction(prediction: Prediction, console: Console, title: str = "", 
     if prediction.problems:
         console.print(Text(f"problems: {len(prediction.problems)}", style="bold red"))
     for problem in prediction.problems:
-        line = Text.assemble("  ", (problem.kind, "red"), "  ", visible_line(problem.detail), overflow="fold")
+        line = Text.assemble("  ", (f"{problem.kind:<9}", "red"), "  ", visible_line(problem.detail), overflow="fold")
         console.print(line, soft_wrap=not console.is_terminal)
 
 

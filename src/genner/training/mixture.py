@@ -1,0 +1,157 @@
+"""From a recipe to packed rows: the same recipe and seed give the same rows on any machine."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genner.data import read_jsonl
+from genner.data.detokenize import detokenize
+from genner.document import Document, LabelSet
+from genner.engines.chat import Chat
+from genner.errors import DataError, TrainingError
+from genner.formats import Format, get_format
+from genner.labels import label_set, label_sets
+from genner.prompts import instruction
+from genner.training.packing import Pair, Row, pack
+from genner.training.recipe import PromptSpec, Recipe, SetSpec
+
+
+@dataclass
+class Report:
+    """What the mixture consists of, and what was left out of it; every count is of one epoch."""
+
+    sentences: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
+    too_long: Counter[str] = field(default_factory=Counter)  # sentences that fit into no row: left out
+    cannot_say: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
+
+    def to_dict(self) -> dict[str, object]:
+        return {name: dict(v) if isinstance(v, Counter) else v for name, v in vars(self).items()}
+
+
+class Mixture:
+    """The training data of a recipe.
+
+    Args:
+        recipe: what to mix.
+        root: the folder that its file names are relative to.
+        chat: renders prompts for the base model.
+
+    Raises `DataError` when a file is missing, malformed, or holds a label that its label set lacks.
+    """
+
+    def __init__(self, recipe: Recipe, root: Path, chat: Chat) -> None:
+        self.recipe = recipe
+        self.chat = chat
+        self.formats = {get_format(name): weight for name, weight in recipe.formats.items()}
+        self.sets = [(spec, _labels(spec, root), _documents(spec, spec.train, root)) for spec in recipe.sets]
+        self.dev = {
+            spec.name: (labels, _documents(spec, (spec.dev,), root))
+            for spec, labels, _ in self.sets
+            if spec.dev is not None
+        }
+
+    def epoch(self, number: int, report: Report | None = None) -> list[Row]:
+        """All rows of epoch `number`, shuffled. Counts into `report`."""
+        report = report if report is not None else Report()
+        rng = random.Random(f"{self.recipe.seed}:{number}")
+        rows: list[Row] = []
+        for spec, labels, documents in self.sets:
+            chosen = _times(documents, spec.weight, rng)
+            forms, weights = list(self.formats), list(self.formats.values())
+            # Each variant of the prompt needs its own rows; deal the sentences out in hands of about two rows.
+            tokens_each = max(1, sum(len(d.text) for d in chosen[:200]) // max(1, len(chosen[:200]))) * 0.6
+            hand = max(1, round(2 * self.recipe.optim.row_tokens / tokens_each))
+            for at in range(0, len(chosen), hand):
+                form = rng.choices(forms, weights)[0]
+                asked, definitions = vary(labels, self.recipe.prompt, rng)
+                rows += self._rows(spec, chosen[at : at + hand], asked, definitions, form, rng, report)
+        if not rows:
+            raise TrainingError("the recipe's mixture is empty; raise a set's weight or give more data")
+        rng.shuffle(rows)
+        report.tokens += sum(map(len, rows))
+        return rows
+
+    def _rows(
+        self,
+        spec: SetSpec,
+        documents: list[Document],
+        labels: LabelSet,
+        definitions: bool,
+        form: Format,
+        rng: random.Random,
+        report: Report,
+    ) -> list[Row]:
+        length = self.recipe.optim.row_tokens
+        prefix = self.chat.prefix_ids(instruction(labels, form, definitions=definitions))
+        pairs = []
+        for document in documents:
+            kept = Document(document.text, tuple(e for e in document.entities if e.label in labels), document.id)
+            sayable, left_out = form.keep(kept)
+            report.cannot_say[spec.name] += len(left_out)
+            if rng.random() < spec.detokenize:
+                sayable = detokenize(sayable)
+            pair = Pair(self.chat.body_ids(sayable.text), self.chat.answer_ids(form.encode(sayable, labels)))
+            if len(prefix) + len(pair) > length:
+                report.too_long[spec.name] += 1
+            else:
+                pairs.append(pair)
+        report.sentences[spec.name] += len(pairs)
+        rows = list(pack(prefix, pairs, length))
+        report.rows[spec.name] += len(rows)
+        return rows
+
+    def steps(self, rows: list[Row]) -> Iterator[list[Row]]:
+        """Rows in groups of one optimizer step."""
+        size = self.recipe.optim.batch_rows
+        return (rows[at : at + size] for at in range(0, len(rows), size))
+
+
+def vary(labels: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, bool]:
+    """A label set as a prompt may ask for it, and whether definitions are given (see `PromptSpec`)."""
+    if rng.random() < spec.plain:
+        return labels, True
+    tags = list(labels.tags)
+    rng.shuffle(tags)
+    if len(tags) > 1 and rng.random() < spec.subset:
+        tags = tags[: rng.randint(1, len(tags) - 1)]
+    return labels.subset(tags), rng.random() >= spec.no_definitions
+
+
+def _times(documents: list[Document], weight: float, rng: random.Random) -> list[Document]:
+    """`weight` copies of the documents, shuffled copy by copy; of the last, broken one as many as it says."""
+    chosen: list[Document] = []
+    while weight > 0:
+        copy = documents[:]
+        rng.shuffle(copy)
+        chosen += copy[: round(len(copy) * min(1.0, weight))]
+        weight -= 1
+    return chosen
+
+
+def _labels(spec: SetSpec, root: Path) -> LabelSet:
+    if spec.labels in label_sets():
+        return label_set(spec.labels)
+    path = root / spec.labels
+    if not path.is_file():
+        raise DataError(
+            spec.labels, f"is neither a shipped label set ({', '.join(label_sets())}) nor a file under {root}"
+        )
+    return LabelSet.from_file(path)
+
+
+def _documents(spec: SetSpec, names: tuple[str, ...], root: Path) -> list[Document]:
+    documents = [document for name in names for document in read_jsonl(root / name)]
+    labels = _labels(spec, root)
+    for document in documents:
+        for entity in document.entities:
+            if entity.label not in labels:
+                raise DataError(
+                    str(names),
+                    f"document {document.id!r} has label {entity.label!r}, which label set {spec.labels!r} lacks; "
+                    f"it has: {', '.join(labels.tags)}",
+                )
+    return documents

@@ -1,0 +1,122 @@
+"""A training recipe: a typed TOML file that says which data, how much of each, in which form, and how to train."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genner.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class SetSpec:
+    """One corpus in the mixture.
+
+    `train` and `dev` are JSONL files below the data root; `labels` names a shipped label set, or is a JSON file below
+    the data root; `weight` is how often each training sentence is used in an epoch (0.5: half of them); `detokenize`
+    is the share of sentences that are put into running text first.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    labels: str
+    dev: str | None = None
+    weight: float = 1.0
+    detokenize: float = 0.0
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """LoRA on all linear layers: rank, alpha, dropout."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptimSpec:
+    """AdamW with warm-up and cosine decay. `batch_rows` packed rows of `row_tokens` tokens make a step."""
+
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    epochs: float = 1.0
+    row_tokens: int = 1024
+    batch_rows: int = 2
+
+
+@dataclass(frozen=True)
+class PromptSpec:
+    """How label sets are put into the prompt, drawn anew for each packed row.
+
+    `plain` is the share of rows that ask for the full label set in its own order, with definitions: what users do. Of
+    the others, `no_definitions` lose the definitions, `subset` ask for some of the labels only (the entities of the
+    rest dropped), and all are in shuffled order.
+    """
+
+    plain: float = 0.5
+    no_definitions: float = 0.5
+    subset: float = 0.4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a training run, apart from the time it is given."""
+
+    base: str
+    sets: tuple[SetSpec, ...]
+    formats: dict[str, float]
+    seed: int = 1
+    lora: LoraSpec = field(default_factory=LoraSpec)
+    optim: OptimSpec = field(default_factory=OptimSpec)
+    prompt: PromptSpec = field(default_factory=PromptSpec)
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Recipe":
+        """Read a recipe. Raises `DataError` naming the key that is missing, unknown or of the wrong type."""
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(str(path), f"cannot be read: {error.strerror}") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise DataError(str(path), f"is not TOML: {error}") from None
+        try:
+            sets = tuple(_build(SetSpec, {"train": (), **item}, "set") for item in raw.pop("set", []))
+            nested = {
+                key: _build(kind, raw.pop(key, {}), key)
+                for key, kind in (("lora", LoraSpec), ("optim", OptimSpec), ("prompt", PromptSpec))
+            }
+            recipe: Recipe = _build(cls, {**raw, **nested, "sets": sets}, "recipe")
+        except UsageError as error:
+            raise DataError(str(path), str(error)) from None
+        if not recipe.sets or not recipe.formats:
+            raise DataError(str(path), "needs at least one [[set]] and one entry under [formats]")
+        return recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
+    """A dataclass from a TOML table, every key known, every type right."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - set(fields)):
+        raise UsageError(f"[{where}] has no key {unknown[0]!r}; known: {', '.join(fields)}")
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise UsageError(f"[{where}] lacks {name!r}")
+    converted = {}
+    for name, value in values.items():
+        default = fields[name].default
+        if isinstance(value, list):
+            value = tuple(value)
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if default is not dataclasses.MISSING and default is not None and type(value) is not type(default):
+            raise UsageError(f"[{where}] {name} = {value!r} is not of type {type(default).__name__}")
+        converted[name] = value
+    return kind(**converted)
