@@ -1,8 +1,7 @@
-"""From a recipe to packed rows: the same recipe and seed give the same rows on any machine."""
+"""From a recipe to groups of examples: the same recipe and seed give the same groups on any machine."""
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +13,12 @@ from genner.errors import DataError, TrainingError
 from genner.formats import Format, get_format
 from genner.labels import label_set, label_sets
 from genner.prompts import instruction
-from genner.training.packing import Pair, Row, pack
+from genner.training.batching import Group, Pair, bucket
 from genner.training.recipe import PromptSpec, Recipe, SetSpec
+
+
+WINDOW = 512  # sentences that are sorted by length together
+TAG_TOKENS = 6  # about what an entity adds to the answer; only for sorting
 
 
 @dataclass
@@ -23,9 +26,8 @@ class Report:
     """What the mixture consists of, and what was left out of it; every count is of one epoch."""
 
     sentences: Counter[str] = field(default_factory=Counter)
-    rows: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
-    too_long: Counter[str] = field(default_factory=Counter)  # sentences that fit into no row: left out
+    too_long: Counter[str] = field(default_factory=Counter)  # sentences beyond the token limit: left out
     cannot_say: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
 
     def to_dict(self) -> dict[str, object]:
@@ -54,28 +56,31 @@ class Mixture:
             if spec.dev is not None
         }
 
-    def epoch(self, number: int, report: Report | None = None) -> list[Row]:
-        """All rows of epoch `number`, shuffled. Counts into `report`."""
+    def epoch(self, number: int, report: Report | None = None) -> list[Group]:
+        """All groups of epoch `number`, shuffled. Counts into `report`."""
         report = report if report is not None else Report()
         rng = random.Random(f"{self.recipe.seed}:{number}")
-        rows: list[Row] = []
+        forms, weights = list(self.formats), list(self.formats.values())
+        groups: list[Group] = []
         for spec, labels, documents in self.sets:
             chosen = _times(documents, spec.weight, rng)
-            forms, weights = list(self.formats), list(self.formats.values())
-            # Each variant of the prompt needs its own rows; deal the sentences out in hands of about two rows.
-            tokens_each = max(1, sum(len(d.text) for d in chosen[:200]) // max(1, len(chosen[:200]))) * 0.6
-            hand = max(1, round(2 * self.recipe.optim.row_tokens / tokens_each))
-            for at in range(0, len(chosen), hand):
-                form = rng.choices(forms, weights)[0]
-                asked, definitions = vary(labels, self.recipe.prompt, rng)
-                rows += self._rows(spec, chosen[at : at + hand], asked, definitions, form, rng, report)
-        if not rows:
+            # Sentences of like length go together, but only within a window: the epoch stays well mixed.
+            for at in range(0, len(chosen), WINDOW):
+                window = chosen[at : at + WINDOW]
+                lengths = [len(self.chat.encode(d.text)) * 2 + TAG_TOKENS * len(d.entities) for d in window]
+                for indices in bucket(lengths, self.recipe.optim.group_tokens):
+                    form = rng.choices(forms, weights)[0]
+                    asked, definitions = vary(labels, self.recipe.prompt, rng)
+                    group = self._group(spec, [window[i] for i in indices], asked, definitions, form, rng, report)
+                    if group.pairs:
+                        groups.append(group)
+        if not groups:
             raise TrainingError("the recipe's mixture is empty; raise a set's weight or give more data")
-        rng.shuffle(rows)
-        report.tokens += sum(map(len, rows))
-        return rows
+        rng.shuffle(groups)
+        report.tokens += sum(group.tokens for group in groups)
+        return groups
 
-    def _rows(
+    def _group(
         self,
         spec: SetSpec,
         documents: list[Document],
@@ -84,8 +89,7 @@ class Mixture:
         form: Format,
         rng: random.Random,
         report: Report,
-    ) -> list[Row]:
-        length = self.recipe.optim.row_tokens
+    ) -> Group:
         prefix = self.chat.prefix_ids(instruction(labels, form, definitions=definitions))
         pairs = []
         for document in documents:
@@ -95,19 +99,12 @@ class Mixture:
             if rng.random() < spec.detokenize:
                 sayable = detokenize(sayable)
             pair = Pair(self.chat.body_ids(sayable.text), self.chat.answer_ids(form.encode(sayable, labels)))
-            if len(prefix) + len(pair) > length:
+            if len(prefix) + len(pair) > self.recipe.optim.max_tokens:
                 report.too_long[spec.name] += 1
             else:
                 pairs.append(pair)
         report.sentences[spec.name] += len(pairs)
-        rows = list(pack(prefix, pairs, length))
-        report.rows[spec.name] += len(rows)
-        return rows
-
-    def steps(self, rows: list[Row]) -> Iterator[list[Row]]:
-        """Rows in groups of one optimizer step."""
-        size = self.recipe.optim.batch_rows
-        return (rows[at : at + size] for at in range(0, len(rows), size))
+        return Group(prefix, pairs)
 
 
 def vary(labels: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, bool]:

@@ -37,22 +37,27 @@ class LoraSpec:
 
 @dataclass(frozen=True)
 class OptimSpec:
-    """AdamW with warm-up and cosine decay. `batch_rows` packed rows of `row_tokens` tokens make a step."""
+    """AdamW with warm-up and cosine decay.
+
+    A group is run at once and holds at most `group_tokens` tokens (padded, the shared instruction aside);
+    `groups_per_step` groups make an optimizer step. Examples of more than `max_tokens` tokens are left out and counted.
+    """
 
     learning_rate: float = 1e-3
     warmup: float = 0.05
     weight_decay: float = 0.0
     clip: float = 1.0
     epochs: float = 1.0
-    row_tokens: int = 1024
-    batch_rows: int = 2
+    group_tokens: int = 1024
+    groups_per_step: int = 2
+    max_tokens: int = 2048
 
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """How label sets are put into the prompt, drawn anew for each packed row.
+    """How label sets are put into the prompt, drawn anew for each group.
 
-    `plain` is the share of rows that ask for the full label set in its own order, with definitions: what users do. Of
+    `plain` is the share of groups that ask for the full label set in its own order, with definitions: what users do. Of
     the others, `no_definitions` lose the definitions, `subset` ask for some of the labels only (the entities of the
     rest dropped), and all are in shuffled order.
     """
