@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genner.data import write_atomic
+from genner.engines.network import causal_head
 from genner.errors import TrainingError
 from genner.training.batching import Group, group_loss
 from genner.training.mixture import Mixture, Report
@@ -269,17 +270,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
-    """Hidden states -> logits as the family computes them: its output layer, then its scaling or soft cap, if any."""
-    layer, config = causal.get_output_embeddings(), causal.config
-    cap, scaling = getattr(config, "final_logit_softcapping", None), getattr(config, "logits_scaling", None)
-
-    def head(hidden: Tensor) -> Tensor:
-        logits: Tensor = layer(hidden)
-        if scaling:
-            logits = logits / scaling
-        return cap * torch.tanh(logits / cap) if cap else logits
-
-    return head

@@ -1,0 +1,122 @@
+"""The local engine: a transformers model on this machine's CPU or GPU, decoding under a grammar."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from genner.engines.base import Generation, Request
+from genner.engines.chat import Chat
+from genner.engines.decoding import Speculator, budget, reference
+from genner.engines.network import Network
+from genner.engines.vocabulary import Vocabulary
+from genner.errors import ModelError
+
+Decoder = Literal["speculative", "reference"]
+
+READ_AHEAD = 16  # batches that are sorted by length together, so that rows of a pass are about equally long
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the processor multiplies it in hardware, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def default_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+class LocalEngine:
+    """Answers requests with a causal model; see `genner.engines.decoding` for how.
+
+    Args:
+        causal: the model, in evaluation mode and on its device.
+        tokenizer: its fast tokenizer, with a chat template.
+        name: what scores and messages call it.
+        decoder: `speculative`, or the slow `reference`; a model whose cache cannot be cut back gets the latter.
+    """
+
+    def __init__(self, causal: Any, tokenizer: Any, name: str = "local", decoder: Decoder = "speculative") -> None:
+        self.name = name
+        self.chat = Chat(tokenizer)
+        self.network = Network(causal)
+        self.vocabulary = Vocabulary(tokenizer, self.chat.end_id, self.network.vocabulary_size)
+        self.decoder: Decoder = decoder if self.network.rolls_back else "reference"
+        self._speculator = Speculator(self.network, self.chat, self.vocabulary)
+        self.default_batch = 8 if self.network.device.type == "cpu" else 64
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        adapter: Path | None = None,
+        *,
+        name: str = "local",
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        decoder: Decoder = "speculative",
+    ) -> "LocalEngine":
+        """Load a model folder, and merge a LoRA adapter into it. Touches no network.
+
+        Raises `ModelError` when a file is missing or does not fit.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        device = device or default_device()
+        dtype = dtype or fast_dtype(device)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            causal = AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                dtype=dtype,
+                # For the short passes of decoding, plain attention is a quarter faster than SDPA on a CPU.
+                attn_implementation="eager" if device.type == "cpu" else "sdpa",
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{folder} cannot be loaded as a causal language model: {error}") from error
+        if adapter is not None:
+            from peft import PeftModel
+
+            try:
+                causal = PeftModel.from_pretrained(causal, adapter).merge_and_unload()
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise ModelError(f"adapter {adapter} does not fit model {folder}: {error}") from error
+        causal.eval().to(device)
+        return cls(causal, tokenizer, name, decoder)
+
+    @property
+    def window(self) -> int | None:
+        return self.network.window
+
+    def measure(self, instruction: str, text: str) -> int:
+        return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
+
+    def reserve(self, text: str) -> int:
+        """Tokens that the answer to `text` may take."""
+        return budget(len(self.chat.body_ids(text)))
+
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+        if self.decoder == "reference":
+            yield from (reference(self.network.causal, self.chat, self.vocabulary, request) for request in requests)
+            return
+        size = batch_size or self.default_batch
+        source = iter(requests)
+        while block := list(islice(source, size * READ_AHEAD)):
+            order = sorted(range(len(block)), key=lambda i: len(block[i].text), reverse=True)
+            done: dict[int, Generation] = {}
+            next_out = 0
+            for place, generation in self._speculator.decode((block[i] for i in order), size):
+                done[order[place]] = generation
+                while next_out in done:
+                    yield done.pop(next_out)
+                    next_out += 1

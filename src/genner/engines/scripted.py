@@ -1,0 +1,32 @@
+"""An engine without weights: answers come from a function. For tests and demonstrations of what lies above engines."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from genner.engines.base import Generation, Request
+
+
+class ScriptedEngine:
+    """Answers each request with what `script` says.
+
+    Args:
+        script: request -> answer, or None to copy the text plainly. The answer is taken as it is, legal or not.
+        window: pretend to this context window, a token a character.
+    """
+
+    name = "scripted"
+
+    def __init__(self, script: Callable[[Request], str | None] = lambda _: None, window: int | None = None) -> None:
+        self._script, self._window = script, window
+
+    @property
+    def window(self) -> int | None:
+        return self._window
+
+    def measure(self, instruction: str, text: str) -> int:
+        return len(instruction) + len(text)
+
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+        for request in requests:
+            said = self._script(request)
+            answer = request.grammar.draft(request.grammar.start(), 1 << 30) if said is None else said.encode()
+            yield Generation(answer, (len(answer),) if answer else (), (0.0,) if answer else ())

@@ -1,0 +1,111 @@
+"""A tokenizer's vocabulary as a trie over bytes, and its intersection with a grammar.
+
+What makes constrained decoding cheap here: the source fixes nearly every byte, so from a state only a handful of trie
+nodes can be reached, and the legal tokens are found by walking those, whatever the size of the vocabulary.
+"""
+
+import json
+from typing import Any
+
+from genner.errors import ModelError
+from genner.grammar import Grammar, State
+
+_TOKENS = -1  # the key under which a trie node lists its tokens; bytes are 0..255
+
+
+class Vocabulary:
+    """The tokens of a fast tokenizer by the bytes they write. Special tokens write none, and are never legal.
+
+    Args:
+        tokenizer: a fast transformers tokenizer, byte-level or SentencePiece-style.
+        end_id: the token that ends an answer.
+        size: how many tokens the model knows; tokens beyond are never legal.
+
+    Raises `ModelError` for a tokenizer of another kind.
+    """
+
+    def __init__(self, tokenizer: Any, end_id: int, size: int) -> None:
+        self.end_id = end_id
+        table = token_bytes(tokenizer)[:size]
+        self.bytes: list[bytes | None] = table + [None] * (size - len(table))
+        self._root: dict[int, Any] = {}
+        for token, text in enumerate(self.bytes):
+            if text and token != end_id:
+                node = self._root
+                for byte in text:
+                    node = node.setdefault(byte, {})
+                node.setdefault(_TOKENS, []).append(token)
+
+    def legal(self, grammar: Grammar, state: State) -> dict[int, State]:
+        """The legal next tokens, and the state that each leads to. The end of the answer is one, where it may end."""
+        found: dict[int, State] = {}
+        if grammar.final(state):
+            found[self.end_id] = state
+        edges = grammar.edges
+        walk = [(self._root, state)]
+        while walk:
+            node, at = walk.pop()
+            for byte, after in edges(at):
+                child = node.get(byte)
+                if child is None:
+                    continue
+                tokens = child.get(_TOKENS)
+                if tokens is not None:
+                    for token in tokens:
+                        found[token] = after
+                    if len(child) == 1:  # no longer token begins so
+                        continue
+                walk.append((child, after))
+        return found
+
+    def advance(self, grammar: Grammar, state: State, token: int) -> State | None:
+        """The state after `token`, or None when it is not legal; for tokens that were not chosen from `legal`."""
+        if token == self.end_id:
+            return state if grammar.final(state) else None
+        text = self.bytes[token]
+        if not text:
+            return None
+        for byte in text:
+            for edge, after in grammar.edges(state):
+                if edge == byte:
+                    state = after
+                    break
+            else:
+                return None
+        return state
+
+
+def token_bytes(tokenizer: Any) -> list[bytes | None]:
+    """For each token id, the bytes that it writes; None for special tokens and holes."""
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    kind = json.dumps(backend.get("decoder")) + json.dumps(backend.get("pre_tokenizer"))
+    size = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
+    table: list[bytes | None] = [None] * size
+    if "ByteLevel" in kind:
+        to_byte = _byte_level()
+        for text, token in tokenizer.get_vocab().items():
+            if all(c in to_byte for c in text):
+                table[token] = bytes(to_byte[c] for c in text)
+    elif "ByteFallback" in kind or "Metaspace" in kind or "\\u2581" in kind:
+        for text, token in tokenizer.get_vocab().items():
+            if len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
+                table[token] = bytes([int(text[3:5], 16)])
+            else:
+                table[token] = text.replace("\u2581", " ").encode()
+    else:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the tokenizer is neither byte-level nor SentencePiece-style with byte "
+            "fallback, so its tokens cannot be mapped to bytes"
+        )
+    for token, added in tokenizer.added_tokens_decoder.items():
+        # An added token that is not special (Gemma's runs of blanks, say) is ordinary text.
+        table[token] = None if added.special else added.content.replace("\u2581", " ").encode()
+    return table
+
+
+def _byte_level() -> dict[str, int]:
+    """The printable stand-ins of the 256 bytes in byte-level BPE (GPT-2): printable Latin-1 as itself, the rest from
+    U+0100 on, in order."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}

@@ -1,0 +1,141 @@
+"""The speculative decoder equals the token-by-token one, for every family, tokenizer and format."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tiny
+from genner.document import LabelSet
+from genner.engines.base import Request
+from genner.engines.chat import Chat
+from genner.engines.decoding import Speculator, reference
+from genner.engines.local import LocalEngine
+from genner.engines.vocabulary import Vocabulary, token_bytes
+from genner.formats import FORMATS
+from strategies import texts
+
+LABELS = LabelSet.of("PER", "LOC", "DNA")
+relaxed = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+families = pytest.mark.parametrize("family", tiny.FAMILIES)
+kinds = pytest.mark.parametrize("kind", ["bytes", "pieces"])
+
+
+def engine(family: str, kind: str, decoder: str = "speculative") -> LocalEngine:
+    return LocalEngine(tiny.model(family), tiny.tokenizer(kind), decoder=decoder)  # type: ignore[arg-type]
+
+
+def requests(some_texts: list[str], form: str, constrained: bool = True) -> list[Request]:
+    return [
+        Request(f"Tag {i % 2}:\n", t, FORMATS[form].grammar(t, LABELS, where="word", depth=3), constrained)
+        for i, t in enumerate(some_texts)
+    ]
+
+
+@families
+@kinds
+@given(some_texts=st.lists(texts, min_size=1, max_size=5), form=st.sampled_from(list(FORMATS)), size=st.integers(1, 3))
+@relaxed
+def test_speculative_equals_reference(family: str, kind: str, some_texts: list[str], form: str, size: int) -> None:
+    fast = list(engine(family, kind).generate(requests(some_texts, form), batch_size=size))
+    slow = list(engine(family, kind, "reference").generate(requests(some_texts, form)))
+    for text, a, b in zip(some_texts, fast, slow, strict=True):
+        assert a.answer == b.answer
+        assert a.ends == b.ends
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-3)
+        prediction = FORMATS[form].decode(text, a.text, LABELS)
+        assert prediction.problems == ()
+        assert a.passes <= b.passes
+
+
+@kinds
+@given(some_texts=st.lists(texts, min_size=1, max_size=3))
+@relaxed
+def test_free_decoding_equals_reference(kind: str, some_texts: list[str]) -> None:
+    asked = requests(some_texts, "inline_xml", constrained=False)
+    fast = list(engine("llama", kind).generate(asked, batch_size=2))
+    slow = list(engine("llama", kind, "reference").generate(asked))
+    assert [a.answer for a in fast] == [b.answer for b in slow]
+
+
+@kinds
+@given(text=texts, data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_legal_tokens_are_those_whose_bytes_the_grammar_allows(kind: str, text: str, data: st.DataObject) -> None:
+    """The walk over the trie against trying every token of the vocabulary."""
+    tokenizer = tiny.tokenizer(kind)
+    vocabulary = Vocabulary(tokenizer, Chat(tokenizer).end_id, 700)
+    grammar = FORMATS["inline_xml"].grammar(text, LABELS)
+    state = grammar.start()
+    for _ in range(data.draw(st.integers(0, 12))):
+        legal = vocabulary.legal(grammar, state)
+        slow = {t: s for t in range(700) if (s := vocabulary.advance(grammar, state, t)) is not None}
+        assert legal == slow
+        assert legal
+        token = data.draw(st.sampled_from(sorted(legal)))
+        if token == vocabulary.end_id:
+            break
+        state = legal[token]
+
+
+@kinds
+@given(text=texts)
+@settings(max_examples=60, deadline=None)
+def test_token_bytes_spell_the_text(kind: str, text: str) -> None:
+    tokenizer = tiny.tokenizer(kind)
+    table = token_bytes(tokenizer)
+    written = [table[t] for t in Chat(tokenizer).encode(text)]
+    assert b"".join(w or b"" for w in written).decode("utf-8", "replace") == text
+
+
+@families
+def test_gathered_logits_are_the_models_own(family: str) -> None:
+    causal = tiny.model(family)
+    network = LocalEngine(causal, tiny.tokenizer("bytes")).network
+    ids = torch.arange(5, 15)[None]
+    with torch.inference_mode():
+        hidden = causal.model(input_ids=ids).last_hidden_state[0]
+        expected = causal(input_ids=ids).logits[0].float()
+    tokens = [[1, 2, 3 + i] for i in range(10)]
+    for i, logits in enumerate(network.logits_of(hidden, tokens)):
+        torch.testing.assert_close(logits, expected[i, tokens[i]], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(network.logits(hidden), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_answers_come_in_order_and_a_stream_is_not_read_whole() -> None:
+    taken = 0
+
+    def endless():  # type: ignore[no-untyped-def]
+        nonlocal taken
+        while True:
+            taken += 1
+            yield requests([f"word {taken}" * (taken % 3 + 1)], "inline_xml")[0]
+
+    answers = engine("llama", "bytes").generate(endless(), batch_size=2)
+    for n in range(1, 6):
+        text = f"word {n}" * (n % 3 + 1)
+        assert FORMATS["inline_xml"].decode(text, next(answers).text, LABELS).problems == ()
+    assert taken <= 64
+
+
+def test_the_instruction_is_run_once() -> None:
+    tokenizer = tiny.tokenizer("bytes")
+    some = engine("llama", "bytes")
+    asked = [Request("Tag:\n", t, FORMATS["inline_xml"].grammar(t, LABELS)) for t in ("a b", "c d", "e f")]
+    speculator = Speculator(some.network, Chat(tokenizer), some.vocabulary)
+    runs: list[list[int]] = []
+    inner = some.network.forward
+    some.network.forward = lambda rows, cache, first: (runs.extend(map(list, rows)), inner(rows, cache, first))[1]  # type: ignore[method-assign]
+    list(speculator.decode(asked, 1))
+    prefix = Chat(tokenizer).prefix_ids("Tag:\n")
+    assert runs.count(prefix) == 1
+    assert not any(run[: len(prefix)] == prefix for run in runs[1:])
+
+
+def test_reference_and_speculator_keep_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genner.engines.decoding.budget", lambda body: 3)
+    for decoder in ("speculative", "reference"):
+        (made,) = engine("llama", "bytes", decoder).generate(requests(["one two three four five"], "inline_xml"))
+        assert not made.complete
+        assert FORMATS["inline_xml"].decode("one two three four five", made.text, LABELS).problems == ()
+    assert reference.__doc__
