@@ -125,14 +125,15 @@ class Document:
         return cls(text, tuple(read), str(record.get("id", "")))
 
 
-ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated"]
+ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated", "split"]
 """What went wrong with an output.
 
 - `invalid`: the output is not what the format prescribes for this text (it was repaired as far as possible);
 - `realigned`: an entity was placed by aligning a changed copy with the text;
 - `dropped`: an entity was thrown away, since nothing in the text answers to it or its label is not in the label set;
 - `duplicate`: an entity written twice was kept once;
-- `truncated`: the output ended before the text did.
+- `truncated`: the output ended before the text did;
+- `split`: a sentence too long for the model was cut in two.
 """
 
 

@@ -1,0 +1,180 @@
+"""The one pipeline: text -> chunks -> prompts -> engine -> answers -> `Prediction`.
+
+What an entity's score means: the probability, among the legal alternatives at each token, of the tokens that write its
+markup, given all that was written before: that an entity opens here, with this label, and that it closes here. How
+likely it was to go on copying in between is left out, as is the text itself, which is forced. It is a product of the
+model's own probabilities, not calibrated.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from math import exp
+from typing import Any
+
+from genner.chunks import Chunk, chunks
+from genner.document import Document, Entity, LabelSet, Prediction, Problem
+from genner.engines.base import Engine, Generation, Request
+from genner.errors import UsageError
+from genner.formats import Format
+from genner.grammar import Grammar, Written
+from genner.labels import parse_labels
+from genner.prompts import instruction
+
+LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
+DEPTH = 8  # entities that may be open at once; the deepest nesting in any corpus at hand is 7
+
+Labels = LabelSet | str | Iterable[str] | None
+
+
+@dataclass
+class _Pending:
+    """A document whose chunks are being answered."""
+
+    document: Document
+    remaining: int = 0
+    read: bool = False
+    entities: list[Entity] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class Extractor:
+    """Finds entities in texts.
+
+    Args:
+        engine: what answers the prompts.
+        form: the format of the answers.
+        labels: what is asked for when a call does not say.
+        constrained: decode under the grammar, so that no answer can be invalid; else let the model write freely, and
+            repair what it wrote.
+        split: cut texts into sentences; else give each to the model whole, as far as it fits.
+        signature: what identifies this system in a score: model, adapter, format ...
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        form: Format,
+        labels: LabelSet,
+        *,
+        constrained: bool = True,
+        split: bool = True,
+        signature: dict[str, str] | None = None,
+    ) -> None:
+        self.engine, self.form, self.labels = engine, form, labels
+        self.constrained, self.split = constrained, split
+        decoding = "grammar" if constrained else "free"
+        self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
+
+    def extract(self, text: str, labels: Labels = None) -> Prediction:
+        """The entities of one text, nested ones included, with their positions and scores."""
+        return next(self.pipe([text], labels))
+
+    def predict_entities(self, text: str, labels: Labels = None, threshold: float = 0.0) -> list[dict[str, Any]]:
+        """As `extract`, in the shape that GLiNER returns: `[{"start", "end", "text", "label", "score"}]`."""
+        found = self.extract(text, labels).to_dict()["entities"]
+        return [entity for entity in found if entity.get("score", 1.0) >= threshold]
+
+    def pipe(
+        self, texts: Iterable[str | Document], labels: Labels = None, batch_size: int | None = None
+    ) -> Iterator[Prediction]:
+        """The entities of many texts, in order, read and answered as a stream; memory does not grow with it.
+
+        A `Document` keeps its id; its own entities are ignored. `batch_size`: sentences in a forward pass.
+        """
+        asked = self._labels(labels)
+        waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
+        owners: deque[tuple[_Pending, Chunk, Grammar]] = deque()  # of chunks that are not yet answered, in order
+
+        # Documents without any chunk (empty ones) must not wait for an answer, so they are yielded by whoever is next.
+        answers = self.engine.generate(self._requests(texts, asked, waiting, owners), batch_size=batch_size)
+        for generation in answers:
+            pending, chunk, grammar = owners.popleft()
+            self._collect(pending, chunk, grammar, generation, asked)
+            pending.remaining -= 1
+            while waiting and waiting[0].read and not waiting[0].remaining:
+                yield _finish(waiting.popleft())
+        yield from map(_finish, waiting)
+
+    def _requests(
+        self,
+        texts: Iterable[str | Document],
+        labels: LabelSet,
+        waiting: deque[_Pending],
+        owners: deque[tuple[_Pending, Chunk, Grammar]],
+    ) -> Iterator[Request]:
+        asked = instruction(labels, self.form)
+        fits = self._fits(asked)
+        for text in texts:
+            document = text if isinstance(text, Document) else Document(text)
+            pending = _Pending(document)
+            waiting.append(pending)
+            for chunk in self._chunks(document.text, fits):
+                piece = document.text[chunk.start : chunk.end]
+                grammar = self.form.grammar(piece, labels, where="word", depth=DEPTH)
+                owners.append((pending, chunk, grammar))
+                pending.remaining += 1
+                yield Request(asked, piece, grammar, self.constrained)
+            pending.read = True
+
+    def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
+        if self.split or len(text) > LONGEST or not fits(text):
+            return chunks(text, fits, LONGEST)
+        return iter([Chunk(0, len(text))] if text else [])
+
+    def _fits(self, asked: str) -> Callable[[str], bool]:
+        window = self.engine.window
+        if window is None:
+            return lambda piece: True
+        fixed = self.engine.measure(asked, "")
+        if fixed * 2 > window:
+            raise UsageError(
+                f"the instruction takes {fixed} of the model's {window} tokens; ask for fewer labels or shorter "
+                "definitions"
+            )
+        # The text stands in the prompt once, in the answer once, and tags take about as much again.
+        return lambda piece: fixed + 4 * (self.engine.measure(asked, piece) - fixed) + 64 <= window
+
+    def _collect(
+        self, pending: _Pending, chunk: Chunk, grammar: Grammar, generation: Generation, labels: LabelSet
+    ) -> None:
+        piece = pending.document.text[chunk.start : chunk.end]
+        written = grammar.read(generation.answer)
+        if written is not None:
+            pending.entities += [
+                Entity(chunk.start + w.start, chunk.start + w.end, w.label, score(w, generation)) for w in written
+            ]
+        else:
+            prediction = self.form.decode(piece, generation.text, labels)
+            pending.entities += [e.shifted(chunk.start) for e in prediction.entities]
+            pending.problems += prediction.problems
+        if not generation.complete:
+            detail = f"the answer for [{chunk.start}, {chunk.end}) was too long; its rest was copied without entities"
+            pending.problems.append(Problem("truncated", detail))
+        if chunk.cut:
+            detail = f"a sentence was cut at {chunk.end}, being too long; an entity across the cut is lost"
+            pending.problems.append(Problem("split", detail))
+
+    def _labels(self, labels: Labels) -> LabelSet:
+        if labels is None:
+            return self.labels
+        if isinstance(labels, LabelSet):
+            return labels
+        return parse_labels(labels if isinstance(labels, str) else ",".join(labels))
+
+
+def score(written: Written, generation: Generation) -> float | None:
+    """The probability of the tokens that write an entity's markup; None when the engine gives no probabilities."""
+    if not generation.logprobs:
+        return None
+    total, begin = 0.0, 0
+    for end, logprob in zip(generation.ends, generation.logprobs, strict=True):
+        if any(begin < mark_end and mark_begin < end for mark_begin, mark_end in written.marks):
+            total += logprob
+        begin = end
+    return min(1.0, exp(total))
+
+
+def _finish(pending: _Pending) -> Prediction:
+    document = pending.document
+    return Prediction(document.text, tuple(pending.entities), document.id, tuple(pending.problems))
