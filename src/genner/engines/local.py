@@ -1,5 +1,6 @@
 """The local engine: a transformers model on this machine's CPU or GPU, decoding under a grammar."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -70,7 +71,10 @@ class LocalEngine:
         Raises `ModelError` when a file is missing or does not fit.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         device = device or default_device()
         dtype = dtype or fast_dtype(device)
         try:
@@ -88,7 +92,9 @@ class LocalEngine:
             from peft import PeftModel
 
             try:
-                causal = PeftModel.from_pretrained(causal, adapter).merge_and_unload()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # the libraries', about each other
+                    causal = PeftModel.from_pretrained(causal, adapter).merge_and_unload()
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise ModelError(f"adapter {adapter} does not fit model {folder}: {error}") from error
         causal.eval().to(device)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,9 @@ def group_loss(body: Any, head: Any, group: Group, pad_id: int, device: torch.de
 class _HeadLoss(torch.autograd.Function):
     """Summed cross-entropy through a frozen output head, a slice of the positions at a time.
 
-    The gradient with respect to the hidden states is worked out on the way forward, so no [N, V] matrix is ever kept:
-    on a CPU this takes a third of the time of the plain composition, most of which went into fresh memory.
+    The gradient with respect to the logits is known in closed form, softmax minus one-hot, and written over them; so
+    no [N, V] matrix is kept, and each is gone over as few times as can be. On a CPU, memory traffic over the
+    vocabulary would otherwise take a fifth of the whole training step.
     """
 
     SLICE = 128
@@ -106,11 +106,17 @@ class _HeadLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden)
         for at in range(0, len(hidden), _HeadLoss.SLICE):
+            here = slice(at, at + _HeadLoss.SLICE)
             with torch.enable_grad():
-                part = hidden[at : at + _HeadLoss.SLICE].detach().requires_grad_()
-                loss = F.cross_entropy(head(part).float(), targets[at : at + _HeadLoss.SLICE], reduction="sum")
-            (gradient[at : at + _HeadLoss.SLICE],) = torch.autograd.grad(loss, part)
-            total += loss.detach()
+                part = hidden[here].detach().requires_grad_()
+                raw = head(part)
+            logits = raw.detach().float()
+            rows = torch.arange(len(logits), device=logits.device)
+            norm = logits.logsumexp(1)
+            total += (norm - logits[rows, targets[here]]).sum()
+            by_logit = logits.sub_(norm[:, None]).exp_()
+            by_logit[rows, targets[here]] -= 1
+            (gradient[here],) = torch.autograd.grad(raw, part, by_logit.to(raw.dtype))
         ctx.save_for_backward(gradient)
         return total
 

@@ -16,7 +16,6 @@ from genner.prompts import instruction
 from genner.training.batching import Group, Pair, bucket
 from genner.training.recipe import PromptSpec, Recipe, SetSpec
 
-
 WINDOW = 512  # sentences that are sorted by length together
 TAG_TOKENS = 6  # about what an entity adds to the answer; only for sorting
 
@@ -27,6 +26,7 @@ class Report:
 
     sentences: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
+    alone: Counter[str] = field(default_factory=Counter)  # sentences beyond a group's size: run in one of their own
     too_long: Counter[str] = field(default_factory=Counter)  # sentences beyond the token limit: left out
     cannot_say: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
 
@@ -49,12 +49,19 @@ class Mixture:
         self.recipe = recipe
         self.chat = chat
         self.formats = {get_format(name): weight for name, weight in recipe.formats.items()}
+        if not all(weight >= 0 for weight in self.formats.values()) or not any(self.formats.values()):
+            raise TrainingError(f"[formats] weights are {recipe.formats}; legal: 0 or more each, one above 0")
         self.sets = [(spec, _labels(spec, root), _documents(spec, spec.train, root)) for spec in recipe.sets]
         self.dev = {
             spec.name: (labels, _documents(spec, (spec.dev,), root))
             for spec, labels, _ in self.sets
             if spec.dev is not None
         }
+
+    @property
+    def ranked(self) -> list[Format]:
+        """The formats that occur, the one with the most weight first."""
+        return sorted((form for form, weight in self.formats.items() if weight), key=lambda f: -self.formats[f])
 
     def epoch(self, number: int, report: Report | None = None) -> list[Group]:
         """All groups of epoch `number`, shuffled. Counts into `report`."""
@@ -102,6 +109,7 @@ class Mixture:
             if len(prefix) + len(pair) > self.recipe.optim.max_tokens:
                 report.too_long[spec.name] += 1
             else:
+                report.alone[spec.name] += len(pair) > self.recipe.optim.group_tokens
                 pairs.append(pair)
         report.sentences[spec.name] += len(pairs)
         return Group(prefix, pairs)
@@ -141,14 +149,16 @@ def _labels(spec: SetSpec, root: Path) -> LabelSet:
 
 
 def _documents(spec: SetSpec, names: tuple[str, ...], root: Path) -> list[Document]:
-    documents = [document for name in names for document in read_jsonl(root / name)]
+    documents = []
     labels = _labels(spec, root)
-    for document in documents:
-        for entity in document.entities:
-            if entity.label not in labels:
-                raise DataError(
-                    str(names),
-                    f"document {document.id!r} has label {entity.label!r}, which label set {spec.labels!r} lacks; "
-                    f"it has: {', '.join(labels.tags)}",
-                )
+    for name in names:
+        for document in read_jsonl(root / name):
+            for entity in document.entities:
+                if entity.label not in labels:
+                    raise DataError(
+                        str(root / name),
+                        f"document {document.id!r} has label {entity.label!r}, which label set {spec.labels!r} lacks; "
+                        f"it has: {', '.join(labels.tags)}",
+                    )
+            documents.append(document)
     return documents

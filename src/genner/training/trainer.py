@@ -1,18 +1,22 @@
 """LoRA fine-tuning: the loop, its checkpoints, its schedule. Data, collation and evaluation live beside it.
 
-The adapter is computed in the base model's dtype, while the optimizer keeps float32 masters of it: on a CPU this is half
-as fast again as float32 adapters over a bf16 base, and small updates are not lost.
+The adapter is computed in the base model's dtype, while the optimizer keeps float32 masters of it: on a CPU this is
+half as fast again as float32 adapters over a bf16 base, and small updates are not lost.
 
 A run's folder holds `adapter/` (the newest), `best/` (the best on dev), `state.pt` (to resume from), `metrics.jsonl`,
-`curve.png`, `recipe.json` and `data.json` (what went in, what was left out). Everything is replaced atomically, so a
-killed run resumes from its last checkpoint.
+`curve.png`, `recipe.json` and `data.json` (what went in, what was left out). Every file is replaced atomically, so a
+killed run resumes from its last checkpoint, and ends with the very weights that it would have had without the kill
+(given the same limit of time, or none, and the same arithmetic).
 """
 
+import hashlib
 import json
 import math
 import os
+import pickle
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,22 +30,33 @@ from tqdm import tqdm
 
 from genner.data import write_atomic
 from genner.engines.network import causal_head
-from genner.errors import TrainingError
+from genner.errors import TrainingError, UsageError
 from genner.training.batching import Group, group_loss
+from genner.training.curve import draw, read_metrics
 from genner.training.mixture import Mixture, Report
 from genner.training.recipe import LoraSpec, OptimSpec
 
 DevScores = dict[str, float]
 """Metrics of a dev evaluation; `f1` decides which checkpoint is best."""
 
+LOG_STEPS = 10  # steps between two records of the loss, each the mean of as many
+
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run stops, how often it evaluates and saves. Whichever of time and epochs ends first ends the run."""
+    """When a run stops, how often it evaluates and saves. Whichever of time and epochs ends first ends the run.
+
+    `max_minutes` and `eval_minutes` count the time spent in steps, over all parts of an interrupted run; evaluating,
+    saving and preparing data come on top.
+    """
 
     max_minutes: float | None = None
     eval_minutes: float = 15.0
     save_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise UsageError(f"max_minutes {self.max_minutes}; legal: more than 0, or None for no limit")
 
 
 @dataclass
@@ -54,7 +69,7 @@ class Progress:
     best: float = -1.0
     evaluated: float = 0.0  # `seconds` at the last evaluation
     finished: bool = False
-    losses: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # of the last steps, for the next record
 
 
 def add_adapter(model: Any, spec: LoraSpec) -> Any:
@@ -76,6 +91,12 @@ def rate(progress: float, spec: OptimSpec) -> float:
     if progress < spec.warmup:
         return spec.learning_rate * progress / spec.warmup
     return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - spec.warmup) / (1 - spec.warmup))))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether torch raised this for want of memory; on a CPU it has no type of its own."""
+    texts = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(t in str(error).lower() for t in texts)
 
 
 class Trainer:
@@ -108,19 +129,24 @@ class Trainer:
         self._masters = [p.detach().clone().float().requires_grad_() for p in self._weights]
         self._optimizer = torch.optim.AdamW(self._masters, lr=0.0, weight_decay=self.spec.weight_decay)
         self.progress = Progress()
+        self._scores: DevScores = {}  # of the model as it stands; empty when it was not evaluated since its last step
         self._stop = False
 
     def run(self, *, resume: bool = False) -> Progress:
         """Train to the end, or to the time limit, or until interrupted; then save. Returns where it stands.
 
-        Raises `TrainingError` when the loss is not a number, or the folder holds another run.
+        Raises `TrainingError` when the loss is not a number, the memory does not suffice, the folder holds another run
+        or cannot be written.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        with self._writing(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
         state = self.out / "state.pt"
         if state.exists() and not resume:
             raise TrainingError(f"{self.out} already holds a run; go on with --resume, or give another --out")
         if state.exists():
+            self._check_recipe()
             self._load(state)
+        self._trim_metrics()
         write_atomic(self.out / "recipe.json", json.dumps(self.mixture.recipe.to_dict(), indent=1))
         report = Report()
         first_epoch = self.mixture.epoch(0, report)
@@ -128,29 +154,30 @@ class Trainer:
         total = max(1, round(per_epoch * self.spec.epochs))
         write_atomic(self.out / "data.json", json.dumps({"steps": total, **report.to_dict()}, indent=1))
         saved = time.monotonic()
+        steps = self._steps(first_epoch, per_epoch)
+        self.progress.finished = self._stop = False
         with self._interruptible(), tqdm(total=total, initial=self.progress.step, unit="step", desc="train") as bar:
-            for groups in self._steps(first_epoch, per_epoch, total):
+            while not self._stop and (done := self._fraction(total)) < 1:
+                groups = next(steps)
                 begun = time.monotonic()
-                done = self._fraction(total)
                 loss = self._step(groups, rate(done, self.spec))
+                self._scores = {}
                 self.progress.step += 1
                 self.progress.tokens += sum(group.tokens for group in groups)
                 self.progress.seconds += time.monotonic() - begun
                 self._log(loss, rate(done, self.spec))
                 bar.update()
-                bar.set_postfix(loss=f"{loss:.3f}", tok_s=round(self.progress.tokens / self.progress.seconds))
+                bar.set_postfix(loss=f"{loss:.3f}", tok_s=round(self.progress.tokens / (self.progress.seconds or 1)))
                 due = self.progress.seconds - self.progress.evaluated >= 60 * self.limits.eval_minutes
-                if self.evaluate and due:
+                if self.evaluate and due and not self._stop:
                     self._evaluate()
-                if time.monotonic() - saved >= 60 * self.limits.save_minutes:
-                    self.save()
+                if self._scores or time.monotonic() - saved >= 60 * self.limits.save_minutes:
+                    self.save()  # after an evaluation too: it took minutes, and set the score that `best` must beat
                     saved = time.monotonic()
-                if self._stop or self._fraction(total) >= 1:
-                    break
-        self.progress.finished = self._fraction(total) >= 1
-        if self.progress.finished and self.evaluate:
-            self._evaluate()
-        self.save()
+            self.progress.finished = self._fraction(total) >= 1
+            if self.evaluate and self.progress.finished and self.progress.evaluated < self.progress.seconds:
+                self._evaluate()
+            self.save()
         return self.progress
 
     # -- one step
@@ -160,19 +187,30 @@ class Trainer:
         targets = sum(group.targets for group in groups)
         total = 0.0
         self.model.train()
+        torch.manual_seed(self.mixture.recipe.seed + self.progress.step)  # dropout too goes on as if not interrupted
         for group in groups:
-            loss = group_loss(self._body, self._head, group, self._pad, self._device) / targets
-            loss.backward()  # type: ignore[no-untyped-call]
+            try:
+                loss = group_loss(self._body, self._head, group, self._pad, self._device) / targets
+                loss.backward()  # type: ignore[no-untyped-call]
+            except (RuntimeError, MemoryError) as error:
+                if _out_of_memory(error):
+                    raise TrainingError(
+                        f"out of memory at step {self.progress.step}, in a group of {len(group.pairs)} x "
+                        f"{max(map(len, group.pairs))} tokens behind {len(group.prefix)} of instruction; lower [optim] "
+                        f"group_tokens ({self.spec.group_tokens}), or max_tokens ({self.spec.max_tokens}) if the group "
+                        "is a single long text, and resume"
+                    ) from error
+                raise
             total += float(loss.detach())
-        if not math.isfinite(total):
-            raise TrainingError(
-                f"the loss is {total} at step {self.progress.step}; lower [optim] learning_rate "
-                f"({self.spec.learning_rate}) and resume from the last checkpoint"
-            )
         for weight, master in zip(self._weights, self._masters, strict=True):
             master.grad = weight.grad.float() if weight.grad is not None else None
             weight.grad = None
-        torch.nn.utils.clip_grad_norm_(self._masters, self.spec.clip)
+        norm = float(torch.nn.utils.clip_grad_norm_(self._masters, self.spec.clip))
+        if not math.isfinite(total) or not math.isfinite(norm):
+            raise TrainingError(
+                f"the loss is {total} and its gradient {norm} long at step {self.progress.step}; lower [optim] "
+                f"learning_rate ({self.spec.learning_rate}) and resume from the last checkpoint"
+            )
         for group_of_weights in self._optimizer.param_groups:
             group_of_weights["lr"] = learning_rate
         self._optimizer.step()
@@ -181,17 +219,18 @@ class Trainer:
                 weight.copy_(master)
         return total
 
-    def _steps(self, first_epoch: list[Group], per_epoch: int, total: int) -> Iterator[list[Group]]:
+    def _steps(self, first_epoch: list[Group], per_epoch: int) -> Iterator[list[Group]]:
         """The groups of each step from where the run stands; the same ones however often it was interrupted."""
         step, size = self.progress.step, self.spec.groups_per_step
         epoch, groups = 0, first_epoch
-        while step < total:
+        while True:
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
                 groups = self.mixture.epoch(epoch)
-            at = (step % per_epoch) * size
-            # Epochs differ by a few groups, since prompts are drawn anew: a step past the end starts over.
-            yield groups[at : at + size] or groups[:size]
+            # Epochs differ by a few groups, since their sentences are bucketed anew: past the end of a shorter one a
+            # step starts over, and of a longer one the last few, which are random, are left out.
+            at = (step % per_epoch) * size % len(groups)
+            yield groups[at : at + size]
             step += 1
 
     def _fraction(self, total: int) -> float:
@@ -202,52 +241,92 @@ class Trainer:
     # -- records
 
     def _log(self, loss: float, learning_rate: float) -> None:
-        self.progress.losses.append(loss)
-        if self.progress.step % 10 == 0:
-            recent = self.progress.losses[-10:]
+        recent = self.progress.losses = [*self.progress.losses, loss][-LOG_STEPS:]
+        if self.progress.step % LOG_STEPS == 0:
             self._record(loss=round(sum(recent) / len(recent), 5), lr=learning_rate)
 
     def _record(self, **values: float) -> None:
         head = {"step": self.progress.step, "tokens": self.progress.tokens, "seconds": round(self.progress.seconds, 1)}
-        with (self.out / "metrics.jsonl").open("a") as file:
+        with self._writing(self.out / "metrics.jsonl") as path, path.open("a") as file:
             file.write(json.dumps(head | values) + "\n")
+
+    def _trim_metrics(self) -> None:
+        """Drop the records of steps that were run after the last checkpoint: they are run, and recorded, again."""
+        with self._writing(self.out / "metrics.jsonl") as path:
+            kept = [record for record in read_metrics(path) if record["step"] <= self.progress.step]
+            write_atomic(path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def _evaluate(self) -> None:
         assert self.evaluate is not None
         self.model.eval()
-        scores = self.evaluate()
+        self._scores = scores = self.evaluate()
         self._record(**{f"dev_{name}": value for name, value in scores.items()})
         self.progress.evaluated = self.progress.seconds
         tqdm.write(f"step {self.progress.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
         if scores["f1"] > self.progress.best:
             self.progress.best = scores["f1"]
             self._save_adapter("best")
-        from genner.training.curve import draw
-
-        draw(self.out / "metrics.jsonl", self.out / "curve.png")
 
     def save(self) -> None:
-        """Write the adapter and all that is needed to resume."""
+        """Write the adapter, all that is needed to resume, and the curve."""
         self._save_adapter("adapter")
-        scratch = self.out / "state.pt.part"
         state = {
             "progress": vars(self.progress),
             "masters": [m.detach() for m in self._masters],
             "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(state, scratch)
-        os.replace(scratch, self.out / "state.pt")
+        with self._writing(self.out / "state.pt") as path:
+            scratch = path.with_name("state.pt.part")
+            with scratch.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        with self._writing(self.out / "curve.png") as path:
+            draw(self.out / "metrics.jsonl", path)
 
     def _save_adapter(self, name: str) -> None:
-        scratch, target = self.out / f"{name}.part", self.out / name
-        shutil.rmtree(scratch, ignore_errors=True)
-        self.model.save_pretrained(scratch)
-        (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(scratch, target)
+        """Write the adapter, and `genner.json`, which says what it belongs to; file by file, so none is ever missing."""
+        recipe = self.mixture.recipe
+        about = {
+            "base": recipe.base,
+            "formats": [form.name for form in self.mixture.ranked],
+            "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
+            "scores": self._scores,
+        }
+        self.model.peft_config["default"].base_model_name_or_path = recipe.base  # not a path of this machine
+        with self._writing(self.out / name) as target:
+            scratch = target.with_name(f"{name}.part")
+            shutil.rmtree(scratch, ignore_errors=True)
+            # Unless told that no embeddings were trained, peft asks the hub.
+            self.model.save_pretrained(scratch, save_embedding_layers=False)
+            (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
+            (scratch / "genner.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+            target.mkdir(exist_ok=True)
+            for file in scratch.iterdir():
+                file.replace(target / file.name)
+            scratch.rmdir()
+
+    def _check_recipe(self) -> None:
+        """Refuse to go on with another recipe; how to optimize may be changed on the way."""
+        path = self.out / "recipe.json"
+        try:
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} cannot be read: {error}; delete it to go on without its check") from None
+        now = json.loads(json.dumps(self.mixture.recipe.to_dict()))
+        for key in sorted((before.keys() & now.keys()) - {"optim"}):
+            if before[key] != now[key]:
+                raise TrainingError(
+                    f"{self.out} holds a run of another recipe: {key!r} was {before[key]!r} and is {now[key]!r}; "
+                    "resume with the old recipe, or give another --out"
+                )
 
     def _load(self, path: Path) -> None:
-        state = torch.load(path, map_location=self._device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self._device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise TrainingError(f"{path} cannot be read: {error}; start anew with another --out") from error
         if [m.shape for m in state["masters"]] != [m.shape for m in self._masters]:
             raise TrainingError(f"{path} belongs to another model or rank; give another --out")
         self.progress = Progress(**state["progress"])
@@ -258,10 +337,28 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
 
     @contextmanager
+    def _writing(self, path: Path) -> Iterator[Path]:
+        """Turn whatever goes wrong while `path` is written into a `TrainingError` that says what to do."""
+        from safetensors import SafetensorError
+
+        try:
+            yield path
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors hide a full disk in theirs
+            raise TrainingError(
+                f"{path} cannot be written: {error}; make room or choose another folder, then go on from the last "
+                "checkpoint with --resume"
+            ) from error
+
+    @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM end the run after the current step, with a checkpoint."""
+        """Let SIGINT and SIGTERM end the run after the current step, with a checkpoint; a second one, at once."""
+        if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+            yield
+            return
 
         def stop(*_: object) -> None:
+            if self._stop:
+                raise KeyboardInterrupt
             self._stop = True
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -1,0 +1,74 @@
+"""Dev evaluation while training: the model as it stands, on a fixed sample of each set's dev split."""
+
+import random
+from collections import Counter
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from genner.document import Document, LabelSet
+from genner.engines.local import LocalEngine
+from genner.errors import TrainingError
+from genner.evaluation import evaluate
+from genner.extract import Extractor
+from genner.training.mixture import Mixture
+
+
+class DevEvaluation:
+    """Scores the model with its current, unmerged adapter; called by `Trainer`.
+
+    Args:
+        model: the peft model that is being trained.
+        mixture: its training data, which brings dev documents, label sets and formats along.
+        sentences: documents of each dev split that are scored; the same ones each time.
+        free: documents that are decoded once more without the grammar, over all sets in turn.
+        seed: which documents are drawn.
+
+    Calling it returns `f1_<set>`, the micro-F1 of each set under the grammar; `f1`, their mean; and, if `free` is not
+    0, `invalid`, the share of outputs that break the format when the same model decodes freely (under the grammar none
+    can). All of this is in the format with the most weight, and on the text of the dev split as it is. Leaves the
+    model in evaluation mode.
+
+    Raises `TrainingError` when no set has dev documents; `of` then gives None.
+    """
+
+    def __init__(self, model: Any, mixture: Mixture, sentences: int = 40, free: int = 20, seed: int = 0) -> None:
+        self.model = model
+        self.tokenizer = mixture.chat.tokenizer
+        self.form = mixture.ranked[0]
+        self.samples: dict[str, tuple[LabelSet, list[Document]]] = {}
+        for name, (labels, documents) in mixture.dev.items():
+            if chosen := random.Random(f"{seed}:{name}").sample(documents, min(sentences, len(documents))):
+                self.samples[name] = labels, chosen
+        if not self.samples:
+            raise TrainingError("no [[set]] of the recipe has dev documents; name a file: dev = 'NAME/dev.jsonl'")
+        # In turn, so that a few documents still touch every set.
+        turns = [name for i in range(sentences) for name, (_, some) in self.samples.items() if i < len(some)]
+        self.free = Counter(turns[:free])
+
+    @classmethod
+    def of(cls, model: Any, mixture: Mixture, sentences: int = 40, free: int = 20, seed: int = 0) -> Self | None:
+        """The evaluation of this mixture, or None where there is nothing to evaluate on."""
+        if not sentences or not any(documents for _, documents in mixture.dev.values()):
+            return None
+        return cls(model, mixture, sentences, free, seed)
+
+    def __call__(self) -> dict[str, float]:
+        self.model.eval()
+        # A fresh engine each time: an engine keeps what it computed of the instruction, by weights that change.
+        engine = LocalEngine(self.model, self.tokenizer)
+        scores, invalid = dict[str, float](), 0
+        total = sum(len(documents) for _, documents in self.samples.values()) + self.free.total()
+        with tqdm(total=total, desc="dev", unit="doc", leave=False) as bar:
+            for name, (labels, documents) in self.samples.items():
+                found = []
+                for prediction in Extractor(engine, self.form, labels, split=False).pipe(documents):
+                    found.append(prediction)
+                    bar.update()
+                scores[f"f1_{name}"] = evaluate(documents, found, resamples=1).micro.f1
+                freely = Extractor(engine, self.form, labels, split=False, constrained=False)
+                for prediction in freely.pipe(documents[: self.free[name]]):
+                    invalid += prediction.invalid
+                    bar.update()
+        scores = {"f1": sum(scores.values()) / len(scores), **scores}
+        return {**scores, "invalid": invalid / self.free.total()} if self.free else scores
