@@ -1,10 +1,14 @@
 """Cut a text into pieces that a model can take: sentences, and windows of sentences that are too long."""
 
-import unicodedata
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import sentencex
+
+from genner.grammar import composed
+
+_PARAGRAPHS = re.compile(r"(\n\s*\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,13 @@ def chunks(text: str, fits: Callable[[str], bool], limit: int) -> Iterator[Chunk
                 start += 1
 
 
-def _sentences(text: str) -> list[str]:
-    """Sentences by sentencex (Wikimedia), whose pieces join to the text; the whole text should they ever not."""
-    # The English rules know the commonest abbreviations, and the full stops of all scripts.
-    pieces: list[str] = list(sentencex.segment("en", text)) if text else []
-    return pieces if "".join(pieces) == text else [text]
+def _sentences(text: str) -> Iterator[str]:
+    """Sentences by sentencex (Wikimedia); a paragraph that its pieces do not join to is left whole."""
+    # Paragraph by paragraph, since in texts of more than 10 kB sentencex loses some of the lines between them.
+    for i, paragraph in enumerate(_PARAGRAPHS.split(text)):
+        # The English rules know the commonest abbreviations, and the full stops of all scripts.
+        pieces = sentencex.segment("en", paragraph) if i % 2 == 0 else []
+        yield from pieces if "".join(pieces) == paragraph else [paragraph]
 
 
 def _window(text: str, start: int, end: int, fits: Callable[[str], bool], limit: int) -> int:
@@ -61,11 +67,8 @@ def _window(text: str, start: int, end: int, fits: Callable[[str], bool], limit:
 
 
 def _good_place(text: str, start: int, stop: int) -> int:
-    """The last blank before `stop`, not too far back; else a place that splits no composed character."""
+    """The last blank before `stop`, not too far back; else, if there is one, a place that splits no character."""
     for at in range(stop, max(start, stop - (stop - start) // 2), -1):
         if text[at].isspace():
             return at
-    at = stop
-    while at > start + 1 and (unicodedata.combining(text[at]) or "\u200d" in text[at - 1 : at + 1]):
-        at -= 1
-    return at
+    return next((at for at in range(stop, start, -1) if not composed(text[at - 1], text[at])), stop)

@@ -15,7 +15,9 @@ from typing import Any, Literal, Self
 from genner.errors import DataError, DocumentError, LabelError
 
 # Characters that delimit tags in some format: a tag without them is safe in all formats.
-_TAG = re.compile(r"[^\s<>\[\]|\\/\"'`{}@#:,&\x00-\x1f\x7f]+(?: [^\s<>\[\]|\\/\"'`{}@#:,&\x00-\x1f\x7f]+)*")
+_WORD = r"[^\s<>\[\]|\\/\"'`{}@#:,&\x00-\x1f\x7f\ud800-\udfff]+"
+_TAG = re.compile(f"{_WORD}(?: {_WORD})*")
+_LINE = re.compile(r"[^\n\r\ud800-\udfff]*")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,7 +82,7 @@ class Document:
                     f"legal ends: 1 to {len(self.text)}, in code points"
                 )
         if len(set(self.entities)) < len(self.entities):
-            twice = [e for e, n in Counter(self.entities).items() if n > 1][0]
+            twice = next(e for e, n in Counter(self.entities).items() if n > 1)
             raise DocumentError(
                 f"document {self.id!r}: {twice.label} [{twice.start}, {twice.end}) is given twice; keep one"
             )
@@ -122,7 +124,8 @@ class Document:
                     "offsets count code points, not bytes or UTF-16 units"
                 )
             read.append(Entity(start, end, label, score))
-        return cls(text, tuple(read), str(record.get("id", "")))
+        id = record.get("id")
+        return cls(text, tuple(read), "" if id is None else str(id))
 
 
 ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated", "split"]
@@ -179,8 +182,8 @@ class Label:
                 "inner spaces, no delimiter of any format (<>[]|\\/\"'`{}@#:,&); rename it"
             )
         for value in (self.name, self.definition):
-            if "\n" in value or "\r" in value:
-                raise LabelError(f"label {self.tag!r}: name and definition are one line each, not {value!r}")
+            if not _LINE.fullmatch(value):
+                raise LabelError(f"label {self.tag!r}: name and definition are one line of text each, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

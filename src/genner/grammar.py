@@ -88,9 +88,14 @@ def _unspaced(char: str) -> bool:
     return point >= 0x0E00 and any(low <= point <= high for low, high in _UNSPACED)
 
 
+def composed(left: str, right: str) -> bool:
+    """Whether two neighbours are parts of one visible character: a mark on its letter, an emoji joined to another."""
+    return unicodedata.category(right).startswith("M") or right == "\u200d" or left == "\u200d"
+
+
 def _joined(left: str, right: str) -> bool:
     """Whether no word ends or begins between two neighbours."""
-    if unicodedata.category(right).startswith("M") or right == "\u200d" or left == "\u200d":
+    if composed(left, right):
         return True
     return left.isalnum() and right.isalnum() and not (_unspaced(left) or _unspaced(right))
 

@@ -286,7 +286,7 @@ class Trainer:
             draw(self.out / "metrics.jsonl", path)
 
     def _save_adapter(self, name: str) -> None:
-        """Write the adapter, and `genner.json`, which says what it belongs to; file by file, so none is ever missing."""
+        """Write the adapter and `genner.json`, what it belongs to; file by file, so that none is ever missing."""
         recipe = self.mixture.recipe
         about = {
             "base": recipe.base,

@@ -1,0 +1,341 @@
+"""The pipeline, on an engine without weights wherever weights do not matter."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import count, islice
+from math import exp, log, prod
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tiny
+from genner.chunks import chunks
+from genner.document import Document, Entity, LabelSet, Prediction
+from genner.engines.base import Generation, Request
+from genner.engines.local import LocalEngine
+from genner.engines.scripted import ScriptedEngine
+from genner.errors import LabelError, UsageError
+from genner.extract import LONGEST, Extractor, score
+from genner.formats import FORMATS
+from genner.grammar import Written
+from genner.labels import label_set
+from genner.prompts import instruction
+from strategies import texts
+
+LABELS = LabelSet.of("PER", "LOC")
+XML = FORMATS["inline_xml"]
+NAMES = {"Ann": "PER", "Bob Lee": "PER", "Rome": "LOC"}
+NAME = re.compile(r"\b(?:Ann|Bob Lee|Rome)\b")
+
+forms = pytest.mark.parametrize("form", FORMATS)
+blanks = st.sampled_from(["", " ", "\n\n", "\u3000\t"])
+sentences = st.sampled_from(
+    ["Ann saw Bob Lee.", "Is Rome far?", "Nobody left!", "Rome", "🙂 Dr. Ann, e\u0301 <PER> [Ann | PER]."]
+)
+stories = st.lists(st.tuples(sentences, st.sampled_from([" ", "\n", "\n\n"])).map("".join), max_size=6).map("".join)
+
+
+def named(text: str) -> tuple[Entity, ...]:
+    """What the scripted model finds."""
+    return tuple(Entity(*m.span(), NAMES[m.group()]) for m in NAME.finditer(text))
+
+
+def scripted(form: str = "inline_xml", window: int | None = None, **options: bool) -> Extractor:
+    """An extractor whose model knows three names."""
+    return Extractor(
+        ScriptedEngine(lambda r: FORMATS[form].encode(Document(r.text, named(r.text)), LABELS), window),
+        FORMATS[form],
+        LABELS,
+        **options,
+    )
+
+
+def saying(script: Callable[[Request], str | None], **options: bool) -> Extractor:
+    return Extractor(ScriptedEngine(script), XML, LABELS, **options)
+
+
+def random_model(form: str = "inline_xml", kind: str = "bytes") -> Extractor:
+    engine = LocalEngine(tiny.model("llama"), tiny.tokenizer(kind))
+    return Extractor(engine, FORMATS[form], LABELS)
+
+
+def kinds(prediction: Prediction) -> list[str]:
+    return [problem.kind for problem in prediction.problems]
+
+
+# -- offsets
+
+
+@forms
+@given(text=st.one_of(texts, stories))
+@settings(max_examples=150, deadline=None)
+def test_entities_of_chunks_lie_where_they_lie_in_the_text(form: str, text: str) -> None:
+    prediction = scripted(form).extract(text)
+    assert prediction.text == text
+    assert prediction.problems == ()
+    pieces = list(chunks(text, lambda _: True, LONGEST))
+    alone = [(c.start, scripted(form).extract(text[c.start : c.end])) for c in pieces]
+    assert prediction.entities == tuple(e.shifted(start) for start, found in alone for e in found.entities)
+    assert {prediction.mention(e) for e in prediction.entities} <= set(NAMES)
+
+
+@forms
+@given(text=stories, split=st.booleans())
+@settings(deadline=None)
+def test_sentences_are_stitched(form: str, text: str, split: bool) -> None:
+    prediction = scripted(form, split=split).extract(text)
+    assert prediction.entities == named(text)
+    assert all(e.score == 1.0 for e in prediction.entities)
+
+
+def test_nested_entities() -> None:
+    prediction = saying(lambda r: "The <PER>King of <LOC>Rome</LOC></PER>.").extract("  The King of Rome.\n")
+    assert prediction.entities == (Entity(6, 18, "PER"), Entity(14, 18, "LOC"))
+
+
+@pytest.mark.parametrize("window", [None, 400])
+def test_thousands_of_chunks(window: int | None) -> None:
+    text = "Ann saw Bob Lee. Rome is far!\n" * 3000
+    extractor, measured = scripted(window=window), 0
+    measure = extractor.engine.measure
+
+    def counting(asked: str, piece: str) -> int:
+        nonlocal measured
+        measured += 1
+        return measure(asked, piece)
+
+    extractor.engine.measure = counting  # type: ignore[method-assign]
+    prediction = extractor.extract(text)
+    assert prediction.entities == named(text)
+    assert prediction.problems == ()
+    assert measured <= (6001 if window else 0)  # each sentence once, and the instruction
+
+
+# -- streams
+
+
+@forms
+@given(some=st.lists(st.one_of(blanks, texts, stories), max_size=8), documents=st.booleans(), split=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_documents_come_in_order_and_keep_their_ids(form: str, some: list[str], documents: bool, split: bool) -> None:
+    given_ = [Document(text, (), f"d{i}") for i, text in enumerate(some)] if documents else some
+    found = list(scripted(form, split=split).pipe(given_))
+    assert [p.text for p in found] == some
+    assert [p.id for p in found] == [f"d{i}" if documents else "" for i in range(len(some))]
+    assert found == [replace(scripted(form, split=split).extract(p.text), id=p.id) for p in found]
+
+
+def test_the_entities_of_a_document_are_not_looked_at() -> None:
+    gold = Document("Ann left.", (Entity(4, 8, "LOC"),), "d")
+    assert next(scripted().pipe([gold])).entities == (Entity(0, 3, "PER"),)
+
+
+def test_a_stream_need_not_end() -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        for taken in count(1):
+            yield f"Ann is number {taken}. " * (taken % 4)
+
+    for n, prediction in enumerate(islice(scripted().pipe(endless()), 500), 1):
+        assert prediction.text == f"Ann is number {n}. " * (n % 4)
+        assert taken <= n + 2
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_model_reads_a_bounded_number_ahead(size: int) -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        for taken in count(1):
+            yield f"a{taken}" * (taken % 3)
+
+    found = random_model().pipe(endless(), batch_size=size)
+    assert [p.text for p in islice(found, 7)] == [f"a{n}" * (n % 3) for n in range(1, 8)]
+    assert taken <= 100
+
+
+# -- answers that are not legal
+
+
+def test_invalid_answers_are_repaired_and_counted() -> None:
+    def script(request: Request) -> str:
+        answer = XML.encode(Document(request.text, named(request.text)), LABELS)
+        return answer.replace("saw", "sees") if "saw" in request.text else answer
+
+    text = "Rome is far. Ann saw Rome. Ann left. Bob Lee saw Ann."
+    prediction = saying(script, constrained=False).extract(text)
+    assert prediction.entities == named(text)
+    assert kinds(prediction).count("invalid") == 2
+    assert prediction.invalid
+    assert set(kinds(prediction)) <= {"invalid", "realigned"}
+    assert [e.score for e in prediction.entities] == [1.0, None, None, 1.0, None, None]
+
+
+@given(text=stories, answer=texts)
+@settings(deadline=None)
+def test_any_answer_will_do(text: str, answer: str) -> None:
+    prediction = saying(lambda r: answer, constrained=False).extract(text)
+    pieces = [text[c.start : c.end] for c in chunks(text, lambda _: True, LONGEST)]
+    assert prediction.text == text
+    legal = [XML.grammar(piece, LABELS).read(answer.encode()) is not None for piece in pieces]
+    assert prediction.invalid == (not all(legal))
+
+
+def test_entities_that_are_not_in_the_text_are_dropped() -> None:
+    prediction = saying(lambda r: "<PER>Zoe</PER> and <PER>Ann</PER> left.").extract("Ann left.")
+    assert prediction.entities == (Entity(0, 3, "PER"),)
+    assert kinds(prediction).count("dropped") == 1
+
+
+def test_an_answer_that_ran_out_of_tokens_is_reported() -> None:
+    class Short(ScriptedEngine):
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+            for made in super().generate(requests, batch_size=batch_size):
+                yield replace(made, complete=b"Rome" not in made.answer)
+
+    prediction = Extractor(Short(), XML, LABELS).extract("Ann left. Rome is far.")
+    assert kinds(prediction) == ["truncated"]
+    assert "[10, 22)" in prediction.problems[0].detail
+    assert prediction.invalid
+
+
+def test_a_model_that_runs_out_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genner.engines.decoding.budget", lambda body: 3)
+    prediction = random_model().extract("one two three four five")
+    assert kinds(prediction) == ["truncated"]
+    assert prediction.text == "one two three four five"
+
+
+# -- what is too long
+
+
+@pytest.mark.parametrize("split", [True, False])
+@pytest.mark.parametrize("window", [None, 300])
+def test_a_sentence_that_is_too_long_is_cut_and_nothing_lost(split: bool, window: int | None) -> None:
+    text = "Ann, Rome, " * 300
+    extractor = scripted(window=window, split=split)
+    prediction = extractor.extract(text)
+    assert prediction.entities == named(text)
+    assert prediction.problems
+    assert set(kinds(prediction)) == {"split"}
+    assert not prediction.invalid
+
+
+@given(text=texts, room=st.integers(0, 300))
+@settings(deadline=None)
+def test_every_request_leaves_room_for_its_answer(text: str, room: int) -> None:
+    asked = instruction(LABELS, XML)
+    seen: list[str] = []
+    window = 2 * len(asked) + room
+    engine = ScriptedEngine(lambda r: seen.append(r.text), window)  # type: ignore[func-returns-value]
+    assert Extractor(engine, XML, LABELS).extract(text).text == text
+    assert all(len(piece) == 1 or len(asked) + 4 * len(piece) + 64 <= window for piece in seen)
+    assert "".join("".join(seen).split()) == "".join(text.split())
+
+
+def test_an_instruction_that_fills_the_window_is_refused() -> None:
+    with pytest.raises(UsageError, match="of the model's 100 tokens; ask for fewer labels"):
+        scripted(window=100).extract("Ann left.")
+
+
+# -- labels
+
+
+def test_labels_can_be_given_in_three_ways() -> None:
+    asked: list[str] = []
+    extractor = saying(lambda r: asked.append(r.instruction))  # type: ignore[func-returns-value]
+    for labels in (None, "core", "PER,gene", ["PER", "gene"], LabelSet.of("x")):
+        extractor.extract("Ann", labels)
+    assert asked[:2] == [instruction(LABELS, XML), instruction(label_set("core"), XML)]
+    assert asked[2] == asked[3]
+    assert "- gene" in asked[2]
+    assert asked[4] == instruction(LabelSet.of("x"), XML)
+
+
+@pytest.mark.parametrize("labels", ["", "<b>", "PER,PER", ["a|b"], []])
+def test_illegal_labels_are_refused(labels: str | list[str]) -> None:
+    with pytest.raises(LabelError):
+        scripted().extract("Ann left.", labels)
+
+
+# -- scores
+
+
+@forms
+@given(some=st.lists(stories, min_size=1, max_size=2))
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_scores_are_probabilities(form: str, some: list[str]) -> None:
+    for text, prediction in zip(some, random_model(form).pipe(some), strict=True):
+        assert prediction.text == text
+        assert prediction.problems == ()
+        assert all(e.score is not None and 0.0 <= e.score <= 1.0 for e in prediction.entities)
+
+
+def test_a_score_is_the_probability_of_the_tokens_that_write_the_tags() -> None:
+    # One token a line; those that touch a tag count, whether they hold more than the tag or not.
+    tokens = [
+        ("<PER", 0.5),
+        (">A", 0.8),
+        ("nn", 0.1),
+        ("</", 0.9),
+        ("PER", 1.0),
+        ("> is", 0.7),
+        (" here", 0.2),
+        ("", 0.3),
+    ]
+    ends = [len("".join(t for t, _ in tokens[: i + 1])) for i in range(len(tokens))]
+    answer = "".join(t for t, _ in tokens).encode()
+    made = Generation(answer, tuple(ends), tuple(log(p) for _, p in tokens))
+    (written,) = XML.grammar("Ann is here", LABELS).read(answer) or ()
+    assert score(written, made) == pytest.approx(0.5 * 0.8 * 0.9 * 1.0 * 0.7)
+    assert score(written, Generation(answer)) is None
+
+
+def test_a_certain_entity_scores_one() -> None:
+    assert score(Written(0, 1, "PER", ((0, 3),)), Generation(b"abc", (3,), (1e-9,))) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_scores_of_a_model_by_hand(kind: str) -> None:
+    """Tags found by a regular expression, matched by a stack; probabilities multiplied token by token."""
+    extractor, text = random_model(kind=kind), "John Smith reported from New York"
+    request = Request(instruction(LABELS, XML), text, XML.grammar(text, LABELS, where="word", depth=8))
+    (made,) = extractor.engine.generate([request])
+    begins = [0, *made.ends[:-1]]
+
+    def tokens(tag: re.Match[bytes]) -> set[int]:
+        return {i for i, (b, e) in enumerate(zip(begins, made.ends, strict=True)) if b < tag.end() and tag.start() < e}
+
+    by_hand, stack = [], []
+    for tag in re.finditer(rb"<(/?)(?:PER|LOC)>", made.answer):
+        if tag[1]:
+            by_hand.append(prod(exp(made.logprobs[i]) for i in tokens(stack.pop()) | tokens(tag)))
+        else:
+            stack.append(tag)
+    assert by_hand
+    assert sorted(e.score or 0.0 for e in extractor.extract(text).entities) == pytest.approx(sorted(by_hand), rel=1e-3)
+
+
+def test_predict_entities() -> None:
+    found = scripted().predict_entities("Ann left Rome.")
+    assert found == [
+        {"start": 0, "end": 3, "label": "PER", "text": "Ann", "score": 1.0},
+        {"start": 9, "end": 13, "label": "LOC", "text": "Rome", "score": 1.0},
+    ]
+    extractor = random_model()
+    text = "John Smith reported from New York. The Rhine is in Köln."
+    every = extractor.predict_entities(text)
+    middle = sorted(e["score"] for e in every)[len(every) // 2]
+    assert extractor.predict_entities(text, threshold=middle) == [e for e in every if e["score"] >= middle]
+    assert extractor.predict_entities(text, "PER") == extractor.predict_entities(text, ["PER"])
+
+
+def test_the_signature_names_format_and_decoding() -> None:
+    assert scripted().signature == {"format": "inline_xml", "decoding": "greedy-grammar"}
+    free = Extractor(ScriptedEngine(), XML, LABELS, constrained=False, signature={"model": "m"})
+    assert free.signature == {"format": "inline_xml", "decoding": "greedy-free", "model": "m"}

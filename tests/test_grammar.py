@@ -1,0 +1,129 @@
+"""Where entities may start and end, which spans cross, and that walking and reading agree."""
+
+import re
+import unicodedata
+from itertools import combinations, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genner.document import Document, reading_order
+from genner.formats import FORMATS, Format
+from genner.grammar import Boundaries, accepts, boundaries, crossing
+from strategies import LABELS, PIECES, documents, texts
+
+formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
+wheres = st.sampled_from(["any", "word"])
+MARKS = "\u0301\u093f\ufe0f\u20e3\u3099\u0e31"
+
+# -- boundaries
+
+
+@given(text=texts, where=wheres)
+def test_flags_stand_for_all_places(text: str, where: Boundaries) -> None:
+    starts, ends = boundaries(text, where)
+    assert len(starts) == len(ends) == len(text) + 1
+    assert not starts[-1]
+    assert not ends[0]
+    if where == "any":
+        assert all(starts[:-1])
+        assert all(ends[1:])
+
+
+@given(text=st.lists(st.one_of(texts, st.sampled_from(MARKS), st.sampled_from("äЖ9東のไ한"))).map("".join))
+def test_word_boundaries(text: str) -> None:
+    starts, ends = boundaries(text, "word")
+    for i, char in enumerate(text):
+        assert not (starts[i] and char.isspace())
+        assert not (ends[i + 1] and char.isspace())
+    for i, (left, right) in enumerate(pairwise(text), 1):
+        if unicodedata.category(right)[0] == "M" or "\u200d" in (left, right):
+            assert not starts[i]
+            assert not ends[i]
+        elif not left.isspace() and not right.isspace():
+            assert starts[i] == ends[i]  # with nothing between them, one word ends where the next one starts
+            assert starts[i] or (left.isalnum() and right.isalnum())
+
+
+@given(text=st.text("aB9é ß.-_Жא", max_size=20))
+def test_spaced_scripts_have_boundaries_only_at_the_edges_of_words(text: str) -> None:
+    starts, ends = boundaries(text, "word")
+    inside = {i for run in re.finditer(r"[^\W_]+", text) for i in range(run.start() + 1, run.end())}
+    assert {i for i in range(len(text)) if starts[i]} == {i for i, c in enumerate(text) if c != " "} - inside
+    assert {i for i in range(1, len(text) + 1) if ends[i]} == {i for i, c in enumerate(text, 1) if c != " "} - inside
+
+
+@given(text=st.text("東京のカ한글ไทยខမ𠀀", min_size=1, max_size=12))
+def test_unspaced_scripts_have_boundaries_everywhere(text: str) -> None:
+    starts, ends = boundaries(text, "word")
+    assert all(starts[:-1])
+    assert all(ends[1:])
+
+
+@given(text=st.text("a東\u200d👩", max_size=6), mark=st.sampled_from(MARKS), rest=texts)
+def test_no_mark_is_torn_from_its_letter(text: str, mark: str, rest: str) -> None:
+    starts, ends = boundaries(text + "x" + mark + rest, "word")
+    assert not starts[len(text) + 1]
+    assert not ends[len(text) + 1]
+
+
+# -- crossing spans
+
+
+def cross(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    (a, b) = sorted((a, b))
+    return a[0] < b[0] < a[1] < b[1]
+
+
+@given(spans=st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)).map(lambda t: (t[0], t[0] + t[1]))))
+def test_crossing_against_all_pairs(spans: list[tuple[int, int]]) -> None:
+    spans.sort(key=lambda span: (span[0], -span[1]))
+    found = crossing(spans)
+    assert (found is None) == (not any(cross(a, b) for a, b in combinations(spans, 2)))
+    if found is not None:
+        first, second = found
+        assert first in spans
+        assert cross(first, second)
+        assert not any(cross(a, b) for a, b in combinations(spans[: spans.index(second)], 2))  # none came before
+
+
+@given(document=documents(crossing=True))
+def test_crossing_is_what_no_inline_format_can_say(document: Document) -> None:
+    found = crossing([e.span for e in sorted(document.entities, key=reading_order)])
+    for form in FORMATS.values():
+        assert (found is None) == (form.cannot_say(document) == [])
+
+
+# -- walking and reading
+
+
+@formats
+@given(
+    text=texts,
+    answer=st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=15).map("".join),
+    where=wheres,
+    depth=st.sampled_from([1, 2, None]),
+)
+@settings(max_examples=200, deadline=None)
+def test_what_is_accepted_is_read(form: Format, text: str, answer: str, where: Boundaries, depth: int | None) -> None:
+    grammar, written = form.grammar(text, LABELS, where=where, depth=depth), answer.encode("utf-8", "replace")
+    assert accepts(grammar, written) == (grammar.read(written) is not None)
+
+
+@formats
+@given(
+    document=documents(), where=wheres, depth=st.sampled_from([1, 2, None]), cut=st.floats(0, 1),
+    size=st.integers(0, 4), new=st.sampled_from(["", *PIECES]),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_what_is_nearly_legal_is_accepted_only_if_it_is_read(
+    form: Format, document: Document, where: Boundaries, depth: int | None, cut: float, size: int, new: str
+) -> None:
+    answer = form.encode(document, LABELS).encode()
+    at = int(cut * len(answer))
+    changed = answer[:at] + new.encode() + answer[at + size :]
+    grammar = form.grammar(document.text, LABELS, where=where, depth=depth)
+    for written in (answer, changed):
+        assert accepts(grammar, written) == (grammar.read(written) is not None)
+    assert depth is not None or where == "word" or accepts(grammar, answer)
