@@ -47,9 +47,7 @@ def main() -> None:
     engine: Any = ner.engine
     labels = parse_labels(args.labels)
     asked = instruction(labels, ner.form)
-    requests = [
-        Request(asked, d.text, ner.form.grammar(d.text, labels, where="word", depth=DEPTH)) for d in gold
-    ]
+    requests = [Request(asked, d.text, ner.form.grammar(d.text, labels, where="word", depth=DEPTH)) for d in gold]
     list(engine.generate(requests[:4], batch_size=1))  # warm up, and cache the instruction
 
     ours = list(engine.generate(requests, batch_size=1))

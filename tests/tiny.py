@@ -40,9 +40,7 @@ def tokenizer(kind: str) -> Any:
         raw = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<pad>"))
         raw.normalizer = normalizers.Replace(" ", "\u2581")
         raw.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")
-        raw.decoder = decoders.Sequence(
-            [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
-        )
+        raw.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
         fallback = [f"<0x{b:02X}>" for b in range(256)]
         trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=specials + fallback)
     raw.train_from_iterator([TEXT] * 3, trainer)

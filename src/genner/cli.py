@@ -111,8 +111,10 @@ def extract(
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe (TOML); recipes/default.toml is the shipped model's.")],
     out: Annotated[Path, typer.Option(help="The folder of the run.")],
-    data: Annotated[Path, typer.Option(help="The folder that the recipe's file names are relative to.")] = Path("."),
-    max_minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after so long; the schedule fits it.")] = None,
+    data: Annotated[Path, typer.Option(help="The folder that the recipe's file names are relative to.")] = Path(),
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after so long; the schedule fits it.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's number of epochs.")] = None,
     eval_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between evaluations on dev data.")] = 15.0,
     eval_sentences: Annotated[int, typer.Option(min=1, help="Dev sentences of each set to evaluate on.")] = 40,

@@ -66,7 +66,9 @@ def _score(ner: Extractor, formats: tuple[str, ...], console: Console) -> None:
     table = Table("format", "micro-F1", "95 % interval", "invalid outputs", "sentences/s")
     signatures = []
     for name in formats:
-        ner = Extractor(ner.engine, get_format(name), ner.labels, split=False, signature=ner.signature | {"format": name})
+        ner = Extractor(
+            ner.engine, get_format(name), ner.labels, split=False, signature=ner.signature | {"format": name}
+        )
         found: list[Prediction] = []
         begun = time.monotonic()
         with tqdm(total=len(gold), desc=name, unit=" sentences", leave=False, file=sys.stderr, disable=None) as bar:

@@ -32,8 +32,7 @@ class _Pending:
     """A document whose chunks are being answered."""
 
     document: Document
-    remaining: int = 0
-    read: bool = False
+    remaining: int  # chunks without an answer
     entities: list[Entity] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -92,7 +91,7 @@ class Extractor:
             pending, chunk, grammar = owners.popleft()
             self._collect(pending, chunk, grammar, generation, asked)
             pending.remaining -= 1
-            while waiting and waiting[0].read and not waiting[0].remaining:
+            while waiting and not waiting[0].remaining:
                 yield _finish(waiting.popleft())
         yield from map(_finish, waiting)
 
@@ -107,15 +106,14 @@ class Extractor:
         fits = self._fits(asked)
         for text in texts:
             document = text if isinstance(text, Document) else Document(text)
-            pending = _Pending(document)
+            pieces = list(self._chunks(document.text, fits))
+            pending = _Pending(document, len(pieces))
             waiting.append(pending)
-            for chunk in self._chunks(document.text, fits):
+            for chunk in pieces:
                 piece = document.text[chunk.start : chunk.end]
                 grammar = self.form.grammar(piece, labels, where="word", depth=DEPTH)
                 owners.append((pending, chunk, grammar))
-                pending.remaining += 1
                 yield Request(asked, piece, grammar, self.constrained)
-            pending.read = True
 
     def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
         if self.split or len(text) > LONGEST or not fits(text):
@@ -132,8 +130,9 @@ class Extractor:
                 f"the instruction takes {fixed} of the model's {window} tokens; ask for fewer labels or shorter "
                 "definitions"
             )
+        empty = self.engine.measure("", "")
         # The text stands in the prompt once, in the answer once, and tags take about as much again.
-        return lambda piece: fixed + 4 * (self.engine.measure(asked, piece) - fixed) + 64 <= window
+        return lambda piece: fixed + 4 * (self.engine.measure("", piece) - empty) + 64 <= window
 
     def _collect(
         self, pending: _Pending, chunk: Chunk, grammar: Grammar, generation: Generation, labels: LabelSet
@@ -141,6 +140,9 @@ class Extractor:
         piece = pending.document.text[chunk.start : chunk.end]
         written = grammar.read(generation.answer)
         if written is not None:
+            if not generation.complete:  # what was open when the budget ran out was closed without asking the model
+                reached = generation.ends[-1] if generation.ends else 0
+                written = tuple(w for w in written if all(end <= reached for _, end in w.marks))
             pending.entities += [
                 Entity(chunk.start + w.start, chunk.start + w.end, w.label, score(w, generation)) for w in written
             ]

@@ -25,7 +25,8 @@ def detokenize(document: Document) -> Document:
             cut.update(i for i in (opening + 1, closing - 1) if text[i] == " " and opening + 1 < closing)
     if not cut:
         return document
-    new, where = [], []
+    new: list[str] = []
+    where: list[int] = []
     for i, char in enumerate(text):
         where.append(len(new))
         if i not in cut:

@@ -90,9 +90,7 @@ class Row:
                 self.answer += self.request.grammar.draft(self.state, 1 << 30)
 
     def generation(self, passes: int, computed: int) -> Generation:
-        return Generation(
-            bytes(self.answer), tuple(self.ends), tuple(self.logprobs), self.complete, passes, computed
-        )
+        return Generation(bytes(self.answer), tuple(self.ends), tuple(self.logprobs), self.complete, passes, computed)
 
 
 class Speculator:
@@ -117,7 +115,7 @@ class Speculator:
         while True:
             # Refill when a good part has finished: new rows begin with a long pass, which they had better share.
             if not exhausted and len(rows) <= batch_size * 3 // 4:
-                fresh = []
+                fresh: list[tuple[int, Row]] = []
                 while len(rows) + len(fresh) < batch_size:
                     if (item := next(source, None)) is None:
                         exhausted = True
@@ -161,7 +159,9 @@ class Speculator:
         drafts = [self._draft(row) for row in rows]
         fed = [[*row.pending, *draft] for row, (draft, _) in zip(rows, drafts, strict=True)]
         hidden = self._network.forward(fed, cache, first)
-        asked, places, owners = [], [], []  # all open decisions of all rows, for one gather on the output head
+        asked: list[list[int]] = []
+        places: list[tuple[int, int]] = []
+        owners: list[tuple[int, int]] = []  # all open decisions of all rows, for one gather on the output head
         for r, (row, (draft, legal)) in enumerate(zip(rows, drafts, strict=True)):
             for j in range(len(draft) + 1):
                 if not row.request.constrained or len(legal[j]) > 1:

@@ -79,7 +79,7 @@ class Network:
         logits = (repeated * weight).sum(-1)
         if getattr(self._layer, "bias", None) is not None:
             logits = logits + self._layer.bias[flat].float()
-        return list(self._finish(logits).cpu().split(counts))
+        return list(torch.split(self._finish(logits).cpu(), counts))
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:

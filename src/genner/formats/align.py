@@ -38,7 +38,8 @@ def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entit
 def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
     where: list[int | None] = [None] * len(copy)  # for each character of the copy, its place in the text
     lost, added, tail = 0, 0, ""
-    for op, copy_start, copy_end, text_start, text_end in Levenshtein.opcodes(copy, text):
+    edits: list[tuple[str, int, int, int, int]] = Levenshtein.opcodes(copy, text).as_list()
+    for op, copy_start, copy_end, text_start, text_end in edits:
         if op == "equal":
             where[copy_start:copy_end] = range(text_start, text_end)
         else:

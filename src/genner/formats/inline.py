@@ -159,7 +159,8 @@ class InlineGrammar:
         return written[off], thread, None
 
     def _in_tag(self, i: int, frames: tuple[Frame, ...], tag: Tag) -> list[tuple[int, Thread, _Event | None]]:
-        tries, moves = self._tries, []
+        tries = self._tries
+        moves: list[tuple[int, Thread, _Event | None]] = []
         legal = self._closable(i, frames) if tag.closes else self._openable(i, frames)
         for byte, node in tries.children[tag.node].items():
             if legal.isdisjoint(tries.labels[node]):
