@@ -2,8 +2,8 @@
 
     python benchmarks/decoding.py ../shared/data/genia/test.jsonl --labels genia --sentences 100 --out decoding.json
 
-All in one run, on the same sentences, same weights, batch 1 (and one larger batch for the speculative decoder). Read the
-ratios: absolute times are this machine's.
+All in one run, on the same sentences, same weights, batch 1 (and one larger batch for the speculative decoder). Read
+the ratios: absolute times are this machine's.
 """
 
 import argparse

@@ -489,14 +489,21 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("no_curve")
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", corpus(8))
-    optim = "[optim]\nlearning_rate = 0.02\nepochs = 40\ngroup_tokens = 600\ngroups_per_step = 4\n"
-    some = Trainer(adapted(rank=8), mixture(tmp_path, optim), tmp_path / "out", Limits())
+    optim = "[optim]\nlearning_rate = 0.02\nepochs = 50\ngroup_tokens = 600\ngroups_per_step = 4\n[prompt]\nplain = 1\n"
+    some, model = mixture(tmp_path, optim, a_set("train", 'dev = "train.jsonl"')), adapted(rank=8)
+    evaluation = DevEvaluation(model, some, sentences=8, free=8)
+    before = evaluation()
+    run = Trainer(model, some, tmp_path / "out", Limits())
     losses: list[float] = []
-    step = some._step
-    some._step = lambda *a: losses.append(step(*a)) or losses[-1]  # type: ignore[func-returns-value, method-assign]
-    some.run()
+    step = run._step
+    run._step = lambda *a: losses.append(step(*a)) or losses[-1]  # type: ignore[func-returns-value, method-assign]
+    run.run()
+    after = evaluation()
     assert len(losses) <= 60
     assert losses[-1] < losses[0] / 2
+    # It has seen these very sentences; that it shows means that the evaluation sees the adapter, and the newest.
+    assert after["f1"] > before["f1"] + 0.3
+    assert after["invalid"] < before["invalid"]
 
 
 @pytest.mark.usefixtures("no_curve")
@@ -615,7 +622,9 @@ def test_without_dev_sets_there_is_no_evaluation(tmp_path: Path) -> None:
         DevEvaluation(adapted(), some)
 
 
-def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path) -> None:
+def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []  # of the hub, which peft would ask about a base whose name is no folder
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda name, _: asked.append(name))
     some, model = mixture(tmp_path, "[optim]\nepochs = 1\ngroup_tokens = 1000"), adapted()
     evaluate = DevEvaluation.of(model, some, sentences=2, free=1)
     progress = Trainer(model, some, tmp_path / "out", Limits(eval_minutes=0.0), evaluate).run()
@@ -637,6 +646,7 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path) -> None:
     assert found is not None
     assert (found.folder.name, found.base, found.formats) == ("best", "some-model", ("inline_xml",))
     assert not list((tmp_path / "out").glob("*.part"))
+    assert not asked
     # The saved adapter, on a fresh base, is the trained model.
     from peft import PeftModel
 

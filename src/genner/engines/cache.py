@@ -1,8 +1,8 @@
 """A key-value cache whose rows are each at their own position, and can be cut back exactly.
 
-Every layer keeps one buffer for all rows. Cutting a row back is forgetting its length: what stands beyond is masked, and
-overwritten later. Sliding-window layers keep everything too and are masked to their window, so that a rejected draft can
-be undone in them as well.
+Every layer keeps one buffer for all rows. Cutting a row back is forgetting its length: what stands beyond is masked,
+and overwritten later. Sliding-window layers keep everything too and are masked to their window, so that a rejected
+draft can be undone in them as well.
 """
 
 from typing import Any

@@ -1,9 +1,9 @@
 r"""Inline XML: the text copied out, each entity as `<PER>John Smith</PER>`; nested tags nest.
 
-The text itself may contain anything. Where it spells a tag of the label set, as in a literal `<PER>`, a backslash is put
-after its `<`; where it spells such an escaped tag, one more. Nothing else is escaped: `a < b`, `<br>` and `C:\x` stay as
-they are. This can be read in one way only: no tag occurs in the copy of the text, and since a tag has one `<` and one
-`>`, at its ends, none can arise where a tag is put in.
+The text itself may contain anything. Where it spells a tag of the label set, as in a literal `<PER>`, a backslash is
+put after its `<`; where it spells such an escaped tag, one more. Nothing else is escaped: `a < b`, `<br>` and `C:\x`
+stay as they are. This can be read in one way only: no tag occurs in the copy of the text, and since a tag has one `<`
+and one `>`, at its ends, none can arise where a tag is put in.
 """
 
 import re

@@ -4,7 +4,7 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from genner.errors import DataError, UsageError
 
@@ -89,7 +89,12 @@ class Recipe:
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise DataError(str(path), f"is not TOML: {error}") from None
         try:
-            sets = tuple(_build(SetSpec, {"train": (), **item}, "set") for item in raw.pop("set", []))
+            tables = raw.pop("set", [])
+            if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
+                raise UsageError("'set' is not a list of tables; write [[set]], once for each corpus")
+            if "sets" in raw:
+                raise UsageError("[recipe] has no key 'sets'; write [[set]], once for each corpus")
+            sets = tuple(_build(SetSpec, {"train": [], **item}, "set") for item in tables)
             nested = {
                 key: _build(kind, raw.pop(key, {}), key)
                 for key, kind in (("lora", LoraSpec), ("optim", OptimSpec), ("prompt", PromptSpec))
@@ -107,6 +112,8 @@ class Recipe:
 
 def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
     """A dataclass from a TOML table, every key known, every type right."""
+    if not isinstance(values, dict):
+        raise UsageError(f"{where} = {values!r} is not a table; write [{where}]")
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(set(values) - set(fields)):
         raise UsageError(f"[{where}] has no key {unknown[0]!r}; known: {', '.join(fields)}")
@@ -114,14 +121,25 @@ def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise UsageError(f"[{where}] lacks {name!r}")
-    converted = {}
+    hints, converted = get_type_hints(kind), {}
     for name, value in values.items():
-        default = fields[name].default
+        wanted = hints[name]
         if isinstance(value, list):
             value = tuple(value)
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        if wanted is float and type(value) is int:
             value = float(value)
-        if default is not dataclasses.MISSING and default is not None and type(value) is not type(default):
-            raise UsageError(f"[{where}] {name} = {value!r} is not of type {type(default).__name__}")
+        if not _is(value, wanted):
+            legal = wanted if get_args(wanted) else wanted.__name__
+            raise UsageError(f"[{where}] {name} = {value!r} is not of type {legal}")
         converted[name] = value
     return kind(**converted)
+
+
+def _is(value: Any, wanted: Any) -> bool:
+    """Whether a value is of an annotated type, of the few that recipes use."""
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
+    return type(value) in (arguments or (wanted,))  # of a union, any
