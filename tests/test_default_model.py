@@ -1,0 +1,68 @@
+"""The real model with the shipped adapter, end to end. `make test` fetches the model first."""
+
+import json
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import genner
+from genner.data import read_jsonl
+from genner.evaluation import evaluate
+from genner.extract import Extractor
+from genner.formats import FORMATS
+from genner.labels import label_set
+
+GOLD = Path(str(files("genner") / "assets" / "gold"))
+
+
+@pytest.fixture(scope="module")
+def ner() -> Extractor:
+    return genner.load()
+
+
+@pytest.fixture(scope="module")
+def references() -> Extractor:
+    return genner.load(decoder="reference")
+
+
+def test_people_and_places(ner: Extractor) -> None:
+    text = "Angela Merkel met Barack Obama in Berlin."
+    found = {(e.start, e.end, e.label) for e in ner.extract(text).entities}
+    assert found == {(0, 13, "PER"), (18, 30, "PER"), (34, 40, "LOC")}
+
+
+def test_it_answers_to_the_label_set(ner: Extractor) -> None:
+    text = "Angela Merkel met Barack Obama in Berlin."
+    assert {e.label for e in ner.extract(text, labels="LOC").entities} <= {"LOC"}
+    drugs = ner.extract("Treatment with cisplatin caused nephrotoxicity.", labels="bc5cdr").entities
+    assert {(e.start, e.end, e.label) for e in drugs} == {(15, 24, "Chemical"), (32, 46, "Disease")}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_scores_on_the_gold_sample(ner: Extractor, form: str) -> None:
+    """Not a benchmark: a floor well below what was measured, to catch a broken adapter or a broken decoder."""
+    gold = list(islice(read_jsonl(GOLD / "ncbi_disease.jsonl"), 25))
+    found = list(Extractor(ner.engine, FORMATS[form], ner.labels).pipe(gold, "ncbi_disease"))
+    report = evaluate(gold, found)
+    assert report.invalid == 0
+    assert report.micro.f1 > 0.4
+    assert all(e.score is not None and 0 <= e.score <= 1 for d in found for e in d.entities)
+
+
+def test_speculation_and_reference_agree_in_bf16_nearly_always(ner: Extractor, references: Extractor) -> None:
+    gold = [d for d in read_jsonl(GOLD / "uner_en_ewt.jsonl") if len(d.text) < 100][:12]
+    fast = [p.entities for p in ner.pipe(gold, batch_size=1)]
+    slow = [p.entities for p in references.pipe(gold)]
+    assert sum(a == b for a, b in zip(fast, slow, strict=True)) >= 11  # bf16 may turn a near-tie
+
+
+def test_adapter_says_where_it_comes_from() -> None:
+    folder = Path(str(files("genner") / "assets" / "adapters" / "default"))
+    about = json.loads((folder / "genner.json").read_text())
+    assert about["base"] == "smollm2-135m-instruct"
+    assert set(about["formats"]) == set(FORMATS)
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 12_000_000
+    labels = label_set("core")
+    assert labels.tags == ("PER", "LOC", "ORG")
