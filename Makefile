@@ -15,7 +15,7 @@ TORCH := 2.13.0
 
 install: $(STAMP)
 
-# Fine-tunes the default model and shows what it extracts.
+# Tags the texts in examples/ with the default model, shows them, scores the bundled gold sample.
 demo: $(STAMP)
 	$(BIN)/genner models fetch
 	$(BIN)/genner demo
