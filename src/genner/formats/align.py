@@ -38,14 +38,14 @@ def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entit
 def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
     where: list[int | None] = [None] * len(copy)  # for each character of the copy, its place in the text
     lost, added, tail = 0, 0, ""
-    edits: list[tuple[str, int, int, int, int]] = Levenshtein.opcodes(copy, text).as_list()
-    for op, copy_start, copy_end, text_start, text_end in edits:
-        if op == "equal":
-            where[copy_start:copy_end] = range(text_start, text_end)
+    for edit in Levenshtein.opcodes(copy, text):
+        if edit.tag == "equal":
+            where[edit.src_start : edit.src_end] = range(edit.dest_start, edit.dest_end)
         else:
-            lost, added = lost + text_end - text_start, added + copy_end - copy_start
-            if text_end == len(text):
-                tail = text[text_start:]
+            lost += edit.dest_end - edit.dest_start
+            added += edit.src_end - edit.src_start
+            if edit.dest_end == len(text):
+                tail = text[edit.dest_start :]
     problems.append(
         Problem("invalid", f"the copy differs from the text: {lost} characters missing or changed, {added} added")
     )

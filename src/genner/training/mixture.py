@@ -30,6 +30,15 @@ class Report:
     too_long: Counter[str] = field(default_factory=Counter)  # sentences beyond the token limit: left out
     cannot_say: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
 
+    def __str__(self) -> str:
+        """The sum in a line, with what was left out."""
+        lines = [f"{sum(self.sentences.values())} sentences, {self.tokens} tokens"]
+        if left := sum(self.too_long.values()):
+            lines.append(f"{left} sentences too long, left out ({dict(self.too_long)})")
+        if unsaid := sum(self.cannot_say.values()):
+            lines.append(f"{unsaid} entities that their format cannot say, left out ({dict(+self.cannot_say)})")
+        return "; ".join(lines)
+
     def to_dict(self) -> dict[str, object]:
         return {name: dict(v) if isinstance(v, Counter) else v for name, v in vars(self).items()}
 

@@ -9,12 +9,8 @@ killed run resumes from its last checkpoint, and ends with the very weights that
 (given the same limit of time, or none, and the same arithmetic).
 """
 
-import hashlib
 import json
 import math
-import os
-import pickle
-import shutil
 import signal
 import threading
 import time
@@ -32,6 +28,7 @@ from genner.data import write_atomic
 from genner.engines.network import causal_head
 from genner.errors import TrainingError, UsageError
 from genner.training.batching import Group, group_loss
+from genner.training.checkpoint import check_recipe, load_state, save_adapter, save_state, writing
 from genner.training.curve import draw, read_metrics
 from genner.training.mixture import Mixture, Report
 from genner.training.recipe import LoraSpec, OptimSpec
@@ -138,13 +135,13 @@ class Trainer:
         Raises `TrainingError` when the loss is not a number, the memory does not suffice, the folder holds another run
         or cannot be written.
         """
-        with self._writing(self.out):
+        with writing(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         state = self.out / "state.pt"
         if state.exists() and not resume:
             raise TrainingError(f"{self.out} already holds a run; go on with --resume, or give another --out")
         if state.exists():
-            self._check_recipe()
+            check_recipe(self.out / "recipe.json", self.mixture.recipe)
             self._load(state)
         self._trim_metrics()
         write_atomic(self.out / "recipe.json", json.dumps(self.mixture.recipe.to_dict(), indent=1))
@@ -153,6 +150,7 @@ class Trainer:
         per_epoch = math.ceil(len(first_epoch) / self.spec.groups_per_step)
         total = max(1, round(per_epoch * self.spec.epochs))
         write_atomic(self.out / "data.json", json.dumps({"steps": total, **report.to_dict()}, indent=1))
+        tqdm.write(f"{total} steps of up to {self.spec.group_tokens * self.spec.groups_per_step} tokens; {report}")
         saved = time.monotonic()
         steps = self._steps(first_epoch, per_epoch)
         self.progress.finished = self._stop = False
@@ -247,12 +245,12 @@ class Trainer:
 
     def _record(self, **values: float) -> None:
         head = {"step": self.progress.step, "tokens": self.progress.tokens, "seconds": round(self.progress.seconds, 1)}
-        with self._writing(self.out / "metrics.jsonl") as path, path.open("a") as file:
+        with writing(self.out / "metrics.jsonl") as path, path.open("a") as file:
             file.write(json.dumps(head | values) + "\n")
 
     def _trim_metrics(self) -> None:
         """Drop the records of steps that were run after the last checkpoint: they are run, and recorded, again."""
-        with self._writing(self.out / "metrics.jsonl") as path:
+        with writing(self.out / "metrics.jsonl") as path:
             kept = [record for record in read_metrics(path) if record["step"] <= self.progress.step]
             write_atomic(path, "".join(json.dumps(record) + "\n" for record in kept))
 
@@ -270,84 +268,28 @@ class Trainer:
     def save(self) -> None:
         """Write the adapter, all that is needed to resume, and the curve."""
         self._save_adapter("adapter")
-        state = {
-            "progress": vars(self.progress),
-            "masters": [m.detach() for m in self._masters],
-            "optimizer": self._optimizer.state_dict(),
-        }
-        with self._writing(self.out / "state.pt") as path:
-            scratch = path.with_name("state.pt.part")
-            with scratch.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        with self._writing(self.out / "curve.png") as path:
+        save_state(
+            self.out / "state.pt",
+            {
+                "progress": vars(self.progress),
+                "masters": [m.detach() for m in self._masters],
+                "optimizer": self._optimizer.state_dict(),
+            },
+        )
+        with writing(self.out / "curve.png") as path:
             draw(self.out / "metrics.jsonl", path)
 
     def _save_adapter(self, name: str) -> None:
-        """Write the adapter and `genner.json`, what it belongs to; file by file, so that none is ever missing."""
-        recipe = self.mixture.recipe
-        about = {
-            "base": recipe.base,
-            "formats": [form.name for form in self.mixture.ranked],
-            "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
-            "scores": self._scores,
-        }
-        self.model.peft_config["default"].base_model_name_or_path = recipe.base  # not a path of this machine
-        with self._writing(self.out / name) as target:
-            scratch = target.with_name(f"{name}.part")
-            shutil.rmtree(scratch, ignore_errors=True)
-            # Unless told that no embeddings were trained, peft asks the hub.
-            self.model.save_pretrained(scratch, save_embedding_layers=False)
-            (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
-            (scratch / "genner.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-            target.mkdir(exist_ok=True)
-            for file in scratch.iterdir():
-                file.replace(target / file.name)
-            scratch.rmdir()
-
-    def _check_recipe(self) -> None:
-        """Refuse to go on with another recipe; how to optimize may be changed on the way."""
-        path = self.out / "recipe.json"
-        try:
-            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except (OSError, ValueError) as error:
-            raise TrainingError(f"{path} cannot be read: {error}; delete it to go on without its check") from None
-        now = json.loads(json.dumps(self.mixture.recipe.to_dict()))
-        for key in sorted((before.keys() & now.keys()) - {"optim"}):
-            if before[key] != now[key]:
-                raise TrainingError(
-                    f"{self.out} holds a run of another recipe: {key!r} was {before[key]!r} and is {now[key]!r}; "
-                    "resume with the old recipe, or give another --out"
-                )
+        save_adapter(self.model, self.out / name, self.mixture, self._scores)
 
     def _load(self, path: Path) -> None:
-        try:
-            state = torch.load(path, map_location=self._device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{path} cannot be read: {error}; start anew with another --out") from error
-        if [m.shape for m in state["masters"]] != [m.shape for m in self._masters]:
-            raise TrainingError(f"{path} belongs to another model or rank; give another --out")
+        state = load_state(path, [m.shape for m in self._masters], self._device)
         self.progress = Progress(**state["progress"])
         with torch.no_grad():
             for weight, master, saved in zip(self._weights, self._masters, state["masters"], strict=True):
                 master.copy_(saved)
                 weight.copy_(saved)
         self._optimizer.load_state_dict(state["optimizer"])
-
-    @contextmanager
-    def _writing(self, path: Path) -> Iterator[Path]:
-        """Turn whatever goes wrong while `path` is written into a `TrainingError` that says what to do."""
-        from safetensors import SafetensorError
-
-        try:
-            yield path
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors hide a full disk in theirs
-            raise TrainingError(
-                f"{path} cannot be written: {error}; make room or choose another folder, then go on from the last "
-                "checkpoint with --resume"
-            ) from error
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
