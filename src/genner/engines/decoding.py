@@ -20,7 +20,8 @@ from genner.engines.network import Network
 from genner.engines.vocabulary import Vocabulary
 from genner.grammar import State
 
-FIRST_DRAFT, NEXT_DRAFT, LONGEST_DRAFT = 24, 12, 96  # tokens; doubled whenever a whole draft is accepted
+FIRST_DRAFT, NEXT_DRAFT = 24, 12  # tokens drafted at first, and after a draft was rejected; doubled while accepted
+LONGEST_ALONE, LONGEST_TOGETHER = 96, 32  # rows of a pass are padded to the longest: one long draft costs them all
 
 
 def budget(body: int) -> int:
@@ -64,6 +65,7 @@ class Row:
     budget: int
     state: State | None  # None once an unconstrained answer has left the grammar
     reach: int = FIRST_DRAFT  # how many tokens to draft next
+    longest: int = LONGEST_ALONE
     accepted: int = 0  # how many drafted tokens the last pass kept
     tokens: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -152,7 +154,9 @@ class Speculator:
         self._prefixes[request.instruction] = prefix  # newest last
         cache.copy_row(prefix, 0, slot)
         body = self._chat.body_ids(request.text)
-        return Row(request, body, budget(len(body)), request.grammar.start())
+        row = Row(request, body, budget(len(body)), request.grammar.start())
+        row.longest = LONGEST_ALONE if len(cache.lengths) == 1 else LONGEST_TOGETHER
+        return row
 
     def _pass(self, rows: list[Row], cache: RowCache, first: int) -> None:
         """Draft for each row, run all drafts at once, and keep what the model agrees with."""
@@ -184,16 +188,17 @@ class Speculator:
             return []
         at = torch.tensor(places, device=hidden.device)
         states = hidden[at[:, 0], at[:, 1]]
-        if all(asked):
-            logits = self._network.logits_of(states, asked)
-            return [choose(values, tokens) for values, tokens in zip(logits, asked, strict=True)]
         everything = list(range(len(self._vocabulary.bytes)))
-        return [
-            choose(self._network.logits(state[None])[0], everything)
-            if not tokens
-            else choose(self._network.logits_of(state[None], [tokens])[0], tokens)
-            for state, tokens in zip(states, asked, strict=True)
-        ]
+        free = [i for i, tokens in enumerate(asked) if not tokens]
+        bound = [i for i, tokens in enumerate(asked) if tokens]
+        decided = [(0, 0.0)] * len(asked)
+        if bound:
+            for i, logits in zip(bound, self._network.logits_of(states[bound], [asked[i] for i in bound]), strict=True):
+                decided[i] = choose(logits, asked[i])
+        if free:
+            for i, logits in zip(free, self._network.logits(states[free]), strict=True):
+                decided[i] = choose(logits, everything)
+        return decided
 
     def _keep(self, row: Row, draft: list[int], chosen: list[tuple[int, float]]) -> None:
         """Take the model's choices up to the first that departs from the draft, that one included."""
@@ -204,7 +209,7 @@ class Speculator:
                 break
             row.accepted += 1
         whole = row.accepted == len(draft)
-        row.reach = min(LONGEST_DRAFT, 2 * max(row.reach, NEXT_DRAFT)) if whole else NEXT_DRAFT
+        row.reach = min(row.longest, 2 * max(row.reach, NEXT_DRAFT)) if whole else NEXT_DRAFT
         row.pending = [row.tokens[-1]]
 
     def _draft(self, row: Row) -> tuple[list[int], list[dict[int, State]]]:
