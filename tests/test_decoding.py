@@ -139,3 +139,10 @@ def test_reference_and_speculator_keep_to_the_budget(monkeypatch: pytest.MonkeyP
         assert not made.complete
         assert FORMATS["inline_xml"].decode("one two three four five", made.text, LABELS).problems == ()
     assert reference.__doc__
+
+
+def test_caches_grow_while_rows_are_replaced() -> None:
+    some_texts = ["John Smith reported from New York. " * n for n in (1, 25, 2, 30, 3)]
+    fast = list(engine("llama", "bytes").generate(requests(some_texts, "inline_xml"), batch_size=2))
+    alone = [next(engine("llama", "bytes").generate([r], batch_size=1)) for r in requests(some_texts, "inline_xml")]
+    assert [a.answer for a in fast] == [b.answer for b in alone]

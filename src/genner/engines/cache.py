@@ -63,6 +63,7 @@ class RowCache:
         """Part of the protocol that models expect; positions are always given, so nothing hangs on it."""
         return max(self.lengths)
 
+    @torch.inference_mode()
     def copy_row(self, source: "RowCache", of: int, to: int) -> None:
         """Make row `to` a copy of row `of` of `source` (which may be this cache)."""
         length = source.lengths[of]

@@ -21,7 +21,7 @@ from genner.engines.vocabulary import Vocabulary
 from genner.grammar import State
 
 FIRST_DRAFT, NEXT_DRAFT = 24, 12  # tokens drafted at first, and after a draft was rejected; doubled while accepted
-LONGEST_ALONE, LONGEST_TOGETHER = 96, 32  # rows of a pass are padded to the longest: one long draft costs them all
+LONGEST_ALONE, LONGEST_TOGETHER = 96, 16  # rows of a pass are padded to the longest: one long draft costs them all
 
 
 def budget(body: int) -> int:
@@ -156,6 +156,7 @@ class Speculator:
         body = self._chat.body_ids(request.text)
         row = Row(request, body, budget(len(body)), request.grammar.start())
         row.longest = LONGEST_ALONE if len(cache.lengths) == 1 else LONGEST_TOGETHER
+        row.reach = min(row.reach, row.longest)
         return row
 
     def _pass(self, rows: list[Row], cache: RowCache, first: int) -> None:
