@@ -45,6 +45,8 @@ def main() -> None:
         begun = time.perf_counter()
         found = list(tqdm(ner.pipe(gold, labels, args.batch), total=len(gold), desc=key))
         seconds = time.perf_counter() - begun
+        predictions = args.out.with_name(key.replace("/", "-") + ".jsonl")
+        predictions.write_text("".join(json.dumps(p.to_dict(), ensure_ascii=False) + "\n" for p in found))
         report = evaluate(gold, found, settings=ner.signature)
         done[key] = {**report.to_dict(), "sentences_per_second": len(gold) / seconds}
         args.out.write_text(json.dumps(done, indent=1))

@@ -18,7 +18,7 @@ from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
 from genner.formats import Format
 from genner.grammar import Grammar, Written
-from genner.labels import parse_labels
+from genner.labels import family, parse_labels
 from genner.prompts import instruction
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
@@ -46,6 +46,8 @@ class Extractor:
         labels: what is asked for when a call does not say.
         constrained: decode under the grammar, so that no answer can be invalid; else let the model write freely, and
             repair what it wrote.
+        widen: ask for the whole shipped label set when some of its labels are wanted, and keep those. A small model
+            that was trained on whole sets tells people from places better when it may name both.
         split: cut texts into sentences; else give each to the model whole, as far as it fits.
         signature: what identifies this system in a score: model, adapter, format ...
     """
@@ -57,11 +59,12 @@ class Extractor:
         labels: LabelSet,
         *,
         constrained: bool = True,
+        widen: bool = False,
         split: bool = True,
         signature: dict[str, str] | None = None,
     ) -> None:
         self.engine, self.form, self.labels = engine, form, labels
-        self.constrained, self.split = constrained, split
+        self.constrained, self.widen, self.split = constrained, widen, split
         decoding = "grammar" if constrained else "free"
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
 
@@ -81,7 +84,8 @@ class Extractor:
 
         A `Document` keeps its id; its own entities are ignored. `batch_size`: sentences in a forward pass.
         """
-        asked = self._labels(labels)
+        wanted = self._labels(labels)
+        asked = family(wanted) if self.widen else wanted
         waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
         owners: deque[tuple[_Pending, Chunk, Grammar]] = deque()  # of chunks that are not yet answered, in order
 
@@ -92,8 +96,8 @@ class Extractor:
             self._collect(pending, chunk, grammar, generation, asked)
             pending.remaining -= 1
             while waiting and not waiting[0].remaining:
-                yield _finish(waiting.popleft())
-        yield from map(_finish, waiting)
+                yield _finish(waiting.popleft(), wanted)
+        yield from (_finish(pending, wanted) for pending in waiting)
 
     def _requests(
         self,
@@ -177,6 +181,7 @@ def score(written: Written, generation: Generation) -> float | None:
     return min(1.0, exp(total))
 
 
-def _finish(pending: _Pending) -> Prediction:
+def _finish(pending: _Pending, wanted: LabelSet) -> Prediction:
     document = pending.document
-    return Prediction(document.text, tuple(pending.entities), document.id, tuple(pending.problems))
+    entities = tuple(entity for entity in pending.entities if entity.label in wanted)
+    return Prediction(document.text, entities, document.id, tuple(pending.problems))

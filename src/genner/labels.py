@@ -47,3 +47,8 @@ def parse_labels(text: str) -> LabelSet:
         for label in known:
             by_tag.setdefault(label.tag, label)
     return LabelSet(tuple(by_tag.get(tag, Label(tag)) for tag in tags))
+
+
+def family(labels: LabelSet) -> LabelSet:
+    """The shipped label set that `labels` is a part of; `labels` itself when it is part of none."""
+    return next((known for known in label_sets().values() if set(labels) <= set(known)), labels)

@@ -99,7 +99,9 @@ def load(
         decoder=decoder,  # type: ignore[arg-type]
     )
     signature = {"model": base.replace("|", "_"), "adapter": _digest(adapter)}
-    return Extractor(engine, form, _default_labels(labels), constrained=constrained, signature=signature)
+    # The shipped adapters were trained on the shipped label sets, mostly whole.
+    widen = model in shipped()
+    return Extractor(engine, form, _default_labels(labels), constrained=constrained, widen=widen, signature=signature)
 
 
 def _default_labels(labels: Labels) -> LabelSet:
