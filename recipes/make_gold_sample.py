@@ -42,7 +42,7 @@ CROSSNER = (
 )
 CROSSNER_LICENSE = "MIT (annotations); CC BY-SA (Wikipedia texts)"
 SOURCES = {
-    "uner_en_ewt": Source(70, "core", "CC BY-SA 4.0", f"{UNER}; on the UD English Web Treebank (Silveira et al. 2014)"),
+    "uner_en_ewt": Source(120, "core", "CC BY-SA 4.0", f"{UNER}; on the UD English Web Treebank (Silveira et al. 2014)"),
     "uner_en_pud": Source(
         40,
         "core",
@@ -50,7 +50,7 @@ SOURCES = {
         f"{UNER}; on Parallel UD English (Zeman et al. 2017); texts from news and from Wikipedia, by its contributors",
     ),
     "litbank": Source(
-        60,
+        36,
         "litbank",
         "CC BY 4.0",
         "Bamman, Popat and Shen (2019), An Annotated Dataset of Literary Entities, NAACL; public-domain novels from "
@@ -63,20 +63,20 @@ SOURCES = {
         "Derczynski et al. (2017), Results of the WNUT2017 Shared Task on Novel and Emerging Entity Recognition, W-NUT",
     ),
     "ncbi_disease": Source(
-        50,
+        32,
         "ncbi_disease",
         "CC BY 4.0 (distribution); CC0 1.0 (corpus, as the BigBIO card states)",
         f"Doğan, Leaman and Lu (2014), NCBI Disease Corpus, Journal of Biomedical Informatics 47; {MTL}",
     ),
     "bc5cdr": Source(
-        40,
+        26,
         "bc5cdr",
         "CC BY 4.0 (distribution); Public Domain Mark (corpus, as the BigBIO card states)",
         f"Li et al. (2016), BioCreative V CDR Task Corpus, Database; {MTL}",
     ),
-    "crossner_ai": Source(20, "crossner_ai", CROSSNER_LICENSE, CROSSNER),
-    "crossner_literature": Source(20, "crossner_literature", CROSSNER_LICENSE, CROSSNER),
-    "crossner_politics": Source(20, "crossner_politics", CROSSNER_LICENSE, CROSSNER),
+    "crossner_ai": Source(5, "crossner_ai", CROSSNER_LICENSE, CROSSNER),
+    "crossner_literature": Source(5, "crossner_literature", CROSSNER_LICENSE, CROSSNER),
+    "crossner_politics": Source(5, "crossner_politics", CROSSNER_LICENSE, CROSSNER),
 }
 
 

@@ -356,3 +356,17 @@ def test_wanted_labels_are_asked_for_with_their_family() -> None:
         assert [(e.start, e.end, e.label) for e in found] == [(7, 11, "LOC")]
     assert "- PER" in asked[0]
     assert "- PER" not in asked[1]
+
+
+def test_min_score_leaves_out_what_scores_less() -> None:
+    text = "Ann met Bob"
+
+    class Unsure(ScriptedEngine):
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+            for _ in requests:
+                answer = b"<PER>Ann</PER> met <PER>Bob</PER>"
+                yield Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0))
+
+    for least, found in ((0.0, ["Ann", "Bob"]), (0.5, ["Ann", "Bob"]), (0.6, ["Ann"]), (0.9, [])):
+        prediction = Extractor(Unsure(), FORMATS["inline_xml"], label_set("core"), min_score=least).extract(text)
+        assert [prediction.mention(e) for e in prediction.entities] == found

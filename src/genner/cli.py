@@ -53,6 +53,7 @@ def extract(
     html: Annotated[Path | None, typer.Option(help="Write a page with the texts and their entities here.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with --out where an interrupted run left off.")] = False,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Sentences in a forward pass.")] = None,
+    min_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out entities that score less.")] = 0.0,
     free: Annotated[bool, typer.Option(help="Let the model write freely, and repair; not recommended.")] = False,
     device: DeviceOption = None,
 ) -> None:
@@ -78,7 +79,7 @@ def extract(
 
     from genner.loading import load
 
-    ner = load(model, asked, format=format, constrained=not free, device=device)
+    ner = load(model, asked, format=format, constrained=not free, min_score=min_score, device=device)
     shown: list[Prediction] = []
     pretty = not out and not html and sys.stdout.isatty()
     if writer:

@@ -48,6 +48,7 @@ class Extractor:
             repair what it wrote.
         widen: ask for the whole shipped label set when some of its labels are wanted, and keep those. A small model
             that was trained on whole sets tells people from places better when it may name both.
+        min_score: leave out entities that score less; raise it where precision matters more than recall.
         split: cut texts into sentences; else give each to the model whole, as far as it fits.
         signature: what identifies this system in a score: model, adapter, format ...
     """
@@ -60,13 +61,17 @@ class Extractor:
         *,
         constrained: bool = True,
         widen: bool = False,
+        min_score: float = 0.0,
         split: bool = True,
         signature: dict[str, str] | None = None,
     ) -> None:
         self.engine, self.form, self.labels = engine, form, labels
         self.constrained, self.widen, self.split = constrained, widen, split
+        self.min_score = min_score
         decoding = "grammar" if constrained else "free"
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
+        if min_score:
+            self.signature["min_score"] = str(min_score)
 
     def extract(self, text: str, labels: Labels = None) -> Prediction:
         """The entities of one text, nested ones included, with their positions and scores."""
@@ -96,8 +101,8 @@ class Extractor:
             self._collect(pending, chunk, grammar, generation, asked)
             pending.remaining -= 1
             while waiting and not waiting[0].remaining:
-                yield _finish(waiting.popleft(), wanted)
-        yield from (_finish(pending, wanted) for pending in waiting)
+                yield self._finish(waiting.popleft(), wanted)
+        yield from (self._finish(pending, wanted) for pending in waiting)
 
     def _requests(
         self,
@@ -161,6 +166,15 @@ class Extractor:
             detail = f"a sentence was cut at {chunk.end}, being too long; an entity across the cut is lost"
             pending.problems.append(Problem("split", detail))
 
+    def _finish(self, pending: _Pending, wanted: LabelSet) -> Prediction:
+        document = pending.document
+        entities = tuple(
+            entity
+            for entity in pending.entities
+            if entity.label in wanted and (entity.score is None or entity.score >= self.min_score)
+        )
+        return Prediction(document.text, entities, document.id, tuple(pending.problems))
+
     def _labels(self, labels: Labels) -> LabelSet:
         if labels is None:
             return self.labels
@@ -179,9 +193,3 @@ def score(written: Written, generation: Generation) -> float | None:
             total += logprob
         begin = end
     return min(1.0, exp(total))
-
-
-def _finish(pending: _Pending, wanted: LabelSet) -> Prediction:
-    document = pending.document
-    entities = tuple(entity for entity in pending.entities if entity.label in wanted)
-    return Prediction(document.text, entities, document.id, tuple(pending.problems))

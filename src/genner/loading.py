@@ -61,6 +61,7 @@ def load(
     *,
     format: str | None = None,
     constrained: bool = True,
+    min_score: float = 0.0,
     device: str | None = None,
     decoder: str = "speculative",
 ) -> Extractor:
@@ -72,6 +73,7 @@ def load(
         labels: what to ask for when a call does not say: a label set, its name, or tags; PER, LOC, ORG by default.
         format: how the model writes its answers; by default, the one that its adapter was trained on most.
         constrained: decode under the grammar.
+        min_score: leave out entities that score less.
         device: `cpu`, `cuda` ...; by default the GPU, if there is one.
         decoder: `speculative`, or the slow `reference` that it equals.
 
@@ -101,7 +103,15 @@ def load(
     signature = {"model": base.replace("|", "_"), "adapter": _digest(adapter)}
     # The shipped adapters were trained on the shipped label sets, mostly whole.
     widen = model in shipped()
-    return Extractor(engine, form, _default_labels(labels), constrained=constrained, widen=widen, signature=signature)
+    return Extractor(
+        engine,
+        form,
+        _default_labels(labels),
+        constrained=constrained,
+        widen=widen,
+        min_score=min_score,
+        signature=signature,
+    )
 
 
 def _default_labels(labels: Labels) -> LabelSet:
