@@ -42,7 +42,9 @@ CROSSNER = (
 )
 CROSSNER_LICENSE = "MIT (annotations); CC BY-SA (Wikipedia texts)"
 SOURCES = {
-    "uner_en_ewt": Source(120, "core", "CC BY-SA 4.0", f"{UNER}; on the UD English Web Treebank (Silveira et al. 2014)"),
+    "uner_en_ewt": Source(
+        120, "core", "CC BY-SA 4.0", f"{UNER}; on the UD English Web Treebank (Silveira et al. 2014)"
+    ),
     "uner_en_pud": Source(
         40,
         "core",
