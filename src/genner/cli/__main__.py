@@ -1,0 +1,5 @@
+"""`python -m genner.cli` is `genner`."""
+
+from genner.cli import main
+
+main()

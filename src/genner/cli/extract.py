@@ -1,0 +1,111 @@
+"""`genner extract`."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from tqdm import tqdm
+
+from genner.cli.app import DeviceOption, ModelOption, app, must_exist
+from genner.document import Document, LabelSet, Prediction
+from genner.errors import UsageError
+
+if TYPE_CHECKING:
+    from genner.extract import Extractor
+
+PAGE_LIMIT = 500  # documents on an HTML page: more than anybody reads, few enough to open
+
+LabelsOption = Annotated[
+    str | None, typer.Option(help="Tags to ask for (PER,ORG), or a shipped label set (core, litbank, genia, ...).")
+]
+
+
+@app.command()
+def extract(
+    files: Annotated[
+        list[str] | None, typer.Argument(help=".txt, .jsonl with a 'text' field, or - for standard input.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="A text to tag, instead of files.")] = None,
+    labels: LabelsOption = None,
+    labels_file: Annotated[
+        Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
+    ] = None,
+    model: ModelOption = "default",
+    format: Annotated[str | None, typer.Option(help="Answer format: inline_xml, inline_bracketed.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write JSON lines here, instead of to standard output.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the texts and their entities here.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with --out where an interrupted run left off.")] = False,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Sentences in a forward pass.")] = None,
+    min_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out entities that score less.")] = 0.0,
+    free: Annotated[bool, typer.Option(help="Let the model write freely, and repair; not recommended.")] = False,
+    device: DeviceOption = None,
+) -> None:
+    """Find the entities in texts: one JSON object a document."""
+    from genner.data import JsonlWriter, read_texts
+    from genner.formats import get_format
+    from genner.labels import parse_labels
+
+    # All that can be wrong with the call is found out before a model is loaded.
+    if (text is None) == (not files):
+        raise UsageError("give either --text or files (.txt, .jsonl, or - for standard input)")
+    if labels and labels_file:
+        raise UsageError("give --labels or --labels-file, not both")
+    if resume and not out:
+        raise UsageError("--resume goes on with a file: give --out as well")
+    must_exist(*(Path(name) for name in files or [] if name != "-"), *([labels_file] if labels_file else []))
+    asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels else None
+    if format:
+        get_format(format)
+    readers = [read_texts(name) for name in files or []]
+    documents = [Document(text, id="text")] if text is not None else _distinct(d for r in readers for d in r)
+    writer = JsonlWriter(out, resume=resume) if out else None
+
+    from genner.loading import load
+
+    ner = load(model, asked, format=format, constrained=not free, min_score=min_score, device=device)
+    shown: list[Prediction] = []
+    pretty = not out and not html and sys.stdout.isatty()
+    if writer:
+        with writer:
+            todo = (d for d in documents if d.id not in writer.done)
+            for prediction in _progress(ner, todo, batch_size):
+                writer.write(prediction)
+                shown += [prediction] if html and len(shown) < PAGE_LIMIT else []
+        print(f"{writer.count} documents in {out}", file=sys.stderr)
+    else:
+        for prediction in _progress(ner, documents, batch_size):
+            if html:
+                shown += [prediction] if len(shown) < PAGE_LIMIT else []
+            elif pretty:
+                from genner.render import print_prediction
+
+                print_prediction(prediction, Console(), labels=ner.labels.tags)
+            else:
+                print(json.dumps(prediction.to_dict(), ensure_ascii=False), flush=True)
+    if html:
+        from genner.data import write_atomic
+        from genner.render import html_page
+
+        notes = f"The first {PAGE_LIMIT} documents." if len(shown) == PAGE_LIMIT else ""
+        write_atomic(html, html_page(shown, title="Entities", notes=notes, labels=ner.labels))
+        print(f"page written to {html}", file=sys.stderr)
+
+
+def _distinct(documents: Iterable[Document]) -> Iterator[Document]:
+    """Documents of several files may share an id (their file's name): the later ones get a number."""
+    seen: dict[str, int] = {}
+    for document in documents:
+        seen[document.id] = number = seen.get(document.id, 0) + 1
+        yield document if number == 1 else Document(document.text, document.entities, f"{document.id}#{number}")
+
+
+def _progress(ner: "Extractor", documents: Iterable[Document], batch_size: int | None) -> Iterator[Prediction]:
+    predictions = ner.pipe(documents, batch_size=batch_size)
+    first = list(islice(predictions, 1))  # one text needs no bar
+    yield from first
+    yield from tqdm(predictions, initial=1, unit=" documents", disable=None, file=sys.stderr)

@@ -1,0 +1,61 @@
+"""`genner models list`, `fetch` and `where`."""
+
+from typing import Annotated
+
+import typer
+
+from genner.cli.app import app
+from genner.errors import GennerError
+
+models_app = typer.Typer(help="List, fetch and find models.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """What can be given as --model, and whether it is there."""
+    from genner.loading import find_adapter, shipped
+    from genner.models import MODELS, locate
+
+    for name in shipped():
+        adapter = find_adapter(name)
+        assert adapter is not None
+        print(f"{name}\tadapter on {adapter.base}\t{', '.join(adapter.formats)}\tin the package")
+    for name, spec in MODELS.items():
+        try:
+            place = str(locate(name))
+        except GennerError:
+            place = f"not fetched; run: genner models fetch {name}"
+        print(f"{name}\t{spec.description}\t{spec.licence}\t{place}")
+
+
+@models_app.command("fetch")
+def models_fetch(
+    name: Annotated[str | None, typer.Argument(help="A preset; the default model if left out.")] = None,
+    force: Annotated[bool, typer.Option(help="Fetch again, even if it is there.")] = False,
+) -> None:
+    """Fetch a model, check it, and keep it for offline use."""
+    from genner import models
+
+    print(models.fetch(_base(name or "default"), force=force))
+
+
+@models_app.command("where")
+def models_where(name: Annotated[str, typer.Argument(help="A preset, an adapter or a folder.")] = "default") -> None:
+    """The folder of a model's weights."""
+    from genner.loading import find_adapter
+    from genner.models import locate
+
+    adapter = find_adapter(name)
+    print(adapter.folder if adapter else locate(name))
+
+
+def _base(name: str) -> str:
+    """The preset to fetch for `name`: an adapter's base, or itself."""
+    from genner.loading import find_adapter
+    from genner.models import DEFAULT_MODEL
+
+    if name == "default":
+        return DEFAULT_MODEL
+    adapter = find_adapter(name)
+    return adapter.base if adapter else name

@@ -1,0 +1,39 @@
+"""`genner train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genner.cli.app import DeviceOption, app, must_exist
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML); recipes/default.toml is the shipped model's.")],
+    out: Annotated[Path, typer.Option(help="The folder of the run.")],
+    data: Annotated[Path, typer.Option(help="The folder that the recipe's file names are relative to.")] = Path(),
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after so long; the schedule fits it.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's number of epochs.")] = None,
+    eval_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between evaluations on dev data.")] = 15.0,
+    eval_sentences: Annotated[int, typer.Option(min=1, help="Dev sentences of each set to evaluate on.")] = 40,
+    resume: Annotated[bool, typer.Option(help="Go on where the run in --out left off.")] = False,
+    device: DeviceOption = None,
+) -> None:
+    """Fine-tune a model with LoRA, after a recipe."""
+    from genner.training import run
+
+    must_exist(recipe, data)
+    run(
+        recipe,
+        data,
+        out,
+        max_minutes=max_minutes,
+        epochs=epochs,
+        eval_minutes=eval_minutes,
+        eval_sentences=eval_sentences,
+        resume=resume,
+        device=device,
+    )

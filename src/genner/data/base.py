@@ -1,0 +1,141 @@
+"""What a file syntax is, and the journal that nothing is lost without an entry in.
+
+A syntax reads files into documents and, where it can hold them, writes documents into files. It knows how entities are
+written down, not which corpus they are from. Its options are the fields of its dataclass: `Conll(column=3)`, on the
+command line `conll:column=3`. The law, tested for each syntax that writes: what is written and read again is the
+document, or what could not be kept is in the journal.
+"""
+
+import gzip
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import BinaryIO, ClassVar, cast
+
+from genner.document import Document
+from genner.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass
+class Journal:
+    """What was wrong in what was read, and what could not be kept.
+
+    A *fault* is an error in a file: it raises, unless the journal is `lenient`, and then is counted, logged and passed
+    over. A *loss* is no error: something that the syntax, or genner, has no place for (a discontinuous mention, a
+    relation, a score). Both are counted by kind, with the first example of each.
+    """
+
+    lenient: bool = False
+    faults: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def fault(self, kind: str, where: object, what: str, line: int | None = None) -> None:
+        """Record an error of this kind in file `where`. Raises `DataError` unless lenient."""
+        error = DataError(str(where), what, line)
+        if not self.lenient:
+            raise error
+        self.faults[kind] += 1
+        self.examples.setdefault(kind, str(error))
+        log.warning("%s; passed over", error)
+
+    def loss(self, kind: str, example: str = "", count: int = 1) -> None:
+        """Record that `count` things of this kind were not kept."""
+        self.losses[kind] += count
+        self.examples.setdefault(kind, example)
+
+    def lines(self) -> list[str]:
+        """The journal for a reader: a line a kind, with its first example."""
+        return [
+            f"{what} {kind}: {n}" + (f" (first: {self.examples[kind]})" if self.examples.get(kind) else "")
+            for what, counts in (("fault", self.faults), ("not kept", self.losses))
+            for kind, n in counts.most_common()
+        ]
+
+
+class Syntax(ABC):
+    """A file syntax. Subclasses are frozen dataclasses; their fields are the options, each with a default."""
+
+    name: ClassVar[str]
+    """The key in `SYNTAXES`."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+    """File name endings that it is commonly found under, with the dot, gzip's left out."""
+
+    writes: ClassVar[bool] = True
+    """Whether `write` is there."""
+
+    @classmethod
+    @abstractmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        """Whether `source` looks like this syntax: from its name, its first bytes (unzipped), or a folder's content.
+
+        Says yes only when it is sure; syntaxes are asked in the order of `SYNTAXES`.
+        """
+
+    @abstractmethod
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        """Yield the documents of a file or folder (or of one inside a zip archive), each with an id of its own.
+
+        One document, or one record, is in memory at a time. Raises `DataError` with file and line on a fault, unless
+        the journal is lenient.
+        """
+
+    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+        """Write the documents to a file or folder that is made; returns how many. What cannot be kept is a loss.
+
+        The target comes to be when all is written. Raises `DataError` when it cannot be written.
+        """
+        raise NotImplementedError(f"{self.name} is read only")
+
+
+@contextmanager
+def open_binary(source: Traversable) -> Iterator[BinaryIO]:
+    """Open a file for reading, unpacking gzip, a byte order mark skipped. Raises `DataError` when it cannot be read."""
+    try:
+        with cast(BinaryIO, source.open("rb")) as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
+            if file.read(3) != _BOM:
+                file.seek(0)
+            yield file
+    except (FileNotFoundError, KeyError):
+        raise DataError(str(source), "there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise DataError(str(source), "is a folder; name a file in it") from None
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise DataError(str(source), f"is a broken gzip file: {error}; fetch it again") from None
+    except OSError as error:
+        raise DataError(str(source), f"cannot be read: {error.strerror or error}") from None
+
+
+def read_lines(source: Traversable, journal: Journal) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file with their numbers, from 1, without `\\n` or `\\r\\n`.
+
+    Lines end at `\\n` only, as Unicode knows other separators that occur in text. A file whose lines end now in
+    `\\r\\n`, now in `\\n`, or whose bytes are not UTF-8, is a fault.
+    """
+    endings: set[bytes] = set()
+    with open_binary(source) as file:
+        for number, raw in enumerate(file, 1):
+            line = raw.removesuffix(b"\n")
+            if len(line) < len(raw):
+                ending = b"\r\n" if line.endswith(b"\r") else b"\n"
+                if endings and ending not in endings:
+                    journal.fault("mixed line endings", source, "line endings differ from those before", number)
+                endings.add(ending)
+            try:
+                yield number, line.removesuffix(b"\r").decode("utf-8")
+            except UnicodeDecodeError as error:
+                what = f"invalid UTF-8 at byte {error.start} of the line; convert the file with iconv"
+                journal.fault("invalid UTF-8", source, what, number)
