@@ -10,13 +10,14 @@ from genner.formats import Format
 def instruction(labels: LabelSet, form: Format, *, definitions: bool = True) -> str:
     """The task, the format, and a line for each label: its tag, its long name, its definition (unless left out).
 
-    Ends where the text begins. Kept short: on a CPU every token of it costs time in training.
+    A format that writes labels as numbers has them numbered. Ends where the text begins. Kept short: on a CPU every
+    token of it costs time in training.
     """
-    lines = "\n".join(_line(label, definitions) for label in labels)
-    return f"Copy the text {form.instruction}. Labels:\n{lines}\nText:\n"
+    marks = (f"{number}." if form.numbered else "-" for number in range(1, len(labels) + 1))
+    lines = "\n".join(f"{mark} {_about(label, definitions)}" for mark, label in zip(marks, labels, strict=True))
+    return f"{form.instruction}. Labels:\n{lines}\nText:\n"
 
 
-def _line(label: Label, definitions: bool) -> str:
+def _about(label: Label, definitions: bool) -> str:
     name = label.name if label.name.casefold() != label.tag.casefold() else ""
-    about = ": ".join(part for part in (name, label.definition if definitions else "") if part)
-    return f"- {label.tag}: {about}" if about else f"- {label.tag}"
+    return ": ".join(part for part in (label.tag, name, label.definition if definitions else "") if part)

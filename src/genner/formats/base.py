@@ -25,10 +25,19 @@ class Format(ABC):
     """The key in `FORMATS`."""
 
     instruction: str
-    """How the prompt describes the answer, in one clause."""
+    """What the prompt asks for, in one clause."""
 
     example: str
-    """The answer for "John Smith reported from New York.", for help texts."""
+    """The answer for "John Smith reported from New York." with labels PER and LOC, for help texts."""
+
+    numbered: bool = False
+    """Whether a label is written as its number in the label set, from 1, so that the prompt has to number them."""
+
+    one_label: bool = False
+    """Whether the format is meant to be asked for one label at a time."""
+
+    growth: int = 3
+    """How many times the tokens of the text an answer may take, before it is cut off."""
 
     @abstractmethod
     def encode(self, document: Document, labels: LabelSet) -> str:
@@ -36,7 +45,11 @@ class Format(ABC):
 
     @abstractmethod
     def grammar(self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None) -> Grammar:
-        """All legal answers for `text`: entities between any (or word) boundaries, at most `depth` open at once."""
+        """All legal answers for `text`.
+
+        Entities lie between any (or word) boundaries; at most `depth` of them (of one label, in a format that is asked
+        for one at a time) cover a place.
+        """
 
     @abstractmethod
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
@@ -74,14 +87,15 @@ class Format(ABC):
 
     def keep(self, document: Document, where: Boundaries = "any") -> tuple[Document, tuple[Entity, ...]]:
         """The document without the entities that this format cannot say, and those left out."""
-        out = set(self.cannot_say(document))
-        if where == "word":
-            starts, ends = boundaries(document.text, where)
-            out.update(e for e in document.entities if not (starts[e.start] and ends[e.end]))
-        if not out:
+        starts, ends = boundaries(document.text, where)
+        kept = tuple(e for e in document.entities if starts[e.start] and ends[e.end])
+        # Whether an entity can be said depends on the others, so those inside words go first.
+        out = set(self.cannot_say(Document(document.text, kept, document.id)))
+        kept = tuple(e for e in kept if e not in out)
+        if len(kept) == len(document.entities):
             return document, ()
-        kept = tuple(e for e in document.entities if e not in out)
-        return Document(document.text, kept, document.id), tuple(e for e in document.entities if e in out)
+        left_out = tuple(e for e in document.entities if e not in kept)
+        return Document(document.text, kept, document.id), left_out
 
 
 def crossing_entities(entities: Iterable[Entity]) -> list[Entity]:

@@ -7,44 +7,24 @@ its bar; where it spells such an escaped closing, one more. Nothing else is esca
 
 import re
 
-from genner.document import Document, Entity, LabelSet, Problem
-from genner.formats.base import Format, check_labels, crossing_entities, tag_order
-from genner.formats.inline import ANY_LABEL, InlineGrammar
-from genner.grammar import Boundaries
+from genner.document import Entity, LabelSet, Problem
+from genner.formats.inline import InlineFormat
 
 
-class InlineBracketed(Format):
+class InlineBracketed(InlineFormat):
     name = "inline_bracketed"
-    instruction = "with each entity as [mention | LABEL]"
+    instruction = "Copy the text with each entity as [mention | LABEL]"
     example = "[John Smith | PER] reported from [New York | LOC]."
 
-    def encode(self, document: Document, labels: LabelSet) -> str:
-        check_labels(document, labels)
-        places = tag_order(self.keep_all(document), labels, len(document.text))
-        copies = self._copies(document.text, labels)
-        out = []
-        for i, (closing, opening) in enumerate(places):
-            out += [f" | {e.label}]" for e in closing]
-            out.append("[" * len(opening))
-            if i < len(copies):
-                out.append(copies[i])
-        return "".join(out)
+    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
+        return ["["], [f" | {tag}]" for tag in labels.tags]
 
-    def grammar(
-        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
-    ) -> InlineGrammar:
-        return InlineGrammar(
-            text,
-            labels,
-            [c.encode() for c in self._copies(text, labels)],
-            opening=[(b"[", ANY_LABEL)],
-            closing=[(f" | {tag}]".encode(), i) for i, tag in enumerate(labels.tags)],
-            where=where,
-            depth=depth,
-        )
-
-    def cannot_say(self, document: Document) -> list[Entity]:
-        return crossing_entities(document.entities)
+    def copies(self, text: str, labels: LabelSet) -> list[str]:
+        copies = ["\\[" if c == "[" else c for c in text]
+        if "|" in text:
+            for match in _escapable(labels).finditer(text):
+                copies[match.start() + 1] = "|\\"
+        return copies
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing closes the innermost open bracket; a bracket that is never closed is text."""
@@ -85,14 +65,6 @@ class InlineBracketed(Format):
             copy[piece] = "["
             found = [Entity(e.start + (e.start >= start), e.end + (e.end > start), e.label) for e in found]
         return "".join(copy), found, problems
-
-    @staticmethod
-    def _copies(text: str, labels: LabelSet) -> list[str]:
-        copies = ["\\[" if c == "[" else c for c in text]
-        if "|" in text:
-            for match in _escapable(labels).finditer(text):
-                copies[match.start() + 1] = "|\\"
-        return copies
 
 
 def _escapable(labels: LabelSet) -> re.Pattern[str]:

@@ -1,275 +1,54 @@
-"""The automaton that the inline formats share: the text copied out, with tags put in.
+"""What the inline formats share: the text copied out, a tag where an entity opens and one where it closes.
 
-A format says how each code point is copied (nearly always as itself), how tags open and how they close. Both formats
-escape so little that ordinary text stays as it is, yet the answer can be read in one way only (see each format).
-
-A state is a tuple of threads, nearly always one; several are alive only while a stretch of the source could also be the
-beginning of a tag. A thread is `(i, off, frames, tag)`: `i` code points are copied and `off` bytes of the next one;
-`frames` are the open entities, outermost first; `tag` is the tag being written, or None.
+A format says what its tags are, and how it escapes a text that collides with them. That is all there is to encoding;
+the grammar is `InlineGrammar`, and reading what is not legal is the format's own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from abc import abstractmethod
 
-from genner.document import LabelSet
-from genner.grammar import Boundaries, State, Written, boundaries
-
-ANY_LABEL = -1  # the label of an open entity, where the format names it only at the close
+from genner.document import Document, Entity, LabelSet
+from genner.formats.base import Format, check_labels, crossing_entities, tag_order
+from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
+from genner.grammar import Boundaries
 
 
-class Frame(NamedTuple):
-    """An open entity. `barred` labels may not close it at `at`: that would write the same entity twice."""
+class InlineFormat(Format):
+    """A format whose answer is the text with tags put in."""
 
-    label: int
-    start: int
-    at: int
-    barred: tuple[int, ...]
+    @abstractmethod
+    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
+        """Opening and closing tags: one for each label in its order, or a single one that all labels share."""
 
+    @abstractmethod
+    def copies(self, text: str, labels: LabelSet) -> list[str]:
+        """For each code point of `text`, how it is written: nearly always as itself."""
 
-class Tag(NamedTuple):
-    """A tag being written: a node of the trie of opening tags, or of closing tags."""
+    def encode(self, document: Document, labels: LabelSet) -> str:
+        check_labels(document, labels)
+        opening, closing = (dict(zip(labels.tags, _each(tags, labels), strict=True)) for tags in self.tags(labels))
+        places = tag_order(self.keep_all(document), labels, len(document.text))
+        copies = [*self.copies(document.text, labels), ""]
+        out = []
+        for copy, (closed, opened) in zip(copies, places, strict=True):
+            out += [closing[e.label] for e in closed]
+            out += [opening[e.label] for e in opened]
+            out.append(copy)
+        return "".join(out)
 
-    closes: bool
-    node: int
+    def grammar(
+        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+    ) -> InlineGrammar:
+        opening, closing = ([(tag.encode(), i) for i, tag in _numbered(tags, labels)] for tags in self.tags(labels))
+        copies = [copy.encode() for copy in self.copies(text, labels)]
+        return InlineGrammar(text, labels, copies, opening, closing, where=where, depth=depth)
 
-
-Thread = tuple[int, int, tuple[Frame, ...], Tag | None]
-
-
-class _Tries:
-    """Two tries over bytes, of all opening and of all closing tags; each leaf is a label."""
-
-    def __init__(self, opening: Sequence[tuple[bytes, int]], closing: Sequence[tuple[bytes, int]]) -> None:
-        self.children: list[dict[int, int]] = [{}, {}]  # node 0: root of openings; node 1: root of closings
-        self.labels: list[set[int]] = [set(), set()]  # the labels that can still be reached
-        self.leaf: list[int | None] = [None, None]
-        for root, tags in ((0, opening), (1, closing)):
-            for text, label in tags:
-                node = root
-                self.labels[node].add(label)
-                for byte in text:
-                    if byte not in self.children[node]:
-                        self.children.append({})
-                        self.labels.append(set())
-                        self.leaf.append(None)
-                        self.children[node][byte] = len(self.children) - 1
-                    node = self.children[node][byte]
-                    self.labels[node].add(label)
-                self.leaf[node] = label
+    def cannot_say(self, document: Document) -> list[Entity]:
+        return crossing_entities(document.entities)
 
 
-class _Event(NamedTuple):
-    """A tag that was completed."""
-
-    opens: bool
-    label: int
+def _each(tags: list[str], labels: LabelSet) -> list[str]:
+    return tags if len(tags) == len(labels) else tags * len(labels)
 
 
-@dataclass(frozen=True, slots=True)
-class _History:
-    """Completed tags of one thread, the latest first: (event, code points copied, first byte, last byte + 1)."""
-
-    event: _Event
-    at: int
-    begin: int
-    end: int
-    before: "_History | None"
-
-
-class InlineGrammar:
-    """The automaton of an inline format for one text; satisfies `genner.grammar.Grammar`.
-
-    Args:
-        text: the source.
-        labels: the label set.
-        copies: for each code point of `text`, the bytes that copy it.
-        opening, closing: tags as `(bytes, index of the label)`; an opening tag of label `ANY_LABEL` leaves the label to
-            the closing tag. No tag is the prefix of another.
-        where: where entities may start and end.
-        depth: how many entities may be open at once, None for no limit.
-    """
-
-    def __init__(
-        self,
-        text: str,
-        labels: LabelSet,
-        copies: Sequence[bytes],
-        opening: Sequence[tuple[bytes, int]],
-        closing: Sequence[tuple[bytes, int]],
-        where: Boundaries = "any",
-        depth: int | None = None,
-    ) -> None:
-        self._tags = labels.tags
-        self._copies = copies
-        self._n = len(text)
-        self._tries = _Tries(opening, closing)
-        self._open_text = {label: tag for tag, label in opening}
-        self._close_text = {label: tag for tag, label in closing}
-        self._late = ANY_LABEL in self._open_text
-        self._depth = depth if depth is not None else self._n * len(labels) + 1
-        self._starts, self._ends = boundaries(text, where)
-        # How many places at or after i an entity may end: so that none is opened that could not be closed.
-        self._ends_from = [0] * (self._n + 2)
-        for i in range(self._n, -1, -1):
-            self._ends_from[i] = self._ends_from[i + 1] + self._ends[i]
-
-    # -- the automaton
-
-    def start(self) -> State:
-        return ((0, 0, (), None),)
-
-    def edges(self, state: State) -> list[tuple[int, State]]:
-        threads: tuple[Thread, ...] = state  # type: ignore[assignment]
-        if len(threads) == 1:
-            moves = self._moves(threads[0])
-            if len(moves) == 1:
-                return [(moves[0][0], (moves[0][1],))]
-        else:
-            moves = [move for thread in threads for move in self._moves(thread)]
-        merged: dict[int, tuple[Thread, ...]] = {}
-        for byte, thread, _ in moves:
-            merged[byte] = (*merged[byte], thread) if byte in merged else (thread,)
-        return list(merged.items())
-
-    def final(self, state: State) -> bool:
-        return any(i == self._n and not frames and tag is None for i, _, frames, tag in state)  # type: ignore[attr-defined]
-
-    def _moves(self, thread: Thread) -> list[tuple[int, Thread, _Event | None]]:
-        """All ways to go on by one byte, with the tag that it completes."""
-        i, off, frames, tag = thread
-        if tag is not None:
-            return self._in_tag(i, frames, tag)
-        if off:
-            return [self._copy(i, off, frames)]
-        moves: list[tuple[int, Thread, _Event | None]] = []
-        # Copying on, or opening another here, both mean that no open entity ends before i + 1.
-        room = i < self._n and self._room(frames, i + 1)
-        if room:
-            moves.append(self._copy(i, 0, frames))
-        if frames and self._ends[i] and frames[-1].start < i:
-            moves += self._in_tag(i, frames, Tag(True, 1))
-        if room and self._starts[i] and len(frames) < self._depth and self._ends_from[i + 1]:
-            moves += self._in_tag(i, frames, Tag(False, 0))
-        return moves
-
-    def _copy(self, i: int, off: int, frames: tuple[Frame, ...]) -> tuple[int, Thread, None]:
-        written = self._copies[i]
-        thread = (i, off + 1, frames, None) if off + 1 < len(written) else (i + 1, 0, frames, None)
-        return written[off], thread, None
-
-    def _in_tag(self, i: int, frames: tuple[Frame, ...], tag: Tag) -> list[tuple[int, Thread, _Event | None]]:
-        tries = self._tries
-        moves: list[tuple[int, Thread, _Event | None]] = []
-        legal = self._closable(i, frames) if tag.closes else self._openable(i, frames)
-        for byte, node in tries.children[tag.node].items():
-            if legal.isdisjoint(tries.labels[node]):
-                continue
-            label = tries.leaf[node]
-            thread: Thread
-            if label is None:
-                thread, event = (i, 0, frames, Tag(tag.closes, node)), None
-            elif tag.closes:
-                thread, event = (i, 0, self._closed(i, frames, label), None), _Event(False, label)
-            else:
-                thread, event = (i, 0, (*frames, Frame(label, i, i, ())), None), _Event(True, label)
-            moves.append((byte, thread, event))
-        return moves
-
-    # -- what keeps every path alive, and every entity written once
-
-    def _openable(self, i: int, frames: tuple[Frame, ...]) -> set[int]:
-        """The labels that may open here."""
-        labels = self._tries.labels[0]
-        if len(frames) < self._ends_from[i + 1]:
-            return labels
-        return {label for label in labels if self._room((*frames, Frame(label, i, i, ())), i + 1)}
-
-    def _closable(self, i: int, frames: tuple[Frame, ...]) -> set[int]:
-        """The labels by which the innermost entity may close here."""
-        top = frames[-1]
-        labels = self._tries.labels[1] if self._late else {top.label}
-        if top.at == i:
-            labels = labels.difference(top.barred)
-        if labels and len(frames) > self._ends_from[i] and not self._room(self._closed(i, frames, min(labels)), i):
-            return set()
-        return labels
-
-    def _closed(self, i: int, frames: tuple[Frame, ...], label: int) -> tuple[Frame, ...]:
-        top, rest = frames[-1], frames[:-1]
-        twin = (top.start, top.label)
-        if not any((f.start, f.label) == twin for f in rest):
-            return rest
-        return tuple(
-            Frame(f.label, f.start, i, (*(f.barred if f.at == i else ()), label)) if (f.start, f.label) == twin else f
-            for f in rest
-        )
-
-    def _room(self, frames: tuple[Frame, ...], i: int) -> bool:
-        """Whether all open entities can be closed at `i` or later, no two alike.
-
-        Twins (same start, same label) need different places to end, or different labels where the close names it.
-        Closing each as early as its twins allow, from the innermost on, takes the fewest places.
-        """
-        places = self._ends_from[i]
-        if len(frames) <= places or not frames:
-            return True
-        each = len(self._tags) if self._late else 1
-        needed, used = 1, dict[tuple[int, int], int]()
-        for frame in reversed(frames):
-            twin = (frame.start, frame.label)
-            count = used.get(twin, len(frame.barred) if needed == 1 and frame.at == i else 0)
-            if count >= each:
-                needed, used, count = needed + 1, {}, 0
-            used[twin] = count + 1
-        return needed <= places
-
-    # -- drafting and reading
-
-    def draft(self, state: State, limit: int) -> bytes:
-        """The plain copy of the rest of the text: the tag in hand completed, open entities closed as late as can be."""
-        thread: Thread = state[0]  # type: ignore[index]
-        out = bytearray()
-        while len(out) < limit or thread[1]:
-            i, off, frames, tag = thread
-            if tag is None and (off or (i < self._n and self._room(frames, i + 1))):
-                out += self._copies[i][off:]
-                thread = (i + 1, 0, frames, None)
-            elif moves := self._moves(thread):
-                byte, thread, _ = moves[0]
-                out.append(byte)
-            else:
-                break
-        return bytes(out)
-
-    def read(self, answer: bytes) -> tuple[Written, ...] | None:
-        alive: list[tuple[Thread, int, _History | None]] = [((0, 0, (), None), 0, None)]
-        for position, byte in enumerate(answer):
-            after = []
-            for thread, begun, history in alive:
-                if thread[3] is None:
-                    begun = position
-                for edge, target, event in self._moves(thread):
-                    if edge == byte:
-                        done = _History(event, thread[0], begun, position + 1, history) if event else history
-                        after.append((target, begun, done))
-            alive = after
-            if not alive:
-                return None
-        complete = [history for (i, _, frames, tag), _, history in alive if i == self._n and not frames and tag is None]
-        return self._written(complete[0]) if complete else None
-
-    def _written(self, history: _History | None) -> tuple[Written, ...]:
-        tags: list[_History] = []
-        while history is not None:
-            tags.append(history)
-            history = history.before
-        stack, found = [], []
-        for tag in reversed(tags):
-            if tag.event.opens:
-                stack.append(tag)
-            else:
-                first = stack.pop()
-                marks = ((first.begin, first.end), (tag.begin, tag.end))
-                found.append(Written(first.at, tag.at, self._tags[tag.event.label], marks))
-        return tuple(found)
+def _numbered(tags: list[str], labels: LabelSet) -> list[tuple[int, str]]:
+    return list(enumerate(tags)) if len(tags) == len(labels) else [(ANY_LABEL, tags[0])]

@@ -8,44 +8,24 @@ and one `>`, at its ends, none can arise where a tag is put in.
 
 import re
 
-from genner.document import Document, Entity, LabelSet, Problem
-from genner.formats.base import Format, check_labels, crossing_entities, tag_order
-from genner.formats.inline import InlineGrammar
-from genner.grammar import Boundaries
+from genner.document import Entity, LabelSet, Problem
+from genner.formats.inline import InlineFormat
 
 
-class InlineXML(Format):
+class InlineXML(InlineFormat):
     name = "inline_xml"
-    instruction = "with each entity as <LABEL>mention</LABEL>"
+    instruction = "Copy the text with each entity as <LABEL>mention</LABEL>"
     example = "<PER>John Smith</PER> reported from <LOC>New York</LOC>."
 
-    def encode(self, document: Document, labels: LabelSet) -> str:
-        check_labels(document, labels)
-        places = tag_order(self.keep_all(document), labels, len(document.text))
-        copies = self._copies(document.text, labels)
-        out = []
-        for i, (closing, opening) in enumerate(places):
-            out += [f"</{e.label}>" for e in closing]
-            out += [f"<{e.label}>" for e in opening]
-            if i < len(copies):
-                out.append(copies[i])
-        return "".join(out)
+    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
+        return [f"<{tag}>" for tag in labels.tags], [f"</{tag}>" for tag in labels.tags]
 
-    def grammar(
-        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
-    ) -> InlineGrammar:
-        return InlineGrammar(
-            text,
-            labels,
-            [c.encode() for c in self._copies(text, labels)],
-            opening=[(f"<{tag}>".encode(), i) for i, tag in enumerate(labels.tags)],
-            closing=[(f"</{tag}>".encode(), i) for i, tag in enumerate(labels.tags)],
-            where=where,
-            depth=depth,
-        )
-
-    def cannot_say(self, document: Document) -> list[Entity]:
-        return crossing_entities(document.entities)
+    def copies(self, text: str, labels: LabelSet) -> list[str]:
+        copies = list(text)
+        if "<" in text:
+            for match in _escapable(labels).finditer(text):
+                copies[match.start()] = "<\\"
+        return copies
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the nearest open entity of its label; those opened since are dropped."""
@@ -78,14 +58,6 @@ class InlineXML(Format):
         copy.append(self._unescape(answer[begin:], labels))
         problems += [Problem("dropped", f"<{label}> opened at {start} is not closed") for label, start in stack]
         return "".join(copy), found, problems
-
-    @staticmethod
-    def _copies(text: str, labels: LabelSet) -> list[str]:
-        copies = list(text)
-        if "<" in text:
-            for match in _escapable(labels).finditer(text):
-                copies[match.start()] = "<\\"
-        return copies
 
     @staticmethod
     def _unescape(piece: str, labels: LabelSet) -> str:

@@ -1,0 +1,69 @@
+r"""Compact: the text copied out, each entity as `<1>John Smith</>`, where 1 is the number of its label in the prompt.
+
+A format of our own. There are few different tags, the same for any label set: so each can be a single token that is
+added to the vocabulary, and an entity then costs two tokens, whatever its label is called. Without added tokens the
+tags are spelled with ordinary ones, and all else is as it was.
+
+Where the text spells a tag, as in a literal `<1>`, a backslash is put after its `<`; where it spells such an escaped
+tag, one more. Nothing else is escaped. (Why this can be read in one way only: see `genner.formats.xml`.)
+"""
+
+import re
+
+from genner.document import Entity, LabelSet, Problem
+from genner.formats.inline import InlineFormat
+
+CLOSE = "</>"
+
+
+class Compact(InlineFormat):
+    name = "compact"
+    instruction = "Copy the text with each entity as <N>mention</>, N the number of its label"
+    example = "<1>John Smith</> reported from <2>New York</>."
+    numbered = True
+
+    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
+        return [f"<{number}>" for number in range(1, len(labels) + 1)], [CLOSE]
+
+    def copies(self, text: str, labels: LabelSet) -> list[str]:
+        copies = list(text)
+        if "<" in text:
+            for match in _LITERAL.finditer(text):
+                copies[match.start()] = "<\\"
+        return copies
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """A closing tag closes the innermost open entity; a number that no label has drops its entity."""
+        problems: list[Problem] = []
+        copy: list[str] = []
+        length = begin = 0
+        stack: list[tuple[str, int]] = []
+        found: list[Entity] = []
+        for match in _LITERAL.finditer(answer):
+            if "\\" in match.group():
+                continue  # a literal, copied with the rest (and unescaped there)
+            copy.append(_unescape(answer[begin : match.start()]))
+            length, begin = length + len(copy[-1]), match.end()
+            if match.group() != CLOSE:
+                stack.append((match.group(1), length))
+            elif not stack:
+                problems.append(Problem("invalid", f"{CLOSE!r} at {length} closes nothing"))
+            else:
+                number, start = stack.pop()
+                if len(number) > 9 or not 1 <= int(number) <= len(labels):
+                    problems.append(Problem("dropped", f"<{number}> at {start}: no label has this number"))
+                elif start == length:
+                    problems.append(Problem("dropped", f"<{number}> at {start} is empty"))
+                else:
+                    found.append(Entity(start, length, labels.tags[int(number) - 1]))
+        copy.append(_unescape(answer[begin:]))
+        problems += [Problem("dropped", f"<{number}> opened at {start} is not closed") for number, start in stack]
+        return "".join(copy), found, problems
+
+
+# What is escaped does not depend on how many labels there are: so the copy of a text is the same for any label set.
+_LITERAL = re.compile(r"<\\*(?:([0-9]+)|/)>")
+
+
+def _unescape(piece: str) -> str:
+    return _LITERAL.sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece

@@ -1,0 +1,164 @@
+r"""GPT-NER: one label at a time, the text copied out with each of its mentions as `@@John Smith##`.
+
+The marking of Wang et al. (2023), "GPT-NER: Named Entity Recognition via Large Language Models", section 3. It is meant
+to be asked for one label at a time. For a label set of several, the answer is one copy of the text for each label, in
+their order, each on a line of its own; so entities of different labels may cross.
+
+Every `@` and every `#` of the text is written with a backslash before it: left as it is, it could not be told from a
+mark that stands beside it.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import cast
+
+from genner.document import Document, Entity, LabelSet, Prediction, Problem
+from genner.formats.base import Format, check_labels, crossing_entities
+from genner.formats.inline import InlineFormat
+from genner.formats.inline_grammar import InlineGrammar
+from genner.grammar import Boundaries, Grammar, State, Written
+
+LINE = b"\n"
+
+
+class GPTNER(Format):
+    name = "gpt_ner"
+    instruction = "Copy the text with each entity as @@mention##"
+    example = "@@John Smith## reported from New York.\nJohn Smith reported from @@New York##."
+    one_label = True
+
+    def encode(self, document: Document, labels: LabelSet) -> str:
+        check_labels(document, labels)
+        entities = self.keep_all(document)
+        return "\n".join(
+            _MARKED.encode(Document(document.text, tuple(e for e in entities if e.label == tag)), LabelSet.of(tag))
+            for tag in labels.tags
+        )
+
+    def grammar(
+        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+    ) -> "InlineGrammar | LinesGrammar":
+        lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth) for tag in labels.tags]
+        return lines[0] if len(lines) == 1 else LinesGrammar(lines)
+
+    def cannot_say(self, document: Document) -> list[Entity]:
+        by_label = sorted(document.entities, key=lambda e: e.label)  # stable: in reading order within a label
+        return [e for _, some in groupby(by_label, lambda e: e.label) for e in crossing_entities(some)]
+
+    def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
+        written = self.grammar(text, labels).read(answer.encode("utf-8", "replace"))
+        if written is not None:
+            return Prediction(text, tuple(Entity(w.start, w.end, w.label) for w in written), id)
+        # Not legal: each label's share is read by itself, as many lines as the text has.
+        lines, height, last = answer.split("\n"), text.count("\n") + 1, len(labels) - 1
+        entities, problems = list[Entity](), list[Problem]()
+        for i, tag in enumerate(labels.tags):
+            share = "\n".join(lines[i * height : (i + 1) * height if i < last else None])
+            one = _MARKED.decode(text, share, LabelSet.of(tag))
+            entities += one.entities
+            problems += one.problems
+        if not any(p.kind in ("invalid", "truncated") for p in problems):
+            problems.append(Problem("invalid", "the answer is not what the format prescribes for this text"))
+        return Prediction(text, tuple(entities), id, tuple(problems))
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """Read the copy for the first label."""
+        return _MARKED.parse(text, answer, labels)
+
+
+class _Marked(InlineFormat):
+    """The copy for one label."""
+
+    name = GPTNER.name
+    instruction = GPTNER.instruction
+
+    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
+        return ["@@"], ["##"]
+
+    def copies(self, text: str, labels: LabelSet) -> list[str]:
+        return [f"\\{c}" if c in "@#" else c for c in text]
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """A `##` closes the innermost open `@@`; a mark without its counterpart is text if the text has it."""
+        problems: list[Problem] = []
+        found: list[Entity] = []
+        stack: list[int] = []
+        copy: list[str] = []
+        length = begin = 0
+        for match in re.finditer(r"\\[@#]|@@|##", answer):
+            copy.append(answer[begin : match.start()])
+            length, begin = length + len(copy[-1]), match.end()
+            mark = match.group()
+            if mark[0] == "\\":
+                copy.append(mark[1])
+                length += 1
+            elif mark == "@@":
+                stack.append(length)
+            elif not stack:
+                problems.append(Problem("invalid", f"'##' at {length} closes nothing"))
+            elif (start := stack.pop()) == length:
+                problems.append(Problem("dropped", f"an empty mention at {start}"))
+            else:
+                found.append(Entity(start, length, labels.tags[0]))
+        copy.append(answer[begin:])
+        problems += [Problem("dropped", f"'@@' at {start} is not closed") for start in stack]
+        return "".join(copy), found, problems
+
+
+_MARKED = _Marked()
+
+
+class LinesGrammar:
+    """Several grammars one after the other, a line break between two. A state is (number of the line, its state).
+
+    None of them goes on where it may end: that the line is over is no decision.
+    """
+
+    def __init__(self, lines: Sequence[Grammar]) -> None:
+        self._lines = lines
+
+    def start(self) -> State:
+        return 0, self._lines[0].start()
+
+    def edges(self, state: State) -> list[tuple[int, State]]:
+        line, inner = cast(tuple[int, State], state)
+        if line + 1 < len(self._lines) and self._lines[line].final(inner):
+            return [(LINE[0], (line + 1, self._lines[line + 1].start()))]
+        return [(byte, (line, after)) for byte, after in self._lines[line].edges(inner)]
+
+    def final(self, state: State) -> bool:
+        line, inner = cast(tuple[int, State], state)
+        return line + 1 == len(self._lines) and self._lines[line].final(inner)
+
+    def draft(self, state: State, limit: int) -> bytes:
+        line, inner = cast(tuple[int, State], state)
+        out = self._lines[line].draft(inner, limit)
+        while len(out) < limit and line + 1 < len(self._lines):
+            line += 1
+            out += LINE + self._lines[line].draft(self._lines[line].start(), max(1, limit - len(out) - 1))
+        return out
+
+    def read(self, answer: bytes) -> tuple[Written, ...] | None:
+        height = self._height
+        lines = answer.split(LINE)
+        if len(lines) != height * len(self._lines):
+            return None
+        found: list[Written] = []
+        at = 0
+        for i, grammar in enumerate(self._lines):
+            part = LINE.join(lines[i * height : (i + 1) * height])
+            written = grammar.read(part)
+            if written is None:
+                return None
+            found += [
+                Written(w.start, w.end, w.label, tuple((at + begin, at + end) for begin, end in w.marks))
+                for w in written
+            ]
+            at += len(part) + 1
+        return tuple(found)
+
+    @property
+    def _height(self) -> int:
+        """Lines of each part: those of the text, since marks have no line break."""
+        return self._lines[0].draft(self._lines[0].start(), 1 << 30).count(LINE) + 1

@@ -1,0 +1,152 @@
+"""Category-grouped JSON: `{"PER": ["John Smith"], "LOC": ["New York"], "ORG": []}`; every label is there, in order.
+
+The mentions of a label are listed in reading order, and stand where the text has them: each is the first occurrence
+after the mention listed before it (or within that one, from the same start), of those that begin and end where words
+do; if there is none, of all. So what the format cannot say is an entity before which the same string occurs, itself no
+entity of that label: it would be taken for that one.
+"""
+
+import json
+
+from genner.document import Document, Entity, LabelSet, Problem
+from genner.formats.base import Format, check_labels
+from genner.formats.json_answer import find_objects, place
+from genner.formats.json_grammar import END, Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.grammar import Boundaries, boundaries
+
+Span = tuple[int, int]
+
+
+class GroupedJSON(Format):
+    name = "grouped_json"
+    instruction = 'List the entities of the text by label as JSON: {"LABEL": [mention, mention], "LABEL": []}'
+    example = '{"PER": ["John Smith"], "LOC": ["New York"]}'
+    growth = 8
+
+    def encode(self, document: Document, labels: LabelSet) -> str:
+        check_labels(document, labels)
+        entities = self.keep_all(document)
+        return json.dumps(
+            {tag: [document.mention(e) for e in entities if e.label == tag] for tag in labels.tags}, ensure_ascii=False
+        )
+
+    def grammar(
+        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+    ) -> "GroupedGrammar":
+        return GroupedGrammar(text, labels, where, depth)
+
+    def cannot_say(self, document: Document) -> list[Entity]:
+        rule = Rule(document.text)
+        last: dict[str, Span] = {}
+        out = []
+        for entity in document.entities:
+            if rule.place(document.mention(entity), last.get(entity.label)) == entity.start:
+                last[entity.label] = entity.span
+            else:
+                out.append(entity)
+        return out
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """Mentions are placed by the rule; one that does not come after the one before it, at its first occurrence."""
+        objects, problems = find_objects(answer)
+        rule = Rule(text)
+        found: list[Entity] = []
+        for group in objects:
+            for label, mentions in group.items():
+                if label not in labels:
+                    if mentions:
+                        problems.append(Problem("dropped", f"{label!r}: {mentions!r}: no such label"))
+                    continue
+                last: Span | None = None
+                for mention in mentions if isinstance(mentions, list) else [mentions]:
+                    if not isinstance(mention, str) or not mention:
+                        problems.append(Problem("dropped", f"{label} {mention!r} is not a mention"))
+                        continue
+                    entities = place(text, mention, label, rule.place(mention, last), problems)
+                    found += entities
+                    last = entities[0].span if entities else last
+        return text, found, problems
+
+
+class Rule:
+    """Where a listed mention stands."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts, self._ends = boundaries(text, "word")
+
+    def place(self, mention: str, last: Span | None) -> int | None:
+        """The place of a mention that is listed behind one of span `last`; None when the text has no such place."""
+        start, end = last or (0, len(self._text) + 1)
+        first: int | None = None
+        at = self._text.find(mention, start)
+        while at >= 0:
+            if at > start or at + len(mention) < end:
+                if self._starts[at] and self._ends[at + len(mention)]:
+                    return at
+                first = at if first is None else first
+            at = self._text.find(mention, at + 1)
+        return first
+
+
+class GroupedGrammar(JsonGrammar):
+    """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, is its list empty)."""
+
+    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None) -> None:
+        super().__init__(text, labels, where, depth)
+        self._rule = Rule(text)
+
+    def _first(self) -> Menu:
+        return Menu(((f'{{"{self._tags[0]}": ['.encode(), Step((), None, (0, 1))),), 0)
+
+    def _follow(self, step: Step) -> Menu:
+        items, _, (rank, empty) = step
+        return END if rank == len(self._tags) else self._next(items, rank, bool(empty))
+
+    def _next(self, items: Items, rank: int, empty: bool) -> Menu:
+        """The end of a label's list, or another mention."""
+        end = "]}" if rank + 1 == len(self._tags) else f'], "{self._tags[rank + 1]}": ['
+        options = [(end.encode(), Step(items, None, (rank + 1, 1)))]
+        if self._any_start(items, rank):
+            options.append((b'"' if empty else b', "', Step(items, rank)))
+        return Menu(tuple(options), 0)
+
+    def _closed(self, quote: Quote) -> Menu | None:
+        starts, length, _, rank, items = quote
+        some = next((s for s in starts if self._ends[s + length]), None)
+        if some is None:
+            return None
+        last = items[-1] if items and items[-1].rank == rank else None
+        start = self._rule.place(self._text[some : some + length], last and (last.start, last.end))
+        if start is None or not self._begins[start] or not self._ends[start + length]:
+            return None
+        if not self._permitted(start, start + length, items):
+            return None
+        return self._next((*items, Item(start, start + length, rank)), rank, False)
+
+    def _limit(self, start: int, items: Items, rank: int) -> int:
+        last = items[-1] if items and items[-1].rank == rank else None
+        limit = self._last_end
+        if last is not None:
+            if start < last.start:
+                return 0
+            if start == last.start:
+                limit = self._end_before[last.end - 1]
+        if self._depth is None or len(items) < self._depth:
+            return limit
+        # A deeper place is barred: the latest end such that the rule puts the mention here, and here it may be.
+        after = last and (last.start, last.end)
+        while limit > start:
+            if self._permitted(start, limit, items) and self._rule.place(self._text[start:limit], after) == start:
+                return limit
+            limit = self._end_before[limit - 1]
+        return 0
+
+    def _permitted(self, start: int, end: int, items: Items) -> bool:
+        """Whether no place of `[start, end)` is covered too often."""
+        if self._depth is None or len(items) < self._depth:
+            return True
+        inside = [item for item in items if item.start < end and start < item.end]
+        # The cover is greatest where something begins.
+        places = [start, *(item.start for item in inside if item.start > start)]
+        return all(sum(item.start <= place < item.end for item in inside) < self._depth for place in places)

@@ -1,0 +1,222 @@
+"""The automaton that the JSON formats share: fixed strings, menus of strings, and quotations from the text.
+
+A JSON answer is a fixed frame around stretches of the source. While one is being quoted, the state is the set of places
+in the source where it may begin: all those whose text agrees with what is written so far. When the quotation is closed,
+what follows from where it stands (its occurrence index, its offsets) is a menu of the places that are left: forced when
+there is one. So a mention is always verbatim, and nothing is ever counted by the model.
+
+The order of entities is the reading order, which makes the automaton acyclic: every answer ends, and none is written
+twice. States:
+
+    Menu    one of several strings is being written; each says what comes after it
+    Quote   a stretch of the source is being written
+    END     the answer is complete
+
+The strings of a menu are prefix-free, and so is the JSON spelling of code points: no two states are alive at once.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from genner.document import LabelSet
+from genner.grammar import Boundaries, State, Written, boundaries
+
+
+class Item(NamedTuple):
+    """An entity that the answer has written: its span, and the number of its label."""
+
+    start: int
+    end: int
+    rank: int
+
+
+Items = tuple[Item, ...]
+
+
+class Step(NamedTuple):
+    """What comes after a string of a menu; `what` is the grammar's own.
+
+    `quote` is the number of the label whose mention is quoted next, -1 where the label is named later, None where the
+    answer goes on with a menu.
+    """
+
+    items: Items
+    quote: int | None = None
+    what: tuple[int, ...] = ()
+
+
+class Menu(NamedTuple):
+    """Strings that share their first `off` bytes, one of which is being written."""
+
+    options: tuple[tuple[bytes, Step], ...]
+    off: int
+
+
+class Quote(NamedTuple):
+    """A quotation of which `length` code points, and `off` bytes of the next one, are written.
+
+    `starts` are the places in the source where it may begin, ascending; `rank` the number of its label, -1 if that
+    comes later.
+    """
+
+    starts: tuple[int, ...]
+    length: int
+    off: int
+    rank: int
+    items: Items
+
+
+END = Menu((), 0)
+
+
+def spelled(text: str) -> list[bytes]:
+    """For each code point, its bytes inside a JSON string: as `json.dumps` writes it, non-ASCII as UTF-8."""
+    return [json.dumps(char, ensure_ascii=False)[1:-1].encode() for char in text]
+
+
+class JsonGrammar(ABC):
+    """The automaton of a JSON format for one text; satisfies `genner.grammar.Grammar`.
+
+    Args:
+        text: the source.
+        labels: the label set.
+        where: where entities may start and end.
+        depth: how many entities may cover one place, None for no limit.
+    """
+
+    def __init__(self, text: str, labels: LabelSet, where: Boundaries = "any", depth: int | None = None) -> None:
+        self._text = text
+        self._tags = labels.tags
+        self._depth = depth
+        self._copies = spelled(text)
+        self._begins, self._ends = boundaries(text, where)
+        self._places = [i for i, free in enumerate(self._begins) if free]
+        self._last_end = max((i for i, free in enumerate(self._ends) if free), default=0)
+        # The latest end at or before each place: by how much an entity of the same start may be shortened.
+        self._end_before = [0] * (len(text) + 1)
+        for i in range(1, len(text) + 1):
+            self._end_before[i] = i if self._ends[i] else self._end_before[i - 1]
+
+    # -- what a format says
+
+    @abstractmethod
+    def _first(self) -> Menu:
+        """The state before the first byte."""
+
+    @abstractmethod
+    def _follow(self, step: Step) -> Menu:
+        """What comes after a menu's string that does not lead into a quotation."""
+
+    @abstractmethod
+    def _closed(self, quote: Quote) -> Menu | None:
+        """What comes after the quotation mark that ends `quote` here; None where it may not end."""
+
+    @abstractmethod
+    def _limit(self, start: int, items: Items, rank: int) -> int:
+        """The latest end of an entity that begins at `start` and is written next; 0 if none may."""
+
+    # -- the automaton
+
+    def start(self) -> State:
+        return self._first()
+
+    def final(self, state: State) -> bool:
+        return state is END or state == END
+
+    def edges(self, state: State) -> list[tuple[int, State]]:
+        if isinstance(state, Menu):
+            return self._menu(state)
+        return self._quote(cast(Quote, state))
+
+    def _menu(self, menu: Menu) -> list[tuple[int, State]]:
+        options, off = menu
+        if len(options) == 1:
+            text, step = options[0]
+            return [(text[off], Menu(options, off + 1) if off + 1 < len(text) else self._enter(step))]
+        edges: dict[int, list[tuple[bytes, Step]]] = {}
+        for option in options:
+            edges.setdefault(option[0][off], []).append(option)
+        return [
+            (byte, Menu(tuple(some), off + 1) if off + 1 < len(some[0][0]) else self._enter(some[0][1]))
+            for byte, some in edges.items()
+        ]
+
+    def _enter(self, step: Step) -> State:
+        if step.quote is None:
+            return self._follow(step)
+        return Quote(self._starts(step.items, step.quote), 0, 0, step.quote, step.items)
+
+    def _starts(self, items: Items, rank: int) -> tuple[int, ...]:
+        """Where the next mention may begin."""
+        return tuple(s for s in self._places if self._limit(s, items, rank) > s)
+
+    def _any_start(self, items: Items, rank: int) -> bool:
+        return any(self._limit(s, items, rank) > s for s in reversed(self._places))
+
+    def _quote(self, quote: Quote) -> list[tuple[int, State]]:
+        starts, length, off, rank, items = quote
+        copies = self._copies
+        if off:
+            done = off + 1
+        else:
+            starts = tuple(s for s in starts if self._limit(s, items, rank) > s + length) if length else starts
+            done = 1
+        groups: dict[int, list[int]] = {}
+        for s in starts:
+            groups.setdefault(copies[s + length][off], []).append(s)
+        edges: list[tuple[int, State]] = []
+        for byte, some in groups.items():
+            whole = done == len(copies[some[0] + length])
+            after = Quote(tuple(some), length + whole, 0 if whole else done, rank, items)
+            edges.append((byte, after))
+        if not off and length and (closed := self._closed(quote)) is not None:
+            edges.append((0x22, closed))  # no spelling begins with a quotation mark
+        return edges
+
+    # -- drafting and reading
+
+    def draft(self, state: State, limit: int) -> bytes:
+        """The shortest way to an end: the mention in hand up to its next legal end, and no other."""
+        out = bytearray()
+        while len(out) < limit or not self._at_character(state):
+            if isinstance(state, Menu):
+                if state == END:
+                    break
+                (text, step), off = state.options[0], state.off
+                out += text[off:]
+                state = self._enter(step)
+            else:
+                edges = self._quote(cast(Quote, state))
+                byte, state = edges[-1] if edges[-1][0] == 0x22 else edges[0]
+                out.append(byte)
+        return bytes(out)
+
+    def _at_character(self, state: State) -> bool:
+        return not isinstance(state, Quote) or not state.off
+
+    def read(self, answer: bytes) -> tuple[Written, ...] | None:
+        state: State | None = self._first()
+        begin = 0  # of the menu's string that led to what is being written
+        found: list[Written] = []
+        for position, byte in enumerate(answer):
+            before = state
+            state = dict(self.edges(state)).get(byte)
+            if state is None:
+                return None
+            if isinstance(before, Menu) and not before.off:
+                opened = position
+            if isinstance(state, Quote) and isinstance(before, Menu):
+                begin = opened
+            items = self._items(state)
+            if len(items) > len(found):
+                start, end, rank = items[-1]
+                found.append(Written(start, end, self._tags[rank], ((begin, position + 1),)))
+        return tuple(found) if self.final(state) else None
+
+    def _items(self, state: State) -> Sequence[Item]:
+        if isinstance(state, Quote):
+            return state.items
+        options = cast(Menu, state).options
+        return options[0][1].items if options else ()

@@ -1,0 +1,130 @@
+"""The JSON formats that are a list of items, one an entity, in reading order: what they share.
+
+    [{"text": "John Smith", "label": "PER", ...}, {"text": "New York", "label": "LOC", ...}]
+
+They can say everything: nested, crossing, repeated mentions, several labels of one span (in the label set's order).
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from genner.document import Document, Entity, LabelSet, Problem
+from genner.formats.base import Format, check_labels
+from genner.formats.json_answer import find_objects, place
+from genner.formats.json_grammar import END, Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.grammar import Boundaries
+
+_FINISH, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
+
+
+class JsonList(Format):
+    """A format whose answer is a JSON list with an object for each entity."""
+
+    growth = 12
+
+    @abstractmethod
+    def position(self, text: str, start: int, end: int) -> dict[str, int]:
+        """The keys that say where in `text` the mention `[start, end)` stands."""
+
+    @abstractmethod
+    def hint(self, text: str, mention: str, item: Mapping[str, Any]) -> int | None:
+        """Where an item says that its mention, which does occur in `text`, begins; None when it cannot be there."""
+
+    def encode(self, document: Document, labels: LabelSet) -> str:
+        check_labels(document, labels)
+        rank = {tag: i for i, tag in enumerate(labels.tags)}
+        items = [
+            {"text": document.mention(e), "label": e.label, **self.position(document.text, e.start, e.end)}
+            for e in sorted(document.entities, key=lambda e: (e.start, -e.end, rank[e.label]))
+        ]
+        return json.dumps(items, ensure_ascii=False)
+
+    def grammar(
+        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+    ) -> "ListGrammar":
+        return ListGrammar(self, text, labels, where, depth)
+
+    def cannot_say(self, document: Document) -> list[Entity]:
+        return []
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+        """Every object that can be found in the answer is an item; each is placed, or dropped, by itself."""
+        objects, problems = find_objects(answer)
+        found: list[Entity] = []
+        for item in objects:
+            mention, label = item.get("text"), item.get("label")
+            if not isinstance(mention, str) or not isinstance(label, str) or not mention:
+                problems.append(Problem("dropped", f"item {item!r} lacks a 'text' or a 'label'"))
+            elif label not in labels:
+                problems.append(Problem("dropped", f"item {item!r}: no such label"))
+            else:
+                start = self.hint(text, mention, item) if mention in text else None
+                found += place(text, mention, label, start, problems)
+        return text, found, problems
+
+
+class ListGrammar(JsonGrammar):
+    """The automaton of a list format; satisfies `genner.grammar.Grammar`."""
+
+    def __init__(self, form: JsonList, text: str, labels: LabelSet, where: Boundaries, depth: int | None) -> None:
+        super().__init__(text, labels, where, depth)
+        self._form = form
+        self._last_rank = len(labels) - 1
+
+    def _first(self) -> Menu:
+        nothing: Items = ()
+        options = [(b"[]", Step(nothing, None, (_FINISH,)))]
+        if self._any_start(nothing, -1):
+            options.append((b'[{"text": "', Step(nothing, -1)))
+        return Menu(tuple(options), 0)
+
+    def _closed(self, quote: Quote) -> Menu | None:
+        starts, length, _, _, items = quote
+        places = [s for s in starts if self._ends[s + length] and self._limit(s, items, -1) >= s + length]
+        options = []
+        for rank, tag in enumerate(self._tags):
+            after = tuple(s for s in places if _follows(Item(s, s + length, rank), items))
+            if after:
+                options.append((f', "label": "{tag}", '.encode(), Step(items, None, (_PLACE, length, rank, *after))))
+        return Menu(tuple(options), 0) if options else None
+
+    def _follow(self, step: Step) -> Menu:
+        items, _, (what, *numbers) = step
+        if what == _FINISH:
+            return END
+        if what == _PLACE:
+            length, rank, *starts = numbers
+            return Menu(
+                tuple((self._tail(s, s + length), Step(items, None, (_NEXT, s, s + length, rank))) for s in starts), 0
+            )
+        items = (*items, Item(*numbers))
+        options = [(b"]", Step(items, None, (_FINISH,)))]
+        if self._any_start(items, -1):
+            options.append((b', {"text": "', Step(items, -1)))
+        return Menu(tuple(options), 0)
+
+    def _tail(self, start: int, end: int) -> bytes:
+        return json.dumps(self._form.position(self._text, start, end))[1:].encode()
+
+    def _limit(self, start: int, items: Items, rank: int) -> int:
+        if not items:
+            return self._last_end
+        last = items[-1]
+        if start < last.start:
+            return 0
+        # What began earlier and ends later covers this place; nothing begins later, so far.
+        if self._depth is not None and sum(item.end > start for item in items) >= self._depth:
+            return 0
+        if start > last.start:
+            return self._last_end
+        return self._end_before[last.end if last.rank < self._last_rank else last.end - 1]
+
+
+def _follows(item: Item, items: Items) -> bool:
+    """Whether an item comes after those that are written, in reading order."""
+    if not items:
+        return True
+    last = items[-1]
+    return (last.start, -last.end, last.rank) < (item.start, -item.end, item.rank)
