@@ -123,7 +123,7 @@ def generate(engine: LocalEngine, request: Request) -> str:
             ids.to(engine.network.device),
             attention_mask=torch.ones_like(ids).to(engine.network.device),
             do_sample=False,
-            max_new_tokens=engine.reserve(request.text),
+            max_new_tokens=engine.reserve(request),
             eos_token_id=engine.chat.end_id,
             pad_token_id=engine.chat.end_id,
         )

@@ -133,7 +133,7 @@ def test_the_instruction_is_run_once() -> None:
 
 
 def test_reference_and_speculator_keep_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genner.engines.decoding.budget", lambda body: 3)
+    monkeypatch.setattr("genner.engines.decoding.budget", lambda *_: 3)
     for decoder in ("speculative", "reference"):
         (made,) = engine("llama", "bytes", decoder).generate(requests(["one two three four five"], "inline_xml"))
         assert not made.complete

@@ -135,6 +135,47 @@ def test_unknown_label_is_refused(form: Format) -> None:
         ("inline_bracketed", "[Ann Lee|PER] left [Rome | LOC].", [(0, 7, "PER"), (13, 17, "LOC")], {"invalid"}),
         ("inline_bracketed", "[Ann Lee left [Rome | LOC].", [(13, 17, "LOC")], {"invalid", "realigned"}),
         ("inline_bracketed", "[Ann Lee | ORG] left Rome.", [], {"invalid", "dropped"}),
+        ("compact", "<1>Ann Lee left <2>Rome</>.", [(13, 17, "LOC")], {"invalid", "dropped"}),
+        ("compact", "<1>Ann Lee</> left <3>Rome</>.", [(0, 7, "PER")], {"invalid", "dropped"}),
+        (
+            "gpt_ner",
+            "@@Ann Lee## left Rome.\nAnn left @@Rome##.",
+            [(0, 7, "PER"), (13, 17, "LOC")],
+            {"invalid", "realigned"},
+        ),
+        ("gpt_ner", "@@Ann Lee## left Rome.", [(0, 7, "PER")], {"invalid", "truncated"}),
+        ("grouped_json", '{"PER": ["Ann Lee"], "LOC": ["Rome"]', [(0, 7, "PER"), (13, 17, "LOC")], {"truncated"}),
+        (
+            "grouped_json",
+            '{"LOC": ["Rome"], "PER": ["Ann  lee"], "ORG": ["left"]}',
+            [(0, 7, "PER"), (13, 17, "LOC")],
+            {"invalid", "realigned", "dropped"},
+        ),
+        (
+            "occurrence_json",
+            '```json\n[{"text": "Rome", "label": "LOC", "occurrence_index": 1}]\n```',
+            [(13, 17, "LOC")],
+            {"invalid"},
+        ),
+        (
+            "occurrence_json",
+            '[{"text": "e", "label": "LOC", "occurrence_index": 9}]',
+            [(5, 6, "LOC")],
+            {"invalid", "realigned"},
+        ),
+        (
+            "offset_json",
+            '[{"text": "Ann Lee", "label": "PER", "start": 3, "end": 9}, {"text": "Rome", "la',
+            [(0, 7, "PER")],
+            {"truncated", "realigned"},
+        ),
+        (
+            "offset_json",
+            '[{"text": "Ann Lee", "label": "PER", "start": 0, "end": 7}, {"text": 3}, {"text": "Bonn", '
+            '"label": "LOC", "start": 1, "end": 5}]',
+            [(0, 7, "PER")],
+            {"invalid", "dropped"},
+        ),
     ],
 )
 def test_repairs(name: str, answer: str, entities: list[tuple[int, int, str]], kinds: set[str]) -> None:

@@ -2,15 +2,15 @@
 
 What an entity's score means: the probability, among the legal alternatives at each token, of the tokens that write its
 markup, given all that was written before: that an entity opens here, with this label, and that it closes here. How
-likely it was to go on copying in between is left out, as is the text itself, which is forced. It is a product of the
-model's own probabilities, not calibrated.
+likely it was to go on copying in between is left out, as is the text itself, which is forced. In a JSON format it is
+the probability of all tokens that write its item. It is a product of the model's own probabilities, not calibrated.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import exp
-from typing import Any
+from typing import Any, NamedTuple
 
 from genner.chunks import Chunk, chunks
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
@@ -35,6 +35,15 @@ class _Pending:
     remaining: int  # chunks without an answer
     entities: list[Entity] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+
+class _Owner(NamedTuple):
+    """What a request was made for."""
+
+    pending: _Pending
+    chunk: Chunk
+    grammar: Grammar
+    labels: LabelSet
 
 
 class Extractor:
@@ -92,14 +101,14 @@ class Extractor:
         wanted = self._labels(labels)
         asked = family(wanted) if self.widen else wanted
         waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
-        owners: deque[tuple[_Pending, Chunk, Grammar]] = deque()  # of chunks that are not yet answered, in order
+        owners: deque[_Owner] = deque()  # of requests that are not yet answered, in order
 
         # Documents without any chunk (empty ones) must not wait for an answer, so they are yielded by whoever is next.
         answers = self.engine.generate(self._requests(texts, asked, waiting, owners), batch_size=batch_size)
         for generation in answers:
-            pending, chunk, grammar = owners.popleft()
-            self._collect(pending, chunk, grammar, generation, asked)
-            pending.remaining -= 1
+            owner = owners.popleft()
+            self._collect(owner, generation)
+            owner.pending.remaining -= 1
             while waiting and not waiting[0].remaining:
                 yield self._finish(waiting.popleft(), wanted)
         yield from (self._finish(pending, wanted) for pending in waiting)
@@ -109,20 +118,25 @@ class Extractor:
         texts: Iterable[str | Document],
         labels: LabelSet,
         waiting: deque[_Pending],
-        owners: deque[tuple[_Pending, Chunk, Grammar]],
+        owners: deque[_Owner],
     ) -> Iterator[Request]:
-        asked = instruction(labels, self.form)
-        fits = self._fits(asked)
+        parts = [labels.subset([tag]) for tag in labels.tags] if self.form.one_label else [labels]
+        asked = [instruction(part, self.form) for part in parts]
+        fits = self._fits(max(asked, key=len))
         for text in texts:
             document = text if isinstance(text, Document) else Document(text)
             pieces = list(self._chunks(document.text, fits))
-            pending = _Pending(document, len(pieces))
+            pending = _Pending(document, len(pieces) * len(parts))
             waiting.append(pending)
             for chunk in pieces:
+                if chunk.cut:
+                    detail = f"a sentence was cut at {chunk.end}, being too long; an entity across the cut is lost"
+                    pending.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
-                grammar = self.form.grammar(piece, labels, where="word", depth=DEPTH)
-                owners.append((pending, chunk, grammar))
-                yield Request(asked, piece, grammar, self.constrained)
+                for part, words in zip(parts, asked, strict=True):
+                    grammar = self.form.grammar(piece, part, where="word", depth=DEPTH)
+                    owners.append(_Owner(pending, chunk, grammar, part))
+                    yield Request(words, piece, grammar, self.constrained, self.form.growth)
 
     def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
         if self.split or len(text) > LONGEST or not fits(text):
@@ -143,9 +157,8 @@ class Extractor:
         # The text stands in the prompt once, in the answer once, and tags take about as much again.
         return lambda piece: fixed + 4 * (self.engine.measure("", piece) - empty) + 64 <= window
 
-    def _collect(
-        self, pending: _Pending, chunk: Chunk, grammar: Grammar, generation: Generation, labels: LabelSet
-    ) -> None:
+    def _collect(self, owner: _Owner, generation: Generation) -> None:
+        pending, chunk, grammar, labels = owner
         piece = pending.document.text[chunk.start : chunk.end]
         written = grammar.read(generation.answer)
         if written is not None:
@@ -160,11 +173,8 @@ class Extractor:
             pending.entities += [e.shifted(chunk.start) for e in prediction.entities]
             pending.problems += prediction.problems
         if not generation.complete:
-            detail = f"the answer for [{chunk.start}, {chunk.end}) was too long; its rest was copied without entities"
+            detail = f"the answer for [{chunk.start}, {chunk.end}) was too long; it was cut off, and ended without more entities"
             pending.problems.append(Problem("truncated", detail))
-        if chunk.cut:
-            detail = f"a sentence was cut at {chunk.end}, being too long; an entity across the cut is lost"
-            pending.problems.append(Problem("split", detail))
 
     def _finish(self, pending: _Pending, wanted: LabelSet) -> Prediction:
         document = pending.document
@@ -184,7 +194,7 @@ class Extractor:
 
 
 def score(written: Written, generation: Generation) -> float | None:
-    """The probability of the tokens that write an entity's markup; None when the engine gives no probabilities."""
+    """The probability of the tokens that write an entity's markup or item; None when the engine gives no probabilities."""
     if not generation.logprobs:
         return None
     total, begin = 0.0, 0

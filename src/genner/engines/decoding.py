@@ -24,9 +24,9 @@ FIRST_DRAFT, NEXT_DRAFT = 24, 12  # tokens drafted at first, and after a draft w
 LONGEST_ALONE, LONGEST_TOGETHER = 96, 16  # rows of a pass are padded to the longest: one long draft costs them all
 
 
-def budget(body: int) -> int:
-    """How many tokens an answer may take: room for the text three times over."""
-    return 3 * body + 64
+def budget(prefix: int, body: int, growth: int, window: int) -> int:
+    """How many tokens an answer may take: room for the text, `body` tokens of it, `growth` times over, if it fits."""
+    return max(1, min(growth * body + 64, window - prefix - body))
 
 
 def choose(logits: torch.Tensor, tokens: list[int]) -> tuple[int, float]:
@@ -38,10 +38,11 @@ def choose(logits: torch.Tensor, tokens: list[int]) -> tuple[int, float]:
 @torch.inference_mode()
 def reference(causal: Any, chat: Chat, vocabulary: Vocabulary, request: Request) -> Generation:
     """Decode token by token, with transformers' own cache and full logits: slow, short, and obviously right."""
-    body = chat.body_ids(request.text)
-    ids, cache, passes = [*chat.prefix_ids(request.instruction), *body], None, 0
+    prefix, body = chat.prefix_ids(request.instruction), chat.body_ids(request.text)
+    ids, cache, passes = [*prefix, *body], None, 0
     computed = len(ids)
-    row = Row(request, [], budget(len(body)), request.grammar.start())
+    window = causal.config.get_text_config().max_position_embeddings
+    row = Row(request, [], budget(len(prefix), len(body), request.growth, window), request.grammar.start())
     while not row.finished:
         out = causal(input_ids=torch.tensor([ids], device=causal.device), past_key_values=cache, use_cache=True)
         logits, cache, passes = out.logits[0, -1].float().cpu(), out.past_key_values, passes + 1
@@ -154,7 +155,8 @@ class Speculator:
         self._prefixes[request.instruction] = prefix  # newest last
         cache.copy_row(prefix, 0, slot)
         body = self._chat.body_ids(request.text)
-        row = Row(request, body, budget(len(body)), request.grammar.start())
+        room = budget(prefix.lengths[0], len(body), request.growth, self._network.window)
+        row = Row(request, body, room, request.grammar.start())
         row.longest = LONGEST_ALONE if len(cache.lengths) == 1 else LONGEST_TOGETHER
         row.reach = min(row.reach, row.longest)
         return row

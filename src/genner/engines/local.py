@@ -101,15 +101,16 @@ class LocalEngine:
         return cls(causal, tokenizer, name, decoder)
 
     @property
-    def window(self) -> int | None:
+    def window(self) -> int:
         return self.network.window
 
     def measure(self, instruction: str, text: str) -> int:
         return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
 
-    def reserve(self, text: str) -> int:
-        """Tokens that the answer to `text` may take."""
-        return budget(len(self.chat.body_ids(text)))
+    def reserve(self, request: Request) -> int:
+        """Tokens that the answer may take."""
+        prefix, body = self.chat.prefix_ids(request.instruction), self.chat.body_ids(request.text)
+        return budget(len(prefix), len(body), request.growth, self.window)
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
         if self.decoder == "reference":

@@ -10,8 +10,8 @@ import json
 
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels
-from genner.formats.json_answer import find_objects, place
-from genner.formats.json_grammar import END, Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.formats.json_answer import find_lists, place
+from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.grammar import Boundaries, boundaries
 
 Span = tuple[int, int]
@@ -48,20 +48,17 @@ class GroupedJSON(Format):
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Mentions are placed by the rule; one that does not come after the one before it, at its first occurrence."""
-        objects, problems = find_objects(answer)
+        lists, problems = find_lists(answer)
         rule = Rule(text)
         found: list[Entity] = []
-        for group in objects:
-            for label, mentions in group.items():
+        for label, mentions in lists:
+            last: Span | None = None
+            for mention in mentions:
                 if label not in labels:
-                    if mentions:
-                        problems.append(Problem("dropped", f"{label!r}: {mentions!r}: no such label"))
-                    continue
-                last: Span | None = None
-                for mention in mentions if isinstance(mentions, list) else [mentions]:
-                    if not isinstance(mention, str) or not mention:
-                        problems.append(Problem("dropped", f"{label} {mention!r} is not a mention"))
-                        continue
+                    problems.append(Problem("dropped", f"{label} {mention!r}: no such label"))
+                elif not isinstance(mention, str) or not mention:
+                    problems.append(Problem("dropped", f"{label} {mention!r} is not a mention"))
+                else:
                     entities = place(text, mention, label, rule.place(mention, last), problems)
                     found += entities
                     last = entities[0].span if entities else last
@@ -100,18 +97,17 @@ class GroupedGrammar(JsonGrammar):
         return Menu(((f'{{"{self._tags[0]}": ['.encode(), Step((), None, (0, 1))),), 0)
 
     def _follow(self, step: Step) -> Menu:
-        items, _, (rank, empty) = step
-        return END if rank == len(self._tags) else self._next(items, rank, bool(empty))
-
-    def _next(self, items: Items, rank: int, empty: bool) -> Menu:
         """The end of a label's list, or another mention."""
-        end = "]}" if rank + 1 == len(self._tags) else f'], "{self._tags[rank + 1]}": ['
-        options = [(end.encode(), Step(items, None, (rank + 1, 1)))]
+        items, _, (rank, empty) = step
+        if rank + 1 == len(self._tags):
+            options = [(b"]}", Step(items))]
+        else:
+            options = [(f'], "{self._tags[rank + 1]}": ['.encode(), Step(items, None, (rank + 1, 1)))]
         if self._any_start(items, rank):
             options.append((b'"' if empty else b', "', Step(items, rank)))
         return Menu(tuple(options), 0)
 
-    def _closed(self, quote: Quote) -> Menu | None:
+    def _closed(self, quote: Quote) -> Step | None:
         starts, length, _, rank, items = quote
         some = next((s for s in starts if self._ends[s + length]), None)
         if some is None:
@@ -122,7 +118,7 @@ class GroupedGrammar(JsonGrammar):
             return None
         if not self._permitted(start, start + length, items):
             return None
-        return self._next((*items, Item(start, start + length, rank)), rank, False)
+        return Step((*items, Item(start, start + length, rank)), None, (rank, 0))
 
     def _limit(self, start: int, items: Items, rank: int) -> int:
         last = items[-1] if items and items[-1].rank == rank else None

@@ -11,6 +11,8 @@ from genner.document import Entity, Problem
 
 CLOSE_ENOUGH = 85.0  # similarity, in percent, from which a changed mention is taken for a stretch of the text
 
+_KEYED_LIST = re.compile(r'"([^"\\]+)"\s*:\s*\[')
+_BETWEEN = re.compile(r"[\s,]*")
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -35,6 +37,28 @@ def find_objects(answer: str) -> tuple[list[dict[str, Any]], list[Problem]]:
             objects += inner if inner else [value]
             at = answer.find("{", end)
     return objects, problems
+
+
+def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]:
+    """All `"key": [value, ...]` in an answer, in order, wherever they stand; and what is wrong with the answer.
+
+    A list that is cut off, or goes wrong, loses what comes after.
+    """
+    problems = [_verdict(answer)]
+    lists: list[tuple[str, list[Any]]] = []
+    at = 0
+    while match := _KEYED_LIST.search(answer, at):
+        key, at = match.group(1), match.end()
+        values: list[Any] = []
+        while (at := _BETWEEN.match(answer, at).end()) < len(answer) and answer[at] != "]":  # type: ignore[union-attr]
+            try:
+                value, at = _DECODER.raw_decode(answer, at)
+            except (ValueError, RecursionError):
+                problems.append(Problem("dropped", f"{key}: {answer[at : at + 40]!r} is not JSON"))
+                break
+            values.append(value)
+        lists.append((key, values))
+    return lists, problems
 
 
 def _values(value: Any) -> Iterator[Any]:

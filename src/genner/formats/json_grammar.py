@@ -8,16 +8,15 @@ there is one. So a mention is always verbatim, and nothing is ever counted by th
 The order of entities is the reading order, which makes the automaton acyclic: every answer ends, and none is written
 twice. States:
 
-    Menu    one of several strings is being written; each says what comes after it
-    Quote   a stretch of the source is being written
-    END     the answer is complete
+    Menu    one of several strings is being written; each leads to a step
+    Quote   a stretch of the source is being written; closing it leads to a step
+    Step    between the two; what it leads to is only worked out when the walk gets there
 
 The strings of a menu are prefix-free, and so is the JSON spelling of code points: no two states are alive at once.
 """
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from genner.document import LabelSet
@@ -36,10 +35,10 @@ Items = tuple[Item, ...]
 
 
 class Step(NamedTuple):
-    """What comes after a string of a menu; `what` is the grammar's own.
+    """The entities written so far, and what comes next.
 
-    `quote` is the number of the label whose mention is quoted next, -1 where the label is named later, None where the
-    answer goes on with a menu.
+    `quote` is the number of the label whose mention is quoted next, -1 where the label is named later, None where no
+    quotation comes next but a menu: which one, `what` says, in the grammar's own terms; `()` is the end of the answer.
     """
 
     items: Items
@@ -58,7 +57,7 @@ class Quote(NamedTuple):
     """A quotation of which `length` code points, and `off` bytes of the next one, are written.
 
     `starts` are the places in the source where it may begin, ascending; `rank` the number of its label, -1 if that
-    comes later.
+    comes later; `items` the entities before it.
     """
 
     starts: tuple[int, ...]
@@ -66,9 +65,6 @@ class Quote(NamedTuple):
     off: int
     rank: int
     items: Items
-
-
-END = Menu((), 0)
 
 
 def spelled(text: str) -> list[bytes]:
@@ -103,15 +99,15 @@ class JsonGrammar(ABC):
 
     @abstractmethod
     def _first(self) -> Menu:
-        """The state before the first byte."""
+        """The menu that the answer begins with."""
 
     @abstractmethod
     def _follow(self, step: Step) -> Menu:
-        """What comes after a menu's string that does not lead into a quotation."""
+        """The menu that a step leads to, where it leads to one."""
 
     @abstractmethod
-    def _closed(self, quote: Quote) -> Menu | None:
-        """What comes after the quotation mark that ends `quote` here; None where it may not end."""
+    def _closed(self, quote: Quote) -> Step | None:
+        """The step after the quotation mark that ends `quote` here; None where it may not end."""
 
     @abstractmethod
     def _limit(self, start: int, items: Items, rank: int) -> int:
@@ -123,30 +119,32 @@ class JsonGrammar(ABC):
         return self._first()
 
     def final(self, state: State) -> bool:
-        return state is END or state == END
+        return isinstance(state, Step) and state.quote is None and not state.what
 
     def edges(self, state: State) -> list[tuple[int, State]]:
-        if isinstance(state, Menu):
-            return self._menu(state)
-        return self._quote(cast(Quote, state))
+        if isinstance(state, Step):
+            if self.final(state):
+                return []
+            state = self._enter(state)
+        return self._menu(state) if isinstance(state, Menu) else self._quote(cast(Quote, state))
+
+    def _enter(self, step: Step) -> Menu | Quote:
+        if step.quote is None:
+            return self._follow(step)
+        return Quote(self._starts(step.items, step.quote), 0, 0, step.quote, step.items)
 
     def _menu(self, menu: Menu) -> list[tuple[int, State]]:
         options, off = menu
         if len(options) == 1:
             text, step = options[0]
-            return [(text[off], Menu(options, off + 1) if off + 1 < len(text) else self._enter(step))]
+            return [(text[off], Menu(options, off + 1) if off + 1 < len(text) else step)]
         edges: dict[int, list[tuple[bytes, Step]]] = {}
         for option in options:
             edges.setdefault(option[0][off], []).append(option)
         return [
-            (byte, Menu(tuple(some), off + 1) if off + 1 < len(some[0][0]) else self._enter(some[0][1]))
+            (byte, Menu(tuple(some), off + 1) if off + 1 < len(some[0][0]) else some[0][1])
             for byte, some in edges.items()
         ]
-
-    def _enter(self, step: Step) -> State:
-        if step.quote is None:
-            return self._follow(step)
-        return Quote(self._starts(step.items, step.quote), 0, 0, step.quote, step.items)
 
     def _starts(self, items: Items, rank: int) -> tuple[int, ...]:
         """Where the next mention may begin."""
@@ -157,20 +155,21 @@ class JsonGrammar(ABC):
 
     def _quote(self, quote: Quote) -> list[tuple[int, State]]:
         starts, length, off, rank, items = quote
-        copies = self._copies
-        if off:
-            done = off + 1
+        copies, done = self._copies, off + 1
+        going = starts  # those that a legal end still lies ahead of
+        if length and not off:
+            going = tuple(s for s in starts if self._limit(s, items, rank) > s + length)
+        groups: dict[int, tuple[int, ...]] = {}
+        if len(going) == 1:
+            groups[copies[going[0] + length][off]] = going
         else:
-            starts = tuple(s for s in starts if self._limit(s, items, rank) > s + length) if length else starts
-            done = 1
-        groups: dict[int, list[int]] = {}
-        for s in starts:
-            groups.setdefault(copies[s + length][off], []).append(s)
+            for s in going:
+                byte = copies[s + length][off]
+                groups[byte] = (*groups.get(byte, ()), s)
         edges: list[tuple[int, State]] = []
         for byte, some in groups.items():
             whole = done == len(copies[some[0] + length])
-            after = Quote(tuple(some), length + whole, 0 if whole else done, rank, items)
-            edges.append((byte, after))
+            edges.append((byte, Quote(some, length + whole, 0 if whole else done, rank, items)))
         if not off and length and (closed := self._closed(quote)) is not None:
             edges.append((0x22, closed))  # no spelling begins with a quotation mark
         return edges
@@ -180,43 +179,37 @@ class JsonGrammar(ABC):
     def draft(self, state: State, limit: int) -> bytes:
         """The shortest way to an end: the mention in hand up to its next legal end, and no other."""
         out = bytearray()
-        while len(out) < limit or not self._at_character(state):
-            if isinstance(state, Menu):
-                if state == END:
+        while len(out) < limit or (isinstance(state, Quote) and state.off):
+            if isinstance(state, Step):
+                if self.final(state):
                     break
-                (text, step), off = state.options[0], state.off
-                out += text[off:]
-                state = self._enter(step)
+                state = self._enter(state)
+            if isinstance(state, Menu):
+                text, step = state.options[0]
+                out += text[state.off :]
+                state = step
             else:
                 edges = self._quote(cast(Quote, state))
                 byte, state = edges[-1] if edges[-1][0] == 0x22 else edges[0]
                 out.append(byte)
         return bytes(out)
 
-    def _at_character(self, state: State) -> bool:
-        return not isinstance(state, Quote) or not state.off
-
     def read(self, answer: bytes) -> tuple[Written, ...] | None:
-        state: State | None = self._first()
-        begin = 0  # of the menu's string that led to what is being written
+        state: State = self._first()
+        menu = begin = 0  # where the string of a menu begins, and where that of the item in hand did
         found: list[Written] = []
         for position, byte in enumerate(answer):
-            before = state
-            state = dict(self.edges(state)).get(byte)
-            if state is None:
+            if isinstance(state, Step) and not self.final(state):
+                state = self._enter(state)
+                if isinstance(state, Quote):
+                    begin = menu
+                else:
+                    menu = position
+            after = dict(self.edges(state)).get(byte)
+            if after is None:
                 return None
-            if isinstance(before, Menu) and not before.off:
-                opened = position
-            if isinstance(state, Quote) and isinstance(before, Menu):
-                begin = opened
-            items = self._items(state)
-            if len(items) > len(found):
-                start, end, rank = items[-1]
+            state = after
+            if isinstance(state, Step) and len(state.items) > len(found):
+                start, end, rank = state.items[-1]
                 found.append(Written(start, end, self._tags[rank], ((begin, position + 1),)))
         return tuple(found) if self.final(state) else None
-
-    def _items(self, state: State) -> Sequence[Item]:
-        if isinstance(state, Quote):
-            return state.items
-        options = cast(Menu, state).options
-        return options[0][1].items if options else ()

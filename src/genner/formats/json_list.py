@@ -13,10 +13,10 @@ from typing import Any
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels
 from genner.formats.json_answer import find_objects, place
-from genner.formats.json_grammar import END, Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.grammar import Boundaries
 
-_FINISH, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
+_LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 
 
 class JsonList(Format):
@@ -74,35 +74,34 @@ class ListGrammar(JsonGrammar):
         self._last_rank = len(labels) - 1
 
     def _first(self) -> Menu:
-        nothing: Items = ()
-        options = [(b"[]", Step(nothing, None, (_FINISH,)))]
-        if self._any_start(nothing, -1):
-            options.append((b'[{"text": "', Step(nothing, -1)))
+        options = [(b"[]", Step(()))]
+        if self._any_start((), -1):
+            options.append((b'[{"text": "', Step((), -1)))
         return Menu(tuple(options), 0)
 
-    def _closed(self, quote: Quote) -> Menu | None:
+    def _closed(self, quote: Quote) -> Step | None:
         starts, length, _, _, items = quote
         places = [s for s in starts if self._ends[s + length] and self._limit(s, items, -1) >= s + length]
-        options = []
-        for rank, tag in enumerate(self._tags):
-            after = tuple(s for s in places if _follows(Item(s, s + length, rank), items))
-            if after:
-                options.append((f', "label": "{tag}", '.encode(), Step(items, None, (_PLACE, length, rank, *after))))
-        return Menu(tuple(options), 0) if options else None
+        return Step(items, None, (_LABEL, length, *places)) if places else None
 
     def _follow(self, step: Step) -> Menu:
         items, _, (what, *numbers) = step
-        if what == _FINISH:
-            return END
-        if what == _PLACE:
+        options: list[tuple[bytes, Step]] = []
+        if what == _LABEL:
+            length, *starts = numbers
+            for rank, tag in enumerate(self._tags):
+                places = [s for s in starts if _follows(Item(s, s + length, rank), items)]
+                if places:
+                    text = f', "label": "{tag}", '.encode()
+                    options.append((text, Step(items, None, (_PLACE, length, rank, *places))))
+        elif what == _PLACE:
             length, rank, *starts = numbers
-            return Menu(
-                tuple((self._tail(s, s + length), Step(items, None, (_NEXT, s, s + length, rank))) for s in starts), 0
-            )
-        items = (*items, Item(*numbers))
-        options = [(b"]", Step(items, None, (_FINISH,)))]
-        if self._any_start(items, -1):
-            options.append((b', {"text": "', Step(items, -1)))
+            for s in starts:
+                options.append((self._tail(s, s + length), Step((*items, Item(s, s + length, rank)), None, (_NEXT,))))
+        else:
+            options.append((b"]", Step(items)))
+            if self._any_start(items, -1):
+                options.append((b', {"text": "', Step(items, -1)))
         return Menu(tuple(options), 0)
 
     def _tail(self, start: int, end: int) -> bytes:

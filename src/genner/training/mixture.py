@@ -87,6 +87,8 @@ class Mixture:
                 for indices in bucket(lengths, self.recipe.optim.group_tokens):
                     form = rng.choices(forms, weights)[0]
                     asked, definitions = vary(labels, self.recipe.prompt, rng)
+                    if form.one_label:
+                        asked = asked.subset([rng.choice(asked.tags)])
                     group = self._group(spec, [window[i] for i in indices], asked, definitions, form, rng, report)
                     if group.pairs:
                         groups.append(group)
