@@ -1,0 +1,147 @@
+"""ACE 2005 (LDC2006T06): pairs of `X.sgm`, the source text, and `X.apf.xml`, its annotation.
+
+    <source_file URI="X.sgm" ...><document DOCID="X">
+    <entity ID="E1" TYPE="PER" SUBTYPE="Individual" CLASS="SPC">
+    <entity_mention ID="E1-2" TYPE="NOM" LDCTYPE="NOM">
+    <extent><charseq START="52" END="70">the mayor of Ghent</charseq></extent>
+    <head><charseq START="56" END="60">mayor</charseq></head> ...
+
+`START` and `END`, which is inclusive, count the characters of the `.sgm` with its tags taken out: line breaks and all
+that is outside of `<TEXT>` count, and a character reference counts as it stands, `&amp;` for five. In the document's
+text it is the `&` that it means; the offsets are moved along. Every mention is compared with the text cut out. Source:
+the APF DTD (version 5.1.1) and the annotation guidelines of ACE 2005.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+from importlib.resources.abc import Traversable
+from itertools import accumulate
+from typing import ClassVar, Literal
+
+from genner.data.base import Journal, Syntax, open_binary
+from genner.data.files import decode, distinct, own_ids, read_ids, sibling, walk
+from genner.document import Document, Entity
+from genner.errors import UsageError
+
+_SUFFIX = ".apf.xml"
+_FINAL = "timex2norm"
+_TAG = re.compile(r"<[^>]*>")
+_REFERENCE = re.compile(r"&(?:amp|lt|gt|quot|apos);")
+_OTHERS = ("timex2_mention", "value_mention", "relation_mention", "event_mention")
+_KINDS = ("NAM", "NOM", "PRO")
+
+
+@dataclass(frozen=True)
+class Ace2005(Syntax):
+    """A folder with pairs, anywhere in it, or one `.apf.xml` with its `.sgm` beside it. A document is a source text.
+
+    Where there are folders `timex2norm`, which hold the final annotation, only they are read. The label is the type of
+    the entity: PER, ORG, GPE, LOC, FAC, VEH or WEA. Mentions of other kinds than asked for, and those of times, values,
+    relations and events, are losses. A mention that is not the text at its offsets is a fault.
+    """
+
+    mention: Literal["extent", "head"] = "extent"
+    """What of a mention is the entity: the whole phrase, or its head."""
+    kinds: tuple[str, ...] = _KINDS
+    """The kinds of mentions to read: names, nominals, pronouns."""
+    split: str = ""
+    """Path of a list of documents, one a line, folders in front of their ids ignored; all are read if it is empty."""
+
+    name: ClassVar[str] = "ace2005"
+    suffixes: ClassVar[tuple[str, ...]] = (_SUFFIX,)
+    writes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.kinds or not set(self.kinds) <= set(_KINDS):
+            raise UsageError(f"kinds={','.join(self.kinds)} is not legal; legal: some of {','.join(_KINDS)}")
+
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        if source.is_dir():
+            return any(child.name.endswith(_SUFFIX) for child in source.iterdir())
+        return source.name.endswith(_SUFFIX)
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        wanted = {_id(line) for line in read_ids(self.split, journal)} if self.split else None
+        yield from own_ids(self._documents(source, wanted, journal), source, journal)
+        if wanted:
+            what = f"documents listed here that are not in {source}: {len(wanted)}, {min(wanted)!r} among them"
+            journal.fault("listed document missing", self.split, what)
+
+    def _documents(self, source: Traversable, wanted: set[str] | None, journal: Journal) -> Iterator[Document]:
+        files = list(walk(source, self.suffixes))
+        final = [file for file in files if f"/{_FINAL}/" in str(file).replace("\\", "/")]
+        for file in final or files:
+            id = _id(file.name)
+            if wanted is not None and id not in wanted:
+                continue
+            if wanted is not None:
+                wanted.discard(id)
+            text_file = sibling(file, f"{id}.sgm")
+            if not text_file.is_file():
+                journal.fault("file missing", file, f"{text_file.name} is not beside it; both are needed")
+                continue
+            raw = decode(text_file, journal)
+            if raw is not None:
+                yield self._document(id, file, raw, journal)
+
+    def _document(self, id: str, source: Traversable, raw: str, journal: Journal) -> Document:
+        counted = _TAG.sub("", raw)
+        pieces = re.split(f"({_REFERENCE.pattern})", counted)
+        # Where each counted character is in the text; all of a reference are where its one character is.
+        lengths = [[0] * (len(p) - 1) + [1] if odd % 2 else [1] * len(p) for odd, p in enumerate(pieces)]
+        where = list(accumulate((n for piece in lengths for n in piece), initial=0))
+        entities = []
+        for entity, mention in self._mentions(source, journal):
+            kind = mention.get("TYPE", "")
+            if kind not in self.kinds:
+                journal.loss(f"mention of kind {kind}", f"{id}: {mention.get('ID')}")
+                continue
+            sequence = mention.find(f"{self.mention}/charseq")
+            start, end = _offsets(sequence)
+            cut = counted[start:end]
+            label = entity.get("TYPE", "")
+            if sequence is None or not label or not 0 <= start < end <= len(counted):
+                what = f"mention {mention.get('ID')} has no {self.mention} with legal offsets, or its entity no TYPE"
+                journal.fault("offsets", source, what)
+            elif sequence.text not in (cut, unescape(cut)):
+                what = (
+                    f"mention {mention.get('ID')} is {sequence.text!r}, but the text from {start} to {end} is {cut!r}; "
+                    "the .sgm must be as published, its line ends not converted"
+                )
+                journal.fault("offsets", source, what)
+            else:
+                entities.append(Entity(where[start], where[end], label))
+        text = "".join(unescape(p) if odd % 2 else p for odd, p in enumerate(pieces))
+        return Document(text, distinct(entities, journal, id), id)
+
+    def _mentions(self, source: Traversable, journal: Journal) -> Iterator[tuple[ET.Element, ET.Element]]:
+        """Each entity with each of its mentions."""
+        try:
+            with open_binary(source) as file:
+                root = ET.parse(file).getroot()
+        except ET.ParseError as error:
+            journal.fault("broken XML", source, f"is not well-formed: {error}", error.position[0])
+            return
+        for tag in _OTHERS:
+            if n := sum(1 for _ in root.iter(tag)):
+                journal.loss(tag.replace("_", " "), source.name, n)
+        for entity in root.iter("entity"):
+            for mention in entity.iter("entity_mention"):
+                yield entity, mention
+
+
+def _id(name: str) -> str:
+    """The id of a document from the name of one of its files, or from a line of a list."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".sgm").removesuffix(_SUFFIX)
+
+
+def _offsets(sequence: ET.Element | None) -> tuple[int, int]:
+    """Half-open; (-1, 0), which is illegal, when they are not given."""
+    try:
+        return (int(sequence.get("START", "")), int(sequence.get("END", "")) + 1) if sequence is not None else (-1, 0)
+    except ValueError:
+        return -1, 0

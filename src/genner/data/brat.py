@@ -1,0 +1,146 @@
+"""The standoff files of brat: `X.txt` and, beside it, `X.ann`.
+
+    T1	PER 0 12	Ada Lovelace
+    T2	LOC 22 28;33 40	London Chelsea
+
+A `T` line has a type, one or more `start end` parted by `;`, and what they cut out, fragments joined by a blank and
+line breaks written as blanks. Offsets are half-open and count the code points of the `.txt`, every `\\r`, and a byte
+order mark, among them. All other lines (R relations, E events, A and M attributes, N normalizations, # notes, *
+equivalences) are losses. Source: brat's documentation of its standoff format (brat.nlplab.org/standoff.html).
+
+What is written, brat shows if the labels are made of letters, digits, `_` and `-`; others are read by genner alone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from genner.data.base import Journal, Syntax, read_lines
+from genner.data.files import decode, distinct, new_folder, sibling
+from genner.data.records import unkept
+from genner.document import Document, Entity
+
+_T = re.compile(r"T[^\t]*\t(.+) (N N(?:;N N)*)(?:\t(.*))?".replace("N", "-?[0-9]{1,18}"), re.DOTALL)
+_OTHERS = {
+    "R": "relation",
+    "E": "event",
+    "A": "attribute",
+    "M": "attribute",
+    "N": "normalization",
+    "#": "note",
+    "*": "equivalence",
+}
+_BLANK = re.compile(r"[\t\n\r]")
+_UNWRITABLE = re.compile(r"[\t\n\r\ud800-\udfff]")
+_UNSAFE = re.compile(r"[%/\\:*?\"<>|\x00-\x1f\x7f\ud800-\udfff]|^\.")
+_ESCAPE = re.compile(r"%([0-9A-F]+);")
+
+
+@dataclass(frozen=True)
+class Brat(Syntax):
+    """A folder of pairs, anywhere in it, or one of a pair's files. A document is a `.txt`.
+
+    Its id is the path in the folder without suffix. Writing makes a folder with the `annotation.conf` that brat wants,
+    characters of ids that file names may not have written as `%2F;`, which reading undoes. A `.txt` without `.ann`, one
+    without the other, a span outside of the text or one that does not cut out what its line says is a fault.
+    """
+
+    discontinuous: Literal["drop", "hull"] = "drop"
+    """A mention in fragments is left out, or taken from the first to the last; a loss either way."""
+
+    name: ClassVar[str] = "brat"
+    suffixes: ClassVar[tuple[str, ...]] = (".ann",)
+
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        if source.is_dir():
+            names = {child.name for child in source.iterdir()}
+            return any(name.endswith(".ann") and f"{name[:-4]}.txt" in names for name in names)
+        other = {".ann": ".txt", ".txt": ".ann"}.get(source.name[-4:])
+        return other is not None and sibling(source, source.name[:-4] + other).is_file()
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        for id, text_file, notes_file in _pairs(source, ""):
+            if not text_file.is_file() or not notes_file.is_file():
+                missing = text_file if notes_file.is_file() else notes_file
+                journal.fault("file missing", source, f"{missing.name} is missing; a .txt and an .ann make a pair")
+            text = decode(text_file, journal, keep_mark=True) if text_file.is_file() else None
+            if text is not None:
+                entities = self._entities(text, notes_file, journal) if notes_file.is_file() else ()
+                yield Document(text, distinct(entities, journal, id), id)
+
+    def _entities(self, text: str, source: Traversable, journal: Journal) -> Iterator[Entity]:
+        for number, line in read_lines(source, journal):
+            if not line.strip():
+                continue
+            if line[0] in _OTHERS:
+                journal.loss(_OTHERS[line[0]], f"{source.name}:{number}: {line}")
+                continue
+            found = _T.fullmatch(line)
+            if not found:
+                what = f"{line!r} is not like T1, tab, LABEL START END, tab, TEXT"
+                journal.fault("annotation line", source, what, number)
+                continue
+            pairs = [tuple(map(int, pair.split(" "))) for pair in found[2].split(";")]
+            if not all(0 <= start < end <= len(text) for start, end in pairs):
+                what = f"span {found[2]} is empty or outside of the text, which has {len(text)} code points"
+                journal.fault("offsets", source, what, number)
+                continue
+            mention = " ".join(text[start:end] for start, end in pairs)
+            if found[3] is not None and _flat(found[3]) != _flat(mention):
+                what = f"span {found[2]} cuts out {mention!r}, not {found[3]!r}; offsets count code points"
+                journal.fault("offsets", source, what, number)
+                continue
+            if len(pairs) > 1:
+                journal.loss("discontinuous mention", f"{source.name}:{number}: {mention!r}")
+                if self.discontinuous == "drop":
+                    continue
+            yield Entity(min(start for start, _ in pairs), max(end for _, end in pairs), found[1])
+
+    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+        count = 0
+        labels: dict[str, None] = {}
+        with new_folder(target) as folder:
+            for count, document in enumerate(documents, 1):
+                unkept(document, journal)
+                name = _UNSAFE.sub(lambda match: f"%{ord(match[0]):02X};", document.id) or f"document-{count}"
+                if (folder / f"{name}.txt").exists():
+                    journal.loss("id given twice", document.id)
+                    name = f"{name}-{count}"
+                lines: list[str] = []
+                for e in document.entities:
+                    if _UNWRITABLE.search(e.label):
+                        journal.loss("label with a separator in it", repr(e.label))
+                        continue
+                    labels[e.label] = None
+                    lines.append(f"T{len(lines) + 1}\t{e.label} {e.start} {e.end}\t{_flat(document.mention(e))}\n")
+                (folder / f"{name}.txt").write_bytes(document.text.encode("utf-8"))
+                (folder / f"{name}.ann").write_bytes("".join(lines).encode("utf-8"))
+            conf = ["[entities]", *sorted(labels), "[relations]", "[events]", "[attributes]", ""]
+            (folder / "annotation.conf").write_bytes("\n".join(conf).encode("utf-8"))
+        return count
+
+
+def _flat(mention: str) -> str:
+    return _BLANK.sub(" ", mention)
+
+
+def _pairs(source: Traversable, within: str) -> Iterator[tuple[str, Traversable, Traversable]]:
+    """Id, text and annotation of each document, a folder's before those of the folders in it; either may be missing."""
+    if source.is_dir():
+        children = sorted(source.iterdir(), key=lambda child: child.name)
+        for name in sorted({child.name[:-4] for child in children if child.name.endswith((".txt", ".ann"))}):
+            yield _id(within + name), source.joinpath(f"{name}.txt"), source.joinpath(f"{name}.ann")
+        for child in children:
+            if child.is_dir():
+                yield from _pairs(child, f"{within}{child.name}/")
+    else:
+        name = source.name.removesuffix(".txt").removesuffix(".ann")
+        yield _id(name), sibling(source, f"{name}.txt"), sibling(source, f"{name}.ann")
+
+
+def _id(name: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name)

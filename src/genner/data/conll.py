@@ -1,0 +1,304 @@
+"""CoNLL columns: a token a line with its entity tag in one of the columns, a blank line after each sentence.
+
+    # id = 7
+    # text = Ada Lovelace, London.
+    Ada	B-PER
+    Lovelace	I-PER
+    ,	O
+    London	B-LOC
+    .	O
+
+Lines that begin with `#` are comments, unless they have the columns of a token line (`#` is also a token). `# id = `
+(or `# sent_id = `, or `# id ` and a word) names the document; `# text = ` gives the text as it was spaced, and
+`# text-json = `, which is genner's own, the same in JSON, for a text with line breaks or tabs. Other comments are
+losses. `-DOCSTART-` begins a new document of the corpus. The other columns are not read.
+
+Sources: the shared tasks of CoNLL-2002 and 2003 (the columns, `-DOCSTART-`, conlleval), Universal Dependencies (the
+comments).
+"""
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from itertools import accumulate, chain, groupby
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from genner.data import tags
+from genner.data.base import Journal, Syntax, open_binary, read_lines
+from genner.data.records import Intake, Span, atomic, stem, unkept
+from genner.data.tokens import locate, tokenize
+from genner.document import Document, Entity
+from genner.errors import UsageError
+
+_DOCSTART = "-DOCSTART-"
+_COMMENT = re.compile(r"# ?([\w.:-]+) =(?: (.*))?", re.DOTALL)
+_BARE_ID = re.compile(r"# (?:sent_)?id\s+([^\s=]\S*).*")
+_BREAKS = re.compile(r"[\t\n\r\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Conll(Syntax):
+    """Token and tag columns. A document is a sentence, or with `whole` all sentences from one `-DOCSTART-` to the next.
+
+    Its id is the one in the comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without the document when
+    the sentence is in none). A tag sequence that breaks the scheme is a fault; a lenient journal counts it and takes
+    the entities that conlleval would see. A line with another number of columns than the first is a fault.
+
+    Writing: words and single marks are tokens, cut further where an entity begins or ends. Tags are flat: of entities
+    that overlap, the one that begins first is kept, of these the longest; the others are losses, as are blanks at the
+    edges of an entity.
+    """
+
+    column: int = -1
+    """The column of the tags, from 0; a negative number counts from the end."""
+    token: int = 0
+    """The column of the tokens, from 0."""
+    scheme: Literal["auto", "iob2", "iob1", "bioes", "io", "bare"] = "auto"
+    """How tags are meant, see `tags.py`. `auto` decides from the whole file, and writes iob2; io and bare only read."""
+    separator: Literal["auto", "tab", "space"] = "auto"
+    """A tab, or any run of blanks and tabs. `auto` reads tabs if the first token line has one, and writes them."""
+    joiner: str = " "
+    """What is between tokens in the text of a sentence without a `# text` comment."""
+    text: bool = True
+    """Whether `# text` comments are written, and read for the spacing. Without them the spacing is lost."""
+    whole: bool = False
+    """Whether the sentences of a document are read as one text, a line each."""
+
+    name: ClassVar[str] = "conll"
+    suffixes: ClassVar[tuple[str, ...]] = (".conll", ".iob", ".iob2", ".bio", ".bioes")
+
+    def __post_init__(self) -> None:
+        if self.token < 0:
+            raise UsageError(f"token={self.token} is not legal; legal: the number of a column, 0 for the first")
+
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        rows = [
+            line.split()
+            for line in head.decode("utf-8", "replace").split("\n")[:-1]
+            if line.strip() and not line.startswith(("#", _DOCSTART))
+        ]
+        parsed = [tags.parse(row[-1]) if len(row) > 1 else None for row in rows]
+        return None not in parsed and any(p and p[1] for p in parsed)
+
+    # Reading
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        intake = Intake(source, journal)
+        for _, group in groupby(self._sentences(source, journal), lambda s: s.part if self.whole else s):
+            first, text, spans = None, "", []
+            for sentence in group:
+                text += "\n" if first else ""
+                spans += [Span(s + len(text), e + len(text), label) for s, e, label in sentence.entities]
+                text += sentence.text
+                first = first or sentence
+            assert first is not None  # a group holds one at least
+            counted = [first.part] * (first.part > 0) + [first.number] * (not self.whole)
+            id = "-".join(map(str, [stem(source), *counted]))
+            document = intake.document(first.line, text, spans, id if self.whole else first.id or id)
+            if document is not None:
+                yield document
+
+    def _sentences(self, source: Traversable, journal: Journal) -> Iterator["_Sentence"]:
+        columns = self._columns(source)
+        scheme = self._guess_scheme(source, columns) if self.scheme == "auto" else self.scheme
+        part = number = 0
+        sentence = _Sentence()
+        for line_number, line in chain(read_lines(source, journal), [(0, "")]):
+            if _is_break(line):
+                if sentence.rows or sentence.spaced is not None:
+                    number += 1
+                    sentence.part, sentence.number = part, number
+                    self._interpret(sentence, scheme, source, journal)
+                    yield sentence
+                sentence = _Sentence()
+                if line.startswith(_DOCSTART):
+                    part, number = part + 1, 0
+                continue
+            sentence.line = sentence.line or line_number
+            row = columns.split(line)
+            if self._is_comment(line, row, columns):
+                self._comment(sentence, line, line_number, source, journal)
+            elif len(row) != columns.width or not self._has_columns(row):
+                what = (
+                    f"has {len(row)} columns; legal: {columns.width}, as the first line, with the token in {self.token}"
+                    f" and the tag in {self.column}; say column=, token= or separator= if they are elsewhere"
+                )
+                journal.fault("number of columns", source, what, line_number)
+            elif not row[self.token].strip():
+                journal.fault("empty token", source, f"column {self.token} holds no token", line_number)
+            else:
+                sentence.rows.append((line_number, row[self.token], row[self.column]))
+
+    def _comment(self, sentence: "_Sentence", line: str, number: int, source: Traversable, journal: Journal) -> None:
+        found, bare = _COMMENT.fullmatch(line), _BARE_ID.fullmatch(line)
+        key, value = (found[1], found[2] or "") if found else ("id", bare[1]) if bare else ("", "")
+        if key in ("id", "sent_id"):
+            sentence.id = value
+        elif key == "text" and self.text:
+            sentence.spaced = value
+        elif key == "text-json" and self.text:
+            try:
+                sentence.spaced = str(json.loads(value))
+            except ValueError:
+                journal.fault("bad comment", source, "text-json is followed by a string in JSON", number)
+        elif key not in ("text", "text-json"):
+            journal.loss("comment", line)
+
+    def _interpret(self, sentence: "_Sentence", scheme: tags.Scheme, source: Traversable, journal: Journal) -> None:
+        """Fill in the text and the entities, in code points."""
+        given = [tag for _, _, tag in sentence.rows]
+        for index, what in tags.faults(given, scheme):
+            journal.fault("tag sequence", source, what, sentence.rows[min(index, len(given) - 1)][0])
+        words = [word for _, word, _ in sentence.rows]
+        places = None
+        if sentence.spaced is not None:
+            sentence.text, places = sentence.spaced, locate(words, sentence.spaced)
+            if places is None:
+                what = f"the tokens are not those of the text {sentence.spaced!r}; text=false reads it without"
+                journal.fault("text comment", source, what, sentence.line)
+        if places is None:
+            sentence.text = self.joiner.join(words)
+            ends = list(accumulate((len(word) + len(self.joiner) for word in words), initial=0))
+            places = [(start, start + len(word)) for start, word in zip(ends, words, strict=False)]
+        sentence.entities = [
+            (places[first][0], places[behind - 1][1], label) for first, behind, label in tags.spans(given, scheme)
+        ]
+
+    def _columns(self, source: Traversable) -> "_Columns":
+        """How token lines look: as the first line that does not begin with `#`, or else as the last that does."""
+        found = _Columns(self.separator == "tab", 0)
+        for line in _raw_lines(source):
+            if not line:
+                continue
+            tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
+            row = _Columns(tab, 0).split(line)
+            if line.startswith("#") and (_COMMENT.fullmatch(line) or not self._is_row(row)):
+                continue
+            found = _Columns(tab, len(row))
+            if not line.startswith("#"):
+                break
+        return found
+
+    def _guess_scheme(self, source: Traversable, columns: "_Columns") -> tags.Scheme:
+        guess = tags.SchemeGuess()
+        sequence: list[str] = []
+        for line in chain(_raw_lines(source), [""]):
+            row = columns.split(line)
+            if not line:
+                guess.add(sequence)
+                sequence.clear()
+            elif self._has_columns(row) and not self._is_comment(line, row, columns):
+                sequence.append(row[self.column])
+        return guess.scheme
+
+    def _has_columns(self, row: list[str]) -> bool:
+        return self.token < len(row) and -len(row) <= self.column < len(row) and self.column % len(row) != self.token
+
+    def _is_row(self, row: list[str]) -> bool:
+        bare = self.scheme == "bare"
+        return self._has_columns(row) and (bare or tags.parse(row[self.column]) is not None)
+
+    def _is_comment(self, line: str, row: list[str], columns: "_Columns") -> bool:
+        if not line.startswith("#"):
+            return False
+        # With blanks for separators a comment may have as many columns as a token line by chance.
+        looks_so = not columns.tab and (_COMMENT.fullmatch(line) is not None or not self._is_row(row))
+        return looks_so or len(row) != columns.width
+
+    # Writing
+
+    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+        scheme: tags.Scheme = "iob2" if self.scheme == "auto" else self.scheme
+        if scheme in ("io", "bare"):
+            raise UsageError(f"scheme={scheme} merges entities that touch and is only read; write iob2, iob1 or bioes")
+        count = 0
+        with atomic(target) as file:
+            for document in documents:
+                unkept(document, journal)
+                block = "\n".join([*self._comments(document, journal), *self._rows(document, scheme, journal), "", ""])
+                if not block.strip():
+                    journal.loss("document without tokens", document.id)
+                # A byte order mark that is a token must not be taken for the file's.
+                file.write(("\n" * (not count and block.startswith("\ufeff")) + block).encode("utf-8"))
+                count += 1
+        return count
+
+    def _comments(self, document: Document, journal: Journal) -> Iterator[str]:
+        if _BREAKS.search(document.id):
+            journal.loss("id", repr(document.id))
+        elif document.id:
+            yield f"# id = {document.id}"
+        if self.text and _BREAKS.search(document.text):
+            yield f"# text-json = {json.dumps(document.text, ensure_ascii=False)}"
+        elif self.text:
+            yield f"# text = {document.text}"
+
+    def _rows(self, document: Document, scheme: tags.Scheme, journal: Journal) -> Iterator[str]:
+        separator = " " if self.separator == "space" else "\t"
+        flat: list[Entity] = []
+        for e in document.entities:
+            if _BREAKS.search(e.label) or (separator == " " and " " in e.label):
+                journal.loss("label with a separator in it", repr(e.label))
+            elif flat and e.start < flat[-1].end:
+                journal.loss("nested or crossing entity", f"{document.id}: {document.mention(e)!r}")
+            else:
+                flat.append(e)
+        places = tokenize(document.text, flat)
+        words = [document.text[start:end] for start, end in places]
+        if not self.text and document.text != self.joiner.join(words):
+            journal.loss("spacing", document.id)
+        starts = [start for start, _ in places]
+        spans = []
+        for e in flat:
+            first, behind = bisect_left(starts, e.start), bisect_left(starts, e.end)
+            if first == behind:
+                journal.loss("entity of blanks", f"{document.id}: {document.mention(e)!r}")
+                continue
+            if (places[first][0], places[behind - 1][1]) != e.span:
+                journal.loss("blanks at the edge of an entity", f"{document.id}: {document.mention(e)!r}")
+            spans.append((first, behind, e.label))
+        width = max(self.column, self.token) + 1 if self.column >= 0 else self.token + 1 - self.column
+        for word, tag in zip(words, tags.spell(spans, len(words), scheme), strict=True):
+            row = ["_"] * width
+            row[self.token], row[self.column] = word, tag
+            yield separator.join(row)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    tab: bool
+    width: int
+
+    def split(self, line: str) -> list[str]:
+        # Not at other white space: it occurs in tokens.
+        return line.split("\t") if self.tab else re.split(r"[ \t]+", line.strip(" \t"))
+
+
+@dataclass
+class _Sentence:
+    line: int = 0
+    part: int = 0
+    number: int = 0
+    id: str = ""
+    spaced: str | None = None
+    rows: list[tuple[int, str, str]] = field(default_factory=list)
+    """Line, token, tag."""
+    text: str = ""
+    entities: list[tuple[int, int, str]] = field(default_factory=list)
+
+
+def _raw_lines(source: Traversable) -> Iterator[str]:
+    """The lines, faults passed over, since those are for the reading itself; an empty one for each break."""
+    with open_binary(source) as file:
+        for raw in file:
+            line = raw.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+            yield "" if _is_break(line) else line
+
+
+def _is_break(line: str) -> bool:
+    return not line.strip() or line.startswith(_DOCSTART)

@@ -1,0 +1,103 @@
+"""What several corpus syntaxes share: lists of ids, entities given twice, folders that appear when finished."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import cast
+
+from genner.data.base import Journal, open_binary, read_lines
+from genner.document import Document, Entity
+from genner.errors import DataError
+
+
+def walk(source: Traversable, suffixes: tuple[str, ...]) -> Iterator[Traversable]:
+    """`source` itself, or if it is a folder the files anywhere in it that end in one of `suffixes`, in order of name.
+
+    Raises `DataError` when the folder has none.
+    """
+    if not source.is_dir():
+        yield source
+        return
+    found = False
+    for file in _files_in(source):
+        if file.name.removesuffix(".gz").endswith(suffixes):
+            found = True
+            yield file
+    if not found:
+        raise DataError(str(source), f"holds no file that ends in {' or '.join(suffixes)}; name another folder")
+
+
+def _files_in(folder: Traversable) -> Iterator[Traversable]:
+    for child in sorted(folder.iterdir(), key=lambda child: child.name):
+        if child.is_dir():
+            yield from _files_in(child)
+        else:
+            yield child
+
+
+def sibling(source: Traversable, name: str) -> Traversable:
+    """The file of this name in the folder that `source` is in."""
+    return cast(Path, source).parent / name  # paths in a zip archive have a parent too
+
+
+def decode(source: Traversable, journal: Journal, *, keep_mark: bool = False) -> str | None:
+    """The text of a whole UTF-8 file, or None after the fault of one that is not.
+
+    With `keep_mark` a byte order mark is part of the text. Raises `DataError` when the file cannot be read.
+    """
+    with open_binary(source) as file:
+        if keep_mark:
+            file.seek(0)
+        try:
+            return file.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            what = f"invalid UTF-8 at byte {error.start}; convert the file with iconv"
+            journal.fault("invalid UTF-8", source, what)
+            return None
+
+
+def read_ids(path: str, journal: Journal) -> frozenset[str]:
+    """The ids in a file with one a line, blank lines skipped."""
+    return frozenset(line.strip() for _, line in read_lines(Path(path), journal) if line.strip())
+
+
+def distinct(entities: Iterable[Entity], journal: Journal, where: object) -> tuple[Entity, ...]:
+    """`entities` without repetitions, which are losses: a `Document` holds a span and label once."""
+    given = list(entities)
+    kept = tuple(dict.fromkeys(given))
+    if len(kept) < len(given):
+        journal.loss("entity given twice", str(where), len(given) - len(kept))
+    return kept
+
+
+def own_ids(documents: Iterable[Document], source: object, journal: Journal) -> Iterator[Document]:
+    """The documents; one whose id was there before is a fault."""
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            journal.fault("duplicate id", source, f"document {document.id!r} is there twice; keep one")
+        else:
+            seen.add(document.id)
+            yield document
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `target` on a clean exit and is removed on an exception.
+
+    Raises `DataError` when it cannot be written, or `target` is there already and holds anything.
+    """
+    draft = target.with_name(target.name + ".part")
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise DataError(str(target), "is there already and is no empty folder; delete it or choose another name")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        yield draft
+        draft.replace(target)
+    except OSError as error:
+        raise DataError(str(target), f"cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

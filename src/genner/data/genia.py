@@ -1,0 +1,139 @@
+"""The GENIA corpus (version 3.02) as published: `GENIAcorpus3.02.xml`, also gzipped, or the archive that it came in.
+
+    <article><articleinfo><bibliomisc>MEDLINE:0</bibliomisc></articleinfo><title><sentence>
+    <cons lex="A_gene" sem="G#DNA_domain_or_region"><cons lex="A" sem="G#protein_molecule">A</cons> gene</cons> ...
+
+How it becomes the data set with five labels and nested entities:
+
+- A document is a sentence, of the title first, then of the abstract. Its text is all character data in `<sentence>`,
+  as it stands. Its id is `<MEDLINE id>-<n>`, n from 0 within the article.
+- A `<cons>` is an entity if its `sem` is `G#protein_*`, `G#DNA_*` or `G#RNA_*` (so every subclass, `N/A` among them, is
+  merged into its family), `G#cell_line` or `G#cell_type`. The other classes are losses, counted by class.
+- Coordinated terms, `sem="(AND G#a G#b)"` (AND, OR, BUT_NOT, ...; "T and B cells"), are no entities, whatever the
+  classes in them: their fragments (`<cons>` with a `lex` but without a `sem`) are no mentions by themselves. Both are
+  losses. What is marked with a class of its own within a fragment is an entity.
+- The same span and label, marked twice, is one entity.
+- An article that is there twice (one is, its second annotation revised) counts where it stands last.
+"""
+
+import re
+import tarfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import BinaryIO, ClassVar, cast
+
+from genner.data.base import Journal, Syntax, open_binary
+from genner.data.files import distinct, read_ids
+from genner.document import Document, Entity
+from genner.errors import DataError
+
+_CLASS = re.compile(r"G#(?:(protein|DNA|RNA)_.+|(cell_line|cell_type))")
+
+
+@dataclass(frozen=True)
+class Genia(Syntax):
+    """Sentences of GENIA with protein, DNA, RNA, cell_line and cell_type; the rule is in the module's docstring."""
+
+    split: str = ""
+    """Path of a list of MEDLINE ids, one a line: only their articles are read. All are when it is empty."""
+
+    name: ClassVar[str] = "genia"
+    suffixes: ClassVar[tuple[str, ...]] = (".xml", ".tgz", ".tar.gz")
+    writes: ClassVar[bool] = False
+
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        return b"gpml.dtd" in head or (source.name.startswith("GENIAcorpus") and source.name.endswith(cls.suffixes))
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        wanted = read_ids(self.split, journal) if self.split else None
+        left = Counter(_medline(article) for article in _articles(source, None))
+        for number, article in enumerate(_articles(source, journal), 1):
+            id = _medline(article)
+            if not id:
+                journal.fault("article without id", source, f"article {number} has no <bibliomisc>")
+                continue
+            left[id] -= 1
+            if left[id]:
+                journal.loss("earlier version of an article", id)
+            elif wanted is None or id in wanted:
+                for n, sentence in enumerate(article.iter("sentence")):
+                    yield _document(sentence, f"{id}-{n}", journal)
+        missing = sorted(wanted - left.keys()) if wanted else []
+        if missing:
+            what = f"articles listed here that are not in {source}: {len(missing)}, {missing[0]!r} among them"
+            journal.fault("listed article missing", self.split, what)
+
+
+def _document(sentence: ET.Element, id: str, journal: Journal) -> Document:
+    text: list[str] = []
+    entities: list[Entity] = []
+    length = 0
+
+    def walk(element: ET.Element) -> None:
+        nonlocal length
+        start = length
+        for child in (element, *element):
+            if child is not element:
+                walk(child)
+            piece = (child.text if child is element else child.tail) or ""
+            text.append(piece)
+            length += len(piece)
+        if element.tag != "cons":
+            return
+        sem = element.get("sem", "")
+        found = _CLASS.fullmatch(sem)
+        if found and start == length:
+            journal.fault("empty mention", id, f"<cons sem={sem!r}> holds no text")
+        elif found:
+            entities.append(Entity(start, length, found[1] or found[2]))
+        elif sem.startswith("("):
+            journal.loss("coordination", id)
+        else:
+            journal.loss(f"class {sem}" if sem else "fragment of a coordination", id)
+
+    walk(sentence)
+    return Document("".join(text), distinct(entities, journal, id), id)
+
+
+def _medline(article: ET.Element) -> str:
+    return (article.findtext("articleinfo/bibliomisc") or "").strip()
+
+
+def _articles(source: Traversable, journal: Journal | None) -> Iterator[ET.Element]:
+    """The `<article>` elements, each emptied once the next is asked for. Broken XML ends them; a journal is told."""
+    with _open_xml(source) as file:
+        try:
+            events = ET.iterparse(file, events=("start", "end"))
+            _, root = next(events)
+            for event, element in events:
+                if event == "end" and element.tag == "article":
+                    yield element
+                    root.clear()
+        except ET.ParseError as error:
+            if journal:
+                journal.fault("broken XML", source, f"is not well-formed: {error}", error.position[0])
+
+
+@contextmanager
+def _open_xml(source: Traversable) -> Iterator[BinaryIO]:
+    """Open the XML file, or the first one in a tar archive."""
+    with open_binary(source) as file:
+        start = file.tell()
+        packed = file.read(262)[-5:] == b"ustar"
+        file.seek(start)
+        if not packed:
+            yield file
+            return
+        try:
+            with tarfile.open(fileobj=file) as archive:
+                member = next((m for m in archive if m.isfile() and m.name.endswith(".xml")), None)
+                if member is None:
+                    raise DataError(str(source), "holds no .xml file; fetch the archive again")
+                yield cast(BinaryIO, archive.extractfile(member))
+        except tarfile.TarError as error:
+            raise DataError(str(source), f"is a broken archive: {error}; fetch it again") from None

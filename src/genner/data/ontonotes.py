@@ -1,0 +1,195 @@
+"""The name annotation of OntoNotes 5.0, files `*.name`: a sentence a line, names in `ENAMEX` elements.
+
+    <DOC DOCNO="nw/wsj/00/wsj_0001@0001@wsj@nw@en@on">
+    <ENAMEX TYPE="PERSON">Mary Smith</ENAMEX> , <ENAMEX TYPE="DATE">61 years old</ENAMEX> , left .
+    The <ENAMEX TYPE="NORP" S_OFF="4">anti-British</ENAMEX> mood -LRB- new -RRB- grew .
+    </DOC>
+
+An element holds whole tokens, which are what is between blanks. `S_OFF` characters at its start and `E_OFF` at its end
+are outside the name: above it is "British". The characters are counted in the token as it is meant, `(`, not as it is
+spelt, `-LRB-`. `TIMEX` and `NUMEX` elements, of earlier releases, are read alike. OntoNotes nests no names; the syntax
+can, and both reader and writer do. Source: the name annotation in the documentation of OntoNotes 5.0 (LDC2013T19).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import ClassVar
+from xml.sax.saxutils import escape, unescape
+
+from genner.data.base import Journal, Syntax, read_lines
+from genner.data.files import distinct, own_ids, walk
+from genner.data.records import atomic, unkept
+from genner.data.treebank import plain, spelt
+from genner.document import Document, Entity
+
+_DOC = re.compile(r"<DOC\b(?:[^>]*?\bDOCNO=\"([^\"]*)\")?[^>]*>", re.IGNORECASE)
+_END = re.compile(r"</DOC>", re.IGNORECASE)
+_TAG = re.compile(r"<(/?)(ENAMEX|TIMEX|NUMEX)\b((?:\s+\w+=\"[^\"]*\")*)\s*>")
+_ATTRIBUTE = re.compile(r"(\w+)=\"([^\"]*)\"")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_IN_ATTRIBUTE = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;"}
+_OUT_OF_ATTRIBUTE = {escaped: char for char, escaped in _IN_ATTRIBUTE.items()}
+
+
+@dataclass(frozen=True)
+class OntoNotesName(Syntax):
+    """A `.name` file, or all of them in a folder. A document is a line, its text as it is spaced there.
+
+    Its id is `<DOCNO>-<n>`, n from 1; the `DOCNO` alone if that holds one line only. Writing puts documents with ids
+    `X-1`, `X-2`, ... that follow one another into one `DOC`, and each other one into its own, so that ids are kept.
+    Line breaks become blanks, entities that cross another one within their tokens are left out, and texts that hold a
+    spelling such as `-LRB-` come back as what it means: losses all.
+    """
+
+    name: ClassVar[str] = "ontonotes"
+    suffixes: ClassVar[tuple[str, ...]] = (".name",)
+
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        return head.startswith(b"<DOC DOCNO=") and (b"<ENAMEX" in head or source.name.endswith(cls.suffixes))
+
+    # Reading
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        files = walk(source, self.suffixes)
+        yield from own_ids((d for file in files for d in self._read_file(file, journal)), source, journal)
+
+    def _read_file(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        docno: str | None = None
+        number = last = 0
+        held: tuple[int, str] | None = None  # the first line, until it is known whether there is a second
+        for line_number, line in read_lines(source, journal):
+            last = line_number
+            begins, ends = _DOC.fullmatch(line.strip()), _END.fullmatch(line.strip())
+            if begins or ends:
+                if held and docno is not None:
+                    yield _parse(held[1], docno, source, held[0], journal)
+                if (docno is None) != bool(begins):
+                    what = "a DOC begins within another" if begins else "</DOC> ends no DOC"
+                    journal.fault("document mark", source, what, line_number)
+                docno = None
+                if begins:
+                    docno = unescape(begins[1] or f"{source.name}:{line_number}", _OUT_OF_ATTRIBUTE)
+                held, number = None, 0
+            elif not line.strip(" "):
+                continue
+            elif docno is None:
+                journal.fault("no document", source, "a line stands outside <DOC> and </DOC>", line_number)
+            else:
+                number += 1
+                if number == 1:
+                    held = line_number, line
+                    continue
+                if held:
+                    yield _parse(held[1], f"{docno}-1", source, held[0], journal)
+                    held = None
+                yield _parse(line, f"{docno}-{number}", source, line_number, journal)
+        if docno is not None:
+            if held:
+                yield _parse(held[1], docno, source, held[0], journal)
+            journal.fault("document mark", source, f"the file ends within {docno!r}; fetch it again", last)
+
+    # Writing
+
+    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+        count = 0
+        with atomic(target) as file:
+            for docno, lines in _groups(_spell(document, journal) for document in documents):
+                head = f'<DOC DOCNO="{escape(docno, _IN_ATTRIBUTE)}">'
+                file.write("\n".join([head, *lines, "</DOC>", ""]).encode("utf-8", "backslashreplace"))
+                count += len(lines)
+        return count
+
+
+def _parse(line: str, id: str, source: Traversable, number: int, journal: Journal) -> Document:
+    text = ""
+    open_: list[tuple[int, str, dict[str, str]]] = []
+    entities: list[Entity] = []
+    pieces = _TAG.split(line)
+    # Tokens are spelt, so only the whole text can be made plain; an element begins and ends between tokens.
+    for at in range(0, len(pieces), 4):
+        text += "".join(plain(token) for token in re.split("( )", pieces[at]))
+        if at + 1 == len(pieces):
+            break
+        closing, kind, attributes = pieces[at + 1 : at + 4]
+        if not closing:
+            open_.append((len(text), kind, dict(_ATTRIBUTE.findall(attributes))))
+            continue
+        if not open_ or open_[-1][1] != kind:
+            journal.fault("markup", source, f"</{kind}> closes nothing that is open", number)
+            continue
+        start, _, given = open_.pop()
+        label = unescape(given.get("TYPE", ""), _OUT_OF_ATTRIBUTE)
+        inset = given.get("S_OFF", "0"), given.get("E_OFF", "0")
+        end = len(text)
+        if all(n.isascii() and n.isdigit() for n in inset):
+            start, end = start + int(inset[0]), end - int(inset[1])
+        else:
+            journal.fault("markup", source, f"S_OFF and E_OFF are {inset}; legal: numbers of characters", number)
+        if not label or start >= end:
+            journal.fault("markup", source, f"{kind} {given} has no TYPE, or nothing in it is the name", number)
+        else:
+            entities.append(Entity(start, end, label))
+    for _, kind, _ in open_:
+        journal.fault("markup", source, f"{kind} is not closed on its line", number)
+    if "<" in "".join(pieces[::4]):
+        journal.fault("markup", source, "a '<' begins no ENAMEX, TIMEX or NUMEX; spell it -LAB-", number)
+    return Document(text, distinct(entities, journal, id), id)
+
+
+def _groups(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """The lines that go into one `DOC`, with its `DOCNO`, from ids and lines."""
+    first, group = "", list[str]()
+    for id, line in lines:
+        if not line.strip(" "):
+            continue
+        base = first.removesuffix("-1")
+        if group and (base in ("", first) or id != f"{base}-{len(group) + 1}"):
+            yield first if len(group) == 1 else base, group
+            group = []
+        first = first if group else id
+        group.append(line)
+    if group:
+        yield first if len(group) == 1 else first.removesuffix("-1"), group
+
+
+def _spell(document: Document, journal: Journal) -> tuple[str, str]:
+    """The id and the line of a document."""
+    unkept(document, journal)
+    text = re.sub(r"[\n\r]", " ", document.text)
+    if text != document.text:
+        journal.loss("line break", document.id)
+    if "".join(plain(spelt(token)) for token in re.split("( )", text)) != text:
+        journal.loss("treebank spelling in the text", document.id)
+    if _SURROGATE.search("".join([document.id, *(e.label for e in document.entities)])):
+        journal.loss("lone surrogate in an id or label", document.id)
+    elements: list[tuple[int, int, Entity | None]] = []
+    for e in document.entities:
+        # Out to the ends of the tokens that it begins and ends in.
+        start = e.start if text[e.start] == " " else text.rfind(" ", 0, e.start) + 1
+        end = e.end if text[e.end - 1] == " " else (text + " ").find(" ", e.end)
+        if any(s < start < t < end or start < s < end < t for s, t, _ in elements):
+            journal.loss("crossing entity", f"{document.id}: {document.mention(e)!r}")
+        else:
+            elements.append((start, end, e))
+    elements.sort(key=lambda bounds: (bounds[0], -bounds[1]))
+    line, at = "", 0
+    open_: list[int] = []
+    elements.append((len(text), len(text), None))
+    for start, end, element in elements:
+        while open_ and open_[-1] <= start:
+            line += spelt(text[at : open_[-1]]) + "</ENAMEX>"
+            at = open_.pop()
+        line += spelt(text[at:start])
+        at = start
+        if element is not None:
+            line += f'<ENAMEX TYPE="{escape(element.label, _IN_ATTRIBUTE)}"'
+            line += f' S_OFF="{element.start - start}"' if element.start > start else ""
+            line += f' E_OFF="{end - element.end}">' if end > element.end else ">"
+            open_.append(end)
+    if not line.strip(" "):
+        journal.loss("document of blanks", document.id)
+    return document.id, line

@@ -1,0 +1,133 @@
+"""Tag schemes: entities as one tag a token, `B-PER I-PER O`.
+
+| scheme | the tags |
+|---|---|
+| `iob2` | `B-` begins every entity, `I-` goes on |
+| `iob1` | `I-` throughout; `B-` begins an entity that follows one of its own label at once |
+| `bioes` | `B-` begins, `I-` goes on, `E-` ends, `S-` is the only token; also spelled BILOU (L, U) and BMES (M) |
+| `io` | `I-` throughout; entities of a label that touch are one |
+| `bare` | `io` without the prefix: the tag is the label |
+
+`spans` reads them all by the rule of conlleval, the scorer of the CoNLL shared tasks, and so makes something of faulty
+sequences too; `faults` says where a sequence breaks its scheme.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Scheme = Literal["iob2", "iob1", "bioes", "io", "bare"]
+Span = tuple[int, int, str]
+"""An entity: first token, token behind the last, label."""
+
+_PREFIXES: dict[str, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES", "io": "I", "bare": "I"}
+_SPELLINGS = {"L": "E", "U": "S", "M": "I"}
+_OUTSIDE = ("O", "")
+
+
+def parse(tag: str, scheme: Scheme | None = None) -> tuple[str, str] | None:
+    """Prefix (one of BIESO) and label of a tag; None for one that is malformed. Only in `bare` has it no prefix."""
+    if tag == "O":
+        return _OUTSIDE
+    if scheme == "bare":
+        return ("I", tag) if tag else None
+    prefix, dash, label = tag.partition("-")
+    prefix = _SPELLINGS.get(prefix, prefix)
+    return (prefix, label) if dash and label and prefix in ("B", "I", "E", "S") else None
+
+
+def spans(tags: Iterable[str], scheme: Scheme | None = None) -> list[Span]:
+    """The entities that the tags spell, in order; a malformed tag counts as `O`."""
+    found: list[Span] = []
+    start: int | None = None
+    last = _OUTSIDE
+    at = 0
+    for at, tag in enumerate(tags):
+        prefix, label = parse(tag, scheme) or _OUTSIDE
+        goes_on = prefix in "IE" and last[0] in "BI" and label == last[1]
+        if start is not None and not goes_on:
+            found.append((start, at, last[1]))
+            start = None
+        if prefix != "O" and not goes_on:
+            start = at
+        last = prefix, label
+    if start is not None:
+        found.append((start, at + 1, last[1]))
+    return found
+
+
+def faults(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
+    """Where the tags break the scheme: the index of a token, and what is wrong there."""
+    last, open_ = _OUTSIDE, False  # `open_`: the entity before may go on, in bioes it must
+    for at, tag in enumerate([*tags, "O"]):
+        parsed = parse(tag, scheme)
+        prefix, label = parsed or _OUTSIDE
+        goes_on = open_ and label == last[1]
+        if parsed is None:
+            legal = "O or a label" if scheme == "bare" else f"O, or {'-, '.join(_PREFIXES[scheme])}- with a label"
+            yield at, f"tag {tag!r} is malformed; legal: {legal}"
+        elif prefix not in _PREFIXES[scheme] + "O":
+            yield at, f"tag {tag!r} does not belong to {scheme}; legal prefixes: {', '.join(_PREFIXES[scheme])}"
+        elif scheme in ("iob2", "bioes") and prefix in "IE" and not goes_on:
+            yield at, f"tag {tag!r} goes on with what has not begun; {scheme} begins an entity with B-"
+        elif scheme == "iob1" and prefix == "B" and not goes_on:
+            yield at, f"tag {tag!r} parts two entities where none is before; iob1 begins this one with I-"
+        elif scheme == "bioes" and open_ and not (goes_on and prefix in "IE"):
+            yield max(at - 1, 0), f"{last[1]!r} is not closed; bioes ends an entity with E- or S-"
+        last, open_ = (prefix, label), prefix in (("B", "I") if scheme == "bioes" else ("B", "I", "E", "S"))
+
+
+def spell(entities: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
+    """The tags of `length` tokens. The entities must not overlap; `io` and `bare` merge those of a label that touch."""
+    tags = ["O"] * length
+    ends: dict[int, str] = {}
+    for start, end, label in sorted(entities):
+        prefixes = ["I"] * (end - start)
+        if scheme == "iob2" or (scheme == "iob1" and ends.get(start) == label):
+            prefixes[0] = "B"
+        elif scheme == "bioes":
+            prefixes[0], prefixes[-1] = ("B", "E") if end - start > 1 else ("S", "S")
+        tags[start:end] = [label if scheme == "bare" else f"{prefix}-{label}" for prefix in prefixes]
+        ends[end] = label
+    return tags
+
+
+@dataclass
+class SchemeGuess:
+    """Tells the scheme of a file from all its tags, one sequence after the other, in constant memory."""
+
+    outside: int = 0
+    bare: int = 0
+    closing: int = 0
+    opening: int = 0
+    """`I-` where no entity of its label is before: iob1 begins so."""
+    parting: int = 0
+    """`B-` right behind an entity of its label: legal in iob1 and iob2."""
+    beginning: int = 0
+    """`B-` elsewhere: iob2 begins so."""
+
+    def add(self, tags: Iterable[str]) -> None:
+        last = _OUTSIDE
+        for tag in tags:
+            parsed = parse(tag)
+            self.outside += tag == "O"
+            self.bare += parsed is None
+            prefix, label = parsed or _OUTSIDE
+            touches = last[0] in "BI" and last[1] == label
+            self.closing += prefix in "ES"
+            self.opening += prefix == "I" and not touches
+            self.parting += prefix == "B" and touches
+            self.beginning += prefix == "B" and not touches
+            last = prefix, label
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme in which the tags are legal, or the most of them; iob2 when there are none.
+
+        `bare` needs an `O` somewhere: a column without any holds something else, such as parts of speech.
+        """
+        if self.closing:
+            return "bioes"
+        if self.bare and self.outside and not (self.opening or self.parting or self.beginning):
+            return "bare"
+        return "iob1" if self.opening > self.beginning else "iob2"
