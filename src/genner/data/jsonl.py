@@ -36,7 +36,7 @@ def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
     `DataError`; with `lenient` it is logged as a warning and skipped. A file that cannot be read, or is binary, raises
     `DataError` either way.
     """
-    return _read(path, _document, lenient)
+    return _read(path, document_of, lenient)
 
 
 def read_texts(path_or_dash: str) -> Iterator[Document]:
@@ -104,7 +104,8 @@ def _record(line: bytes, default_id: str = "") -> dict[str, Any]:
     return record
 
 
-def _document(record: dict[str, Any]) -> Document:
+def document_of(record: dict[str, Any]) -> Document:
+    """The `Document`, or with `problems` the `Prediction`, of a record. Raises `DocumentError`."""
     document = Document.from_dict(record)
     if "problems" not in record:
         return document

@@ -1,0 +1,120 @@
+"""spaCy's `DocBin` (`.spacy`), what `spacy train` reads. Needs the extra `spacy`.
+
+`doc.ents` holds no two entities that overlap; span groups do. So all entities are in the span group `spans_key`, and
+`doc.ents` has the outermost of them: both of spaCy's components, `ner` and `spancat`, find what they can learn. Tokens
+are spaCy's own for the language, cut further where an entity starts or ends within one. A `DocBin` is one compressed
+block: it is read and written as a whole, so a large corpus needs memory.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources.abc import Traversable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+from genner.data.base import Journal, Syntax, open_binary
+from genner.data.records import Intake, Span, atomic, optional, unkept
+from genner.document import Document, Entity
+from genner.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SpacyDocBin(Syntax):
+    """A `DocBin`. Options: `spans_key`, the span group of all entities; `lang`, the language that tokenizes."""
+
+    name: ClassVar[str] = "spacy"
+    suffixes: ClassVar[tuple[str, ...]] = (".spacy",)
+
+    spans_key: str = "sc"
+    lang: str = "en"
+
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        return source.name.endswith(".spacy") and head[:1] == b"\x78"  # zlib's mark
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        vocab = _nlp(self.lang).vocab
+        from_bytes = optional("spacy.tokens", "spacy").DocBin().from_bytes
+        with open_binary(source) as file:
+            data = file.read()
+        try:
+            docs = from_bytes(data)
+        except (zlib.error, ValueError, KeyError, TypeError) as error:
+            journal.fault("broken DocBin", source, f"is not a whole DocBin: {error}; write it again with spaCy")
+            return
+        intake = Intake(source, journal)
+        for number, doc in enumerate(docs.get_docs(vocab), 1):
+            for key in doc.spans:
+                if key != self.spans_key:
+                    journal.loss(f"span group {key!r}", f"{source}:{number}", len(doc.spans[key]))
+            grouped = doc.spans.get(self.spans_key, ())
+            spans = {(s.start_char, s.end_char, s.label_): None for s in (*doc.ents, *grouped)}
+            document = intake.document(number, doc.text, (Span(*s) for s in spans), doc.user_data.get("id"))
+            if document is not None:
+                yield document
+
+    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+        nlp = _nlp(self.lang)
+        docs = optional("spacy.tokens", "spacy").DocBin(store_user_data=True)
+        for document in documents:
+            unkept(document, journal)
+            docs.add(self._doc(document, nlp))
+        with atomic(target) as file:
+            file.write(docs.to_bytes())
+        return len(docs)
+
+    def _doc(self, document: Document, nlp: Any) -> Any:
+        words, spaces, ends = _words(document, [t.idx + at for t in nlp.make_doc(document.text) for at in (0, len(t))])
+        doc = optional("spacy.tokens", "spacy").Doc(nlp.vocab, words=words, spaces=spaces)
+        doc.user_data["id"] = document.id
+        starts = {end - len(word): i for i, (word, end) in enumerate(zip(words, ends, strict=True))}
+        stops = {end: i + 1 for i, end in enumerate(ends)}
+        span = optional("spacy.tokens", "spacy").Span
+        made = {e: span(doc, starts[e.start], stops[e.end], label=e.label) for e in document.entities}
+        doc.spans[self.spans_key] = list(made.values())
+        doc.set_ents([made[e] for e in _outermost(document.entities)])
+        return doc
+
+
+@cache
+def _nlp(lang: str) -> Any:
+    """The tokenizer of a language. Raises `UsageError` when spaCy has none."""
+    spacy = optional("spacy", "spacy")
+    try:
+        return spacy.blank(lang)
+    except ImportError as error:
+        raise UsageError(f"spacy:lang={lang!r} is no language that spaCy can tokenize here: {error}") from None
+
+
+def _words(document: Document, token_edges: Iterable[int]) -> tuple[list[str], list[bool], list[int]]:
+    """Words, whether a blank follows each, and where each ends; together exactly the text.
+
+    The blank behind a word belongs to no word, unless an entity starts or ends with it: then it is a word.
+    """
+    text = document.text
+    starts, stops = {e.start for e in document.entities}, {e.end for e in document.entities}
+    edges = sorted({0, len(text), *token_edges, *(at for e in document.entities for at in e.span)})
+    words: list[str] = []
+    spaces: list[bool] = []
+    ends: list[int] = []
+    for start, end in pairwise(edges):
+        held = start in starts or end in stops
+        if text[start:end] == " " and words and not spaces[-1] and not held:
+            spaces[-1] = True
+            continue
+        words.append(text[start:end])
+        spaces.append(False)
+        ends.append(end)
+    return words, spaces, ends
+
+
+def _outermost(entities: Iterable[Entity]) -> list[Entity]:
+    """In reading order, those that no earlier kept one overlaps."""
+    kept: list[Entity] = []
+    for entity in entities:
+        if not kept or kept[-1].end <= entity.start:
+            kept.append(entity)
+    return kept

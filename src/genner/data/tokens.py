@@ -1,0 +1,43 @@
+"""Between entities in code points and entities in tokens."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from genner.document import Entity
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def tokenize(text: str, entities: Iterable[Entity] = ()) -> list[tuple[int, int]]:
+    """Words and single marks, as `[start, end)` in code points, cut further where an entity starts or ends."""
+    edges = sorted({at for e in entities for at in e.span})
+    spans = []
+    for match in _TOKEN.finditer(text):
+        start, end = match.span()
+        for edge in edges[bisect_left(edges, start + 1) : bisect_left(edges, end)]:
+            spans.append((start, edge))
+            start = edge
+        spans.append((start, end))
+    return spans
+
+
+def join(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """The tokens with a blank between each two, and where each of them is in that text."""
+    spans, at = [], 0
+    for token in tokens:
+        spans.append((at, at + len(token)))
+        at += len(token) + 1
+    return " ".join(tokens), spans
+
+
+def locate(tokens: Sequence[str], text: str) -> list[tuple[int, int]] | None:
+    """Where the tokens are in `text`, one behind the other with nothing but blanks between; None if they are not."""
+    spans, at = [], 0
+    for token in tokens:
+        start = text.find(token, at)
+        if start < 0 or text[at:start].strip():
+            return None
+        at = start + len(token)
+        spans.append((start, at))
+    return None if text[at:].strip() else spans
