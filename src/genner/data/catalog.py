@@ -1,0 +1,65 @@
+"""The corpora that the field measures on, as data (`assets/catalog.json`): labels, published counts, where to get them.
+
+Four of the entries' facts are for a person (`licence`, `get`, `note`, `counts_from`), the rest is compared with files.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from genner.document import Label, LabelSet
+from genner.errors import UnknownNameError
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Published counts of one split."""
+
+    name: str
+    sentences: int
+    entities: int
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus: `syntax` is how its files are read; `counts_from` is who published the counts of its splits."""
+
+    name: str
+    title: str
+    nested: bool
+    labels: LabelSet
+    splits: tuple[Split, ...]
+    counts_from: str
+    syntax: str
+    licence: str
+    get: str
+    note: str
+
+
+@cache
+def catalog() -> dict[str, Corpus]:
+    """All corpora by name."""
+    raw = json.loads((files("genner") / "assets" / "catalog.json").read_text(encoding="utf-8"))
+    return {
+        name: Corpus(
+            name=name,
+            title=about["title"],
+            nested=about["nested"],
+            labels=LabelSet(tuple(Label(tag, *pair) for tag, pair in about["labels"].items())),
+            splits=tuple(Split(split, *counts) for split, counts in about["splits"].items()),
+            counts_from=about["counts_from"],
+            syntax=about["syntax"],
+            licence=about["licence"],
+            get=about["get"],
+            note=about["note"],
+        )
+        for name, about in raw.items()
+    }
+
+
+def corpus(name: str) -> Corpus:
+    """The corpus of this name. Raises `UnknownNameError`."""
+    if name not in catalog():
+        raise UnknownNameError("corpus", name, catalog())
+    return catalog()[name]

@@ -1,0 +1,101 @@
+"""What is in a file of documents: counts, nesting, duplicates, what two splits share, what the catalog says."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from genner.data.catalog import Corpus
+from genner.document import Document, Entity
+
+
+@dataclass
+class Description:
+    """One split. Lengths are in code points, depths count the entities that lie around a character."""
+
+    name: str
+    documents: int = 0
+    characters: int = 0
+    entities: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    inner: int = 0
+    """Entities that lie within another one, or share its span."""
+    crossing: int = 0
+    """Entities that begin within another one and end behind it."""
+    depth: int = 0
+    longest: int = 0
+    longest_id: str = ""
+    duplicates: int = 0
+    """Documents whose text was there before, in this file."""
+    texts: set[bytes] = field(default_factory=set, repr=False)
+    """A hash of 8 bytes of each text: what two files share."""
+
+    def add(self, document: Document) -> None:
+        self.documents += 1
+        self.characters += len(document.text)
+        self.entities += len(document.entities)
+        self.labels.update(e.label for e in document.entities)
+        if len(document.text) > self.longest:
+            self.longest, self.longest_id = len(document.text), document.id
+        inner, crossing, depth = nesting(document.entities)
+        self.inner += inner
+        self.crossing += crossing
+        self.depth = max(self.depth, depth)
+        key = blake2b(document.text.encode(), digest_size=8).digest()
+        self.duplicates += key in self.texts
+        self.texts.add(key)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the hashes, as JSON types."""
+        facts = {name: value for name, value in vars(self).items() if name != "texts"}
+        return {**facts, "labels": dict(self.labels.most_common())}
+
+
+def nesting(entities: Sequence[Entity]) -> tuple[int, int, int]:
+    """Of entities in reading order: how many lie within another, how many cross one before them, the greatest depth."""
+    inner = crossing = depth = 0
+    open_ends: list[int] = []  # of the entities before, those that reach beyond the current start
+    for entity in entities:
+        open_ends = [end for end in open_ends if end > entity.start]
+        inner += any(end >= entity.end for end in open_ends)
+        # Those before start no later; one that starts at the same place is at least as long, so crosses nothing.
+        crossing += any(end < entity.end for end in open_ends)
+        open_ends.append(entity.end)
+        depth = max(depth, len(open_ends))
+    return inner, crossing, depth
+
+
+def describe(name: str, documents: Iterable[Document]) -> Description:
+    """Go through the documents once; memory grows by some bytes a document."""
+    made = Description(name)
+    for document in documents:
+        made.add(document)
+    return made
+
+
+def leaks(splits: Sequence[Description]) -> list[tuple[str, str, int]]:
+    """For each two splits that share texts: their names, and how many different texts are in both."""
+    pairs = ((a, b, len(a.texts & b.texts)) for i, a in enumerate(splits) for b in splits[i + 1 :])
+    return [(a.name, b.name, shared) for a, b, shared in pairs if shared]
+
+
+def disagreements(split: Description, corpus: Corpus, which: str) -> list[str]:
+    """How the counts of a split differ from those published for split `which` of the corpus; a line each."""
+    lines = []
+    for expected in corpus.splits:
+        if expected.name == which:
+            for what, found, published in (
+                ("sentences", split.documents, expected.sentences),
+                ("entities", split.entities, expected.entities),
+            ):
+                if found != published:
+                    lines.append(
+                        f"{split.name}: {found:,} {what}, but {published:,} are published for {corpus.title}, "
+                        f"{which} ({corpus.counts_from})"
+                    )
+    unknown = sorted(set(split.labels) - set(corpus.labels.tags))
+    if unknown:
+        legal = ", ".join(corpus.labels.tags)
+        lines.append(f"{split.name}: labels {', '.join(unknown)} are not of {corpus.title}, which has {legal}")
+    return lines
