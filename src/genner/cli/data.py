@@ -1,0 +1,156 @@
+"""`genner convert` and `genner data`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from genner.cli.app import app
+from genner.errors import UsageError
+
+if TYPE_CHECKING:
+    from genner.data.base import Journal
+    from genner.data.catalog import Corpus
+    from genner.data.describe import Description
+
+SPLITS = ("train", "dev", "test")
+
+LenientOption = Annotated[bool, typer.Option(help="Count what is wrong in a file and go on, instead of stopping.")]
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A file, a folder, a zip archive (or zip/file), or hub:owner/name.")],
+    target: Annotated[Path, typer.Argument(help="What to write; overwritten when all is done.")],
+    reader: Annotated[
+        str | None, typer.Option("--from", help="Syntax of the source, as conll:column=3; guessed if left out.")
+    ] = None,
+    writer: Annotated[
+        str | None, typer.Option("--to", help="Syntax to write, as alpaca:format=inline_xml; by the name if left out.")
+    ] = None,
+    rewrite: Annotated[
+        list[str] | None, typer.Option(help="Rewrite the texts: running, paper or truecase; may be repeated.")
+    ] = None,
+    lenient: LenientOption = False,
+) -> None:
+    """Convert annotated texts from one file syntax to another."""
+    from genner.data.base import Journal
+    from genner.data.convert import convert as run
+
+    journal = Journal(lenient=lenient)
+    count = run(
+        source,
+        target,
+        reader,
+        writer,
+        journal,
+        rewrite or (),
+        watch=lambda documents: tqdm(documents, unit=" documents", disable=None, file=sys.stderr),
+    )
+    _report(journal)
+    print(f"{count} documents in {target}", file=sys.stderr)
+
+
+@app.command()
+def data(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files of annotated texts; without any, the catalog is listed.")
+    ] = None,
+    reader: Annotated[str | None, typer.Option("--from", help="Syntax of the files; guessed if left out.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Compare with the published counts of this corpus in the catalog.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which split of it a file is: train, dev, test; by its name if left out.")
+    ] = None,
+    lenient: LenientOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Describe files of annotated texts, or list the corpora that genner knows."""
+    from genner.data import catalog as known
+    from genner.data.base import Journal
+    from genner.data.convert import load
+    from genner.data.describe import describe, disagreements, leaks
+
+    wanted = known.corpus(corpus) if corpus else None
+    if not files:
+        _list([wanted] if wanted else list(known.catalog().values()), as_json)
+        return
+    journal = Journal(lenient=lenient)
+    described: list[Description] = []
+    for name in files:
+        documents = tqdm(load(name, reader, journal), unit=" documents", desc=name, disable=None, file=sys.stderr)
+        described.append(describe(name, documents))
+    shared = leaks(described)
+    warnings = []
+    for d in described if wanted else ():
+        assert wanted is not None
+        which = split or next((s for s in SPLITS if s in Path(d.name).stem.split(".")[0]), None)
+        if which not in [s.name for s in wanted.splits]:
+            legal = ", ".join(s.name for s in wanted.splits)
+            raise UsageError(f"cannot tell which split of {wanted.name} {d.name!r} is; say so with --split ({legal})")
+        warnings += disagreements(d, wanted, which)
+    if as_json:
+        found = {"files": [d.to_dict() for d in described], "shared": shared, "warnings": warnings}
+        print(json.dumps(found, ensure_ascii=False, indent=1))
+    else:
+        _show(described)
+        for a, b, n in shared:
+            print(f"{n} texts are both in {a} and in {b}")
+    for line in warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    _report(journal)
+
+
+def _report(journal: "Journal") -> None:
+    for line in journal.lines():
+        print(line, file=sys.stderr)
+
+
+def _show(described: "list[Description]") -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for head in ("documents", "entities", "inner", "crossing", "depth", "duplicates", "longest"):
+        table.add_column(head, justify="right")
+    table.add_column("labels")
+    for d in described:
+        counts = (d.documents, d.entities, d.inner, d.crossing, d.depth, d.duplicates, d.longest)
+        labels = ", ".join(f"{label} {n:,}" for label, n in d.labels.most_common())
+        table.add_row(d.name, *(f"{n:,}" for n in counts), labels)
+    Console().print(table)
+
+
+def _list(corpora: "list[Corpus]", as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([_plain(c) for c in corpora], ensure_ascii=False, indent=1))
+        return
+    console = Console(highlight=False)
+    for c in corpora:
+        console.print(f"[bold]{c.name}[/bold]: {c.title}, {'nested' if c.nested else 'flat'}", soft_wrap=True)
+        for s in c.splits:
+            console.print(f"  {s.name}: {s.sentences:,} sentences, {s.entities:,} entities", soft_wrap=True)
+        facts = {"counted by": c.counts_from, "licence": c.licence, "get it": c.get, "read it": f"--from {c.syntax}"}
+        for what, value in {**facts, "note": c.note}.items():
+            console.print(f"  {what}: {value}", soft_wrap=True, markup=False)
+        for label in c.labels:
+            console.print(f"    {label.tag}: {label.name}; {label.definition}", soft_wrap=True, markup=False)
+
+
+def _plain(c: "Corpus") -> dict[str, object]:
+    return {
+        "name": c.name,
+        "title": c.title,
+        "nested": c.nested,
+        "labels": {label.tag: {"name": label.name, "definition": label.definition} for label in c.labels},
+        "splits": {s.name: {"sentences": s.sentences, "entities": s.entities} for s in c.splits},
+        "counts_from": c.counts_from,
+        "syntax": c.syntax,
+        "licence": c.licence,
+        "get": c.get,
+        "note": c.note,
+    }

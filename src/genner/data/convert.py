@@ -1,0 +1,71 @@
+"""From one file syntax to another, a document at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from genner.data.base import Journal, Syntax
+from genner.data.detokenize import PAPER, RUNNING
+from genner.data.hf import hub
+from genner.data.registry import guess, guess_target, open_source, syntax
+from genner.data.rewrite import Chain, Rewrite
+from genner.data.truecase import Truecase
+from genner.document import Document
+from genner.errors import UnknownNameError, UsageError
+
+HUB = "hub:"
+
+# Each rewrite is made from a function that goes through the documents anew, for those that learn from them.
+REWRITES: dict[str, Callable[[Callable[[], Iterable[Document]]], Rewrite]] = {
+    "running": lambda documents: RUNNING,
+    "paper": lambda documents: PAPER,
+    "truecase": lambda documents: Truecase.learn(documents()),
+}
+
+
+def load(source: str | Path, reader: str | Syntax | None = None, journal: Journal | None = None) -> Iterator[Document]:
+    """The documents of a file, a folder, (a file in) a zip archive, or a data set of the hub (`hub:owner/name`).
+
+    Args:
+        source: where they are.
+        reader: how they are written down, as `conll:column=3`; guessed when left out.
+        journal: collects faults and losses; without it, a fault raises.
+
+    Raises at once when nothing is there or the syntax cannot be told, and `DataError` on a fault when it is reached.
+    """
+    place = open_source(hub(str(source).removeprefix(HUB)) if str(source).startswith(HUB) else Path(source))
+    kind = syntax(reader) if isinstance(reader, str) else reader or guess(place)
+    return kind.read(place, journal or Journal())
+
+
+def convert(
+    source: str | Path,
+    target: Path,
+    reader: str | Syntax | None = None,
+    writer: str | Syntax | None = None,
+    journal: Journal | None = None,
+    rewrites: Iterable[str] = (),
+    watch: Callable[[Iterable[Document]], Iterable[Document]] = iter,
+) -> int:
+    """Read the documents of `source` and write them to `target`; returns how many.
+
+    Memory does not grow with them, but for their ids and where a syntax says so. `target` comes to be when all is
+    written. `rewrites` are names in `REWRITES`, applied in this order; `watch` may look on, as a progress bar does.
+
+    Raises `UsageError` on a syntax that cannot be told or cannot write, `DataError` as readers and writers do.
+    """
+    to = syntax(writer) if isinstance(writer, str) else writer or guess_target(target)
+    if not to.writes:
+        raise UsageError(f"{to.name} can be read but not written; choose another syntax to write")
+    journal = journal or Journal()
+    documents = load(source, reader, journal)
+    steps: list[Rewrite] = []
+    for name in rewrites:
+        if name not in REWRITES:
+            raise UnknownNameError("rewrite", name, REWRITES)
+        before = Chain(tuple(steps))
+        quiet = Journal(lenient=journal.lenient)  # what is read to learn from is read, and reported, once more
+        steps.append(REWRITES[name](lambda: (before.apply(d)[0] for d in load(source, reader, quiet))))  # noqa: B023
+    if steps:
+        chain = Chain(tuple(steps))
+        documents = (chain.apply(d)[0] for d in documents)
+    return to.write(watch(documents), target, journal)

@@ -1,0 +1,173 @@
+"""The file syntaxes by name, their options on the command line, and guessing which one a file is in."""
+
+import types
+import zipfile
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from genner.data.ace import Ace2005
+from genner.data.alpaca import Alpaca
+from genner.data.base import Syntax, open_binary
+from genner.data.brat import Brat
+from genner.data.conll import Conll
+from genner.data.conll2012 import Conll2012
+from genner.data.genia import Genia
+from genner.data.gliner import GlinerJson
+from genner.data.hf import HuggingFace
+from genner.data.jsonl_syntax import Jsonl
+from genner.data.label_studio import LabelStudio
+from genner.data.ontonotes import OntoNotesName
+from genner.data.prodigy import Prodigy
+from genner.data.spacy_bin import SpacyDocBin
+from genner.errors import DataError, UnknownNameError, UsageError
+
+# In the order in which they are asked whether they know a file: the more particular first.
+SYNTAXES: dict[str, type[Syntax]] = {
+    "spacy": SpacyDocBin,
+    "hf": HuggingFace,
+    "ace2005": Ace2005,
+    "brat": Brat,
+    "genia": Genia,
+    "conll2012": Conll2012,
+    "ontonotes": OntoNotesName,
+    "gliner": GlinerJson,
+    "label_studio": LabelStudio,
+    "prodigy": Prodigy,
+    "alpaca": Alpaca,
+    "jsonl": Jsonl,
+    "conll": Conll,
+}
+
+HEAD = 1 << 16  # bytes of a file that guessing looks at
+
+
+def syntax(text: str) -> Syntax:
+    """The syntax that `name` or `name:option=value,...` describes.
+
+    A part without `=` goes on with the value before it: `alpaca:labels=PER,ORG,format=inline_xml` has two options.
+    Raises `UnknownNameError` on the name, `UsageError` naming the legal options or values.
+    """
+    name, _, rest = text.partition(":")
+    if name not in SYNTAXES:
+        raise UnknownNameError("syntax", name, SYNTAXES)
+    kind = SYNTAXES[name]
+    given: dict[str, str] = {}
+    last = ""
+    for part in rest.split(",") if rest else []:
+        key, equals, value = part.partition("=")
+        if equals:
+            last = key.strip()
+            given[last] = value
+        elif last:
+            given[last] += f",{part}"
+        else:
+            raise UsageError(f"{text!r}: {part!r} is no option=value; options of {name}: {describe_options(kind)}")
+    hints = get_type_hints(kind)
+    legal = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    for key in given:
+        if key not in legal:
+            raise UsageError(f"{text!r}: {name} has no option {key!r}; it has: {describe_options(kind)}")
+    return kind(**{key: _typed(value, hints[key], f"{name}:{key}") for key, value in given.items()})
+
+
+def describe_options(kind: type[Syntax]) -> str:
+    """The options of a syntax with their legal values: `column=number, scheme=iob1|iob2`."""
+    hints = get_type_hints(kind)
+    return ", ".join(f"{f.name}={_legal(hints[f.name])}" for f in fields(kind)) or "none"  # type: ignore[arg-type]
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    """The types that an option may have, None apart."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return [kind for kind in get_args(hint) if kind is not type(None)]
+    return [hint]
+
+
+def _legal(hint: Any) -> str:
+    names = {str: "text", int: "number", float: "number", bool: "true|false", Path: "path"}
+    return "|".join(
+        "|".join(map(str, get_args(kind)))
+        if get_origin(kind) is Literal
+        else "a,b,..."
+        if get_origin(kind) is tuple
+        else names.get(kind, str(kind))
+        for kind in _alternatives(hint)
+    )
+
+
+def _typed(value: str, hint: Any, where: str) -> Any:
+    for kind in _alternatives(hint):
+        if get_origin(kind) is Literal:
+            if match := [legal for legal in get_args(kind) if str(legal) == value]:
+                return match[0]
+        elif get_origin(kind) is tuple:
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        elif kind is bool:
+            if value.lower() in ("true", "false", "yes", "no", "1", "0"):
+                return value.lower() in ("true", "yes", "1")
+        elif kind in (int, float, Path, str):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    raise UsageError(f"{where}={value!r} is not legal; legal: {_legal(hint)}")
+
+
+def open_source(path: Path) -> Traversable:
+    """The file or folder at `path`, which may be a zip archive or lead on into one (`corpus.zip/train.jsonl`).
+
+    An archive that holds one file, or one folder, stands for it. Raises `DataError` when nothing is there.
+    """
+    for archive in (path, *path.parents):
+        if archive.is_file() and zipfile.is_zipfile(archive):
+            inside = path.relative_to(archive).as_posix()
+            found = zipfile.Path(archive, "" if inside == "." else inside)
+            if found.at and not found.exists():
+                found = zipfile.Path(archive, inside + "/")  # a folder, as archives spell it
+            while found.is_dir() and len(children := _visible(found)) == 1:
+                found = children[0]
+            if found.exists() or not found.at:  # the archive's root has no entry of its own
+                return found
+            break
+    if not path.exists():
+        raise DataError(str(path), "there is no such file or folder; check the path")
+    return path
+
+
+def _visible(folder: zipfile.Path) -> list[zipfile.Path]:
+    return [child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX"))]
+
+
+def guess(source: Traversable) -> Syntax:
+    """The syntax of a file or folder, by its content, then by its suffix. Raises `UsageError` when none knows it."""
+    head = b""
+    if source.is_file():
+        with open_binary(source) as file:
+            head = file.read(HEAD)
+    for kind in SYNTAXES.values():
+        if kind.recognizes(source, head):
+            return kind()
+    by_suffix = list(_with_suffix(source.name))
+    if len(by_suffix) == 1:
+        return by_suffix[0]()
+    some = f"; by its name it may be: {', '.join(k.name for k in by_suffix)}" if by_suffix else ""
+    raise UsageError(f"cannot tell what {str(source)!r} is{some}; say so, as one of: {', '.join(SYNTAXES)}")
+
+
+def guess_target(path: Path) -> Syntax:
+    """The syntax to write a file of this name in. Raises `UsageError` when its suffix does not say."""
+    writers = [kind for kind in _with_suffix(path.name) if kind.writes]
+    if path.suffix == ".jsonl":
+        writers = [SYNTAXES["jsonl"]]
+    if len(writers) != 1:
+        some = ", ".join(kind.name for kind in writers) or ", ".join(n for n, k in SYNTAXES.items() if k.writes)
+        raise UsageError(f"the name {path.name!r} does not say which syntax to write; say so, as one of: {some}")
+    return writers[0]()
+
+
+def _with_suffix(name: str) -> Iterator[type[Syntax]]:
+    names = name.lower(), name.lower().removesuffix(".gz")
+    return (kind for kind in SYNTAXES.values() if any(n.endswith(kind.suffixes) for n in names))

@@ -1,0 +1,175 @@
+"""`genner convert`: any syntax to any other, in little memory, with all that was wrong or lost told at the end."""
+
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genner import cli
+from genner.data.base import Journal
+from genner.data.convert import convert, load
+from genner.data.jsonl import read_jsonl
+from genner.data.registry import SYNTAXES, guess_target
+from genner.document import Document, Entity
+from genner.errors import DataError, UnknownNameError, UsageError
+
+Run = Callable[..., tuple[int, str, str]]
+
+ADA = Document("Ada met Bob .", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "a")
+ZOE = Document("ZOË MET BOB !", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "z")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Call the command line in a fresh folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["genner", *args])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+def lines(path: Path, *given: Document) -> Path:
+    path.write_text("".join(json.dumps(d.to_dict()) + "\n" for d in given), encoding="utf-8")
+    return path
+
+
+# What needs no extra and keeps everything.
+THROUGH = ["prodigy", "label_studio", "gliner", "alpaca", "jsonl"]
+
+
+@pytest.mark.parametrize("first", THROUGH)
+@pytest.mark.parametrize("second", THROUGH)
+def test_from_each_to_each_and_home(tmp_path: Path, first: str, second: str) -> None:
+    start = lines(tmp_path / "start.jsonl", ADA, ZOE)
+    assert convert(start, tmp_path / "first", writer=first) == 2
+    assert convert(tmp_path / "first", tmp_path / "second", writer=second) == 2
+    assert convert(tmp_path / "second", tmp_path / "home.jsonl") == 2
+    assert list(read_jsonl(tmp_path / "home.jsonl")) == [ADA, ZOE]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    text = "Ada met Bob. " * 100
+    with (tmp_path / "big.jsonl").open("w") as out:
+        for i in range(1500):
+            out.write(json.dumps({"id": i, "text": text, "entities": [{"start": 0, "end": 3, "label": "PER"}]}) + "\n")
+    size = (tmp_path / "big.jsonl").stat().st_size
+    for source, target, writer in (
+        ("big.jsonl", "big.json", "label_studio"),
+        ("big.json", "big.prodigy", "prodigy"),
+        ("big.prodigy", "home.jsonl", "jsonl"),
+    ):
+        tracemalloc.start()
+        assert convert(tmp_path / source, tmp_path / target, writer=writer) == 1500
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < size / 3, f"{source} to {writer}"
+
+
+def test_rewrites_come_in_their_order(tmp_path: Path) -> None:
+    start = lines(tmp_path / "start.jsonl", ADA, ZOE, Document("As Bob met Zoë .", (), "c"))
+    convert(start, tmp_path / "out.jsonl", rewrites=["truecase", "paper"])
+    ada, zoe, _ = read_jsonl(tmp_path / "out.jsonl")
+    assert ada == Document("Ada met Bob.", ADA.entities, "a")
+    assert zoe == Document("Zoë met Bob!", ZOE.entities, "z")
+    with pytest.raises(UnknownNameError, match="unknown rewrite 'case'; known: paper, running, truecase"):
+        convert(start, tmp_path / "out.jsonl", rewrites=["case"])
+
+
+def test_a_syntax_that_only_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReadOnly(SYNTAXES["jsonl"]):  # type: ignore[misc]
+        name = "read_only"
+        writes = False
+
+    monkeypatch.setitem(SYNTAXES, "read_only", ReadOnly)
+    with pytest.raises(UsageError, match="read_only can be read but not written"):
+        convert(lines(tmp_path / "x.jsonl", ADA), tmp_path / "y", writer="read_only")
+
+
+def test_every_suffix_that_one_writer_has_names_it() -> None:
+    writers = [kind for kind in SYNTAXES.values() if kind.writes]
+    for kind in writers:
+        for suffix in kind.suffixes:
+            if [suffix in other.suffixes for other in writers].count(True) == 1:
+                assert type(guess_target(Path(f"x{suffix}"))) is kind
+
+
+def test_the_journal_is_told_of_all_files(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", ADA, ADA, ZOE)
+    journal = Journal(lenient=True)
+    assert list(load(path, journal=journal)) == [ADA, ZOE]
+    assert journal.faults == {"duplicate id": 1}
+    with pytest.raises(DataError, match=r"x\.jsonl:2: id 'a' was given before"):
+        list(load(path))
+
+
+# The command
+
+
+def test_converting(run: Run, tmp_path: Path) -> None:
+    lines(tmp_path / "in.jsonl", ADA, ZOE)
+    code, out, err = run("convert", "in.jsonl", "out.json", "--to", "label_studio")
+    assert (code, out) == (0, "")
+    assert err.splitlines()[-1] == "2 documents in out.json"
+    assert run("convert", "out.json", "home.jsonl")[0] == 0
+    assert list(read_jsonl(tmp_path / "home.jsonl")) == [ADA, ZOE]
+
+
+def test_options_and_rewrites(run: Run, tmp_path: Path) -> None:
+    lines(tmp_path / "in.jsonl", ADA)
+    code, _, _ = run("convert", "in.jsonl", "x.json", "--to", "alpaca:labels=PER,LOC", "--rewrite", "paper")
+    assert code == 0
+    [row] = json.loads((tmp_path / "x.json").read_text())
+    assert row["output"] == "<PER>Ada</PER> met <PER>Bob</PER>."
+    assert "- LOC: location" in row["instruction"]
+    assert (tmp_path / "dataset_info.json").exists()
+
+
+def test_faults_stop_or_are_counted(run: Run, tmp_path: Path) -> None:
+    path = lines(tmp_path / "in.jsonl", ADA, ZOE)
+    path.write_text(path.read_text() + '{"text": "torn')
+    code, _, err = run("convert", "in.jsonl", "out.jsonl")
+    assert code == 1
+    assert "in.jsonl:3: is not JSON" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
+    code, _, err = run("convert", "in.jsonl", "out.jsonl", "--lenient")
+    assert code == 0
+    assert "fault bad JSON: 1 (first: in.jsonl:3: is not JSON" in err
+    assert list(read_jsonl(tmp_path / "out.jsonl")) == [ADA, ZOE]
+
+
+def test_losses_are_told(run: Run, tmp_path: Path) -> None:
+    lines(tmp_path / "in.jsonl", Document("abc", (Entity(0, 2, "X"), Entity(1, 3, "Y", 0.5)), "c"))
+    code, _, err = run("convert", "in.jsonl", "out.json", "--to", "alpaca")
+    assert code == 0
+    assert "not kept score: 1 (first: c)" in err
+    assert "not kept entity that inline_xml cannot say: 1 (first: c)" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("none.jsonl", "x.jsonl"), 1, "none.jsonl: there is no such file or folder; check the path"),
+        (("in.jsonl", "x.json"), 2, "the name 'x.json' does not say which syntax to write"),
+        (("in.jsonl", "x", "--to", "xml"), 2, "unknown syntax 'xml'; known: "),
+        (("in.jsonl", "x.jsonl", "--from", "jsonl:a=1"), 2, "jsonl has no option 'a'; it has: none"),
+        (("in.jsonl", "no/x.jsonl"), 1, "cannot be written: No such file or directory"),
+        (("in.jsonl", "."), 2, "does not say which syntax to write"),
+        (("in.jsonl", "folder.jsonl"), 1, "folder.jsonl: is a folder; name a file"),
+        (("folder.jsonl", "x.jsonl", "--from", "jsonl"), 1, "folder.jsonl: is a folder; name a file in it"),
+    ],
+)
+def test_wrong_use(run: Run, tmp_path: Path, args: tuple[str, ...], code: int, message: str) -> None:
+    lines(tmp_path / "in.jsonl", ADA)
+    (tmp_path / "folder.jsonl").mkdir()
+    got, _, err = run("convert", *args)
+    assert got == code
+    assert message in err
