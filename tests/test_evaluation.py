@@ -1,4 +1,4 @@
-"""Laws of the counts, a slow bootstrap beside the fast one, and reports worked out by hand."""
+"""Laws of the counts, a slow bootstrap beside the fast one, reports worked out by hand, and two systems compared."""
 
 import json
 import random
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from genner.document import Document, Entity, Prediction, Problem
 from genner.errors import UsageError
-from genner.evaluation import Counts, count, evaluate, interval
+from genner.evaluation import METRICS, Counts, compare, count, evaluate, interval
+from genner.evaluation.bootstrap import f1_columns, paired, ratio, resample
 
 TEXT = "Ada met Bob."
 counts = st.builds(Counts, *[st.integers(0, 50)] * 3)
@@ -90,7 +91,7 @@ per_document = st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=1, max_siz
 def test_the_fast_bootstrap_is_the_slow_one(triples: list[tuple[int, int, int]], seed: int) -> None:
     n, resamples = len(triples), 50
     scores = []
-    for drawn in np.random.default_rng(seed).integers(n, size=(resamples, n)):
+    for drawn in np.random.default_rng(seed).integers(n, size=(resamples, n), dtype=np.uint32):
         resampled = [Counts(*triples[i]) for i in drawn]
         scores.append(sum(resampled, Counts()).f1)
     low, high = interval(*zip(*triples, strict=True), resamples=resamples, seed=seed)
@@ -98,10 +99,18 @@ def test_the_fast_bootstrap_is_the_slow_one(triples: list[tuple[int, int, int]],
 
 
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    triples = np.random.default_rng(0).integers(5, size=(3, 20))
+    triples = np.random.default_rng(0).integers(5, size=(3, 21))
     whole = interval(*triples, resamples=200)
-    monkeypatch.setattr("genner.evaluation.bootstrap._CHUNK", 60)
-    assert interval(*triples, resamples=200) == whole
+    for chunk in (21, 63, 1):
+        monkeypatch.setattr("genner.evaluation.bootstrap._CHUNK", chunk)
+        assert interval(*triples, resamples=200) == whole
+
+
+def test_large_counts_are_summed_exactly() -> None:
+    big = np.array([[2**24 + 1], [2**24 - 1], [1]])
+    assert resample(big, resamples=200).max() <= 3 * (2**24 + 1)
+    assert set(np.unique(resample(big, resamples=200) % 1)) == {0.0}
+    assert 3 * (2**24 + 1) in resample(big, resamples=200)
 
 
 def test_against_a_bootstrap_with_another_generator() -> None:
@@ -173,23 +182,29 @@ def test_a_report_worked_out_by_hand() -> None:
 def test_the_table() -> None:
     report = evaluate(GOLD, PRED, resamples=200, settings={"model": "m"})
     low, high = report.interval
-    assert report.table() == "\n".join(
-        [
-            "              precision    recall  f1-score   support",
-            "",
-            "         LOC     0.0000    0.0000    0.0000         0",
-            "         ORG     1.0000    0.2500    0.4000         4",
-            "         PER     0.7500    0.7500    0.7500         4",
-            "",
-            "   micro avg     0.5714    0.5000    0.5333         8",
-            "   macro avg     0.5833    0.3333    0.3833         8",
-            "weighted avg     0.8750    0.5000    0.5750         8",
-            "",
-            f"micro F1 0.5333, 95% interval {low:.4f} to {high:.4f} (bootstrap over documents)",
-            "invalid outputs: 1 of 2 documents",
-            f"signature: {report.signature}",
-        ]
-    )
+    lines = report.table().split("\n")
+    assert lines[:14] == [
+        "              precision    recall  f1-score   support",
+        "",
+        "         LOC     0.0000    0.0000    0.0000         0",
+        "         ORG     1.0000    0.2500    0.4000         4",
+        "         PER     0.7500    0.7500    0.7500         4",
+        "",
+        "   micro avg     0.5714    0.5000    0.5333         8",
+        "   macro avg     0.5833    0.3333    0.3833         8",
+        "weighted avg     0.8750    0.5000    0.5750         8",
+        "",
+        f"micro F1 0.5333, 95% interval {low:.4f} to {high:.4f} (bootstrap over documents)",
+        "invalid outputs: 1 of 2 documents",
+        f"signature: {report.signature}",
+        "",
+    ]
+    assert lines[14] == "other rules, micro avg"
+    assert [line.split()[0] for line in lines[15:20]] == [name for name in METRICS if name != "strict"]
+    assert [line for line in lines if line.startswith("strict, by ")] == [
+        "strict, by length: words of the mention",
+        "strict, by depth: gold entities that hold the mention and are longer",
+    ]
 
 
 def test_the_json() -> None:
@@ -204,6 +219,10 @@ def test_the_json() -> None:
         "fn": 4,
     }
     assert list(record["per_label"]) == ["LOC", "ORG", "PER"]
+    assert list(record["metrics"]) == [name for name in METRICS if name != "strict"]
+    assert record["metrics"]["span"]["signature"].startswith("match:span|docs:2|gold:")
+    for group in (record["metrics"], record["per_label"], *record["breakdowns"].values()):
+        assert all(0 <= low <= high <= 1 for low, high in (score["interval"] for score in group.values()))
     assert record["invalid"] == 1
 
 
@@ -217,13 +236,27 @@ def test_nothing_to_score(pairs: int) -> None:
     json.dumps(report.to_dict())
 
 
-@given(corpora)
-def test_reports_are_sums_whatever_the_order(corpus: list[tuple[Document, Document]]) -> None:
+@given(corpora, documents)
+def test_reports_are_sums_whatever_the_order(corpus: list[tuple[Document, Document]], train: Document) -> None:
     gold = [replace(g, id=str(i)) for i, (g, _) in enumerate(corpus)]
     pred = [replace(p, id=str(i)) for i, (_, p) in enumerate(corpus)]
-    report = evaluate(gold, pred, resamples=20)
+    report = evaluate(gold, pred, resamples=20, train=[train])
     assert report.micro == total(report.per_label)
-    assert evaluate(gold, pred[::-1], resamples=20) == report
+    assert list(report.breakdowns) == ["length", "depth", "seen", "frequency"]
+    for scores in report.breakdowns.values():
+        assert sum((score.counts for score in scores.values()), Counts()) == report.micro
+    for name, score in report.metrics.items():
+        assert score.counts == sum((METRICS[name](g, p) for g, p in corpus), Counts())
+    assert evaluate(gold, pred[::-1], resamples=20, train=[train]) == report
+
+
+def test_one_bootstrap_serves_all_scores() -> None:
+    report = evaluate(GOLD * 20, PRED * 20, resamples=300, seed=4)
+    triples = [METRICS["strict"](g, p) for g, p in zip(GOLD * 20, PRED * 20, strict=True)]
+    alone = interval(*zip(*[(c.tp, c.fp, c.fn) for c in triples], strict=True), resamples=300, seed=4)
+    assert report.interval == pytest.approx(alone)
+    assert report.label_intervals["LOC"] == (0.0, 0.0)
+    assert report.macro_interval == pytest.approx((report.macro_f1, report.macro_f1))  # one of the two has no label
 
 
 def test_the_signature() -> None:
@@ -233,6 +266,7 @@ def test_the_signature() -> None:
     assert (keys["match"], keys["docs"], keys["bootstrap"], keys["seed"]) == ("strict", "2", "20", "3")
     assert len(keys["gold"]) == 12
     assert keys["model"] == "a:b"
+    assert "|seed:3|train:" in evaluate(GOLD, PRED, resamples=20, seed=3, train=GOLD).signature
     assert evaluate(GOLD, GOLD, resamples=20).signature.split("|")[2] == f"gold:{keys['gold']}"
     assert evaluate(PRED, PRED, resamples=20).signature.split("|")[2] != f"gold:{keys['gold']}"
 
@@ -276,3 +310,75 @@ def test_pairing(gold: tuple[str, ...], pred: tuple[str, ...]) -> None:
 def test_documents_missing_or_too_many(gold: str, pred: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         evaluate(named(*gold), named(*pred))
+
+
+# Two systems
+
+
+def noisy(gold: list[Document], share: float, seed: int) -> list[Document]:
+    """The gold documents without a share of their entities."""
+    rng = random.Random(seed)
+    return [replace(d, entities=tuple(e for e in d.entities if rng.random() > share)) for d in gold]
+
+
+MANY = [
+    Document("0123456789", tuple(Entity(i, i + 1, "PER" if i % 3 else "ORG") for i in range(n % 7)), str(n))
+    for n in range(40)
+]
+
+
+def test_the_fast_comparison_is_the_slow_one() -> None:
+    systems = noisy(MANY, 0.2, 0), noisy(MANY, 0.3, 1)
+    comparison = compare(MANY, *systems, resamples=200, seed=5)
+    assert (comparison.first, comparison.second) == tuple(evaluate(MANY, s, resamples=200, seed=5) for s in systems)
+    assert list(comparison.differences) == list(METRICS)
+    draws = np.random.default_rng(5).integers(len(MANY), size=(200, len(MANY)), dtype=np.uint32)
+    for name, metric in METRICS.items():
+        counted = [[metric(g, p) for g, p in zip(MANY, system, strict=True)] for system in systems]
+        first, second = (sum(c, Counts()).f1 for c in counted)
+        slow = [
+            sum((counted[1][i] for i in drawn), Counts()).f1 - sum((counted[0][i] for i in drawn), Counts()).f1
+            for drawn in draws
+        ]
+        d = comparison.differences[name]
+        assert d.value == pytest.approx(second - first)
+        assert (d.low, d.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+        assert d.p == (1 + sum(abs(x - d.value) >= abs(d.value) - 1e-12 for x in slow)) / 201
+
+
+def test_p_values_are_what_they_should_be() -> None:
+    assert {d.p for d in compare(MANY, MANY, MANY, resamples=100).differences.values()} == {1.0}
+    far = compare(MANY, MANY, noisy(MANY, 0.9, 0), resamples=999).differences["strict"]
+    assert far.p == 1 / 1000
+    assert far.high < 0
+
+
+def test_equally_good_systems_have_any_p_value_alike_often() -> None:
+    rng = np.random.default_rng(0)
+    ps = []
+    for _ in range(150):
+        tp = rng.binomial(5, 0.7, size=(2, 60))  # of five entities a document, none of them spurious
+        values = np.concatenate([f1_columns(t, 0 * t, 5 - t) for t in tp], axis=1)
+        first, second = (ratio(sums[:, 0], sums[:, 1]) for sums in np.split(resample(values, 200), 2, axis=1))
+        a, b = (2 * t.sum() / (t.sum() + 300) for t in tp)
+        ps.append(paired(first, second, b - a).p)
+    assert sum(p < 0.1 for p in ps) / 150 == pytest.approx(0.1, abs=0.06)
+    assert sum(ps) / 150 == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_other_way_round_is_the_opposite() -> None:
+    a, b = noisy(MANY, 0.2, 0), noisy(MANY, 0.3, 1)
+    there, back = (compare(MANY, *pair, resamples=100).differences["strict"] for pair in ((a, b), (b, a)))
+    assert (back.value, back.low, back.high, back.p) == pytest.approx((-there.value, -there.high, -there.low, there.p))
+
+
+def test_a_comparison_as_text_and_json() -> None:
+    comparison = compare(MANY, noisy(MANY, 0.2, 0), noisy(MANY, 0.3, 1), resamples=50)
+    lines = comparison.table().split("\n")
+    assert [line.split()[0] for line in lines[1:-1]] == list(METRICS)
+    d = comparison.differences["strict"]
+    assert f"{comparison.first.micro.f1:.4f}" in lines[1]
+    assert f"{d.value:+.4f}  {d.low:+.4f} to {d.high:+.4f}   {d.p:.4f}" in lines[1]
+    record = json.loads(json.dumps(comparison.to_dict()))
+    assert record["differences"]["strict"] == {"value": d.value, "low": d.low, "high": d.high, "p": d.p}
+    assert compare([], [], []).differences["strict"].p == 1.0

@@ -1,7 +1,23 @@
 """Scores: counts per document, summed, then P, R and F1, then a bootstrap over the counts."""
 
 from genner.evaluation.bootstrap import interval
+from genner.evaluation.compare import Comparison, compare
 from genner.evaluation.counts import Counts, count
+from genner.evaluation.metrics import METRICS
 from genner.evaluation.report import Report, evaluate
+from genner.evaluation.taxonomy import Analysis, Verdict, analyse, verdicts
 
-__all__ = ["Counts", "Report", "count", "evaluate", "interval"]
+__all__ = [
+    "METRICS",
+    "Analysis",
+    "Comparison",
+    "Counts",
+    "Report",
+    "Verdict",
+    "analyse",
+    "compare",
+    "count",
+    "evaluate",
+    "interval",
+    "verdicts",
+]

@@ -1,95 +1,145 @@
 """From gold documents and predictions to one report, which carries the settings it was made with."""
 
-import hashlib
-import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from genner.document import Document, Prediction
-from genner.errors import UsageError
-from genner.evaluation.bootstrap import interval
-from genner.evaluation.counts import Counts, count
+from genner.evaluation.bootstrap import Array, bounds, f1_columns, ratio, resample
+from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING, Breakdown, Training
+from genner.evaluation.counts import Counts, count, count_by
+from genner.evaluation.metrics import METRICS
+from genner.evaluation.pairing import digest, genner_version, pair, sign
+
+Interval = tuple[float, float]
+Key = tuple[str, str]
+"""What is counted: `("metric", "span")`, `("label", "PER")`, `("length", "5-9")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The sum of the counts, and the 95 % interval of its F1."""
+
+    counts: Counts
+    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The scores of a system. Ratios are in [0, 1]; the `interval` is that of micro-F1 at 95%.
+    """The scores of a system. Ratios are in [0, 1]; intervals are at 95 %.
 
-    `per_label` has, in order of the alphabet, the labels of gold and predictions: a label that only the system uses
-    counts in the macro average too, as in seqeval. `invalid` is the number of predictions whose output broke its
-    format.
+    `micro` and `interval` are strict span micro-F1, the number. `per_label` has, in order of the alphabet, the labels
+    of gold and predictions: a label that only the system uses counts in the macro average too, as in seqeval. `metrics`
+    are the other scores by their name in `METRICS`, `breakdowns` the strict counts by breakdown and bucket (those
+    that occur). `invalid` is the number of predictions whose output broke its format.
     """
 
     micro: Counts
-    interval: tuple[float, float]
+    interval: Interval
     per_label: dict[str, Counts]
     documents: int
     invalid: int
     signature: str
+    label_intervals: dict[str, Interval] = field(default_factory=dict)
+    macro_interval: Interval = (0.0, 0.0)
+    metrics: dict[str, Score] = field(default_factory=dict)
+    breakdowns: dict[str, dict[str, Score]] = field(default_factory=dict)
 
     @property
     def macro_f1(self) -> float:
         """Mean F1 of the labels, each with the same weight."""
-        return self._macro()[2]
+        return averages(self.per_label)["macro avg"][2]
 
     @property
     def weighted_f1(self) -> float:
         """Mean F1 of the labels, each weighted by its number of gold entities."""
-        return self._weighted()[2]
+        return averages(self.per_label)["weighted avg"][2]
+
+    def counts_of(self, metric: str) -> Counts:
+        """The counts by one of `METRICS`, `strict` among them."""
+        return self.micro if metric == "strict" else self.metrics[metric].counts
+
+    def signature_of(self, metric: str) -> str:
+        """The signature of one of `metrics`."""
+        return self.signature.replace("match:strict|", f"match:{metric}|", 1)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, unrounded."""
         return {
-            "micro": _as_dict(self.micro),
+            "micro": as_dict(self.micro),
             "interval": list(self.interval),
             "macro_f1": self.macro_f1,
+            "macro_interval": list(self.macro_interval),
             "weighted_f1": self.weighted_f1,
-            "per_label": {label: _as_dict(counts) for label, counts in self.per_label.items()},
+            "per_label": {
+                label: as_dict(counts) | {"interval": list(self.label_intervals[label])}
+                for label, counts in self.per_label.items()
+            },
+            "metrics": {
+                name: as_dict(s.counts) | {"interval": list(s.interval), "signature": self.signature_of(name)}
+                for name, s in self.metrics.items()
+            },
+            "breakdowns": {
+                name: {bucket: as_dict(s.counts) | {"interval": list(s.interval)} for bucket, s in scores.items()}
+                for name, scores in self.breakdowns.items()
+            },
             "documents": self.documents,
             "invalid": self.invalid,
             "signature": self.signature,
         }
 
     def table(self) -> str:
-        """The report as text, laid out as seqeval's `classification_report`."""
-        width = max(map(len, [*self.per_label, "weighted avg"]))
-
-        def row(name: str, ratios: tuple[float, float, float], support: int) -> str:
-            return f"{name:>{width}} " + "".join(f" {x:>9.4f}" for x in ratios) + f" {support:>9}"
-
-        total = self.micro.support
+        """The report as text, laid out as seqeval's `classification_report`, with the other scores under it."""
         low, high = self.interval
         lines = [
-            f"{'':>{width}} " + "".join(f" {x:>9}" for x in ("precision", "recall", "f1-score", "support")),
-            "",
-            *(row(label, _ratios(counts), counts.support) for label, counts in self.per_label.items()),
-            *([""] if self.per_label else []),
-            row("micro avg", _ratios(self.micro), total),
-            row("macro avg", self._macro(), total),
-            row("weighted avg", self._weighted(), total),
+            *classification_table(self.per_label, self.micro),
             "",
             f"micro F1 {self.micro.f1:.4f}, 95% interval {low:.4f} to {high:.4f} (bootstrap over documents)",
             f"invalid outputs: {self.invalid} of {self.documents} documents",
             f"signature: {self.signature}",
         ]
+        groups = {"other rules, micro avg": self.metrics}
+        groups |= {f"strict, by {name}: {BREAKDOWNS[name].definition}": b for name, b in self.breakdowns.items()}
+        for title, scores in groups.items():
+            if scores:
+                lines += ["", title, *_score_rows(scores)]
         return "\n".join(lines)
 
-    def _macro(self) -> tuple[float, float, float]:
-        return self._mean([1] * len(self.per_label))
 
-    def _weighted(self) -> tuple[float, float, float]:
-        return self._mean([counts.support for counts in self.per_label.values()])
+class CountTable:
+    """Counts of n documents in named columns, and the bootstrap of them all at once."""
 
-    def _mean(self, weights: Sequence[int]) -> tuple[float, float, float]:
-        """Precision, recall and F1 averaged over the labels; 0.0 where there is no weight."""
-        total = max(sum(weights), 1)
-        columns = zip(*map(_ratios, self.per_label.values()), strict=True)
-        means = [sum(w * x for w, x in zip(weights, column, strict=True)) / total for column in columns]
-        precision, recall, f1 = means or (0.0, 0.0, 0.0)
-        return precision, recall, f1
+    def __init__(self, documents: int) -> None:
+        self._n = documents
+        self._columns: dict[Key, dict[int, Counts]] = {}
+
+    def open(self, key: Key) -> None:
+        """Make sure that a column is there."""
+        self._columns.setdefault(key, {})
+
+    def add(self, document: int, key: Key, counts: Counts) -> None:
+        """Put the counts of one document into a column; a document without any may be left out."""
+        self._columns.setdefault(key, {})[document] = counts
+
+    def keys(self, kind: str) -> list[str]:
+        """The names of the columns of this kind, in order of the alphabet."""
+        return sorted(name for k, name in self._columns if k == kind)
+
+    def sum(self, key: Key) -> Counts:
+        return sum(self._columns.get(key, {}).values(), Counts())
+
+    def f1(self, resamples: int, seed: int) -> dict[Key, Array]:
+        """F1 of each column on each resample, arrays `[resamples]`; the same documents are drawn for all of them."""
+        values = np.zeros((self._n, 2 * len(self._columns)))
+        for at, column in enumerate(self._columns.values()):
+            counts = list(column.values())
+            values[list(column), 2 * at : 2 * at + 2] = f1_columns(
+                [c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts]
+            )
+        sums = resample(values, resamples, seed)
+        return {key: ratio(sums[:, 2 * i], sums[:, 2 * i + 1]) for i, key in enumerate(self._columns)}
 
 
 def evaluate(
@@ -97,104 +147,99 @@ def evaluate(
     pred: Sequence[Document],
     *,
     settings: Mapping[str, str] | None = None,
+    train: Iterable[Document] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Report:
-    """Score predictions by strict matching.
+    """Score predictions: strict matching first, the other scores beside it.
 
+    `train` are the documents that the system was trained on; with them the breakdowns by what it has seen are made.
     Documents are paired by id where each side gives every document an id of its own and the two sides share any; else
     by order. Raises `UsageError` when a document is missing or one too many, when the texts of a pair differ, or when
     a setting cannot be written into the signature, `key:value|key:value|...`.
     """
-    pairs = _pair(gold, pred)
-    signature = _signature(
-        {
+    return Scoring(gold, pred, settings=settings, train=train, resamples=resamples, seed=seed).report
+
+
+class Scoring:
+    """A report together with `f1`, the scores of each resample, which a comparison needs. Arguments as `evaluate`."""
+
+    def __init__(
+        self,
+        gold: Sequence[Document],
+        pred: Sequence[Document],
+        *,
+        settings: Mapping[str, str] | None = None,
+        train: Iterable[Document] | None = None,
+        resamples: int = 10_000,
+        seed: int = 0,
+    ) -> None:
+        pairs = pair(gold, pred)
+        seen = list(train) if train is not None else None
+        ours = {
             "match": "strict",
             "docs": str(len(gold)),
-            "gold": _digest(gold),
-            "genner": _version(),
+            "gold": digest(gold),
+            "genner": genner_version(),
             "bootstrap": str(resamples),
             "seed": str(seed),
-        },
-        settings or {},
-    )
-    per_label: defaultdict[str, Counts] = defaultdict(Counts)
-    per_document = []
-    for expected, found in pairs:
-        counts = count(expected, found)
-        per_document.append(sum(counts.values(), Counts()))
-        for label, counted in counts.items():
-            per_label[label] += counted
-    bounds = interval(
-        [c.tp for c in per_document],
-        [c.fp for c in per_document],
-        [c.fn for c in per_document],
-        resamples=resamples,
-        seed=seed,
-    )
-    return Report(
-        micro=sum(per_document, Counts()),
-        interval=bounds,
-        per_label=dict(sorted(per_label.items())),
-        documents=len(pairs),
-        invalid=sum(isinstance(found, Prediction) and found.invalid for _, found in pairs),
-        signature=signature,
-    )
+        }
+        signature = sign(ours | ({"train": digest(seen)} if seen is not None else {}), settings or {})
+        shown = {name: b for name, b in BREAKDOWNS.items() if seen is not None or not b.needs_training}
+        table = _count_all(pairs, shown, Training.of(seen) if seen is not None else NOTHING)
+        self.f1 = table.f1(resamples, seed)
+        intervals = {key: _interval(scores) for key, scores in self.f1.items()}
+        labels = table.keys("label")
+        macro = [self.f1["label", label] for label in labels]
 
+        def score(kind: str, name: str) -> Score:
+            return Score(table.sum((kind, name)), intervals[kind, name])
 
-def _pair(gold: Sequence[Document], pred: Sequence[Document]) -> list[tuple[Document, Document]]:
-    by_id = {d.id: d for d in pred}
-    ids = {d.id for d in gold}
-    unique = len(ids) == len(gold) and len(by_id) == len(pred) and "" not in ids | by_id.keys()
-    # Files without ids get them from their names when read, so sides that share none are paired by order.
-    # `count` sees to it that the texts of a pair agree.
-    if unique and ids & by_id.keys():
-        for names, what in (
-            (sorted(ids - by_id.keys()), "gold documents without a prediction"),
-            (sorted(by_id.keys() - ids), "predictions without a gold document"),
-        ):
-            if names:
-                some = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-                raise UsageError(f"{what}: {len(names)} ({some}); give both sides the same documents")
-        return [(d, by_id[d.id]) for d in gold]
-    if len(gold) != len(pred):
-        raise UsageError(
-            f"gold documents: {len(gold)}, predictions: {len(pred)}, without common ids to pair them by; "
-            "give both sides the same documents"
+        strict = score("metric", "strict")
+        self.report = Report(
+            micro=strict.counts,
+            interval=strict.interval,
+            per_label={label: table.sum(("label", label)) for label in labels},
+            documents=len(pairs),
+            invalid=sum(isinstance(found, Prediction) and found.invalid for _, found in pairs),
+            signature=signature,
+            label_intervals={label: intervals["label", label] for label in labels},
+            macro_interval=_interval(np.mean(macro, axis=0)) if macro else (0.0, 0.0),
+            metrics={name: score("metric", name) for name in METRICS if name != "strict"},
+            breakdowns={
+                name: {bucket: score(name, bucket) for bucket in b.buckets if bucket in table.keys(name)}
+                for name, b in shown.items()
+            },
         )
-    return list(zip(gold, pred, strict=True))
 
 
-def _signature(ours: dict[str, str], settings: Mapping[str, str]) -> str:
-    for key, value in settings.items():
-        if key in ours or ":" in key or "|" in f"{key}{value}" or "\n" in f"{key}{value}":
-            raise UsageError(
-                f"setting {key!r}: {value!r} cannot be written into the signature; legal: no '|' or line break, no ':' "
-                f"in the key, no key of: {', '.join(ours)}"
-            )
-    return "|".join(f"{key}:{value}" for key, value in {**ours, **settings}.items())
+def averages(per_label: Mapping[str, Counts]) -> dict[str, tuple[float, float, float]]:
+    """Precision, recall and F1 averaged over the labels, with the same weight and weighted by gold entities."""
+    return {
+        "macro avg": _mean(per_label, [1] * len(per_label)),
+        "weighted avg": _mean(per_label, [counts.support for counts in per_label.values()]),
+    }
 
 
-def _digest(gold: Sequence[Document]) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of texts and entities; ids and scores do not change a score."""
-    sha = hashlib.sha256()
-    for d in gold:
-        sha.update(json.dumps([d.text, [[e.start, e.end, e.label] for e in d.entities]]).encode() + b"\n")
-    return sha.hexdigest()[:12]
+def classification_table(per_label: Mapping[str, Counts], micro: Counts) -> list[str]:
+    """The lines of seqeval's `classification_report`, to four digits."""
+    width = max(map(len, [*per_label, "weighted avg"]))
+
+    def row(name: str, ratios: tuple[float, float, float], support: int) -> str:
+        return f"{name:>{width}} " + "".join(f" {x:>9.4f}" for x in ratios) + f" {support:>9}"
+
+    return [
+        f"{'':>{width}} " + "".join(f" {x:>9}" for x in ("precision", "recall", "f1-score", "support")),
+        "",
+        *(row(label, _ratios(counts), counts.support) for label, counts in per_label.items()),
+        *([""] if per_label else []),
+        row("micro avg", _ratios(micro), micro.support),
+        *(row(name, ratios, micro.support) for name, ratios in averages(per_label).items()),
+    ]
 
 
-def _version() -> str:
-    try:
-        return version("genner")
-    except PackageNotFoundError:  # run from the source tree
-        return "source"
-
-
-def _ratios(counts: Counts) -> tuple[float, float, float]:
-    return counts.precision, counts.recall, counts.f1
-
-
-def _as_dict(counts: Counts) -> dict[str, Any]:
+def as_dict(counts: Counts) -> dict[str, Any]:
+    """Counts and their ratios as JSON types."""
     return {
         "precision": counts.precision,
         "recall": counts.recall,
@@ -204,3 +249,49 @@ def _as_dict(counts: Counts) -> dict[str, Any]:
         "fp": counts.fp,
         "fn": counts.fn,
     }
+
+
+def _count_all(
+    pairs: Sequence[tuple[Document, Document]], shown: Mapping[str, Breakdown], training: Training
+) -> CountTable:
+    table = CountTable(len(pairs))
+    for name in METRICS:  # there with no documents, too
+        table.open(("metric", name))
+    for i, (expected, found) in enumerate(pairs):
+        for label, counts in count(expected, found).items():
+            table.add(i, ("label", label), counts)
+        for name, metric in METRICS.items():
+            table.add(i, ("metric", name), metric(expected, found))
+        for name, b in shown.items():
+            by_bucket = count_by(expected, found, lambda e, b=b, gold=expected: b.bucket(e, gold, training))  # type: ignore[misc]
+            for bucket, counts in by_bucket.items():
+                table.add(i, (name, bucket), counts)
+    return table
+
+
+def _interval(scores: Array) -> Interval:
+    low, high = bounds(scores)
+    return float(low), float(high)
+
+
+def _mean(per_label: Mapping[str, Counts], weights: Sequence[int]) -> tuple[float, float, float]:
+    """0.0 where there is no weight."""
+    total = max(sum(weights), 1)
+    columns = zip(*map(_ratios, per_label.values()), strict=True)
+    means = [sum(w * x for w, x in zip(weights, column, strict=True)) / total for column in columns]
+    precision, recall, f1 = means or (0.0, 0.0, 0.0)
+    return precision, recall, f1
+
+
+def _score_rows(scores: Mapping[str, Score]) -> list[str]:
+    width = max(map(len, [*scores, "weighted avg"]))
+    return [
+        f"{name:>{width}} "
+        + "".join(f" {x:>9.4f}" for x in _ratios(s.counts))
+        + f" {s.counts.support:>9}   {s.interval[0]:.4f} to {s.interval[1]:.4f}"
+        for name, s in scores.items()
+    ]
+
+
+def _ratios(counts: Counts) -> tuple[float, float, float]:
+    return counts.precision, counts.recall, counts.f1
