@@ -11,11 +11,13 @@ answers as an automaton (`grammar`). The law, tested for every format over any t
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError
 from genner.formats.align import align
 from genner.grammar import Boundaries, Grammar, Written, boundaries
+from genner.rules import Rules
 
 
 class Format(ABC):
@@ -50,6 +52,18 @@ class Format(ABC):
         Entities lie between any (or word) boundaries; at most `depth` of them (of one label, in a format that is asked
         for one at a time) cover a place.
         """
+
+    @abstractmethod
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+        """The legal answers for `text` as context-free rules, for other engines.
+
+        They accept every answer that the grammar of the same arguments accepts, and may accept more (each format says
+        what); `decode` reads that too, and counts it.
+        """
+
+    def json_schema(self, text: str, labels: LabelSet) -> dict[str, Any] | None:
+        """The legal answers for `text` as a JSON schema, entities at word boundaries; None where it is not JSON."""
+        return None
 
     @abstractmethod
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:

@@ -17,7 +17,9 @@ from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.formats.base import Format, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_grammar import InlineGrammar
+from genner.formats.inline_rules import inline_rules
 from genner.grammar import Boundaries, Grammar, State, Written
+from genner.rules import Part, Rules
 
 LINE = b"\n"
 
@@ -41,6 +43,15 @@ class GPTNER(Format):
     ) -> "InlineGrammar | LinesGrammar":
         lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth) for tag in labels.tags]
         return lines[0] if len(lines) == 1 else LinesGrammar(lines)
+
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+        """Exact for flat entities; of nested ones, the same span may be marked twice."""
+        rules: dict[str, tuple[tuple[Part, ...], ...]] = {}
+        copies, tags = _MARKED.copies(text, labels), _MARKED.tags(labels)
+        for line in range(len(labels)):
+            tail = Part("\n", f"l{line + 1}r0") if line + 1 < len(labels) else Part("")
+            rules |= inline_rules(text, copies, *tags, where, depth, tail, f"l{line}r")
+        return Rules(rules).pruned()
 
     def cannot_say(self, document: Document) -> list[Entity]:
         by_label = sorted(document.entities, key=lambda e: e.label)  # stable: in reading order within a label

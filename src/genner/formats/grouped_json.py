@@ -7,12 +7,15 @@ entity of that label: it would be taken for that one.
 """
 
 import json
+from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels
 from genner.formats.json_answer import find_lists, place
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.formats.json_rules import group_rules, group_schema
 from genner.grammar import Boundaries, boundaries
+from genner.rules import Rules
 
 Span = tuple[int, int]
 
@@ -34,6 +37,14 @@ class GroupedJSON(Format):
         self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
     ) -> "GroupedGrammar":
         return GroupedGrammar(text, labels, where, depth)
+
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+        """Every string is a stretch of the text; the same may be written twice, in any order and at any depth."""
+        return group_rules(text, labels, where)
+
+    def json_schema(self, text: str, labels: LabelSet) -> dict[str, Any]:
+        """Every string is a stretch of the text; the same may be written twice, in any order."""
+        return group_schema(text, labels)
 
     def cannot_say(self, document: Document) -> list[Entity]:
         rule = Rule(document.text)

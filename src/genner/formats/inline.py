@@ -9,7 +9,9 @@ from abc import abstractmethod
 from genner.document import Document, Entity, LabelSet
 from genner.formats.base import Format, check_labels, crossing_entities, tag_order
 from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
+from genner.formats.inline_rules import inline_rules
 from genner.grammar import Boundaries
+from genner.rules import Rules
 
 
 class InlineFormat(Format):
@@ -41,6 +43,10 @@ class InlineFormat(Format):
         opening, closing = ([(tag.encode(), i) for i, tag in _numbered(tags, labels)] for tags in self.tags(labels))
         copies = [copy.encode() for copy in self.copies(text, labels)]
         return InlineGrammar(text, labels, copies, opening, closing, where=where, depth=depth)
+
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+        """Exact for flat entities; of nested ones, the same span may be given the same label twice."""
+        return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), where, depth)).pruned()
 
     def cannot_say(self, document: Document) -> list[Entity]:
         return crossing_entities(document.entities)

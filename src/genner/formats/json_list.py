@@ -14,7 +14,9 @@ from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels
 from genner.formats.json_answer import find_objects, place
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.formats.json_rules import list_rules, list_schema
 from genner.grammar import Boundaries
+from genner.rules import Rules
 
 _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 
@@ -45,6 +47,14 @@ class JsonList(Format):
         self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
     ) -> "ListGrammar":
         return ListGrammar(self, text, labels, where, depth)
+
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+        """Exact for flat entities; of nested ones, the same may be written twice, and deeper ones than `depth`."""
+        return list_rules(text, labels, self.position, where, depth)
+
+    def json_schema(self, text: str, labels: LabelSet) -> dict[str, Any]:
+        """Every item is a mention with its true position; the same may be written twice, in any order."""
+        return list_schema(text, labels, self.position)
 
     def cannot_say(self, document: Document) -> list[Entity]:
         return []

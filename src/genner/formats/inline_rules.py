@@ -1,0 +1,66 @@
+"""The rules of the inline formats: right-linear, a rule for each place and stack of open entities.
+
+    r<place>_<open>: the rest of the answer, from this place on, with these entities open (n: one that is still empty)
+
+Exact for flat entities. Nested ones are limited to a depth, and the same span may be given the same label twice, which
+the automaton forbids: an entity written twice is kept once.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from genner.grammar import Boundaries, boundaries
+from genner.rules import Part
+
+Choices = list[tuple[Part, ...]]
+
+END = Part("")
+
+
+def inline_rules(
+    text: str,
+    copies: Sequence[str],
+    opening: Sequence[str],
+    closing: Sequence[str],
+    where: Boundaries,
+    depth: int,
+    tail: Part = END,
+    prefix: str = "r",
+) -> dict[str, tuple[tuple[Part, ...], ...]]:
+    """Rules for the copy of a text with tags; the first is where it begins.
+
+    `opening` and `closing` hold a tag for each label, or a single one for all. `tail` is what comes after the copy.
+    """
+    starts, ends = boundaries(text, where)
+    places = [i for i in range(len(text) + 1) if i in (0, len(text)) or starts[i] or ends[i]]
+    after = dict(pairwise(places))
+    # With a single closing tag or a single opening tag, which label is open makes no difference to what may follow.
+    kinds = range(len(opening)) if len(opening) == len(closing) else range(1)
+    rules: dict[str, tuple[tuple[Part, ...], ...]] = {}
+    todo: list[tuple[int, tuple[int, ...], bool]] = [(0, (), False)]
+    known = {todo[0]: None}
+
+    def name(state: tuple[int, tuple[int, ...], bool]) -> str:
+        if state not in known:
+            known[state] = None
+            todo.append(state)
+        place, stack, fresh = state
+        return "_".join([f"{prefix}{place}", *map(str, stack)]) + ("n" if fresh else "")
+
+    while todo:
+        state = todo.pop()
+        place, stack, fresh = state
+        choices: Choices = []
+        if place in after:
+            end = after[place]
+            choices.append((Part("".join(copies[place:end]), name((end, stack, False))),))
+        elif not stack:
+            choices.append((tail,))
+        if stack and not fresh and ends[place]:
+            for tag in closing if len(kinds) == 1 else [closing[stack[-1]]]:
+                choices.append((Part(tag, name((place, stack[:-1], False))),))
+        if starts[place] and len(stack) < depth:
+            for rank, tag in enumerate(opening):
+                choices.append((Part(tag, name((place, (*stack, rank if len(kinds) > 1 else 0), True))),))
+        rules[name(state)] = tuple(choices)
+    return rules

@@ -1,0 +1,84 @@
+"""A sentence's grammar as context-free rules, for engines that bring their own decoder.
+
+genner's automaton (`genner.grammar`) is exact, but nobody else runs it. `Rules` say what of it can be said in the
+grammar languages that other engines read: GBNF (llama.cpp), EBNF (xgrammar, so vLLM and SGLang; the same text), and
+Lark (llguidance). Each format says in `rules` how much that is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+    """Some text, then the rule of this name, if any."""
+
+    text: str
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules by name; each is a choice of sequences of parts. The first rule is where an answer begins.
+
+    Names are made of small letters, digits and `_`, and begin with a letter.
+    """
+
+    rules: Mapping[str, tuple[tuple[Part, ...], ...]]
+
+    def pruned(self) -> "Rules":
+        """Without the choices that lead to no end, and the rules that no choice leads to."""
+        ends: set[str] = set()
+        grown = True
+        while grown:
+            new = {
+                name
+                for name, choices in self.rules.items()
+                if name not in ends and any(all(not p.rule or p.rule in ends for p in parts) for parts in choices)
+            }
+            grown = bool(new)
+            ends |= new
+        kept = {
+            name: tuple(parts for parts in choices if all(not p.rule or p.rule in ends for p in parts))
+            for name, choices in self.rules.items()
+            if name in ends
+        }
+        root = next(iter(self.rules))
+        reached, todo = {root: None}, [root]
+        while todo:
+            for parts in kept.get(todo.pop(), ()):
+                for part in parts:
+                    if part.rule and part.rule not in reached:
+                        reached[part.rule] = None
+                        todo.append(part.rule)
+        return Rules({name: kept[name] for name in kept if name in reached})
+
+    def gbnf(self) -> str:
+        """As GBNF, which is also the EBNF that xgrammar reads; the root rule is called `root`."""
+        names = {name: "root" if i == 0 else name.replace("_", "-") for i, name in enumerate(self.rules)}
+        return self._written(names, " ::= ", _quoted)
+
+    def lark(self) -> str:
+        """As Lark, in the dialect of llguidance; the root rule is called `start`.
+
+        A string is written character by character. Its lexer takes the longest string it can, and would not go back
+        when ` | PER]` turns out to be a blank and a bar of the text.
+        """
+        names = {name: "start" if i == 0 else name for i, name in enumerate(self.rules)}
+        return self._written(names, ": ", lambda text: " ".join(map(_quoted, text)))
+
+    def _written(self, names: Mapping[str, str], defined: str, quoted: Callable[[str], str]) -> str:
+        def sequence(parts: tuple[Part, ...]) -> str:
+            words = [word for p in parts for word in (p.text and quoted(p.text), p.rule and names[p.rule]) if word]
+            return " ".join(words) or '""'
+
+        lines = (f"{names[name]}{defined}{' | '.join(map(sequence, choices))}" for name, choices in self.rules.items())
+        return "\n".join(lines) + "\n"
+
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _quoted(text: str) -> str:
+    """A string literal that all of these languages read: controls as hexadecimal escapes, all else as it is."""
+    return '"' + "".join(_ESCAPES.get(c) or (f"\\x{ord(c):02x}" if ord(c) < 0x20 else c) for c in text) + '"'
