@@ -1,0 +1,318 @@
+"""ACE 2005, GENIA and brat: golden readings of small files, GENIA whole against its published splits, brat's law."""
+
+import gzip
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genner.data.ace import Ace2005
+from genner.data.base import Journal, Syntax
+from genner.data.brat import Brat
+from genner.data.genia import Genia
+from genner.data.jsonl import read_jsonl
+from genner.document import Document, Entity, Prediction, Problem
+from genner.errors import DataError, UsageError
+from strategies import documents
+
+FILES = Path(__file__).parent / "files"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def read(syntax: Syntax, path: Path, journal: Journal | None = None) -> list[Document]:
+    return list(syntax.read(path, journal or Journal()))
+
+
+def found(document: Document) -> list[tuple[str, str]]:
+    return [(document.mention(e), e.label) for e in document.entities]
+
+
+# GENIA
+
+RAW = SHARED / "genia_raw"
+
+
+@pytest.mark.skipif(not RAW.exists(), reason="needs the shared corpora")
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_genia_as_published_gives_the_data_set(split: str) -> None:
+    journal = Journal()
+    ours = read(Genia(split=str(RAW / f"doc_split_{split}.txt")), RAW / "GENIAcorpus3.02.tgz", journal)
+    assert ours == list(read_jsonl(SHARED / "genia" / f"{split}.jsonl"))
+    assert journal.losses["earlier version of an article"] == 1
+
+
+def test_the_rules_of_genia() -> None:
+    journal = Journal()
+    title, coordinated, twice, new = read(Genia(), FILES / "genia_like.xml", journal)
+    assert [d.id for d in (title, coordinated, twice, new)] == [
+        "MEDLINE:2-0",
+        "MEDLINE:2-1",
+        "MEDLINE:2-2",
+        "MEDLINE:1-0",
+    ]
+    assert title.text == "The foo gene & its mRNA."
+    assert found(title) == [("foo gene", "DNA"), ("foo", "protein"), ("mRNA", "RNA")]
+    assert coordinated.text == "In A and B cells, K9 line."
+    assert found(coordinated) == [("K9 line", "cell_line")]
+    assert found(twice) == [("bar", "protein"), ("T cells", "cell_type")]
+    assert new.text == "A new version."
+    assert journal.losses == {
+        "coordination": 1,
+        "fragment of a coordination": 3,
+        "class G#other_name": 1,
+        "entity given twice": 1,
+        "earlier version of an article": 1,
+    }
+
+
+def test_genia_from_gzip_archives_and_zip(tmp_path: Path) -> None:
+    plain = FILES / "genia_like.xml"
+    wanted = read(Genia(), plain)
+    (tmp_path / "g.xml.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    for name, mode in (("g.tgz", "w:gz"), ("g.tar", "w")):
+        with tarfile.open(tmp_path / name, mode) as archive:  # type: ignore[call-overload]
+            archive.add(FILES / "harbour.name", "GENIA/README")
+            archive.add(plain, "GENIA/g.xml")
+    for name in ("g.xml.gz", "g.tgz", "g.tar"):
+        assert read(Genia(), tmp_path / name) == wanted
+    with zipfile.ZipFile(tmp_path / "g.zip", "w") as zipped:
+        zipped.write(plain, "g.xml")
+    assert list(Genia().read(zipfile.Path(tmp_path / "g.zip", "g.xml"), Journal())) == wanted  # type: ignore[arg-type]
+
+
+def test_genia_is_recognized() -> None:
+    assert Genia.recognizes(FILES / "genia_like.xml", (FILES / "genia_like.xml").read_bytes()[:200])
+    assert Genia.recognizes(Path("GENIAcorpus3.02.tgz"), b"GENIA_term_3.02/")
+    assert not Genia.recognizes(Path("other.xml"), b"<?xml version='1.0'?><set>")
+
+
+def test_genia_split(tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("MEDLINE:1\n\n")
+    assert [d.id for d in read(Genia(split=str(ids)), FILES / "genia_like.xml")] == ["MEDLINE:1-0"]
+    ids.write_text("MEDLINE:1\nMEDLINE:3\n")
+    with pytest.raises(DataError, match=r"ids\.txt: articles listed here .*: 1, 'MEDLINE:3' among them"):
+        read(Genia(split=str(ids)), FILES / "genia_like.xml")
+    with pytest.raises(DataError, match="no such file"):
+        read(Genia(split=str(tmp_path / "none")), FILES / "genia_like.xml")
+
+
+def test_faults_in_genia(tmp_path: Path) -> None:
+    whole = (FILES / "genia_like.xml").read_text()
+    broken = tmp_path / "g.xml"
+    for text, message, left in (
+        (whole[: whole.index("<article>\n<articleinfo><bib", 300)], r"g\.xml:\d+: is not well-formed", 4),
+        (whole.replace("MEDLINE:2", " "), r"g\.xml: article 2 has no <bibliomisc>", 1),
+        (whole.replace(">mRNA<", "><"), r"MEDLINE:2-0: <cons sem='G#RNA_N/A'> holds no text", 4),
+    ):
+        broken.write_text(text)
+        with pytest.raises(DataError, match=message):
+            read(Genia(), broken)
+        journal = Journal(lenient=True)
+        assert len(read(Genia(), broken, journal)) == left
+        assert journal.faults.total() == 1
+    with tarfile.open(tmp_path / "g.tar", "w") as archive:
+        archive.add(FILES / "harbour.name", "README")
+    with pytest.raises(DataError, match=r"holds no \.xml"):
+        read(Genia(), tmp_path / "g.tar")
+
+
+# ACE
+
+ACE = FILES / "ace"
+PAIR = ACE / "bc" / "timex2norm" / "MADE_ENG_20030101.0001.apf.xml"
+
+
+def test_ace_takes_the_final_annotation() -> None:
+    journal = Journal()
+    (document,) = read(Ace2005(), ACE, journal)
+    assert document.id == "MADE_ENG_20030101.0001"
+    assert " ".join(document.text.split()) == (
+        "MADE_ENG_20030101.0001 The mayor of Ghent, Ada Quist, met Q&A Ltd. there. She liked it."
+    )
+    assert "<" not in document.text
+    assert found(document) == [
+        ("The mayor of Ghent, Ada Quist", "PER"),
+        ("Ghent", "GPE"),
+        ("Ada Quist", "PER"),
+        ("Q&A Ltd.", "ORG"),
+        ("She", "PER"),
+    ]
+    assert journal.losses == {"timex2 mention": 1}
+    assert read(Ace2005(), PAIR) == [document]
+    assert ("Ghent", "LOC") in found(*read(Ace2005(), ACE / "bc" / "adj"))
+    assert Ace2005.recognizes(PAIR.parent, b"")
+    assert Ace2005.recognizes(PAIR, b"")
+    assert not Ace2005.recognizes(FILES, b"")
+
+
+def test_heads_and_kinds_of_mentions() -> None:
+    journal = Journal()
+    (document,) = read(Ace2005(mention="head", kinds=("NAM", "NOM")), PAIR, journal)
+    assert found(document) == [("mayor", "PER"), ("Ghent", "GPE"), ("Ada Quist", "PER"), ("Q&A Ltd", "ORG")]
+    assert journal.losses == {"timex2 mention": 1, "mention of kind PRO": 1}
+    with pytest.raises(UsageError, match="kinds=NAM,X is not legal; legal: some of NAM,NOM,PRO"):
+        Ace2005(kinds=("NAM", "X"))
+
+
+def test_ace_split_in_a_zip(tmp_path: Path) -> None:
+    ids = tmp_path / "ids"
+    ids.write_text("bc/timex2norm/MADE_ENG_20030101.0001\n")
+    assert len(read(Ace2005(split=str(ids)), ACE)) == 1
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in ACE.rglob("MADE*"):
+            archive.write(file, file.relative_to(ACE).as_posix())
+    inside = zipfile.Path(tmp_path / "a.zip")
+    assert list(Ace2005(split=str(ids)).read(inside, Journal())) == read(Ace2005(), ACE)  # type: ignore[arg-type]
+    ids.write_text("other\n")
+    with pytest.raises(DataError, match=r"listed here that are not in .*: 1, 'other' among them"):
+        read(Ace2005(split=str(ids)), ACE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('START="29"', 'START="30"', "is 'The mayor of Ghent, Ada Quist', but the text from 30 to 58 is 'he mayor"),
+        ('START="29"', 'START="x"', "E1-1 has no extent with legal offsets"),
+        ('END="57"', 'END="999"', "E1-1 has no extent with legal offsets"),
+        ('TYPE="GPE"', 'TYPE=""', "E2-1 .* its entity no TYPE"),
+        ("</document>", "", r"xml:\d+: is not well-formed"),
+    ],
+)
+def test_faults_in_ace(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = PAIR.read_text()
+    assert old in text
+    apf = tmp_path / PAIR.name
+    shutil.copy(PAIR.with_name("MADE_ENG_20030101.0001.sgm"), tmp_path)
+    apf.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=message):
+        read(Ace2005(), tmp_path)
+    journal = Journal(lenient=True)
+    assert len(read(Ace2005(), tmp_path, journal)) == 1
+    assert journal.faults.total() == 1
+
+
+def test_ace_files_that_are_missing_or_no_utf8(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no file that ends in \.apf\.xml"):
+        read(Ace2005(), tmp_path)
+    apf = Path(shutil.copy(PAIR, tmp_path))
+    with pytest.raises(DataError, match=r"MADE_ENG_20030101\.0001\.sgm is not beside it"):
+        read(Ace2005(), apf)
+    (tmp_path / "MADE_ENG_20030101.0001.sgm").write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match=r"\.sgm: invalid UTF-8 at byte 3"):
+        read(Ace2005(), apf)
+
+
+# brat
+
+
+def test_brat() -> None:
+    journal = Journal()
+    empty, note = read(Brat(), FILES / "brat", journal)
+    assert (empty.id, empty.text, empty.entities) == ("empty", "Nothing.", ())
+    assert note.id == "letters/note"
+    assert found(note) == [("Zoë", "PER"), ("met\nAda", "PHRASE"), ("Ada Quist", "PER"), ("Ghent City", "GPE")]
+    assert journal.losses == dict.fromkeys(
+        ("discontinuous mention", "relation", "attribute", "note", "equivalence", "event"), 1
+    )
+    (hull,) = read(Brat(discontinuous="hull"), FILES / "brat" / "letters" / "note.ann")
+    assert ("Tallin and Ghent City", "GPE") in found(hull)
+    for name in ("brat", "brat/empty.txt", "brat/empty.ann"):
+        assert Brat.recognizes(FILES / name, b"")
+    assert not Brat.recognizes(FILES, b"")
+
+
+ids = st.sampled_from([".", "..", "a/b", "a%2F;b", ".a", "a.txt", "x\0"]) | st.text(
+    st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20
+)
+
+
+@settings(deadline=None)
+@given(st.lists(documents(crossing=True), max_size=3), st.lists(ids, min_size=3, max_size=3, unique=True))
+def test_brat_written_and_read_again(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[Document], names: list[str]
+) -> None:
+    given_documents = [Document(d.text, d.entities, name) for d, name in zip(drawn, names, strict=False)]
+    folder = tmp_path_factory.mktemp("law") / "out"
+    journal = Journal()
+    assert Brat().write(given_documents, folder, journal) == len(given_documents)
+    assert sorted(read(Brat(), folder), key=lambda d: d.id) == sorted(given_documents, key=lambda d: d.id)
+    assert not journal.losses
+
+
+@pytest.mark.parametrize("text", ["\ufeffa", "a\r\nb\r", "\x00", "a\u2028b", "\ta\n\n"])
+def test_every_character_of_a_text_counts_in_brat(tmp_path: Path, text: str) -> None:
+    document = Document(text, (Entity(0, len(text), "cell line"),), "d")
+    Brat().write([document], tmp_path / "out", Journal())
+    assert (tmp_path / "out" / "d.txt").read_bytes() == text.encode()
+    assert read(Brat(), tmp_path / "out") == [document]
+
+
+def test_what_brat_cannot_hold_is_counted(tmp_path: Path) -> None:
+    journal = Journal()
+    odd = Prediction("ab", (Entity(0, 1, "A\tB", 0.5), Entity(1, 2, "C")), "d", (Problem("split", ""),))
+    assert Brat().write([odd, Document("x", (), "d"), Document("y")], tmp_path / "out", journal) == 3
+    assert journal.losses == {
+        "score": 1,
+        "problem of a prediction": 1,
+        "label with a separator in it": 1,
+        "id given twice": 1,
+    }
+    assert [(d.id, d.text) for d in read(Brat(), tmp_path / "out")] == [("d", "ab"), ("d-2", "x"), ("document-3", "y")]
+    assert (tmp_path / "out" / "annotation.conf").read_text().splitlines()[:3] == ["[entities]", "C", "[relations]"]
+
+
+def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(DataError, match="is there already and is no empty folder"):
+        Brat().write([], tmp_path, Journal())
+
+    def fail() -> Document:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        Brat().write((fail() for _ in "x"), tmp_path / "out", Journal())
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("T1\tX 0 2\tac", "span 0 2 cuts out 'ab', not 'ac'"),
+        ("T1\tX 0 9\tab", "span 0 9 is empty or outside of the text, which has 3 code points"),
+        ("T1\tX 1 1\t", "span 1 1 is empty"),
+        ("T1\tX -1 1\ta", "span -1 1 is empty or outside"),
+        ("T1 X 0 2 ab", "is not like T1, tab, LABEL START END"),
+        ("Q1\tX", "is not like T1"),
+    ],
+)
+def test_faults_in_brat(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "d.txt").write_text("abc")
+    (tmp_path / "d.ann").write_text(f"T9\tX 2 3\tc\n{line}\n")
+    with pytest.raises(DataError, match=rf"d\.ann:2: .*{message}"):
+        read(Brat(), tmp_path)
+    journal = Journal(lenient=True)
+    assert read(Brat(), tmp_path, journal) == [Document("abc", (Entity(2, 3, "X"),), "d")]
+    assert journal.faults.total() == 1
+
+
+@pytest.mark.parametrize(("there", "left"), [("d.txt", 1), ("d.ann", 0)])
+def test_half_a_pair_of_brat(tmp_path: Path, there: str, left: int) -> None:
+    (tmp_path / there).write_text("")
+    with pytest.raises(DataError, match=r"is missing; a \.txt and an \.ann make a pair"):
+        read(Brat(), tmp_path)
+    journal = Journal(lenient=True)
+    assert len(read(Brat(), tmp_path, journal)) == left
+    assert journal.faults.total() == 1
+
+
+def test_mentions_given_twice_are_a_loss(tmp_path: Path) -> None:
+    (tmp_path / "d.txt").write_text("abc")
+    (tmp_path / "d.ann").write_text("T1\tX 2 3\tc\nT2\tX 2 3\tc\n")
+    journal = Journal()
+    assert len(read(Brat(), tmp_path, journal)[0].entities) == 1
+    assert journal.losses == {"entity given twice": 1}
