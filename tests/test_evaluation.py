@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genner.document import Document, Entity, Prediction, Problem
@@ -236,6 +236,7 @@ def test_nothing_to_score(pairs: int) -> None:
     json.dumps(report.to_dict())
 
 
+@settings(max_examples=40, deadline=None)
 @given(corpora, documents)
 def test_reports_are_sums_whatever_the_order(corpus: list[tuple[Document, Document]], train: Document) -> None:
     gold = [replace(g, id=str(i)) for i, (g, _) in enumerate(corpus)]

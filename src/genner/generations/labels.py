@@ -1,0 +1,35 @@
+"""The label set of a file of answers, where none is given: the labels that occur in it."""
+
+import re
+from collections.abc import Iterable
+
+from genner.document import LabelSet
+from genner.errors import LabelError
+from genner.generations.paper import PAPER_RULES
+from genner.generations.records import Record
+
+_PAIR = re.compile(r"<([^<>/\s][^<>/]*)>(?=.*?</\1>)", re.DOTALL)
+
+
+def infer_labels(records: Iterable[Record], name: str) -> LabelSet | None:
+    """The labels of gold answers and predictions, those that no tag can be out; in order of the alphabet, None without.
+
+    For inline XML: every name of which some answer has an opening and, behind it, a closing tag.
+    """
+    tags: set[str] = set()
+    for record in records:
+        if name == "inline_xml":
+            tags.update(tag for answer in (record.label, record.predict) for tag in _PAIR.findall(str(answer)))
+        else:
+            reading = PAPER_RULES[name](record.predict, record.label, ())
+            tags.update(item[0] for item in (*reading.gold, *reading.pred))
+    legal = sorted(filter(_is_legal, tags))
+    return LabelSet.of(*legal) if legal else None
+
+
+def _is_legal(tag: str) -> bool:
+    try:
+        LabelSet.of(tag)
+    except LabelError:
+        return False
+    return True

@@ -1,0 +1,80 @@
+"""Reads `generated_predictions.jsonl`, as LLaMA-Factory writes it: what the model was asked, wrote, and should have.
+
+{"prompt": "...", "predict": "<PER>Ada</PER> met Bob.", "label": "<PER>Ada</PER> met <PER>Bob</PER>."}
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genner.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One answer. `predict` and `label` are what the JSON holds, nearly always strings; "" where the key is missing."""
+
+    line: int
+    predict: Any
+    label: Any
+    prompt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """The records of a file in order, and the numbers of the lines that are not JSON and were passed over.
+
+    The published scripts pass over such lines with a warning; so does this reader, which also counts them.
+    """
+
+    records: tuple[Record, ...]
+    skipped: tuple[int, ...]
+
+
+def read_generations(path: Path) -> Generations:
+    """Read a file. Blank lines are nothing; a line that is not JSON is skipped, logged and counted.
+
+    Raises `DataError` where the published scripts would stop: a file that is not UTF-8 or cannot be opened, a line that
+    is JSON but no object; and when no record has `predict` and `label`, since then it is another kind of file.
+    """
+    records, skipped = [], []
+    known = False
+    try:
+        # Text mode, since a carriage return ends a line for the published scripts too.
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not (line := line.strip()):
+                    continue
+                try:
+                    data = json.loads(line)
+                except json.JSONDecodeError as error:
+                    log.warning("%s:%d: is not JSON: %s; line skipped", path, number, error)
+                    skipped.append(number)
+                    continue
+                except (ValueError, RecursionError) as error:
+                    raise DataError(str(path), f"cannot be read as JSON: {error}", number) from None
+                if not isinstance(data, dict):
+                    raise DataError(str(path), f"is a JSON {type(data).__name__}, not an object", number)
+                known = known or {"predict", "label"} <= data.keys()
+                prompt = data.get("prompt")
+                records.append(
+                    Record(
+                        number,
+                        data.get("predict", ""),
+                        data.get("label", ""),
+                        prompt if isinstance(prompt, str) else None,
+                    )
+                )
+    except UnicodeDecodeError as error:
+        raise DataError(str(path), f"invalid UTF-8 at byte {error.start} of a block; re-encode the file") from None
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read: {error.strerror}") from None
+    if records and not known:
+        raise DataError(
+            str(path), "no line has 'predict' and 'label'; give LLaMA-Factory's generated_predictions.jsonl"
+        )
+    return Generations(tuple(records), tuple(skipped))
