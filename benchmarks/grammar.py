@@ -44,11 +44,14 @@ def main() -> None:
         vocabulary = Vocabulary(tokenizer, tokenizer.eos_token_id or 0, len(tokenizer))
         for form in (FORMATS[name] for name in args.formats):
             tokens, micros = cost(form, documents, labels, tokenizer, vocabulary)
+            left_out = sum(len(form.keep(d)[1]) for d in documents)
             rows.append(
                 {
                     "tokenizer": Path(name).name,
                     "vocabulary": len(tokenizer),
                     "format": form.name,
+                    "entities": sum(len(d.entities) for d in documents),
+                    "cannot_say": left_out,
                     "tokens_per_sentence": tokens / len(documents),
                     "mean_us": statistics.fmean(micros),
                     "p99_us": statistics.quantiles(micros, n=100)[98],

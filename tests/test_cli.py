@@ -85,7 +85,7 @@ def test_files_of_one_name_stay_apart_and_the_page_is_written(run: Run, tmp_path
         (("nowhere.txt",), "there is no 'nowhere.txt'"),
         (("--text", "a", "--labels", "P<R"), "legal: letters"),
         (("--text", "a", "--labels", "PER,PER"), "given twice"),
-        (("--text", "a", "--format", "yaml"), "known: inline_bracketed, inline_xml"),
+        (("--text", "a", "--format", "yaml"), "known: compact, gpt_ner, grouped_json, inline_bracketed"),
         (("--text", "a", "--resume"), "--out"),
         (("--text", "a", "--labels-file", "none.json"), "there is no 'none.json'"),
         (("--text", "a", "--model", "no-such-model"), "unknown model 'no-such-model'; known: "),
@@ -258,3 +258,17 @@ def test_train_refuses_a_bad_recipe_before_it_loads_anything(run: Run, tmp_path:
 def test_help(run: Run, args: tuple[str, ...]) -> None:
     code, out, _ = run(*args)
     assert (code, "Usage" in out) == (0, True)
+
+
+def test_formats_and_grammars_for_other_engines(run: Run) -> None:
+    code, out, _ = run("formats")
+    assert (code, [line.split("\t")[0] for line in out.splitlines()]) == (0, list(FORMATS))
+    for to, begins in (("gbnf", "root ::= "), ("ebnf", "root ::= "), ("lark", "start: ")):
+        code, out, _ = run("grammar", "--text", "Ada left Rome.", "--labels", "PER,LOC", "--to", to)
+        assert (code, out.startswith(begins)) == (0, True)
+    code, out, _ = run("grammar", "--text", "Ada left Rome.", "--format", "offset_json", "--to", "json-schema")
+    assert (code, json.loads(out)["type"]) == (0, "array")
+    for args, says in ((("--to", "bnf"), "known: gbnf"), (("--to", "json-schema"), "not JSON")):
+        code, out, err = run("grammar", "--text", "Ada", *args)
+        assert (code, out) == (2, "")
+        assert says in err

@@ -18,7 +18,7 @@ from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
 from genner.formats import Format
 from genner.grammar import Grammar, Written
-from genner.labels import family, parse_labels
+from genner.labels import as_label_set, family
 from genner.prompts import instruction
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
@@ -186,11 +186,7 @@ class Extractor:
         return Prediction(document.text, entities, document.id, tuple(pending.problems))
 
     def _labels(self, labels: Labels) -> LabelSet:
-        if labels is None:
-            return self.labels
-        if isinstance(labels, LabelSet):
-            return labels
-        return parse_labels(labels if isinstance(labels, str) else ",".join(labels))
+        return self.labels if labels is None else as_label_set(labels)
 
 
 def score(written: Written, generation: Generation) -> float | None:

@@ -1,6 +1,7 @@
 """The label sets that genner ships, as data (`assets/labels.json`), and how `--labels` is read."""
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -47,6 +48,15 @@ def parse_labels(text: str) -> LabelSet:
         for label in known:
             by_tag.setdefault(label.tag, label)
     return LabelSet(tuple(by_tag.get(tag, Label(tag)) for tag in tags))
+
+
+def as_label_set(labels: LabelSet | str | Iterable[str] | None) -> LabelSet:
+    """What a caller may give as labels: a label set, what `parse_labels` reads, tags, or None for the default."""
+    if labels is None:
+        return label_set(DEFAULT)
+    if isinstance(labels, LabelSet):
+        return labels
+    return parse_labels(labels if isinstance(labels, str) else ",".join(labels))
 
 
 def family(labels: LabelSet) -> LabelSet:

@@ -11,7 +11,7 @@ from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor, Labels
 from genner.formats import FORMATS, get_format
-from genner.labels import DEFAULT, label_set, parse_labels
+from genner.labels import as_label_set
 from genner.models import MODELS, fetch, locate, verify
 
 DEFAULT_MODEL = "default"
@@ -106,20 +106,12 @@ def load(
     return Extractor(
         engine,
         form,
-        _default_labels(labels),
+        as_label_set(labels),
         constrained=constrained,
         widen=widen,
         min_score=min_score,
         signature=signature,
     )
-
-
-def _default_labels(labels: Labels) -> LabelSet:
-    if labels is None:
-        return label_set(DEFAULT)
-    if isinstance(labels, LabelSet):
-        return labels
-    return parse_labels(labels if isinstance(labels, str) else ",".join(labels))
 
 
 def _digest(adapter: Adapter | None) -> str:

@@ -101,7 +101,7 @@ def data(
     else:
         _show(described)
         for a, b, n in shared:
-            print(f"{n} texts are both in {a} and in {b}")
+            print(f"{n:,} of {a} are in {b} too")
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
     _report(journal)

@@ -1,24 +1,117 @@
 """`genner evaluate`."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from genner.cli.app import app, must_exist
+from genner.errors import UsageError
 
 
 @app.command()
 def evaluate(
-    gold: Annotated[Path, typer.Argument(help="JSON lines with the true entities.")],
-    pred: Annotated[Path, typer.Argument(help="JSON lines as `genner extract` writes them.")],
+    gold: Annotated[Path | None, typer.Argument(help="JSON lines with the true entities.")] = None,
+    pred: Annotated[Path | None, typer.Argument(help="JSON lines as `genner extract` writes them.")] = None,
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[PRED2]", help="A second system: is the difference more than luck?")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the errors of PRED here.")] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="JSON lines of the training data, for scores of seen and unseen mentions.")
+    ] = None,
+    generations: Annotated[
+        Path | None, typer.Option(help="Score LLaMA-Factory's generated_predictions.jsonl instead of PRED.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="The format of the generations: inline_xml, ...")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="For generations: strict (spans), or paper (the published scripts).")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="For generations: PER,ORG or a shipped set; else those in the answers.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
-    """Score predictions against gold: strict span micro-F1, with its interval."""
+    """Score predictions against gold: strict span micro-F1 with its interval, and other scores beside it.
+
+    With PRED2, the difference of two systems. With --generations, the answers of another tool; GOLD is then optional.
+    """
+    must_exist(*(path for path in (gold, pred, other, train, generations) if path))
+    if generations:
+        if pred or html or train:
+            raise UsageError("--generations goes with GOLD, or nothing; leave out PRED, --html and --train")
+        if not format:
+            raise UsageError("--generations needs --format: the format in which the answers are written")
+        _generations(generations, format, rule or "strict", labels, gold, as_json, resamples, seed)
+        return
+    if not (gold and pred):
+        raise UsageError("give GOLD and PRED, two files of JSON lines; or --generations FILE --format FORMAT")
+    if format or rule or labels:
+        raise UsageError(
+            "--format, --rule and --labels say how to read --generations FILE; give that, or leave them out"
+        )
+    _documents(gold, pred, other, html, train, as_json, resamples, seed)
+
+
+def _documents(
+    gold: Path, pred: Path, other: Path | None, html: Path | None, train: Path | None, as_json: bool, n: int, seed: int
+) -> None:
     from genner.data import read_jsonl
+    from genner.evaluation import analyse, compare
     from genner.evaluation import evaluate as score
 
-    must_exist(gold, pred)
-    report = score(list(read_jsonl(gold)), list(read_jsonl(pred)))
-    print(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) if as_json else report.table())
+    documents, found = list(read_jsonl(gold)), list(read_jsonl(pred))
+    seen = list(read_jsonl(train)) if train else None
+    analysis = analyse(documents, found)
+    record: dict[str, Any]
+    if other:
+        comparison = compare(documents, found, list(read_jsonl(other)), train=seen, resamples=n, seed=seed)
+        report, record = comparison.first, comparison.to_dict()
+        text = "\n".join(
+            [
+                str(pred),
+                "",
+                comparison.first.table(),
+                "",
+                str(other),
+                "",
+                comparison.second.table(),
+                "",
+                comparison.table(),
+            ]
+        )
+    else:
+        report = score(documents, found, train=seen, resamples=n, seed=seed)
+        record = report.to_dict() | {"errors": analysis.to_dict()}
+        text = f"{report.table()}\n\n{analysis.table()}"
+    if html:
+        from genner.data import write_atomic
+        from genner.evaluation.taxonomy import KINDS
+        from genner.render.errors import error_page
+
+        write_atomic(
+            html, error_page(analysis.cases, title=f"Errors of {pred.name}", notes=report.table(), kinds=KINDS)
+        )
+        print(f"page written to {html}", file=sys.stderr)
+    _print(record, text, as_json)
+
+
+def _generations(
+    path: Path, format: str, rule: str, labels: str | None, gold: Path | None, as_json: bool, n: int, seed: int
+) -> None:
+    from genner.data import read_jsonl
+    from genner.generations import score_generations
+    from genner.labels import parse_labels
+
+    documents = list(read_jsonl(gold)) if gold else None
+    asked = parse_labels(labels) if labels else None
+    report = score_generations(path, format, rule, asked, documents, resamples=n, seed=seed)
+    _print(report.to_dict(), report.table(), as_json)
+
+
+def _print(record: dict[str, Any], text: str, as_json: bool) -> None:
+    print(json.dumps(record, ensure_ascii=False, indent=1) if as_json else text)

@@ -36,7 +36,7 @@ def extract(
         Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
     ] = None,
     model: ModelOption = "default",
-    format: Annotated[str | None, typer.Option(help="Answer format: inline_xml, inline_bracketed.")] = None,
+    format: Annotated[str | None, typer.Option(help="Answer format; see genner formats.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines here, instead of to standard output.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with the texts and their entities here.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with --out where an interrupted run left off.")] = False,

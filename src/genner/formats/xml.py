@@ -33,6 +33,7 @@ class InlineXML(InlineFormat):
         copy: list[str] = []
         length = begin = 0
         stack: list[tuple[str, int]] = []
+        unknown: list[str] = []  # open tags of labels that were not asked for
         found: list[Entity] = []
         for match in _ANY_TAG.finditer(answer):
             escapes, slash, label = match.groups()
@@ -42,7 +43,12 @@ class InlineXML(InlineFormat):
             copy.append(piece)
             length, begin = length + len(piece), match.end()
             if label not in labels:
+                if slash and label in unknown:
+                    unknown.remove(label)
+                    continue  # reported when it was opened
                 problems.append(Problem("dropped", f"tag {match.group()!r}: no such label"))
+                if not slash:
+                    unknown.append(label)
             elif not slash:
                 stack.append((label, length))
             elif all(open_label != label for open_label, _ in stack):
