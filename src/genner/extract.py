@@ -173,7 +173,7 @@ class Extractor:
             pending.entities += [e.shifted(chunk.start) for e in prediction.entities]
             pending.problems += prediction.problems
         if not generation.complete:
-            detail = f"the answer for [{chunk.start}, {chunk.end}) was too long; it was cut off, and ended without more entities"
+            detail = f"the answer for [{chunk.start}, {chunk.end}) was cut off, being too long; no entities in its rest"
             pending.problems.append(Problem("truncated", detail))
 
     def _finish(self, pending: _Pending, wanted: LabelSet) -> Prediction:
@@ -190,7 +190,7 @@ class Extractor:
 
 
 def score(written: Written, generation: Generation) -> float | None:
-    """The probability of the tokens that write an entity's markup or item; None when the engine gives no probabilities."""
+    """The probability of the tokens that write an entity's markup or item; None when the engine gives none."""
     if not generation.logprobs:
         return None
     total, begin = 0.0, 0

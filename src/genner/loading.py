@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor, Labels
 from genner.formats import FORMATS, get_format

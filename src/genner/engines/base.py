@@ -12,8 +12,8 @@ class Request:
     """One thing to answer.
 
     `grammar` describes the legal answers; an engine that is `constrained` writes no other. Unconstrained, the model
-    writes what it likes, and the grammar only helps to guess ahead. An answer is cut off when it is about `growth` times
-    as long as the text.
+    writes what it likes, and the grammar only helps to guess ahead. An answer is cut off when it is about `growth`
+    times as long as the text.
     """
 
     instruction: str
