@@ -1,4 +1,4 @@
-"""Both rules on answers worked out by hand: each fault of the published scripts, and what the sound rule makes of it."""
+"""Both rules on answers worked out by hand: the published scripts with their faults, and what the sound rule makes."""
 
 import json
 from collections.abc import Callable

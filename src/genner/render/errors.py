@@ -1,0 +1,218 @@
+"""A system's errors as one HTML page: the kinds, the confusion matrix, and examples that each open on their context.
+
+Self-contained like `page.py`, whose look it shares. A few lines of script let a kind or a cell of the matrix choose the
+examples; without script the page is the plain list of them all, and its buttons stand still.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from genner.document import Document, Entity
+from genner.render.layout import colour_indices, visible_line
+from genner.render.page import _STYLE, _attribute, _chip, _marked, _palette, _text
+
+CONTEXT = 240  # code points of context on either side of an error
+PER_CELL = 20  # examples of each kind in each cell of the matrix
+
+
+class Verdict(Protocol):
+    """What was made of a gold entity and the predicted one that answers to it; see `genner.evaluation.taxonomy`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def gold(self) -> Entity | None: ...
+    @property
+    def pred(self) -> Entity | None: ...
+
+
+Case = tuple[Document, Document, Sequence[Verdict]]
+"""A gold document, the prediction on the same text, and the verdicts on their entities."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    gold: Document
+    pred: Document
+    verdict: Verdict
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1 dir="auto">{title}</h1>
+{notes}{kinds}{matrix}</header>
+<main>
+<p class="faint"><span id="shown">{shown}</span> of {total} errors{limit}. <button disabled>show all</button></p>
+{examples}</main>
+<script>
+{script}</script>
+</body>
+</html>
+"""
+
+_ERRORS_STYLE = """\
+pre { overflow-x: auto; font-size: .8125rem; line-height: 1.35; }
+button { font: inherit; color: inherit; background: none; border: 0; border-radius: .3em; padding: .1em .4em; }
+button:enabled { cursor: pointer; text-decoration: underline dotted; text-underline-offset: .2em; }
+button[aria-pressed="true"] { outline: 2px solid var(--ink); }
+.kinds td:first-child, .matrix td:first-child { width: auto; padding-inline-start: 0; }
+.matrix { width: auto; }
+.matrix td, .matrix thead th { text-align: end; }
+.matrix tbody th { text-align: end; }
+.scroll { overflow-x: auto; }
+.right { background: color-mix(in srgb, var(--ink) 8%, transparent); }
+.example { border-top: 1px solid var(--rule); padding: .4rem 0; font-size: 1rem; }
+.example > summary { color: var(--ink); overflow-wrap: anywhere; }
+.kind { color: var(--wrong); font-weight: 600; font-size: .8125rem; }
+.side { font-size: .8125rem; color: var(--faint); margin: .75rem 0 0; }
+[hidden] { display: none; }
+"""
+
+# A choice is a kind, or a cell, of which every data attribute must agree; "" chooses all.
+_SCRIPT = """\
+const examples = [...document.querySelectorAll(".example")];
+const buttons = [...document.querySelectorAll("button")];
+function choose(button) {
+  const wanted = Object.entries(button.dataset);
+  let shown = 0;
+  for (const example of examples) {
+    example.hidden = !wanted.every(([key, value]) => example.dataset[key] === value);
+    shown += !example.hidden;
+  }
+  for (const other of buttons) other.setAttribute("aria-pressed", String(other === button && wanted.length > 0));
+  document.getElementById("shown").textContent = shown;
+}
+for (const button of buttons) {
+  button.disabled = false;
+  button.addEventListener("click", () => choose(button));
+}
+"""
+
+
+def error_page(
+    cases: Iterable[Case], *, title: str, notes: str = "", kinds: dict[str, str], per_cell: int = PER_CELL
+) -> str:
+    """One HTML page of the errors in `cases`; those of kind "right" are counted, not shown.
+
+    `kinds` describes each kind of verdict, in the order shown. At most `per_cell` examples of each kind and pair of
+    labels are shown, the first ones, and the page says how many there are. `notes` is shown as it is, in one width.
+    Everything is escaped.
+    """
+    cases = list(cases)
+    colours = colour_indices((), [document for gold, pred, _ in cases for document in (gold, pred)])
+    order = {label: i for i, label in enumerate(colours)}
+    per_kind: Counter[str] = Counter()
+    cells: Counter[tuple[str, str]] = Counter()
+    taken: Counter[tuple[str, str, str]] = Counter()
+    shown: list[_Example] = []
+    for gold, pred, found in cases:
+        for verdict in found:
+            cell = _cell(verdict)
+            per_kind[verdict.kind] += 1
+            cells[cell] += 1
+            if verdict.kind != "right":
+                taken[verdict.kind, *cell] += 1
+                if taken[verdict.kind, *cell] <= per_cell:
+                    shown.append(_Example(gold, pred, verdict))
+    total = sum(per_kind.values()) - per_kind["right"]
+    limit = f", the first {per_cell} of each kind and pair of labels" if len(shown) < total else ""
+    return _PAGE.format(
+        title=_text(visible_line(title)),
+        style=_STYLE + _ERRORS_STYLE + _palette(),
+        notes=f"<pre>{_text(notes)}</pre>\n" if notes else "",
+        kinds=_kinds(per_kind, kinds),
+        matrix=_matrix(cells, order, colours),
+        shown=len(shown),
+        total=total,
+        limit=limit,
+        examples="".join(_example(example, order, colours) for example in shown) or '<p class="faint">no errors</p>\n',
+        script=_SCRIPT,
+    )
+
+
+def _cell(verdict: Verdict) -> tuple[str, str]:
+    return verdict.gold.label if verdict.gold else "", verdict.pred.label if verdict.pred else ""
+
+
+def _place(cell: tuple[str, str], order: dict[str, int]) -> str:
+    """The data attributes of a cell. Labels go by number, so that no label can be mistaken for another."""
+    gold, pred = (str(order[label]) if label else "none" for label in cell)
+    return f'data-gold="{gold}" data-pred="{pred}"'
+
+
+def _kinds(counts: Counter[str], kinds: dict[str, str]) -> str:
+    rows = []
+    for kind, meaning in kinds.items():
+        name = _text(kind)
+        button = f'<button data-kind="{_attribute(kind)}" disabled>{name}</button>' if kind != "right" else name
+        rows.append(
+            f'<tr><td>{button}</td><td class="number">{counts[kind]}</td><td class="faint">{_text(meaning)}</td></tr>\n'
+        )
+    return f'<table class="kinds">\n<tbody>\n{"".join(rows)}</tbody>\n</table>\n'
+
+
+def _matrix(cells: Counter[tuple[str, str]], order: dict[str, int], colours: dict[str, int]) -> str:
+    """Gold down, predicted across. The diagonal holds what is right and what only has a wrong boundary."""
+    if not cells:
+        return ""
+    labels = [*order, ""]
+    heads = [_chip(label, colours[label]) if label else "none" for label in labels]
+    rows = []
+    for gold, head in zip(labels, heads, strict=True):
+        row = [f"<th>{head}</th>"]
+        for pred in labels:
+            n = cells[gold, pred]
+            button = f"<button {_place((gold, pred), order)} disabled>{n}</button>" if n else "·"
+            row.append(f'<td class="number{" right" if gold == pred else ""}">{button}</td>')
+        rows.append(f"<tr>{''.join(row)}</tr>\n")
+    head = "".join(f"<th>{h}</th>" for h in heads)
+    return (
+        '<div class="scroll"><table class="matrix">\n'
+        f'<thead><tr><th class="faint">gold \\ predicted</th>{head}</tr></thead>\n<tbody>\n{"".join(rows)}</tbody>\n'
+        '</table></div>\n<p class="faint">Pairs whose spans overlap; the shaded diagonal holds what is right too.</p>\n'
+    )
+
+
+def _example(example: _Example, order: dict[str, int], colours: dict[str, int]) -> str:
+    """One error: a line that says what it is, and behind it both sides in their context."""
+    verdict, gold = example.verdict, example.gold
+    sides = []
+    for entity in (verdict.gold, verdict.pred):
+        if entity is None:
+            sides.append('<span class="faint">nothing</span>')
+        else:
+            mention = _text(visible_line(gold.mention(entity)))
+            sides.append(f"<bdi>{mention}</bdi> {_chip(entity.label, colours[entity.label])}")
+    spans = [e.span for e in (verdict.gold, verdict.pred) if e]
+    begin, end = min(start for start, _ in spans), max(end for _, end in spans)
+    name = f' <span class="faint">{_text(visible_line(gold.id))}</span>' if gold.id else ""
+    drawn = "".join(
+        f'<p class="side">{side}</p>\n<div class="text" dir="auto" style="--tracks: 2">'
+        f"{''.join(_marked(_window(document, begin, end), colours))}</div>\n"
+        for side, document in (("gold", gold), ("predicted", example.pred))
+    )
+    return (
+        f'<details class="example" data-kind="{_attribute(verdict.kind)}" {_place(_cell(verdict), order)}>\n'
+        f'<summary><span class="kind">{_text(verdict.kind)}</span> {sides[0]} → {sides[1]}{name}</summary>\n'
+        f"{drawn}</details>\n"
+    )
+
+
+def _window(document: Document, start: int, end: int) -> Document:
+    """The text around `[start, end)` with the entities that lie wholly in it; an ellipsis where it is cut."""
+    begin, stop = max(0, start - CONTEXT), min(len(document.text), end + CONTEXT)
+    before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
+    inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)
+    return Document(before + document.text[begin:stop] + after, inside, document.id)

@@ -1,0 +1,94 @@
+"""`genner evaluate` from end to end."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genner import cli
+
+Run = Callable[..., tuple[int, str, str]]
+GOLD = {"id": "1", "text": "Ada met Bob.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}
+PRED = {"id": "1", "text": "Ada met Bob.", "entities": [{"start": 8, "end": 11, "label": "PER"}]}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """`genner evaluate ARGS` in a folder with gold, predictions and generations: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    Path("g.jsonl").write_text(json.dumps(GOLD))
+    Path("p.jsonl").write_text(json.dumps(PRED))
+    record = {"predict": "[Ada | PER] met Bob", "label": "[Ada | PER] met Bob."}
+    Path("out.jsonl").write_text(json.dumps(record))
+
+    def call(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["genner", "evaluate", *args])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+def test_a_report(run: Run) -> None:
+    code, out, _ = run("g.jsonl", "p.jsonl", "--train", "g.jsonl", "--html", "page.html", "--resamples", "50")
+    assert code == 0
+    for part in (
+        "precision    recall  f1-score   support",
+        "tolerant",
+        "strict, by seen",
+        "missed       1",
+        "confusion",
+    ):
+        assert part in out
+    assert "|bootstrap:50|" in out
+    assert Path("page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_json(run: Run) -> None:
+    code, out, _ = run("g.jsonl", "p.jsonl", "--json")
+    record = json.loads(out)
+    assert (code, record["micro"]["fp"], record["errors"]["kinds"]["missed"]) == (0, 1, 1)
+
+
+def test_two_systems(run: Run) -> None:
+    code, out, _ = run("g.jsonl", "p.jsonl", "g.jsonl", "--resamples", "50")
+    assert code == 0
+    assert "two-sided p" in out
+    record = json.loads(run("g.jsonl", "p.jsonl", "g.jsonl", "--json")[1])
+    assert record["differences"]["strict"]["value"] == 1.0
+    assert record["second"]["micro"]["f1"] == 1.0
+
+
+@pytest.mark.parametrize("rule", ["paper", "strict"])
+def test_generations(run: Run, rule: str) -> None:
+    arguments = ("--generations", "out.jsonl", "--format", "inline_bracketed", "--rule", rule)
+    code, out, _ = run(*arguments, "--json", "--labels", "PER,LOC")
+    micro = json.loads(out)["micro"]
+    assert code == 0
+    assert {k: micro[k] for k in ("precision", "recall", "f1", "tp", "fp", "fn")} == {
+        "precision": 1.0, "recall": 1.0, "f1": 1.0, "tp": 1, "fp": 0, "fn": 0,
+    }  # fmt: skip
+    assert f"rule: {rule}; format: inline_bracketed" in run(*arguments, "g.jsonl")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give GOLD and PRED"),
+        (("g.jsonl",), "give GOLD and PRED"),
+        (("g.jsonl", "p.jsonl", "--rule", "paper"), "--generations"),
+        (("--generations", "out.jsonl"), "needs --format"),
+        (("g.jsonl", "p.jsonl", "--generations", "out.jsonl", "--format", "inline_xml"), "leave out PRED"),
+        (("--generations", "out.jsonl", "--format", "xml"), "unknown format of generations 'xml'; known: grouped_json"),
+        (("--generations", "out.jsonl", "--format", "inline_xml", "--rule", "x"), "unknown rule 'x'; known: paper"),
+        (("--generations", "none.jsonl", "--format", "inline_xml"), "none.jsonl"),
+    ],
+)
+def test_wrong_use(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
