@@ -106,6 +106,7 @@ def test_faults_in_genia(tmp_path: Path) -> None:
     broken = tmp_path / "g.xml"
     for text, message, left in (
         (whole[: whole.index("<article>\n<articleinfo><bib", 300)], r"g\.xml:\d+: is not well-formed", 4),
+        ("<set></set>", r"g\.xml: holds no whole <article>", 0),
         (whole.replace("MEDLINE:2", " "), r"g\.xml: article 2 has no <bibliomisc>", 1),
         (whole.replace(">mRNA<", "><"), r"MEDLINE:2-0: <cons sem='G#RNA_N/A'> holds no text", 4),
     ):
@@ -244,7 +245,7 @@ def test_brat_written_and_read_again(
     assert not journal.losses
 
 
-@pytest.mark.parametrize("text", ["\ufeffa", "a\r\nb\r", "\x00", "a\u2028b", "\ta\n\n"])
+@pytest.mark.parametrize("text", ["\ufeffa", "a\r\nb\r", "\x00", "a\u2028b", "\ta\n\n", "a 1 2", "X 0 1\tb 0 9"])
 def test_every_character_of_a_text_counts_in_brat(tmp_path: Path, text: str) -> None:
     document = Document(text, (Entity(0, len(text), "cell line"),), "d")
     Brat().write([document], tmp_path / "out", Journal())

@@ -23,7 +23,7 @@ from genner.data.files import decode, distinct, new_folder, sibling
 from genner.data.records import unkept
 from genner.document import Document, Entity
 
-_T = re.compile(r"T[^\t]*\t(.+) (N N(?:;N N)*)(?:\t(.*))?".replace("N", "-?[0-9]{1,18}"), re.DOTALL)
+_T = re.compile(r"T[^\t]*\t([^\t]+) (N N(?:;N N)*)(?:\t(.*))?".replace("N", "-?[0-9]{1,18}"), re.DOTALL)
 _OTHERS = {
     "R": "relation",
     "E": "event",

@@ -44,9 +44,10 @@ _BREAKS = re.compile(r"[\t\n\r\ud800-\udfff]")
 class Conll(Syntax):
     """Token and tag columns. A document is a sentence, or with `whole` all sentences from one `-DOCSTART-` to the next.
 
-    Its id is the one in the comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without the document when
-    the sentence is in none). A tag sequence that breaks the scheme is a fault; a lenient journal counts it and takes
-    the entities that conlleval would see. A line with another number of columns than the first is a fault.
+    A sentence's id is the one in its comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without the
+    document when it is in none); a whole document's is `<file stem>-<document>`. A tag sequence that breaks the scheme
+    is a fault; a lenient journal counts it and takes the entities that conlleval would see. A line with another number
+    of columns than the first is a fault; a lenient journal leaves its token out.
 
     Writing: words and single marks are tokens, cut further where an entity begins or ends. Tags are flat: of entities
     that overlap, the one that begins first is kept, of these the longest; the others are losses, as are blanks at the

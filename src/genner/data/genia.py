@@ -42,16 +42,18 @@ class Genia(Syntax):
     """Path of a list of MEDLINE ids, one a line: only their articles are read. All are when it is empty."""
 
     name: ClassVar[str] = "genia"
-    suffixes: ClassVar[tuple[str, ...]] = (".xml", ".tgz", ".tar.gz")
+    suffixes: ClassVar[tuple[str, ...]] = ("corpus3.02.xml", "corpus3.02.tgz")
     writes: ClassVar[bool] = False
 
     @classmethod
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
-        return b"gpml.dtd" in head or (source.name.startswith("GENIAcorpus") and source.name.endswith(cls.suffixes))
+        return b"gpml.dtd" in head or source.name.removesuffix(".gz").endswith(cls.suffixes)
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         wanted = read_ids(self.split, journal) if self.split else None
         left = Counter(_medline(article) for article in _articles(source, None))
+        if not left:
+            journal.fault("no article", source, "holds no whole <article>; legal: GENIA's XML or its archive")
         for number, article in enumerate(_articles(source, journal), 1):
             id = _medline(article)
             if not id:
