@@ -13,6 +13,7 @@ from genner import cli
 from genner.data.catalog import catalog, corpus
 from genner.data.describe import describe, disagreements, leaks, nesting
 from genner.data.jsonl import read_jsonl
+from genner.data.registry import SYNTAXES
 from genner.document import Document, Entity
 from genner.errors import UnknownNameError
 from genner.labels import label_sets
@@ -66,6 +67,7 @@ def test_an_entry_is_whole(name: str) -> None:
     assert about.counts_from
     assert about.licence
     assert about.get.startswith("http")
+    assert about.syntax in SYNTAXES
 
 
 def test_labels_agree_with_the_label_sets_of_the_same_name() -> None:
@@ -109,10 +111,10 @@ def test_crossing_is_as_formats_count_it() -> None:
 def test_duplicates_and_leaks() -> None:
     a, b = Document("one", (), "1"), Document("two", (Entity(0, 3, "N"),), "2")
     train = describe("train", [a, b, Document("one", (), "3"), Document("one", (), "4")])
-    test = describe("test", [b, Document("four!", (), "5")])
+    test = describe("test", [b, b, Document("four!", (), "5")])
     assert (train.documents, train.entities, train.duplicates, train.characters) == (4, 1, 2, 12)
     assert (test.longest, test.longest_id) == (5, "5")
-    assert leaks([train, test]) == [("train", "test", 1)]
+    assert leaks([train, test]) == [("train", "test", 1), ("test", "train", 2)]
     assert leaks([train, describe("dev", [])]) == []
 
 
@@ -145,7 +147,7 @@ def test_a_table(run: Run, tmp_path: Path) -> None:
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
     assert rows[1] == ["train.jsonl", "1", "2", "1", "0", "2", "0", "3", "X", "1,", "Y", "1"]
-    assert "1 texts are both in train.jsonl and in test.jsonl" in out
+    assert "1 of train.jsonl are in test.jsonl too" in out
 
 
 def test_json_and_warnings(run: Run, tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_top_keys_are_those_of_the_first_object(value: Any, cut: int) -> None:
 
 
 @given(values=st.lists(st.dictionaries(st.text(), st.text() | st.integers(), max_size=3)), size=st.integers(1, 20))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_list_is_read_in_a_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[dict[str, Any]], size: int
 ) -> None:
@@ -416,7 +416,7 @@ def test_offsets_of_old_and_new_versions(tmp_path: Path) -> None:
 
 
 @given(document=documents(crossing=True))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_utf16_offsets_are_those_of_javascript(tmp_path: Path, document: Document) -> None:
     LabelStudio(units="utf16").write([document], tmp_path / "x.json", Journal())
     [made] = json.loads((tmp_path / "x.json").read_text())

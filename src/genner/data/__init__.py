@@ -1,4 +1,4 @@
-"""Readers and writers by file syntax, not by corpus."""
+"""Readers and writers by file syntax, not by corpus. `registry.SYNTAXES` has them all; `convert.load` reads any."""
 
 from genner.data.jsonl import JsonlWriter, read_jsonl, read_texts, write_atomic
 

@@ -28,8 +28,8 @@ class Description:
     longest_id: str = ""
     duplicates: int = 0
     """Documents whose text was there before, in this file."""
-    texts: set[bytes] = field(default_factory=set, repr=False)
-    """A hash of 8 bytes of each text: what two files share."""
+    texts: Counter[bytes] = field(default_factory=Counter, repr=False)
+    """Documents by a hash of 8 bytes of their text: what two files share."""
 
     def add(self, document: Document) -> None:
         self.documents += 1
@@ -44,7 +44,7 @@ class Description:
         self.depth = max(self.depth, depth)
         key = blake2b(document.text.encode(), digest_size=8).digest()
         self.duplicates += key in self.texts
-        self.texts.add(key)
+        self.texts[key] += 1
 
     def to_dict(self) -> dict[str, Any]:
         """All but the hashes, as JSON types."""
@@ -75,9 +75,10 @@ def describe(name: str, documents: Iterable[Document]) -> Description:
 
 
 def leaks(splits: Sequence[Description]) -> list[tuple[str, str, int]]:
-    """For each two splits that share texts: their names, and how many different texts are in both."""
-    pairs = ((a, b, len(a.texts & b.texts)) for i, a in enumerate(splits) for b in splits[i + 1 :])
-    return [(a.name, b.name, shared) for a, b, shared in pairs if shared]
+    """For each two splits (a, b), both ways around: how many documents of a have a text that b has too, if any."""
+    pairs = ((a, b) for a in splits for b in splits if a is not b)
+    counts = [(a.name, b.name, sum(n for text, n in a.texts.items() if text in b.texts)) for a, b in pairs]
+    return [leak for leak in counts if leak[2]]
 
 
 def disagreements(split: Description, corpus: Corpus, which: str) -> list[str]:
