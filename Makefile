@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # Tried in this order; `make PYTHON=/path/to/python` goes first.
@@ -20,11 +21,11 @@ demo: $(STAMP)
 	$(BIN)/genner models fetch
 	$(BIN)/genner demo
 
-test: $(STAMP)
+test: $(DEV_STAMP)
 	$(BIN)/genner models fetch
 	$(BIN)/python -m pytest
 
-check: $(STAMP)
+check: $(DEV_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -38,16 +39,28 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Resolves pyproject.toml afresh in a venv of its own. torch goes first, so that nothing draws in a newer one.
+# What tests and checks need besides; complete, so pip has nothing to resolve.
+$(DEV_STAMP): requirements-dev.lock $(STAMP)
+	@echo "installing what the tests need"
+	@$(PIP) install --no-deps -r requirements-dev.lock
+	@touch $@
+
+# Resolves pyproject.toml afresh in a venv of its own. torch goes first, so that nothing draws in a newer one; xgrammar
+# goes without its requirements, as only the tests use it, and not what it wants triton for.
 lock:
 	@$(find_python) && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && "$$python" -m venv "$$scratch" \
 	  && pip="$$scratch/bin/python -m pip --disable-pip-version-check" \
+	  && freeze() { $$pip freeze --all --exclude-editable --exclude pip | sed 's/^\(torch==[^+]*\)+.*/\1/' \
+	       | grep -vE '^(nvidia-|cuda-|triton==)' | LC_ALL=C sort; } \
+	  && header() { sed '/^[^#]/,$$d' "$$1"; } \
 	  && $$pip install -qq torch==$(TORCH) && $$pip install -qq hatchling editables \
-	  && $$pip install -qq --no-build-isolation -e '.[dev]' \
-	  && $$pip freeze --all --exclude-editable --exclude pip > "$$scratch/freeze" \
-	  && { sed '/^[^#]/,$$d' requirements.lock; \
-	       sed 's/^\(torch==[^+]*\)+.*/\1/' "$$scratch/freeze" | grep -vE '^(nvidia-|cuda-|triton==)'; } > "$$scratch/lock" \
-	  && cp "$$scratch/lock" requirements.lock && grep -c == requirements.lock
+	  && $$pip install -qq --no-build-isolation -e . && freeze > "$$scratch/base" \
+	  && $$pip install -qq --no-build-isolation -e '.[dev]' && $$pip install -qq --no-deps xgrammar apache-tvm-ffi \
+	  && freeze > "$$scratch/all" && LC_ALL=C comm -13 "$$scratch/base" "$$scratch/all" > "$$scratch/dev" \
+	  && { header requirements.lock; cat "$$scratch/base"; } > "$$scratch/lock" \
+	  && { header requirements-dev.lock; cat "$$scratch/dev"; } > "$$scratch/dev-lock" \
+	  && cp "$$scratch/lock" requirements.lock && cp "$$scratch/dev-lock" requirements-dev.lock \
+	  && grep -c == requirements.lock requirements-dev.lock
 
 clean: # the model store stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

@@ -46,7 +46,9 @@ def scripted(form: str = "inline_xml", window: int | None = None, **options: boo
     """An extractor whose model knows three names."""
 
     def answer(request: Request) -> str:
-        asked = LABELS.subset(tag for tag in LABELS.tags if re.search(rf"^(?:-|\d\.) {tag}$", request.instruction, re.M))
+        asked = LABELS.subset(
+            tag for tag in LABELS.tags if re.search(rf"^(?:-|\d\.) {tag}$", request.instruction, re.M)
+        )
         found = tuple(e for e in named(request.text) if e.label in asked)
         return FORMATS[form].encode(Document(request.text, found), asked)
 

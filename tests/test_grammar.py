@@ -35,16 +35,25 @@ def test_flags_stand_for_all_places(text: str, where: Boundaries) -> None:
 @given(text=st.lists(st.one_of(texts, st.sampled_from(MARKS), st.sampled_from("äЖ9東のไ한"))).map("".join))
 def test_word_boundaries(text: str) -> None:
     starts, ends = boundaries(text, "word")
+    letter = ""  # what a mark stands on
     for i, char in enumerate(text):
         assert not (starts[i] and char.isspace())
         assert not (ends[i + 1] and char.isspace())
     for i, (left, right) in enumerate(pairwise(text), 1):
+        letter = letter if i > 1 and (unicodedata.category(left)[0] == "M" or left == "\u200d") else left
         if unicodedata.category(right)[0] == "M" or "\u200d" in (left, right):
             assert not starts[i]
             assert not ends[i]
         elif not left.isspace() and not right.isspace():
             assert starts[i] == ends[i]  # with nothing between them, one word ends where the next one starts
-            assert starts[i] or (left.isalnum() and right.isalnum())
+            assert starts[i] or (letter.isalnum() and right.isalnum())
+
+
+def test_a_mark_in_a_word_does_not_end_it() -> None:
+    for word in ("cafe\u0301s", "हिन्दी", "שָׁלוֹם"):
+        starts, ends = boundaries(f"{word} x", "word")
+        assert [i for i, free in enumerate(starts) if free] == [0, len(word) + 1]
+        assert [i for i, free in enumerate(ends) if free] == [len(word), len(word) + 2]
 
 
 @given(text=st.text("aB9é ß.-_Жא", max_size=20))

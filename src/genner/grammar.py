@@ -93,11 +93,11 @@ def composed(left: str, right: str) -> bool:
     return unicodedata.category(right).startswith("M") or right == "\u200d" or left == "\u200d"
 
 
-def _joined(left: str, right: str) -> bool:
-    """Whether no word ends or begins between two neighbours."""
+def _joined(base: str, left: str, right: str) -> bool:
+    """Whether no word ends or begins between two neighbours; `base` is what the marks that `left` may be stand on."""
     if composed(left, right):
         return True
-    return left.isalnum() and right.isalnum() and not (_unspaced(left) or _unspaced(right))
+    return base.isalnum() and right.isalnum() and not (_unspaced(base) or _unspaced(right))
 
 
 def boundaries(text: str, where: Boundaries) -> tuple[list[bool], list[bool]]:
@@ -110,8 +110,11 @@ def boundaries(text: str, where: Boundaries) -> tuple[list[bool], list[bool]]:
     if where == "any":
         return [True] * n + [False], [False] + [True] * n
     free = [True] * (n + 1)
+    base = text[:1]
     for i in range(1, n):
-        free[i] = not _joined(text[i - 1], text[i])
+        free[i] = not _joined(base, text[i - 1], text[i])
+        if not composed("", text[i]):  # a mark belongs to its letter, which may be in the middle of a word
+            base = text[i]
     starts = [free[i] and i < n and not text[i].isspace() for i in range(n + 1)]
     ends = [free[i] and i > 0 and not text[i - 1].isspace() for i in range(n + 1)]
     return starts, ends

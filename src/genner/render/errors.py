@@ -11,7 +11,7 @@ from typing import Protocol
 
 from genner.document import Document, Entity
 from genner.render.layout import colour_indices, visible_line
-from genner.render.page import _STYLE, _attribute, _chip, _marked, _palette, _text
+from genner.render.page import STYLE, attribute, chip, marked, palette, text_html
 
 CONTEXT = 240  # code points of context on either side of an error
 PER_CELL = 20  # examples of each kind in each cell of the matrix
@@ -129,9 +129,9 @@ def error_page(
     total = sum(per_kind.values()) - per_kind["right"]
     limit = f", the first {per_cell} of each kind and pair of labels" if len(shown) < total else ""
     return _PAGE.format(
-        title=_text(visible_line(title)),
-        style=_STYLE + _ERRORS_STYLE + _palette(),
-        notes=f"<pre>{_text(notes)}</pre>\n" if notes else "",
+        title=text_html(visible_line(title)),
+        style=STYLE + _ERRORS_STYLE + palette(),
+        notes=f"<pre>{text_html(notes)}</pre>\n" if notes else "",
         kinds=_kinds(per_kind, kinds),
         matrix=_matrix(cells, order, colours),
         shown=len(shown),
@@ -155,11 +155,10 @@ def _place(cell: tuple[str, str], order: dict[str, int]) -> str:
 def _kinds(counts: Counter[str], kinds: dict[str, str]) -> str:
     rows = []
     for kind, meaning in kinds.items():
-        name = _text(kind)
-        button = f'<button data-kind="{_attribute(kind)}" disabled>{name}</button>' if kind != "right" else name
-        rows.append(
-            f'<tr><td>{button}</td><td class="number">{counts[kind]}</td><td class="faint">{_text(meaning)}</td></tr>\n'
-        )
+        name = text_html(kind)
+        button = f'<button data-kind="{attribute(kind)}" disabled>{name}</button>' if kind != "right" else name
+        about = text_html(meaning)
+        rows.append(f'<tr><td>{button}</td><td class="number">{counts[kind]}</td><td class="faint">{about}</td></tr>\n')
     return f'<table class="kinds">\n<tbody>\n{"".join(rows)}</tbody>\n</table>\n'
 
 
@@ -168,7 +167,7 @@ def _matrix(cells: Counter[tuple[str, str]], order: dict[str, int], colours: dic
     if not cells:
         return ""
     labels = [*order, ""]
-    heads = [_chip(label, colours[label]) if label else "none" for label in labels]
+    heads = [chip(label, colours[label]) if label else "none" for label in labels]
     rows = []
     for gold, head in zip(labels, heads, strict=True):
         row = [f"<th>{head}</th>"]
@@ -193,19 +192,19 @@ def _example(example: _Example, order: dict[str, int], colours: dict[str, int]) 
         if entity is None:
             sides.append('<span class="faint">nothing</span>')
         else:
-            mention = _text(visible_line(gold.mention(entity)))
-            sides.append(f"<bdi>{mention}</bdi> {_chip(entity.label, colours[entity.label])}")
+            mention = text_html(visible_line(gold.mention(entity)))
+            sides.append(f"<bdi>{mention}</bdi> {chip(entity.label, colours[entity.label])}")
     spans = [e.span for e in (verdict.gold, verdict.pred) if e]
     begin, end = min(start for start, _ in spans), max(end for _, end in spans)
-    name = f' <span class="faint">{_text(visible_line(gold.id))}</span>' if gold.id else ""
+    name = f' <span class="faint">{text_html(visible_line(gold.id))}</span>' if gold.id else ""
     drawn = "".join(
         f'<p class="side">{side}</p>\n<div class="text" dir="auto" style="--tracks: 2">'
-        f"{''.join(_marked(_window(document, begin, end), colours))}</div>\n"
+        f"{''.join(marked(_window(document, begin, end), colours))}</div>\n"
         for side, document in (("gold", gold), ("predicted", example.pred))
     )
     return (
-        f'<details class="example" data-kind="{_attribute(verdict.kind)}" {_place(_cell(verdict), order)}>\n'
-        f'<summary><span class="kind">{_text(verdict.kind)}</span> {sides[0]} → {sides[1]}{name}</summary>\n'
+        f'<details class="example" data-kind="{attribute(verdict.kind)}" {_place(_cell(verdict), order)}>\n'
+        f'<summary><span class="kind">{text_html(verdict.kind)}</span> {sides[0]} → {sides[1]}{name}</summary>\n'
         f"{drawn}</details>\n"
     )
 

@@ -46,7 +46,7 @@ _PAGE = """<!DOCTYPE html>
 # A box on track t is padded by t steps above and below, so that it encloses the boxes on the tracks under it; the line
 # height grows with the highest track of the text, since padding of inline boxes takes no room by itself. The word
 # joiner (U+2060) keeps a label on the line on which its mention ends.
-_STYLE = """\
+STYLE = """\
 :root { --paper: #fff; --ink: #1c2126; --faint: #5d6670; --rule: #dfe3e7; --wrong: #a3152a; --tint: 9%; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --paper: #15181c; --ink: #e4e7ea; --faint: #9aa3ad; --rule: #30363d; --wrong: #ff8d96; --tint: 13%; }
@@ -131,15 +131,15 @@ def html_page(
     credits = attributions or {}
     documents = "".join(_article(document, n, colours, credits) for n, document in enumerate(predictions, 1))
     return _PAGE.format(
-        title=_text(visible_line(title)),
-        style=_STYLE + _palette(),
-        notes=f'<p class="notes" dir="auto">{_text(notes)}</p>\n' if notes else "",
+        title=text_html(visible_line(title)),
+        style=STYLE + palette(),
+        notes=f'<p class="notes" dir="auto">{text_html(notes)}</p>\n' if notes else "",
         legend=_legend(predictions, labels, colours),
         documents=documents or '<p class="faint">no documents</p>\n',
     )
 
 
-def _palette() -> str:
+def palette() -> str:
     """The classes `c0`, `c1`, ... that set the colour of a box or chip."""
     dark = "".join(f".c{i} {{ --c: {colour.dark}; }}\n" for i, colour in enumerate(PALETTE))
     light = "".join(f"  .c{i} {{ --c: {colour.light}; }}\n" for i, colour in enumerate(PALETTE))
@@ -147,7 +147,7 @@ def _palette() -> str:
     return f"{dark}@media screen and (prefers-color-scheme: dark) {{\n{light}}}\n"
 
 
-def _text(text: str) -> str:
+def text_html(text: str) -> str:
     """`text` as HTML content, its unprintable characters as marked pictures that name the code point on hover."""
     return UNPRINTABLE.sub(
         lambda match: f'<span class="control" title="U+{ord(match[0]):04X}">{picture(match[0])}</span>',
@@ -155,13 +155,13 @@ def _text(text: str) -> str:
     )
 
 
-def _attribute(text: str) -> str:
+def attribute(text: str) -> str:
     """`text` as the value of a double-quoted attribute."""
     return escape(visible_line(text))
 
 
-def _chip(label: str, colour: int) -> str:
-    return f'<span class="chip c{colour}">{_text(visible_line(label))}</span>'
+def chip(label: str, colour: int) -> str:
+    return f'<span class="chip c{colour}">{text_html(visible_line(label))}</span>'
 
 
 def _legend(documents: Sequence[Document], labels: LabelSet | None, colours: Mapping[str, int]) -> str:
@@ -175,44 +175,44 @@ def _legend(documents: Sequence[Document], labels: LabelSet | None, colours: Map
         label, description = known.get(tag), ""
         if label and (label.name or label.definition):
             defined = defined or bool(label.definition)
-            description = ": ".join(_text(part) for part in (label.name, label.definition) if part)
+            description = ": ".join(text_html(part) for part in (label.name, label.definition) if part)
         elif labels and not label:
             description = '<span class="faint">not in the label set</span>'
         count = f'<span class="faint">{description and "· "}{counts[tag]}</span>'
-        rows.append(f'<div><dt>{_chip(tag, colour)}</dt><dd dir="auto">{description} {count}</dd></div>\n')
+        rows.append(f'<div><dt>{chip(tag, colour)}</dt><dd dir="auto">{description} {count}</dd></div>\n')
     return f'<dl class="legend{" defined" if defined else ""}">\n{"".join(rows)}</dl>\n'
 
 
 def _article(document: Document, number: int, colours: Mapping[str, int], credits: Mapping[str, str]) -> str:
-    heading = _text(visible_line(document.id)) if document.id else f"{number}"
+    heading = text_html(visible_line(document.id)) if document.id else f"{number}"
     rows = 1 + max(tracks(document.entities), default=-1)
     parts = [
         f'<article>\n<h2 dir="auto">{heading}</h2>\n',
-        f'<div class="text" dir="auto" style="--tracks: {rows}">{"".join(_marked(document, colours))}</div>\n',
+        f'<div class="text" dir="auto" style="--tracks: {rows}">{"".join(marked(document, colours))}</div>\n',
     ]
     if not document.text:
         parts.append('<p class="faint">(empty text)</p>\n')
     parts.append(_table(document, colours))
     if isinstance(document, Prediction) and document.problems:
-        items = (f"<li><b>{p.kind}</b> {_text(visible_line(p.detail))}</li>\n" for p in document.problems)
+        items = (f"<li><b>{p.kind}</b> {text_html(visible_line(p.detail))}</li>\n" for p in document.problems)
         parts.append(f'<ul class="problems">\n{"".join(items)}</ul>\n')
     if document.id in credits:
-        parts.append(f'<p class="attribution" dir="auto">{_text(credits[document.id])}</p>\n')
+        parts.append(f'<p class="attribution" dir="auto">{text_html(credits[document.id])}</p>\n')
     return "".join([*parts, "</article>\n"])
 
 
-def _marked(document: Document, colours: Mapping[str, int]) -> Iterator[str]:
+def marked(document: Document, colours: Mapping[str, int]) -> Iterator[str]:
     """The text in boxes. A box that is cut by a crossing carries its label on the last piece only."""
     for event in walk(document):
         match event:
             case Open(entity, track, first):
                 kind = f"c{colours[entity.label]}" + ("" if first else " continued")
-                yield f'<mark class="{kind}" style="--track: {track}" title="{_attribute(_hover(entity))}">'
+                yield f'<mark class="{kind}" style="--track: {track}" title="{attribute(_hover(entity))}">'
             case Close(entity, last):
                 score = "" if entity.score is None else f' data-score="{entity.score:.2f}"'
-                yield f'<i data-label="{_attribute(entity.label)}"{score}></i></mark>' if last else "</mark>"
+                yield f'<i data-label="{attribute(entity.label)}"{score}></i></mark>' if last else "</mark>"
             case str():
-                yield _text(event)
+                yield text_html(event)
 
 
 def _hover(entity: Entity) -> str:
@@ -228,8 +228,8 @@ def _table(document: Document, colours: Mapping[str, int]) -> str:
     for entity, depth in zip(document.entities, depths(document.entities), strict=True):
         score = "" if entity.score is None else f"{entity.score:.2f}"
         rows.append(
-            f'<tr><td style="--depth: {depth}"><bdi>{_text(visible_line(document.mention(entity)))}</bdi></td>'
-            f"<td>{_chip(entity.label, colours[entity.label])}</td>"
+            f'<tr><td style="--depth: {depth}"><bdi>{text_html(visible_line(document.mention(entity)))}</bdi></td>'
+            f"<td>{chip(entity.label, colours[entity.label])}</td>"
             f'<td class="number">{entity.start}</td><td class="number">{entity.end}</td>'
             f'<td class="number">{score}</td></tr>\n'
         )
