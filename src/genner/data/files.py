@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from genner.data.base import Journal, open_binary, read_lines
+from genner.data.ids import Ids
 from genner.document import Document, Entity
 from genner.errors import DataError
 
@@ -74,13 +75,12 @@ def distinct(entities: Iterable[Entity], journal: Journal, where: object) -> tup
 
 def own_ids(documents: Iterable[Document], source: object, journal: Journal) -> Iterator[Document]:
     """The documents; one whose id was there before is a fault."""
-    seen: set[str] = set()
+    ids = Ids()
     for document in documents:
-        if document.id in seen:
-            journal.fault("duplicate id", source, f"document {document.id!r} is there twice; keep one")
-        else:
-            seen.add(document.id)
+        if ids.add(document.id):
             yield document
+        else:
+            journal.fault("duplicate id", source, f"document {document.id!r} is there twice; keep one")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
+from genner.data.ids import Ids
 from genner.document import Document, Prediction, Problem, ProblemKind
 from genner.errors import DataError, DocumentError, UsageError
 
@@ -31,8 +32,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
     """Yield the documents of a JSON Lines file, in UTF-8 with or without a byte order mark; blank lines are skipped.
 
-    One line is in memory at a time, besides the ids seen so far. A record without an `id` gets `<file stem>-<line>`,
-    lines counted from 1. A bad line (invalid UTF-8 or JSON, no object, a malformed document, an id seen before) raises
+    One line is in memory at a time, besides 8 bytes for each id seen so far. A record without an `id` gets
+    `<file stem>-<line>`, lines counted from 1. A bad line (invalid UTF-8 or JSON, no object, a malformed document, an id seen before) raises
     `DataError`; with `lenient` it is logged as a warning and skipped. A file that cannot be read, or is binary, raises
     `DataError` either way.
     """
@@ -65,7 +66,7 @@ def read_texts(path_or_dash: str) -> Iterator[Document]:
 
 
 def _read(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool = False) -> Iterator[Document]:
-    seen: set[str] = set()
+    ids = Ids()
     with _open(path) as file:
         _refuse_binary(file.peek(4096), str(path))
         for number, line in enumerate(file, 1):
@@ -75,7 +76,7 @@ def _read(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool
                 continue
             try:
                 document = build(_record(line, default_id=f"{path.stem}-{number}"))
-                if document.id in seen:
+                if not ids.add(document.id):
                     raise DocumentError(f"id {document.id!r} was given on an earlier line; give every document its own")
             except DocumentError as error:
                 bad = DataError(str(path), str(error), number)
@@ -83,7 +84,6 @@ def _read(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool
                     raise bad from None
                 log.warning("%s; line skipped", bad)
                 continue
-            seen.add(document.id)
             yield document
 
 

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
 
 from genner.data.base import Journal, open_binary, read_lines
+from genner.data.ids import Ids
 from genner.document import Document, Entity, Prediction
 from genner.errors import DataError, DocumentError, UsageError
 
@@ -150,7 +151,7 @@ class Intake:
     def __init__(self, source: Traversable, journal: Journal) -> None:
         self.source = source
         self.journal = journal
-        self._ids: set[str] = set()
+        self._ids = Ids()
         self._stem = stem(source)
 
     def document(self, line: int, text: Any, spans: Iterable[Span], id: Any = None) -> Document | None:
@@ -178,11 +179,10 @@ class Intake:
             self.journal.fault("bad id", self.source, f"id is {given!r}; legal: a string or an integer", line)
             return None
         identifier = f"{self._stem}-{line}" if given in (None, "") else str(given)
-        if identifier in self._ids:
+        if not self._ids.add(identifier):
             what = f"id {identifier!r} was given before; give every document its own"
             self.journal.fault("duplicate id", self.source, what, line)
             return None
-        self._ids.add(identifier)
         return identifier
 
 

@@ -1,0 +1,39 @@
+"""Telling whether an id was there before, in 8 bytes an id: so that files of many documents can be read as a stream."""
+
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+RECENT = 1 << 16  # ids in a Python set, before they are sorted away
+
+
+class Ids:
+    """A set of strings, kept as 64-bit hashes in sorted arrays whose sizes double (a log-structured merge).
+
+    Two of ten million ids share a hash with a probability of three in a million; then a new one is taken for old.
+    """
+
+    def __init__(self) -> None:
+        self._recent: set[int] = set()
+        self._sorted: list[NDArray[np.uint64]] = []  # the larger first
+
+    def add(self, id: str) -> bool:
+        """Put an id in; returns whether it is new."""
+        key = int.from_bytes(blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        if key in self._recent or any(_holds(keys, np.uint64(key)) for keys in self._sorted):
+            return False
+        self._recent.add(key)
+        if len(self._recent) >= RECENT:
+            keys = np.fromiter(self._recent, dtype=np.uint64)
+            while self._sorted and len(self._sorted[-1]) <= len(keys):
+                keys = np.concatenate([self._sorted.pop(), keys])
+            keys.sort()
+            self._sorted.append(keys)
+            self._recent.clear()
+        return True
+
+
+def _holds(keys: NDArray[np.uint64], key: np.uint64) -> bool:
+    at = keys.searchsorted(key)
+    return bool(at < len(keys) and keys[at] == key)
