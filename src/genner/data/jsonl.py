@@ -32,10 +32,10 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
     """Yield the documents of a JSON Lines file, in UTF-8 with or without a byte order mark; blank lines are skipped.
 
-    One line is in memory at a time, besides 8 bytes for each id seen so far. A record without an `id` gets
-    `<file stem>-<line>`, lines counted from 1. A bad line (invalid UTF-8 or JSON, no object, a malformed document, an id seen before) raises
-    `DataError`; with `lenient` it is logged as a warning and skipped. A file that cannot be read, or is binary, raises
-    `DataError` either way.
+    One line is in memory at a time, besides 8 bytes for each id seen so far. A record without an `id` gets `<file
+    stem>-<line>`, lines counted from 1. A bad line (invalid UTF-8 or JSON, no object, a malformed document, an id
+    seen before) raises `DataError`; with `lenient` it is logged as a warning and skipped. A file that cannot be
+    read, or is binary, raises `DataError` either way.
     """
     return _read(path, document_of, lenient)
 
