@@ -64,7 +64,17 @@ def main() -> None:
         ]
         runs["transformers generate, greedy"] = lambda: [generate(engine, r) for r in requests]
 
-    rows = []
+    body = statistics.fmean(len(engine.chat.body_ids(d.text)) for d in gold)
+    settings = {
+        "sentences": len(gold),
+        "file": args.gold.parent.name + "/" + args.gold.name,
+        "signature": ner.signature,
+        "threads": torch.get_num_threads(),
+        "dtype": str(engine.network.dtype),
+        "prompt_tokens_behind_the_instruction": body,
+        "output_tokens": statistics.fmean(map(len, outputs)),
+    }
+    rows: list[dict[str, Any]] = []
     for name, run in runs.items():
         begun = time.perf_counter()
         result = run()
@@ -78,24 +88,12 @@ def main() -> None:
         elif result:
             row["f1"] = f1(ner, gold, result)
         rows.append(row)
+        row["to_the_limit"] = row["ms_per_sentence"] / rows[0]["ms_per_sentence"]
         print(f"{name}: {row['ms_per_sentence']:.1f} ms", flush=True)
-    limit = rows[0]["ms_per_sentence"]
-    for row in rows:
-        row["to_the_limit"] = row["ms_per_sentence"] / limit
-    body = statistics.fmean(len(engine.chat.body_ids(d.text)) for d in gold)
-    settings = {
-        "sentences": len(gold),
-        "file": args.gold.parent.name + "/" + args.gold.name,
-        "signature": ner.signature,
-        "threads": torch.get_num_threads(),
-        "dtype": str(engine.network.dtype),
-        "prompt_tokens_behind_the_instruction": body,
-        "output_tokens": statistics.fmean(map(len, outputs)),
-    }
+        if args.out:  # after each row: the slow ones take minutes
+            args.out.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1))
     print(table(rows))
     print(json.dumps(settings))
-    if args.out:
-        args.out.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1))
 
 
 def forward(engine: LocalEngine, requests: Sequence[Request], outputs: Sequence[list[int]], batch: int) -> list[Any]:
