@@ -324,6 +324,10 @@ def test_data_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         ("[[set]]\nname = 'b'\nlabels = 'core'\nwieght = 2", "wieght"),
         ("[[set]]\nname = 'b'\nlabels = 'core'\nweight = '2'", "weight"),
         ("x = = 1", "not TOML"),
+        ("[optim]\ngroups_per_step = 0", "groups_per_step = 0; legal: 1 or more"),
+        ("[optim]\nlearning_rate = nan", "learning_rate = nan"),
+        ("[prompt]\nplain = 1.5", "plain = 1.5; legal: 0.0 to 1.0"),
+        ("[[set]]\nname = 'b'\nlabels = 'core'\nweight = -1", "weight = -1.0; legal: 0.0 or more"),
     ],
 )
 def test_a_wrong_recipe_names_the_key(tmp_path: Path, body: str, names: str) -> None:

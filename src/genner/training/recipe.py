@@ -3,6 +3,7 @@
 import dataclasses
 import tomllib
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -25,6 +26,9 @@ class SetSpec:
     weight: float = 1.0
     detokenize: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0))
+
 
 @dataclass(frozen=True)
 class LoraSpec:
@@ -33,6 +37,9 @@ class LoraSpec:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, "lora", rank=(1, inf), alpha=(1, inf), dropout=(0.0, 0.99))
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,10 @@ class OptimSpec:
     groups_per_step: int = 2
     max_tokens: int = 2048
 
+    def __post_init__(self) -> None:
+        _check(self, "optim", learning_rate=(0.0, inf), warmup=(0.0, 0.99), weight_decay=(0.0, inf), clip=(0.0, inf))
+        _check(self, "optim", epochs=(0.0, inf), group_tokens=(1, inf), groups_per_step=(1, inf), max_tokens=(1, inf))
+
 
 @dataclass(frozen=True)
 class PromptSpec:
@@ -65,6 +76,9 @@ class PromptSpec:
     plain: float = 0.5
     no_definitions: float = 0.5
     subset: float = 0.4
+
+    def __post_init__(self) -> None:
+        _check(self, "prompt", plain=(0.0, 1.0), no_definitions=(0.0, 1.0), subset=(0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,15 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def _check(table: object, where: str, **legal: tuple[float, float]) -> None:
+    """Raise `UsageError` naming the first value that lies outside its range."""
+    for name, (low, high) in legal.items():
+        value = getattr(table, name)
+        if not low <= value <= high:
+            bounds = f"{low} or more" if high == inf else f"{low} to {high}"
+            raise UsageError(f"[{where}] {name} = {value}; legal: {bounds}")
 
 
 def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
