@@ -1,18 +1,21 @@
 """The speculative decoder equals the token-by-token one, for every family, tokenizer and format."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tiny
-from genner.document import LabelSet
+from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import Speculator, reference
 from genner.engines.local import LocalEngine
 from genner.engines.vocabulary import Vocabulary, token_bytes
 from genner.formats import FORMATS
+from genner.formats.compact import Compact
 from strategies import texts
 
 LABELS = LabelSet.of("PER", "LOC", "DNA")
@@ -30,6 +33,23 @@ def requests(some_texts: list[str], form: str, constrained: bool = True) -> list
         Request(f"Tag {i % 2}:\n", t, FORMATS[form].grammar(t, LABELS, where="word", depth=3), constrained)
         for i, t in enumerate(some_texts)
     ]
+
+
+@kinds
+def test_added_tags_cost_a_token_each(kind: str) -> None:
+    tokenizer, form, labels = deepcopy(tiny.tokenizer(kind)), Compact(), LabelSet.of("PER", "LOC")
+    assert tokenizer.add_tokens(form.tokens(labels)) == 3
+    text = "John Smith reported from New York."
+    answer = form.encode(Document(text, (Entity(0, 10, "PER"), Entity(0, 4, "PER"), Entity(25, 33, "LOC"))), labels)
+    chat = Chat(tokenizer)
+    vocabulary, grammar = Vocabulary(tokenizer, chat.end_id, len(tokenizer)), form.grammar(text, labels, where="word")
+    ids, state = chat.answer_ids(answer), grammar.start()
+    assert [vocabulary.bytes[i] for i in ids].count(b"</>") == 3
+    assert sum(tokenizer.convert_ids_to_tokens(i) in form.tokens(labels) for i in ids) == 6
+    for token in ids:
+        legal = vocabulary.legal(grammar, state)
+        assert token in legal
+        state = legal[token]
 
 
 @families

@@ -25,6 +25,11 @@ class Compact(InlineFormat):
     def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
         return [f"<{number}>" for number in range(1, len(labels) + 1)], [CLOSE]
 
+    def tokens(self, labels: LabelSet) -> list[str]:
+        """The tags, to be added to a tokenizer's vocabulary and trained; the same for all label sets of this size."""
+        opening, closing = self.tags(labels)
+        return [*opening, *closing]
+
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         copies = list(text)
         if "<" in text:
