@@ -1,5 +1,6 @@
 """Readers and writers by file syntax, not by corpus. `registry.SYNTAXES` has them all; `convert.load` reads any."""
 
-from genner.data.jsonl import JsonlWriter, read_jsonl, read_texts, write_atomic
+from genner.data.jsonl import JsonlWriter, read_jsonl, read_texts
+from genner.data.writing import write_atomic
 
 __all__ = ["JsonlWriter", "read_jsonl", "read_texts", "write_atomic"]

@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from genner.data.base import Journal, Syntax
-from genner.data.records import Intake, Record, Span, atomic, records, top_keys, unkept, write_records
+from genner.data.records import Intake, Record, Span, records, top_keys, unkept, write_records
+from genner.data.writing import atomic
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.errors import DataError, LabelError
 from genner.formats import Format, get_format

@@ -29,8 +29,9 @@ from typing import ClassVar, Literal
 
 from genner.data import tags
 from genner.data.base import Journal, Syntax, open_binary, read_lines
-from genner.data.records import Intake, Span, atomic, stem, unkept
+from genner.data.records import Intake, Span, stem, unkept
 from genner.data.tokens import locate, tokenize
+from genner.data.writing import atomic
 from genner.document import Document, Entity
 from genner.errors import UsageError
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genner.data.base import Journal, Syntax, open_binary
-from genner.data.records import Intake, Record, Span, atomic, optional, unkept
+from genner.data.records import Intake, Record, Span, optional, unkept
 from genner.data.tags import spans as tagged
 from genner.data.tokens import join
+from genner.data.writing import atomic
 from genner.document import Document
 from genner.errors import DataError, DocumentError
 

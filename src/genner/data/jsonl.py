@@ -10,17 +10,16 @@ would turn `\\r\\n` into `\\n` and so move every offset behind it.
 
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from io import BufferedReader, BufferedWriter, FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
 from genner.data.ids import Ids
+from genner.data.writing import refuse_special, sync
 from genner.document import Document, Prediction, Problem, ProblemKind
 from genner.errors import DataError, DocumentError, UsageError
 
@@ -171,7 +170,7 @@ class JsonlWriter:
 
     def __enter__(self) -> Self:
         try:
-            _refuse_special(self.path)
+            refuse_special(self.path)
             if self.resume:
                 if self.path.exists() and not self.part.exists():
                     shutil.copyfile(self.path, self.part)
@@ -223,7 +222,7 @@ class JsonlWriter:
             if kind is not None:
                 return
             try:
-                _sync(self._file)
+                sync(self._file)
                 self.part.replace(self.path)
             except OSError as failed:
                 raise self._broken(failed) from None
@@ -234,36 +233,3 @@ class JsonlWriter:
             f"cannot be written: {error.strerror}; documents safe in {self.part}: {self.count}; make room, then go on "
             "from them with --resume (resume=True)",
         )
-
-
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a whole file (a `str` in UTF-8, as it is) so that a reader sees the old one or the new one, never a half.
-
-    Raises `DataError` when it cannot be written; the old file is then as it was.
-    """
-    # The process id keeps two writers of one path out of each other's half-written file.
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        _refuse_special(path)
-        with draft.open("wb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
-            _sync(file)
-        draft.replace(path)
-    except OSError as error:
-        raise DataError(str(path), f"cannot be written: {error.strerror}; the file is as it was") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-
-
-def _sync(file: FileIO | BufferedWriter) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _refuse_special(path: Path) -> None:
-    # A rename onto /dev/null, say, would replace the device by a file.
-    if path.is_dir():
-        raise DataError(str(path), "is a folder; name a file in it")
-    if path.exists() and not path.is_file():
-        raise DataError(str(path), "is a device or a pipe, not a regular file; choose another path")

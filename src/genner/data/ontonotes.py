@@ -21,8 +21,9 @@ from xml.sax.saxutils import escape, unescape
 
 from genner.data.base import Journal, Syntax, read_lines
 from genner.data.files import distinct, own_ids, walk
-from genner.data.records import atomic, unkept
+from genner.data.records import unkept
 from genner.data.treebank import plain, spelt
+from genner.data.writing import atomic
 from genner.document import Document, Entity
 
 _DOC = re.compile(r"<DOC\b(?:[^>]*?\bDOCNO=\"([^\"]*)\")?[^>]*>", re.IGNORECASE)

@@ -6,9 +6,7 @@ longest record.
 
 import codecs
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
@@ -17,8 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from genner.data.base import Journal, open_binary, read_lines
 from genner.data.ids import Ids
+from genner.data.writing import atomic
 from genner.document import Document, Entity, Prediction
-from genner.errors import DataError, DocumentError, UsageError
+from genner.errors import DocumentError, UsageError
 
 Record = dict[str, Any]
 
@@ -239,29 +238,6 @@ def unkept(document: Document, journal: Journal, *, scores: bool = True) -> None
         journal.loss("problem of a prediction", document.id, len(document.problems))
     if scores and (n := sum(e.score is not None for e in document.entities)):
         journal.loss("score", document.id, n)
-
-
-@contextmanager
-def atomic(target: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes its place when all is written; on an exception nothing has happened.
-
-    Raises `DataError` when it cannot be written.
-    """
-    if target.exists() and not target.is_file():
-        what = "is a folder; name a file" if target.is_dir() else "is a device or a pipe, not a regular file"
-        raise DataError(str(target), f"{what}; choose another path")
-    draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    except OSError as error:
-        raise DataError(str(target), f"cannot be written: {error.strerror or error}; it is as it was") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def json_bytes(record: Record) -> bytes:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genner.data.base import Journal, Syntax, open_binary
-from genner.data.records import Intake, Span, atomic, optional, unkept
+from genner.data.records import Intake, Span, optional, unkept
+from genner.data.writing import atomic
 from genner.document import Document, Entity
 from genner.errors import UsageError
 

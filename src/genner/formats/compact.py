@@ -11,7 +11,7 @@ tag, one more. Nothing else is escaped. (Why this can be read in one way only: s
 import re
 
 from genner.document import Entity, LabelSet, Problem
-from genner.formats.inline import InlineFormat
+from genner.formats.inline import InlineFormat, escaped, unescaped
 
 CLOSE = "</>"
 
@@ -31,11 +31,7 @@ class Compact(InlineFormat):
         return [*opening, *closing]
 
     def copies(self, text: str, labels: LabelSet) -> list[str]:
-        copies = list(text)
-        if "<" in text:
-            for match in _LITERAL.finditer(text):
-                copies[match.start()] = "<\\"
-        return copies
+        return escaped(text, _LITERAL)
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the innermost open entity; a number that no label has drops its entity."""
@@ -47,7 +43,7 @@ class Compact(InlineFormat):
         for match in _LITERAL.finditer(answer):
             if "\\" in match.group():
                 continue  # a literal, copied with the rest (and unescaped there)
-            copy.append(_unescape(answer[begin : match.start()]))
+            copy.append(unescaped(answer[begin : match.start()], _LITERAL))
             length, begin = length + len(copy[-1]), match.end()
             if match.group() != CLOSE:
                 stack.append((match.group(1), length))
@@ -61,14 +57,10 @@ class Compact(InlineFormat):
                     problems.append(Problem("dropped", f"<{number}> at {start} is empty"))
                 else:
                     found.append(Entity(start, length, labels.tags[int(number) - 1]))
-        copy.append(_unescape(answer[begin:]))
+        copy.append(unescaped(answer[begin:], _LITERAL))
         problems += [Problem("dropped", f"<{number}> opened at {start} is not closed") for number, start in stack]
         return "".join(copy), found, problems
 
 
 # What is escaped does not depend on how many labels there are: so the copy of a text is the same for any label set.
 _LITERAL = re.compile(r"<\\*(?:([0-9]+)|/)>")
-
-
-def _unescape(piece: str) -> str:
-    return _LITERAL.sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece

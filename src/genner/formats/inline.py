@@ -4,6 +4,7 @@ A format says what its tags are, and how it escapes a text that collides with th
 the grammar is `InlineGrammar`, and reading what is not legal is the format's own.
 """
 
+import re
 from abc import abstractmethod
 
 from genner.document import Document, Entity, LabelSet
@@ -58,3 +59,17 @@ def _each(tags: list[str], labels: LabelSet) -> list[str]:
 
 def _numbered(tags: list[str], labels: LabelSet) -> list[tuple[int, str]]:
     return list(enumerate(tags)) if len(tags) == len(labels) else [(ANY_LABEL, tags[0])]
+
+
+def escaped(text: str, literal: re.Pattern[str]) -> list[str]:
+    """Each code point as itself, with a backslash after the `<` of whatever looks like a tag, escaped ones included."""
+    copies = list(text)
+    if "<" in text:
+        for match in literal.finditer(text):
+            copies[match.start()] = "<\\"
+    return copies
+
+
+def unescaped(piece: str, literal: re.Pattern[str]) -> str:
+    """A piece of an answer with one backslash fewer in what looks like an escaped tag."""
+    return literal.sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece

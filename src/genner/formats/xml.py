@@ -9,7 +9,7 @@ and one `>`, at its ends, none can arise where a tag is put in.
 import re
 
 from genner.document import Entity, LabelSet, Problem
-from genner.formats.inline import InlineFormat
+from genner.formats.inline import InlineFormat, escaped, unescaped
 
 
 class InlineXML(InlineFormat):
@@ -21,11 +21,7 @@ class InlineXML(InlineFormat):
         return [f"<{tag}>" for tag in labels.tags], [f"</{tag}>" for tag in labels.tags]
 
     def copies(self, text: str, labels: LabelSet) -> list[str]:
-        copies = list(text)
-        if "<" in text:
-            for match in _escapable(labels).finditer(text):
-                copies[match.start()] = "<\\"
-        return copies
+        return escaped(text, _escapable(labels))
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the nearest open entity of its label; those opened since are dropped."""
@@ -39,7 +35,7 @@ class InlineXML(InlineFormat):
             escapes, slash, label = match.groups()
             if escapes or (label not in labels and match.group() in text):
                 continue  # a literal, copied with the rest (and unescaped there)
-            piece = self._unescape(answer[begin : match.start()], labels)
+            piece = unescaped(answer[begin : match.start()], _escapable(labels))
             copy.append(piece)
             length, begin = length + len(piece), match.end()
             if label not in labels:
@@ -61,13 +57,9 @@ class InlineXML(InlineFormat):
                     problems.append(Problem("dropped", f"<{label}> at {start} is empty"))
                 else:
                     found.append(Entity(start, length, label))
-        copy.append(self._unescape(answer[begin:], labels))
+        copy.append(unescaped(answer[begin:], _escapable(labels)))
         problems += [Problem("dropped", f"<{label}> opened at {start} is not closed") for label, start in stack]
         return "".join(copy), found, problems
-
-    @staticmethod
-    def _unescape(piece: str, labels: LabelSet) -> str:
-        return _escapable(labels).sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece
 
 
 # Anything that looks like a tag, or like the escaped spelling of one.
