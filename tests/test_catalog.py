@@ -1,15 +1,13 @@
 """The catalog holds together, and `genner data` tells what is in a file and where that is not what was published."""
 
 import json
-import sys
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 
-from genner import cli
+from conftest import Run
 from genner.data.catalog import catalog, corpus
 from genner.data.describe import describe, disagreements, leaks, nesting
 from genner.data.jsonl import read_jsonl
@@ -20,24 +18,6 @@ from genner.labels import label_sets
 from strategies import documents
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Call the command line in a fresh folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*args: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["genner", *args])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
 
 
 def lines(path: Path, *given: Document) -> Path:

@@ -1,14 +1,12 @@
 """`genner convert`: any syntax to any other, in little memory, with all that was wrong or lost told at the end."""
 
 import json
-import sys
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from genner import cli
+from conftest import Run
 from genner.data.base import Journal
 from genner.data.convert import convert, load
 from genner.data.jsonl import read_jsonl
@@ -16,25 +14,8 @@ from genner.data.registry import SYNTAXES, guess_target
 from genner.document import Document, Entity
 from genner.errors import DataError, UnknownNameError, UsageError
 
-Run = Callable[..., tuple[int, str, str]]
-
 ADA = Document("Ada met Bob .", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "a")
 ZOE = Document("ZOË MET BOB !", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "z")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Call the command line in a fresh folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["genner", *args])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
 
 
 def lines(path: Path, *given: Document) -> Path:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from genner.document import Document, Entity
 from genner.render.layout import colour_indices, visible_line
-from genner.render.page import STYLE, attribute, chip, marked, palette, text_html
+from genner.render.page import attribute, chip, marked, page, text_html
 
 CONTEXT = 240  # code points of context on either side of an error
 PER_CELL = 20  # examples of each kind in each cell of the matrix
@@ -39,28 +39,9 @@ class _Example:
     verdict: Verdict
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1 dir="auto">{title}</h1>
-{notes}{kinds}{matrix}</header>
-<main>
+_MAIN = """\
 <p class="faint"><span id="shown">{shown}</span> of {total} errors{limit}. <button disabled>show all</button></p>
-{examples}</main>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+{examples}"""
 
 _ERRORS_STYLE = """\
 pre { overflow-x: auto; font-size: .8125rem; line-height: 1.35; }
@@ -128,16 +109,13 @@ def error_page(
                     shown.append(_Example(gold, pred, verdict))
     total = sum(per_kind.values()) - per_kind["right"]
     limit = f", the first {per_cell} of each kind and pair of labels" if len(shown) < total else ""
-    return _PAGE.format(
-        title=text_html(visible_line(title)),
-        style=STYLE + _ERRORS_STYLE + palette(),
-        notes=f"<pre>{text_html(notes)}</pre>\n" if notes else "",
-        kinds=_kinds(per_kind, kinds),
-        matrix=_matrix(cells, order, colours),
-        shown=len(shown),
-        total=total,
-        limit=limit,
-        examples="".join(_example(example, order, colours) for example in shown) or '<p class="faint">no errors</p>\n',
+    about = f"<pre>{text_html(notes)}</pre>\n" if notes else ""
+    examples = "".join(_example(example, order, colours) for example in shown) or '<p class="faint">no errors</p>\n'
+    return page(
+        title,
+        about + _kinds(per_kind, kinds) + _matrix(cells, order, colours),
+        _MAIN.format(shown=len(shown), total=total, limit=limit, examples=examples),
+        style=_ERRORS_STYLE,
         script=_SCRIPT,
     )
 

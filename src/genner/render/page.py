@@ -36,10 +36,10 @@ _PAGE = """<!DOCTYPE html>
 <body>
 <header>
 <h1 dir="auto">{title}</h1>
-{notes}{legend}</header>
+{header}</header>
 <main>
-{documents}</main>
-</body>
+{main}</main>
+{script}</body>
 </html>
 """
 
@@ -130,12 +130,20 @@ def html_page(
     colours = colour_indices(labels.tags if labels else (), predictions)
     credits = attributions or {}
     documents = "".join(_article(document, n, colours, credits) for n, document in enumerate(predictions, 1))
+    about = f'<p class="notes" dir="auto">{text_html(notes)}</p>\n' if notes else ""
+    return page(
+        title, about + _legend(predictions, labels, colours), documents or '<p class="faint">no documents</p>\n'
+    )
+
+
+def page(title: str, header: str, main: str, *, style: str = "", script: str = "") -> str:
+    """A self-contained page; all but the title is HTML, CSS and JavaScript already."""
     return _PAGE.format(
         title=text_html(visible_line(title)),
-        style=STYLE + palette(),
-        notes=f'<p class="notes" dir="auto">{text_html(notes)}</p>\n' if notes else "",
-        legend=_legend(predictions, labels, colours),
-        documents=documents or '<p class="faint">no documents</p>\n',
+        style=STYLE + style + palette(),
+        header=header,
+        main=main,
+        script=f"<script>\n{script}</script>\n" if script else "",
     )
 
 
