@@ -1,6 +1,5 @@
 """The local engine: a transformers model on this machine's CPU or GPU, decoding under a grammar."""
 
-import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,7 +12,7 @@ from genner.engines.chat import Chat
 from genner.engines.decoding import Speculator, budget, reference
 from genner.engines.network import Network
 from genner.engines.vocabulary import Vocabulary
-from genner.errors import ModelError
+from genner.engines.weights import load_weights
 
 Decoder = Literal["speculative", "reference"]
 
@@ -70,34 +69,10 @@ class LocalEngine:
 
         Raises `ModelError` when a file is missing or does not fit.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         device = device or default_device()
-        dtype = dtype or fast_dtype(device)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            causal = AutoModelForCausalLM.from_pretrained(
-                folder,
-                local_files_only=True,
-                dtype=dtype,
-                # For the short passes of decoding, plain attention is a quarter faster than SDPA on a CPU.
-                attn_implementation="eager" if device.type == "cpu" else "sdpa",
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"{folder} cannot be loaded as a causal language model: {error}") from error
-        if adapter is not None:
-            from peft import PeftModel
-
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", FutureWarning)  # the libraries', about each other
-                    causal = PeftModel.from_pretrained(causal, adapter).merge_and_unload()
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                raise ModelError(f"adapter {adapter} does not fit model {folder}: {error}") from error
-        causal.eval().to(device)
+        # For the short passes of decoding, plain attention is a quarter faster than SDPA on a CPU.
+        attention = "eager" if device.type == "cpu" else "sdpa"
+        causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention)
         return cls(causal, tokenizer, name, decoder)
 
     @property
