@@ -72,7 +72,8 @@ class LocalEngine:
         device = device or default_device()
         # For the short passes of decoding, plain attention is a quarter faster than SDPA on a CPU.
         attention = "eager" if device.type == "cpu" else "sdpa"
-        causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention)
+        plain = decoder != "reference"  # which runs on what transformers makes of the model
+        causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention, plain=plain)
         return cls(causal, tokenizer, name, decoder)
 
     @property

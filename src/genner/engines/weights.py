@@ -1,42 +1,83 @@
-"""From files to a model: a causal model's weights, a LoRA adapter merged into them, and the tokenizer."""
+"""From files to a model: a causal model's weights, a LoRA adapter merged into them, and the tokenizer.
+
+Each of the three has two ways: a short one for what is plain (`llama`, `lora`, `tokens`), as the default model is, and
+that of transformers and peft for everything else. Both end in the same numbers, which is tested; the libraries are only
+imported when they are needed, since that takes longer than all the rest of loading.
+"""
 
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
+from genner.engines import llama
+from genner.engines.lora import merge
+from genner.engines.tokens import read_tokenizer
 from genner.errors import ModelError
+
+_FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 def load_weights(
-    folder: Path, adapter: Path | None, device: torch.device, dtype: torch.dtype, attention: str
+    folder: Path,
+    adapter: Path | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: str,
+    *,
+    plain: bool = True,
 ) -> tuple[Any, Any]:
     """A causal model, in evaluation mode and on its device, with `adapter` merged into it; and its tokenizer.
 
-    Touches no network. `attention` is transformers' name of an implementation.
+    Touches no network. `attention` is transformers' name of an implementation. With `plain=False` both are those of
+    transformers, with all their methods, whatever the model.
 
     Raises `ModelError` when a file is missing or does not fit.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    try:
+        tokenizer = (read_tokenizer(folder) if plain else None) or _tokenizer(folder)
+        causal = llama.read(folder, dtype, attention) if plain else None
+        merged = causal is not None and adapter is not None and merge(causal, adapter)
+        if causal is None or (adapter is not None and not merged):  # peft wants a model of transformers'
+            causal = _model(folder, dtype, attention)
+    except _FAULTS as error:
+        raise ModelError(f"{folder} cannot be loaded as a causal language model: {error}") from error
+    if adapter is not None and not merged and not merge(causal, adapter):
+        causal = _merged_by_peft(causal, folder, adapter)
+    return causal.eval().to(device), tokenizer
+
+
+def _tokenizer(folder: Path) -> Any:
+    _quiet()
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
+    _quiet()
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, dtype=dtype, attn_implementation=attention
+    )
+
+
+def _merged_by_peft(causal: Any, folder: Path, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the libraries', about each other
+            return PeftModel.from_pretrained(causal, adapter).merge_and_unload()
+    except _FAULTS as error:
+        raise ModelError(f"adapter {adapter} does not fit model {folder}: {error}") from error
+
+
+def _quiet() -> None:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        causal = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, dtype=dtype, attn_implementation=attention
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{folder} cannot be loaded as a causal language model: {error}") from error
-    if adapter is not None:
-        from peft import PeftModel
-
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # the libraries', about each other
-                causal = PeftModel.from_pretrained(causal, adapter).merge_and_unload()
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"adapter {adapter} does not fit model {folder}: {error}") from error
-    return causal.eval().to(device), tokenizer

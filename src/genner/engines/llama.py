@@ -1,0 +1,264 @@
+"""The Llama architecture, read straight from its files: what a model costs that does not need transformers.
+
+transformers supports hundreds of architectures, and imports for two seconds before the first of them runs. This is one
+of them, its plainest form, with the modules' names, the order of operations and hence the bits of transformers'
+`LlamaForCausalLM`, which the tests compare it with. Whatever differs from the plain form (scaled rotary positions,
+biases, quantized or sharded weights) is left to transformers.
+
+The weights are mapped into memory, not read: pages that nothing touches (most of the embeddings) never are, and what
+is written to, by merging an adapter, becomes the process's own copy.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import Tensor, nn
+
+
+@dataclass
+class Config:
+    """What a config.json says about a plain Llama; the names are those of transformers.
+
+    `_attn_implementation`, a key of `ATTENTION`, is looked up in each pass, as transformers does.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    rope_theta: float
+    head_dim: int
+    tie_word_embeddings: bool
+    model_type: str = "llama"
+    _attn_implementation: str = "eager"
+
+    def get_text_config(self) -> "Config":
+        return self
+
+
+# Settings of a Llama that may stand in its config: what they are when the plain form is meant.
+_PLAIN = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "rope_scaling": None,
+    "pretraining_tp": 1,
+}
+# What has no part in inference.
+_IGNORED = {
+    "attention_dropout",
+    "bos_token_id",
+    "dtype",
+    "eos_token_id",
+    "initializer_range",
+    "is_llama_config",
+    "pad_token_id",
+    "rope_interleaved",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+}
+
+
+def read_config(folder: Path) -> Config | None:
+    """The config in this folder, if it is of a plain Llama and nothing is in it that is not known here."""
+    try:
+        raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        rope = raw.pop("rope_parameters", None) or {"rope_type": "default", "rope_theta": raw.pop("rope_theta", 1e4)}
+        if rope.keys() != {"rope_type", "rope_theta"} or rope["rope_type"] != "default":
+            return None
+        raw["rope_theta"] = rope["rope_theta"]
+        raw["head_dim"] = raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"]
+        raw.setdefault("tie_word_embeddings", False)
+        known = {field.name for field in fields(Config) if not field.name.startswith("_")}
+        others = {name: value for name, value in raw.items() if name not in known | _IGNORED}
+        if raw.get("architectures") != _PLAIN["architectures"] or any(
+            name not in _PLAIN or value != _PLAIN[name] for name, value in others.items()
+        ):
+            return None
+        return Config(**{name: value for name, value in raw.items() if name in known})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # transformers tells what is wrong with it
+
+
+def read(folder: Path, dtype: torch.dtype, attention: str) -> "Llama | None":
+    """The model in this folder, in evaluation mode, on the CPU; None when it is a case for transformers.
+
+    `attention`: see `ATTENTION`.
+    """
+    config, weights = read_config(folder), folder / "model.safetensors"
+    if config is None or attention not in ATTENTION or not weights.is_file():
+        return None
+    config._attn_implementation = attention
+    with torch.device("meta"):
+        model = Llama(config)
+    expected = model.state_dict()
+    if config.tie_word_embeddings:
+        del expected["lm_head.weight"]
+    with safe_open(weights, framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
+            return None
+        tensors = {name: file.get_tensor(name).to(dtype) for name in shapes}
+    if config.tie_word_embeddings:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+    model.load_state_dict(tensors, assign=True)
+    if config.tie_word_embeddings:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    return model.requires_grad_(False).eval()
+
+
+def eager(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float
+) -> tuple[Tensor, None]:
+    groups = query.shape[1] // key.shape[1]
+    key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
+    weights = query @ key.transpose(2, 3) * scaling + mask
+    attended = F.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype) @ value
+    return attended.transpose(1, 2), None
+
+
+def sdpa(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float
+) -> tuple[Tensor, None]:
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling, enable_gqa=True)
+    return attended.transpose(1, 2), None
+
+
+# By name, and called, as in transformers: module, query [N, heads, T, D], what the cache's `update` returned (key and
+# value [N, kv heads, S, D]), the additive mask [N, 1, T, S], and `scaling`; out come [N, T, heads, D] and something.
+ATTENTION: dict[str, Callable[..., tuple[Tensor, Any]]] = {"eager": eager, "sdpa": sdpa}
+
+
+class _Linear(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Nothing: the weights are about to be assigned."""
+
+
+class _Norm(nn.Module):
+    """RMSNorm, in float32."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size))
+        self.variance_epsilon = eps
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        wide = hidden.float()
+        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return self.weight * wide.to(hidden.dtype)
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: Config, layer: int) -> None:
+        super().__init__()
+        size, head = config.hidden_size, config.head_dim
+        self.q_proj = _Linear(size, config.num_attention_heads * head, bias=False)
+        self.k_proj = _Linear(size, config.num_key_value_heads * head, bias=False)
+        self.v_proj = _Linear(size, config.num_key_value_heads * head, bias=False)
+        self.o_proj = _Linear(config.num_attention_heads * head, size, bias=False)
+        self.layer_idx, self.head_dim, self.scaling = layer, head, head**-0.5
+        self.config = config
+
+    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: Any) -> Tensor:
+        def heads(flat: Tensor) -> Tensor:  # [N, T, heads * D] -> [N, heads, T, D]
+            return flat.view(*flat.shape[:-1], -1, self.head_dim).transpose(1, 2)
+
+        query, key = (rotate(heads(projection(hidden)), *rotary) for projection in (self.q_proj, self.k_proj))
+        key, value = cache.update(key, heads(self.v_proj(hidden)), self.layer_idx)
+        attend = ATTENTION[self.config._attn_implementation]
+        attended, _ = attend(self, query, key, value, mask, scaling=self.scaling)
+        out: Tensor = self.o_proj(attended.flatten(2))
+        return out
+
+
+def rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotary positions: [N, heads, T, D] with angles of [N, 1, T, D]; dimension i turns with i + D/2."""
+    first, second = heads.chunk(2, -1)
+    return heads * cosine + torch.cat((-second, first), -1) * sine
+
+
+class _Mlp(nn.Module):
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.gate_proj = _Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = _Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = _Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
+        return out
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: Config, layer: int) -> None:
+        super().__init__()
+        self.self_attn = _Attention(config, layer)
+        self.mlp = _Mlp(config)
+        self.input_layernorm = _Norm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = _Norm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: Any) -> Tensor:
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotary, mask, cache)
+        out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
+        return out
+
+
+class Output(NamedTuple):
+    last_hidden_state: Tensor  # [N, T, H]
+
+
+class _Body(nn.Module):
+    """The model below its head."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(_Layer(config, i) for i in range(config.num_hidden_layers))
+        self.norm = _Norm(config.hidden_size, config.rms_norm_eps)
+        # On the CPU whatever the default device is, since it is computed, not loaded; and moved with the model.
+        even = torch.arange(0, config.head_dim, 2, dtype=torch.float, device="cpu")
+        self.register_buffer("frequencies", 1.0 / config.rope_theta ** (even / config.head_dim), persistent=False)
+
+    def forward(
+        self,
+        *,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        past_key_values: Any,
+        attention_mask: Tensor | None = None,
+        use_cache: bool = True,
+    ) -> Output:
+        """Ids and positions [N, T]; mask and cache as the attention in use wants them."""
+        assert use_cache
+        hidden: Tensor = self.embed_tokens(input_ids)
+        angles = (position_ids[..., None].float() * self.get_buffer("frequencies")).repeat(1, 1, 2)[:, None]
+        rotary = angles.cos().to(hidden.dtype), angles.sin().to(hidden.dtype)
+        for layer in self.layers:
+            hidden = layer(hidden, rotary, attention_mask, past_key_values)
+        return Output(self.norm(hidden))
+
+
+class Llama(nn.Module):
+    """What the decoders need of a causal model: `model`, its body, and `lm_head`."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.model = _Body(config)
+        self.lm_head = _Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.lm_head
