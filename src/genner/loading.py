@@ -11,7 +11,7 @@ from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor, Labels
 from genner.formats import FORMATS, get_format
 from genner.labels import as_label_set
-from genner.models import MODELS, fetch, locate, verify
+from genner.models import MODELS, locate, ready, verify
 
 DEFAULT_MODEL = "default"
 
@@ -82,8 +82,9 @@ def load(
     if adapter is None and model not in MODELS and not Path(model).exists():
         raise UnknownNameError("model", model, [*shipped(), *MODELS, "or a folder"])
     base = adapter.base if adapter else model
-    folder = fetch(base) if base in MODELS else locate(base)
-    verify(folder)
+    folder = ready(base) if base in MODELS else locate(base)
+    if base not in MODELS:
+        verify(folder, trust=True)
     if decoder not in ("speculative", "reference"):
         raise UsageError(f"unknown decoder {decoder!r}; known: speculative, reference")
     form = get_format(format or (adapter.formats[0] if adapter else "inline_xml"))
