@@ -144,7 +144,13 @@ ATTENTION: dict[str, Callable[..., tuple[Tensor, Any]]] = {"eager": eager, "sdpa
 
 class _Linear(nn.Linear):
     def reset_parameters(self) -> None:
-        """Nothing: the weights are about to be assigned."""
+        """Nothing: the weights are about to be assigned. To draw random ones even without storage imports torch's
+        compiler, as long as torch itself."""
+
+
+class _Embedding(nn.Embedding):
+    def reset_parameters(self) -> None:
+        """Nothing, for the same reason."""
 
 
 class _Norm(nn.Module):
@@ -225,7 +231,7 @@ class _Body(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = _Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(_Layer(config, i) for i in range(config.num_hidden_layers))
         self.norm = _Norm(config.hidden_size, config.rms_norm_eps)
         # On the CPU whatever the default device is, since it is computed, not loaded; and moved with the model.

@@ -49,12 +49,20 @@ def merge(causal: nn.Module, adapter: Path) -> bool:
     pairs = _pairs(causal, tensors, config)
     if pairs is None:
         return False
-    with torch.no_grad():
-        for name, (layer, down, up) in pairs.items():
-            # In float32, and rounded once, when it is added; in place, so that a tied or mapped weight stays so.
-            # Written out, since `weight += float32` takes several times as long on a CPU for a bf16 weight.
-            merged = (up.float() @ down.float()).mul_(_scale(config, name)).add_(layer.weight.float())
-            layer.weight.copy_(merged)
+    largest = max((layer.weight.numel() for layer, _, _ in pairs.values()), default=0)
+    scratch = torch.empty(2, largest)  # used again and again: fresh pages cost as much as the sums
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two take longer: the steps are short, and bound by memory
+    try:
+        with torch.no_grad():
+            for name, (layer, down, up) in pairs.items():
+                weight = layer.weight
+                change, wide = (row[: weight.numel()].view(weight.shape) for row in scratch)
+                torch.mm(up.float(), down.float(), out=change)
+                # In float32, rounded once at the end, and in place, so that a tied or mapped weight stays so.
+                weight.copy_(change.mul_(_scale(config, name)).add_(wide.copy_(weight)))
+    finally:
+        torch.set_num_threads(threads)
     return True
 
 
