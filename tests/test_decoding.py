@@ -11,7 +11,7 @@ import tiny
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
-from genner.engines.decoding import Speculator, reference
+from genner.engines.decoding import Speculator, choose, reference
 from genner.engines.local import LocalEngine
 from genner.engines.vocabulary import Vocabulary, token_bytes
 from genner.formats import FORMATS
@@ -117,8 +117,10 @@ def test_gathered_logits_are_the_models_own(family: str) -> None:
         hidden = causal.model(input_ids=ids).last_hidden_state[0]
         expected = causal(input_ids=ids).logits[0].float()
     tokens = [[1, 2, 3 + i] for i in range(10)]
-    for i, logits in enumerate(network.logits_of(hidden, tokens)):
-        torch.testing.assert_close(logits, expected[i, tokens[i]], atol=1e-4, rtol=1e-4)
+    for i, (token, logprob) in enumerate(network.choose(hidden, tokens)):
+        assert (token, logprob) == pytest.approx(choose(expected[i, tokens[i]], tokens[i]), abs=1e-4)
+    for i, (token, logprob) in enumerate(network.choose(hidden, [[]] * 10)):
+        assert (token, logprob) == pytest.approx(choose(expected[i], list(range(700))), abs=1e-4)
     torch.testing.assert_close(network.logits(hidden), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -145,7 +147,7 @@ def test_the_instruction_is_run_once() -> None:
     speculator = Speculator(some.network, Chat(tokenizer), some.vocabulary)
     runs: list[list[int]] = []
     inner = some.network.forward
-    some.network.forward = lambda rows, cache, first: (runs.extend(map(list, rows)), inner(rows, cache, first))[1]  # type: ignore[method-assign]
+    some.network.forward = lambda rows, cache, slots: (runs.extend(map(list, rows)), inner(rows, cache, slots))[1]  # type: ignore[method-assign]
     list(speculator.decode(asked, 1))
     prefix = Chat(tokenizer).prefix_ids("Tag:\n")
     assert runs.count(prefix) == 1

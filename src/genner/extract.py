@@ -19,7 +19,7 @@ from genner.errors import UsageError
 from genner.formats import Format
 from genner.grammar import Grammar, Written
 from genner.labels import as_label_set, family
-from genner.prompts import instruction
+from genner.prompts import instruction, label_ends
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
 DEPTH = 8  # entities that may be open at once; the deepest nesting in any corpus at hand is 7
@@ -122,6 +122,7 @@ class Extractor:
     ) -> Iterator[Request]:
         parts = [labels.subset([tag]) for tag in labels.tags] if self.form.one_label else [labels]
         asked = [instruction(part, self.form) for part in parts]
+        options = [label_ends(words, part) for words, part in zip(asked, parts, strict=True)]
         fits = self._fits(max(asked, key=len))
         for text in texts:
             document = text if isinstance(text, Document) else Document(text)
@@ -133,10 +134,10 @@ class Extractor:
                     detail = f"a sentence was cut at {chunk.end}, being too long; an entity across the cut is lost"
                     pending.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
-                for part, words in zip(parts, asked, strict=True):
+                for part, words, ends in zip(parts, asked, options, strict=True):
                     grammar = self.form.grammar(piece, part, where="word", depth=DEPTH)
                     owners.append(_Owner(pending, chunk, grammar, part))
-                    yield Request(words, piece, grammar, self.constrained, self.form.growth)
+                    yield Request(words, piece, grammar, self.constrained, self.form.growth, ends)
 
     def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
         if self.split or len(text) > LONGEST or not fits(text):

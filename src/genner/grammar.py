@@ -7,7 +7,7 @@ illegal; whatever tokenization the model prefers is allowed. The path through th
 """
 
 import unicodedata
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -32,6 +32,41 @@ class Written:
     marks: tuple[tuple[int, int], ...]
 
 
+class Guess:
+    """What entities a text may have, as somebody guesses: what a draft of the answer is written from.
+
+    Args:
+        spans: the entities that are thought likely, as (start, end, number of the label), code points half-open.
+        ends: for places where an entity may start, (end, number of the label) of the likeliest one that does; for when
+            the model opens one that was not thought likely.
+    """
+
+    def __init__(self, spans: Iterable[tuple[int, int, int]] = (), ends: Mapping[int, tuple[int, int]] | None = None):
+        self.spans = tuple(sorted(set(spans), key=lambda span: (span[0], -span[1], span[2])))
+        self._ends = ends or {}
+        self._from: dict[int, list[tuple[int, int]]] = {}
+        for start, end, rank in self.spans:
+            self._from.setdefault(start, []).append((end, rank))
+
+    def starting(self, place: int) -> Sequence[tuple[int, int]]:
+        """The likely entities that start here, as (end, number of the label), the longest first."""
+        return self._from.get(place, ())
+
+    def likeliest(self, place: int) -> tuple[int, int] | None:
+        """(end, number of the label) of the likeliest entity that starts here, likely or not; None if unknown."""
+        some = self._from.get(place)
+        return some[0] if some else self._ends.get(place)
+
+    def only(self, rank: int) -> "Guess":
+        """The entities of one label, as the guess for a label set of that one alone."""
+        ends = {place: (end, 0) for place, (end, number) in self._ends.items() if number == rank}
+        return Guess([(start, end, 0) for start, end, number in self.spans if number == rank], ends)
+
+
+NOTHING = Guess()
+"""The guess that there are no entities: its draft is the plain copy of the text, or an empty list."""
+
+
 class Grammar(Protocol):
     """An automaton over the bytes of an answer."""
 
@@ -47,8 +82,11 @@ class Grammar(Protocol):
         """Whether the answer may end here."""
         ...
 
-    def draft(self, state: State, limit: int) -> bytes:
-        """A likely way on from `state`, at most `limit` bytes (at least one code point); a guess, legal throughout."""
+    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
+        """A likely way on from `state`, about `limit` bytes (at least one code point); legal throughout.
+
+        It writes the entities of `guess` that still can be written, and no others but those that are begun.
+        """
         ...
 
     def read(self, answer: bytes) -> tuple[Written, ...] | None:

@@ -21,3 +21,12 @@ def instruction(labels: LabelSet, form: Format, *, definitions: bool = True) -> 
 def _about(label: Label, definitions: bool) -> str:
     name = label.name if label.name.casefold() != label.tag.casefold() else ""
     return ": ".join(part for part in (label.tag, name, label.definition if definitions else "") if part)
+
+
+def label_ends(instruction: str, labels: LabelSet) -> tuple[int, ...]:
+    """Where in an instruction the line of each label ends, in code points."""
+    ends, at = [], instruction.index("Labels:\n") + len("Labels:\n")
+    for _ in labels:
+        at = instruction.index("\n", at) + 1
+        ends.append(at - 1)
+    return tuple(ends)

@@ -13,7 +13,8 @@ class Request:
 
     `grammar` describes the legal answers; an engine that is `constrained` writes no other. Unconstrained, the model
     writes what it likes, and the grammar only helps to guess ahead. An answer is cut off when it is about `growth`
-    times as long as the text.
+    times as long as the text. `options` are places in the instruction, in code points: the ends of the lines that say
+    what may be chosen among (the labels, in their order); a drafter reads there what they mean.
     """
 
     instruction: str
@@ -21,6 +22,7 @@ class Request:
     grammar: Grammar
     constrained: bool = True
     growth: int = 3
+    options: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,21 @@
 """Two decoders with equal outputs: token by token, and in verified stretches.
 
 Both decode greedily: at every step the most probable legal token is taken (of equals, the one with the lowest id).
-`reference` does so in the obvious way, one token a pass. `Speculator` drafts a stretch (the grammar's draft: the plain
-copy of what is left of the text), runs it in one pass, and keeps it up to the first place where the model prefers
-another legal token; that token is kept too, so each pass yields at least one. Nothing is taken that the model would not
-have chosen: the outputs are equal, which is tested (in float32; in bf16 the shape of a batch can turn a near-tie).
+`reference` does so in the obvious way, one token a pass. `Speculator` drafts a stretch, runs it in one pass, and keeps
+it up to the first place where the model prefers another legal token; that token is kept too, so each pass yields at
+least one. Nothing is taken that the model would not have chosen: the outputs are equal, which is tested (in float32; in
+bf16 the shape of a batch can turn a near-tie).
+
+Drafts come from three sources, each of which may be wrong at no cost but time. The grammar knows the plain copy of what
+is left of the text. A `Drafter`, where there is one, guesses the entities from the hidden states of the prompt, where
+the text has been read already; the grammar writes them into the copy. And what the model chose behind a rejected token
+is a hint for the next draft: its choice may well be the same once the token before is right (fixed-point iteration, as
+in Jacobi decoding: Santilli et al. 2023, "Accelerating Transformer Inference for Translation via Parallel Decoding").
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from math import sqrt
 from typing import Any
 
 import torch
@@ -16,12 +23,14 @@ import torch
 from genner.engines.base import Generation, Request
 from genner.engines.cache import RowCache
 from genner.engines.chat import Chat
+from genner.engines.drafter import Drafter, Read
 from genner.engines.network import Network
+from genner.engines.rows import Draft, Row
 from genner.engines.vocabulary import Vocabulary
-from genner.grammar import State
+from genner.grammar import NOTHING
 
-FIRST_DRAFT, NEXT_DRAFT = 24, 12  # tokens drafted at first, and after a draft was rejected; doubled while accepted
-LONGEST_ALONE, LONGEST_TOGETHER = 96, 16  # rows of a pass are padded to the longest: one long draft costs them all
+PASS_TOKENS = 40  # what a pass costs before its first token, in tokens: its fixed part is shared by its rows
+SHORTEST, LONGEST = 12, 256  # tokens that are drafted at least and at most
 
 
 def budget(prefix: int, body: int, growth: int, window: int) -> int:
@@ -39,13 +48,13 @@ def choose(logits: torch.Tensor, tokens: list[int]) -> tuple[int, float]:
 def reference(causal: Any, chat: Chat, vocabulary: Vocabulary, request: Request) -> Generation:
     """Decode token by token, with transformers' own cache and full logits: slow, short, and obviously right."""
     prefix, body = chat.prefix_ids(request.instruction), chat.body_ids(request.text)
-    ids, cache, passes = [*prefix, *body], None, 0
-    computed = len(ids)
+    ids, cache = [*prefix, *body], None
     window = causal.config.get_text_config().max_position_embeddings
     row = Row(request, [], budget(len(prefix), len(body), request.growth, window), request.grammar.start())
+    row.computed = len(ids)
     while not row.finished:
         out = causal(input_ids=torch.tensor([ids], device=causal.device), past_key_values=cache, use_cache=True)
-        logits, cache, passes = out.logits[0, -1].float().cpu(), out.past_key_values, passes + 1
+        logits, cache = out.logits[0, -1].float().cpu(), out.past_key_values
         if request.constrained:
             legal = vocabulary.legal(request.grammar, row.state)
             tokens = sorted(legal)
@@ -53,195 +62,186 @@ def reference(causal: Any, chat: Chat, vocabulary: Vocabulary, request: Request)
         else:
             row.take(*choose(logits, list(range(len(logits)))), vocabulary)
         ids = [row.tokens[-1]]
-        computed += 1
-    return row.generation(passes, computed)
-
-
-@dataclass
-class Row:
-    """An answer in the making."""
-
-    request: Request
-    pending: list[int]  # tokens that are decided but not yet in the cache
-    budget: int
-    state: State | None  # None once an unconstrained answer has left the grammar
-    reach: int = FIRST_DRAFT  # how many tokens to draft next
-    longest: int = LONGEST_ALONE
-    accepted: int = 0  # how many drafted tokens the last pass kept
-    tokens: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    answer: bytearray = field(default_factory=bytearray)
-    passes: int = 0
-    computed: int = 0
-    complete: bool = True
-    finished: bool = False
-
-    def take(self, token: int, logprob: float, vocabulary: Vocabulary) -> None:
-        """Add a chosen token; past the budget, finish with the plain copy of the rest."""
-        self.tokens.append(token)
-        self.logprobs.append(logprob)
-        if self.state is not None:
-            self.state = vocabulary.advance(self.request.grammar, self.state, token)
-        self.answer += vocabulary.bytes[token] or b"" if token != vocabulary.end_id else b""
-        self.ends.append(len(self.answer))
-        if token == vocabulary.end_id:
-            self.finished = True
-        elif len(self.tokens) >= self.budget:
-            self.finished, self.complete = True, False
-            if self.request.constrained and self.state is not None:
-                self.answer += self.request.grammar.draft(self.state, 1 << 30)
-
-    def generation(self, passes: int, computed: int) -> Generation:
-        return Generation(bytes(self.answer), tuple(self.ends), tuple(self.logprobs), self.complete, passes, computed)
+        row.passes += 1
+        row.computed += 1
+    return row.generation()
 
 
 class Speculator:
     """Decodes requests in batches, in verified stretches.
 
-    Up to `batch_size` answers are in the making at once, each at its own position in its own cache row; finished rows
-    are replaced. Each distinct instruction is run once, and its cache kept.
+    Up to `batch_size` answers are in the making at once, each at its own position in its own cache row; a finished one
+    is replaced at once. Each distinct instruction is run once, and its cache kept.
+
+    Args:
+        drafter: guesses entities from hidden states, or None.
     """
 
     MAX_PREFIXES = 16  # instructions whose cache is kept
 
-    def __init__(self, network: Network, chat: Chat, vocabulary: Vocabulary) -> None:
-        self._network, self._chat, self._vocabulary = network, chat, vocabulary
-        self._prefixes: dict[str, RowCache] = {}
+    def __init__(self, network: Network, chat: Chat, vocabulary: Vocabulary, drafter: Drafter | None = None) -> None:
+        self._network, self._chat, self._vocabulary, self._drafter = network, chat, vocabulary, drafter
+        self._prefixes: dict[str, tuple[RowCache, Any]] = {}
+        self._tasks: dict[str, _Task] = {}
 
     def decode(self, requests: Iterable[Request], batch_size: int) -> Iterator[tuple[int, Generation]]:
         """Yield (index of the request, generation) as answers are finished, in any order."""
         source = enumerate(requests)
         cache = RowCache(batch_size)
-        rows: list[tuple[int, Row]] = []
-        exhausted = False
+        rows: dict[int, Row] = {}  # by the index of their request
+        free = list(range(batch_size))
         while True:
-            # Refill when a good part has finished: new rows begin with a long pass, which they had better share.
-            if not exhausted and len(rows) <= batch_size * 3 // 4:
-                fresh: list[tuple[int, Row]] = []
-                while len(rows) + len(fresh) < batch_size:
-                    if (item := next(source, None)) is None:
-                        exhausted = True
-                        break
-                    fresh.append((item[0], self._admit(item[1], cache, len(rows) + len(fresh))))
-                if fresh:
-                    rows += fresh
-                    self._pass([row for _, row in fresh], cache, len(rows) - len(fresh))
+            while free and (item := next(source, None)) is not None:
+                rows[item[0]] = self._admit(item[1], cache, free.pop())
             if not rows:
                 return
-            if not any(row.finished for _, row in rows):
-                self._pass([row for _, row in rows], cache, 0)
-            slot = 0
-            while slot < len(rows):
-                index, row = rows[slot]
-                if not row.finished:
-                    slot += 1
-                    continue
-                yield index, row.generation(row.passes, row.computed)
-                last = rows.pop()
-                if slot < len(rows):  # the last row moves into the gap, so that rows stay together
-                    rows[slot] = last
-                    cache.copy_row(cache, len(rows), slot)
+            self._pass(list(rows.values()), cache)
+            for index in [index for index, row in rows.items() if row.finished]:
+                row = rows.pop(index)
+                free.append(row.slot)
+                yield index, row.generation()
 
     def _admit(self, request: Request, cache: RowCache, slot: int) -> Row:
-        prefix = self._prefixes.pop(request.instruction, None)
-        if prefix is None:
-            ids = self._chat.prefix_ids(request.instruction)
-            prefix = RowCache(1, len(ids))
-            self._network.forward([ids], prefix, 0)
-            prefix.lengths[0] = len(ids)
-            if len(self._prefixes) >= self.MAX_PREFIXES:
-                self._prefixes.pop(next(iter(self._prefixes)))
-        self._prefixes[request.instruction] = prefix  # newest last
+        prefix, _ = self._prefix(request)
         cache.copy_row(prefix, 0, slot)
         body = self._chat.body_ids(request.text)
         room = budget(prefix.lengths[0], len(body), request.growth, self._network.window)
-        row = Row(request, body, room, request.grammar.start())
-        row.longest = LONGEST_ALONE if len(cache.lengths) == 1 else LONGEST_TOGETHER
-        row.reach = min(row.reach, row.longest)
-        return row
+        return Row(request, body, room, request.grammar.start(), slot)
 
-    def _pass(self, rows: list[Row], cache: RowCache, first: int) -> None:
+    def _prefix(self, request: Request) -> tuple[RowCache, Any]:
+        """The cache of an instruction, and what the drafter made of the labels in it."""
+        known = self._prefixes.pop(request.instruction, None)
+        if known is None:
+            ids = self._chat.prefix_ids(request.instruction)
+            cache = RowCache(1, len(ids))
+            self._network.forward([ids], cache, [0])
+            cache.lengths[0] = len(ids)
+            options = None
+            if self._drafter is not None and request.options:
+                words = self._chat.encode(request.instruction)
+                ends = self._vocabulary.ends(words, request.instruction)
+                if ends is not None:
+                    places = [len(ids) - len(words) + bisect_left(ends, option) for option in request.options]
+                    options = self._drafter.options([states[places] for states in self._network.tapped()])
+            known = cache, options
+            if len(self._prefixes) >= self.MAX_PREFIXES:
+                self._prefixes.pop(next(iter(self._prefixes)))
+        self._prefixes[request.instruction] = known  # newest last
+        return known
+
+    def _pass(self, rows: list[Row], cache: RowCache) -> None:
         """Draft for each row, run all drafts at once, and keep what the model agrees with."""
-        drafts = [self._draft(row) for row in rows]
-        fed = [[*row.pending, *draft] for row, (draft, _) in zip(rows, drafts, strict=True)]
-        hidden = self._network.forward(fed, cache, first)
-        asked: list[list[int]] = []
-        places: list[tuple[int, int]] = []
-        owners: list[tuple[int, int]] = []  # all open decisions of all rows, for one gather on the output head
-        for r, (row, (draft, legal)) in enumerate(zip(rows, drafts, strict=True)):
-            for j in range(len(draft) + 1):
-                if not row.request.constrained or len(legal[j]) > 1:
-                    asked.append(sorted(legal[j]) if row.request.constrained else [])
-                    places.append((r, len(row.pending) - 1 + j))
-                    owners.append((r, j))
-        decided = self._decide(hidden, asked, places)
-        choice = dict(zip(owners, decided, strict=True))
-        for r, (row, (draft, legal)) in enumerate(zip(rows, drafts, strict=True)):
-            self._keep(row, draft, [choice.get((r, j)) or (next(iter(legal[j])), 0.0) for j in range(len(draft) + 1)])
+        drafts = [self._draft(row, len(rows)) for row in rows]
+        fed = [[*row.pending, *draft.tokens] for row, draft in zip(rows, drafts, strict=True)]
+        hidden = self._network.forward(fed, cache, [row.slot for row in rows])
+        chosen = self._choices(rows, drafts, hidden)
+        self._guess(rows, fed)
+        for row, draft, tokens, choices in zip(rows, drafts, fed, chosen, strict=True):
+            accepted = self._keep(row, draft, choices)
             # In the cache stands what was pending before and what of the draft was kept, not the newest token.
-            cache.lengths[first + r] += len(fed[r]) - len(draft) + row.accepted
-            row.computed += len(fed[r])
+            cache.lengths[row.slot] += len(tokens) - len(draft.tokens) + accepted
+            row.computed += len(tokens)
             row.passes += 1
 
-    def _decide(
-        self, hidden: torch.Tensor, asked: list[list[int]], places: list[tuple[int, int]]
-    ) -> list[tuple[int, float]]:
-        if not asked:
-            return []
-        at = torch.tensor(places, device=hidden.device)
-        states = hidden[at[:, 0], at[:, 1]]
-        everything = list(range(len(self._vocabulary.bytes)))
-        free = [i for i, tokens in enumerate(asked) if not tokens]
-        bound = [i for i, tokens in enumerate(asked) if tokens]
-        decided = [(0, 0.0)] * len(asked)
-        if bound:
-            for i, logits in zip(bound, self._network.logits_of(states[bound], [asked[i] for i in bound]), strict=True):
-                decided[i] = choose(logits, asked[i])
-        if free:
-            for i, logits in zip(free, self._network.logits(states[free]), strict=True):
-                decided[i] = choose(logits, everything)
-        return decided
+    def _draft(self, row: Row, together: int) -> Draft:
+        """The next stretch of a row that is run with `together` - 1 others."""
+        task = self._tasks.setdefault(row.request.instruction, _Task())
+        if row.guess is None and self._drafter is not None and row.request.options:
+            # Its guess needs the hidden states of this pass: a draft without it only pays where little is tagged.
+            if not task.copies(len(row.pending), together):
+                return row.draft(0, self._vocabulary, self._chat.encode)
+        return row.draft(task.reach(together), self._vocabulary, self._chat.encode)
 
-    def _keep(self, row: Row, draft: list[int], chosen: list[tuple[int, float]]) -> None:
-        """Take the model's choices up to the first that departs from the draft, that one included."""
-        row.accepted = 0
+    def _guess(self, rows: list[Row], fed: list[list[int]]) -> None:
+        """Ask the drafter about the rows whose prompt was in this pass."""
+        if self._drafter is None:
+            return
+        reads, readers, begin = [], [], 0
+        tapped = self._network.tapped()
+        for row, tokens in zip(rows, fed, strict=True):
+            options = self._prefix(row.request)[1]
+            if row.guess is None:
+                row.guess = NOTHING
+                ends = self._vocabulary.ends(self._chat.encode(row.request.text), row.request.text)
+                if options is not None and ends:
+                    states = [each[begin : begin + len(ends)] for each in tapped]
+                    reads.append(Read(row.request.text, ends, states, options))
+                    readers.append(row)
+            begin += len(tokens)
+        for row, guess in zip(readers, self._drafter.guess(reads) if reads else [], strict=True):
+            row.guess = guess
+
+    def _choices(self, rows: list[Row], drafts: list[Draft], hidden: torch.Tensor) -> list[list[tuple[int, float]]]:
+        """For each row, and each place of its draft, the model's choice and its log-probability (nats)."""
+        chosen: list[list[tuple[int, float]]] = []
+        asked: list[list[int]] = []
+        places: list[int] = []
+        owners: list[tuple[int, int]] = []  # all open decisions of all rows, for one gather on the output head
+        begin = 0
+        for r, (row, draft) in enumerate(zip(rows, drafts, strict=True)):
+            begin += len(row.pending)
+            chosen.append([(next(iter(legal)), 0.0) if legal else (0, 0.0) for legal in draft.legal])
+            for j, legal in enumerate(draft.legal):
+                if not row.request.constrained or len(legal) > 1:
+                    asked.append(sorted(legal) if row.request.constrained else [])
+                    places.append(begin - 1 + j)
+                    owners.append((r, j))
+            begin += len(draft.tokens)
+        if asked:
+            found = self._network.choose(hidden[torch.tensor(places, device=hidden.device)], asked)
+            for (r, j), choice in zip(owners, found, strict=True):
+                chosen[r][j] = choice
+        return chosen
+
+    def _keep(self, row: Row, draft: Draft, chosen: list[tuple[int, float]]) -> int:
+        """Take the model's choices up to the first that departs from the draft, that one included.
+
+        Returns how many drafted tokens were kept. Behind them, the choices are kept as hints.
+        """
+        accepted = 0
         for j, (token, logprob) in enumerate(chosen):
-            row.take(token, logprob, self._vocabulary)
-            if row.finished or j == len(draft) or token != draft[j]:
+            row.take(token, logprob, self._vocabulary, draft.legal[j].get(token))
+            if row.finished or j == len(draft.tokens) or token != draft.tokens[j]:
                 break
-            row.accepted += 1
-        whole = row.accepted == len(draft)
-        row.reach = min(row.longest, 2 * max(row.reach, NEXT_DRAFT)) if whole else NEXT_DRAFT
+            accepted += 1
+        for state, legal, (token, _) in zip(
+            draft.states[accepted + 1 :], draft.legal[accepted + 1 :], chosen[accepted + 1 :]
+        ):
+            if state is not None and len(legal) > 1:
+                row.hints[state] = token
         row.pending = [row.tokens[-1]]
+        self._tasks[row.request.instruction].learn(row, accepted, len(draft.tokens))
+        return accepted
 
-    def _draft(self, row: Row) -> tuple[list[int], list[dict[int, State]]]:
-        """Tokens that may come next, and for each place (one more than tokens) the legal tokens there."""
-        vocabulary, grammar, constrained = self._vocabulary, row.request.grammar, row.request.constrained
-        state, draft, legal = row.state, list[int](), list[dict[int, State]]()
-        guess: list[int] = []
-        if state is not None:
-            written = grammar.draft(state, row.reach * 5)
-            try:
-                guess = self._chat.encode(written.decode())[: row.reach]
-            except UnicodeDecodeError:  # in the middle of a character: no guess, the next byte is forced anyway
-                guess = []
-        for token in [*guess, vocabulary.end_id]:
-            if len(draft) == row.reach:
-                break
-            if constrained:
-                assert state is not None
-                legal.append(vocabulary.legal(grammar, state))
-                after = legal[-1].get(token)
-            else:
-                legal.append({})
-                after = vocabulary.advance(grammar, state, token) if state is not None else None
-            if after is None:
-                return draft, legal
-            draft.append(token)
-            state = after
-            if token == vocabulary.end_id:
-                legal.append({token: state})
-                return draft, legal
-        legal.append(vocabulary.legal(grammar, state) if constrained and state is not None else {})
-        return draft, legal
+
+class _Task:
+    """What was seen of the answers to one instruction: how they are best drafted. Changes cost, never answers."""
+
+    FORGET = 0.98  # a draft's weight in the averages, for each one after it
+
+    def __init__(self) -> None:
+        self._drafted, self._rejected = 60.0, 1.0
+        self._answers, self._plain = 2.0, 1.0
+
+    def reach(self, together: int) -> int:
+        """How many tokens to draft, in a pass of so many rows.
+
+        A stretch of n tokens costs a row's share of the pass's fixed cost, and where the next token is rejected with
+        probability p, about p n^2 / 2 tokens in vain; a token of it costs least when these two are equal.
+        """
+        share = PASS_TOKENS / together
+        return round(min(LONGEST, max(SHORTEST, sqrt(2 * share * self._drafted / self._rejected))))
+
+    def copies(self, tokens: int, together: int) -> bool:
+        """Whether to draft the plain copy, of about `tokens`, before anything is guessed: it saves a pass if it is the
+        answer, and is computed half in vain if not."""
+        plain = self._plain / self._answers
+        return plain * PASS_TOKENS / together > (1 - plain) * tokens / 2
+
+    def learn(self, row: Row, accepted: int, drafted: int) -> None:
+        if drafted:
+            self._drafted = self.FORGET * self._drafted + accepted
+            self._rejected = self.FORGET * self._rejected + (accepted < drafted)
+        if row.finished:
+            self._answers = self.FORGET * self._answers + 1
+            self._plain = self.FORGET * self._plain + row.is_plain

@@ -10,6 +10,7 @@ import torch
 from genner.engines.base import Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import Speculator, budget, reference
+from genner.engines.drafter import Drafter, SpanDrafter
 from genner.engines.network import Network
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weights import load_weights
@@ -43,15 +44,23 @@ class LocalEngine:
         tokenizer: its fast tokenizer, with a chat template.
         name: what scores and messages call it.
         decoder: `speculative`, or the slow `reference`; a model whose cache cannot be cut back gets the latter.
+        drafter: guesses entities for the speculative decoder to verify, or None.
     """
 
-    def __init__(self, causal: Any, tokenizer: Any, name: str = "local", decoder: Decoder = "speculative") -> None:
+    def __init__(
+        self,
+        causal: Any,
+        tokenizer: Any,
+        name: str = "local",
+        decoder: Decoder = "speculative",
+        drafter: Drafter | None = None,
+    ) -> None:
         self.name = name
         self.chat = Chat(tokenizer)
-        self.network = Network(causal)
+        self.network = Network(causal, drafter.taps if drafter else ())
         self.vocabulary = Vocabulary(tokenizer, self.chat.end_id, self.network.vocabulary_size)
         self.decoder: Decoder = decoder if self.network.rolls_back else "reference"
-        self._speculator = Speculator(self.network, self.chat, self.vocabulary)
+        self._speculator = Speculator(self.network, self.chat, self.vocabulary, drafter)
         self.default_batch = 8 if self.network.device.type == "cpu" else 64
 
     @classmethod
@@ -74,7 +83,8 @@ class LocalEngine:
         attention = "eager" if device.type == "cpu" else "sdpa"
         plain = decoder != "reference"  # which runs on what transformers makes of the model
         causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention, plain=plain)
-        return cls(causal, tokenizer, name, decoder)
+        drafter = SpanDrafter.load(adapter, device) if adapter and decoder != "reference" else None
+        return cls(causal, tokenizer, name, decoder, drafter)
 
     @property
     def window(self) -> int:

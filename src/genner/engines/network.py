@@ -1,14 +1,38 @@
 """A transformers causal model as the decoders use it: hidden states by rows, logits only for chosen tokens."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from genner.engines.cache import RowCache
+from genner.engines import llama
+from genner.engines.cache import Layer, RowCache
 
 _ROLLS_BACK = {"full_attention", "sliding_attention"}  # layer types whose cache is keys and values, a token each
+
+ROWS = "genner_rows"
+"""The name under which transformers finds the attention over a `RowCache`."""
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Layer,
+    value: Layer,
+    attention_mask: None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """As transformers calls it in each layer; the keys and values are what `RowCache.update` returned."""
+    return key.attend(query, scaling, sliding_window, softcap), None
+
+
+llama.ATTENTION[ROWS] = _attention
 
 
 def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
@@ -28,63 +52,111 @@ def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
 class Network:
     """A causal model, below its head and at its head.
 
+    A pass runs the tokens of many rows as one line without padding: all that is done token by token, which is nearly
+    everything, sees no row; only attention does (`genner.engines.cache`).
+
     Args:
         causal: a transformers model for causal language modelling, peft-wrapped or not, on its device.
+        taps: numbers of layers whose output `forward` returns besides the last; 1 is the first layer.
     """
 
-    def __init__(self, causal: Any) -> None:
+    def __init__(self, causal: Any, taps: Sequence[int] = ()) -> None:
         if hasattr(causal, "get_base_model"):
             causal = causal.get_base_model()
         self.causal = causal
         self._body = causal.model
         self._layer = causal.get_output_embeddings()
         config = causal.config.get_text_config()
+        self._config = config
         self._cap = getattr(config, "final_logit_softcapping", None)
         self._scaling = getattr(config, "logits_scaling", None)
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self.rolls_back = kinds <= _ROLLS_BACK
-        self._by_kind = "sliding_attention" in kinds
-        self._sliding: int | None = getattr(config, "sliding_window", None) if self._by_kind else None
         self.window: int = config.max_position_embeddings
         weight = self._layer.weight
         self.vocabulary_size: int = weight.shape[0]
         self.device, self.dtype = weight.device, weight.dtype
+        if not isinstance(causal, llama.Llama):
+            from transformers import AttentionInterface
+
+            AttentionInterface.register(ROWS, _attention)
+        self._tapped: dict[int, Tensor] = {}
+        for number in taps:
+            self._body.layers[number - 1].register_forward_hook(partial(self._tap, number))
+
+    def _tap(self, number: int, _module: Any, _arguments: Any, output: Any) -> None:
+        self._tapped[number] = output[0] if isinstance(output, tuple) else output
 
     @torch.inference_mode()
-    def forward(self, rows: Sequence[Sequence[int]], cache: RowCache, first: int) -> Tensor:
-        """Run new tokens for consecutive cache rows from `first` on; rows may differ in length (padded on the right).
+    def forward(self, rows: Sequence[Sequence[int]], cache: RowCache, slots: Sequence[int]) -> Tensor:
+        """Run new tokens for the rows `slots` of the cache, each row as many as it has.
 
-        Returns the hidden states, [rows, longest, H]. The cache's lengths are left alone: the caller says how much of
-        what was run is kept.
+        Returns the hidden states, [all tokens, H], row after row. The cache's lengths are left alone: the caller says
+        how much of what was run is kept.
         """
-        width = max(map(len, rows))
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=self.device)
-        positions = cache.begin(first, first + len(rows), width, self.device)
-        mask: Any = cache.mask(positions, self.dtype)
-        if self._by_kind:
-            mask = {"full_attention": mask, "sliding_attention": cache.mask(positions, self.dtype, self._sliding)}
-        out = self._body(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
-        hidden: Tensor = out.last_hidden_state
+        ids = torch.tensor([[token for row in rows for token in row]], device=self.device)
+        positions = cache.begin(slots, [len(row) for row in rows], self.device)
+        before = self._config._attn_implementation
+        self._config._attn_implementation = ROWS
+        try:
+            out = self._body(
+                input_ids=ids,
+                attention_mask=None,
+                position_ids=positions[None],
+                past_key_values=cache,
+                use_cache=True,
+            )
+        finally:
+            self._config._attn_implementation = before
+        hidden: Tensor = out.last_hidden_state[0]
         return hidden
 
+    def tapped(self) -> list[Tensor]:
+        """What the tapped layers put out in the last pass, in order: [all tokens, H] each."""
+        return [self._tapped[number][0] for number in sorted(self._tapped)]
+
     @torch.inference_mode()
-    def logits_of(self, hidden: Tensor, tokens: Sequence[Sequence[int]]) -> list[Tensor]:
-        """For each hidden state [N, H], the float32 logits of its own tokens only: a gather on the output head."""
-        counts = [len(each) for each in tokens]
+    def _gathered(self, hidden: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """For each hidden state [N, H], the float32 logits of its own tokens only, all in a line: a gather on the
+        output head."""
+        counts = torch.tensor([len(each) for each in tokens], device=self.device)
         flat = torch.tensor([t for each in tokens for t in each], device=self.device)
-        weight = self._layer.weight[flat].float()
-        repeated = hidden.float().repeat_interleave(torch.tensor(counts, device=self.device), dim=0)
-        logits = (repeated * weight).sum(-1)
+        repeated = hidden.float().repeat_interleave(counts, dim=0)
+        logits = (repeated * self._layer.weight[flat].float()).sum(-1)
         if getattr(self._layer, "bias", None) is not None:
             logits = logits + self._layer.bias[flat].float()
-        return list(torch.split(self._finish(logits).cpu(), counts))
+        return self._finish(logits).cpu()
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits of the whole vocabulary, [N, V] float32, for hidden states [N, H]."""
         return self._finish(self._layer(hidden).float()).cpu()
+
+    def choose(self, hidden: Tensor, tokens: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
+        """For each hidden state [N, H], the most probable of its own tokens, and its log-probability among them (nats).
+
+        `tokens` are ascending, and of equally probable ones the first is taken; none stands for the whole vocabulary.
+        """
+        found = [(0, 0.0)] * len(tokens)
+        free = [i for i, some in enumerate(tokens) if not some]
+        if free:
+            logits = self.logits(hidden[free])
+            best = logits.argmax(1)
+            values = logits[torch.arange(len(free)), best] - logits.logsumexp(1)
+            for i, token, value in zip(free, best.tolist(), values.tolist(), strict=True):
+                found[i] = token, value
+        bound = [i for i, some in enumerate(tokens) if some]
+        if bound:
+            counts = [len(tokens[i]) for i in bound]
+            flat = self._gathered(hidden[bound], [tokens[i] for i in bound]).numpy()
+            firsts = np.cumsum([0, *counts[:-1]])
+            peaks = np.maximum.reduceat(flat, firsts)
+            sums = np.add.reduceat(np.exp(flat - np.repeat(peaks, counts)), firsts)
+            at_peak = np.flatnonzero(flat == np.repeat(peaks, counts))
+            best_at = at_peak[np.searchsorted(at_peak, firsts)] - firsts
+            for i, place, value in zip(bound, best_at.tolist(), (-np.log(sums)).tolist(), strict=True):
+                found[i] = tokens[i][place], value
+        return found
 
     def _finish(self, logits: Tensor) -> Tensor:
         if self._scaling:

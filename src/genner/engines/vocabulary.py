@@ -5,6 +5,7 @@ nodes can be reached, and the legal tokens are found by walking those, whatever 
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -51,6 +52,17 @@ class Vocabulary:
             node[byte] = (at, beyond, depth + 1)
             at = beyond
         return node
+
+    def ends(self, tokens: Sequence[int], text: str) -> list[int] | None:
+        """For each token, how many code points of `text` are written when it is; None if they do not spell the text."""
+        pieces = [self.bytes[token] or b"" for token in tokens]
+        if b"".join(pieces) != text.encode():
+            return None
+        ends, written = list[int](), 0
+        for piece in pieces:
+            written += sum(byte & 0xC0 != 0x80 for byte in piece)  # a code point is written when its first byte is
+            ends.append(written)
+        return ends
 
     def legal(self, grammar: Grammar, state: State) -> dict[int, State]:
         """The legal next tokens, and the state that each leads to. The end of the answer is one, where it may end."""

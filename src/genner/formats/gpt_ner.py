@@ -18,7 +18,7 @@ from genner.formats.base import Format, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_grammar import InlineGrammar
 from genner.formats.inline_rules import inline_rules
-from genner.grammar import Boundaries, Grammar, State, Written
+from genner.grammar import NOTHING, Boundaries, Grammar, Guess, State, Written
 from genner.rules import Part, Rules
 
 LINE = b"\n"
@@ -142,12 +142,13 @@ class LinesGrammar:
         line, inner = cast(tuple[int, State], state)
         return line + 1 == len(self._lines) and self._lines[line].final(inner)
 
-    def draft(self, state: State, limit: int) -> bytes:
+    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
         line, inner = cast(tuple[int, State], state)
-        out = self._lines[line].draft(inner, limit)
+        out = self._lines[line].draft(inner, limit, guess.only(line))
         while len(out) < limit and line + 1 < len(self._lines):
             line += 1
-            out += LINE + self._lines[line].draft(self._lines[line].start(), max(1, limit - len(out) - 1))
+            left = max(1, limit - len(out) - 1)
+            out += LINE + self._lines[line].draft(self._lines[line].start(), left, guess.only(line))
         return out
 
     def read(self, answer: bytes) -> tuple[Written, ...] | None:

@@ -14,7 +14,7 @@ from genner.formats.base import Format, check_labels
 from genner.formats.json_answer import find_lists, place
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import group_rules, group_schema
-from genner.grammar import Boundaries, boundaries
+from genner.grammar import Boundaries, Guess, boundaries
 from genner.rules import Rules
 
 Span = tuple[int, int]
@@ -117,6 +117,13 @@ class GroupedGrammar(JsonGrammar):
         if self._any_start(items, rank):
             options.append((b'"' if empty else b', "', Step(items, rank)))
         return Menu(tuple(options), 0)
+
+    def _wants_menu(self, step: Step, guess: Guess) -> bool:
+        return False  # the next label's list is where all other ways end
+
+    def _comes_next(self, item: Item, items: Items) -> bool:
+        last = items[-1] if items and items[-1].rank == item.rank else None
+        return last is None or (last.start, -last.end) < (item.start, -item.end)
 
     def _closed(self, quote: Quote) -> Step | None:
         starts, length, _, rank, items = quote

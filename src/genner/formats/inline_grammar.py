@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from genner.document import LabelSet
-from genner.grammar import Boundaries, State, Written, boundaries
+from genner.grammar import NOTHING, Boundaries, Guess, State, Written, boundaries
 
 ANY_LABEL = -1  # the label of an open entity where the format names it only at the close, or of a close that names none
 
@@ -226,21 +226,63 @@ class InlineGrammar:
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int) -> bytes:
-        """The plain copy of the rest of the text: the tag in hand completed, open entities closed as late as can be."""
+    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
+        """The rest of the text with the guessed entities: the tag in hand completed, what is open closed where its
+        likeliest end is, or as late as can be where nothing is known of it."""
         thread: Thread = state[0]  # type: ignore[index]
         out = bytearray()
         while len(out) < limit or thread[1]:
             i, off, frames, tag = thread
-            if tag is None and (off or (i < self._n and self._room(frames, i + 1))):
+            if tag is None and (off or self._copies_on(i, frames, guess)):
                 out += self._copies[i][off:]
                 thread = (i + 1, 0, frames, None)
             elif moves := self._moves(thread):
-                byte, thread, _ = moves[0]
+                byte, thread = self._likeliest(thread, moves, guess)
                 out.append(byte)
             else:
                 break
         return bytes(out)
+
+    def _copies_on(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
+        """Whether the text goes on at `i` without a tag, as far as the guess knows."""
+        if i >= self._n or not self._room(frames, i + 1):
+            return False
+        return not self._closes(i, frames, guess) and not self._opens(i, frames, guess)
+
+    def _closes(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
+        """Whether the innermost open entity is thought to end at `i`, or before."""
+        if not frames or frames[-1].start == i or not self._ends[i]:
+            return False
+        known = _known(guess, frames[-1].start, frames[:-1])
+        return known is not None and known[0] <= i
+
+    def _opens(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
+        """Whether an entity of the guess still has to be opened at `i`."""
+        likely = guess.starting(i)
+        if not likely or not self._starts[i] or len(frames) >= self._depth or not self._ends_from[i + 1]:
+            return False
+        return sum(frame.start == i for frame in frames) < len(likely)
+
+    def _likeliest(
+        self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], guess: Guess
+    ) -> tuple[int, Thread]:
+        """Of the ways on at a tag: the one towards the guess."""
+        i, _, frames, tag = thread
+        closes = tag.closes if tag else self._closes(i, frames, guess) or not self._opens(i, frames, guess)
+        wanted: int | None = None
+        if closes == self._late and (frames or not closes):  # the label is named in this tag
+            known = _known(guess, frames[-1].start, frames[:-1]) if closes else _known(guess, i, frames)
+            wanted = known[1] if known else 0
+        for byte, after, event in moves:
+            tag = after[3]
+            if event is not None:
+                fits, labels = event.opens != closes, {event.label}
+            else:
+                fits = tag is not None and tag.closes == closes
+                labels = self._tries.labels[tag.node] if tag else set()
+            if fits and (wanted is None or wanted in labels or ANY_LABEL in labels):
+                return byte, after
+        return moves[0][0], moves[0][1]
 
     def read(self, answer: bytes) -> tuple[Written, ...] | None:
         alive: list[tuple[Thread, int, _History | None]] = [((0, 0, (), None), 0, None)]
@@ -273,3 +315,9 @@ class InlineGrammar:
                 marks = ((first.begin, first.end), (tag.begin, tag.end))
                 found.append(Written(first.at, tag.at, self._tags[tag.event.label], marks))
         return tuple(found)
+
+
+def _known(guess: Guess, start: int, outer: tuple[Frame, ...]) -> tuple[int, int] | None:
+    """(end, label) of an entity that begins at `start` inside those of `outer`, as the guess has it."""
+    likely, place = guess.starting(start), sum(frame.start == start for frame in outer)
+    return likely[place] if place < len(likely) else guess.likeliest(start)

@@ -17,10 +17,11 @@ The strings of a menu are prefix-free, and so is the JSON spelling of code point
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import NamedTuple, cast
 
 from genner.document import LabelSet
-from genner.grammar import Boundaries, State, Written, boundaries
+from genner.grammar import NOTHING, Boundaries, Guess, State, Written, boundaries
 
 
 class Item(NamedTuple):
@@ -176,8 +177,9 @@ class JsonGrammar(ABC):
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int) -> bytes:
-        """The shortest way to an end: the mention in hand up to its next legal end, and no other."""
+    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
+        """The guessed entities that can still be written, and no others: the mention in hand up to its likeliest end,
+        or its next legal one where nothing is known of it."""
         out = bytearray()
         while len(out) < limit or (isinstance(state, Quote) and state.off):
             if isinstance(state, Step):
@@ -185,14 +187,53 @@ class JsonGrammar(ABC):
                     break
                 state = self._enter(state)
             if isinstance(state, Menu):
-                text, step = state.options[0]
+                text, step = next((o for o in state.options if self._wants(o[1], guess)), state.options[0])
                 out += text[state.off :]
                 state = step
             else:
-                edges = self._quote(cast(Quote, state))
-                byte, state = edges[-1] if edges[-1][0] == 0x22 else edges[0]
+                byte, state = self._quote_on(cast(Quote, state), guess)
                 out.append(byte)
         return bytes(out)
+
+    def _wants(self, step: Step, guess: Guess) -> bool:
+        """Whether an option of a menu leads towards the guess."""
+        if step.quote is not None:
+            return self._target(step.items, step.quote, guess) is not None
+        if step.what:
+            return self._wants_menu(step, guess)
+        return False
+
+    @abstractmethod
+    def _wants_menu(self, step: Step, guess: Guess) -> bool:
+        """Whether a step to another menu leads towards the guess."""
+
+    def _target(
+        self, items: Items, rank: int, guess: Guess, starts: Collection[int] | None = None, length: int = 0
+    ) -> tuple[int, int] | None:
+        """The first guessed mention that may be written next, of this label (-1: any), longer than `length`."""
+        for start, end, number in guess.spans:
+            if rank in (-1, number) and (starts is None or start in starts) and end - start >= length:
+                item = Item(start, end, number)
+                if self._comes_next(item, items) and start < end <= self._limit(start, items, rank):
+                    return start, end
+        return None
+
+    @abstractmethod
+    def _comes_next(self, item: Item, items: Items) -> bool:
+        """Whether an entity stands behind those that are written, in the order of the format."""
+
+    def _quote_on(self, quote: Quote, guess: Guess) -> tuple[int, State]:
+        starts, length, off, rank, items = quote
+        edges = self._quote(quote)
+        if len(edges) == 1:
+            return edges[0]
+        target = self._target(items, rank, guess, starts, length)
+        if target is None and len(starts) < 4 and (known := guess.likeliest(starts[0])):
+            target = starts[0], known[0]
+        if target is None or target[1] - target[0] <= length:
+            return edges[-1] if edges[-1][0] == 0x22 else edges[0]
+        wanted = self._copies[target[0] + length][off]
+        return next((edge for edge in edges if edge[0] == wanted), edges[0])
 
     def read(self, answer: bytes) -> tuple[Written, ...] | None:
         state: State = self._first()

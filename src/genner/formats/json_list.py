@@ -15,7 +15,7 @@ from genner.formats.base import Format, check_labels
 from genner.formats.json_answer import find_objects, place
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import list_rules, list_schema
-from genner.grammar import Boundaries
+from genner.grammar import Boundaries, Guess
 from genner.rules import Rules
 
 _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
@@ -116,6 +116,18 @@ class ListGrammar(JsonGrammar):
 
     def _tail(self, start: int, end: int) -> bytes:
         return json.dumps(self._form.position(self._text, start, end))[1:].encode()
+
+    def _wants_menu(self, step: Step, guess: Guess) -> bool:
+        if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places
+            _, length, rank, *starts = step.what
+            if any((s, s + length, rank) in guess.spans for s in starts):
+                return True
+            known = guess.likeliest(starts[0])
+            return known is not None and known[1] == rank and not guess.starting(starts[0])
+        return step.items[-1] in guess.spans  # its place was
+
+    def _comes_next(self, item: Item, items: Items) -> bool:
+        return _follows(item, items)
 
     def _limit(self, start: int, items: Items, rank: int) -> int:
         if not items:

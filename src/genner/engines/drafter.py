@@ -1,0 +1,219 @@
+"""Guessing the entities of a text from the hidden states of its prompt, so that a decoder has something to verify.
+
+When the prompt has been run, the model has read the text; where it will put its tags can be seen in the hidden states
+before it has written one. `SpanDrafter` is a small network on top of them, trained with an adapter: convolutions, since
+a causal model's states have seen only what stands to their left; then a score for each pair of a span of words and a
+label. Labels are known by their own hidden states, in the instruction, so any label set will do. (The pairing of spans
+with labels is that of GLiNER: Zaratiana et al. 2024, "GLiNER: Generalist Model for Named Entity Recognition using
+Bidirectional Transformer".)
+
+What it says is a guess, which the model then verifies: a wrong one costs time, and no answer hangs on it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genner.errors import ModelError
+from genner.grammar import Guess, boundaries
+
+FILE = "drafter.safetensors"
+GAP = 16  # zero rows between two texts, more than the convolutions reach
+
+
+@dataclass(frozen=True)
+class Read:
+    """A text as the model has read it.
+
+    `ends`: for each of its tokens, the code points written up to its end; `states`: what the tapped layers put out,
+    [tokens, H] each; `options`: what `Drafter.options` made of the labels.
+    """
+
+    text: str
+    ends: list[int]
+    states: list[Tensor]
+    options: Any
+
+
+class Drafter(Protocol):
+    """Guesses entities from hidden states."""
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """The layers whose output it reads, ascending; 1 is the first layer."""
+        ...
+
+    def options(self, states: list[Tensor]) -> Any:
+        """What it has to know of the labels, from the tapped layers' states at the end of each one's line: [L, H]."""
+        ...
+
+    def guess(self, reads: list[Read]) -> list[Guess]:
+        """A guess for each text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a `SpanDrafter`: tapped layers, width of the model and its own, convolutions and their reach, the
+    longest span in words, and the probability from which on a span is guessed."""
+
+    taps: tuple[int, ...]
+    hidden: int
+    width: int = 192
+    depth: int = 3
+    kernel: int = 5
+    longest: int = 16
+    threshold: float = 0.4
+
+
+class SpanDrafter(nn.Module):
+    """A score for every span of words and every label, from hidden states."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        size, width = len(shape.taps) * shape.hidden, shape.width
+        self.read = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width), nn.LayerNorm(width))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(shape.depth))
+        self.mixers = nn.ModuleList(nn.Linear(shape.kernel * width, width) for _ in range(shape.depth))
+        self.first, self.last = nn.Linear(width, width), nn.Linear(width, width)
+        self.label = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width), nn.GELU())
+        self.by_first, self.by_last, self.by_both = (nn.Linear(width, width) for _ in range(3))
+        self.by_length = nn.Embedding(shape.longest, width)
+        self.bias = nn.Parameter(torch.tensor(-3.0))  # most spans are no entities
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        return self.shape.taps
+
+    def mix(self, states: Tensor, inside: Tensor) -> Tensor:
+        """States [N, taps * H] of several texts, zero rows between them -> [N, width]; `inside` [N, 1] marks texts."""
+        mixed: Tensor = self.read(states) * inside
+        reach = self.shape.kernel // 2
+        for norm, mixer in zip(self.norms, self.mixers, strict=True):
+            around = F.pad(norm(mixed) * inside, (0, 0, reach, reach)).unfold(0, self.shape.kernel, 1)
+            mixed = mixed + F.gelu(mixer(around.transpose(1, 2).flatten(1))) * inside
+        return mixed
+
+    def scores(self, mixed: Tensor, firsts: Tensor, lasts: Tensor, labels: tuple[Tensor, ...]) -> Tensor:
+        """Logits [words, longest, L] of spans of 1, 2, ... words from each word on, for each label.
+
+        Args:
+            mixed: [tokens, width], as `mix` returns them, of one text.
+            firsts, lasts: [words], the first and the last token of each word.
+            labels: as `options` returns them.
+        """
+        first, last = torch.tanh(self.first(mixed[firsts])), torch.tanh(self.last(mixed[lasts]))
+        by_first, by_last, by_both, by_length = labels
+        ends = F.pad(last, (0, 0, 0, self.shape.longest - 1)).unfold(
+            0, self.shape.longest, 1
+        )  # [words, width, longest]
+        both = torch.einsum("wd,ld->wld", first, by_both) @ ends  # [words, L, longest]
+        logits = both.transpose(1, 2) / 8 + (first @ by_first.T)[:, None]
+        logits = logits + (ends.transpose(1, 2) @ by_last.T) + by_length + self.bias
+        return logits
+
+    def options(self, states: list[Tensor]) -> tuple[Tensor, ...]:
+        label = self.label(torch.cat(states, -1).to(self.bias.dtype))
+        by_length = self.by_length.weight @ label.T / 8
+        return self.by_first(label), self.by_last(label), self.by_both(label), by_length
+
+    @torch.inference_mode()
+    def guess(self, reads: list[Read]) -> list[Guess]:
+        states, inside, begins = pack([torch.cat(read.states, -1) for read in reads])
+        mixed = self.mix(states.to(self.bias.dtype), inside.to(self.bias.dtype))
+        guesses = []
+        for read, begin in zip(reads, begins, strict=True):
+            words, firsts, lasts = tokens_of_words(read.text, read.ends)
+            if not words:
+                guesses.append(Guess())
+                continue
+            here = mixed[begin : begin + len(read.ends)]
+            logits = self.scores(here, torch.tensor(firsts), torch.tensor(lasts), read.options)
+            guesses.append(guess_of(logits.float().cpu(), words, self.shape.threshold))
+        return guesses
+
+    def save(self, folder: Path) -> None:
+        """Write the network into an adapter's folder, in bfloat16."""
+        from safetensors.torch import save_file
+
+        tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, folder / FILE, metadata={"shape": json.dumps(asdict(self.shape))})
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | None = None) -> "SpanDrafter | None":
+        """The drafter in an adapter's folder, None if there is none. Raises `ModelError` when it is damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                raw = json.loads((file.metadata() or {})["shape"])
+                drafter = cls(Shape(**{**raw, "taps": tuple(raw["taps"])}))
+                drafter.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"{path} is damaged: {error}; delete it to decode without, only slower") from error
+        return drafter.to(device or torch.device("cpu")).requires_grad_(False).eval()
+
+
+def pack(texts: list[Tensor]) -> tuple[Tensor, Tensor, list[int]]:
+    """States [tokens, D] of several texts in one line, with gaps between them: [N, D], a mark [N, 1] on what is no gap,
+    and where each text begins."""
+    size = sum(len(text) + GAP for text in texts)
+    states = texts[0].new_zeros(size, texts[0].shape[1])
+    inside = texts[0].new_zeros(size, 1)
+    begins, at = [], 0
+    for text in texts:
+        states[at : at + len(text)] = text
+        inside[at : at + len(text)] = 1
+        begins.append(at)
+        at += len(text) + GAP
+    return states, inside, begins
+
+
+def tokens_of_words(text: str, ends: list[int]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """The words of a text as [start, end) in code points, and the first and the last token of each.
+
+    `ends`: for each token, the code points written up to its end. A word is what stands between two places where an
+    entity may begin or end.
+    """
+    starts, stops = boundaries(text, "word")
+    words, start = list[tuple[int, int]](), -1
+    for place in range(len(text) + 1):
+        if start >= 0 and stops[place]:
+            words.append((start, place))
+            start = -1
+        if starts[place]:
+            start = place
+    token_at, token = list[int](), 0
+    for place in range(len(text)):
+        while ends[token] <= place:
+            token += 1
+        token_at.append(token)
+    return words, [token_at[a] for a, _ in words], [token_at[b - 1] for _, b in words]
+
+
+def guess_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> Guess:
+    """Spans whose probability is above the threshold, the most probable first, none crossing another; and for each
+    word the likeliest span that begins there. `logits` are [words, longest, L]."""
+    count, longest, labels = logits.shape
+    logits = logits.clone()
+    lengths = torch.arange(longest)[None] + torch.arange(count)[:, None] >= count
+    logits[lengths] = -torch.inf
+    best = logits.flatten(1).argmax(1).tolist()
+    ends = {words[w][0]: (words[w + b // labels][1], b % labels) for w, b in enumerate(best)}
+    probable = (logits.sigmoid() > threshold).nonzero()
+    order = logits[tuple(probable.T)].argsort(descending=True)
+    kept: list[tuple[int, int, int]] = []
+    for w, length, label in probable[order].tolist():
+        start, end = words[w][0], words[w + length][1]
+        if not any(s < start < e < end or start < s < end < e or (s, e) == (start, end) for s, e, _ in kept):
+            kept.append((start, end, label))
+    return Guess(kept, ends)
