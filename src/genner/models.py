@@ -146,7 +146,8 @@ def verify(folder: Path, trust: bool = False) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         name, files = folder.name, [(MANIFEST, -1, "")]  # a broken manifest is itself the corrupt file
     begun = time.time_ns()
-    known = _checked(folder) if trust else {}
+    noted = _checked(folder)
+    known = noted if trust else {}
     found: dict[str, list[Any]] = {}
     for file, size, sha256 in files:
         path = folder / file
@@ -161,7 +162,7 @@ def verify(folder: Path, trust: bool = False) -> None:
         raise ModelError(f"{folder} is corrupt: {file} {problem}; run `genner models fetch {name} --force`")
     # A file that was written a moment ago can be written again within one tick of its clock: it is not noted yet.
     settled = {file: stamp for file, stamp in found.items() if max(stamp[2:4]) < begun - SETTLED}
-    if settled != known:
+    if settled != noted:
         with suppress(OSError):  # a shared store may be read-only
             partial = folder / f"{CHECKED}.{os.getpid()}"
             _write_json(partial, settled)
