@@ -201,14 +201,14 @@ def test_a_plain_llama_answers_as_that_of_transformers(
 )
 def test_other_llamas_are_left_to_transformers(tmp_path: Path, settings: dict[str, Any]) -> None:
     folder = saved(tmp_path, **settings)
-    assert llama.read(folder, torch.float32, "eager") is None
+    assert llama.read(folder, torch.float32) is None
     assert isinstance(load_weights(folder, None, CPU, torch.float32, "eager")[0], LlamaForCausalLM)
 
 
 def test_a_mapped_model_and_its_merge_leave_the_file_alone(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", tie_word_embeddings=True)
     before = hashlib.sha256((folder / "model.safetensors").read_bytes()).digest()
-    causal = llama.read(folder, torch.float32, "eager")
+    causal = llama.read(folder, torch.float32)
     assert causal is not None
     assert causal.lm_head.weight is causal.model.embed_tokens.weight
     assert lora.merge(causal, adapter(tmp_path / "adapter"))

@@ -40,7 +40,7 @@ class Config:
     head_dim: int
     tie_word_embeddings: bool
     model_type: str = "llama"
-    _attn_implementation: str = "eager"
+    _attn_implementation: str = ""
 
     def get_text_config(self) -> "Config":
         return self
@@ -93,15 +93,11 @@ def read_config(folder: Path) -> Config | None:
         return None  # transformers tells what is wrong with it
 
 
-def read(folder: Path, dtype: torch.dtype, attention: str) -> "Llama | None":
-    """The model in this folder, in evaluation mode, on the CPU; None when it is a case for transformers.
-
-    `attention`: see `ATTENTION`.
-    """
+def read(folder: Path, dtype: torch.dtype) -> "Llama | None":
+    """The model in this folder, in evaluation mode, on the CPU; None when it is a case for transformers."""
     config, weights = read_config(folder), folder / "model.safetensors"
-    if config is None or attention not in ATTENTION or not weights.is_file():
+    if config is None or not weights.is_file():
         return None
-    config._attn_implementation = attention
     with torch.device("meta"):
         model = Llama(config)
     expected = model.state_dict()
@@ -120,26 +116,9 @@ def read(folder: Path, dtype: torch.dtype, attention: str) -> "Llama | None":
     return model.requires_grad_(False).eval()
 
 
-def eager(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float
-) -> tuple[Tensor, None]:
-    groups = query.shape[1] // key.shape[1]
-    key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
-    weights = query @ key.transpose(2, 3) * scaling + mask
-    attended = F.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype) @ value
-    return attended.transpose(1, 2), None
-
-
-def sdpa(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float
-) -> tuple[Tensor, None]:
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling, enable_gqa=True)
-    return attended.transpose(1, 2), None
-
-
-# By name, and called, as in transformers: module, query [N, heads, T, D], what the cache's `update` returned (key and
-# value [N, kv heads, S, D]), the additive mask [N, 1, T, S], and `scaling`; out come [N, T, heads, D] and something.
-ATTENTION: dict[str, Callable[..., tuple[Tensor, Any]]] = {"eager": eager, "sdpa": sdpa}
+# By name, and called, as in transformers: module, queries [N, heads, T, D], the two things that the cache's `update`
+# returned, None for a mask, and `scaling`; out come [N, T, heads, D] and something. Whoever runs a model registers his.
+ATTENTION: dict[str, Callable[..., tuple[Tensor, Any]]] = {}
 
 
 class _Linear(nn.Linear):
@@ -178,14 +157,14 @@ class _Attention(nn.Module):
         self.layer_idx, self.head_dim, self.scaling = layer, head, head**-0.5
         self.config = config
 
-    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: Any) -> Tensor:
+    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], cache: Any) -> Tensor:
         def heads(flat: Tensor) -> Tensor:  # [N, T, heads * D] -> [N, heads, T, D]
             return flat.view(*flat.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
         query, key = (rotate(heads(projection(hidden)), *rotary) for projection in (self.q_proj, self.k_proj))
         key, value = cache.update(key, heads(self.v_proj(hidden)), self.layer_idx)
         attend = ATTENTION[self.config._attn_implementation]
-        attended, _ = attend(self, query, key, value, mask, scaling=self.scaling)
+        attended, _ = attend(self, query, key, value, None, scaling=self.scaling)
         out: Tensor = self.o_proj(attended.flatten(2))
         return out
 
@@ -216,8 +195,8 @@ class _Layer(nn.Module):
         self.input_layernorm = _Norm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = _Norm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: Any) -> Tensor:
-        hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotary, mask, cache)
+    def forward(self, hidden: Tensor, rotary: tuple[Tensor, Tensor], cache: Any) -> Tensor:
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotary, cache)
         out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
         return out
 
@@ -244,16 +223,15 @@ class _Body(nn.Module):
         input_ids: Tensor,
         position_ids: Tensor,
         past_key_values: Any,
-        attention_mask: Tensor | None = None,
         use_cache: bool = True,
     ) -> Output:
-        """Ids and positions [N, T]; mask and cache as the attention in use wants them."""
+        """Ids and positions [N, T], and the cache that the attention in use wants."""
         assert use_cache
         hidden: Tensor = self.embed_tokens(input_ids)
         angles = (position_ids[..., None].float() * self.get_buffer("frequencies")).repeat(1, 1, 2)[:, None]
         rotary = angles.cos().to(hidden.dtype), angles.sin().to(hidden.dtype)
         for layer in self.layers:
-            hidden = layer(hidden, rotary, attention_mask, past_key_values)
+            hidden = layer(hidden, rotary, past_key_values)
         return Output(self.norm(hidden))
 
 

@@ -31,14 +31,14 @@ def load_weights(
 ) -> tuple[Any, Any]:
     """A causal model, in evaluation mode and on its device, with `adapter` merged into it; and its tokenizer.
 
-    Touches no network. `attention` is transformers' name of an implementation. With `plain=False` both are those of
-    transformers, with all their methods, whatever the model.
+    Touches no network. `attention` is the implementation that a model of transformers has outside `Network`. With
+    `plain=False` model and tokenizer are those of transformers, with all their methods, whatever the model.
 
     Raises `ModelError` when a file is missing or does not fit.
     """
     try:
         tokenizer = (read_tokenizer(folder) if plain else None) or _tokenizer(folder)
-        causal = llama.read(folder, dtype, attention) if plain else None
+        causal = llama.read(folder, dtype) if plain else None
         merged = causal is not None and adapter is not None and merge(causal, adapter)
         if causal is None or (adapter is not None and not merged):  # peft wants a model of transformers'
             causal = _model(folder, dtype, attention)
