@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from tqdm import tqdm
 
 from genner.cli.app import app
 from genner.errors import UsageError
@@ -39,6 +36,8 @@ def convert(
     lenient: LenientOption = False,
 ) -> None:
     """Convert annotated texts from one file syntax to another."""
+    from tqdm import tqdm
+
     from genner.data.base import Journal
     from genner.data.convert import convert as run
 
@@ -72,6 +71,8 @@ def data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Describe files of annotated texts, or list the corpora that genner knows."""
+    from tqdm import tqdm
+
     from genner.data import catalog as known
     from genner.data.base import Journal
     from genner.data.convert import load
@@ -113,6 +114,9 @@ def _report(journal: "Journal") -> None:
 
 
 def _show(described: "list[Description]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("file", overflow="fold")
     for head in ("documents", "entities", "inner", "crossing", "depth", "duplicates", "longest"):
@@ -129,6 +133,8 @@ def _list(corpora: "list[Corpus]", as_json: bool) -> None:
     if as_json:
         print(json.dumps([_plain(c) for c in corpora], ensure_ascii=False, indent=1))
         return
+    from rich.console import Console
+
     console = Console(highlight=False)
     for c in corpora:
         console.print(f"[bold]{c.name}[/bold]: {c.title}, {'nested' if c.nested else 'flat'}", soft_wrap=True)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from tqdm import tqdm
 
 from genner.cli.app import DeviceOption, ModelOption, app, must_exist
 from genner.document import Document, LabelSet, Prediction
@@ -82,6 +80,8 @@ def extract(
             if html:
                 shown += [prediction] if len(shown) < PAGE_LIMIT else []
             elif pretty:
+                from rich.console import Console
+
                 from genner.render import print_prediction
 
                 print_prediction(prediction, Console(), labels=ner.labels.tags)
@@ -108,4 +108,6 @@ def _progress(ner: "Extractor", documents: Iterable[Document], batch_size: int |
     predictions = ner.pipe(documents, batch_size=batch_size)
     first = list(islice(predictions, 1))  # one text needs no bar
     yield from first
+    from tqdm import tqdm
+
     yield from tqdm(predictions, initial=1, unit=" documents", disable=None, file=sys.stderr)

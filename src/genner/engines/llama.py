@@ -227,7 +227,8 @@ class _Body(nn.Module):
         use_cache: bool = True,
     ) -> Output:
         """Ids and positions [N, T], and the cache that the attention in use wants; what is masked is its affair."""
-        assert use_cache and attention_mask is None
+        assert use_cache
+        assert attention_mask is None
         hidden: Tensor = self.embed_tokens(input_ids)
         angles = (position_ids[..., None].float() * self.get_buffer("frequencies")).repeat(1, 1, 2)[:, None]
         rotary = angles.cos().to(hidden.dtype), angles.sin().to(hidden.dtype)
