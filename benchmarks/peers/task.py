@@ -1,0 +1,159 @@
+"""What every system of the benchmark is given, and what it hands back.
+
+A `Row` is a system by name. `prepare(task, batch)` loads and caches what a running service would have at hand (the keys
+and values of the instruction, the weights); what it returns is called once on a few sentences, then timed on all of
+them. The grammar of a sentence belongs to the sentence, so making it is timed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from genner.document import Document, LabelSet, Prediction
+from genner.engines.base import Request
+from genner.evaluation import evaluate
+from genner.extract import DEPTH
+from genner.formats import Format
+from genner.prompts import instruction
+from genner.rules import Rules
+
+
+@dataclass(frozen=True)
+class Task:
+    """Sentences of one set, asked for in one format, one request a sentence (or a sentence and label, for a format
+    that is asked for one label at a time).
+
+    Attributes:
+        engine: the model; which one depends on the row (`Row.needs`).
+        answers: what genner writes at batch 1, a request each.
+        depth: how many entities may cover a place in the grammars for other engines.
+    """
+
+    set: str
+    documents: Sequence[Document]
+    labels: LabelSet
+    form: Format
+    engine: Any
+    answers: Sequence[str] = ()
+    depth: int = 1
+
+    @cached_property
+    def parts(self) -> list[LabelSet]:
+        return [self.labels.subset([tag]) for tag in self.labels.tags] if self.form.one_label else [self.labels]
+
+    @cached_property
+    def instructions(self) -> list[str]:
+        return [instruction(part, self.form) for part in self.parts]
+
+    def requests(self) -> list[Request]:
+        """In the order of the sentences, made anew: their grammars have computed nothing yet."""
+        return [
+            Request(words, d.text, self.form.grammar(d.text, part, where="word", depth=DEPTH), growth=self.form.growth)
+            for d in self.documents
+            for words, part in zip(self.instructions, self.parts, strict=True)
+        ]
+
+    def rules(self, i: int) -> Rules:
+        """What other engines are told of the grammar of request `i`."""
+        document, part = divmod(i, len(self.parts))
+        return self.form.rules(self.documents[document].text, self.parts[part], where="word", depth=self.depth)
+
+    def head(self, count: int) -> "Task":
+        """Only the first sentences."""
+        return replace(self, documents=self.documents[:count], answers=self.answers[: count * len(self.parts)])
+
+    def f1(self, answers: Sequence[str]) -> float:
+        """Strict span micro-F1 in percent, of one answer a request."""
+        found = []
+        for n, document in enumerate(self.documents):
+            said = answers[n * len(self.parts) : (n + 1) * len(self.parts)]
+            read = [self.form.decode(document.text, a, p, document.id) for a, p in zip(said, self.parts, strict=True)]
+            entities = tuple(entity for prediction in read for entity in prediction.entities)
+            problems = tuple(problem for prediction in read for problem in prediction.problems)
+            found.append(Prediction(document.text, entities, document.id, problems))
+        return 100 * evaluate(self.documents, found, resamples=1).micro.f1
+
+
+@dataclass
+class Outcome:
+    """What a system did with all sentences of a task.
+
+    Attributes:
+        answers: one for each request; None for what writes none.
+        passes: forward passes that each request took part in, summed over the requests.
+        computed: tokens run through the model, padding included, the cached instruction left out.
+        calls: forward passes in all; at batch 1 the same as `passes`. None where they are not to be counted.
+        seconds: where the clock of this process would measure more than the work.
+        peak_mb: the same for memory.
+        notes: what else to write down.
+    """
+
+    answers: list[str] | None = None
+    passes: float | None = None
+    computed: float | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    peak_mb: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+Run = Callable[[Task], Outcome]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system to be measured.
+
+    Attributes:
+        about: its name in the table.
+        prepare: (task, batch) -> what is to be warmed up and timed.
+        batched: whether it can answer several sentences at once.
+        slow: whether it takes a pass for each token; such rows may be given fewer rounds.
+        decodes: whether it writes answers, so that the format matters.
+        needs: what it is given as the engine: genner's `speculative` one; that of the `reference`, whose model and
+            tokenizer are transformers' own; or something with no more than its `chat`, the `tokenizer`.
+    """
+
+    name: str
+    about: str
+    prepare: Callable[[Task, int], Run]
+    batched: bool = True
+    slow: bool = False
+    decodes: bool = True
+    needs: str = "reference"
+
+
+@dataclass
+class Counter:
+    """Forward passes of a transformers model, by hook."""
+
+    calls: int = 0
+    passes: int = 0  # each counted once for every row of its batch
+    computed: int = 0
+
+
+@contextmanager
+def counted(causal: Any) -> Iterator[Counter]:
+    """Count what runs through the body of `causal`, a transformers model, meanwhile."""
+    counter = Counter()
+
+    def count(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
+        ids = given.get("input_ids", args[0] if args else None)
+        if ids is None:
+            ids = given["inputs_embeds"][..., 0]
+        counter.calls += 1
+        counter.passes += ids.shape[0]
+        counter.computed += ids.numel()
+
+    hook = causal.model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield counter
+    finally:
+        hook.remove()
+
+
+def batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for at in range(0, len(order), size):
+        yield order[at : at + size]
