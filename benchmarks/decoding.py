@@ -25,6 +25,7 @@ from peers.measure import ANSWERS, Plan, known, measure, read, save
 
 def main() -> None:
     args = parsed()
+    failed: dict[str, None] = {}
     if args.draw:
         results = read(args.out)
     elif args.one:
@@ -48,7 +49,8 @@ def main() -> None:
                     # The same call, for one row; of the rounds it does those that are missing.
                     options = ["--one", name, "--rounds", str(turn), "--started", started]
                     again = [argument for argument in sys.argv[1:] if argument != "--fresh"]
-                    subprocess.run([sys.executable, __file__, *again, *options], check=True)
+                    if subprocess.run([sys.executable, __file__, *again, *options]).returncode:
+                        failed[name] = None  # it has said why; the others go on
         results = read(args.out)
     text = report.table(results["rows"])
     print(text)
@@ -56,6 +58,8 @@ def main() -> None:
         args.table.write_text(text)
     if args.figure:
         report.draw(results["rows"], args.figure)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}; what they said stands above")
 
 
 def parsed() -> argparse.Namespace:
