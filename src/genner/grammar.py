@@ -37,30 +37,35 @@ class Guess:
 
     Args:
         spans: the entities that are thought likely, as (start, end, number of the label), code points half-open.
-        ends: for places where an entity may start, (end, number of the label) of the likeliest one that does; for when
-            the model opens one that was not thought likely.
+        others: for places where an entity may start, (end, number of the label) of some that may, the likeliest first;
+            for when the model opens one that was not thought likely, or goes on where one was thought to end.
     """
 
-    def __init__(self, spans: Iterable[tuple[int, int, int]] = (), ends: Mapping[int, tuple[int, int]] | None = None):
+    def __init__(
+        self,
+        spans: Iterable[tuple[int, int, int]] = (),
+        others: Mapping[int, Sequence[tuple[int, int]]] | None = None,
+    ) -> None:
         self.spans = tuple(sorted(set(spans), key=lambda span: (span[0], -span[1], span[2])))
-        self._ends = ends or {}
+        self._others = others or {}
         self._from: dict[int, list[tuple[int, int]]] = {}
         for start, end, rank in self.spans:
             self._from.setdefault(start, []).append((end, rank))
 
-    def starting(self, place: int) -> Sequence[tuple[int, int]]:
+    def starting(self, start: int) -> Sequence[tuple[int, int]]:
         """The likely entities that start here, as (end, number of the label), the longest first."""
-        return self._from.get(place, ())
+        return self._from.get(start, ())
 
-    def likeliest(self, place: int) -> tuple[int, int] | None:
-        """(end, number of the label) of the likeliest entity that starts here, likely or not; None if unknown."""
-        some = self._from.get(place)
-        return some[0] if some else self._ends.get(place)
+    def likeliest(self, start: int, place: int, rank: int | None = None) -> tuple[int, int] | None:
+        """(end, number of the label) of the likeliest entity that starts here and ends at `place` or later, of label
+        `rank` if there is one; None if nothing is known of it."""
+        some = [known for known in (*self.starting(start), *self._others.get(start, ())) if known[0] >= place]
+        return next((known for known in some if known[1] == rank), some[0] if some else None)
 
     def only(self, rank: int) -> "Guess":
         """The entities of one label, as the guess for a label set of that one alone."""
-        ends = {place: (end, 0) for place, (end, number) in self._ends.items() if number == rank}
-        return Guess([(start, end, 0) for start, end, number in self.spans if number == rank], ends)
+        others = {start: [(end, 0) for end, n in some if n == rank] for start, some in self._others.items()}
+        return Guess([(start, end, 0) for start, end, number in self.spans if number == rank], others)
 
 
 NOTHING = Guess()
@@ -94,14 +99,20 @@ class Grammar(Protocol):
         ...
 
 
+def walk(grammar: Grammar, state: State, text: bytes) -> State | None:
+    """The state after `text`, or None where that is not legal."""
+    for byte in text:
+        after = dict(grammar.edges(state)).get(byte)
+        if after is None:
+            return None
+        state = after
+    return state
+
+
 def accepts(grammar: Grammar, answer: bytes) -> bool:
     """Whether `answer` is legal and complete: the slow, obvious walk that everything else is compared with."""
-    state: State | None = grammar.start()
-    for byte in answer:
-        state = dict(grammar.edges(state)).get(byte)
-        if state is None:
-            return False
-    return grammar.final(state)
+    end = walk(grammar, grammar.start(), answer)
+    return end is not None and grammar.final(end)
 
 
 # Scripts that put no space between words, or attach particles to names (Hangul): any place may be a boundary.

@@ -37,3 +37,17 @@ def train(
         resume=resume,
         device=device,
     )
+
+
+@app.command()
+def drafter(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (TOML) that the adapter was trained after.")],
+    adapter: Annotated[Path, typer.Argument(help="The adapter's folder, which the drafter is put into.")],
+    data: Annotated[Path, typer.Option(help="The folder that the recipe's file names are relative to.")] = Path(),
+    device: DeviceOption = None,
+) -> None:
+    """Train what guesses entities ahead for an adapter: decoding becomes faster, answers stay the same."""
+    from genner.training import run_drafter
+
+    must_exist(recipe, data, adapter)
+    run_drafter(recipe, data, adapter, device=device)

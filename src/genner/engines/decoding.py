@@ -106,7 +106,9 @@ class Speculator:
         cache.copy_row(prefix, 0, slot)
         body = self._chat.body_ids(request.text)
         room = budget(prefix.lengths[0], len(body), request.growth, self._network.window)
-        return Row(request, body, room, request.grammar.start(), slot)
+        task = self._tasks.setdefault(request.instruction, _Task())
+        guess = None if self._drafter is not None and request.options and task.trusts() else NOTHING
+        return Row(request, body, room, request.grammar.start(), slot, guess)
 
     def _prefix(self, request: Request) -> tuple[RowCache, Any]:
         """The cache of an instruction, and what the drafter made of the labels in it."""
@@ -145,12 +147,12 @@ class Speculator:
 
     def _draft(self, row: Row, together: int) -> Draft:
         """The next stretch of a row that is run with `together` - 1 others."""
-        task = self._tasks.setdefault(row.request.instruction, _Task())
-        if row.guess is None and self._drafter is not None and row.request.options:
-            # Its guess needs the hidden states of this pass: a draft without it only pays where little is tagged.
-            if not task.copies(len(row.pending), together):
-                return row.draft(0, self._vocabulary, self._chat.encode)
-        return row.draft(task.reach(together), self._vocabulary, self._chat.encode)
+        task = self._tasks[row.request.instruction]
+        longest = task.reach(together)
+        # The guess needs the hidden states of this pass: a draft without it only pays where little is tagged.
+        if row.guess is None and not task.copies(len(row.pending), together):
+            longest = 0
+        return row.draft(longest, self._vocabulary, self._chat.encode)
 
     def _guess(self, rows: list[Row], fed: list[list[int]]) -> None:
         """Ask the drafter about the rows whose prompt was in this pass."""
@@ -159,9 +161,8 @@ class Speculator:
         reads, readers, begin = [], [], 0
         tapped = self._network.tapped()
         for row, tokens in zip(rows, fed, strict=True):
-            options = self._prefix(row.request)[1]
             if row.guess is None:
-                row.guess = NOTHING
+                row.guess, options = NOTHING, self._prefix(row.request)[1]
                 ends = self._vocabulary.ends(self._chat.encode(row.request.text), row.request.text)
                 if options is not None and ends:
                     states = [each[begin : begin + len(ends)] for each in tapped]
@@ -204,12 +205,14 @@ class Speculator:
             if row.finished or j == len(draft.tokens) or token != draft.tokens[j]:
                 break
             accepted += 1
-        for state, legal, (token, _) in zip(
-            draft.states[accepted + 1 :], draft.legal[accepted + 1 :], chosen[accepted + 1 :]
-        ):
+        behind = slice(accepted + 1, None)
+        for state, legal, (token, _) in zip(draft.states[behind], draft.legal[behind], chosen[behind], strict=True):
             if state is not None and len(legal) > 1:
                 row.hints[state] = token
         row.pending = [row.tokens[-1]]
+        if accepted < len(draft.tokens):
+            drafted, taken = (self._vocabulary.bytes[t] or b"" for t in (draft.tokens[accepted], row.tokens[-1]))
+            row.declined = drafted.removeprefix(taken) if drafted.startswith(taken) else b""
         self._tasks[row.request.instruction].learn(row, accepted, len(draft.tokens))
         return accepted
 
@@ -218,10 +221,12 @@ class _Task:
     """What was seen of the answers to one instruction: how they are best drafted. Changes cost, never answers."""
 
     FORGET = 0.98  # a draft's weight in the averages, for each one after it
+    PROBE = 16  # of so many answers, one is drafted from a guess even if guesses are mostly wrong
 
     def __init__(self) -> None:
         self._drafted, self._rejected = 60.0, 1.0
         self._answers, self._plain = 2.0, 1.0
+        self._right, self._wrong, self._turn = 1.0, 0.0, 0
 
     def reach(self, together: int) -> int:
         """How many tokens to draft, in a pass of so many rows.
@@ -238,10 +243,20 @@ class _Task:
         plain = self._plain / self._answers
         return plain * PASS_TOKENS / together > (1 - plain) * tokens / 2
 
+    def trusts(self) -> bool:
+        """Whether to ask the drafter for the next answer: a right guess saves two passes or more, a wrong one costs
+        about one. One that is mostly wrong is asked now and then, since texts change."""
+        self._turn += 1
+        return 2 * self._right >= self._wrong or self._turn % self.PROBE == 0
+
     def learn(self, row: Row, accepted: int, drafted: int) -> None:
         if drafted:
             self._drafted = self.FORGET * self._drafted + accepted
-            self._rejected = self.FORGET * self._rejected + (accepted < drafted)
+            self._rejected = self.FORGET * self._rejected + (accepted < drafted and not row.finished)
         if row.finished:
             self._answers = self.FORGET * self._answers + 1
             self._plain = self.FORGET * self._plain + row.is_plain
+            if row.guess and row.guess.spans:
+                right, wrong = row.hits
+                self._right = self.FORGET * self._right + right
+                self._wrong = self.FORGET * self._wrong + wrong

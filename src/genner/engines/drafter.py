@@ -23,6 +23,7 @@ from genner.errors import ModelError
 from genner.grammar import Guess, boundaries
 
 FILE = "drafter.safetensors"
+OTHERS = 6  # spans that are remembered for each word, besides those that are guessed
 GAP = 16  # zero rows between two texts, more than the convolutions reach
 
 
@@ -115,8 +116,7 @@ class SpanDrafter(nn.Module):
         )  # [words, width, longest]
         both = torch.einsum("wd,ld->wld", first, by_both) @ ends  # [words, L, longest]
         logits = both.transpose(1, 2) / 8 + (first @ by_first.T)[:, None]
-        logits = logits + (ends.transpose(1, 2) @ by_last.T) + by_length + self.bias
-        return logits
+        return logits + (ends.transpose(1, 2) @ by_last.T) + by_length + self.bias
 
     def options(self, states: list[Tensor]) -> tuple[Tensor, ...]:
         label = self.label(torch.cat(states, -1).to(self.bias.dtype))
@@ -202,13 +202,16 @@ def tokens_of_words(text: str, ends: list[int]) -> tuple[list[tuple[int, int]], 
 
 def guess_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> Guess:
     """Spans whose probability is above the threshold, the most probable first, none crossing another; and for each
-    word the likeliest span that begins there. `logits` are [words, longest, L]."""
+    word the likeliest spans that begin there. `logits` are [words, longest, L]."""
     count, longest, labels = logits.shape
     logits = logits.clone()
     lengths = torch.arange(longest)[None] + torch.arange(count)[:, None] >= count
     logits[lengths] = -torch.inf
-    best = logits.flatten(1).argmax(1).tolist()
-    ends = {words[w][0]: (words[w + b // labels][1], b % labels) for w, b in enumerate(best)}
+    best = logits.flatten(1).topk(min(OTHERS, longest * labels)).indices.tolist()
+    others = {
+        words[w][0]: [(words[w + place // labels][1], place % labels) for place in some if w + place // labels < count]
+        for w, some in enumerate(best)
+    }
     probable = (logits.sigmoid() > threshold).nonzero()
     order = logits[tuple(probable.T)].argsort(descending=True)
     kept: list[tuple[int, int, int]] = []
@@ -216,4 +219,4 @@ def guess_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> 
         start, end = words[w][0], words[w + length][1]
         if not any(s < start < e < end or start < s < end < e or (s, e) == (start, end) for s, e, _ in kept):
             kept.append((start, end, label))
-    return Guess(kept, ends)
+    return Guess(kept, others)

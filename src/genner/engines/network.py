@@ -73,6 +73,7 @@ class Network:
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self.rolls_back = kinds <= _ROLLS_BACK
         self.window: int = config.max_position_embeddings
+        self.depth: int = config.num_hidden_layers
         weight = self._layer.weight
         self.vocabulary_size: int = weight.shape[0]
         self.device, self.dtype = weight.device, weight.dtype

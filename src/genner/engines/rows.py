@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from genner.engines.base import Generation, Request
 from genner.engines.vocabulary import Vocabulary
-from genner.grammar import NOTHING, Guess, State
+from genner.grammar import NOTHING, Guess, State, walk
 
 BYTES_A_TOKEN = 5  # of a draft, about; a draft that is written too long is cut
 
@@ -34,6 +34,7 @@ class Row:
     slot: int = 0  # its row in the cache
     guess: Guess | None = None  # what its entities are guessed to be; None before somebody has guessed
     hints: dict[State, int] = field(default_factory=dict)  # what the model chose behind a rejected token
+    declined: bytes = b""  # what the last draft would have gone on with, had the model taken the whole of its token
     tokens: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -103,7 +104,15 @@ class Row:
     def _spelled(self, state: State | None, longest: int, encode: Callable[[str], list[int]], end: int) -> list[int]:
         if state is None or longest <= 0:
             return []
-        written = self.request.grammar.draft(state, longest * BYTES_A_TOKEN, self.guess or NOTHING)
+        grammar, guess, size = self.request.grammar, self.guess or NOTHING, longest * BYTES_A_TOKEN
+        written = grammar.draft(state, size, guess)
+        if self.declined and written.startswith(self.declined):
+            # The model wrote `>` where `><` was drafted: it hardly wants a tag here, whatever the guess says.
+            first = grammar.draft(state, 1)
+            beyond = walk(grammar, state, first)
+            if beyond is not None and not first.startswith(self.declined):
+                written = first + grammar.draft(beyond, size, guess)
+        self.declined = b""
         try:
             return [*encode(written.decode()), end]
         except UnicodeDecodeError:  # in the middle of a character: no guess, the next byte is forced anyway
@@ -113,6 +122,14 @@ class Row:
     def is_plain(self) -> bool:
         """Whether the answer says that there are no entities."""
         return self.answer == self.request.grammar.draft(self.request.grammar.start(), 1 << 30)
+
+    @property
+    def hits(self) -> tuple[int, int]:
+        """How many of the guessed entities the answer has, and how many it has not."""
+        written = self.request.grammar.read(bytes(self.answer)) or ()
+        guessed, spans = self.guess.spans if self.guess else (), {(w.start, w.end) for w in written}
+        right = sum((start, end) in spans for start, end, _ in guessed)
+        return right, len(guessed) - right
 
     def generation(self) -> Generation:
         return Generation(

@@ -37,7 +37,7 @@ def load_weights(
     Raises `ModelError` when a file is missing or does not fit.
     """
     try:
-        tokenizer = (read_tokenizer(folder) if plain else None) or _tokenizer(folder)
+        tokenizer = load_tokenizer(folder) if plain else _tokenizer(folder)
         causal = llama.read(folder, dtype) if plain else None
         merged = causal is not None and adapter is not None and merge(causal, adapter)
         if causal is None or (adapter is not None and not merged):  # peft wants a model of transformers'
@@ -47,6 +47,11 @@ def load_weights(
     if adapter is not None and not merged and not merge(causal, adapter):
         causal = _merged_by_peft(causal, folder, adapter)
     return causal.eval().to(device), tokenizer
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a model's folder, without transformers where that will do."""
+    return read_tokenizer(folder) or _tokenizer(folder)
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -250,18 +250,29 @@ class InlineGrammar:
         return not self._closes(i, frames, guess) and not self._opens(i, frames, guess)
 
     def _closes(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
-        """Whether the innermost open entity is thought to end at `i`, or before."""
+        """Whether the innermost open entity is thought to end at `i`."""
         if not frames or frames[-1].start == i or not self._ends[i]:
             return False
-        known = _known(guess, frames[-1].start, frames[:-1])
-        return known is not None and known[0] <= i
+        known = self._open(i, frames, guess)
+        return known is not None and known[0] == i
+
+    def _open(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> tuple[int, int] | None:
+        """(end, label) of the innermost open entity, as the guess has it."""
+        start, rank = frames[-1].start, frames[-1].label
+        likely = guess.starting(start)
+        place = _reached(likely, start, frames[:-1])
+        # Of several that start here, the one with this label, or else the next.
+        known = next(
+            (some for some in likely[place:] if some[1] == rank), likely[place] if place < len(likely) else None
+        )
+        return known if known and known[0] >= i else guess.likeliest(start, i, rank)
 
     def _opens(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
         """Whether an entity of the guess still has to be opened at `i`."""
         likely = guess.starting(i)
         if not likely or not self._starts[i] or len(frames) >= self._depth or not self._ends_from[i + 1]:
             return False
-        return sum(frame.start == i for frame in frames) < len(likely)
+        return _reached(likely, i, frames) < len(likely)
 
     def _likeliest(
         self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], guess: Guess
@@ -271,7 +282,12 @@ class InlineGrammar:
         closes = tag.closes if tag else self._closes(i, frames, guess) or not self._opens(i, frames, guess)
         wanted: int | None = None
         if closes == self._late and (frames or not closes):  # the label is named in this tag
-            known = _known(guess, frames[-1].start, frames[:-1]) if closes else _known(guess, i, frames)
+            if closes:
+                known = self._open(i, frames, guess)
+            else:
+                likely = guess.starting(i)
+                place = _reached(likely, i, frames)
+                known = likely[place] if place < len(likely) else guess.likeliest(i, i)
             wanted = known[1] if known else 0
         for byte, after, event in moves:
             tag = after[3]
@@ -317,7 +333,10 @@ class InlineGrammar:
         return tuple(found)
 
 
-def _known(guess: Guess, start: int, outer: tuple[Frame, ...]) -> tuple[int, int] | None:
-    """(end, label) of an entity that begins at `start` inside those of `outer`, as the guess has it."""
-    likely, place = guess.starting(start), sum(frame.start == start for frame in outer)
-    return likely[place] if place < len(likely) else guess.likeliest(start)
+def _reached(likely: Sequence[tuple[int, int]], start: int, frames: tuple[Frame, ...]) -> int:
+    """How many of the likely entities that begin at `start` are open, or passed over for one that is."""
+    place = 0
+    for frame in frames:
+        if frame.start == start:
+            place = next((at + 1 for at in range(place, len(likely)) if likely[at][1] == frame.label), place + 1)
+    return place

@@ -228,7 +228,7 @@ class JsonGrammar(ABC):
         if len(edges) == 1:
             return edges[0]
         target = self._target(items, rank, guess, starts, length)
-        if target is None and len(starts) < 4 and (known := guess.likeliest(starts[0])):
+        if target is None and len(starts) < 4 and (known := guess.likeliest(starts[0], starts[0] + length)):
             target = starts[0], known[0]
         if target is None or target[1] - target[0] <= length:
             return edges[-1] if edges[-1][0] == 0x22 else edges[0]

@@ -122,7 +122,7 @@ class ListGrammar(JsonGrammar):
             _, length, rank, *starts = step.what
             if any((s, s + length, rank) in guess.spans for s in starts):
                 return True
-            known = guess.likeliest(starts[0])
+            known = guess.likeliest(starts[0], starts[0] + length)
             return known is not None and known[1] == rank and not guess.starting(starts[0])
         return step.items[-1] in guess.spans  # its place was
 

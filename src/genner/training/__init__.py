@@ -2,6 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from genner.training.mixture import Mixture
 
 
 def run(
@@ -49,6 +55,39 @@ def run(
     )
     model = add_adapter(causal.to(place), recipe.lora)
     evaluate = DevEvaluation.of(model, mixture, eval_sentences, free=eval_sentences, seed=recipe.seed)
-    Trainer(model, mixture, out, Limits(max_minutes=max_minutes, eval_minutes=eval_minutes), evaluate).run(
-        resume=resume
-    )
+    trainer = Trainer(model, mixture, out, Limits(max_minutes=max_minutes, eval_minutes=eval_minutes), evaluate)
+    if trainer.run(resume=resume).finished and recipe.drafter.sentences:
+        del trainer, evaluate, model, causal  # its memory is needed
+        best = out / "best"
+        _add_drafter(folder, best if best.is_dir() else out / "adapter", mixture, place)
+
+
+def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | None = None) -> None:
+    """Train a drafter for an adapter that exists, on the mixture of a recipe, and put it into the adapter's folder.
+
+    Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
+    """
+    import torch
+
+    from genner.engines.chat import Chat
+    from genner.engines.local import default_device
+    from genner.engines.weights import load_tokenizer
+    from genner.models import MODELS, fetch, locate
+    from genner.training.mixture import Mixture
+    from genner.training.recipe import Recipe
+
+    recipe = Recipe.from_file(recipe_file)
+    folder = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
+    mixture = Mixture(recipe, data, Chat(load_tokenizer(folder)))
+    _add_drafter(folder, adapter, mixture, torch.device(device) if device else default_device())
+
+
+def _add_drafter(base: Path, adapter: Path, mixture: "Mixture", device: "torch.device") -> None:
+    from tqdm import tqdm
+
+    from genner.engines.local import LocalEngine
+    from genner.training.drafting import train_drafter
+
+    drafter, f1 = train_drafter(LocalEngine.load(base, adapter, device=device), mixture, mixture.recipe.drafter)
+    drafter.save(adapter)
+    tqdm.write(f"drafter: micro-F1 {f1:.3f} of its guesses on held-out texts; in {adapter}")

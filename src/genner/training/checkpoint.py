@@ -83,7 +83,7 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path} cannot be read: {error}; delete it to go on without its check") from None
     now = json.loads(json.dumps(recipe.to_dict()))
-    for key in sorted((before.keys() & now.keys()) - {"optim"}):
+    for key in sorted((before.keys() & now.keys()) - {"optim", "drafter"}):
         if before[key] != now[key]:
             raise TrainingError(
                 f"{path.parent} holds a run of another recipe: {key!r} was {before[key]!r} and is {now[key]!r}; "

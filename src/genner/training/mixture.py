@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from genner.data import read_jsonl
 from genner.data.detokenize import detokenize
-from genner.document import Document, LabelSet
+from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, TrainingError
 from genner.formats import Format, get_format
@@ -76,11 +77,23 @@ class Mixture:
         """All groups of epoch `number`, shuffled. Counts into `report`."""
         report = report if report is not None else Report()
         rng = random.Random(f"{self.recipe.seed}:{number}")
-        forms, weights = list(self.formats), list(self.formats.values())
         groups: list[Group] = []
+        for task in self.tasks(rng):
+            group = self._group(task, rng, report)
+            if group.pairs:
+                groups.append(group)
+        if not groups:
+            raise TrainingError("the recipe's mixture is empty; raise a set's weight or give more data")
+        rng.shuffle(groups)
+        report.tokens += sum(group.tokens for group in groups)
+        return groups
+
+    def tasks(self, rng: random.Random) -> Iterator["Task"]:
+        """What an epoch asks for, set after set; documents of like length go together, but only within a window: the
+        epoch stays well mixed."""
+        forms, weights = list(self.formats), list(self.formats.values())
         for spec, labels, documents in self.sets:
             chosen = _times(documents, spec.weight, rng)
-            # Sentences of like length go together, but only within a window: the epoch stays well mixed.
             for at in range(0, len(chosen), WINDOW):
                 window = chosen[at : at + WINDOW]
                 lengths = [len(self.chat.encode(d.text)) * 2 + TAG_TOKENS * len(d.entities) for d in window]
@@ -89,34 +102,18 @@ class Mixture:
                     asked, definitions = vary(labels, self.recipe.prompt, rng)
                     if form.one_label:
                         asked = asked.subset([rng.choice(asked.tags)])
-                    group = self._group(spec, [window[i] for i in indices], asked, definitions, form, rng, report)
-                    if group.pairs:
-                        groups.append(group)
-        if not groups:
-            raise TrainingError("the recipe's mixture is empty; raise a set's weight or give more data")
-        rng.shuffle(groups)
-        report.tokens += sum(group.tokens for group in groups)
-        return groups
+                    yield Task(spec, asked, definitions, form, [window[i] for i in indices])
 
-    def _group(
-        self,
-        spec: SetSpec,
-        documents: list[Document],
-        labels: LabelSet,
-        definitions: bool,
-        form: Format,
-        rng: random.Random,
-        report: Report,
-    ) -> Group:
-        prefix = self.chat.prefix_ids(instruction(labels, form, definitions=definitions))
+    def _group(self, task: "Task", rng: random.Random, report: Report) -> Group:
+        spec = task.spec
+        prefix = self.chat.prefix_ids(task.instruction)
         pairs = []
-        for document in documents:
-            kept = Document(document.text, tuple(e for e in document.entities if e.label in labels), document.id)
-            sayable, left_out = form.keep(kept)
+        for document in task.documents:
+            sayable, left_out = task.answer(document)
             report.cannot_say[spec.name] += len(left_out)
             if rng.random() < spec.detokenize:
                 sayable = detokenize(sayable)
-            pair = Pair(self.chat.body_ids(sayable.text), self.chat.answer_ids(form.encode(sayable, labels)))
+            pair = Pair(self.chat.body_ids(sayable.text), self.chat.answer_ids(task.form.encode(sayable, task.labels)))
             if len(prefix) + len(pair) > self.recipe.optim.max_tokens:
                 report.too_long[spec.name] += 1
             else:
@@ -124,6 +121,26 @@ class Mixture:
                 pairs.append(pair)
         report.sentences[spec.name] += len(pairs)
         return Group(prefix, pairs)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt, and the documents that it is asked about."""
+
+    spec: SetSpec
+    labels: LabelSet
+    definitions: bool
+    form: Format
+    documents: list[Document]
+
+    @property
+    def instruction(self) -> str:
+        return instruction(self.labels, self.form, definitions=self.definitions)
+
+    def answer(self, document: Document) -> tuple[Document, tuple[Entity, ...]]:
+        """A document with the entities that are asked for, and those of them that the format cannot say."""
+        kept = tuple(e for e in document.entities if e.label in self.labels)
+        return self.form.keep(Document(document.text, kept, document.id))
 
 
 def vary(labels: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, bool]:

@@ -82,6 +82,22 @@ class PromptSpec:
 
 
 @dataclass(frozen=True)
+class DrafterSpec:
+    """The drafter, which is trained once the adapter is: it makes decoding faster, and changes no answer.
+
+    It sees `sentences` sentences of the mixture (0: there is no drafter), `epochs` times. Their hidden states are kept
+    in memory: 4 bytes for each token and each unit of the model's width.
+    """
+
+    sentences: int = 12000
+    epochs: int = 5
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        _check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf))
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that determines a training run, apart from the time it is given."""
 
@@ -92,6 +108,7 @@ class Recipe:
     lora: LoraSpec = field(default_factory=LoraSpec)
     optim: OptimSpec = field(default_factory=OptimSpec)
     prompt: PromptSpec = field(default_factory=PromptSpec)
+    drafter: DrafterSpec = field(default_factory=DrafterSpec)
 
     @classmethod
     def from_file(cls, path: Path) -> "Recipe":
@@ -109,10 +126,7 @@ class Recipe:
             if "sets" in raw:
                 raise UsageError("[recipe] has no key 'sets'; write [[set]], once for each corpus")
             sets = tuple(_build(SetSpec, {"train": [], **item}, "set") for item in tables)
-            nested = {
-                key: _build(kind, raw.pop(key, {}), key)
-                for key, kind in (("lora", LoraSpec), ("optim", OptimSpec), ("prompt", PromptSpec))
-            }
+            nested = {key: _build(kind, raw.pop(key, {}), key) for key, kind in _TABLES.items()}
             recipe: Recipe = _build(cls, {**raw, **nested, "sets": sets}, "recipe")
         except UsageError as error:
             raise DataError(str(path), str(error)) from None
@@ -122,6 +136,9 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+_TABLES = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}
 
 
 def _check(table: object, where: str, **legal: tuple[float, float]) -> None:

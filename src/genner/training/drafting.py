@@ -1,0 +1,196 @@
+"""Training a drafter: a trained adapter reads the texts of a mixture, and a small network learns where entities are.
+
+The adapter stays as it is. What the network learns from are the hidden states of prompts, which are computed once; its
+targets are the entities that the adapter was taught to write.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from genner.engines.cache import RowCache
+from genner.engines.drafter import Shape, SpanDrafter, pack, tokens_of_words
+from genner.engines.local import LocalEngine
+from genner.engines.network import Network
+from genner.errors import TrainingError
+from genner.prompts import label_ends
+from genner.training.mixture import Mixture, Task
+from genner.training.recipe import DrafterSpec
+
+Span = tuple[int, int, int]  # first word, words less one, number of the label
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text as the model reads it: states [tokens, taps * H], the first and the last token of each word, and the
+    entities."""
+
+    states: Tensor
+    firsts: list[int]
+    lasts: list[int]
+    spans: list[Span]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Passages that were read behind the same instruction; `labels` [L, taps * H] are the states at its labels."""
+
+    labels: Tensor
+    passages: list[Passage]
+
+
+def train_drafter(engine: LocalEngine, mixture: Mixture, spec: DrafterSpec) -> tuple[SpanDrafter, float]:
+    """A drafter for the engine's model, and the micro-F1 of its guesses on texts that it was not trained on.
+
+    Raises `TrainingError` when the mixture has no text that can be used.
+    """
+    depth = engine.network.depth
+    taps = (max(1, depth // 2 - 1), depth)
+    readings = read(Network(engine.network.causal, taps), engine, mixture, spec.sentences)
+    held_out, some = readings[: max(1, len(readings) // 20)], readings[max(1, len(readings) // 20) :]
+    if not some:
+        raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")
+    shape = Shape(taps, readings[0].labels.shape[1] // len(taps))
+    drafter = fit(shape, some, spec, mixture.recipe.seed)
+    return drafter, agreement(drafter, held_out)
+
+
+@torch.inference_mode()
+def read(network: Network, engine: LocalEngine, mixture: Mixture, sentences: int) -> list[Reading]:
+    """Run the prompts of about so many sentences, drawn from the mixture's first epoch."""
+    rng = random.Random(f"{mixture.recipe.seed}:drafter")
+    tasks = list(mixture.tasks(rng))
+    rng.shuffle(tasks)
+    readings = []
+    with tqdm(total=sentences, desc="drafter: read", unit="sentence") as bar:
+        for task in tasks:
+            if bar.n >= sentences:
+                break
+            if reading := _read(network, engine, task):
+                readings.append(reading)
+            bar.update(len(task.documents))
+    return readings
+
+
+def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:
+    chat, vocabulary = engine.chat, engine.vocabulary
+    asked = chat.encode(task.instruction)
+    ends = vocabulary.ends(asked, task.instruction)
+    if ends is None:  # the tokenizer does not spell the text as it is
+        return None
+    prefix_ids = chat.prefix_ids(task.instruction)
+    cache = RowCache(1 + len(task.documents), 2 * len(prefix_ids))
+    network.forward([prefix_ids], cache, [0])
+    cache.lengths[0] = len(prefix_ids)
+    first = len(prefix_ids) - len(asked)
+    labels = []
+    for end in label_ends(task.instruction, task.labels):
+        token = next(i for i, reached in enumerate(ends) if reached >= end)
+        labels.append(torch.cat([states[first + token] for states in network.tapped()]))
+    rank = {tag: i for i, tag in enumerate(task.labels.tags)}
+    rows, facts = [], []
+    for document in task.documents:
+        sayable, _ = task.answer(document)
+        body = chat.encode(document.text)
+        token_ends = vocabulary.ends(body, document.text)
+        if not token_ends or len(body) + len(prefix_ids) > engine.window:
+            continue
+        words, firsts, lasts = tokens_of_words(document.text, token_ends)
+        starts = {start: w for w, (start, _) in enumerate(words)}
+        stops = {end: w for w, (_, end) in enumerate(words)}
+        spans = [
+            (starts[e.start], stops[e.end] - starts[e.start], rank[e.label])
+            for e in sayable.entities
+            if e.start in starts and e.end in stops
+        ]
+        if words:
+            rows.append(body)
+            facts.append((firsts, lasts, spans))
+    if not rows:
+        return None
+    for slot in range(1, len(rows) + 1):
+        cache.copy_row(cache, 0, slot)
+    network.forward(rows, cache, range(1, len(rows) + 1))
+    states = torch.cat(network.tapped(), -1).to("cpu", torch.bfloat16)
+    passages, at = [], 0
+    for row, (firsts, lasts, spans) in zip(rows, facts, strict=True):
+        passages.append(Passage(states[at : at + len(row)], firsts, lasts, spans))
+        at += len(row)
+    return Reading(torch.stack(labels).to("cpu", torch.bfloat16), passages)
+
+
+def fit(shape: Shape, readings: list[Reading], spec: DrafterSpec, seed: int) -> SpanDrafter:
+    """Train a drafter from scratch: AdamW, a short warm-up, then linearly down to zero."""
+    torch.manual_seed(seed)
+    drafter = SpanDrafter(shape)
+    optimizer = torch.optim.AdamW(drafter.parameters(), lr=0.0, weight_decay=0.01)
+    rng, readings = random.Random(seed), list(readings)
+    steps, step = spec.epochs * len(readings), 0
+    with tqdm(total=steps, desc="drafter: train", unit="step") as bar:
+        for _ in range(spec.epochs):
+            rng.shuffle(readings)
+            for reading in readings:
+                rate = spec.learning_rate * min(1.0, (step + 1) / 50) * (1 - step / steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                loss = loss_of(drafter, reading)
+                if not math.isfinite(loss.item()):
+                    raise TrainingError(f"the drafter's loss is {loss.item()} at step {step}; lower its learning_rate")
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(drafter.parameters(), 1.0)
+                optimizer.step()
+                step += 1
+                bar.update()
+                bar.set_postfix(loss=f"{loss.item():.2f}")
+    return drafter.eval()
+
+
+def logits_of(drafter: SpanDrafter, reading: Reading) -> tuple[Tensor, Tensor]:
+    """Logits [words, longest, L] of all passages, one after the other, and which of the spans lie within theirs."""
+    states, inside, begins = pack([passage.states.float() for passage in reading.passages])
+    mixed = drafter.mix(states, inside)
+    firsts, lasts, room = list[int](), list[int](), list[int]()
+    for passage, begin in zip(reading.passages, begins, strict=True):
+        firsts += [begin + token for token in passage.firsts]
+        lasts += [begin + token for token in passage.lasts]
+        room += range(len(passage.firsts), 0, -1)
+    labels = drafter.options([reading.labels.float()])
+    logits = drafter.scores(mixed, torch.tensor(firsts), torch.tensor(lasts), labels)
+    return logits, torch.arange(drafter.shape.longest)[None] < torch.tensor(room)[:, None]
+
+
+def loss_of(drafter: SpanDrafter, reading: Reading) -> Tensor:
+    """Binary cross-entropy over all spans and labels, in nats a passage."""
+    logits, legal = logits_of(drafter, reading)
+    targets, at = torch.zeros_like(logits), 0
+    for passage in reading.passages:
+        for word, length, rank in passage.spans:
+            if length < drafter.shape.longest:
+                targets[at + word, length, rank] = 1
+        at += len(passage.firsts)
+    return F.binary_cross_entropy_with_logits(logits[legal], targets[legal], reduction="sum") / len(reading.passages)
+
+
+@torch.inference_mode()
+def agreement(drafter: SpanDrafter, readings: list[Reading]) -> float:
+    """Micro-F1 of the spans above the threshold."""
+    right = guessed = wanted = 0
+    for reading in readings:
+        logits, legal = logits_of(drafter, reading)
+        found = {
+            tuple(span) for span in ((logits.sigmoid() > drafter.shape.threshold) & legal[..., None]).nonzero().tolist()
+        }
+        at = 0
+        for passage in reading.passages:
+            spans = {(at + word, length, rank) for word, length, rank in passage.spans}
+            right += len(spans & found)
+            wanted += len(spans)
+            at += len(passage.firsts)
+        guessed += len(found)
+    return 2 * right / max(1, guessed + wanted)
