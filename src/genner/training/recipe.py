@@ -9,6 +9,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from genner.errors import DataError, UsageError
 
+ALL_LINEAR = "all-linear"
+
 
 @dataclass(frozen=True)
 class SetSpec:
@@ -30,16 +32,38 @@ class SetSpec:
         _check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0))
 
 
+METHODS = {
+    "lora": "an adapter beside the frozen base",
+    "qlora": "an adapter beside the base in 4 bits (bitsandbytes, on a CUDA GPU)",
+    "full": "all weights; no adapter, a model of its own",
+}
+
+
 @dataclass(frozen=True)
 class LoraSpec:
-    """LoRA on all linear layers: rank, alpha, dropout."""
+    """The adapter: `rank`, `alpha`, `dropout`.
+
+    Its products are scaled by alpha / rank, with `rslora` by alpha / sqrt(rank). `dora` trains the length of each
+    weight's columns apart from their direction. `targets` are the layers that get an adapter: `all-linear`, or the
+    ends of module names (`["q_proj", "v_proj"]`). `tag_tokens` adds the tags of the compact format to the vocabulary, a
+    token each, and trains them too. With the method `full` only `tag_tokens` counts.
+    """
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
+    rslora: bool = False
+    dora: bool = False
+    targets: str | tuple[str, ...] = ALL_LINEAR
+    tag_tokens: bool = False
 
     def __post_init__(self) -> None:
         _check(self, "lora", rank=(1, inf), alpha=(1, inf), dropout=(0.0, 0.99))
+        if not self.targets or (isinstance(self.targets, str) and self.targets != ALL_LINEAR):
+            raise UsageError(
+                f"[lora] targets = {self.targets!r}; legal: {ALL_LINEAR!r}, or a list of the ends of module names, as "
+                "in ['q_proj', 'v_proj']"
+            )
 
 
 @dataclass(frozen=True)
@@ -48,6 +72,7 @@ class OptimSpec:
 
     A group is run at once and holds at most `group_tokens` tokens (padded, the shared instruction aside);
     `groups_per_step` groups make an optimizer step. Examples of more than `max_tokens` tokens are left out and counted.
+    The run ends early after `patience` evaluations in a row without a better dev F1; 0: never.
     """
 
     learning_rate: float = 1e-3
@@ -58,10 +83,12 @@ class OptimSpec:
     group_tokens: int = 1024
     groups_per_step: int = 2
     max_tokens: int = 2048
+    patience: int = 0
 
     def __post_init__(self) -> None:
         _check(self, "optim", learning_rate=(0.0, inf), warmup=(0.0, 0.99), weight_decay=(0.0, inf), clip=(0.0, inf))
         _check(self, "optim", epochs=(0.0, inf), group_tokens=(1, inf), groups_per_step=(1, inf), max_tokens=(1, inf))
+        _check(self, "optim", patience=(0, inf))
 
 
 @dataclass(frozen=True)
@@ -99,16 +126,23 @@ class DrafterSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a training run, apart from the time it is given."""
+    """Everything that determines a training run, apart from the time it is given. `method` is one of `METHODS`."""
 
     base: str
     sets: tuple[SetSpec, ...]
     formats: dict[str, float]
+    method: str = "lora"
     seed: int = 1
     lora: LoraSpec = field(default_factory=LoraSpec)
     optim: OptimSpec = field(default_factory=OptimSpec)
     prompt: PromptSpec = field(default_factory=PromptSpec)
     drafter: DrafterSpec = field(default_factory=DrafterSpec)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"[recipe] method = {self.method!r}; legal: {', '.join(METHODS)}")
+        if self.method == "full" and (self.lora.rslora or self.lora.dora):
+            raise UsageError("[lora] rslora and dora say how an adapter is made; method = 'full' makes none")
 
     @classmethod
     def from_file(cls, path: Path) -> "Recipe":
@@ -120,18 +154,25 @@ class Recipe:
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise DataError(str(path), f"is not TOML: {error}") from None
         try:
-            tables = raw.pop("set", [])
-            if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
-                raise UsageError("'set' is not a list of tables; write [[set]], once for each corpus")
             if "sets" in raw:
                 raise UsageError("[recipe] has no key 'sets'; write [[set]], once for each corpus")
-            sets = tuple(_build(SetSpec, {"train": [], **item}, "set") for item in tables)
-            nested = {key: _build(kind, raw.pop(key, {}), key) for key, kind in _TABLES.items()}
-            recipe: Recipe = _build(cls, {**raw, **nested, "sets": sets}, "recipe")
+            tables = raw.pop("set", [])
+            recipe = cls.from_dict({**raw, "sets": tables})
         except UsageError as error:
             raise DataError(str(path), str(error)) from None
         if not recipe.sets or not recipe.formats:
             raise DataError(str(path), "needs at least one [[set]] and one entry under [formats]")
+        return recipe
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "Recipe":
+        """What `to_dict` gave, in JSON or not; keys that are not there have their defaults. Raises `UsageError`."""
+        tables = raw.get("sets", [])
+        if not isinstance(tables, list | tuple) or not all(isinstance(item, dict) for item in tables):
+            raise UsageError("'set' is not a list of tables; write [[set]], once for each corpus")
+        sets = tuple(_build(SetSpec, {"train": [], **item}, "set") for item in tables)
+        nested = {key: _build(kind, raw.get(key, {}), key) for key, kind in _TABLES.items()}
+        recipe: Recipe = _build(cls, {**raw, **nested, "sets": sets}, "recipe")
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,4 +223,4 @@ def _is(value: Any, wanted: Any) -> bool:
         return isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)
     if origin is dict:
         return isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
-    return type(value) in (arguments or (wanted,))  # of a union, any
+    return any(_is(value, kind) for kind in arguments) if arguments else type(value) is wanted
