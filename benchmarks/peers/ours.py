@@ -11,7 +11,7 @@ def prefix(engine: Any, instruction: str) -> RowCache:
     """The keys and values of an instruction."""
     ids = engine.chat.prefix_ids(instruction)
     cache = RowCache(1, len(ids))
-    engine.network.forward([ids], cache, 0)
+    engine.network.forward([ids], cache, [0])
     cache.lengths[0] = len(ids)
     return cache
 
@@ -20,7 +20,7 @@ def forward(engine: Any, prefix: RowCache, rows: Sequence[list[int]], cache: Row
     """One pass over some rows of token ids, each behind the instruction. `cache` is empty, and used again each time."""
     for slot in range(len(rows)):
         cache.copy_row(prefix, 0, slot)
-    engine.network.forward(rows, cache, 0)
+    engine.network.forward(rows, cache, range(len(rows)))
 
 
 def limit(task: Task, batch: int) -> Run:

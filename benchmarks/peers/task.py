@@ -16,7 +16,7 @@ from genner.engines.base import Request
 from genner.evaluation import evaluate
 from genner.extract import DEPTH
 from genner.formats import Format
-from genner.prompts import instruction
+from genner.prompts import instruction, label_ends
 from genner.rules import Rules
 
 
@@ -50,7 +50,13 @@ class Task:
     def requests(self) -> list[Request]:
         """In the order of the sentences, made anew: their grammars have computed nothing yet."""
         return [
-            Request(words, d.text, self.form.grammar(d.text, part, where="word", depth=DEPTH), growth=self.form.growth)
+            Request(
+                words,
+                d.text,
+                self.form.grammar(d.text, part, where="word", depth=DEPTH),
+                growth=self.form.growth,
+                options=label_ends(words, part),
+            )
             for d in self.documents
             for words, part in zip(self.instructions, self.parts, strict=True)
         ]

@@ -33,10 +33,13 @@ class RowCache:
         reach = max(length + count for length, count in zip(lengths, counts, strict=True))
         if reach > self._capacity:
             self._grow(max(reach, self._capacity * 3 // 2))
-        positions = torch.cat([torch.arange(n, n + count) for n, count in zip(lengths, counts, strict=True)])
-        first = torch.tensor([slot * self._capacity for slot in slots]).repeat_interleave(torch.tensor(counts))
-        self._pass = _Pass(tuple(slots), tuple(lengths), tuple(counts), (first + positions).to(device))
-        return positions.to(device)
+        # In plain Python: each of torch's operations on so few numbers would wait for its threads.
+        positions, places = list[int](), list[int]()
+        for slot, length, count in zip(slots, lengths, counts, strict=True):
+            positions += range(length, length + count)
+            places += range(slot * self._capacity + length, slot * self._capacity + length + count)
+        self._pass = _Pass(tuple(slots), tuple(lengths), tuple(counts), torch.tensor(places, device=device))
+        return torch.tensor(positions, device=device)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple["Layer", "Layer"]:
         """Called by each attention layer with what is new, [1, heads, tokens, head size]: store it.

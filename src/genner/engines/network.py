@@ -120,10 +120,9 @@ class Network:
     def _gathered(self, hidden: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
         """For each hidden state [N, H], the float32 logits of its own tokens only, all in a line: a gather on the
         output head."""
-        counts = torch.tensor([len(each) for each in tokens], device=self.device)
+        owners = torch.tensor([i for i, each in enumerate(tokens) for _ in each], device=self.device)
         flat = torch.tensor([t for each in tokens for t in each], device=self.device)
-        repeated = hidden.float().repeat_interleave(counts, dim=0)
-        logits = (repeated * self._layer.weight[flat].float()).sum(-1)
+        logits = (hidden.float()[owners] * self._layer.weight[flat].float()).sum(-1)
         if getattr(self._layer, "bias", None) is not None:
             logits = logits + self._layer.bias[flat].float()
         return self._finish(logits).cpu()

@@ -120,10 +120,12 @@ class ListGrammar(JsonGrammar):
     def _wants_menu(self, step: Step, guess: Guess) -> bool:
         if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places
             _, length, rank, *starts = step.what
-            if any((s, s + length, rank) in guess.spans for s in starts):
-                return True
+            mention = self._text[starts[0] : starts[0] + length]
+            for start, end, number in guess.spans:  # the first that says so: later ones have their own turn
+                if self._text[start:end] == mention and _follows(Item(start, end, number), step.items):
+                    return number == rank
             known = guess.likeliest(starts[0], starts[0] + length)
-            return known is not None and known[1] == rank and not guess.starting(starts[0])
+            return known is not None and known[1] == rank
         return step.items[-1] in guess.spans  # its place was
 
     def _comes_next(self, item: Item, items: Items) -> bool:
