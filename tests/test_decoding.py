@@ -124,6 +124,17 @@ def test_gathered_logits_are_the_models_own(family: str) -> None:
     torch.testing.assert_close(network.logits(hidden), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_model_that_cannot_be_cut_back_is_decoded_token_by_token_and_says_so() -> None:
+    causal = tiny.hybrid()
+    with pytest.warns(UserWarning, match="granitemoehybrid.*cannot be cut back"):
+        some = LocalEngine(causal, tiny.tokenizer("bytes"))
+    assert some.decoder == "reference"
+    text = "John Smith reported from New York."
+    (made,) = some.generate(requests([text], "inline_xml"))
+    assert FORMATS["inline_xml"].decode(text, made.text, LABELS).problems == ()
+    assert made.passes == len(made.ends)
+
+
 def test_answers_come_in_order_and_a_stream_is_not_read_whole() -> None:
     taken = 0
 

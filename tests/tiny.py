@@ -10,6 +10,7 @@ from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
     GraniteConfig,
+    GraniteMoeHybridConfig,
     LlamaConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -66,6 +67,7 @@ FAMILIES = {
     "gemma3": (Gemma3TextConfig, {"head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8}),
     "granite": (
         GraniteConfig,
+    GraniteMoeHybridConfig,
         {"logits_scaling": 4.0, "embedding_multiplier": 6.0, "residual_multiplier": 0.5, "attention_multiplier": 0.2},
     ),
 }
@@ -89,3 +91,29 @@ def model(family: str, vocabulary: int = 700) -> Any:
     )
     causal = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     return causal.float().eval()
+
+
+@cache
+def hybrid(vocabulary: int = 700) -> Any:
+    """A random float32 model with state-space layers among those of attention (Granite 4's form)."""
+    torch.manual_seed(0)
+    config = GraniteMoeHybridConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        shared_intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=0,
+        layers_block_type=["mamba", "attention", "mamba"],
+        layer_types=["mamba", "attention", "mamba"],
+        mamba_n_heads=8,
+        mamba_d_head=8,
+        mamba_d_state=8,
+        mamba_expand=2,
+        mamba_chunk_size=16,
+        max_position_embeddings=4096,
+        initializer_range=0.3,
+    )
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()

@@ -29,7 +29,9 @@ from genner.engines.rows import Draft, Row
 from genner.engines.vocabulary import Vocabulary
 from genner.grammar import NOTHING
 
-PASS_TOKENS = 40  # what a pass costs before its first token, in tokens: its fixed part is shared by its rows
+# What a pass costs before its first token, and a row in it, in tokens. (On two CPU cores a pass of one token takes
+# 18 ms, attention of a short row 3, and a token 0.5.)
+PASS_TOKENS, ROW_TOKENS = 32, 6
 SHORTEST, LONGEST = 12, 256  # tokens that are drafted at least and at most
 
 
@@ -234,14 +236,14 @@ class _Task:
         A stretch of n tokens costs a row's share of the pass's fixed cost, and where the next token is rejected with
         probability p, about p n^2 / 2 tokens in vain; a token of it costs least when these two are equal.
         """
-        share = PASS_TOKENS / together
+        share = PASS_TOKENS / together + ROW_TOKENS
         return round(min(LONGEST, max(SHORTEST, sqrt(2 * share * self._drafted / self._rejected))))
 
     def copies(self, tokens: int, together: int) -> bool:
         """Whether to draft the plain copy, of about `tokens`, before anything is guessed: it saves a pass if it is the
         answer, and is computed half in vain if not."""
         plain = self._plain / self._answers
-        return plain * PASS_TOKENS / together > (1 - plain) * tokens / 2
+        return plain * (PASS_TOKENS / together + ROW_TOKENS) > (1 - plain) * tokens / 2
 
     def trusts(self) -> bool:
         """Whether to ask the drafter for the next answer: a right guess saves two passes or more, a wrong one costs

@@ -24,7 +24,7 @@ from genner.grammar import Guess, boundaries
 
 FILE = "drafter.safetensors"
 OTHERS = 6  # spans that are remembered for each word, besides those that are guessed
-GAP = 16  # zero rows between two texts, more than the convolutions reach
+GAP = 16  # zero rows between two texts: more than the widest convolution reaches
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Shape:
 
     taps: tuple[int, ...]
     hidden: int
-    width: int = 192
+    width: int = 160
     depth: int = 3
     kernel: int = 5
     longest: int = 16
@@ -95,10 +95,12 @@ class SpanDrafter(nn.Module):
     def mix(self, states: Tensor, inside: Tensor) -> Tensor:
         """States [N, taps * H] of several texts, zero rows between them -> [N, width]; `inside` [N, 1] marks texts."""
         mixed: Tensor = self.read(states) * inside
-        reach = self.shape.kernel // 2
-        for norm, mixer in zip(self.norms, self.mixers, strict=True):
-            around = F.pad(norm(mixed) * inside, (0, 0, reach, reach)).unfold(0, self.shape.kernel, 1)
-            mixed = mixed + F.gelu(mixer(around.transpose(1, 2).flatten(1))) * inside
+        for depth, (norm, mixer) in enumerate(zip(self.norms, self.mixers, strict=True)):
+            step = 2**depth  # each looks twice as far as the one before
+            reach = self.shape.kernel // 2 * step
+            padded = F.pad(norm(mixed) * inside, (0, 0, reach, reach))
+            around = [padded[step * i : step * i + len(mixed)] for i in range(self.shape.kernel)]
+            mixed = mixed + F.gelu(mixer(torch.cat(around, 1))) * inside
         return mixed
 
     def scores(self, mixed: Tensor, firsts: Tensor, lasts: Tensor, labels: tuple[Tensor, ...]) -> Tensor:

@@ -1,5 +1,6 @@
 """The local engine: a transformers model on this machine's CPU or GPU, decoding under a grammar."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -60,6 +61,13 @@ class LocalEngine:
         self.network = Network(causal, drafter.taps if drafter else ())
         self.vocabulary = Vocabulary(tokenizer, self.chat.end_id, self.network.vocabulary_size)
         self.decoder: Decoder = decoder if self.network.rolls_back else "reference"
+        if self.decoder != decoder:
+            kind = self.network.causal.config.get_text_config().model_type
+            warnings.warn(
+                f"{name}: a model of type {kind!r} has layers whose state cannot be cut back to an earlier token, so "
+                "it is decoded token by token, which is slow",
+                stacklevel=2,
+            )
         self._speculator = Speculator(self.network, self.chat, self.vocabulary, drafter)
         self.default_batch = 8 if self.network.device.type == "cpu" else 64
 

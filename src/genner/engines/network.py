@@ -71,7 +71,7 @@ class Network:
         self._cap = getattr(config, "final_logit_softcapping", None)
         self._scaling = getattr(config, "logits_scaling", None)
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        self.rolls_back = kinds <= _ROLLS_BACK
+        self.rolls_back = kinds <= _ROLLS_BACK and not getattr(causal, "_is_stateful", False)
         self.window: int = config.max_position_embeddings
         self.depth: int = config.num_hidden_layers
         weight = self._layer.weight
@@ -82,7 +82,11 @@ class Network:
 
             AttentionInterface.register(ROWS, _attention)
         self._tapped: dict[int, Tensor] = {}
-        for number in taps:
+        self.tap(taps)
+
+    def tap(self, layers: Sequence[int]) -> None:
+        """Let `tapped` return what these layers put out, too."""
+        for number in layers:
             self._body.layers[number - 1].register_forward_hook(partial(self._tap, number))
 
     def _tap(self, number: int, _module: Any, _arguments: Any, output: Any) -> None:

@@ -31,19 +31,23 @@ def load_weights(
 ) -> tuple[Any, Any]:
     """A causal model, in evaluation mode and on its device, with `adapter` merged into it; and its tokenizer.
 
-    Touches no network. `attention` is the implementation that a model of transformers has outside `Network`. With
+    Touches no network. An adapter that brings its own tokenizer was trained with tokens that the base lacks: the model
+    then gets room for them. `attention` is the implementation that a model of transformers has outside `Network`. With
     `plain=False` model and tokenizer are those of transformers, with all their methods, whatever the model.
 
     Raises `ModelError` when a file is missing or does not fit.
     """
+    own = adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else folder
     try:
-        tokenizer = load_tokenizer(folder) if plain else _tokenizer(folder)
+        tokenizer = load_tokenizer(own) if plain else _tokenizer(own)
         causal = llama.read(folder, dtype) if plain else None
         merged = causal is not None and adapter is not None and merge(causal, adapter)
         if causal is None or (adapter is not None and not merged):  # peft wants a model of transformers'
             causal = _model(folder, dtype, attention)
     except _FAULTS as error:
         raise ModelError(f"{folder} cannot be loaded as a causal language model: {error}") from error
+    if own is adapter and len(tokenizer) > causal.get_input_embeddings().weight.shape[0]:
+        causal.resize_token_embeddings(len(tokenizer), mean_resizing=False)  # the adapter holds the new rows
     if adapter is not None and not merged and not merge(causal, adapter):
         causal = _merged_by_peft(causal, folder, adapter)
     return causal.eval().to(device), tokenizer

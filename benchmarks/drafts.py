@@ -1,0 +1,153 @@
+"""What each source of drafts is worth: passes, tokens and time of the same answers with and without it.
+
+    python benchmarks/drafts.py ../shared/data/genia/test.jsonl --labels genia --sentences 100 --out drafts.json
+
+    plain      the plain copy (or the empty list) only
+    hints      and what the model chose behind a rejected token
+    guesses    the drafter's guesses only
+    both       both, as genner decodes
+    wrong      both, from a drafter that is wrong every time: words that are no entities
+    gold       both, from a drafter that knows the answer: the least that is left
+
+All in one run, in turn, `--rounds` times; times are medians. Read the ratios.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genner.data import read_jsonl
+from genner.engines.base import Request
+from genner.engines.decoding import Speculator
+from genner.engines.drafter import Read
+from genner.engines.rows import Row
+from genner.extract import DEPTH
+from genner.grammar import Guess, boundaries
+from genner.labels import parse_labels
+from genner.loading import load
+from genner.prompts import instruction, label_ends
+
+
+class Told:
+    """A drafter that is told what to guess for each text."""
+
+    def __init__(self, taps: tuple[int, ...], guesses: dict[str, Guess]) -> None:
+        self.taps, self.guesses = taps, guesses
+
+    def options(self, states: list[torch.Tensor]) -> bool:
+        return True
+
+    def guess(self, reads: list[Read]) -> list[Guess]:
+        return [self.guesses[read.text] for read in reads]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("gold", type=Path)
+    parser.add_argument("--labels", default="genia")
+    parser.add_argument("--sentences", type=int, default=100)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--format", default=None)
+    parser.add_argument("--batches", default="1,8")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+
+    ner = load(args.model, args.labels, format=args.format)
+    engine: Any = ner.engine
+    labels = parse_labels(args.labels)
+    asked = instruction(labels, ner.form)
+    documents = list(islice(read_jsonl(args.gold), args.sentences))
+
+    def requests() -> list[Request]:
+        grammars = [ner.form.grammar(d.text, labels, where="word", depth=DEPTH) for d in documents]
+        ends = label_ends(asked, labels)
+        return [
+            Request(asked, d.text, grammar, growth=ner.form.growth, options=ends)
+            for d, grammar in zip(documents, grammars, strict=True)
+        ]
+
+    drafter = engine._speculator._drafter
+    taps = drafter.taps if drafter else (engine.network.depth,)
+    expected = [g.answer for g in engine.generate(requests(), batch_size=1)]
+    gold, wrong = dict[str, Guess](), dict[str, Guess]()
+    rank = {tag: i for i, tag in enumerate(labels.tags)}
+    rng = random.Random(0)
+    for request, answer in zip(requests(), expected, strict=True):
+        written = request.grammar.read(answer) or ()
+        gold[request.text] = Guess((w.start, w.end, rank[w.label]) for w in written)
+        starts, ends = boundaries(request.text, "word")
+        taken = {w.start for w in written}
+        free = [s for s in range(len(request.text)) if starts[s] and s not in taken]
+        spans = [(s, ends.index(True, s + 1), 0) for s in rng.sample(free, min(len(free), 3))]
+        wrong[request.text] = Guess(spans)
+
+    def decoder(drafter: Any, hints: bool) -> tuple[Speculator, bool]:
+        return Speculator(engine.network, engine.chat, engine.vocabulary, drafter), hints
+
+    sources = {
+        "plain": decoder(None, False),
+        "hints": decoder(None, True),
+        **({"guesses": decoder(drafter, False), "both": decoder(drafter, True)} if drafter else {}),
+        "wrong": decoder(Told(taps, wrong), True),
+        "gold": decoder(Told(taps, gold), True),
+    }
+    if drafter is None:
+        engine.network.tap(taps)
+    rows: list[dict[str, Any]] = []
+    for batch in map(int, args.batches.split(",")):
+        times: dict[str, list[float]] = {name: [] for name in sources}
+        for round in range(args.rounds):
+            for name, (speculator, hints) in sources.items():
+                speculator._tasks.clear()  # what it has learnt of the task is a part of the cost
+                with without_hints(not hints):
+                    some = requests()
+                    begun = time.perf_counter()
+                    made = dict(speculator.decode(some, batch))
+                    times[name].append(time.perf_counter() - begun)
+                if round == 0:
+                    rows.append(
+                        {
+                            "source": name,
+                            "batch": batch,
+                            "passes": statistics.fmean(g.passes for g in made.values()),
+                            "tokens": statistics.fmean(g.computed for g in made.values()),
+                            "equal": sum(made[i].answer == answer for i, answer in enumerate(expected)),
+                        }
+                    )
+        for row in rows[-len(sources) :]:
+            row["ms"] = 1000 * statistics.median(times[row["source"]]) / len(documents)
+            row["to_plain"] = row["ms"] / (1000 * statistics.median(times["plain"]) / len(documents))
+            print(json.dumps(row), flush=True)
+    if args.out:
+        args.out.write_text(json.dumps({"signature": ner.signature, "file": args.gold.name, "rows": rows}, indent=1))
+
+
+@contextmanager
+def without_hints(off: bool) -> Iterator[None]:
+    """Forget what the model chose behind rejected tokens, while this lasts."""
+    inner = Row.draft
+
+    def draft(row: Row, *args: Any) -> Any:
+        row.hints.clear()
+        return inner(row, *args)
+
+    if off:
+        Row.draft = draft  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Row.draft = inner  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Whether the time a document takes stays the same from few documents to many, and from short ones to one long one.
+
+    python benchmarks/scale.py ../shared/data/uner_en_ewt/train.jsonl --labels core --sentences 20000 --out scale.json
+
+Sentences are read and answered as a stream, over and over the file until there are enough; after each part the time a
+sentence took and the memory held are written down. Then the same number of sentences as the last part had, joined to
+documents of 200 kB, is given to `pipe`, and to the pipeline alone (with an engine that only copies). Read the ratios.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from genner.data import read_jsonl
+from genner.engines.scripted import ScriptedEngine
+from genner.extract import Extractor
+from genner.loading import load
+
+LONG = 200_000  # code points of a long document
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("--labels", default="core")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--sentences", type=int, default=20000)
+    parser.add_argument("--parts", type=int, default=10)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    ner = load(args.model, args.labels)
+    list(ner.pipe([next(texts(args.texts))]))
+    size = args.sentences // args.parts
+    rows: list[dict[str, Any]] = []
+
+    def note(name: str, sentences: int, seconds: float, **more: Any) -> None:
+        rows.append({"run": name, "sentences": sentences, "ms_per_sentence": 1000 * seconds / sentences, **more})
+        rows[-1] |= {"mib": resident()}
+        tqdm.write(json.dumps(rows[-1]))
+        if args.out:
+            args.out.write_text(json.dumps(rows, indent=1))
+
+    begun = time.perf_counter()
+    stream = islice(texts(args.texts), args.sentences)
+    for done, _ in enumerate(tqdm(ner.pipe(stream, batch_size=args.batch), total=args.sentences), 1):
+        if done % size == 0:
+            now = time.perf_counter()
+            note(f"sentences {done - size + 1} to {done}", size, now - begun)
+            begun = now
+
+    some = list(islice(texts(args.texts), size))
+    for name, documents in (("the first of them alone", some), ("the same, as long documents", list(joined(some)))):
+        pieces = sum(1 for d in documents for _ in ner._chunks(d, ner._fits("")))
+        begun = time.perf_counter()
+        for _ in ner.pipe(documents, batch_size=args.batch):
+            pass
+        note(name, pieces, time.perf_counter() - begun, documents=len(documents))
+    copier = Extractor(ScriptedEngine(), ner.form, ner.labels)
+    for name, documents in (("the pipeline alone, sentences", some), ("the pipeline alone, long", list(joined(some)))):
+        pieces = sum(1 for d in documents for _ in ner._chunks(d, ner._fits("")))
+        begun = time.perf_counter()
+        for _ in copier.pipe(documents):
+            pass
+        note(name, pieces, time.perf_counter() - begun, documents=len(documents))
+
+
+def texts(path: Path) -> Iterator[str]:
+    return chain.from_iterable((d.text for d in read_jsonl(path)) for _ in repeat(None))
+
+
+def joined(sentences: Iterable[str]) -> Iterator[str]:
+    held, length = list[str](), 0
+    for sentence in sentences:
+        held.append(sentence)
+        length += len(sentence) + 1
+        if length >= LONG:
+            yield " ".join(held)
+            held, length = [], 0
+    if held:
+        yield " ".join(held)
+
+
+def resident() -> float:
+    """MiB of memory held now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return round(int(line.split()[1]) / 1024)
+    return 0.0
+
+
+if __name__ == "__main__":
+    main()
