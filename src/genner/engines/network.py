@@ -57,7 +57,7 @@ class Network:
 
     Args:
         causal: a transformers model for causal language modelling, peft-wrapped or not, on its device.
-        taps: numbers of layers whose output `forward` returns besides the last; 1 is the first layer.
+        taps: numbers of layers whose output `tapped` returns; 1 is the first layer.
     """
 
     def __init__(self, causal: Any, taps: Sequence[int] = ()) -> None:
@@ -87,10 +87,12 @@ class Network:
     def tap(self, layers: Sequence[int]) -> None:
         """Let `tapped` return what these layers put out, too."""
         for number in layers:
-            self._body.layers[number - 1].register_forward_hook(partial(self._tap, number))
+            # As the model itself reads it, behind the norm that follows: raw, a few huge units drown all others.
+            norm = self._body.norm if number == self.depth else self._body.layers[number].input_layernorm
+            norm.register_forward_hook(partial(self._tap, number))
 
-    def _tap(self, number: int, _module: Any, _arguments: Any, output: Any) -> None:
-        self._tapped[number] = output[0] if isinstance(output, tuple) else output
+    def _tap(self, number: int, _module: Any, _arguments: Any, output: Tensor) -> None:
+        self._tapped[number] = output
 
     @torch.inference_mode()
     def forward(self, rows: Sequence[Sequence[int]], cache: RowCache, slots: Sequence[int]) -> Tensor:

@@ -40,7 +40,7 @@ def load_weights(
     own = adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else folder
     try:
         tokenizer = load_tokenizer(own) if plain else _tokenizer(own)
-        causal = llama.read(folder, dtype) if plain else None
+        causal: Any = llama.read(folder, dtype) if plain else None
         merged = causal is not None and adapter is not None and merge(causal, adapter)
         if causal is None or (adapter is not None and not merged):  # peft wants a model of transformers'
             causal = _model(folder, dtype, attention)
