@@ -1,7 +1,7 @@
 """From a recipe to groups of examples: the same recipe and seed give the same groups on any machine."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,11 @@ from genner.errors import DataError, TrainingError
 from genner.formats import Format, get_format
 from genner.labels import label_set, label_sets
 from genner.prompts import instruction
+from genner.training.asking import absent_labels, retag, vary, with_absent
 from genner.training.batching import Group, Pair, bucket
-from genner.training.recipe import PromptSpec, Recipe, SetSpec
+from genner.training.noise import NOISES, noises
+from genner.training.recipe import Recipe, SetSpec
+from genner.training.subsets import fraction, joined, shots, times, without_empty
 
 WINDOW = 512  # sentences that are sorted by length together
 TAG_TOKENS = 6  # about what an entity adds to the answer; only for sorting
@@ -30,6 +33,10 @@ class Report:
     alone: Counter[str] = field(default_factory=Counter)  # sentences beyond a group's size: run in one of their own
     too_long: Counter[str] = field(default_factory=Counter)  # sentences beyond the token limit: left out
     cannot_say: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
+    did: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """By key of the recipe and set, what the key did: for `fraction`, `shots` and `empty` the documents left out; for
+    `join`, `detokenize` and each noise the examples so made (of joined ones a document is a part); for `negatives`,
+    `renamed` and `symbols` the groups."""
 
     def __str__(self) -> str:
         """The sum in a line, with what was left out."""
@@ -38,10 +45,14 @@ class Report:
             lines.append(f"{left} sentences too long, left out ({dict(self.too_long)})")
         if unsaid := sum(self.cannot_say.values()):
             lines.append(f"{unsaid} entities that their format cannot say, left out ({dict(+self.cannot_say)})")
+        for key in ("fraction", "shots", "empty"):
+            if left := self.did[key].total() if key in self.did else 0:
+                lines.append(f"{left} documents left out by {key!r} ({dict(self.did[key])})")
         return "; ".join(lines)
 
     def to_dict(self) -> dict[str, object]:
-        return {name: dict(v) if isinstance(v, Counter) else v for name, v in vars(self).items()}
+        counts = {name: dict(v) if isinstance(v, Counter) else v for name, v in vars(self).items()}
+        return {**counts, "did": {key: dict(+sets) for key, sets in self.did.items() if +sets}}
 
 
 class Mixture:
@@ -52,16 +63,25 @@ class Mixture:
         root: the folder that its file names are relative to.
         chat: renders prompts for the base model.
 
-    Raises `DataError` when a file is missing, malformed, or holds a label that its label set lacks.
+    `sets` holds each set's spec, label set and training documents, of which `fraction` or `shots` have left a part.
+
+    Raises `DataError` when a file is missing, malformed, or holds a label that its label set lacks; `UsageError` for a
+    format or an absent label that is not known; `TrainingError` for weights of formats that are none.
     """
 
     def __init__(self, recipe: Recipe, root: Path, chat: Chat) -> None:
         self.recipe = recipe
         self.chat = chat
-        self.formats = {get_format(name): weight for name, weight in recipe.formats.items()}
-        if not all(weight >= 0 for weight in self.formats.values()) or not any(self.formats.values()):
-            raise TrainingError(f"[formats] weights are {recipe.formats}; legal: 0 or more each, one above 0")
-        self.sets = [(spec, _labels(spec, root), _documents(spec, spec.train, root)) for spec in recipe.sets]
+        self._left_out: dict[str, Counter[str]] = defaultdict(Counter)
+        usual = _weights(recipe.formats, "[formats]")
+        self._forms = [
+            _weights(spec.formats, f"[set] {spec.name!r} formats") if spec.formats else usual for spec in recipe.sets
+        ]
+        self.sets = [(spec, _labels(spec, root), self._part(spec, root)) for spec in recipe.sets]
+        known = dict[str, LabelSet]()
+        for name, labels in [*((spec.name, labels) for spec, labels, _ in self.sets), *label_sets().items()]:
+            known.setdefault(name, labels)
+        self._absent = [absent_labels(spec, labels, known) for spec, labels, _ in self.sets]
         self.dev = {
             spec.name: (labels, _documents(spec, (spec.dev,), root))
             for spec, labels, _ in self.sets
@@ -70,16 +90,20 @@ class Mixture:
 
     @property
     def ranked(self) -> list[Format]:
-        """The formats that occur, the one with the most weight first."""
-        return sorted((form for form, weight in self.formats.items() if weight), key=lambda f: -self.formats[f])
+        """The formats that occur, the one with the most examples first (a set without examples counts as one)."""
+        examples: dict[Format, float] = defaultdict(float)
+        for (spec, _, documents), forms in zip(self.sets, self._forms, strict=True):
+            for form, weight in forms.items():
+                examples[form] += weight / sum(forms.values()) * max(1.0, spec.weight * len(documents))
+        return sorted((form for form, number in examples.items() if number), key=lambda form: -examples[form])
 
     def epoch(self, number: int, report: Report | None = None) -> list[Group]:
         """All groups of epoch `number`, shuffled. Counts into `report`."""
         report = report if report is not None else Report()
         rng = random.Random(f"{self.recipe.seed}:{number}")
         groups: list[Group] = []
-        for task in self.tasks(rng):
-            group = self._group(task, rng, report)
+        for task in self.tasks(rng, report):
+            group = self._group(task, report)
             if group.pairs:
                 groups.append(group)
         if not groups:
@@ -88,31 +112,73 @@ class Mixture:
         report.tokens += sum(group.tokens for group in groups)
         return groups
 
-    def tasks(self, rng: random.Random) -> Iterator["Task"]:
+    def tasks(self, rng: random.Random, report: Report | None = None) -> Iterator["Task"]:
         """What an epoch asks for, set after set; documents of like length go together, but only within a window: the
-        epoch stays well mixed."""
-        forms, weights = list(self.formats), list(self.formats.values())
-        for spec, labels, documents in self.sets:
-            chosen = _times(documents, spec.weight, rng)
-            for at in range(0, len(chosen), WINDOW):
-                window = chosen[at : at + WINDOW]
+        epoch stays well mixed. Counts into `report` what is done to them.
+
+        A share of 0 draws no random number: a recipe without a key gives what it gave before there was that key.
+        """
+        did = report.did if report is not None else defaultdict[str, Counter[str]](Counter)
+        for key, sets in self._left_out.items():
+            did[key].update(sets)
+        for (spec, labels, documents), forms, absent in zip(self.sets, self._forms, self._absent, strict=True):
+            for window in self._windows(spec, documents, rng, did):
                 lengths = [len(self.chat.encode(d.text)) * 2 + TAG_TOKENS * len(d.entities) for d in window]
                 for indices in bucket(lengths, self.recipe.optim.group_tokens):
-                    form = rng.choices(forms, weights)[0]
-                    asked, definitions = vary(labels, self.recipe.prompt, rng)
+                    form = rng.choices(list(forms), list(forms.values()))[0]
+                    varied, definitions = vary(labels, self.recipe.prompt, rng)
+                    asked = with_absent(varied, absent, self.recipe.prompt.negatives, rng)
+                    did["negatives"][spec.name] += len(asked) > len(varied)
                     if form.one_label:
                         asked = asked.subset([rng.choice(asked.tags)])
-                    yield Task(spec, asked, definitions, form, [window[i] for i in indices])
+                    made, way = retag(asked, self.recipe.prompt, rng)
+                    if way:
+                        did[way][spec.name] += 1
+                    tags = dict(zip(asked.tags, made.tags, strict=True))
+                    some = [_answered(window[i], tags) for i in indices]
+                    for n, document in enumerate(some):
+                        if rng.random() < spec.detokenize:
+                            some[n] = detokenize(document)
+                            did["detokenize"][spec.name] += 1
+                    yield Task(spec, made, definitions or way == "symbols", form, some)
 
-    def _group(self, task: "Task", rng: random.Random, report: Report) -> Group:
+    def _windows(
+        self, spec: SetSpec, documents: list[Document], rng: random.Random, did: dict[str, Counter[str]]
+    ) -> Iterator[list[Document]]:
+        """The examples that an epoch takes from a set, in windows, with their noise."""
+        kept = without_empty(documents, spec.empty, rng) if spec.empty < 1 else documents
+        did["empty"][spec.name] += len(documents) - len(kept)
+        chosen = times(kept, spec.weight, spec.join, rng)
+        for at in range(0, len(chosen), WINDOW):
+            window = []
+            for run in chosen[at : at + WINDOW]:
+                document = run[0] if len(run) == 1 else joined(run)
+                did["join"][spec.name] += len(run) > 1
+                for key in noises(spec, rng):
+                    document = NOISES[key](document, rng)
+                    did[key][spec.name] += 1
+                window.append(document)
+            yield window
+
+    def _part(self, spec: SetSpec, root: Path) -> list[Document]:
+        """The training documents, as far as `fraction` or `shots` leave them."""
+        documents, seed = _documents(spec, spec.train, root), f"{self.recipe.seed}:{spec.name}"
+        part = documents
+        if spec.fraction < 1:
+            part = fraction(documents, spec.fraction, seed)
+        elif spec.shots:
+            part = shots(documents, spec.shots, seed)
+        if len(part) < len(documents):
+            self._left_out["shots" if spec.shots else "fraction"][spec.name] += len(documents) - len(part)
+        return part
+
+    def _group(self, task: "Task", report: Report) -> Group:
         spec = task.spec
         prefix = self.chat.prefix_ids(task.instruction)
         pairs = []
         for document in task.documents:
             sayable, left_out = task.answer(document)
             report.cannot_say[spec.name] += len(left_out)
-            if rng.random() < spec.detokenize:
-                sayable = detokenize(sayable)
             pair = Pair(self.chat.body_ids(sayable.text), self.chat.answer_ids(task.form.encode(sayable, task.labels)))
             if len(prefix) + len(pair) > self.recipe.optim.max_tokens:
                 report.too_long[spec.name] += 1
@@ -125,7 +191,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Task:
-    """One prompt, and the documents that it is asked about."""
+    """One prompt, and the documents that it is asked about: their text as it is shown, the entities asked for."""
 
     spec: SetSpec
     labels: LabelSet
@@ -138,31 +204,21 @@ class Task:
         return instruction(self.labels, self.form, definitions=self.definitions)
 
     def answer(self, document: Document) -> tuple[Document, tuple[Entity, ...]]:
-        """A document with the entities that are asked for, and those of them that the format cannot say."""
-        kept = tuple(e for e in document.entities if e.label in self.labels)
-        return self.form.keep(Document(document.text, kept, document.id))
+        """One of the documents without the entities that the format cannot say, and those."""
+        return self.form.keep(document)
 
 
-def vary(labels: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, bool]:
-    """A label set as a prompt may ask for it, and whether definitions are given (see `PromptSpec`)."""
-    if rng.random() < spec.plain:
-        return labels, True
-    tags = list(labels.tags)
-    rng.shuffle(tags)
-    if len(tags) > 1 and rng.random() < spec.subset:
-        tags = tags[: rng.randint(1, len(tags) - 1)]
-    return labels.subset(tags), rng.random() >= spec.no_definitions
+def _answered(document: Document, tags: dict[str, str]) -> Document:
+    """The document with the entities of these labels, by the tags that they are given."""
+    kept = tuple(Entity(e.start, e.end, tags[e.label], e.score) for e in document.entities if e.label in tags)
+    return Document(document.text, kept, document.id)
 
 
-def _times(documents: list[Document], weight: float, rng: random.Random) -> list[Document]:
-    """`weight` copies of the documents, shuffled copy by copy; of the last, broken one as many as it says."""
-    chosen: list[Document] = []
-    while weight > 0:
-        copy = documents[:]
-        rng.shuffle(copy)
-        chosen += copy[: round(len(copy) * min(1.0, weight))]
-        weight -= 1
-    return chosen
+def _weights(weights: dict[str, float], where: str) -> dict[Format, float]:
+    forms = {get_format(name): weight for name, weight in weights.items()}
+    if not all(weight >= 0 for weight in forms.values()) or not any(forms.values()):
+        raise TrainingError(f"{where} weights are {weights}; legal: 0 or more each, one above 0")
+    return forms
 
 
 def _labels(spec: SetSpec, root: Path) -> LabelSet:

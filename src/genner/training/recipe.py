@@ -17,8 +17,18 @@ class SetSpec:
     """One corpus in the mixture.
 
     `train` and `dev` are JSONL files below the data root; `labels` names a shipped label set, or is a JSON file below
-    the data root; `weight` is how often each training sentence is used in an epoch (0.5: half of them); `detokenize`
-    is the share of sentences that are put into running text first.
+    the data root; `weight` is how often each training document is used in an epoch (0.5: half of them). `formats`,
+    where it is given, stands for the recipe's [formats] in this set.
+
+    Which documents: `fraction` of them, a smaller one part of every larger one, or a k-shot subset with about `shots`
+    entities of each label (0: all documents); of those without an entity, so many that they are at most the share
+    `empty`; `join` is the share of examples that are two or three consecutive documents in one text.
+
+    What their text is like: `lowercase`, `uppercase`, `typos`, `spacing` and `detokenize` are the shares of examples
+    that are put into small letters or into capitals, get misspelt words, get blanks and line ends where none belong or
+    lose some, and are put into running text.
+
+    `absent` names labels that are known not to occur in the texts, for [prompt] `negatives`: a tag, or SET:TAG.
     """
 
     name: str
@@ -27,9 +37,27 @@ class SetSpec:
     dev: str | None = None
     weight: float = 1.0
     detokenize: float = 0.0
+    formats: dict[str, float] = field(default_factory=dict)
+    fraction: float = 1.0
+    shots: int = 0
+    empty: float = 1.0
+    join: float = 0.0
+    lowercase: float = 0.0
+    uppercase: float = 0.0
+    typos: float = 0.0
+    spacing: float = 0.0
+    absent: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0))
+        _check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0), fraction=(0.0001, 1.0), shots=(0, inf))
+        _check(self, "set", empty=(0.0, 1.0), join=(0.0, 1.0), lowercase=(0.0, 1.0), uppercase=(0.0, 1.0))
+        _check(self, "set", typos=(0.0, 1.0), spacing=(0.0, 1.0))
+        _check_sum(self, "set", "lowercase", "uppercase")
+        if self.shots and self.fraction < 1:
+            raise UsageError(
+                f"[set] {self.name!r} has shots = {self.shots} and fraction = {self.fraction}, two ways to take a part "
+                "of its documents; keep one"
+            )
 
 
 METHODS = {
@@ -98,14 +126,23 @@ class PromptSpec:
     `plain` is the share of groups that ask for the full label set in its own order, with definitions: what users do. Of
     the others, `no_definitions` lose the definitions, `subset` ask for some of the labels only (the entities of the
     rest dropped), and all are in shuffled order.
+
+    The other shares are of all groups: `negatives` ask for some of the set's `absent` labels too; `renamed` write the
+    labels with other tags of the same meaning (`assets/synonyms.json`); `symbols` with tags that mean nothing (`X7`),
+    so that the definition alone says what is asked for. A group is not both renamed and in symbols.
     """
 
     plain: float = 0.5
     no_definitions: float = 0.5
     subset: float = 0.4
+    negatives: float = 0.0
+    renamed: float = 0.0
+    symbols: float = 0.0
 
     def __post_init__(self) -> None:
         _check(self, "prompt", plain=(0.0, 1.0), no_definitions=(0.0, 1.0), subset=(0.0, 1.0))
+        _check(self, "prompt", negatives=(0.0, 1.0), renamed=(0.0, 1.0), symbols=(0.0, 1.0))
+        _check_sum(self, "prompt", "renamed", "symbols")
 
 
 @dataclass(frozen=True)
@@ -143,6 +180,11 @@ class Recipe:
             raise UsageError(f"[recipe] method = {self.method!r}; legal: {', '.join(METHODS)}")
         if self.method == "full" and (self.lora.rslora or self.lora.dora):
             raise UsageError("[lora] rslora and dora say how an adapter is made; method = 'full' makes none")
+        if self.prompt.negatives and not any(spec.absent for spec in self.sets):
+            raise UsageError(
+                f"[prompt] negatives = {self.prompt.negatives}, but no [[set]] says which labels do not occur in it; "
+                "give one absent = ['TAG', ...], or leave negatives out"
+            )
 
     @classmethod
     def from_file(cls, path: Path) -> "Recipe":
@@ -189,6 +231,14 @@ def _check(table: object, where: str, **legal: tuple[float, float]) -> None:
         if not low <= value <= high:
             bounds = f"{low} or more" if high == inf else f"{low} to {high}"
             raise UsageError(f"[{where}] {name} = {value}; legal: {bounds}")
+
+
+def _check_sum(table: object, where: str, *names: str) -> None:
+    """Raise `UsageError` when shares of which an example gets one at most are more than 1 together."""
+    values = [getattr(table, name) for name in names]
+    if sum(values) > 1:
+        said = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
+        raise UsageError(f"[{where}] {said}; legal: 1 or less together")
 
 
 def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
