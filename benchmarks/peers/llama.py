@@ -18,9 +18,11 @@ from typing import Any
 import torch
 
 from genner.errors import GennerError
+from genner.export import gguf_file
 from genner.models import home
-from peers import gguf_file
 from peers.task import Outcome, Row, Run, Task
+
+KINDS = ("q4_0", "q4_1", "q8_0", "bf16")
 
 
 class Worker:
@@ -80,7 +82,7 @@ class LlamaCpp:
                 self._prepared(kind, grammar),
                 slow=True,
             )
-            for kind in gguf_file.TYPES
+            for kind in KINDS
             for grammar in (False, True)
         ]
 

@@ -159,7 +159,8 @@ def verify(folder: Path, trust: bool = False) -> None:
             if stat.st_size == size and (known.get(file) == found[file] or _sha256(path) == sha256):
                 continue
             problem = "is not what was fetched"
-        raise ModelError(f"{folder} is corrupt: {file} {problem}; run `genner models fetch {name} --force`")
+        fix = f"run `genner models fetch {name} --force`" if name in MODELS else f"make it anew, or delete {MANIFEST}"
+        raise ModelError(f"{folder} is corrupt: {file} {problem}; {fix}")
     # A file that was written a moment ago can be written again within one tick of its clock: it is not noted yet.
     settled = {file: stamp for file, stamp in found.items() if max(stamp[2:4]) < begun - SETTLED}
     if settled != noted:
