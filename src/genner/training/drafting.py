@@ -6,7 +6,8 @@ targets are the entities that the adapter was taught to write.
 
 import math
 import random
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +52,9 @@ def train_drafter(engine: LocalEngine, mixture: Mixture, spec: DrafterSpec) -> t
     """
     depth = engine.network.depth
     taps = (max(1, depth // 2 - 1), depth)
-    readings = read(Network(engine.network.causal, taps), engine, mixture, spec.sentences)
+    asking = copy(mixture)
+    asking.recipe = replace(mixture.recipe, prompt=replace(mixture.recipe.prompt, plain=spec.plain))
+    readings = read(Network(engine.network.causal, taps), engine, asking, spec.sentences)
     held_out, some = readings[: max(1, len(readings) // 20)], readings[max(1, len(readings) // 20) :]
     if not some:
         raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")

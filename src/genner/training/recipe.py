@@ -149,16 +149,18 @@ class PromptSpec:
 class DrafterSpec:
     """The drafter, which is trained once the adapter is: it makes decoding faster, and changes no answer.
 
-    It sees `sentences` sentences of the mixture (0: there is no drafter), `epochs` times. Their hidden states are kept
-    in memory: 4 bytes for each token and each unit of the model's width.
+    It sees `sentences` sentences of the mixture (0: there is no drafter), `epochs` times. `plain` is the share of
+    prompts that ask for a full label set in its own order: more of them than for the adapter, which has to learn what
+    a label is. Hidden states are kept in memory: 4 bytes for each token and each unit of the model's width.
     """
 
     sentences: int = 12000
     epochs: int = 5
     learning_rate: float = 2e-3
+    plain: float = 0.9
 
     def __post_init__(self) -> None:
-        _check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf))
+        _check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf), plain=(0.0, 1.0))
 
 
 @dataclass(frozen=True)

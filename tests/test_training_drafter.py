@@ -1,0 +1,118 @@
+"""A drafter learns where entities are, from the hidden states that it will be given when it decodes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from genner.document import Document, Entity
+from genner.engines.base import Request
+from genner.engines.chat import Chat
+from genner.engines.drafter import Read, Shape, SpanDrafter
+from genner.engines.local import LocalEngine
+from genner.engines.network import Network
+from genner.errors import TrainingError, UsageError
+from genner.formats import get_format
+from genner.grammar import Guess
+from genner.labels import LabelSet
+from genner.prompts import instruction, label_ends
+from genner.training.drafting import agreement, fit, logits_of, read, train_drafter
+from genner.training.mixture import Mixture
+from genner.training.recipe import DrafterSpec, Recipe
+
+NAMES, PLACES = ["Ada", "Bob Ray", "Grace"], ["Rome", "New York", "Köln"]
+
+
+def corpus(number: int) -> list[Document]:
+    made = []
+    for i in range(number):
+        name, place = NAMES[i % 3], PLACES[(i * 5 + 1) % 3]
+        text = f"so {name} " + "again " * (i % 4) + f"saw {place} in {i}."
+        at = text.index(place)
+        entities = (Entity(3, 3 + len(name), "PER"), Entity(at, at + len(place), "LOC"))
+        made.append(Document(text, entities, str(i)))
+    return made
+
+
+def mixture(folder: Path, drafter: str = "sentences = 50\nepochs = 8") -> Mixture:
+    lines = "".join(json.dumps(d.to_dict()) + "\n" for d in corpus(80))
+    (folder / "train.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "labels.json").write_text('{"PER": "a human", "LOC": "a place"}')
+    path = folder / "recipe.toml"
+    path.write_text(
+        'base = "b"\n[formats]\ninline_xml = 1.0\n[optim]\ngroup_tokens = 256\n[drafter]\n'
+        + drafter
+        + '\n[[set]]\nname = "a"\ntrain = ["train.jsonl"]\nlabels = "labels.json"\n'
+    )
+    return Mixture(Recipe.from_file(path), folder, Chat(tiny.tokenizer("bytes")))
+
+
+def engine() -> LocalEngine:
+    return LocalEngine(tiny.model("llama"), tiny.tokenizer("bytes"))
+
+
+def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The model is random, so it seldom writes what was guessed: it would not be asked again.
+    monkeypatch.setattr("genner.engines.decoding._Task.trusts", lambda _: True)
+    some = mixture(tmp_path)
+    drafter, f1 = train_drafter(engine(), some, some.recipe.drafter)
+    untrained = SpanDrafter(drafter.shape).eval()
+    held_out = read(Network(engine().network.causal, drafter.taps), engine(), some, 20)
+    assert f1 > 0.5 > agreement(untrained, held_out)
+
+    # In the decoder it is given the same states, so it guesses what training says that it does.
+    decoding = LocalEngine(tiny.model("llama"), tiny.tokenizer("bytes"), drafter=drafter)
+    guessed: dict[str, set[tuple[int, int, int]]] = {}
+    inner = drafter.guess
+
+    def guess(reads: list[Read]) -> list[Guess]:
+        made = inner(reads)
+        guessed.update((read.text, set(each.spans)) for read, each in zip(reads, made, strict=True))
+        return made
+
+    drafter.guess = guess  # type: ignore[method-assign]
+    documents = corpus(8)
+    labels = LabelSet.from_file(tmp_path / "labels.json")
+    form = get_format("inline_xml")
+    words = instruction(labels, form)
+    asked = [
+        Request(words, d.text, form.grammar(d.text, labels, where="word"), options=label_ends(words, labels))
+        for d in documents
+    ]
+    list(decoding.generate(asked, batch_size=3))
+    rank = {"PER": 0, "LOC": 1}
+    right = sum(len(guessed[d.text] & {(e.start, e.end, rank[e.label]) for e in d.entities}) for d in documents)
+    assert right >= 10  # of 16
+
+
+def test_the_same_seed_gives_the_same_drafter(tmp_path: Path) -> None:
+    some = mixture(tmp_path, "sentences = 20\nepochs = 2")
+    spec = some.recipe.drafter
+    first, _ = train_drafter(engine(), some, spec)
+    again, _ = train_drafter(engine(), some, spec)
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], tensor)
+
+
+def test_passages_do_not_see_each_other(tmp_path: Path) -> None:
+    """Logits of several passages in a line equal those of each alone."""
+    some = mixture(tmp_path)
+    (reading, *_) = read(Network(engine().network.causal, (1, 3)), engine(), some, 10)
+    drafter = fit(Shape((1, 3), 32, width=16), [reading], DrafterSpec(epochs=1), 0)
+    together, legal = logits_of(drafter, reading)
+    at = 0
+    for passage in reading.passages:
+        alone, its = logits_of(drafter, type(reading)(reading.labels, [passage]))
+        here = slice(at, at + len(passage.firsts))
+        torch.testing.assert_close(together[here][legal[here]], alone[its])
+        at += len(passage.firsts)
+
+
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    some = mixture(tmp_path, "sentences = 1")
+    with pytest.raises(TrainingError, match="1 sentences are too few"):
+        train_drafter(engine(), some, some.recipe.drafter)
+    with pytest.raises(UsageError, match=r"\[drafter\] epochs = 0; legal: 1 or more"):
+        DrafterSpec(epochs=0)
