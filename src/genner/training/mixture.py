@@ -47,7 +47,7 @@ class Report:
             lines.append(f"{unsaid} entities that their format cannot say, left out ({dict(+self.cannot_say)})")
         for key in ("fraction", "shots", "empty"):
             if left := self.did[key].total() if key in self.did else 0:
-                lines.append(f"{left} documents left out by {key!r} ({dict(self.did[key])})")
+                lines.append(f"{left} documents left out by {key!r} ({dict(+self.did[key])})")
         return "; ".join(lines)
 
     def to_dict(self) -> dict[str, object]:
