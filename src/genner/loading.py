@@ -11,7 +11,7 @@ from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor, Labels
 from genner.formats import FORMATS, get_format
 from genner.labels import as_label_set
-from genner.models import MODELS, locate, ready, verify
+from genner.models import MANIFEST, MODELS, locate, ready, verify
 
 DEFAULT_MODEL = "default"
 
@@ -54,6 +54,29 @@ def find_adapter(name: str) -> Adapter | None:
     return Adapter(name, folder, base, tuple(raw.get("formats", FORMATS)))
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an exported folder says of itself (see `genner.export`): its base, the adapter merged into it (SHA-256),
+    the formats it was trained on, and whether it is to be asked for whole shipped label sets."""
+
+    base: str
+    adapter: str | None
+    formats: tuple[str, ...]
+    widen: bool
+
+
+def find_exported(folder: Path) -> Exported | None:
+    """What an exported folder says of itself; None for any other folder. Raises `ModelError`."""
+    about = folder / MANIFEST
+    try:
+        raw = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+        if "kind" not in raw:
+            return None
+        return Exported(raw["base"]["name"], raw["adapter"], tuple(raw["formats"]), raw["widen"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{about} is damaged ({error!r}); export the model again") from None
+
+
 def load(
     model: str = DEFAULT_MODEL,
     labels: Labels = None,
@@ -83,11 +106,13 @@ def load(
         raise UnknownNameError("model", model, [*shipped(), *MODELS, "or a folder"])
     base = adapter.base if adapter else model
     folder = ready(base) if base in MODELS else locate(base)
+    exported = find_exported(folder) if adapter is None and base not in MODELS else None
     if base not in MODELS:
         verify(folder, trust=True)
     if decoder not in ("speculative", "reference"):
         raise UsageError(f"unknown decoder {decoder!r}; known: speculative, reference")
-    form = get_format(format or (adapter.formats[0] if adapter else "inline_xml"))
+    formats = adapter.formats if adapter else exported.formats if exported else ()
+    form = get_format(format or next(iter(formats), "inline_xml"))
 
     import torch
 
@@ -101,8 +126,10 @@ def load(
         decoder=decoder,  # type: ignore[arg-type]
     )
     signature = {"model": base.replace("|", "_"), "adapter": _digest(adapter)}
+    if exported and exported.adapter:
+        signature = {"model": exported.base.replace("|", "_"), "adapter": f"{exported.adapter[:12]}-merged"}
     # The shipped adapters were trained on the shipped label sets, mostly whole.
-    widen = model in shipped()
+    widen = model in shipped() or (exported is not None and exported.widen)
     return Extractor(
         engine,
         form,

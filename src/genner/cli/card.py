@@ -1,0 +1,21 @@
+"""`genner card`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genner.cli.app import app, must_exist
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="A training run's folder, an adapter's, or an exported one.")],
+    force: Annotated[bool, typer.Option(help="Overwrite a README.md that genner did not write.")] = False,
+) -> None:
+    """Write the model card (README.md) anew, from what the files beside it say."""
+    from genner.export.card import write_cards
+
+    must_exist(folder)
+    for path in write_cards(folder, force):
+        print(path)

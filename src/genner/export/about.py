@@ -1,0 +1,192 @@
+"""What is known of a model: collected from the files of an adapter, of its training run, of an exported folder.
+
+Nothing is guessed. What no file says is None or empty, and no path of this machine is kept.
+"""
+
+import hashlib
+import json
+import pickle
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genner.errors import ModelError
+from genner.loading import Adapter, find_adapter, shipped
+from genner.models import MANIFEST, MODELS, _sha256, locate
+
+ABOUT = MANIFEST
+"""`genner.json`: the file of an adapter, or of an exported folder, that says what it is."""
+TUNED = "training.json"
+"""The same beside a model all of whose weights were trained."""
+
+KINDS = {
+    "adapter": "A LoRA adapter",
+    "merged": "A language model, a LoRA adapter merged into its weights,",
+    "tuned": "A language model, all of its weights trained,",
+    "gguf": "A language model for llama.cpp",
+    "model": "A language model",
+}
+
+FOUR_BITS = {"q4_0", "q4_1"}
+"""Types of GGUF weights that can lose what an adapter has learned."""
+
+# The hub's name of what a preset's weights were made from.
+_HUB = {"smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model: its name (a folder's without its path), its description, its licence, its name on the hub."""
+
+    name: str
+    description: str | None = None
+    licence: str | None = None
+    hub: str | None = None
+
+    @classmethod
+    def of(cls, name: str) -> "Base":
+        """A preset, or the model in a folder, which need not be there."""
+        if name in MODELS:
+            return cls(name, MODELS[name].description, MODELS[name].licence, _HUB.get(name))
+        # The hub's own cache has the name in the path: models--OWNER--NAME/snapshots/REVISION.
+        cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/", f"{Path(name).expanduser()}/")
+        hub = f"{cached[1]}/{cached[2]}" if cached else None
+        return cls(hub or Path(name).name or name, None, _licence(Path(name).expanduser() / "README.md"), hub)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run: `recipe` and `data` as in recipe.json and data.json; how far the weights had come.
+
+    `steps`, `tokens` and `seconds` (spent in steps) are None where no file says which step the weights are of.
+    """
+
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    steps: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """A model.
+
+    Args:
+        kind: one of `KINDS`.
+        adapter: SHA-256 of the adapter's weights, where there is one.
+        formats: answer formats that it was trained on, the most used first; empty where it was not trained.
+        widen: whether it was trained on the shipped label sets, whole (see `Extractor`).
+        dtype: of the exported weights.
+        gguf: GGUF files and the types of their weights.
+        scores: of the evaluation on dev data during training, of these very weights.
+    """
+
+    kind: str
+    base: Base
+    adapter: str | None = None
+    formats: tuple[str, ...] = ()
+    widen: bool = False
+    dtype: str | None = None
+    gguf: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    training: Training | None = None
+
+    @classmethod
+    def of(cls, model: str) -> "About":
+        """The model that `genner.load(model)` would load. Raises `ModelError` and `UnknownNameError` as it does."""
+        if adapter := find_adapter(model):
+            return _of_adapter(adapter, widen=model in shipped())
+        folder = locate(model)
+        if model not in MODELS and (known := cls.read(folder)):
+            return known
+        return cls("model", Base.of(model))
+
+    @classmethod
+    def read(cls, folder: Path) -> "About | None":
+        """What an exported folder says of itself; None for any other folder. Raises `ModelError` when it is damaged."""
+        raw = read_json(folder / ABOUT)
+        if "kind" not in raw:
+            return None
+        try:
+            raw = {key: value for key, value in raw.items() if key not in ("name", "files")}
+            training = raw["training"] and Training(**raw["training"])
+            return cls(**{**raw, "base": Base(**raw["base"]), "formats": tuple(raw["formats"]), "training": training})
+        except (TypeError, KeyError) as error:
+            raise ModelError(f"{folder / ABOUT} is damaged ({error}); export the model again") from None
+
+    def write(self, folder: Path, name: str) -> None:
+        """Write it into an exported folder, with the sizes and hashes of its files, as `genner.models.verify` reads
+        them; cards may change."""
+        files = {}
+        for path in sorted(folder.iterdir()) if not self.gguf else ():
+            if path.is_file() and path.suffix != ".md" and path.name != ABOUT:
+                files[path.name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
+        text = json.dumps({"name": name, **asdict(self), "files": files}, indent=1, ensure_ascii=False)
+        (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
+
+
+def _of_adapter(adapter: Adapter, widen: bool) -> About:
+    raw, weights = read_json(adapter.folder / ABOUT), adapter.folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"adapter {adapter.folder} lacks adapter_model.safetensors; train it again")
+    more = _run(adapter.folder, raw)
+    return About("adapter", Base.of(adapter.base), _sha256(weights), tuple(raw.get("formats", ())), widen, **more)
+
+
+def _run(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
+    """`scores`, and `training` where the run is at hand that wrote this folder; `raw`: what lies beside the weights."""
+    scores, run = raw.get("scores", {}), folder.resolve().parent
+    if not raw.get("recipe") or not (run / "recipe.json").is_file():
+        return {"scores": scores}
+    text = (run / "recipe.json").read_text(encoding="utf-8")
+    if hashlib.sha256(text.encode()).hexdigest() != raw["recipe"]:
+        return {"scores": scores}  # another run's, or changed since: it does not tell how these weights were made
+    try:
+        progress = _progress(folder.resolve(), scores)
+        return {"scores": scores, "training": Training(json.loads(text), read_json(run / "data.json"), **progress)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the records of the run in {run} are damaged: {error!r}; restore or delete them") from error
+
+
+def _progress(folder: Path, scores: dict[str, float]) -> dict[str, Any]:
+    """How far a run had come when it wrote this folder: `steps`, `tokens`, `seconds`; empty if that is not known."""
+    run = folder.parent
+    found: dict[str, Any] = {}
+    metrics = run / "metrics.jsonl"
+    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() and scores else ():
+        record = json.loads(line)
+        if {key.removeprefix("dev_"): value for key, value in record.items() if key.startswith("dev_")} == scores:
+            found = record
+    if not found and folder.name in ("adapter", "model") and (run / "state.pt").is_file():
+        import torch
+
+        # Written together with the newest weights; mapped, since only a few numbers of it are wanted.
+        try:
+            found = torch.load(run / "state.pt", map_location="cpu", weights_only=True, mmap=True)["progress"]
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ModelError(f"{run / 'state.pt'} cannot be read: {error}; restore or delete it") from error
+    return {key: found[name] for key, name in _PROGRESS.items() if found}
+
+
+_PROGRESS = {"steps": "step", "tokens": "tokens", "seconds": "seconds"}
+
+
+def _licence(readme: Path) -> str | None:
+    """The licence that a model card names in its front matter."""
+    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+    matter = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    named = matter and re.search(r"^license: *([\w.+-]+) *$", matter[1], re.MULTILINE)
+    return named[1] if named else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if there is no such file. Raises `ModelError` when it is damaged."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; restore it, or delete it") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"{path} holds no JSON object; restore it, or delete it")
+    return raw

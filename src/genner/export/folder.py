@@ -1,0 +1,127 @@
+"""A plain transformers folder: weights with the adapter in them, tokenizer, configs, what it is, a model card."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from genner.errors import ModelError, UnknownNameError, UsageError
+from genner.export.about import About, read_json
+from genner.export.card import CARD, MARK, ORIGINAL, write_card
+from genner.loading import find_adapter
+from genner.models import MODELS, locate, ready
+
+DTYPES = ("bfloat16", "float16", "float32")
+
+# The tokenizer's files, which are copied as they are, so that token ids stay; and what must go where the weights go.
+_COPIED = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+    "generation_config.json",
+    "LICENSE*",
+    "LICENCE*",
+    "NOTICE*",
+    "USE_POLICY*",
+)
+
+
+def merge(adapter: str, out: Path, dtype: str = "bfloat16") -> Path:
+    """Merge an adapter (`default`, its folder, a training run's) into its base; as `to_transformers`.
+
+    Raises `UsageError` besides when it is no adapter.
+    """
+    if find_adapter(adapter) is None:
+        raise UsageError(
+            f"{adapter!r} is no adapter: neither it nor its best/ or adapter/ has an adapter_config.json; "
+            "give `default`, or the folder of an adapter or of a training run"
+        )
+    return to_transformers(adapter, out, dtype)
+
+
+def to_transformers(model: str, out: Path, dtype: str = "bfloat16") -> Path:
+    """Write what `genner.load(model)` loads as a plain transformers folder. Returns `out`.
+
+    The folder appears when it is whole. Weights are added up in float32 and rounded once to `dtype`.
+
+    Raises `UnknownNameError` for a dtype or model, `UsageError` when `out` is not empty, `ModelError` when a file is
+    missing, does not fit or cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
+    out = out.resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already; give a folder that is new or empty")
+    about = About.of(model)
+    base, adapter = parts(model)
+    with _appearing(out) as partial:
+        _write(base, adapter, dtype, partial)
+        kind = "merged" if about.adapter else about.kind
+        about = replace(about, kind=kind, dtype=dtype)
+        about.write(partial, out.name)
+        keep_card(adapter or base, partial)
+        write_card(about, partial, title=out.name)
+    return out
+
+
+def parts(model: str) -> tuple[Path, Path | None]:
+    """The folder of the weights, fetched if it is a preset's, and the adapter's. Raises as `genner.load` does."""
+    if adapter := find_adapter(model):
+        base = ready(adapter.base) if adapter.base in MODELS else locate(adapter.base)
+        return base, adapter.folder
+    if model in MODELS:
+        return ready(model), None
+    return locate(model), None
+
+
+def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
+    """Weights, config and tokenizer."""
+    import torch
+
+    from genner.engines.weights import load_weights
+
+    if "quantization_config" in read_json(base / "config.json"):
+        raise ModelError(
+            f"{base} holds quantized weights, into which an adapter cannot be merged without loss; "
+            "give the folder of the model before quantization"
+        )
+    causal, _ = load_weights(base, adapter, torch.device("cpu"), getattr(torch, dtype), "eager", plain=False)
+    causal.save_pretrained(out)
+    # An adapter with tokens of its own brings a tokenizer.
+    for path in [p for folder in (base, adapter) if folder for pattern in _COPIED for p in folder.glob(pattern)]:
+        if path.is_dir():
+            shutil.copytree(path, out / path.name, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(path, out / path.name)
+
+
+def keep_card(source: Path, out: Path) -> None:
+    """Take along the card that a person wrote, since a generated one cannot say what it says."""
+    for name in (ORIGINAL, CARD):
+        path = source / name
+        if path.is_file() and MARK not in path.read_text(encoding="utf-8"):
+            shutil.copyfile(path, out / ORIGINAL)
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """A folder that becomes `out` at the end; on an exception nothing has happened. Raises `ModelError`."""
+    from safetensors import SafetensorError
+
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rmdir()  # empty
+        partial.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{out} cannot be written: {error}; make room, or give another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

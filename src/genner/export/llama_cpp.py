@@ -1,0 +1,121 @@
+"""GGUF folders: by genner itself where the base model came as GGUF, else by llama.cpp's own converter."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from genner.errors import ModelError, UnknownNameError, UsageError
+from genner.export.about import FOUR_BITS, About
+from genner.export.card import CARD, MARK, write_card
+from genner.export.folder import keep_card, parts, to_transformers
+from genner.models import MODELS
+
+SCRIPT = "convert_hf_to_gguf.py"
+TYPES = ("q8_0", "bf16", "f16", "q4_0", "q4_1")
+
+
+def to_gguf(
+    model: str,
+    out: Path,
+    kind: str = "q8_0",
+    *,
+    base_gguf: Path | None = None,
+    converter: Path | None = None,
+) -> Path:
+    """Write what `genner.load(model)` loads as `OUT/NAME-KIND.gguf`, NAME being that of the folder, with a model card.
+    A folder may hold the same model in several types.
+
+    Args:
+        kind: type of the weights, one of `TYPES`.
+        base_gguf: the GGUF file of the base model, a Llama; where the base is a preset it is fetched.
+        converter: llama.cpp's `convert_hf_to_gguf.py`, or the folder it is in; it is also looked for in `$LLAMA_CPP`
+            and on the PATH where there is no GGUF file of the base.
+
+    Raises `UsageError` when there is neither, or the file exists; `UnknownNameError`; `ModelError` when a file is
+    missing, does not fit or cannot be written, or the converter fails.
+    """
+    if kind not in TYPES:
+        raise UnknownNameError("weight type", kind, TYPES)
+    if out.suffix == ".gguf":
+        raise UsageError(
+            f"{out} would be a folder, which holds the file and its card; give --out {out.with_suffix('')}"
+        )
+    out = out.resolve()
+    about, target = About.of(model), out / f"{out.name}-{kind}.gguf"
+    before = About.read(out) if out.is_dir() else None
+    if target.exists():
+        raise UsageError(f"{target} is there already; give another folder or type")
+    about = replace(about, kind="gguf", gguf=before.gguf if before else {})
+    if before != about if before else out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} holds something else; give a folder that is new, empty, or an export of this model")
+    script = _converter(converter) if converter else None
+    if script is None and base_gguf is None and about.base.name not in MODELS:
+        script = _converter(None)
+        if script is None:
+            raise UsageError(
+                f"the base of {model!r}, {about.base.name!r}, is no preset that came as GGUF, and llama.cpp's {SCRIPT} "
+                "is not at hand: give it with --converter or in $LLAMA_CPP (it is in llama.cpp's repository), or give "
+                "the GGUF file of the base with --base-gguf"
+            )
+    if script and kind in FOUR_BITS:
+        raise UsageError(f"{SCRIPT} writes q8_0, bf16 and f16, not {kind}; export f16, then use llama-quantize")
+    out.mkdir(parents=True, exist_ok=True)
+    if script:
+        _convert(script, model, kind, target)
+    else:
+        _rewrite(model, about.base.name, base_gguf, kind, target)
+    about = replace(about, gguf={**about.gguf, target.name: kind})
+    about.write(out, out.name)
+    if not (out / CARD).is_file() or MARK in (out / CARD).read_text(encoding="utf-8"):
+        base, adapter = parts(model)
+        keep_card(adapter or base, out)
+        write_card(about, out, out.name)
+    return target
+
+
+def _rewrite(model: str, base: str, base_gguf: Path | None, kind: str, out: Path) -> None:
+    import torch
+
+    from genner.engines.weights import load_weights
+    from genner.export import gguf_file
+
+    folder, adapter = parts(model)
+    causal, _ = load_weights(folder, adapter, torch.device("cpu"), torch.bfloat16, "eager")
+    weights = causal.state_dict()
+    gguf_file.with_base(base, base_gguf, lambda file: gguf_file.write(file, weights, kind, out))
+
+
+def _converter(given: Path | None) -> Path | None:
+    """llama.cpp's converter: `given`, else that in `$LLAMA_CPP`, else on the PATH; None if there is none.
+
+    Raises `UsageError` when it is not where it was said to be.
+    """
+    named = os.environ.get("LLAMA_CPP")
+    for place, said in ((given, "--converter"), (Path(named) if named else None, "$LLAMA_CPP")):
+        if place is not None:
+            place = place.expanduser()
+            script = place / SCRIPT if place.is_dir() else place
+            if not script.is_file():
+                raise UsageError(f"{said} is {str(place)!r}, where there is no {SCRIPT}; give its path, or its folder")
+            return script.resolve()
+    found = shutil.which(SCRIPT)
+    return Path(found) if found else None
+
+
+def _convert(script: Path, model: str, kind: str, out: Path) -> None:
+    """Merge into a folder for the moment, and convert that."""
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merged-") as scratch:
+        folder = to_transformers(model, Path(scratch) / out.parent.name)
+        partial = Path(scratch) / "model.gguf"
+        command = [sys.executable, str(script), str(folder), "--outfile", str(partial), "--outtype", kind]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0 or not partial.is_file():
+            said = " / ".join(done.stdout.strip().splitlines()[-3:]) or "nothing"
+            raise ModelError(
+                f"{script.name} could not convert the merged model (exit code {done.returncode}); it said: {said}"
+            )
+        partial.replace(out)
