@@ -131,6 +131,7 @@ def test_a_merged_folder_says_what_it_is(tmp_path: Path, adapter: Path) -> None:
     before = About.of(str(adapter))
     assert (raw["kind"], raw["base"]["name"], raw["formats"]) == ("merged", "base", ["inline_bracketed", "inline_xml"])
     assert raw["adapter"] == before.adapter
+    assert (out / "model.safetensors").stat().st_mode & 0o444 == 0o444
     assert str(tmp_path) not in "".join(p.read_text() for p in out.iterdir() if p.suffix in (".json", ".md"))
     (out / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"config\.json is not what was fetched; make it anew, or delete genner\.json"):

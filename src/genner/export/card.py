@@ -128,7 +128,7 @@ def _opening(about: About) -> str:
         lines.append(f"- adapter: SHA-256 `{about.adapter}`")
     if about.formats:
         lines.append(f"- answer formats: {', '.join(f'`{name}`' for name in about.formats)}")
-    if about.dtype:
+    if about.dtype and about.kind != "gguf":
         lines.append(f"- weights: {about.dtype}")
     lines += [f"- `{name}`: {kind}" for name, kind in about.gguf.items()]
     return "\n".join(lines)

@@ -93,6 +93,8 @@ def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
         )
     causal, _ = load_weights(base, adapter, torch.device("cpu"), getattr(torch, dtype), "eager", plain=False)
     causal.save_pretrained(out)
+    for path in out.glob("*.safetensors"):
+        path.chmod(0o644)  # written for its owner alone, and a model is there to be shared
     # An adapter with tokens of its own brings a tokenizer.
     for path in [p for folder in (base, adapter) if folder for pattern in _COPIED for p in folder.glob(pattern)]:
         if path.is_dir():
