@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,69 @@ DEFAULT_MODEL = "default"
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter: its folder, the base it belongs to, the formats it was trained on (the first is preferred)."""
+    """A LoRA adapter: its folder, the base it belongs to, the formats it was trained on (the first is preferred).
+
+    `fingerprint` is that of the base it was trained on; empty where nobody took it.
+    """
 
     name: str
     folder: Path
     base: str
     formats: tuple[str, ...]
+    fingerprint: dict[str, str] = field(default_factory=dict)
+
+    def check_base(self, base: str, folder: Path) -> None:
+        """Raise `ModelError` when `base`, in `folder`, is not the model that the adapter was trained on.
+
+        A preset has to have the same name; what lies in a folder may have moved. What it holds has to be the same.
+        """
+        if base != self.base and (base in MODELS or self.base in MODELS):
+            raise ModelError(
+                f"adapter {self.folder} belongs to {self.base!r}, not to {base!r}; use it with its own base"
+            )
+        now = fingerprint(folder)
+        both = [kind for kind in ("hash", "sizes") if kind in now and kind in self.fingerprint]
+        if both and now[both[0]] != self.fingerprint[both[0]]:
+            raise ModelError(
+                f"adapter {self.folder} was trained on another model than the one in {folder} (base {base!r}): the "
+                f"{'weights or their config' if both[0] == 'hash' else 'config or the sizes of the weights'} differ "
+                f"({now[both[0]]}, then {self.fingerprint[both[0]]}); put the old base back, or train the adapter anew"
+            )
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """What tells a base model from another, cheaply: no weights are read.
+
+    `hash` is of what the manifest of a fetched model says about its origin and, where that is not said, of the hashes
+    that it lists of config and weights; only there where there is a manifest. `sizes` is of the config, leaving out
+    what a library writes into it about itself, and of the sizes of the files of weights: so it does not tell apart two
+    sets of weights of one shape. Raises `ModelError` when the config cannot be read.
+    """
+    found = {}
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        facts = {key: value for key, value in config.items() if key not in _LIBRARYS}
+        weights = {path.name: path.stat().st_size for end in _WEIGHTS for path in sorted(folder.glob(end))}
+        found["sizes"] = _short([facts, weights])
+        if (folder / MANIFEST).is_file():
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            listed = {name: file["sha256"] for name, file in manifest["files"].items() if _counts(name)}
+            found["hash"] = _short(manifest.get("source") or listed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder} cannot be identified: {error}; is it the folder of a transformers model?") from None
+    return found
+
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+_LIBRARYS = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"}
+
+
+def _counts(name: str) -> bool:
+    return name == "config.json" or name.endswith((".safetensors", ".bin"))
+
+
+def _short(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def shipped() -> dict[str, Path]:
@@ -51,7 +108,19 @@ def find_adapter(name: str) -> Adapter | None:
     base = raw.get("base") or config.get("base_model_name_or_path")
     if not base:
         raise ModelError(f"adapter {folder} does not say which model it belongs to; add genner.json with 'base'")
-    return Adapter(name, folder, base, tuple(raw.get("formats", FORMATS)))
+    return Adapter(name, folder, base, tuple(raw.get("formats", FORMATS)), raw.get("fingerprint", {}))
+
+
+def find_tuned(name: str) -> tuple[Path, tuple[str, ...]] | None:
+    """The folder of a model all of whose weights were trained, or of the run that did it, and its formats."""
+    for folder in (Path(name), Path(name) / "best", Path(name) / "model"):
+        about = folder / "training.json"
+        if about.is_file() and (folder / "config.json").is_file():
+            try:
+                return folder, tuple(json.loads(about.read_text(encoding="utf-8"))["formats"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ModelError(f"{about} is corrupt: {error!r}; train the model anew, or delete the file") from None
+    return None
 
 
 @dataclass(frozen=True)
@@ -91,7 +160,7 @@ def load(
 
     Args:
         model: `default`; or the folder of an adapter, of a training run, or of a plain transformers model; or a preset
-            (`genner models list`).
+            (`genner models list`). An adapter is refused when its base is not the one that it was trained on.
         labels: what to ask for when a call does not say: a label set, its name, or tags; PER, LOC, ORG by default.
         format: how the model writes its answers; by default, the one that its adapter was trained on most.
         constrained: decode under the grammar.
@@ -104,14 +173,17 @@ def load(
     adapter = find_adapter(model)
     if adapter is None and model not in MODELS and not Path(model).exists():
         raise UnknownNameError("model", model, [*shipped(), *MODELS, "or a folder"])
-    base = adapter.base if adapter else model
+    tuned = find_tuned(model) if adapter is None and model not in MODELS else None
+    base = adapter.base if adapter else str(tuned[0]) if tuned else model
     folder = ready(base) if base in MODELS else locate(base)
     exported = find_exported(folder) if adapter is None and base not in MODELS else None
     if base not in MODELS:
         verify(folder, trust=True)
+    if adapter:
+        adapter.check_base(base, folder)
     if decoder not in ("speculative", "reference"):
         raise UsageError(f"unknown decoder {decoder!r}; known: speculative, reference")
-    formats = adapter.formats if adapter else exported.formats if exported else ()
+    formats = adapter.formats if adapter else tuned[1] if tuned else exported.formats if exported else ()
     form = get_format(format or next(iter(formats), "inline_xml"))
 
     import torch

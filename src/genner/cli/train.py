@@ -18,11 +18,18 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's number of epochs.")] = None,
     eval_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between evaluations on dev data.")] = 15.0,
+    eval_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps between evaluations, instead of minutes: the same at each run.")
+    ] = None,
     eval_sentences: Annotated[int, typer.Option(min=1, help="Dev sentences of each set to evaluate on.")] = 40,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="Who is told of losses and scores: tensorboard, wandb, mlflow. Repeatable."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on where the run in --out left off.")] = False,
     device: DeviceOption = None,
 ) -> None:
-    """Fine-tune a model with LoRA, after a recipe."""
+    """Fine-tune a model after a recipe: LoRA and its kin, or all weights."""
     from genner.training import run
 
     must_exist(recipe, data)
@@ -33,7 +40,9 @@ def train(
         max_minutes=max_minutes,
         epochs=epochs,
         eval_minutes=eval_minutes,
+        eval_steps=eval_steps,
         eval_sentences=eval_sentences,
+        tracker=tracker or (),
         resume=resume,
         device=device,
     )

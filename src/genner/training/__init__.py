@@ -1,5 +1,6 @@
-"""LoRA fine-tuning: recipes, mixtures, the loop. `run` is what `genner train` calls."""
+"""Fine-tuning: recipes, mixtures, methods, the loop. `run` is what `genner train` calls."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     import torch
 
     from genner.training.mixture import Mixture
+    from genner.training.recipe import Recipe
 
 
 def run(
@@ -18,48 +20,89 @@ def run(
     max_minutes: float | None = None,
     epochs: float | None = None,
     eval_minutes: float = 15.0,
+    eval_steps: int | None = None,
     eval_sentences: int = 40,
+    tracker: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
 ) -> None:
-    """Train an adapter after a recipe; see `genner.training.trainer` for what ends up in `out`.
+    """Train after a recipe; see `genner.training.trainer` for what ends up in `out`, `TRACKERS` for `tracker`.
 
-    Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `TrainingError` when it cannot
-    start or go on.
+    Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `UsageError` for a tracker that
+    is not known or not installed, `TrainingError` when it cannot start or go on.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from tqdm import tqdm
+    from transformers import AutoTokenizer
 
     from genner.engines.chat import Chat
-    from genner.engines.local import default_device, fast_dtype
+    from genner.engines.local import default_device
+    from genner.loading import find_adapter, fingerprint
     from genner.models import MODELS, fetch, locate
+    from genner.training.adapters import add_tags, load_base, prepare
     from genner.training.dev import DevEvaluation
     from genner.training.mixture import Mixture
     from genner.training.recipe import Recipe
-    from genner.training.trainer import Limits, Trainer, add_adapter
+    from genner.training.trackers import trackers
+    from genner.training.trainer import Limits, Trainer
 
     recipe = Recipe.from_file(recipe_file)
+    watchers = trackers(tracker, out)
     if epochs is not None:
         recipe = replace(recipe, optim=replace(recipe.optim, epochs=epochs))
     folder = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
+    if resume and (before := find_adapter(str(out))):
+        before.check_base(recipe.base, folder)
     place = torch.device(device) if device else default_device()
+    recipe = _within(recipe, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     mixture = Mixture(recipe, data, Chat(tokenizer))
-    torch.manual_seed(recipe.seed)
-    causal = AutoModelForCausalLM.from_pretrained(
-        folder,
-        local_files_only=True,
-        dtype=fast_dtype(place),
-        # SDPA's backward pass on a CPU takes a quarter of the whole step; plain attention is faster there.
-        attn_implementation="eager" if place.type == "cpu" else "sdpa",
+    _check(mixture)
+    tags = (
+        add_tags(tokenizer, max((labels for _, labels, _ in mixture.sets), key=len)) if recipe.lora.tag_tokens else []
     )
-    model = add_adapter(causal.to(place), recipe.lora)
+    torch.manual_seed(recipe.seed)
+    model = prepare(load_base(folder, recipe.method, place), recipe, tags, tokenizer)
     evaluate = DevEvaluation.of(model, mixture, eval_sentences, free=eval_sentences, seed=recipe.seed)
-    trainer = Trainer(model, mixture, out, Limits(max_minutes=max_minutes, eval_minutes=eval_minutes), evaluate)
+    limits = Limits(max_minutes=max_minutes, eval_minutes=eval_minutes, eval_steps=eval_steps)
+    trainer = Trainer(model, mixture, out, limits, evaluate, watchers, fingerprint(folder))
     if trainer.run(resume=resume).finished and recipe.drafter.sentences:
-        del trainer, evaluate, model, causal  # its memory is needed
+        if recipe.method == "full":
+            tqdm.write("no drafter: it belongs to an adapter, and all weights were trained")
+            return
+        del trainer, evaluate, model  # its memory is needed
         best = out / "best"
         _add_drafter(folder, best if best.is_dir() else out / "adapter", mixture, place)
+
+
+def _within(recipe: "Recipe", folder: Path) -> "Recipe":
+    """The recipe, its `max_tokens` no more than the window of the model in `folder`: longer examples are left out."""
+    from tqdm import tqdm
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+    window = getattr(config, "max_position_embeddings", None) or recipe.optim.max_tokens
+    if window >= recipe.optim.max_tokens:
+        return recipe
+    tqdm.write(f"max_tokens {recipe.optim.max_tokens} is more than the model's window; {window} is used instead")
+    return replace(recipe, optim=replace(recipe.optim, max_tokens=window))
+
+
+def _check(mixture: "Mixture") -> None:
+    """Raise `DataError` for a set without a sentence, `TrainingError` for tag tokens that no format writes."""
+    from genner.errors import DataError, TrainingError
+
+    for spec, _, documents in mixture.sets:
+        if not documents:
+            raise DataError(", ".join(spec.train) or "[[set]]", f"set {spec.name!r} has no sentence to train on")
+        if spec.dev is not None and not mixture.dev[spec.name][1]:
+            raise DataError(spec.dev, f"set {spec.name!r} has no dev sentence; leave 'dev' out if it is to have none")
+    forms = [mixture.recipe.formats, *(spec.formats for spec in mixture.recipe.sets)]
+    if mixture.recipe.lora.tag_tokens and not any(weights.get("compact") for weights in forms):
+        raise TrainingError(
+            f"[lora] tag_tokens are those of the format 'compact', which [formats] lacks ({mixture.recipe.formats}); "
+            "give it a weight, or leave tag_tokens out"
+        )
 
 
 def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | None = None) -> None:
@@ -72,13 +115,21 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
     from genner.engines.chat import Chat
     from genner.engines.local import default_device
     from genner.engines.weights import load_tokenizer
+    from genner.errors import ModelError
+    from genner.loading import find_adapter
     from genner.models import MODELS, fetch, locate
     from genner.training.mixture import Mixture
     from genner.training.recipe import Recipe
 
     recipe = Recipe.from_file(recipe_file)
     folder = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
-    mixture = Mixture(recipe, data, Chat(load_tokenizer(folder)))
+    found = find_adapter(str(adapter))
+    if found is None:
+        raise ModelError(f"{adapter} holds no adapter; give the folder of one, or of the run that made it")
+    found.check_base(recipe.base, folder)
+    adapter = found.folder
+    own = adapter if (adapter / "tokenizer_config.json").is_file() else folder
+    mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
     _add_drafter(folder, adapter, mixture, torch.device(device) if device else default_device())
 
 

@@ -71,12 +71,15 @@ def tensors(group: Group, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.tensor([group.prefix]), rows, targets
 
 
-def group_loss(body: Any, head: Any, group: Group, pad_id: int, device: torch.device) -> Tensor:
+def group_loss(
+    body: Any, head: Any, group: Group, pad_id: int, device: torch.device, trained: Sequence[Tensor] = ()
+) -> Tensor:
     """The summed cross-entropy of the group's answers, in nats, as a scalar with its graph.
 
     Args:
         body: the model below its output head (a transformers `...Model`).
         head: hidden states [N, H] -> logits [N, V], with whatever the family does to logits.
+        trained: the parameters of the head that want a gradient; most often it has none.
     """
     prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
     cache = body(input_ids=prefix, use_cache=True).past_key_values
@@ -87,12 +90,12 @@ def group_loss(body: Any, head: Any, group: Group, pad_id: int, device: torch.de
     hidden = body(input_ids=rows, past_key_values=cache, position_ids=positions[None], use_cache=True).last_hidden_state
     kept = targets >= 0
     # Logits only where loss is taken: the output head is a large part of a small model.
-    total: Tensor = _HeadLoss.apply(hidden[kept], targets[kept], head)  # type: ignore[no-untyped-call]
+    total: Tensor = _HeadLoss.apply(hidden[kept], targets[kept], head, *trained)  # type: ignore[no-untyped-call]
     return total
 
 
 class _HeadLoss(torch.autograd.Function):
-    """Summed cross-entropy through a frozen output head, a slice of the positions at a time.
+    """Summed cross-entropy through the output head, a slice of the positions at a time.
 
     The gradient with respect to the logits is known in closed form, softmax minus one-hot, and written over them; so
     no [N, V] matrix is kept, and each is gone over as few times as can be. On a CPU, memory traffic over the
@@ -102,9 +105,10 @@ class _HeadLoss(torch.autograd.Function):
     SLICE = 128
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: Any) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, targets: Tensor, head: Any, *trained: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden)
+        of_head = [torch.zeros_like(weight, dtype=torch.float32) for weight in trained]
         for at in range(0, len(hidden), _HeadLoss.SLICE):
             here = slice(at, at + _HeadLoss.SLICE)
             with torch.enable_grad():
@@ -116,11 +120,13 @@ class _HeadLoss(torch.autograd.Function):
             total += (norm - logits[rows, targets[here]]).sum()
             by_logit = logits.sub_(norm[:, None]).exp_()
             by_logit[rows, targets[here]] -= 1
-            (gradient[here],) = torch.autograd.grad(raw, part, by_logit.to(raw.dtype))
-        ctx.save_for_backward(gradient)
+            gradient[here], *more = torch.autograd.grad(raw, [part, *trained], by_logit.to(raw.dtype))
+            for total_of, part_of in zip(of_head, more, strict=True):
+                total_of += part_of
+        ctx.save_for_backward(gradient, *(total_of.to(w.dtype) for total_of, w in zip(of_head, trained, strict=True)))
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * grad_outputs[0].to(gradient.dtype), None, None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, *of_head = (saved * grad_outputs[0].to(saved.dtype) for saved in ctx.saved_tensors)
+        return gradient, None, None, *of_head

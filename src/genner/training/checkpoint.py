@@ -1,4 +1,7 @@
-"""What a training run leaves on disk: adapters, and the state to resume from. Everything is replaced atomically."""
+"""What a training run leaves on disk: adapters or models, and the state to resume from.
+
+Every file is replaced atomically: it is written beside its place, and renamed.
+"""
 
 import hashlib
 import json
@@ -12,7 +15,7 @@ from typing import Any
 
 import torch
 
-from genner.errors import TrainingError
+from genner.errors import TrainingError, UsageError
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
 
@@ -31,23 +34,38 @@ def writing(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def save_adapter(model: Any, target: Path, mixture: Mixture, scores: dict[str, float]) -> None:
-    """Write the adapter and `genner.json`, what it belongs to; file by file, so that none is ever missing."""
-    recipe = mixture.recipe
+def save_model(
+    model: Any, target: Path, mixture: Mixture, scores: dict[str, float], base: dict[str, str] | None = None
+) -> None:
+    """Write the adapter, or the whole model where there is none, and what belongs to it.
+
+    Beside an adapter lies `genner.json`, which says which base it is for (`base`: the base's fingerprint); beside a
+    model `training.json` with the same in it, since a model's `genner.json` is its manifest. The tokenizer goes along
+    when it is not the base's. File by file, so that none is ever missing.
+    """
+    recipe, full = mixture.recipe, mixture.recipe.method == "full"
     about = {
         "base": recipe.base,
         "formats": [form.name for form in mixture.ranked],
         "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
         "scores": scores,
+        **({"fingerprint": base} if base else {}),
     }
-    model.peft_config["default"].base_model_name_or_path = recipe.base  # not a path of this machine
     with writing(target):
         scratch = target.with_name(f"{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
-        # Unless told that no embeddings were trained, peft asks the hub.
-        model.save_pretrained(scratch, save_embedding_layers=False)
-        (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        (scratch / "genner.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        if full:
+            model.save_pretrained(scratch, max_shard_size="1000GB")  # one file: shards of two checkpoints could mix
+        else:
+            config = model.peft_config["default"]
+            config.base_model_name_or_path = recipe.base  # not a path of this machine
+            # Unless told that no embeddings were trained, peft asks the hub.
+            model.save_pretrained(scratch, save_embedding_layers=False)
+            (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        if full or recipe.lora.tag_tokens:
+            mixture.chat.tokenizer.save_pretrained(scratch)
+        name = "training.json" if full else "genner.json"
+        (scratch / name).write_text(json.dumps(about, indent=1), encoding="utf-8")
         target.mkdir(exist_ok=True)
         for file in scratch.iterdir():
             file.replace(target / file.name)
@@ -79,11 +97,11 @@ def load_state(path: Path, shapes: Sequence[torch.Size], device: torch.device) -
 def check_recipe(path: Path, recipe: Recipe) -> None:
     """Refuse to go on with a recipe other than that in `path`; how to optimize may be changed on the way."""
     try:
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
+        before = Recipe.from_dict(json.loads(path.read_text(encoding="utf-8"))).to_dict() if path.exists() else {}
+    except (OSError, ValueError, UsageError) as error:
         raise TrainingError(f"{path} cannot be read: {error}; delete it to go on without its check") from None
-    now = json.loads(json.dumps(recipe.to_dict()))
-    for key in sorted((before.keys() & now.keys()) - {"optim", "drafter"}):
+    now = recipe.to_dict()
+    for key in sorted(before.keys() - {"optim", "drafter"}):
         if before[key] != now[key]:
             raise TrainingError(
                 f"{path.parent} holds a run of another recipe: {key!r} was {before[key]!r} and is {now[key]!r}; "

@@ -2,32 +2,45 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Self
 
 from tqdm import tqdm
 
-from genner.document import Document, LabelSet
+from genner.document import Document, LabelSet, Prediction
 from genner.engines.local import LocalEngine
 from genner.errors import TrainingError
 from genner.evaluation import evaluate
 from genner.extract import Extractor
 from genner.training.mixture import Mixture
 
+RATES: dict[str, Callable[[Prediction], bool]] = {
+    "invalid": lambda found: found.invalid,
+    "hallucinated": lambda found: any(p.kind == "dropped" for p in found.problems),
+    "truncated": lambda found: any(p.kind == "truncated" for p in found.problems),
+}
+"""What may be wrong with an output that was written freely; more than one may be (see `genner.document.ProblemKind`).
+
+- `invalid`: it is not what the format prescribes for its text;
+- `hallucinated`: it marks or lists something that nothing in the text, or no label asked for, answers to;
+- `truncated`: it ended before the text did.
+"""
+
 
 class DevEvaluation:
-    """Scores the model with its current, unmerged adapter; called by `Trainer`.
+    """Scores the model as it stands, its adapter unmerged; called by `Trainer`.
 
     Args:
-        model: the peft model that is being trained.
+        model: the model that is being trained.
         mixture: its training data, which brings dev documents, label sets and formats along.
         sentences: documents of each dev split that are scored; the same ones each time.
         free: documents that are decoded once more without the grammar, over all sets in turn.
         seed: which documents are drawn.
 
     Calling it returns `f1_<set>`, the micro-F1 of each set under the grammar; `f1`, their mean; and, if `free` is not
-    0, `invalid`, the share of outputs that break the format when the same model decodes freely (under the grammar none
-    can). All of this is in the format with the most weight, and on the text of the dev split as it is. Leaves the
-    model in evaluation mode.
+    0, the shares of outputs in `RATES` when the same model decodes freely (under the grammar they are 0 by
+    construction, but for answers that outgrow their budget). All of this is in the format with the most weight, and on
+    the text of the dev split as it is. Leaves the model in evaluation mode.
 
     Raises `TrainingError` when no set has dev documents; `of` then gives None.
     """
@@ -57,7 +70,7 @@ class DevEvaluation:
         self.model.eval()
         # A fresh engine each time: an engine keeps what it computed of the instruction, by weights that change.
         engine = LocalEngine(self.model, self.tokenizer)
-        scores, invalid = dict[str, float](), 0
+        scores, wrong = dict[str, float](), Counter[str]()
         total = sum(len(documents) for _, documents in self.samples.values()) + self.free.total()
         with tqdm(total=total, desc="dev", unit="doc", leave=False) as bar:
             for name, (labels, documents) in self.samples.items():
@@ -68,7 +81,7 @@ class DevEvaluation:
                 scores[f"f1_{name}"] = evaluate(documents, found, resamples=1).micro.f1
                 freely = Extractor(engine, self.form, labels, split=False, constrained=False)
                 for prediction in freely.pipe(documents[: self.free[name]]):
-                    invalid += prediction.invalid
+                    wrong.update(name for name, holds in RATES.items() if holds(prediction))
                     bar.update()
         scores = {"f1": sum(scores.values()) / len(scores), **scores}
-        return {**scores, "invalid": invalid / self.free.total()} if self.free else scores
+        return {**scores, **{name: wrong[name] / self.free.total() for name in RATES}} if self.free else scores

@@ -1,12 +1,14 @@
-"""LoRA fine-tuning: the loop, its checkpoints, its schedule. Data, collation and evaluation live beside it.
+"""Fine-tuning: the loop, its checkpoints, its schedule. Data, collation, evaluation and methods live beside it.
 
-The adapter is computed in the base model's dtype, while the optimizer keeps float32 masters of it: on a CPU this is
-half as fast again as float32 adapters over a bf16 base, and small updates are not lost.
+The weights to be trained (see `genner.training.adapters`) are computed in the base model's dtype, while the optimizer
+keeps float32 masters of them: on a CPU this is half as fast again as float32 adapters over a bf16 base, and small
+updates are not lost.
 
-A run's folder holds `adapter/` (the newest), `best/` (the best on dev), `state.pt` (to resume from), `metrics.jsonl`,
-`curve.png`, `recipe.json` and `data.json` (what went in, what was left out). Every file is replaced atomically, so a
-killed run resumes from its last checkpoint, and ends with the very weights that it would have had without the kill
-(given the same limit of time, or none, and the same arithmetic).
+A run's folder holds `adapter/` (the newest; `model/` when all weights are trained), `best/` (the best on dev),
+`state.pt` (to resume from), `metrics.jsonl`, `curve.png`, `recipe.json` and `data.json` (what went in, what was left
+out). Every file is replaced atomically, so a killed run resumes from its last checkpoint, and ends with the very
+weights that it would have had without the kill (given the same limit of time, or none, and the same arithmetic; with
+`patience`, also the same evaluations: give `eval_steps`).
 """
 
 import json
@@ -14,7 +16,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +31,11 @@ from genner.data import write_atomic
 from genner.engines.network import causal_head
 from genner.errors import TrainingError, UsageError
 from genner.training.batching import Group, group_loss
-from genner.training.checkpoint import check_recipe, load_state, save_adapter, save_state, writing
+from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw, read_metrics
 from genner.training.mixture import Mixture, Report
-from genner.training.recipe import LoraSpec, OptimSpec
+from genner.training.recipe import OptimSpec
+from genner.training.trackers import Tracker
 
 DevScores = dict[str, float]
 """Metrics of a dev evaluation; `f1` decides which checkpoint is best."""
@@ -44,14 +48,17 @@ class Limits:
     """When a run stops, how often it evaluates and saves. Whichever of time and epochs ends first ends the run.
 
     `max_minutes` and `eval_minutes` count the time spent in steps, over all parts of an interrupted run; evaluating,
-    saving and preparing data come on top.
+    saving and preparing data come on top. With `eval_steps`, evaluations come every so many steps instead.
     """
 
     max_minutes: float | None = None
     eval_minutes: float = 15.0
     save_minutes: float = 5.0
+    eval_steps: int | None = None
 
     def __post_init__(self) -> None:
+        if self.eval_steps is not None and self.eval_steps < 1:
+            raise UsageError(f"eval_steps {self.eval_steps}; legal: 1 or more, or None for evaluations by the clock")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise UsageError(f"max_minutes {self.max_minutes}; legal: more than 0, or None for no limit")
 
@@ -65,22 +72,9 @@ class Progress:
     seconds: float = 0.0
     best: float = -1.0
     evaluated: float = 0.0  # `seconds` at the last evaluation
+    stale: int = 0  # evaluations since the best one
     finished: bool = False
     losses: list[float] = field(default_factory=list)  # of the last steps, for the next record
-
-
-def add_adapter(model: Any, spec: LoraSpec) -> Any:
-    """Wrap the model with a fresh LoRA adapter on all linear layers, in the model's own dtype."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=spec.rank,
-        lora_alpha=spec.alpha,
-        lora_dropout=spec.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config, autocast_adapter_dtype=False)
 
 
 def rate(progress: float, spec: OptimSpec) -> float:
@@ -97,14 +91,16 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 class Trainer:
-    """Trains `model`, a peft model, on `mixture`.
+    """Trains the weights of `model` that want a gradient on `mixture`.
 
     Args:
-        model: as `add_adapter` returns it, on its device.
+        model: as `genner.training.adapters.prepare` returns it, on its device.
         mixture: where the groups come from.
         out: the run's folder.
         limits: time and intervals.
         evaluate: scores the model as it stands on dev data, or None.
+        trackers: what is told of losses and scores, besides `metrics.jsonl`.
+        base: the base's fingerprint (see `genner.loading`), to be written beside the adapter.
     """
 
     def __init__(
@@ -114,11 +110,15 @@ class Trainer:
         out: Path,
         limits: Limits,
         evaluate: Callable[[], DevScores] | None = None,
+        trackers: Sequence[Tracker] = (),
+        base: dict[str, str] | None = None,
     ) -> None:
         self.model, self.mixture, self.out, self.limits, self.evaluate = model, mixture, out, limits, evaluate
-        self.spec = mixture.recipe.optim
-        causal = model.get_base_model()
+        self.spec, self.trackers, self.base = mixture.recipe.optim, trackers, base
+        self.newest = "model" if mixture.recipe.method == "full" else "adapter"
+        causal = model if mixture.recipe.method == "full" else model.get_base_model()
         self._body, self._head = causal.model, causal_head(causal)
+        self._of_head = [p for p in causal.get_output_embeddings().parameters() if p.requires_grad]
         self._device = next(model.parameters()).device
         tokenizer = mixture.chat.tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -127,14 +127,22 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(self._masters, lr=0.0, weight_decay=self.spec.weight_decay)
         self.progress = Progress()
         self._scores: DevScores = {}  # of the model as it stands; empty when it was not evaluated since its last step
+        self._recent = deque[tuple[int, float]](maxlen=LOG_STEPS)  # tokens and seconds of the last steps
         self._stop = False
 
     def run(self, *, resume: bool = False) -> Progress:
-        """Train to the end, or to the time limit, or until interrupted; then save. Returns where it stands.
+        """Train to the end, to the time limit, until dev scores rise no more, or until interrupted; then save.
+
+        Returns where it stands.
 
         Raises `TrainingError` when the loss is not a number, the memory does not suffice, the folder holds another run
-        or cannot be written.
+        or cannot be written, or patience is asked for without dev data.
         """
+        if self.spec.patience and not self.evaluate:
+            raise TrainingError(
+                f"[optim] patience = {self.spec.patience} needs evaluations, and there are none; give a [[set]] a dev "
+                "file, or patience = 0"
+            )
         with writing(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         state = self.out / "state.pt"
@@ -151,32 +159,68 @@ class Trainer:
         total = max(1, round(per_epoch * self.spec.epochs))
         write_atomic(self.out / "data.json", json.dumps({"steps": total, **report.to_dict()}, indent=1))
         tqdm.write(f"{total} steps of up to {self.spec.group_tokens * self.spec.groups_per_step} tokens; {report}")
+        for tracker in self.trackers:
+            tracker.begin(self.mixture.recipe.to_dict(), self.progress.step)
+        try:
+            self._loop(total, self._steps(first_epoch, per_epoch))
+        finally:
+            for tracker in self.trackers:
+                tracker.end()
+        return self.progress
+
+    def _loop(self, total: int, steps: Iterator[list[Group]]) -> None:
         saved = time.monotonic()
-        steps = self._steps(first_epoch, per_epoch)
         self.progress.finished = self._stop = False
         with self._interruptible(), tqdm(total=total, initial=self.progress.step, unit="step", desc="train") as bar:
-            while not self._stop and (done := self._fraction(total)) < 1:
+            while not self._stop and not self._exhausted and (done := self._fraction(total)) < 1:
+                if self.evaluate and self._due:
+                    self._evaluate()
+                    self.save()  # it took minutes, and set the score that `best` must beat
+                    saved = time.monotonic()
+                    continue
                 groups = next(steps)
                 begun = time.monotonic()
                 loss = self._step(groups, rate(done, self.spec))
                 self._scores = {}
+                tokens, seconds = sum(group.tokens for group in groups), time.monotonic() - begun
                 self.progress.step += 1
-                self.progress.tokens += sum(group.tokens for group in groups)
-                self.progress.seconds += time.monotonic() - begun
+                self.progress.tokens += tokens
+                self.progress.seconds += seconds
+                self._recent.append((tokens, seconds))
                 self._log(loss, rate(done, self.spec))
                 bar.update()
-                bar.set_postfix(loss=f"{loss:.3f}", tok_s=round(self.progress.tokens / (self.progress.seconds or 1)))
-                due = self.progress.seconds - self.progress.evaluated >= 60 * self.limits.eval_minutes
-                if self.evaluate and due and not self._stop:
-                    self._evaluate()
-                if self._scores or time.monotonic() - saved >= 60 * self.limits.save_minutes:
-                    self.save()  # after an evaluation too: it took minutes, and set the score that `best` must beat
+                bar.set_postfix(self._standing(loss, total))
+                if time.monotonic() - saved >= 60 * self.limits.save_minutes:
+                    self.save()
                     saved = time.monotonic()
-            self.progress.finished = self._fraction(total) >= 1
+            if self._exhausted:
+                tqdm.write(f"no better dev F1 than {self.progress.best:.4g} in {self.progress.stale} evaluations: done")
+            self.progress.finished = self._exhausted or self._fraction(total) >= 1
             if self.evaluate and self.progress.finished and self.progress.evaluated < self.progress.seconds:
                 self._evaluate()
             self.save()
-        return self.progress
+
+    @property
+    def _exhausted(self) -> bool:
+        """Whether dev scores have not risen for as many evaluations as the recipe's patience."""
+        return 0 < self.spec.patience <= self.progress.stale
+
+    @property
+    def _due(self) -> bool:
+        """Whether it is time to evaluate, and that was not done since the last step."""
+        since = self.progress.seconds - self.progress.evaluated
+        if self.limits.eval_steps is not None:
+            return since > 0 and self.progress.step % self.limits.eval_steps == 0
+        return since > 0 and since >= 60 * self.limits.eval_minutes
+
+    def _standing(self, loss: float, total: int) -> dict[str, str]:
+        """For the progress bar: loss, tokens a second over the last steps, the best dev F1, time in steps to go."""
+        tokens, seconds = (sum(column) for column in zip(*self._recent, strict=True))
+        standing = {"loss": f"{loss:.3f}", "tok_s": f"{tokens / (seconds or 1):.0f}"}
+        if self.progress.best >= 0:
+            standing["F1"] = f"{self.progress.best:.3f}"
+        done = min(1.0, self._fraction(total))
+        return {**standing, "eta": tqdm.format_interval(self.progress.seconds * (1 - done) / done)}
 
     # -- one step
 
@@ -188,7 +232,7 @@ class Trainer:
         torch.manual_seed(self.mixture.recipe.seed + self.progress.step)  # dropout too goes on as if not interrupted
         for group in groups:
             try:
-                loss = group_loss(self._body, self._head, group, self._pad, self._device) / targets
+                loss = group_loss(self._body, self._head, group, self._pad, self._device, self._of_head) / targets
                 loss.backward()  # type: ignore[no-untyped-call]
             except (RuntimeError, MemoryError) as error:
                 if _out_of_memory(error):
@@ -247,6 +291,8 @@ class Trainer:
         head = {"step": self.progress.step, "tokens": self.progress.tokens, "seconds": round(self.progress.seconds, 1)}
         with writing(self.out / "metrics.jsonl") as path, path.open("a") as file:
             file.write(json.dumps(head | values) + "\n")
+        for tracker in self.trackers:
+            tracker.log(values, self.progress.step)
 
     def _trim_metrics(self) -> None:
         """Drop the records of steps that were run after the last checkpoint: they are run, and recorded, again."""
@@ -262,12 +308,14 @@ class Trainer:
         self.progress.evaluated = self.progress.seconds
         tqdm.write(f"step {self.progress.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
         if scores["f1"] > self.progress.best:
-            self.progress.best = scores["f1"]
-            self._save_adapter("best")
+            self.progress.best, self.progress.stale = scores["f1"], 0
+            self._save("best")
+        else:
+            self.progress.stale += 1
 
     def save(self) -> None:
-        """Write the adapter, all that is needed to resume, and the curve."""
-        self._save_adapter("adapter")
+        """Write the adapter or model, all that is needed to resume, and the curve."""
+        self._save(self.newest)
         save_state(
             self.out / "state.pt",
             {
@@ -279,8 +327,8 @@ class Trainer:
         with writing(self.out / "curve.png") as path:
             draw(self.out / "metrics.jsonl", path)
 
-    def _save_adapter(self, name: str) -> None:
-        save_adapter(self.model, self.out / name, self.mixture, self._scores)
+    def _save(self, name: str) -> None:
+        save_model(self.model, self.out / name, self.mixture, self._scores, self.base)
 
     def _load(self, path: Path) -> None:
         state = load_state(path, [m.shape for m in self._masters], self._device)

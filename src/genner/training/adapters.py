@@ -1,0 +1,138 @@
+"""What is trained: a LoRA adapter, plain or over a base in 4 bits, or all weights; and tags that are tokens.
+
+`load_base` and `prepare` make the model of a recipe; the trainer sees weights that want a gradient, and no methods.
+"""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genner.document import LabelSet
+from genner.engines.local import fast_dtype
+from genner.errors import TrainingError
+from genner.formats.compact import Compact
+from genner.training.recipe import ALL_LINEAR, LoraSpec, Recipe
+
+
+def load_base(folder: Path, method: str, device: torch.device) -> Any:
+    """The base model on its device: in 4 bits for `qlora`, else in the processor's fast dtype.
+
+    Raises `TrainingError` where 4 bits are not to be had.
+    """
+    from transformers import AutoModelForCausalLM
+
+    dtype = fast_dtype(device)
+    options: dict[str, Any] = {}
+    if method == "qlora":
+        options = {"quantization_config": _four_bits(device, dtype), "device_map": {"": device}}
+    causal = AutoModelForCausalLM.from_pretrained(
+        folder,
+        local_files_only=True,
+        dtype=dtype,
+        # SDPA's backward pass on a CPU takes a quarter of the whole step; plain attention is faster there.
+        attn_implementation="eager" if device.type == "cpu" else "sdpa",
+        **options,
+    )
+    return causal if options else causal.to(device)
+
+
+def _four_bits(device: torch.device, dtype: torch.dtype) -> Any:
+    """The settings of the QLoRA paper (arXiv 2305.14314): NormalFloat, constants quantized too, products in `dtype`."""
+    if device.type != "cuda":
+        raise TrainingError(f"method 'qlora' needs a CUDA GPU, and this is {device.type}; use method = 'lora'")
+    if find_spec("bitsandbytes") is None:
+        raise TrainingError("method 'qlora' needs bitsandbytes, which is not installed; pip install 'genner[qlora]'")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def prepare(causal: Any, recipe: Recipe, tags: Sequence[str] = (), tokenizer: Any = None) -> Any:
+    """The model of a recipe, its weights to be trained marked as such: with an adapter, or, for `full`, as it is.
+
+    `tags` are tokens that `add_tags` has added to the tokenizer; the model learns them.
+    """
+    ids = grow(causal, tokenizer, tags) if tags else []
+    if recipe.method == "full":
+        return causal.requires_grad_(True)
+    return add_adapter(causal, recipe.lora, ids)
+
+
+def add_adapter(model: Any, spec: LoraSpec, tokens: Sequence[int] = ()) -> Any:
+    """Wrap the model with a fresh adapter, in the model's own dtype. `tokens`: ids whose embeddings are trained too.
+
+    Raises `TrainingError` naming the layers there are, when the recipe's targets are none of them.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    rows: dict[str, list[int]] | None = None
+    if tokens:
+        rows = {_name(model, model.get_input_embeddings()): list(tokens)}
+        if model.get_output_embeddings().weight is not model.get_input_embeddings().weight:  # else peft ties them too
+            rows[_name(model, model.get_output_embeddings())] = list(tokens)
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,
+        lora_dropout=spec.dropout,
+        use_rslora=spec.rslora,
+        use_dora=spec.dora,
+        target_modules=spec.targets if spec.targets == ALL_LINEAR else _targets(model, spec.targets),
+        trainable_token_indices=rows,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config, autocast_adapter_dtype=False)
+
+
+def _targets(model: Any, wanted: Sequence[str]) -> list[str]:
+    head = model.get_output_embeddings()
+    linear = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear) and layer is not head]
+    for target in wanted:
+        if not any(f".{name}".endswith(f".{target}") for name in linear):
+            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
+            raise TrainingError(f"[lora] targets: the base has no linear layer {target!r}; it has: {known}")
+    return list(wanted)
+
+
+def _name(model: Any, part: Any) -> str:
+    name: str = next(name for name, module in model.named_modules() if module is part)
+    return name
+
+
+def add_tags(tokenizer: Any, labels: LabelSet) -> list[str]:
+    """Add the tags of the compact format for so many labels to a tokenizer, a token each; returns the tags.
+
+    They are not special tokens: they write what they say, so grammars and decoders need not know of them.
+    """
+    from tokenizers import AddedToken
+
+    tags = Compact().tokens(labels)
+    tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in tags])
+    return tags
+
+
+def grow(causal: Any, tokenizer: Any, tags: Sequence[str]) -> list[int]:
+    """Give the model an embedding for each added tag: the mean of those of the tokens that used to spell it.
+
+    Returns the tags' ids. A model whose vocabulary has room left, as many have, is not enlarged.
+    """
+    ids: list[int] = tokenizer.convert_tokens_to_ids(list(tags))
+    if len(tokenizer) > causal.get_input_embeddings().weight.shape[0]:
+        causal.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    both = (causal.get_input_embeddings(), causal.get_output_embeddings())
+    weights = {id(layer.weight): layer.weight for layer in both}  # one, where they are tied
+    with torch.no_grad():
+        for token, tag in zip(ids, tags, strict=True):
+            # Without the tag itself there is no way to ask how it is spelled: character by character will do.
+            pieces = [tokenizer(c, add_special_tokens=False)["input_ids"] for c in tag]
+            flat = [piece for some in pieces for piece in some]
+            for weight in weights.values():
+                weight[token] = weight[flat].float().mean(0).to(weight.dtype)
+    return ids
