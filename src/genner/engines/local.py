@@ -91,7 +91,7 @@ class LocalEngine:
         attention = "eager" if device.type == "cpu" else "sdpa"
         plain = decoder != "reference"  # which runs on what transformers makes of the model
         causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention, plain=plain)
-        drafter = SpanDrafter.load(adapter, device) if adapter and decoder != "reference" else None
+        drafter = SpanDrafter.load(adapter or folder, device) if decoder != "reference" else None
         return cls(causal, tokenizer, name, decoder, drafter)
 
     @property
