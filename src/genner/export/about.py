@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.errors import ModelError
-from genner.loading import Adapter, find_adapter, shipped
+from genner.loading import Adapter, find_adapter, find_tuned, shipped
 from genner.models import MANIFEST, MODELS, _sha256, locate
 
 ABOUT = MANIFEST
@@ -98,6 +98,9 @@ class About:
         """The model that `genner.load(model)` would load. Raises `ModelError` and `UnknownNameError` as it does."""
         if adapter := find_adapter(model):
             return _of_adapter(adapter, widen=model in shipped())
+        if model not in MODELS and (tuned := find_tuned(model)):
+            raw = read_json(tuned[0] / TUNED)
+            return cls("tuned", Base.of(raw["base"]), None, tuned[1], **_run(tuned[0], raw))
         folder = locate(model)
         if model not in MODELS and (known := cls.read(folder)):
             return known

@@ -10,12 +10,13 @@ from pathlib import Path
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.about import About, read_json
 from genner.export.card import CARD, MARK, ORIGINAL, write_card
-from genner.loading import find_adapter
+from genner.loading import find_adapter, find_tuned
 from genner.models import MODELS, locate, ready
 
 DTYPES = ("bfloat16", "float16", "float32")
 
-# The tokenizer's files, which are copied as they are, so that token ids stay; and what must go where the weights go.
+# The tokenizer's files, which are copied as they are, so that token ids stay; and what must go where the weights go: an
+# adapter's drafter reads the states of the merged model as well.
 _COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -25,6 +26,7 @@ _COPIED = (
     "*.model",
     "chat_template*",
     "generation_config.json",
+    "drafter.safetensors",
     "LICENSE*",
     "LICENCE*",
     "NOTICE*",
@@ -74,10 +76,12 @@ def parts(model: str) -> tuple[Path, Path | None]:
     """The folder of the weights, fetched if it is a preset's, and the adapter's. Raises as `genner.load` does."""
     if adapter := find_adapter(model):
         base = ready(adapter.base) if adapter.base in MODELS else locate(adapter.base)
+        adapter.check_base(adapter.base, base)
         return base, adapter.folder
     if model in MODELS:
         return ready(model), None
-    return locate(model), None
+    tuned = find_tuned(model)
+    return tuned[0] if tuned else locate(model), None
 
 
 def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
