@@ -67,7 +67,6 @@ FAMILIES = {
     "gemma3": (Gemma3TextConfig, {"head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8}),
     "granite": (
         GraniteConfig,
-        GraniteMoeHybridConfig,
         {"logits_scaling": 4.0, "embedding_multiplier": 6.0, "residual_multiplier": 0.5, "attention_multiplier": 0.2},
     ),
 }
