@@ -102,7 +102,7 @@ def main() -> None:
         "gold": decoder(Told(taps, gold), True),
     }
     if drafter is None:
-        engine.network.tap(taps)
+        engine.network.taps = taps
     rows: list[dict[str, Any]] = []
     for batch in map(int, args.batches.split(",")):
         times: dict[str, list[float]] = {name: [] for name in sources}

@@ -179,7 +179,8 @@ def test_a_full_disk_keeps_what_was_written(run: Run, tmp_path: Path, monkeypatc
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
 sys.path[:0] = {path!r}
 import genner.loading
 from genner import cli

@@ -1,6 +1,7 @@
 """A transformers causal model as the decoders use it: hidden states by rows, logits only for chosen tokens."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,10 @@ def _attention(
 
 
 llama.ATTENTION[ROWS] = _attention
+
+
+def _note(found: dict[int, Tensor], number: int, _module: Any, _arguments: Any, output: Tensor) -> None:
+    found[number] = output
 
 
 def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
@@ -81,18 +86,24 @@ class Network:
             from transformers import AttentionInterface
 
             AttentionInterface.register(ROWS, _attention)
-        self._tapped: dict[int, Tensor] = {}
-        self.tap(taps)
+        self.taps = tuple(sorted(taps))
+        self._tapped: list[Tensor] = []
 
-    def tap(self, layers: Sequence[int]) -> None:
-        """Let `tapped` return what these layers put out, too."""
-        for number in layers:
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Catch what the tapped layers put out, as long as this lasts; the model itself stays as it is."""
+        found: dict[int, Tensor] = {}
+        handles = []
+        for number in self.taps:
             # As the model itself reads it, behind the norm that follows: raw, a few huge units drown all others.
             norm = self._body.norm if number == self.depth else self._body.layers[number].input_layernorm
-            norm.register_forward_hook(partial(self._tap, number))
-
-    def _tap(self, number: int, _module: Any, _arguments: Any, output: Tensor) -> None:
-        self._tapped[number] = output
+            handles.append(norm.register_forward_hook(partial(_note, found, number)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._tapped = [found[number][0] for number in self.taps if number in found]
 
     @torch.inference_mode()
     def forward(self, rows: Sequence[Sequence[int]], cache: RowCache, slots: Sequence[int]) -> Tensor:
@@ -106,13 +117,14 @@ class Network:
         before = self._config._attn_implementation
         self._config._attn_implementation = ROWS
         try:
-            out = self._body(
-                input_ids=ids,
-                attention_mask=None,
-                position_ids=positions[None],
-                past_key_values=cache,
-                use_cache=True,
-            )
+            with self._listening():
+                out = self._body(
+                    input_ids=ids,
+                    attention_mask=None,
+                    position_ids=positions[None],
+                    past_key_values=cache,
+                    use_cache=True,
+                )
         finally:
             self._config._attn_implementation = before
         hidden: Tensor = out.last_hidden_state[0]
@@ -120,7 +132,7 @@ class Network:
 
     def tapped(self) -> list[Tensor]:
         """What the tapped layers put out in the last pass, in order: [all tokens, H] each."""
-        return [self._tapped[number][0] for number in sorted(self._tapped)]
+        return self._tapped
 
     @torch.inference_mode()
     def _gathered(self, hidden: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
