@@ -9,10 +9,7 @@ from peers.task import Outcome, Row, Run, Task, batches, counted
 
 def prefix(engine: Any, instruction: str) -> RowCache:
     """The keys and values of an instruction."""
-    ids = engine.chat.prefix_ids(instruction)
-    cache = RowCache(1, len(ids))
-    engine.network.forward([ids], cache, [0])
-    cache.lengths[0] = len(ids)
+    cache: RowCache = engine.network.prefix(engine.chat.prefix_ids(instruction))
     return cache
 
 

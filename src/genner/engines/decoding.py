@@ -13,7 +13,6 @@ is a hint for the next draft: its choice may well be the same once the token bef
 in Jacobi decoding: Santilli et al. 2023, "Accelerating Transformer Inference for Translation via Parallel Decoding").
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from math import sqrt
 from typing import Any
@@ -23,7 +22,7 @@ import torch
 from genner.engines.base import Generation, Request
 from genner.engines.cache import RowCache
 from genner.engines.chat import Chat
-from genner.engines.drafter import Drafter, Read
+from genner.engines.drafter import Drafter, Read, option_places
 from genner.engines.network import Network
 from genner.engines.rows import Draft, Row
 from genner.engines.vocabulary import Vocabulary
@@ -116,16 +115,11 @@ class Speculator:
         """The cache of an instruction, and what the drafter made of the labels in it."""
         known = self._prefixes.pop(request.instruction, None)
         if known is None:
-            ids = self._chat.prefix_ids(request.instruction)
-            cache = RowCache(1, len(ids))
-            self._network.forward([ids], cache, [0])
-            cache.lengths[0] = len(ids)
+            cache = self._network.prefix(self._chat.prefix_ids(request.instruction))
             options = None
             if self._drafter is not None and request.options:
-                words = self._chat.encode(request.instruction)
-                ends = self._vocabulary.ends(words, request.instruction)
-                if ends is not None:
-                    places = [len(ids) - len(words) + bisect_left(ends, option) for option in request.options]
+                places = option_places(self._chat, self._vocabulary, request.instruction, request.options)
+                if places is not None:
                     options = self._drafter.options([states[places] for states in self._network.tapped()])
             known = cache, options
             if len(self._prefixes) >= self.MAX_PREFIXES:

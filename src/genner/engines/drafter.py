@@ -11,6 +11,8 @@ What it says is a guess, which the model then verifies: a wrong one costs time, 
 """
 
 import json
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genner.engines.chat import Chat
+from genner.engines.vocabulary import Vocabulary
 from genner.errors import ModelError
 from genner.grammar import Guess, boundaries
 
@@ -164,6 +168,17 @@ class SpanDrafter(nn.Module):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{path} is damaged: {error}; delete it to decode without, only slower") from error
         return drafter.to(device or torch.device("cpu")).requires_grad_(False).eval()
+
+
+def option_places(chat: Chat, vocabulary: Vocabulary, instruction: str, options: Sequence[int]) -> list[int] | None:
+    """For each option (see `Request`), the index in `Chat.prefix_ids` of the token at its end; None if the tokens do
+    not spell the instruction."""
+    words = chat.encode(instruction)
+    ends = vocabulary.ends(words, instruction)
+    if ends is None:
+        return None
+    first = len(chat.prefix_ids(instruction)) - len(words)
+    return [first + bisect_left(ends, option) for option in options]
 
 
 def pack(texts: list[Tensor]) -> tuple[Tensor, Tensor, list[int]]:

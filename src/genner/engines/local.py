@@ -87,7 +87,7 @@ class LocalEngine:
         Raises `ModelError` when a file is missing or does not fit.
         """
         device = device or default_device()
-        # For the short passes of decoding, plain attention is a quarter faster than SDPA on a CPU.
+        # Of a model of transformers', where it runs by itself: short passes of plain attention are faster on a CPU.
         attention = "eager" if device.type == "cpu" else "sdpa"
         plain = decoder != "reference"  # which runs on what transformers makes of the model
         causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention, plain=plain)

@@ -130,6 +130,13 @@ class Network:
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
 
+    def prefix(self, ids: Sequence[int]) -> RowCache:
+        """Run an instruction; a cache of one row that holds it, for others to begin as copies of."""
+        cache = RowCache(1, len(ids))
+        self.forward([ids], cache, [0])
+        cache.lengths[0] = len(ids)
+        return cache
+
     def tapped(self) -> list[Tensor]:
         """What the tapped layers put out in the last pass, in order: [all tokens, H] each."""
         return self._tapped

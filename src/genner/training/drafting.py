@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genner.engines.cache import RowCache
-from genner.engines.drafter import Shape, SpanDrafter, pack, tokens_of_words
+from genner.engines.drafter import Shape, SpanDrafter, option_places, pack, tokens_of_words
 from genner.engines.local import LocalEngine
 from genner.engines.network import Network
 from genner.errors import TrainingError
@@ -82,26 +82,18 @@ def read(network: Network, engine: LocalEngine, mixture: Mixture, sentences: int
 
 def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:
     chat, vocabulary = engine.chat, engine.vocabulary
-    asked = chat.encode(task.instruction)
-    ends = vocabulary.ends(asked, task.instruction)
-    if ends is None:  # the tokenizer does not spell the text as it is
+    places = option_places(chat, vocabulary, task.instruction, label_ends(task.instruction, task.labels))
+    if places is None:  # the tokenizer does not spell the text as it is
         return None
-    prefix_ids = chat.prefix_ids(task.instruction)
-    cache = RowCache(1 + len(task.documents), 2 * len(prefix_ids))
-    network.forward([prefix_ids], cache, [0])
-    cache.lengths[0] = len(prefix_ids)
-    first = len(prefix_ids) - len(asked)
-    labels = []
-    for end in label_ends(task.instruction, task.labels):
-        token = next(i for i, reached in enumerate(ends) if reached >= end)
-        labels.append(torch.cat([states[first + token] for states in network.tapped()]))
+    prefix = network.prefix(chat.prefix_ids(task.instruction))
+    labels = torch.cat([states[places] for states in network.tapped()], -1)
     rank = {tag: i for i, tag in enumerate(task.labels.tags)}
     rows, facts = [], []
     for document in task.documents:
         sayable, _ = task.answer(document)
         body = chat.encode(document.text)
         token_ends = vocabulary.ends(body, document.text)
-        if not token_ends or len(body) + len(prefix_ids) > engine.window:
+        if not token_ends or len(body) + prefix.lengths[0] > engine.window:
             continue
         words, firsts, lasts = tokens_of_words(document.text, token_ends)
         starts = {start: w for w, (start, _) in enumerate(words)}
@@ -116,15 +108,16 @@ def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:
             facts.append((firsts, lasts, spans))
     if not rows:
         return None
-    for slot in range(1, len(rows) + 1):
-        cache.copy_row(cache, 0, slot)
-    network.forward(rows, cache, range(1, len(rows) + 1))
+    cache = RowCache(len(rows), 2 * prefix.lengths[0])
+    for slot in range(len(rows)):
+        cache.copy_row(prefix, 0, slot)
+    network.forward(rows, cache, range(len(rows)))
     states = torch.cat(network.tapped(), -1).to("cpu", torch.bfloat16)
     passages, at = [], 0
     for row, (firsts, lasts, spans) in zip(rows, facts, strict=True):
         passages.append(Passage(states[at : at + len(row)], firsts, lasts, spans))
         at += len(row)
-    return Reading(torch.stack(labels).to("cpu", torch.bfloat16), passages)
+    return Reading(labels.to("cpu", torch.bfloat16), passages)
 
 
 def fit(shape: Shape, readings: list[Reading], spec: DrafterSpec, seed: int) -> SpanDrafter:
