@@ -1,0 +1,373 @@
+"""What a runs folder holds, and nothing else knows: cells, their results, and the answers of each.
+
+    RUNS/study.toml              the study
+    RUNS/cells/<kind>-<hash>/    a cell
+        cell.json                what is to be done: `Cell`
+        result.json              written last, so its being there means done: `Result`
+        failure.json             why it went wrong, until it is run again: `Failure`
+        skipped.json             why it cannot be run here: {"why": str}
+        claim                    locked by the process that runs it; the kernel frees it when that process dies
+        progress.json            how far that process is, while it runs: {"done", "total", "unit"}
+        log.txt                  its output
+        predictions.jsonl        (score, probe) a line a document, appended as it goes: `Answered`
+        items.jsonl              (ability) a line a question
+        adapter/, best/ ...      (train) what `genner train` leaves in a run's folder
+
+Offsets are half-open code points, as everywhere.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, get_args
+
+from genner.data.writing import write_atomic
+from genner.document import Document, Entity, Prediction, Problem
+from genner.errors import DataError, DocumentError, UnknownNameError
+
+Kind = Literal["train", "score", "probe", "ability"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+State = Literal["done", "failed", "skipped", "running", "waiting"]
+STATES: tuple[State, ...] = get_args(State)
+SCHEMA = 1
+
+Json = dict[str, Any]
+T = TypeVar("T")  # one of the records below
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One thing to do. `id` is `<kind>-<hash of the description>`; `needs` are the cells that must be done before."""
+
+    kind: Kind
+    id: str
+    name: str
+    needs: tuple[str, ...]
+    description: Json
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a cell found, and at what cost. `tokens` are those computed (trained on, for `train`), `passes` forward
+    passes, both summed over documents; `peak_memory_mb` is of the process, and of the GPU's where there is one."""
+
+    kind: Kind
+    id: str
+    description: Json
+    signature: str
+    versions: dict[str, str]
+    seconds: float
+    peak_memory_mb: float
+    tokens: int
+    passes: int
+    finished_at: str
+    metrics: Json
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a cell went wrong; `error` is the type, `at` an ISO time."""
+
+    error: str
+    message: str
+    traceback: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running cell is."""
+
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One document of a score or probe cell: the gold entities, those found, and the very answers.
+
+    Attributes:
+        raw: the answers, one a chunk (and a label, in a format that is asked for one label at a time).
+        chunks: `[start, end)` of the text that each answer is about, in step with `raw`.
+        tokens, passes: what was computed for it.
+        published: true positives, false positives and false negatives by the paper's rule; None where it has none.
+    """
+
+    id: str
+    text: str
+    gold: tuple[Entity, ...]
+    entities: tuple[Entity, ...]
+    raw: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    tokens: int = 0
+    passes: int = 0
+    chunks: tuple[tuple[int, int], ...] = ()
+    published: tuple[float, float, float] | None = None
+
+    def document(self) -> Document:
+        """The gold."""
+        return Document(self.text, self.gold, self.id)
+
+    def prediction(self) -> Prediction:
+        return Prediction(self.text, self.entities, self.id, self.problems)
+
+    def to_dict(self) -> Json:
+        return {
+            "id": self.id,
+            "text": self.text,
+            "gold": [[e.start, e.end, e.label] for e in self.gold],
+            "entities": [[e.start, e.end, e.label, e.score] for e in self.entities],
+            "raw": list(self.raw),
+            "problems": [{"kind": p.kind, "detail": p.detail} for p in self.problems],
+            "tokens": self.tokens,
+            "passes": self.passes,
+            "chunks": [list(chunk) for chunk in self.chunks],
+            "published": list(self.published) if self.published is not None else None,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Json) -> Self:
+        """The inverse of `to_dict`. Raises `KeyError`, `TypeError`, `ValueError`, `DocumentError` on another's line."""
+        published = raw.get("published")
+        return cls(
+            id=raw["id"],
+            text=raw["text"],
+            gold=tuple(Entity(*e) for e in raw["gold"]),
+            entities=tuple(Entity(*e) for e in raw["entities"]),
+            raw=tuple(raw["raw"]),
+            problems=tuple(Problem(p["kind"], p["detail"]) for p in raw["problems"]),
+            tokens=raw["tokens"],
+            passes=raw["passes"],
+            chunks=tuple((start, end) for start, end in raw.get("chunks", ())),
+            published=(published[0], published[1], published[2]) if published is not None else None,
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of a folder, with whatever is known of it. Read anew at each call: other processes write there."""
+
+    cell: Cell
+    folder: Path
+
+    @property
+    def result(self) -> Result | None:
+        return _read(Result, self.folder / "result.json")
+
+    @property
+    def failure(self) -> Failure | None:
+        return _read(Failure, self.folder / "failure.json")
+
+    @property
+    def skipped(self) -> str | None:
+        """Why it was not run; None when it was not skipped."""
+        raw = _json(self.folder / "skipped.json")
+        return None if raw is None else str(raw.get("why", ""))
+
+    @property
+    def progress(self) -> Progress | None:
+        return _read(Progress, self.folder / "progress.json")
+
+    @property
+    def state(self) -> State:
+        """`done` wins over all, `running` over what an earlier run left behind."""
+        if (self.folder / "result.json").exists():
+            return "done"
+        if self.locked:
+            return "running"
+        if (self.folder / "failure.json").exists():
+            return "failed"
+        return "skipped" if (self.folder / "skipped.json").exists() else "waiting"
+
+    @property
+    def locked(self) -> bool:
+        """Whether some process runs it now."""
+        try:
+            with (self.folder / "claim").open("rb") as file:
+                # Shared, so that two that look do not see each other.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def predictions(self) -> Iterator[Answered]:
+        """The answers so far, in order. A last line that a killed process left unfinished is no answer.
+
+        Raises `DataError` naming a line that is none.
+        """
+        path = self.folder / "predictions.jsonl"
+        for number, line in _lines(path):
+            try:
+                yield Answered.from_dict(json.loads(line))
+            except (ValueError, KeyError, TypeError, IndexError, DocumentError) as error:
+                raise DataError(str(path), f"is not an answer of a cell ({error!r}); delete the file", number) from None
+
+    def items(self) -> Iterator[Json]:
+        """The questions of an ability cell. Raises `DataError` naming a line that is none."""
+        path = self.folder / "items.jsonl"
+        for number, line in _lines(path):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise DataError(str(path), f"is not JSON: {error}; delete the file", number) from None
+
+    # -- writing
+
+    @contextmanager
+    def claim(self) -> Iterator[bool]:
+        """Hold the cell's lock; gives False, at once, when another process has it."""
+        with (self.folder / "claim").open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def begin(self) -> None:
+        """Forget what an earlier run said went wrong."""
+        for name in ("failure.json", "skipped.json"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def finish(self, result: Result) -> None:
+        """Write the result: from now on the cell is done."""
+        _write(self.folder / "result.json", asdict(result))
+        self.begin()
+        (self.folder / "progress.json").unlink(missing_ok=True)
+
+    def fail(self, failure: Failure) -> None:
+        _write(self.folder / "failure.json", asdict(failure))
+
+    def skip(self, why: str) -> None:
+        _write(self.folder / "skipped.json", {"why": why})
+
+    def report(self, progress: Progress) -> None:
+        """Say how far it is. A full disk is no reason to stop: the next line of results will say so."""
+        with suppress(OSError):
+            draft = self.folder / f"progress.json.{os.getpid()}.tmp"
+            draft.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            draft.replace(self.folder / "progress.json")
+
+    def forget(self) -> None:
+        """Remove the answers: they are of other documents."""
+        (self.folder / "predictions.jsonl").unlink(missing_ok=True)
+
+    @contextmanager
+    def appending(self) -> Iterator["Appender"]:
+        """What adds answers behind those that are there, after dropping a last line that was left unfinished."""
+        path = self.folder / "predictions.jsonl"
+        with path.open("a+b") as file:
+            file.seek(0)
+            data = file.read()
+            file.truncate(data.rfind(b"\n") + 1)
+            file.seek(0, os.SEEK_END)
+            yield Appender(file)
+
+
+class Appender:
+    """Writes answers, each with one call and at once, so that what is there when the process dies are whole lines."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __call__(self, answered: Answered) -> None:
+        self._file.write(json.dumps(answered.to_dict(), ensure_ascii=False).encode("utf-8") + b"\n")
+        self._file.flush()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A runs folder."""
+
+    root: Path
+    _known: dict[str, Cell] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, root: Path) -> Self:
+        """A folder that is there. Raises `DataError` when it holds no study's cells."""
+        if not (root / "cells").is_dir():
+            raise DataError(str(root), "holds no cells; give the folder that `genner assess STUDY --out` wrote")
+        return cls(root)
+
+    @property
+    def study(self) -> Path:
+        """The study's file."""
+        return self.root / "study.toml"
+
+    def runs(self) -> list[Run]:
+        """Every cell that is there, by kind (training first) and name. Raises `DataError` naming a damaged one."""
+        found = [self.run(path.name) for path in sorted((self.root / "cells").iterdir()) if path.is_dir()]
+        return sorted(found, key=lambda run: (KINDS.index(run.cell.kind), run.cell.name, run.cell.id))
+
+    def run(self, id: str) -> Run:
+        """The cell of this id. Raises `UnknownNameError` when there is none, `DataError` when it is damaged."""
+        folder = self.root / "cells" / id
+        if id not in self._known:
+            path = folder / "cell.json"
+            cell = _read(Cell, path)
+            if cell is None:
+                ids = [p.parent.name for p in (self.root / "cells").glob("*/cell.json")]
+                raise UnknownNameError("cell", id, ids)
+            if cell.kind not in KINDS:
+                raise DataError(str(path), f"kind {cell.kind!r}; legal: {', '.join(KINDS)}")
+            self._known[id] = cell
+        return Run(self._known[id], folder)
+
+    def add(self, cell: Cell) -> Run:
+        """Make a cell's folder, or find it. Its name, needs and command are those given last; its id says the rest."""
+        folder = self.root / "cells" / cell.id
+        folder.mkdir(parents=True, exist_ok=True)
+        if _read(Cell, folder / "cell.json") != cell:
+            _write(folder / "cell.json", asdict(cell))
+        self._known[cell.id] = cell
+        return Run(cell, folder)
+
+
+def _json(path: Path) -> Json | None:
+    """The object in a file, None when there is no file. Raises `DataError` for anything else."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(str(path), f"cannot be read: {error}; delete it, and the cell is run again") from None
+    if not isinstance(raw, dict):
+        raise DataError(str(path), "is not a JSON object; delete it, and the cell is run again")
+    return raw
+
+
+def _read(kind: type[T], path: Path) -> T | None:
+    """A record from its file, None when there is no file. Keys that this version does not know are passed over."""
+    raw = _json(path)
+    if raw is None:
+        return None
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in raw.items() if key in known}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise DataError(str(path), f"is damaged: {error}; delete it, and the cell is run again") from None
+
+
+def _write(path: Path, value: Json) -> None:
+    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The whole lines of a file with their numbers; none when there is no file."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield number, line
+    except FileNotFoundError:
+        return
