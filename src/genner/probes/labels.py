@@ -1,0 +1,187 @@
+"""Probes of the labels: is it their names that a model goes by, or what the prompt says about them?
+
+The texts stay as they are; the label set changes, and the gold labels with it. A prompt lists each label as `TAG: long
+name: definition`. The seed and the label set decide the change, not the documents, so training data can be changed in
+the same way; changed test data alone ask a model that has learned the usual names.
+
+Two of them are those of Zhan, Wang and Huang (2026), "Assessment of Generative Named Entity Recognition in the Era of
+Large Language Models": symbol only (SO) and symbol with explanation (SE), there on CoNLL-2003 with inline XML.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from string import ascii_uppercase
+from typing import ClassVar
+
+from genner.document import Document, Label, LabelSet
+from genner.errors import UsageError
+from genner.probes.base import Probe, Probed, checked, retagged, same
+from genner.probes.measures import best_naming, by_reading, strict
+
+
+@dataclass(frozen=True)
+class Symbols(Probe):
+    """Labels are A, B, C, ... and the prompt says nothing about them.
+
+    Shows: on test data alone, whether entities are still found, and told apart by kind, when no name says what to look
+    for (`span_f1`, `best_f1`, `measures.best_naming`); the plain F1 is chance then, since nothing says that A is a
+    person. With a model trained on data that went through the same probe, whether label names are needed to learn the
+    task: an F1 near the usual one says that they are not.
+    Cannot show: what a model knows about the names that it does not see; nor, after training, that it "understands" the
+    labels, for the training data says what A is. Symbols are tokens that a model has seen little of as tags, so part of
+    a loss may be the unusual form and not the missing meaning.
+    Source: Zhan, Wang and Huang (2026), "SO". Labels that mean nothing were put in place of natural ones to study
+    in-context learning by Wei et al. (2023), "Larger language models do in-context learning differently".
+
+    `shuffled`: the letters are dealt out at random; else A is the first label of the set, B the second ... The paper
+    has A = ORG, B = PER, C = LOC, D = MISC: `shuffled=False` and the labels in that order.
+    """
+
+    shuffled: bool = True
+
+    defined: ClassVar[bool] = False
+
+    def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
+        """Raises `UsageError` when definitions are to be given and a label has neither definition nor name."""
+        symbols = letters(len(labels))
+        if self.shuffled:
+            random.Random(f"symbols:{self.seed}:{labels.tags}").shuffle(symbols)
+        about = _definitions(labels) if self.defined else [""] * len(labels)
+        made = tuple(Label(symbol, "", said) for symbol, said in zip(symbols, about, strict=True))
+        return _relabelled(documents, labels, LabelSet(made), dict(zip(labels.tags, symbols, strict=True)))
+
+    def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
+        """The plain score; with `span_` spans without labels; with `best_` the best naming of the symbols."""
+        return strict(probed.documents, predicted) | best_naming(probed.documents, predicted)
+
+
+@dataclass(frozen=True)
+class SymbolsDefined(Symbols):
+    """Labels are A, B, C, ..., each with its definition (its long name, where it has none).
+
+    Shows: whether a model finds what a definition describes when the tag does not help. Between this F1 and that of the
+    usual names lies what the names are worth beside the definitions; between it and `symbols`, what the definitions
+    are.
+    Cannot show: that definitions are understood word by word; most hold the type's name ("names of people"), and to
+    copy that word's meaning onto a symbol is enough. A loss may also be the cost of carrying a symbol through a long
+    answer.
+    Source: Zhan, Wang and Huang (2026), "SE"; GoLLIE (Sainz et al., 2024) masks label names in training so that a model
+    has to read the definitions.
+    """
+
+    defined: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Permuted(Probe):
+    """The tags change places: each definition, with its long name, is given another label's tag; gold goes by it.
+
+    No label keeps its tag. With PER and LOC the prompt may say `LOC: person: names of people`, and gold calls people
+    LOC.
+    Shows: whether the prompt or the habit decides. A model that does as it is told keeps its F1; one that has learned
+    to write PER around names of people falls to nothing. `definition_f1` and `tag_f1` score both readings, and
+    `chose_definition` and `chose_tag` say which one the label of each entity followed (`measures.by_reading`).
+    Cannot show: that a model which keeps to its habit does not know the definitions; it may, and weigh the tag more,
+    for here the two contradict each other, which no training data does. Between labels with like definitions (LOC and
+    GPE) an exchange is a smaller contradiction than between unlike ones: read the labels one by one.
+    Sources: flipped labels in Wei et al. (2023), "Larger language models do in-context learning differently"; label
+    names against label meaning also in Webson and Pavlick (2022), "Do Prompt-Based Models Really Understand the Meaning
+    of Their Prompts?".
+    """
+
+    def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
+        """Raises `UsageError` when a label has neither definition nor name, for then nothing says what it is."""
+        if len(labels) > 1:
+            _definitions(labels)
+        tags = _exchanged(labels, self.seed)
+        made = LabelSet(tuple(Label(tags[label.tag], label.name, label.definition) for label in labels))
+        probed = _relabelled(documents, labels, made, tags)
+        original = tuple(retagged(d, probed.back) for d in probed.documents)
+        return Probed(
+            probed.documents,
+            made,
+            probed.back,
+            probed.report,
+            {"definition": probed.documents, "tag": original},
+        )
+
+    def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
+        """The plain score (by definition), and both readings."""
+        return strict(probed.documents, predicted) | by_reading(probed.readings, predicted)
+
+
+@dataclass(frozen=True)
+class DefinitionsSwapped(Probe):
+    """The definitions change places, tags and long names stay; gold stays with the tags.
+
+    No label keeps its definition: `LOC: location: names of people`, and gold calls places LOC.
+    Shows: whether definitions are read at all. A model that goes by tags and long names keeps its F1; one that reads
+    loses it. `tag_f1`, `definition_f1`, `chose_tag` and `chose_definition` say which of the two each entity followed.
+    Cannot show: that a model which keeps its F1 would not read the definition of a label that it does not know, where
+    nothing else can help (for that, `symbols_defined`). Here tag and long name stand together against the definition,
+    in `permuted` the tag stands alone.
+    Source: the counterpart of `permuted`; see there.
+    """
+
+    def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
+        """Raises `UsageError` when a label has no definition."""
+        if len(labels) > 1 and (bare := [label.tag for label in labels if not label.definition]):
+            raise UsageError(
+                f"labels without a definition to swap: {', '.join(bare)}; give a shipped label set, or a file with "
+                "definitions (--labels-file)"
+            )
+        tags = _exchanged(labels, self.seed)  # to which tag a label's definition goes
+        source = {new: old for old, new in tags.items()}
+        said = {label.tag: label.definition for label in labels}
+        made = LabelSet(tuple(Label(label.tag, label.name, said[source[label.tag]]) for label in labels))
+        gold = checked(documents, labels)
+        followed = tuple(retagged(d, tags) for d in gold)
+        return Probed(gold, made, same(labels), _counted(gold, labels, tags), {"tag": gold, "definition": followed})
+
+    def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
+        """The plain score (by tag), and both readings."""
+        return strict(probed.documents, predicted) | by_reading(probed.readings, predicted)
+
+
+def letters(n: int) -> list[str]:
+    """A, B, ..., Z, AA, AB, ...: the first `n`."""
+    made: list[str] = []
+    size = 1
+    while len(made) < n:
+        made += ["".join(some) for some in product(ascii_uppercase, repeat=size)]
+        size += 1
+    return made[:n]
+
+
+def _exchanged(labels: LabelSet, seed: int) -> dict[str, str]:
+    """Each tag onto another one, in one random cycle through all; a single tag onto itself."""
+    order = list(labels.tags)
+    random.Random(f"exchanged:{seed}:{labels.tags}").shuffle(order)
+    following = dict(zip(order, order[1:] + order[:1], strict=True))
+    return {tag: following[tag] for tag in labels.tags}
+
+
+def _definitions(labels: LabelSet) -> list[str]:
+    if bare := [label.tag for label in labels if not (label.definition or label.name)]:
+        raise UsageError(
+            f"labels with neither definition nor name: {', '.join(bare)}; nothing would say what they are: give a "
+            "shipped label set, or a file with definitions (--labels-file)"
+        )
+    return [label.definition or label.name for label in labels]
+
+
+def _relabelled(documents: Iterable[Document], labels: LabelSet, made: LabelSet, tags: Mapping[str, str]) -> Probed:
+    gold = checked(documents, labels)
+    back = {new: old for old, new in tags.items()}
+    return Probed(tuple(retagged(d, tags) for d in gold), made, back, _counted(gold, labels, tags))
+
+
+def _counted(gold: Sequence[Document], labels: LabelSet, tags: Mapping[str, str]) -> dict[str, int]:
+    return {
+        "documents": len(gold),
+        "mentions": sum(len(d.entities) for d in gold),
+        "labels": len(labels),
+        "labels_changed": sum(old != new for old, new in tags.items()),
+    }

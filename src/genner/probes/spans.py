@@ -1,0 +1,76 @@
+"""Overlapping entities as one, and texts with such groups replaced.
+
+Everything that replaces or takes out mentions goes by *groups*: entities that overlap, directly or through others. Of
+nested entities the outermost covers its group, so the group is that mention. Entities that cross cover their group
+together; it is then replaced as a whole, and has the label of its longest entity (of several, the first in reading
+order). So no part of an annotated mention is left in the text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genner.document import Document, Entity
+from genner.training.noise import pieced
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entities that overlap, in reading order, and the span [start, end) that they cover together."""
+
+    start: int
+    end: int
+    members: tuple[Entity, ...]
+
+    @property
+    def head(self) -> Entity:
+        """The longest entity; of several, the first in reading order."""
+        return min(self.members, key=lambda e: e.start - e.end)
+
+    @property
+    def label(self) -> str:
+        return self.head.label
+
+    @property
+    def crossing(self) -> bool:
+        """Whether no entity covers the others."""
+        return self.head.span != (self.start, self.end)
+
+    @property
+    def inner(self) -> tuple[Entity, ...]:
+        """The entities besides the head: what a replacement does away with."""
+        return tuple(e for e in self.members if e != self.head)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """A mention on its own: its text, its label, and the entities within it, offsets counted from its start."""
+
+    text: str
+    label: str
+    inner: tuple[Entity, ...] = ()
+
+
+def groups(document: Document) -> list[Group]:
+    """The groups of a document, from left to right; they do not overlap."""
+    made: list[Group] = []
+    for e in document.entities:
+        if made and e.start < made[-1].end:
+            last = made.pop()
+            made.append(Group(last.start, max(last.end, e.end), (*last.members, e)))
+        else:
+            made.append(Group(e.start, e.end, (e,)))
+    return made
+
+
+def substituted(document: Document, names: Sequence[tuple[Group, Name]]) -> Document:
+    """The document with each of its groups, from left to right, replaced by a name; gold are the names alone."""
+    heads = tuple(Entity(group.start, group.end, name.label) for group, name in names)
+    pieces = list(document.text)
+    for group, name in names:
+        pieces[group.start : group.end] = [name.text] + [""] * (group.end - group.start - 1)
+    made = pieced(Document(document.text, heads, document.id), pieces)
+    # A set: a name may have an inner entity of its own span.
+    entities = {
+        inner.shifted(e.start) for e, (_, name) in zip(made.entities, names, strict=True) for inner in name.inner
+    }
+    return Document(made.text, tuple(entities.union(made.entities)), document.id)
