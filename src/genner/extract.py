@@ -26,6 +26,9 @@ DEPTH = 8  # entities that may be open at once; the deepest nesting in any corpu
 
 Labels = LabelSet | str | Iterable[str] | None
 
+Listener = Callable[[Document, Chunk, Generation], None]
+"""Is told of each answer as it comes in: the document, the part of it that was asked about, what the engine gave."""
+
 
 @dataclass
 class _Pending:
@@ -77,6 +80,7 @@ class Extractor:
         self.engine, self.form, self.labels = engine, form, labels
         self.constrained, self.widen, self.split = constrained, widen, split
         self.min_score = min_score
+        self.listener: Listener | None = None
         decoding = "grammar" if constrained else "free"
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
         if min_score:
@@ -160,6 +164,8 @@ class Extractor:
 
     def _collect(self, owner: _Owner, generation: Generation) -> None:
         pending, chunk, grammar, labels = owner
+        if self.listener:
+            self.listener(pending.document, chunk, generation)
         piece = pending.document.text[chunk.start : chunk.end]
         written = grammar.read(generation.answer)
         if written is not None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from genner.training.mixture import Mixture
     from genner.training.recipe import Recipe
+    from genner.training.trackers import Tracker
+    from genner.training.trainer import Progress
 
 
 def run(
@@ -31,6 +33,41 @@ def run(
     Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `UsageError` for a tracker that
     is not known or not installed, `TrainingError` when it cannot start or go on.
     """
+    from genner.training.recipe import Recipe
+    from genner.training.trackers import trackers
+
+    recipe = Recipe.from_file(recipe_file)
+    watchers = trackers(tracker, out)
+    if epochs is not None:
+        recipe = replace(recipe, optim=replace(recipe.optim, epochs=epochs))
+    train(
+        recipe,
+        data,
+        out,
+        max_minutes=max_minutes,
+        eval_minutes=eval_minutes,
+        eval_steps=eval_steps,
+        eval_sentences=eval_sentences,
+        watchers=watchers,
+        resume=resume,
+        device=device,
+    )
+
+
+def train(
+    recipe: "Recipe",
+    data: Path,
+    out: Path,
+    *,
+    max_minutes: float | None = None,
+    eval_minutes: float = 15.0,
+    eval_steps: int | None = None,
+    eval_sentences: int = 40,
+    watchers: "Sequence[Tracker]" = (),
+    resume: bool = False,
+    device: str | None = None,
+) -> "Progress":
+    """As `run`, after a recipe that is no file; `watchers` are told of losses and scores. Returns where it stands."""
     import torch
     from tqdm import tqdm
     from transformers import AutoTokenizer
@@ -42,14 +79,8 @@ def run(
     from genner.training.adapters import add_tags, load_base, prepare
     from genner.training.dev import DevEvaluation
     from genner.training.mixture import Mixture
-    from genner.training.recipe import Recipe
-    from genner.training.trackers import trackers
     from genner.training.trainer import Limits, Trainer
 
-    recipe = Recipe.from_file(recipe_file)
-    watchers = trackers(tracker, out)
-    if epochs is not None:
-        recipe = replace(recipe, optim=replace(recipe.optim, epochs=epochs))
     folder = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
     if resume and (before := find_adapter(str(out))):
         before.check_base(recipe.base, folder)
@@ -66,13 +97,15 @@ def run(
     evaluate = DevEvaluation.of(model, mixture, eval_sentences, free=eval_sentences, seed=recipe.seed)
     limits = Limits(max_minutes=max_minutes, eval_minutes=eval_minutes, eval_steps=eval_steps)
     trainer = Trainer(model, mixture, out, limits, evaluate, watchers, fingerprint(folder))
-    if trainer.run(resume=resume).finished and recipe.drafter.sentences:
+    progress = trainer.run(resume=resume)
+    if progress.finished and recipe.drafter.sentences:
         if recipe.method == "full":
             tqdm.write("no drafter: it belongs to an adapter, and all weights were trained")
-            return
+            return progress
         del trainer, evaluate, model  # its memory is needed
         best = out / "best"
         _add_drafter(folder, best if best.is_dir() else out / "adapter", mixture, place)
+    return progress
 
 
 def _within(recipe: "Recipe", folder: Path) -> "Recipe":
