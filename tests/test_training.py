@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from genner.training.adapters import add_adapter
 from genner.training.batching import Group, Pair, bucket, group_loss, tensors
 from genner.training.curve import draw, read_metrics
 from genner.training.dev import RATES, DevEvaluation
+from genner.training.merging import train_merged
 from genner.training.mixture import Mixture, Report, vary
 from genner.training.recipe import LoraSpec, OptimSpec, PromptSpec, Recipe
 from genner.training.trainer import Limits, Trainer, rate
@@ -139,28 +141,34 @@ def alone(causal: Any, group: Group) -> torch.Tensor:
     return total
 
 
-def together(causal: Any, group: Group, trained: Sequence[torch.Tensor] = ()) -> torch.Tensor:
-    return group_loss(causal.model, causal_head(causal), group, 0, torch.device("cpu"), trained)
+def together(causal: Any, group: Group, trained: Sequence[torch.Tensor] = (), *, shared: bool = False) -> torch.Tensor:
+    return group_loss(causal.model, causal_head(causal), group, 0, torch.device("cpu"), trained, shared=shared)
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_group_has_the_loss_of_its_conversations_alone(family: str) -> None:
+def test_a_group_has_the_loss_of_its_conversations_alone(family: str, shared: bool) -> None:
     causal, group = tiny.model(family), a_group(Chat(tiny.tokenizer("bytes")))
     with torch.no_grad():
         expected = float(alone(causal, group))
-    assert float(together(causal, group).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(together(causal, group, shared=shared).detach()) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2"])
-def test_a_group_has_the_gradient_of_its_conversations_alone(family: str) -> None:
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_group_has_the_gradient_of_its_conversations_alone(family: str, shared: bool, merged: bool) -> None:
     model, group = adapted(family, trained=True), a_group(Chat(tiny.tokenizer("bytes")))
     trained = [p for p in model.parameters() if p.requires_grad]
+    model.train()
     gradients = []
-    for loss in (alone, together):
+    for loss in (alone, partial(together, shared=shared)):
         loss(model.get_base_model(), group).backward()
         gradients.append([p.grad for p in trained])
         for p in trained:
             p.grad = None
+        if merged:
+            assert train_merged(model) == 7 * 3  # linear layers
     for expected, found in zip(*gradients, strict=True):
         assert expected.abs().max() > 0
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genner.training.attention import Line, grouped
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -72,7 +74,14 @@ def tensors(group: Group, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def group_loss(
-    body: Any, head: Any, group: Group, pad_id: int, device: torch.device, trained: Sequence[Tensor] = ()
+    body: Any,
+    head: Any,
+    group: Group,
+    pad_id: int,
+    device: torch.device,
+    trained: Sequence[Tensor] = (),
+    *,
+    shared: bool = False,
 ) -> Tensor:
     """The summed cross-entropy of the group's answers, in nats, as a scalar with its graph.
 
@@ -80,7 +89,17 @@ def group_loss(
         body: the model below its output head (a transformers `...Model`).
         head: hidden states [N, H] -> logits [N, V], with whatever the family does to logits.
         trained: the parameters of the head that want a gradient; most often it has none.
+        shared: attend as `genner.training.attention` does, which is faster on a CPU; for models whose layers all keep
+            keys and values.
     """
+    hidden, targets = (_in_line if shared else _padded)(body, group, pad_id, device)
+    # Logits only where loss is taken: the output head is a large part of a small model.
+    total: Tensor = _HeadLoss.apply(hidden, targets, head, *trained)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _padded(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Hidden states that loss is taken on, [targets, H], and their targets; with the model's own cache and attention."""
     prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
     cache = body(input_ids=prefix, use_cache=True).past_key_values
     for layer in cache.layers:
@@ -89,9 +108,25 @@ def group_loss(
     positions = torch.arange(prefix.shape[1], prefix.shape[1] + rows.shape[1], device=device)
     hidden = body(input_ids=rows, past_key_values=cache, position_ids=positions[None], use_cache=True).last_hidden_state
     kept = targets >= 0
-    # Logits only where loss is taken: the output head is a large part of a small model.
-    total: Tensor = _HeadLoss.apply(hidden[kept], targets[kept], head, *trained)  # type: ignore[no-untyped-call]
-    return total
+    return hidden[kept], targets[kept]
+
+
+def _in_line(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The same without padding, in one pass over prefix and rows."""
+    line = Line(len(group.prefix), [len(pair) for pair in group.pairs], device)
+    ids, kept, targets = list(group.prefix), list[int](), list[int]()
+    for pair in group.pairs:
+        kept += range(len(ids) + len(pair.body) - 1, len(ids) + len(pair))
+        targets += pair.answer
+        ids += [*pair.body, *pair.answer][:-1]
+    with grouped(body.config):
+        out = body(
+            input_ids=torch.tensor([ids], device=device),
+            position_ids=line.positions,
+            past_key_values=line,
+            use_cache=True,
+        )
+    return out.last_hidden_state[0, torch.tensor(kept, device=device)], torch.tensor(targets, device=device)
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -114,13 +149,13 @@ class _HeadLoss(torch.autograd.Function):
             with torch.enable_grad():
                 part = hidden[here].detach().requires_grad_()
                 raw = head(part)
-            logits = raw.detach().float()
-            rows = torch.arange(len(logits), device=logits.device)
-            norm = logits.logsumexp(1)
-            total += (norm - logits[rows, targets[here]]).sum()
-            by_logit = logits.sub_(norm[:, None]).exp_()
+            # In the head's dtype, each step one kernel that reckons in float32 inside.
+            found = raw.detach().log_softmax(1)
+            rows = torch.arange(len(found), device=found.device)
+            total -= found[rows, targets[here]].sum(dtype=torch.float32)
+            by_logit = found.exp_()
             by_logit[rows, targets[here]] -= 1
-            gradient[here], *more = torch.autograd.grad(raw, [part, *trained], by_logit.to(raw.dtype))
+            gradient[here], *more = torch.autograd.grad(raw, [part, *trained], by_logit)
             for total_of, part_of in zip(of_head, more, strict=True):
                 total_of += part_of
         ctx.save_for_backward(gradient, *(total_of.to(w.dtype) for total_of, w in zip(of_head, trained, strict=True)))

@@ -28,11 +28,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genner.data import write_atomic
-from genner.engines.network import causal_head
+from genner.engines.network import Network, causal_head
 from genner.errors import TrainingError, UsageError
 from genner.training.batching import Group, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw, read_metrics
+from genner.training.merging import train_merged
 from genner.training.mixture import Mixture, Report
 from genner.training.recipe import OptimSpec
 from genner.training.trackers import Tracker
@@ -120,6 +121,11 @@ class Trainer:
         self._body, self._head = causal.model, causal_head(causal)
         self._of_head = [p for p in causal.get_output_embeddings().parameters() if p.requires_grad]
         self._device = next(model.parameters()).device
+        # Measured on a CPU only: there, thin products and padding take half of a step.
+        on_cpu = self._device.type == "cpu"
+        self._shared = on_cpu and Network(model).rolls_back
+        if on_cpu and mixture.recipe.method == "lora":
+            train_merged(model)
         tokenizer = mixture.chat.tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self._weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
@@ -232,7 +238,10 @@ class Trainer:
         torch.manual_seed(self.mixture.recipe.seed + self.progress.step)  # dropout too goes on as if not interrupted
         for group in groups:
             try:
-                loss = group_loss(self._body, self._head, group, self._pad, self._device, self._of_head) / targets
+                loss = group_loss(
+                    self._body, self._head, group, self._pad, self._device, self._of_head, shared=self._shared
+                )
+                loss = loss / targets
                 loss.backward()  # type: ignore[no-untyped-call]
             except (RuntimeError, MemoryError) as error:
                 if _out_of_memory(error):
