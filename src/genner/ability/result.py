@@ -1,6 +1,6 @@
 """What one measurement gave: one side (a base, or an adapter on it) on one task with so many shots."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ class AbilityResult:
     seconds: float
     tokens: int
     passes: int
-    notes: tuple[str, ...] = field(default=())
 
     def metrics(self) -> dict[str, Any]:
         """The part of a cell's result.json under `metrics`."""
@@ -43,4 +42,4 @@ class AbilityResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; the path of the items is their file's name."""
-        return {**asdict(self), "items": self.items.name, "notes": list(self.notes)}
+        return {**asdict(self), "items": self.items.name}

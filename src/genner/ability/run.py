@@ -1,8 +1,24 @@
 """Measuring, and comparing what was measured."""
 
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from genner.ability.result import AbilityResult
+from genner.ability.deltas import Decomposition, Delta, decompose, deltas
+from genner.ability.items import Item, read_items, write_items
+from genner.ability.models import Models, Side, sides
+from genner.ability.reading import SCORERS
+from genner.ability.result import ADAPTER, BASE, AbilityResult
+from genner.ability.tasks import check_names, load_task, split_name
+from genner.errors import DataError, GennerError, UsageError
+
+RESULT, ITEMS, TASKS = "ability.json", "items.jsonl", "tasks"
+SCHEMA = 1
 
 
 def run(
@@ -25,15 +41,246 @@ def run(
         model: as for `genner.load`: `default`, a preset, the folder of an adapter, of a training run or of a model.
         task: the name of a task of the harness, or of `genner.ability.tasks.OFFLINE`; with `+chat` at its end the
             model's chat template is applied, and shots become turns.
-        adapted: with False, the adapter of `model` is switched off: its base is measured, with equal arithmetic.
+        adapted: with False, the adapter of `model` is left off and its base is measured, with equal arithmetic.
         shots: examples in the prompt.
         limit: so many items, drawn by `seed` (equal for all models); None: all.
         data: the folder with the offline tasks' files; None: the hub.
         dtype: float32, bfloat16, float16, or auto: bfloat16 on a GPU, float32 elsewhere.
+        batch_size: prompts that are run together. Keep it, and dtype, for models that are to be compared.
+        device: cpu, cuda, ...; None: the GPU if there is one.
 
     A folder that holds this measurement already is read and not measured again.
 
     Raises `UsageError` for arguments out of range, a folder that holds another measurement, or a missing harness;
-    `UnknownNameError` for a task or model that is not known; `DataError` when a task's data cannot be had; `ModelError`.
+    `UnknownNameError` for a task or model that is not known; `DataError` when a task's data cannot be had;
+    `ModelError`.
     """
-    raise NotImplementedError
+    _check([shots], limit, batch_size)
+    check_names([task])
+    some = sides(model)
+    side = some[-1] if adapted else some[0]
+    models = Models(dtype, device)
+    return _measured(models, side, _Task(task, shots, limit, seed, data, batch_size), out, out / TASKS)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides on one task with so many shots: the changes, and for tasks with an F1 what it is made of."""
+
+    task: str
+    shots: int
+    base: str
+    other: str
+    deltas: dict[str, Delta]
+    parts: list[Decomposition]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All that `compare` measured: `results` by side, task and shots; and each side against the base."""
+
+    results: list[AbilityResult]
+    comparisons: list[Comparison]
+    problems: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "results": [result.to_dict() for result in self.results],
+            "comparisons": [comparison.to_dict() for comparison in self.comparisons],
+            "problems": self.problems,
+        }
+
+
+def compare(
+    model: str,
+    tasks: Sequence[str],
+    out: Path,
+    *,
+    also: Mapping[str, str] | None = None,
+    shots: Sequence[int] = (0,),
+    limit: int | None = None,
+    limits: Mapping[str, int] | None = None,
+    seed: int = 0,
+    data: Path | None = None,
+    dtype: str = "auto",
+    batch_size: int = 8,
+    device: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Comparisons:
+    """Measure a base, `model` on it, and others on it (`also`: name -> model), and compare each with the base.
+
+    What is measured lies in `out/SIDE/TASK-SHOTSshot`, so that an interrupted run goes on behind the last task that it
+    finished; the whole in `out/ability.json`. A task that fails (its data cannot be had, say) is among `problems` and
+    takes no other's result along. `limits` gives a task, by its name, a limit of its own. `tell` hears of progress.
+
+    For the other arguments see `run`. Raises as `run` does, and `UsageError` for a model that is a base itself without
+    anything in `also`.
+    """
+    _check(shots, limit, batch_size)
+    check_names(tasks)
+    some = sides(model, also)
+    if unknown := set(limits or {}) - set(tasks):
+        raise UsageError(f"a limit for {', '.join(sorted(unknown))}, which is not among the tasks {', '.join(tasks)}")
+    models = Models(dtype, device)
+    wanted = [
+        (side, _Task(task, number, (limits or {}).get(task, limit), seed, data, batch_size))
+        for task in tasks
+        for number in shots
+        for side in some
+    ]
+    if len({side.load for side in some}) > 1:  # else task after task, so that there is something to compare early
+        wanted.sort(key=lambda pair: some.index(pair[0]))
+    for side, what in wanted:  # before hours are spent
+        _read(out / side.name / what.name, what.describe(models, side))
+    results: list[AbilityResult] = []
+    problems: dict[str, str] = {}
+    for side, what in wanted:
+        tell(f"{side.name} on {what.task}, {what.shots} shots")
+        try:
+            results.append(_measured(models, side, what, out / side.name / what.name, out / TASKS))
+        except GennerError as error:
+            problems[f"{side.name}/{what.name}"] = str(error)
+            tell(f"{side.name}/{what.name}: {error}")
+    found = Comparisons(results, list(_compared(results, some)), problems)
+    _write(out / RESULT, found.to_dict())
+    return found
+
+
+def _compared(results: Sequence[AbilityResult], some: Sequence[Side]) -> Iterator[Comparison]:
+    by_key = {(result.side, result.task, result.shots): result for result in results}
+    for (side, task, shots), result in by_key.items():
+        if side == BASE or (BASE, task, shots) not in by_key:
+            continue
+        base, other = read_items(by_key[BASE, task, shots].items), read_items(result.items)
+        name = split_name(task)[0]
+        parts = decompose(name, base, other) if name in SCORERS else []
+        yield Comparison(task, shots, BASE, side, deltas(base, other), parts)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is asked of a side."""
+
+    task: str
+    shots: int
+    limit: int | None
+    seed: int
+    data: Path | None
+    batch_size: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}-{self.shots}shot"
+
+    def describe(self, models: Models, side: Side) -> dict[str, Any]:
+        """All that tells one measurement from another: these keys of an `AbilityResult`."""
+        settings = {
+            "dtype": models.dtype,
+            "batch_size": self.batch_size,
+            "device": models.device.type,
+            "data": "hub" if self.data is None else "offline",
+        }
+        asked = {key: getattr(self, key) for key in ("task", "shots", "limit", "seed")}
+        return {**asked, "side": side.name, "model": side.model, "settings": settings}
+
+
+def _measured(models: Models, side: Side, what: _Task, folder: Path, tasks: Path) -> AbilityResult:
+    """Measure, or read what was measured."""
+    from genner.ability import harness
+
+    release = harness.require()
+    described = what.describe(models, side)
+    if done := _read(folder, described):
+        return done
+    name, chat = split_name(what.task)
+    loaded = load_task(name, what.data, tasks, what.shots)
+    began = time.monotonic()
+    with models.on(side) as (model, tokenizer):
+        if chat and not tokenizer.chat_template:
+            raise UsageError(f"{side.model!r} has no chat template; take {name!r} without +chat")
+        measured = harness.measure(
+            model,
+            tokenizer,
+            loaded,
+            name,
+            shots=what.shots,
+            chat=chat,
+            limit=what.limit,
+            seed=what.seed,
+            batch_size=what.batch_size,
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_items(folder / ITEMS, measured.items)
+    result = AbilityResult(
+        **described,
+        scores=measured.scores,
+        answers=summary(measured.items),
+        examples=len(measured.items),
+        left_out=measured.left_out,
+        harness=release,
+        versions={package: version(package) for package in ("genner", "lm_eval", "torch", "transformers", "peft")},
+        items=folder / ITEMS,
+        seconds=round(time.monotonic() - began, 3),
+        tokens=measured.tokens,
+        passes=measured.passes,
+    )
+    _write(folder / RESULT, result.to_dict())
+    return result
+
+
+def summary(items: Sequence[Item]) -> dict[str, float]:
+    """Means over the items that have a value; what none has is missing."""
+    generated = [item for item in items if item.tokens is not None]
+    columns: dict[str, list[float | None]] = {
+        "em": [item.em for item in items],
+        "f1": [item.f1 for item in items],
+        "empty_rate": [float(item.empty) for item in generated],
+        "truncated_rate": [float(bool(item.truncated)) for item in generated],
+        "mean_tokens": [item.tokens for item in generated],
+        "loglikelihood": [item.per_token for item in items],
+        "choice": [item.choice for item in items],
+    }
+    known = {name: [value for value in column if value is not None] for name, column in columns.items()}
+    return {name: sum(column) / len(column) for name, column in known.items() if column}
+
+
+def _read(folder: Path, wanted: dict[str, Any]) -> AbilityResult | None:
+    """The measurement in a folder. Raises `UsageError` when it is another one, `DataError` when it is damaged."""
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        found = AbilityResult(**{**raw, "items": folder / raw["items"]})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(str(path), f"is no measurement: {error!r}; delete its folder to measure again") from None
+    for key, value in wanted.items():
+        if raw[key] != value:
+            raise UsageError(
+                f"{folder} holds another measurement, with {key} = {raw[key]!r} where {value!r} is wanted; give "
+                "another --out, or delete it"
+            )
+    return replace(found, items=folder / ITEMS)
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def _check(shots: Sequence[int], limit: int | None, batch_size: int) -> None:
+    if not shots or any(number < 0 for number in shots) or len(set(shots)) < len(shots):
+        raise UsageError(f"shots {list(shots)}; legal: whole numbers from 0 on, each once")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}; legal: 1 or more")
+    if batch_size < 1:
+        raise UsageError(f"batch size {batch_size}; legal: 1 or more")
+
+
+__all__ = ["ADAPTER", "BASE", "Comparison", "Comparisons", "compare", "run", "summary"]

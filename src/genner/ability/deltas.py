@@ -1,0 +1,183 @@
+"""Two sides on the same items: what has changed, how sure that is, and how much of it is only the answers' form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genner.ability.forms import same_length, short, window
+from genner.ability.items import Item
+from genner.ability.reading import SCORERS, WORDS, flat
+from genner.errors import UsageError
+from genner.evaluation.bootstrap import Array, paired, resample
+
+RESAMPLES = 10_000
+CUTS = ("short", "same_length", "window")
+MEASURES = ("em", "f1", "empty", "tokens", "per_token", "choice")
+"""Fields and properties of an `Item` that are compared."""
+
+_UNIT = 1e-4  # values are counted in these: `resample` adds whole numbers, and does so exactly
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A mean over items on two sides, and its change: `value` = `other` - `base`, over the `n` items that have it.
+
+    `se` is the paired bootstrap's standard error of the change (its standard deviation over resamples of the items),
+    `low` and `high` its interval at 95 %, `p` two-sided (see `genner.evaluation.bootstrap`).
+    """
+
+    base: float
+    other: float
+    value: float
+    se: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def pairs(base: Sequence[Item], other: Sequence[Item]) -> list[tuple[Item, Item]]:
+    """The items of two sides, side by side. Raises `UsageError` unless both saw the same prompts."""
+    by_id = {item.id: item for item in other}
+    both = [(item, by_id[item.id]) for item in base if item.id in by_id]
+    strange = [a.id for a, b in both if a.prompt_hash != b.prompt_hash]
+    if len(both) != len(base) or len(both) != len(other) or strange or not both:
+        what = f"item {strange[0]} has another prompt" if strange else f"{len(base)} and {len(other)} items"
+        raise UsageError(
+            f"the two sides did not see the same: {what} ({len(both)} items are in both); measure both with the same "
+            "limit, seed and shots"
+        )
+    return both
+
+
+def delta(base: Sequence[float], other: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Delta:
+    """The change of the mean of paired values. Raises `UsageError` without any values."""
+    if not base or len(base) != len(other):
+        raise UsageError(f"{len(base)} and {len(other)} values; give pairs, at least one")
+    values = np.stack([np.asarray(base, float), np.asarray(other, float)], axis=1)  # [n, 2]
+    means = _means(values, resamples, seed)
+    observed = float(values[:, 1].mean() - values[:, 0].mean())
+    found = paired(means[:, 0], means[:, 1], observed)
+    change = means[:, 1] - means[:, 0]
+    return Delta(
+        base=float(values[:, 0].mean()),
+        other=float(values[:, 1].mean()),
+        value=observed,
+        se=float(change.std()),
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        n=len(values),
+    )
+
+
+def _means(values: Array, resamples: int, seed: int) -> Array:
+    """Means [resamples, columns] of values [n, columns] over n items drawn with replacement."""
+    return resample(np.rint(values / _UNIT), resamples, seed) * _UNIT / len(values)
+
+
+def deltas(base: Sequence[Item], other: Sequence[Item], resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Delta]:
+    """The change of each measure that items of both sides have, and of the harness's own scores, as `harness/METRIC`.
+
+    `f1_answered` and `em_answered` are those of the items that both sides answer with something. Raises as `pairs`.
+    """
+    both = pairs(base, other)
+    columns: dict[str, list[tuple[Any, Any]]] = {
+        name: [(getattr(a, name), getattr(b, name)) for a, b in both] for name in MEASURES
+    }
+    if all(a.answer is None or a.tokens is None for a, _ in both):  # nothing was generated
+        columns.pop("empty")
+    answered = [(a, b) for a, b in both if not a.empty and not b.empty]
+    if len(answered) < len(both):
+        columns["em_answered"] = [(a.em, b.em) for a, b in answered]
+        columns["f1_answered"] = [(a.f1, b.f1) for a, b in answered]
+    for name in sorted({name for item, _ in both for name in item.metrics}):
+        columns[f"harness/{name}"] = [(a.metrics.get(name), b.metrics.get(name)) for a, b in both]
+    found = {}
+    for name, column in columns.items():
+        known = [(float(a), float(b)) for a, b in column if a is not None and b is not None]
+        if known:
+            found[name] = delta([a for a, _ in known], [b for _, b in known], resamples, seed)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a change: points of F1 in [-1, 1], and its standard error."""
+
+    value: float
+    se: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """A change of F1 as a sum: `total` = `empty` + `form` + `content`, under one cut of the answers.
+
+    empty    from the items that one side answers with nothing and the other does not
+    form     from what the cut takes away, on the items that both answer: what being brief has won (or lost)
+    content  from the cut answers, on the items that both answer: what is left when both have the same form
+    """
+
+    cut: str
+    total: Part
+    empty: Part
+    form: Part
+    content: Part
+
+
+def decompose(
+    task: str, base: Sequence[Item], other: Sequence[Item], resamples: int = RESAMPLES, seed: int = 0
+) -> list[Decomposition]:
+    """How much of a change of F1 is explained by empty answers and by their length and form, a line a cut.
+
+    With F(x) the F1 of an answer x, c(x) the answer cut (see `genner.ability.forms`), and b and a the answers of the
+    base and of the other side, each item adds to one of two sums, all divided by the number of all items:
+
+        one of the two is empty     F(a) - F(b)                                        empty
+        both say something          [F(a) - F(c(a))] - [F(b) - F(c(b))]                form
+                                    F(c(a)) - F(c(b))                                  content
+        both are empty              nothing
+
+    The three parts add up to the change exactly, on every resample too, which is where their standard errors come from.
+
+    What this cannot say: an item that was empty and is right now is booked under `empty`, whether or not the base knew
+    the answer. Where the base would have been right had it spoken, the log-likelihood of the gold answer (`per_token`)
+    and its rank among wrong answers of the same kind (`choice`) do not rise; they depend on no answer at all. And
+    `content` under `same_length` leans towards the side that is brief, under `window` towards the one that is wordy.
+
+    Raises `UsageError` for a task that has no F1, and as `pairs`.
+    """
+    if task not in SCORERS:
+        raise UsageError(f"task {task!r} has no F1 to take apart; those that have: {', '.join(SCORERS)}")
+    both = pairs(base, other)
+    found = []
+    for cut in CUTS:
+        rows = np.array([_parts(task, cut, a, b) for a, b in both])  # [n, 3]: empty, form, content
+        rows = np.concatenate([rows.sum(axis=1, keepdims=True), rows], axis=1)  # [n, 4]
+        errors = _means(rows, resamples, seed).std(axis=0)
+        total, empty, form, content = (Part(float(v), float(e)) for v, e in zip(rows.mean(0), errors, strict=True))
+        found.append(Decomposition(cut, total, empty, form, content))
+    return found
+
+
+def _parts(task: str, cut: str, base: Item, other: Item) -> tuple[float, float, float]:
+    """What an item adds to the parts `empty`, `form` and `content`."""
+    b, a = (item.answer or "" for item in (base, other))
+
+    def f1(answer: str) -> float:
+        return SCORERS[task](answer, base.gold)[1]
+
+    change = f1(a) - f1(b)
+    if base.empty or other.empty:
+        return change, 0.0, 0.0
+    if cut == "short":
+        b, a = short(b), short(a)
+    elif cut == "same_length":
+        b, a = same_length(b, a)
+    else:
+        known = {word for gold in flat(base.gold) for word in WORDS[task](gold)}
+        b, a = (window(text, lambda t: SCORERS[task](t, base.gold), WORDS[task], known) for text in (b, a))
+    content = f1(a) - f1(b)
+    return 0.0, change - content, content

@@ -1,0 +1,309 @@
+"""One side on one task: the harness asks and scores, and then we ask for the gold answer's likelihood."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+from genner.ability.distractors import distractors
+from genner.ability.items import Item
+from genner.ability.reading import SCORERS, WORDS
+from genner.errors import UsageError
+
+BOOTSTRAPS = 1000
+"""Resamples of the harness's own standard errors, for metrics that are no means; means have a closed form."""
+
+
+def require() -> str:
+    """The harness's version. Raises `UsageError` with the command that installs it."""
+    if find_spec("lm_eval") is None:
+        raise UsageError("lm-evaluation-harness is not installed; pip install 'genner[ability]'")
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is done here on purpose
+    return version("lm_eval")
+
+
+@dataclass
+class Measured:
+    """What the harness and the model said; see `AbilityResult`."""
+
+    items: list[Item]
+    scores: dict[str, dict[str, float | None]]
+    tokens: int = 0
+    passes: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def measure(
+    model: Any,
+    tokenizer: Any,
+    loaded: Any,
+    name: str,
+    *,
+    shots: int,
+    chat: bool,
+    limit: int | None,
+    seed: int,
+    batch_size: int,
+) -> Measured:
+    """Ask a model the items of a task.
+
+    Args:
+        model, tokenizer: see `Models.on`.
+        loaded: see `load_task`. It can be used again.
+        name: the task's name; for those in `SCORERS` the gold answer is compared with wrong ones.
+        limit: so many items of each task of a group, drawn by `seed`.
+
+    Items and their order, prompts with their shots, and batches depend on these arguments alone, never on the model:
+    two sides are asked the same, in the same batches.
+
+    Raises `UsageError` when a task has no shots to give.
+    """
+    from lm_eval import evaluator
+
+    lm = _language_model(model, tokenizer, batch_size)
+    samples: dict[str, list[int]] = {}
+    left_out: Counter[str] = Counter()
+    for leaf, task in loaded["tasks"].items():
+        if shots and task.get_config("num_fewshot") == 0:
+            raise UsageError(f"task {leaf!r} with {shots} shots: the harness has it at 0 for good; give --shots 0")
+        task.set_config(key="num_fewshot", value=shots)
+        task.set_fewshot_seed(seed=seed)
+        number = len(task.eval_docs)
+        left_out["by the task itself"] += len(task.dataset[_split(task)]) - number
+        samples[leaf] = _drawn(number, limit, f"{seed}:{leaf}")
+    _seed(seed)
+    with _counting(model) as counts:
+        results = evaluator.evaluate(
+            lm=lm,
+            task_dict=loaded,
+            samples=samples,
+            bootstrap_iters=BOOTSTRAPS,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+        )
+        items = []
+        for leaf, task in loaded["tasks"].items():
+            rows = _by_item(results["samples"][leaf])
+            if task.OUTPUT_TYPE == "generate_until":
+                items += _generated(lm, tokenizer, task, leaf, name, rows, chat, seed)
+            else:
+                items += [_chosen(lm, task, leaf, rows_of_item) for rows_of_item in rows]
+    scores = _scores(results, list(loaded["tasks"]), list(loaded.get("groups", {})))
+    return Measured(items, scores, counts["tokens"], counts["passes"], dict(+left_out))
+
+
+def _language_model(model: Any, tokenizer: Any, batch_size: int) -> Any:
+    import torch
+    from lm_eval.models.huggingface import HFLM
+
+    # Softmax in float32 whatever the weights are: bfloat16 has no more than three digits.
+    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, softmax_dtype=torch.float32)
+
+
+def _split(task: Any) -> str:
+    """The split whose items are asked."""
+    split: str = task.config.test_split if task.has_test_docs() else task.config.validation_split
+    return split
+
+
+def _drawn(number: int, limit: int | None, seed: str) -> list[int]:
+    """Indices of items, sorted: the harness tells them apart by their order."""
+    if limit is None or limit >= number:
+        return list(range(number))
+    return sorted(random.Random(seed).sample(range(number), limit))
+
+
+def _seed(seed: int) -> None:
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def _counting(model: Any) -> Any:
+    """Counts forward passes and their tokens, padding included, while the block lasts."""
+    counts: Counter[str] = Counter()
+
+    def count(module: Any, args: Any, kwargs: Any) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        counts["passes"] += 1
+        counts["tokens"] += ids.numel() if ids is not None else 0
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    handle = inner.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield counts
+    finally:
+        handle.remove()
+
+
+def _by_item(samples: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The harness's samples, those of one item together: there is one for each filter."""
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for sample in samples:
+        rows.setdefault(sample["doc_id"], []).append(sample)
+    return list(rows.values())
+
+
+def _generated(
+    lm: Any,
+    tokenizer: Any,
+    task: Any,
+    leaf: str,
+    name: str,
+    rows: Sequence[list[dict[str, Any]]],
+    chat: bool,
+    seed: int,
+) -> list[Item]:
+    """Items of a task that lets the model write, with the likelihoods of gold answers and of wrong ones."""
+    delimiter = "" if chat else " "
+    wanted: list[tuple[str, str]] = []  # (prompt, answer), all that is asked for in one go
+    per_item: list[tuple[int, int]] = []  # where an item's are
+    for sample, *_ in rows:
+        doc, prompt = sample["doc"], sample["arguments"][0][0]
+        answers = _to_score(name, doc, sample["target"], f"{seed}:{leaf}:{sample['doc_id']}")
+        per_item.append((len(wanted), len(wanted) + len(answers)))
+        wanted += [(prompt, delimiter + answer) for answer in answers]
+    likelihoods = _likelihoods(lm, wanted)
+    most = int((task.config.generation_kwargs or {}).get("max_gen_toks", lm.max_gen_toks))
+    items = []
+    for samples, (at, end) in zip(rows, per_item, strict=True):
+        first = samples[0]
+        answer: str = first["resps"][0][0]
+        tokens = len(tokenizer(answer, add_special_tokens=False)["input_ids"])
+        metrics = _metrics(samples)
+        gold = _gold(name, first)
+        em, f1 = SCORERS[name](answer, gold) if name in SCORERS else _em_f1(metrics)
+        found = likelihoods[at:end]
+        items.append(
+            Item(
+                id=f"{leaf}:{first['doc_id']}",
+                prompt_hash=first["prompt_hash"],
+                answer=answer,
+                gold=gold,
+                em=em,
+                f1=f1,
+                tokens=tokens,
+                truncated=tokens >= most,
+                loglikelihood=found[0][0] if found else None,
+                gold_tokens=found[0][1] if found else None,
+                others=found[1:],
+                metrics=metrics,
+            )
+        )
+    return items
+
+
+def _to_score(name: str, doc: dict[str, Any], target: Any, seed: str) -> list[str]:
+    """The answers whose likelihood is asked for: the gold one, then wrong ones; none where there is no gold text."""
+    if name not in SCORERS:
+        gold = target[0] if isinstance(target, list) and target else target
+        return [gold.strip()] if isinstance(gold, str) and gold.strip() else []
+    if name == "squad":
+        golds, passage = (
+            list(doc["answers_text"]),
+            doc["query"].rpartition("\nQuestion:")[0].partition("Background:")[2],
+        )
+    else:
+        if len(doc["answers"][0]) > 1:  # a list of spans: no wrong list would be of its kind
+            return [", ".join(doc["answers"][0])]
+        golds, passage = [span for answer in doc["answers"] for span in answer], doc["passage"]
+    return [golds[0], *distractors(passage, golds, WORDS[name], seed)]
+
+
+def _gold(name: str, sample: dict[str, Any]) -> list[Any]:
+    doc, target = sample["doc"], sample["target"]
+    if name == "squad":
+        return list(doc["answers_text"])
+    if name in SCORERS:
+        return [list(answer) for answer in doc["answers"]]
+    return target if isinstance(target, list) else [target]
+
+
+def _likelihoods(lm: Any, wanted: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
+    """Of each (prompt, answer): the answer's log-likelihood, and its tokens. Answers may not be empty."""
+    from lm_eval.api.instance import Instance
+
+    if not wanted:
+        return []
+    asked = [Instance("loglikelihood", {}, pair, 0, (None, None, None)) for pair in wanted]
+    found = lm.loglikelihood(asked)
+    return [(float(value), len(lm._encode_pair(*pair)[1])) for (value, _), pair in zip(found, wanted, strict=True)]
+
+
+def _chosen(lm: Any, task: Any, leaf: str, samples: Sequence[dict[str, Any]]) -> Item:
+    """An item of a multiple choice, or of any other task that only asks for likelihoods."""
+    first = samples[0]
+    metrics = _metrics(samples)
+    common = {"id": f"{leaf}:{first['doc_id']}", "prompt_hash": first["prompt_hash"], "metrics": metrics}
+    em = metrics.get("acc")
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return Item(**common, answer=None, gold=[first["target"]], em=em)
+    choices, doc = task.doc_to_choice(first["doc"]), first["doc"]
+    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+    right = [gold] if not isinstance(gold, list) else gold
+    right = [choices.index(index) if isinstance(index, str) else index for index in right]
+    scored = [
+        (float(response[0][0]), len(lm._encode_pair(*arguments)[1]))
+        for response, arguments in zip(first["resps"], first["arguments"], strict=True)
+    ][: len(choices)]
+    best = max(range(len(scored)), key=lambda i: scored[i][0])
+    return Item(
+        **common,
+        answer=choices[best],
+        gold=[choices[index] for index in right],
+        em=em,
+        loglikelihood=scored[right[0]][0],
+        gold_tokens=scored[right[0]][1],
+        others=[pair for index, pair in enumerate(scored) if index not in right],
+    )
+
+
+def _metrics(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The harness's scores of an item that are numbers, METRIC or METRIC/FILTER."""
+    found = {}
+    for sample in samples:
+        for name in sample["metrics"]:
+            value = sample[name]
+            if isinstance(value, bool | int | float):
+                found[_named(name, sample["filter"])] = float(value)
+    return found
+
+
+def _named(metric: str, rule: str) -> str:
+    return metric if rule == "none" else f"{metric}/{rule}"
+
+
+def _em_f1(metrics: dict[str, float]) -> tuple[float | None, float | None]:
+    """What a task of the harness calls exact match and F1; the most lenient of several filters."""
+
+    def most(*names: str) -> float | None:
+        return max((value for key, value in metrics.items() if key.partition("/")[0] in names), default=None)
+
+    return most("em", "exact_match", "prompt_level_strict_acc"), most("f1")
+
+
+def _scores(results: Any, tasks: Sequence[str], groups: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """The harness's scores: by METRIC for one task, by NAME:METRIC for the tasks and groups of a group."""
+    found: dict[str, dict[str, float | None]] = {}
+    alone = len(tasks) == 1 and not groups
+    for name in [*groups, *tasks]:
+        row = {**results["results"].get(name, {}), **results.get("groups", {}).get(name, {})}
+        for key, value in row.items():
+            metric, comma, rule = key.partition(",")
+            if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
+                error = row.get(f"{metric}_stderr,{rule}")
+                label = _named(metric, rule) if alone else f"{name}:{_named(metric, rule)}"
+                found[label] = {
+                    "value": float(value),
+                    "stderr": float(error) if isinstance(error, int | float) else None,
+                }
+    return found

@@ -1,0 +1,85 @@
+"""One line of items.jsonl: what a model made of one item of a task. Everything else is computed from these."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from genner.errors import DataError
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item, and the answer to it.
+
+    id             the harness's task and the number of the item in it
+    prompt_hash    SHA-256 of the (first) prompt, shots and template included: equal on all sides of a comparison
+    answer         as generated, up to a stop string; of a multiple choice, the text that was likeliest
+    gold           the gold answers; for DROP each is a list of spans
+    em, f1         in [0, 1]; None where the task has none. Of a multiple choice, `em` is its accuracy
+    tokens         of the answer; None where nothing was generated
+    truncated      whether it took all tokens that it was allowed
+    loglikelihood  natural logarithm of the first gold answer's probability after the prompt, summed over `gold_tokens`
+    others         the same, of wrong answers of the same kind: a list of [loglikelihood, tokens]
+    metrics        the harness's own scores of the item, by metric, or METRIC/FILTER
+    """
+
+    id: str
+    prompt_hash: str
+    answer: str | None
+    gold: list[Any]
+    em: float | None = None
+    f1: float | None = None
+    tokens: int | None = None
+    truncated: bool | None = None
+    loglikelihood: float | None = None
+    gold_tokens: int | None = None
+    others: list[tuple[float, int]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return self.answer is not None and not self.answer.strip()
+
+    @property
+    def per_token(self) -> float | None:
+        """The gold answer's log-likelihood by its tokens."""
+        return self.loglikelihood / self.gold_tokens if self.loglikelihood is not None and self.gold_tokens else None
+
+    @property
+    def choice(self) -> float | None:
+        """Whether the gold answer is likelier, by token, than every wrong one; a tie counts as wrong."""
+        if not self.others or self.per_token is None:
+            return None
+        return float(self.per_token > max(value / tokens for value, tokens in self.others))
+
+
+def write_items(path: Path, items: Iterable[Item]) -> None:
+    """Write a whole file, or nothing. Raises `DataError`."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items)
+        scratch.replace(path)
+    except OSError as error:
+        raise DataError(str(path), f"cannot be written: {error.strerror}; make room, or give another folder") from None
+
+
+def read_items(path: Path) -> list[Item]:
+    """Raises `DataError` naming the line that is not an item."""
+    known = {f.name for f in fields(Item)}
+    items = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            raw = json.loads(line)
+            raw["others"] = [(float(value), int(tokens)) for value, tokens in raw.get("others", [])]
+            items.append(Item(**{key: value for key, value in raw.items() if key in known}))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(str(path), f"is not an item of a measurement: {error}", number) from None
+    return items

@@ -1,0 +1,151 @@
+"""The sides of a comparison: a base, and adapters on it, in one load where that can be."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genner.ability.result import ADAPTER, BASE
+from genner.errors import ModelError, UnknownNameError, UsageError
+from genner.export.folder import parts
+from genner.loading import find_adapter, find_exported, find_tuned, shipped
+from genner.models import MODELS, locate, ready
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is measured: weights in a folder, with an adapter or without. `model` is what its user called it."""
+
+    name: str
+    model: str
+    weights: Path
+    adapter: Path | None = None
+
+    @property
+    def load(self) -> tuple[Path, Path | None]:
+        """What has to be loaded for it: weights, and the adapter if it must be merged into them."""
+        alone = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
+        return self.weights, self.adapter if alone else None
+
+
+def sides(model: str, also: Mapping[str, str] | None = None) -> list[Side]:
+    """The base of a model, the model itself unless it is one, and others on that base, by the names they are to have.
+
+    Of a model all of whose weights were trained, or into which an adapter was merged, the base is the preset or the
+    folder that it says it comes from. Raises as `genner.load` does, and `UsageError` for a name that is taken or an
+    adapter of another base.
+    """
+    _must_be_there(model)
+    weights, adapter = parts(model)
+    base = _base_of(model)
+    if base is None:
+        found = [Side(BASE, model, weights)]
+    else:
+        folder = weights if adapter else ready(base) if base in MODELS else locate(base)
+        found = [Side(BASE, base, folder), Side(ADAPTER, model, weights, adapter)]
+    for name, other in (also or {}).items():
+        if not name.isidentifier() or name in {side.name for side in found}:
+            raise UsageError(f"the name {name!r} is taken, or none: give a new word, as in --also mixed=runs/mixed")
+        _must_be_there(other)
+        side = Side(name, other, *parts(other))
+        if (_base_of(other) or other) != found[0].model:
+            raise UsageError(
+                f"{other!r} is made of {_base_of(other)!r}, not of {found[0].model!r} like {model!r}; compare models "
+                "of one base"
+            )
+        found.append(side)
+    return found
+
+
+def _must_be_there(model: str) -> None:
+    if model not in MODELS and find_adapter(model) is None and not Path(model).exists():
+        raise UnknownNameError("model", model, [*shipped(), *MODELS, "or a folder"])
+
+
+def _base_of(model: str) -> str | None:
+    """What a model was made of: a preset or a folder; None for one that is a base itself."""
+    if adapter := find_adapter(model):
+        return adapter.base
+    if model in MODELS:
+        return None
+    if tuned := find_tuned(model):
+        import json
+
+        return str(json.loads((tuned[0] / "training.json").read_text(encoding="utf-8"))["base"])
+    exported = find_exported(Path(model))
+    return exported.base if exported and exported.adapter else None
+
+
+class Models:
+    """Loads sides, each set of weights once; the adapters on them are switched on and off.
+
+    So a base and its adapter have the same weights in memory, the same dtype and the same arithmetic but for the
+    adapter's own. An adapter that brings a tokenizer with more tokens is merged into weights of its own, as
+    `genner.load` does.
+
+    Args:
+        dtype: one of `DTYPES`; auto is bfloat16 on a CUDA GPU and float32 elsewhere.
+        device: as torch calls it; None: the GPU if there is one.
+
+    Raises `UnknownNameError` for a dtype.
+    """
+
+    def __init__(self, dtype: str = "auto", device: str | None = None) -> None:
+        import torch
+
+        from genner.engines.local import default_device
+
+        if dtype not in DTYPES:
+            raise UnknownNameError("dtype", dtype, DTYPES)
+        self.device = torch.device(device) if device else default_device()
+        self.dtype = ("bfloat16" if self.device.type == "cuda" else "float32") if dtype == "auto" else dtype
+        self._key: tuple[Path, Path | None] | None = None
+        self._model: Any = None
+        self._tokenizer: Any = None
+        self._names: dict[Path, str] = {}  # adapters that are loaded, by what peft calls them
+
+    @contextmanager
+    def on(self, side: Side) -> Iterator[tuple[Any, Any]]:
+        """The model of a side, ready to run while the block lasts, and its tokenizer. Raises `ModelError`."""
+        self._load(side.load)
+        if side.adapter is not None and side.load[1] is None:
+            self._switch(side.adapter)
+            yield self._model, self._tokenizer
+        elif self._names:
+            with self._model.disable_adapter():
+                yield self._model, self._tokenizer
+        else:
+            yield self._model, self._tokenizer
+
+    def _load(self, key: tuple[Path, Path | None]) -> None:
+        import torch
+
+        from genner.engines.weights import load_weights
+
+        if key == self._key:
+            return
+        self._model = self._tokenizer = self._key = None  # before the next is loaded: two may be more than fits
+        self._names = {}
+        self._model, self._tokenizer = load_weights(*key, self.device, getattr(torch, self.dtype), "sdpa", plain=False)
+        self._key = key
+
+    def _switch(self, adapter: Path) -> None:
+        from peft import PeftModel
+
+        if adapter not in self._names:
+            name = f"side{len(self._names)}"
+            try:
+                if self._names:
+                    self._model.load_adapter(str(adapter), adapter_name=name, autocast_adapter_dtype=False)
+                else:
+                    self._model = PeftModel.from_pretrained(
+                        self._model, str(adapter), adapter_name=name, autocast_adapter_dtype=False
+                    )
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise ModelError(f"adapter {adapter} does not fit {self._key and self._key[0]}: {error}") from error
+            self._names[adapter] = name
+            self._model.eval()
+        self._model.set_adapter(self._names[adapter])

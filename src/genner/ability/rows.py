@@ -1,0 +1,90 @@
+"""The functions that the offline tasks' files name: how rows are read, asked and scored inside the harness."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genner.ability.reading import drop_cued, squad
+from genner.errors import DataError
+
+RESERVED = 100
+"""Rows at the end of a file that serve as shots, and are never asked, where a task has no file of shots."""
+
+
+def load(file: str, shots: str | None = None, group: str | None = None, **_: Any) -> dict[str, Any]:
+    """The splits `test` and `shots` of a task, each a `datasets.Dataset`.
+
+    Without a file of shots, the last `RESERVED` rows (a quarter of a smaller file) are these, and some more where
+    `group` names the field with a passage, or with passage and question: no passage is on both sides. Raises
+    `DataError`.
+    """
+    from datasets import Dataset
+
+    rows = _rows(Path(file))
+    if shots is not None:
+        test, examples = rows, _rows(Path(shots))
+    else:
+        at = len(rows) - min(RESERVED, len(rows) // 4)
+        kept = {_passage(row, group) for row in rows[at:]} if group else set()
+        test = [row for row in rows[:at] if not group or _passage(row, group) not in kept]
+        examples = rows[at:]
+    if not test or not examples:
+        raise DataError(file, f"{len(rows)} rows are too few: none are left to ask, or none for shots")
+    return {"test": Dataset.from_list(test), "shots": Dataset.from_list(examples)}
+
+
+def _passage(row: dict[str, Any], field: str) -> str:
+    return str(row.get(field)).rpartition("\nQuestion:")[0] or str(row.get(field))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read: {error.strerror}") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(str(path), f"is not JSON: {error}", number) from None
+        if not isinstance(row, dict):
+            raise DataError(str(path), "is not a JSON object", number)
+        rows.append(row)
+    return rows
+
+
+def drop_target(doc: Mapping[str, Any]) -> str:
+    """The first gold answer, its spans as a list that `drop_cued` reads back."""
+    return ", ".join(doc["answers"][0])
+
+
+def drop_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    em, f1 = drop_cued(results[0], doc["answers"])
+    return {"em": em, "f1": f1}
+
+
+def squad_target(doc: Mapping[str, Any]) -> str:
+    target: str = doc["answers_text"][0]
+    return target
+
+
+def squad_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    em, f1 = squad(results[0], doc["answers_text"])
+    return {"em": em, "f1": f1}
+
+
+# NLTK splits sentences and words for these, with data that it fetches from the net.
+_NEED_PUNKT = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
+
+
+def without_punkt(dataset: Any) -> Any:
+    """IFEval's rows without those whose check needs NLTK's `punkt_tab`, where that is not installed."""
+    import nltk
+
+    try:
+        nltk.data.find("tokenizers/punkt_tab")
+    except LookupError:
+        return dataset.filter(lambda row: not set(_NEED_PUNKT) & set(row["instruction_id_list"]))
+    return dataset

@@ -1,0 +1,103 @@
+"""A comparison in words and tables (Markdown), for the terminal and for a file."""
+
+from genner.ability.deltas import Decomposition, Delta, Part
+from genner.ability.run import Comparison, Comparisons
+
+SURE = 2.0
+"""Standard errors from which on a change counts as one: two-sided, 5 %."""
+
+# Measure -> what it is called, and what its unit is multiplied by.
+_NAMES = {
+    "em": ("exact match", 100.0),
+    "f1": ("F1", 100.0),
+    "em_answered": ("exact match, both answer", 100.0),
+    "f1_answered": ("F1, both answer", 100.0),
+    "empty": ("empty answers", 100.0),
+    "tokens": ("tokens of an answer", 1.0),
+    "per_token": ("log-likelihood of gold, by token", 1.0),
+    "choice": ("gold likelier than wrong ones", 100.0),
+}
+
+
+def markdown(found: Comparisons) -> str:
+    """All comparisons: a table of changes, and for tasks with an F1 what it is made of and a sentence about it."""
+    lines = ["# General ability", ""]
+    if found.results:
+        first = found.results[0]
+        settings = ", ".join(f"{key} {value}" for key, value in first.settings.items())
+        limits = sorted({f"{r.task}: {r.examples}" for r in found.results})
+        lines += [
+            f"lm-evaluation-harness {first.harness}; {settings}; seed {first.seed}. Items: {', '.join(limits)}.",
+            "Differences: other minus base, on the same items; standard errors and p by paired bootstrap over them.",
+            "",
+        ]
+    for comparison in found.comparisons:
+        lines += [f"## {comparison.task}, {comparison.shots} shots: {comparison.other} against base", ""]
+        lines += ["| | n | base | other | difference | standard error | p |", "|---|---|---|---|---|---|---|"]
+        lines += [_row(name, change) for name, change in comparison.deltas.items()]
+        if comparison.parts:
+            lines += ["", "| F1 after cutting | difference | empty | form | content |", "|---|---|---|---|---|"]
+            lines += [_parts(part) for part in comparison.parts]
+            lines += ["", verdict(comparison)]
+        lines.append("")
+    if found.problems:
+        lines += ["## Not measured", "", *(f"- {where}: {why}" for where, why in found.problems.items()), ""]
+    return "\n".join(lines)
+
+
+def _row(name: str, change: Delta) -> str:
+    label, unit = _NAMES.get(name, (f"`{name}`", 1.0))
+    base, other, value, error = (unit * x for x in (change.base, change.other, change.value, change.se))
+    return f"| {label} | {change.n} | {base:.2f} | {other:.2f} | {value:+.2f} | {error:.2f} | {change.p:.4f} |"
+
+
+def _parts(parts: Decomposition) -> str:
+    cells = " | ".join(_points(part) for part in (parts.total, parts.empty, parts.form, parts.content))
+    return f"| {parts.cut} | {cells} |"
+
+
+def _points(part: Part) -> str:
+    return f"{100 * part.value:+.1f} (se {100 * part.se:.1f})"
+
+
+def verdict(comparison: Comparison) -> str:
+    """Whether a change of F1 is one of form or of content, in words, with the figures that say so.
+
+    A change counts as one from `SURE` standard errors on. It is one of content when the cut answers have changed the
+    same way under every cut and the gold answer has risen (or fallen) among wrong ones too; one of form when they have
+    under no cut, and the gold answer has not either; else the figures do not decide. Raises `ValueError` for a task
+    without an F1.
+    """
+    if not comparison.parts:
+        raise ValueError(f"{comparison.task} has no F1")
+    total, empty = comparison.parts[0].total, comparison.parts[0].empty
+    if abs(total.value) < SURE * total.se or total.value == 0:
+        return f"F1 changes by {_points(total)}: no more than chance."
+    sign = 1 if total.value > 0 else -1
+    contents = [part.content for part in comparison.parts]
+    forms = [100 * part.form.value for part in comparison.parts]
+    moved = [sign * part.value > 0 and abs(part.value) >= SURE * part.se for part in contents]
+    choice = comparison.deltas.get("choice")
+    chosen = choice is not None and sign * choice.value > 0 and abs(choice.value) >= SURE * choice.se
+    if all(moved) and (choice is None or chosen):
+        what = "This is more than form"
+    elif not any(moved) and not chosen:
+        what = "This is form: nothing sure is left of it when both answer in one form"
+    else:
+        what = "How much of it is content, these figures do not decide"
+    values = [100 * part.value for part in contents]
+    said = [
+        f"F1 {'rises' if sign > 0 else 'falls'} by {100 * abs(total.value):.1f} points (se {100 * total.se:.1f}).",
+        f"Of the difference, {_points(empty)} comes from items that only one side answers, {min(forms):+.1f} to "
+        f"{max(forms):+.1f} from the form of answers, {min(values):+.1f} to {max(values):+.1f} from their content.",
+    ]
+    if likelihood := comparison.deltas.get("per_token"):
+        said.append(
+            f"The gold answer's log-likelihood by token changes by {likelihood.value:+.2f} (se {likelihood.se:.2f})."
+        )
+    if choice is not None:
+        said.append(
+            f"It is likelier than wrong ones of its kind in {100 * choice.value:+.1f} points more items "
+            f"(se {100 * choice.se:.1f})."
+        )
+    return " ".join([*said, what + "."])

@@ -1,0 +1,95 @@
+"""`genner ability`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genner.cli.app import DeviceOption, app, must_exist
+from genner.errors import UsageError
+
+
+@app.command()
+def ability(
+    model: Annotated[
+        str, typer.Argument(help="default, or the folder of an adapter, a training run or a model: against its base.")
+    ],
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help="Tasks of lm-evaluation-harness, drop_cued, squad; NAME+chat: as a chat; NAME:N: of N items."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder for items, results and the table; an interrupted run goes on.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The folder with the files of the offline tasks; else the hub is asked.")
+    ] = None,
+    shots: Annotated[str, typer.Option(help="Examples in the prompt; several numbers: each in turn.")] = "0",
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of each task, drawn by the seed; else all.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws items and shots, the same for all models.")] = 0,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Another model of the same base, NAME=MODEL. Repeatable.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16; auto: bfloat16 on CUDA, else float32.")
+    ] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts that are run together.")] = 8,
+    device: DeviceOption = None,
+) -> None:
+    """Measure general ability before and after: a base against its adapter, through lm-evaluation-harness."""
+    from genner.ability.run import compare
+    from genner.ability.table import markdown
+
+    if data is not None:
+        must_exist(data)
+    names, limits = _tasks(tasks)
+    found = compare(
+        model,
+        names,
+        out,
+        also=_also(also or []),
+        shots=_numbers(shots),
+        limit=limit,
+        limits=limits,
+        seed=seed,
+        data=data,
+        dtype=dtype,
+        batch_size=batch_size,
+        device=device,
+        tell=lambda line: typer.echo(line, err=True),
+    )
+    text = markdown(found)
+    (out / "ability.md").write_text(text, encoding="utf-8")
+    typer.echo(text)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def _tasks(given: str) -> tuple[list[str], dict[str, int]]:
+    """Names, and the limits that some bring."""
+    names, limits = [], {}
+    for part in given.split(","):
+        name, colon, number = part.strip().partition(":")
+        if colon:
+            if not number.isdecimal() or not int(number):
+                raise UsageError(f"task {part.strip()!r}: behind the colon stands how many items, 1 or more")
+            limits[name] = int(number)
+        names.append(name)
+    return names, limits
+
+
+def _numbers(given: str) -> list[int]:
+    try:
+        return [int(part) for part in given.split(",")]
+    except ValueError:
+        raise UsageError(f"shots {given!r}; give whole numbers, as in --shots 0,3") from None
+
+
+def _also(given: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in given:
+        name, equals, model = part.partition("=")
+        if not equals or not name or not model or name in found:
+            raise UsageError(f"--also {part!r}; give a new NAME=MODEL each time, as in --also mixed=runs/mixed")
+        found[name] = model
+    return found
