@@ -1,9 +1,10 @@
 """The command line: parse, call, print. Nothing here knows how anything works. One module a command."""
 
-from genner.cli import card, data, demo, evaluate, export, extract, formats, merge, models, train
+from genner.cli import ability, card, data, demo, evaluate, export, extract, formats, merge, models, train
 from genner.cli.app import app, main
 
 __all__ = [
+    "ability",
     "app",
     "card",
     "data",
