@@ -62,9 +62,14 @@ def make(
             "data with other mentions of the same labels (another split or corpus)"
         )
     made = kind.sources(tuple(train or ()) if "train" in kind.needs else (), lexicon or Lexicon({}))
-    if wrong := sorted(options.keys() - options_of(name).keys()):
-        legal = ", ".join(options_of(name)) or "none"
-        raise UsageError(f"probe {name!r} has no option {wrong[0]!r}; it has: {legal}")
+    known = options_of(name)
+    for key, value in options.items():
+        if key not in known:
+            raise UsageError(f"probe {name!r} has no option {key!r}; it has: {', '.join(known) or 'none'}")
+        if isinstance(value, list):
+            value = options[key] = tuple(value)
+        if type(value) is not type(known[key]):
+            raise UsageError(f"probe {name!r}: option {key!r} is {value!r}; legal: as {known[key]!r}, its default")
     return kind(seed=seed, **made, **options)
 
 

@@ -33,7 +33,7 @@ def _word(word: str, seed: str) -> str:
     rng = random.Random(f"{seed}:{word.lower()}")
     for _ in range(TRIES):
         made = _draw(word, rng)
-        if made.lower() != word.lower():
+        if made.casefold() != word.casefold():
             return made
     return word
 

@@ -1,0 +1,153 @@
+"""`genner probe`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genner.cli.app import app, must_exist
+from genner.errors import UsageError
+
+if TYPE_CHECKING:
+    from genner.document import Document, LabelSet
+    from genner.probes import Probed
+
+
+@app.command()
+def probe(
+    name: Annotated[str, typer.Argument(help="A probe; or list, which shows them all.")],
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[INPUT]", help="JSON lines with the true entities; none: about the probe.")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="The probed documents, as JSON lines.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws other names, other symbols ...")] = 0,
+    labels: Annotated[
+        str | None, typer.Option(help="The label set: PER,ORG, or a shipped one; else the labels in INPUT.")
+    ] = None,
+    labels_file: Annotated[
+        Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="JSON lines of the training data, for probes that need them.")
+    ] = None,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(
+            help='Where other mentions come from: JSON lines of documents, or JSON: {"TAG": ["mention", ...]}.'
+        ),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="A setting of the probe, as KEY=VALUE; repeatable.")] = None,
+    score: Annotated[
+        Path | None, typer.Option(help="Predictions on OUT (JSON lines): print what the probe measures of them.")
+    ] = None,
+) -> None:
+    """Change gold data so that a score tells recognition from memorization.
+
+    Besides OUT.jsonl, OUT.labels.json is the label set to ask for (extract --labels-file), OUT.probe.json says what was
+    done, and OUT.<reading>.jsonl are other gold readings of the same texts, where the probe has some.
+    """
+    from genner.probes import PROBES, Lexicon, make
+
+    if name == "list":
+        if source:
+            raise UsageError("genner probe list takes no file")
+        _list()
+        return
+    if source is None:
+        _about(name)
+        return
+    if out is None and score is None:
+        raise UsageError("give OUT.jsonl, where the probed documents go, or --score with predictions on them")
+    if out is not None and out.suffix.lower() != ".jsonl":
+        raise UsageError(f"{str(out)!r} ends in {out.suffix!r}; legal: .jsonl")
+    if labels and labels_file:
+        raise UsageError("give --labels or --labels-file, not both")
+    must_exist(*(path for path in (source, labels_file, train, lexicon, score) if path))
+
+    from genner.data import read_jsonl
+
+    kind = PROBES.get(name)
+    for given, what in ((train, "train"), (lexicon, "lexicon")):
+        if kind and given and what not in kind.needs:
+            raise UsageError(f"probe {name!r} does not use --{what}; leave it out")
+    made = make(
+        name,
+        seed,
+        train=read_jsonl(train) if train else None,
+        lexicon=Lexicon.from_file(lexicon) if lexicon else None,
+        **_options(option or ()),
+    )
+    documents = list(read_jsonl(source))
+    probed = made.apply(documents, _labels(labels, labels_file, documents))
+    if out is not None:
+        _write(probed, out, {"probe": name, "seed": seed, "options": _options(option or ())})
+    if score is not None:
+        print(json.dumps(made.measure(probed, list(read_jsonl(score))), indent=1))
+    for key, n in probed.report.items():
+        print(f"{key}: {n:,}", file=sys.stderr)
+
+
+def _list() -> None:
+    from genner.probes import PROBES
+
+    for name, kind in PROBES.items():
+        needs = ", needs " + " and ".join(f"--{need}" for need in kind.needs) if kind.needs else ""
+        print(f"{name}{needs}\t{(kind.__doc__ or '').splitlines()[0]}")
+
+
+def _about(name: str) -> None:
+    from inspect import cleandoc
+
+    from genner.errors import UnknownNameError
+    from genner.probes import PROBES, options_of
+
+    if name not in PROBES:
+        raise UnknownNameError("probe", name, PROBES)
+    print(cleandoc(PROBES[name].__doc__ or ""))
+    for key, default in options_of(name).items():
+        print(f"\n--option {key}=...; default: {json.dumps(default, ensure_ascii=False)}")
+
+
+def _options(given: "list[str] | tuple[()]") -> dict[str, Any]:
+    """KEY=VALUE, the value as JSON where it is JSON, else as it is."""
+    made: dict[str, Any] = {}
+    for item in given:
+        key, sign, value = item.partition("=")
+        if not sign or not key:
+            raise UsageError(f"--option {item!r}; legal: KEY=VALUE, as shuffled=false")
+        try:
+            made[key] = json.loads(value)
+        except ValueError:
+            made[key] = value
+    return made
+
+
+def _labels(labels: str | None, labels_file: Path | None, documents: "list[Document]") -> "LabelSet":
+    from genner.document import LabelSet
+    from genner.labels import as_label_set
+
+    if labels_file:
+        return LabelSet.from_file(labels_file)
+    tags = sorted({e.label for d in documents for e in d.entities})
+    return as_label_set(labels or tags or None)
+
+
+def _write(probed: "Probed", out: Path, settings: dict[str, Any]) -> None:
+    from genner.data import JsonlWriter, write_atomic
+
+    readings = {}
+    for name, documents in {"": probed.documents, **probed.readings}.items():
+        path = out if not name or documents == probed.documents else out.with_suffix(f".{name}.jsonl")
+        if name:
+            readings[name] = path.name
+        if not name or path != out:
+            with JsonlWriter(path) as writer:
+                for document in documents:
+                    writer.write(document)
+    asked = {label.tag: {"name": label.name, "definition": label.definition} for label in probed.labels}
+    write_atomic(out.with_suffix(".labels.json"), json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
+    about = {**settings, "back": dict(probed.back), "report": dict(probed.report), "readings": readings}
+    write_atomic(out.with_suffix(".probe.json"), json.dumps(about, ensure_ascii=False, indent=1) + "\n")
+    print(f"{len(probed.documents)} documents in {out}", file=sys.stderr)

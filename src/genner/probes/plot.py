@@ -1,0 +1,110 @@
+"""A picture of probes: F1 before and after, bars with their 95 % intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genner.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Value = tuple[float, float, float]
+"""A score and the bounds of its interval, in [0, 1]."""
+
+SUFFIXES = (".png", ".svg", ".pdf")
+BEFORE, AFTER = "#56b4e9", "#d55e00"  # of Okabe and Ito's palette, which the colour-blind can tell apart
+THICK = 0.38  # of a row
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One probe: its name, the score on the probed data, and that on the original (None where there is none)."""
+
+    name: str
+    probed: Value
+    original: Value | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        probed: Mapping[str, float],
+        original: Mapping[str, float] | None = None,
+        prefix: str = "",
+    ) -> "Bar":
+        """From what `Probe.measure` returns: `f1`, `low` and `high`; with a prefix such as `name_` that reading of the
+        probed data."""
+
+        def value(scores: Mapping[str, float], prefix: str = "") -> Value:
+            return scores[f"{prefix}f1"], scores[f"{prefix}low"], scores[f"{prefix}high"]
+
+        return cls(name, value(probed, prefix), value(original) if original is not None else None)
+
+
+def figure(bars: Sequence[Bar], *, title: str = "", ink: str = "black") -> "Figure":
+    """Two bars a probe, the first probe at the top, in percent; `ink` is the colour of words and lines.
+
+    The background is transparent, so that with a light `ink` it goes on a dark page. Raises `UsageError` without a bar.
+    """
+    if not bars:
+        raise UsageError("there is no probe to draw; give at least one bar")
+    # Figures without pyplot: no window system is asked for, and nothing is kept globally.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(7, 1.2 + 0.55 * len(bars)), layout="constrained", facecolor="none")
+    FigureCanvasAgg(made)
+    axes = made.add_subplot(facecolor="none")
+    rows = {
+        "original": (-THICK / 2, BEFORE, [(at, bar.original) for at, bar in enumerate(bars) if bar.original]),
+        "probe": (THICK / 2, AFTER, [(at, bar.probed) for at, bar in enumerate(bars)]),
+    }
+    for label, (shift, colour, values) in rows.items():
+        if not values:
+            continue
+        heights = [100 * f1 for _, (f1, _, _) in values]
+        # The bounds of a bootstrap may lie on one side of the score.
+        errors = [
+            [100 * max(0.0, f1 - low) for _, (f1, low, _) in values],
+            [100 * max(0.0, high - f1) for _, (f1, _, high) in values],
+        ]
+        places = [at + shift for at, _ in values]
+        axes.barh(places, heights, THICK, xerr=errors, color=colour, ecolor=ink, capsize=2, label=label)
+        for place, height, above in zip(places, heights, errors[1], strict=True):
+            axes.annotate(
+                f"{height:.1f}", (height + above, place), (4, 0), textcoords="offset points", va="center",
+                color=ink, fontsize="x-small",
+            )  # fmt: skip
+    axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 108)  # room for the number behind a bar of 100
+    axes.set_xlabel("strict F1, percent; 95 % intervals", color=ink)
+    axes.set_title(title, color=ink, loc="left", fontsize="medium")
+    axes.tick_params(colors=ink)
+    axes.grid(axis="x", alpha=0.25, color=ink)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(ink)
+    made.legend(loc="outside upper right", ncols=2, frameon=False, labelcolor=ink, fontsize="small")
+    return made
+
+
+def draw(bars: Sequence[Bar], out: Path, *, title: str = "", ink: str = "black") -> None:
+    """Draw `figure` into a file: PNG, SVG or PDF, by its suffix. The same bars give the same bytes.
+
+    Raises `UsageError` on another suffix or without a bar, `OSError` when `out` cannot be written.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{str(out)!r} ends in {suffix!r}; legal: {', '.join(SUFFIXES)}")
+    from matplotlib import rc_context
+
+    made = figure(bars, title=title, ink=ink)
+    part = out.with_name(out.name + ".part")
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with rc_context({"svg.hashsalt": "genner", "svg.fonttype": "path"}):
+        made.savefig(part, format=suffix[1:], dpi=120, metadata=dated.get(suffix, {}))
+    part.replace(out)
