@@ -123,7 +123,7 @@ class _GroupAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, line: Line, scale: float) -> Tensor:
-        own, size = keys.shape[1:]
+        own = keys.shape[1]
         shape = ctx.shape = _Shape(line, own, queries.shape[1] // own)
         scaled = queries * scale
         pk, pv = (each[: line.prefix].transpose(0, 1) for each in (keys, values))
@@ -148,8 +148,8 @@ class _GroupAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         q0, q1, q2, pk, pv, k, v, zeroth, first, second, share, out = ctx.saved_tensors
-        shape, line, dtype = ctx.shape, ctx.shape.line, out.dtype
-        by_out = grad_outputs[0]
+        shape, dtype = ctx.shape, out.dtype
+        by_out = grad_outputs[0].contiguous()
         # Softmax's backward pass is P * (dP - sum of P * dP); the sum is known from the output.
         known = (by_out * out).sum(-1, keepdim=True, dtype=torch.float32)
         by_rows, known_rows = shape.rows_of(by_out), shape.rows_of(known)
@@ -189,11 +189,11 @@ class _Shape:
 
     def prefix_of(self, each: Tensor) -> Tensor:
         """[N, K*G, .] -> a view of [P, K, G, .]"""
-        return each[: self.line.prefix].unflatten(1, (self.own, self.groups))
+        return each[: self.line.prefix].view(-1, self.own, self.groups, each.shape[2])
 
     def rows_of(self, each: Tensor) -> Tensor:
         """[N, K*G, .] -> a view of [R, K, G, .]"""
-        return each[self.line.prefix :].unflatten(1, (self.own, self.groups))
+        return each[self.line.prefix :].view(-1, self.own, self.groups, each.shape[2])
 
     def blocks(self, each: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.fold_prefix(self.prefix_of(each)), self.fold(self.rows_of(each)), self.pad(self.rows_of(each))
@@ -204,7 +204,7 @@ class _Shape:
 
     def unfold_prefix(self, each: Tensor) -> Tensor:
         """[K, G*P, .] -> [P, K, G, .]"""
-        return each.unflatten(1, (self.groups, -1)).permute(2, 0, 1, 3)
+        return each.view(self.own, self.groups, -1, each.shape[2]).permute(2, 0, 1, 3)
 
     def fold(self, each: Tensor) -> Tensor:
         """[R, K, G, .] -> [K, R*G, .]"""
@@ -212,7 +212,7 @@ class _Shape:
 
     def unfold(self, each: Tensor) -> Tensor:
         """[K, R*G, .] -> [R, K, G, .]"""
-        return each.unflatten(1, (-1, self.groups)).transpose(0, 1)
+        return each.view(self.own, -1, self.groups, each.shape[2]).transpose(0, 1)
 
     def pad(self, each: Tensor) -> Tensor:
         """[R, K, G, .] -> [B*K, G*T, .], zero at the padding, so that nothing flows back from there."""
@@ -240,15 +240,15 @@ class _Shape:
 def _causal(scores: Tensor, count: int) -> Tensor:
     """Scores [., G*T, T] with those of later tokens at minus infinity; in place."""
     hidden = torch.ones(count, count, dtype=torch.bool, device=scores.device).triu_(1)
-    scores.unflatten(1, (-1, count)).masked_fill_(hidden, -torch.inf)
+    scores.view(len(scores), -1, count, count).masked_fill_(hidden, -torch.inf)
     return scores
 
 
 def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities along the last dimension, and their normalizer's logarithm in float32, [..., 1].
 
-    Probabilities come from one kernel, which sums in float32 whatever the dtype; the normalizer then is the largest score
-    less the logarithm of its probability.
+    Probabilities come from one kernel, which sums in float32 whatever the dtype; the normalizer then is the largest
+    score less the logarithm of its probability.
     """
     found = scores.softmax(-1)
     peaks, probabilities = scores.amax(-1, keepdim=True).float(), found.amax(-1, keepdim=True).float()

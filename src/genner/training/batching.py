@@ -99,7 +99,7 @@ def group_loss(
 
 
 def _padded(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Hidden states that loss is taken on, [targets, H], and their targets; with the model's own cache and attention."""
+    """Hidden states that loss is taken on, [targets, H], and their targets, by the model's own cache and attention."""
     prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
     cache = body(input_ids=prefix, use_cache=True).past_key_values
     for layer in cache.layers:

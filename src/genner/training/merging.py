@@ -3,8 +3,8 @@
 A LoRA layer computes x W' + s (x A') B'. That is two thin products more, and as many again and two further in the
 backward pass, each too thin to be fast, with sums and scalings of whole activations between them. Here W + s B A is
 formed first, which costs as much as `rank` more tokens, and one product does the rest; the backward pass forms it again
-rather than keeping it. The gradients are those of the plain layer. In bf16 the sum is rounded, as it is when the adapter is
-merged for decoding: what is trained is what will be run.
+rather than keeping it. The gradients are those of the plain layer. In bf16 the sum is rounded, as it is when the adapter
+is merged to decode: what is trained is what is run.
 """
 
 from types import MethodType
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class _Merged(torch.autograd.Function):
-    """x [..., in], weight [out, in] and bias (frozen), down [rank, in], up [out, rank] -> x (weight + scale up down)'."""
+    """x [..., in]; frozen weight [out, in] and bias; down [rank, in], up [out, rank] -> x (weight + scale up down)'."""
 
     @staticmethod
     def forward(
