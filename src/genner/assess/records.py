@@ -7,7 +7,7 @@
         failure.json             why it went wrong, until it is run again: `Failure`
         skipped.json             why it cannot be run here: {"why": str}
         claim                    locked by the process that runs it; the kernel frees it when that process dies
-        progress.json            how far that process is, while it runs: {"done", "total", "unit"}
+        progress.json            how far that process is, while it runs: {"done", "total", "unit", "seconds"}
         log.txt                  its output
         predictions.jsonl        (score, probe) a line a document, appended as it goes: `Answered`
         items.jsonl              (ability) a line a question
@@ -82,11 +82,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running cell is."""
+    """How far a running cell is, and how long it has taken so far, interrupted runs included."""
 
     done: int
     total: int
     unit: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,16 @@ class Run:
                 yield json.loads(line)
             except ValueError as error:
                 raise DataError(str(path), f"is not JSON: {error}; delete the file", number) from None
+
+    def settled(self, since: float) -> bool:
+        """Whether it is done, or went wrong or was skipped after `since` (seconds since the epoch)."""
+        if (self.folder / "result.json").exists():
+            return True
+        for name in ("failure.json", "skipped.json"):
+            with suppress(FileNotFoundError):
+                if (self.folder / name).stat().st_mtime >= since:
+                    return True
+        return False
 
     # -- writing
 

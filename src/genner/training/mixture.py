@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from genner.data import read_jsonl
+from genner.data.catalog import catalog
 from genner.data.detokenize import detokenize
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
@@ -224,6 +225,8 @@ def _weights(weights: dict[str, float], where: str) -> dict[Format, float]:
 def _labels(spec: SetSpec, root: Path) -> LabelSet:
     if spec.labels in label_sets():
         return label_set(spec.labels)
+    if spec.labels in catalog():
+        return catalog()[spec.labels].labels
     path = root / spec.labels
     if not path.is_file():
         raise DataError(

@@ -1,0 +1,203 @@
+"""The grid of a study, as frozen cells: what each is, which must be done before it, and the hash that names it.
+
+A cell's description holds what its result depends on and nothing else: no device, no batch size, no place on disk but
+the name of the data file. Its hash is that of canonical JSON, so it is the same on every machine, and two studies that
+share a cell share its folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from genner.assess.records import Cell, Json, Kind
+from genner.assess.study import CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry, Study
+from genner.errors import UnknownNameError, UsageError
+from genner.loading import find_adapter
+from genner.probes import PROBES
+
+SPLIT = "test"
+
+
+def cell_id(kind: Kind, description: Json) -> str:
+    """`<kind>-<12 hexadecimal digits>` of the SHA-256 of kind and description as canonical JSON."""
+    written = json.dumps([kind, description], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"{kind}-{hashlib.sha256(written.encode('ascii')).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A point of the grid, short of the decoding."""
+
+    model: ModelEntry
+    recipe: RecipeEntry | None  # None: the model as it is
+    corpus: CorpusEntry
+    format: str
+    seed: int
+
+    def within(self, only: Filter) -> bool:
+        pairs = (
+            (only.models, self.model.name),
+            (only.recipes, self.recipe.name if self.recipe else None),
+            (only.corpora, self.corpus.name),
+            (only.formats, self.format),
+        )
+        return all(not names or name in names for names, name in pairs)
+
+    def name(self, *more: str) -> str:
+        parts = [self.model.name, self.recipe.name if self.recipe else "", *more, f"seed {self.seed}"]
+        return " ".join(part for part in parts if part)
+
+
+@dataclass
+class _Plan:
+    """Cells in the order of their making, each once; a cell's needs are made before it."""
+
+    study: Study
+    command: Callable[[str], str]
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def add(self, kind: Kind, name: str, description: Json, needs: Iterable[str | None] = ()) -> str:
+        plain = json.loads(json.dumps(description))  # tuples become lists, as they are when it is read again
+        id = cell_id(kind, plain)
+        if id not in self.cells:
+            wanted = tuple(need for need in needs if need is not None)
+            self.cells[id] = Cell(kind, id, name, wanted, plain, self.command(id))
+        return id
+
+    def points(self) -> Iterator[_Point]:
+        study = self.study
+        recipes = {recipe.name: recipe for recipe in study.recipes}
+        for model in study.models:
+            trained: list[RecipeEntry | None] = [recipes[name] for name in model.recipes]
+            for recipe in [*trained, None] if model.bare or not trained else trained:
+                for corpus in study.corpora:
+                    if model.corpora and corpus.name not in model.corpora:
+                        continue
+                    for format in model.formats or study.formats:
+                        for seed in study.seeds:
+                            yield _Point(model, recipe, corpus, format, seed)
+
+    def decodings(self, point: _Point) -> tuple[str, ...]:
+        return point.model.decodings or self.study.decodings
+
+    def trained(self, point: _Point, probe: ProbeEntry | None = None) -> str | None:
+        """The cell that trains the model of a point, on probed data or not; None where it is taken as it is."""
+        if point.recipe is None:
+            return None
+        recipe = point.recipe.recipe(point.model.source, {point.format: 1.0}, point.corpus.training, point.seed)
+        form = "+".join(sorted(recipe.formats))
+        description: Json = {
+            "model": point.model.source,
+            "format": form,
+            "recipe": recipe.to_dict(),
+            "corpus": point.corpus.name,
+            "seed": point.seed,
+            "limits": point.recipe.limits,
+        }
+        if probe is not None:
+            description |= {"probe": probe.source, "options": probe.options, **_sources(probe, point.corpus)}
+        return self.add("train", point.name(form, point.corpus.name, probe.name if probe else ""), description)
+
+    def score(self, point: _Point, decoding: str) -> None:
+        trained = self.trained(point)
+        # Of a model that is taken as it is, the same answers come with every seed, unless they are drawn.
+        fixed = trained is None and decoding != "sampled"
+        point = replace(point, seed=0) if fixed else point
+        self.add(
+            "score", point.name(point.format, point.corpus.name, decoding), _scored(point, trained, decoding), [trained]
+        )
+
+    def probe(self, point: _Point, decoding: str, probe: ProbeEntry) -> None:
+        trained = self.trained(point, probe if probe.train else None)
+        description = _scored(point, trained, decoding) | {"probe": probe.source, "options": probe.options}
+        if probe.sentences:
+            description["sentences"] = probe.sentences
+        description |= _sources(probe, point.corpus)
+        name = point.name(point.format, point.corpus.name, decoding, probe.name)
+        self.add("probe", name, description, [trained])
+
+
+def _scored(point: _Point, trained: str | None, decoding: str) -> Json:
+    return {
+        "model": point.model.source,
+        "trained": trained,
+        "format": point.format,
+        "corpus": point.corpus.name,
+        "file": point.corpus.test,
+        "split": SPLIT,
+        "sentences": point.corpus.sentences or None,
+        "labels": point.corpus.labels,
+        "decoding": decoding,
+        "seed": point.seed,
+    }
+
+
+def _sources(probe: ProbeEntry, corpus: CorpusEntry) -> Json:
+    """The files that a probe needs beside the test documents. Raises `UsageError` when the corpus lacks them."""
+    if probe.source not in PROBES:
+        raise UnknownNameError("probe", probe.source, PROBES)
+    given: Json = {"train": list(corpus.training.train), "lexicon": corpus.lexicon or corpus.training.dev}
+    needs = PROBES[probe.source].needs
+    for need in needs:
+        if not given[need]:
+            key = "train = ['FILE']" if need == "train" else "lexicon = 'FILE', or a dev file"
+            raise UsageError(
+                f"[[probe]] {probe.name!r} needs more of [[corpus]] {corpus.name!r}: give that {key}; or name the "
+                "probe's 'corpora'"
+            )
+    return {need: given[need] for need in needs}
+
+
+def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Cell]:
+    """The cells of a study, each once, in an order in which they can be run. `command` tells how one is run alone."""
+    made = _Plan(study, command)
+    points = list(made.points())
+    for point in points:
+        for decoding in made.decodings(point):
+            made.score(point, decoding)
+    for probe in study.probes:
+        for point in (p for p in points if p.within(probe.only) and (p.recipe or not probe.train)):
+            for decoding in made.decodings(point):
+                if not probe.only.decodings or decoding in probe.only.decodings:
+                    made.probe(point, decoding, probe)
+    for ability in study.abilities:
+        for point in (p for p in points if p.within(ability.only)):
+            tuned, source = made.trained(point), point.model.source
+            # Before, then after: what the adapter belongs to, or the model that is trained.
+            adapter = find_adapter(source)
+            for model, trained in ((adapter.base if adapter else source, None), (source, tuned)):
+                for shots in ability.shots:
+                    of = point.name(point.format, point.corpus.name) if trained else f"{model} seed {point.seed}"
+                    description: dict[str, Any] = {
+                        "model": model,
+                        "trained": trained,
+                        "task": ability.task,
+                        "shots": shots,
+                        "limit": ability.limit or None,
+                        "data": ability.data or None,
+                        "seed": point.seed,
+                    }
+                    made.add("ability", f"{of} {ability.task} {shots}-shot", description, [trained])
+    return sorted(made.cells.values(), key=lambda cell: cell.kind != "train")
+
+
+def chosen(cells: Iterable[Cell], only: str | None) -> list[Cell]:
+    """The cells whose id or name matches, and those that they need; all when nothing is said.
+
+    `only` is a part of the id or name, or a pattern with `*`. Raises `UsageError` when nothing matches.
+    """
+    listed = list(cells)
+    if only is None:
+        return listed
+    pattern = only if any(c in only for c in "*?[") else f"*{only}*"
+    wanted = {c.id for c in listed if fnmatchcase(c.id, pattern) or fnmatchcase(c.name, pattern)}
+    if not wanted:
+        some = ", ".join(repr(c.name) for c in listed[:3])
+        raise UsageError(f"--only {only!r} matches no cell; ids and names are those of --dry-run, as in {some}")
+    for cell in reversed(listed):  # needs come first, so from the end each is known when it is reached
+        if cell.id in wanted:
+            wanted |= set(cell.needs)
+    return [c for c in listed if c.id in wanted]

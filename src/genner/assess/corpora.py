@@ -1,0 +1,88 @@
+"""Where a cell's documents come from, and what to tell whoever lacks them."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from genner.assess.study import SAMPLE
+from genner.data import read_jsonl
+from genner.data.catalog import catalog
+from genner.document import Document, LabelSet
+from genner.errors import DataError, UnknownNameError
+from genner.labels import label_sets
+
+
+class MissingError(Exception):
+    """Something that a cell needs is not here; the message says where to get it. Such a cell is skipped."""
+
+
+def path_of(name: str, data: Path) -> Path:
+    """The path of a file of a study: below the data root, or a shipped sample's. Raises `UnknownNameError`."""
+    if not name.startswith(SAMPLE):
+        return data / name
+    sample = name.removeprefix(SAMPLE)
+    root = Path(str(files("genner") / "assets" / "gold"))
+    known = {path.stem: path for path in sorted(root.glob("*.jsonl"))}
+    if sample not in known:
+        raise UnknownNameError("sample", sample, known)
+    return known[sample]
+
+
+def must_be_there(corpus: str, names: Sequence[str], data: Path) -> None:
+    """Raise `MissingError` for the first file of a corpus that is not there."""
+    for name in names:
+        path = path_of(name, data)
+        if not path.is_file():
+            raise MissingError(f"corpus {corpus!r}: there is no {path}. {_get(corpus, path)}")
+
+
+def _get(corpus: str, path: Path) -> str:
+    known = catalog().get(corpus)
+    if known is None:
+        return (
+            "Give the folder that holds it as --data; `genner convert ORIGINAL FILE.jsonl` makes it from an annotated "
+            "file of another kind"
+        )
+    return (
+        f"{known.title} is to be had from {known.get} ({known.licence}); then `genner convert ORIGINAL {path} --from "
+        f"{known.syntax}` for each split, and `genner data` compares its counts with the published ones"
+    )
+
+
+def labels_of(name: str, data: Path) -> LabelSet:
+    """A shipped label set, that of a corpus in the catalog, or a JSON file below the data root.
+
+    Raises `DataError` when it is none of these.
+    """
+    if name in label_sets():
+        return label_sets()[name]
+    if name in catalog():
+        return catalog()[name].labels
+    path = data / name
+    if not path.is_file():
+        known = ", ".join([*label_sets(), *(n for n in catalog() if n not in label_sets())])
+        raise DataError(name, f"is neither a known label set ({known}) nor a file under {data}")
+    return LabelSet.from_file(path)
+
+
+def documents_of(name: str, data: Path, labels: LabelSet) -> list[Document]:
+    """The documents of a file. Raises `DataError` when one has a label that the label set lacks."""
+    path = path_of(name, data)
+    found = list(read_jsonl(path))
+    for document in found:
+        for entity in document.entities:
+            if entity.label not in labels:
+                raise DataError(
+                    str(path),
+                    f"document {document.id!r} has label {entity.label!r}, which the label set lacks; it has: "
+                    f"{', '.join(labels.tags)}",
+                )
+    return found
+
+
+def drawn(documents: Sequence[Document], sentences: int | None) -> list[Document]:
+    """So many of the documents, evenly spaced and in their order; all of them without a number."""
+    total = len(documents)
+    if sentences is None or sentences >= total:
+        return list(documents)
+    return [documents[i * total // sentences] for i in range(sentences)]

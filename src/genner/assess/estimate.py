@@ -1,0 +1,89 @@
+"""How long cells will take, from those of the same kind that have been run: seconds per unit of work.
+
+A unit is a document for `score` and `probe`, a sentence in an epoch for `train`, a question for `ability`. The rate is
+that of the finished cells most like it: of the same model, decoding, format and corpus, if there are any; else of fewer
+of these in common. It is a rough guess, since a cell's time also holds the loading of its model.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from genner.assess.corpora import path_of
+from genner.assess.records import Cell, Json, Result
+from genner.data.catalog import catalog
+from genner.errors import GennerError
+
+# What a cell has in common with a finished one, the most telling first; cells of another kind are never compared.
+_LIKENESS = {
+    "score": (
+        ("model", "trained", "decoding", "format", "corpus"),
+        ("model", "decoding", "format", "corpus"),
+        ("model", "decoding", "format"),
+        ("model", "decoding"),
+        ("decoding",),
+        (),
+    ),
+    "train": (("model", "format", "corpus"), ("model", "corpus"), ("model",), ()),
+    "ability": (("model", "task", "shots"), ("model", "task"), ("task", "shots"), ("task",), ()),
+}
+_LIKENESS["probe"] = _LIKENESS["score"]
+
+
+def estimate(cell: Cell, results: Iterable[Result], data: Path) -> float | None:
+    """Seconds that a cell will take; None when nothing of its kind has been run, or its size is not known."""
+    size = units(cell, data)
+    done = [(result, units_done(result)) for result in results if result.kind == cell.kind]
+    for keys in _LIKENESS[cell.kind] if size else ():
+        like = [(r.seconds, n) for r, n in done if n and _same(r.description, cell.description, keys)]
+        if like and size:
+            return size * sum(seconds for seconds, _ in like) / sum(n for _, n in like)
+    return None
+
+
+def _same(one: Json, other: Json, keys: Iterable[str]) -> bool:
+    return all(one.get(key) == other.get(key) for key in keys)
+
+
+def units(cell: Cell, data: Path) -> float | None:
+    """The size of a cell; None when it is not known, since a file is not there, say."""
+    about = cell.description
+    if cell.kind == "train":
+        sizes = [s["fraction"] * s["weight"] * n for s, n in _sets(about["recipe"], data) if n and not s["shots"]]
+        return about["recipe"]["optim"]["epochs"] * sum(sizes) or None
+    if cell.kind == "ability":
+        limit: int | None = about["limit"]
+        return limit
+    there = _lines(about["file"], data) or _published(about["corpus"])
+    wanted = about["sentences"]
+    return there if wanted is None else wanted if there is None else min(there, wanted)
+
+
+def units_done(result: Result) -> float | None:
+    """The size of what a finished cell did, in the same units."""
+    found = result.metrics
+    if result.kind == "train":
+        epoch = sum(found["data"]["sentences"].values())
+        return float(epoch * result.description["recipe"]["optim"]["epochs"]) or None
+    return float(found["examples" if result.kind == "ability" else "documents"]) or None
+
+
+def _sets(recipe: Json, data: Path) -> Iterator[tuple[Json, int | None]]:
+    """Each corpus of a recipe, and how many sentences it has to train on."""
+    for spec in recipe["sets"]:
+        sizes = [_lines(name, data) for name in spec["train"]]
+        yield spec, None if None in sizes else sum(n for n in sizes if n is not None)
+
+
+@cache
+def _lines(name: str, data: Path) -> int | None:
+    try:
+        with path_of(name, data).open("rb") as file:
+            return sum(1 for line in file if line.strip())
+    except (OSError, GennerError):
+        return None
+
+
+def _published(corpus: str) -> int | None:
+    known = catalog().get(corpus)
+    return next((split.sentences for split in known.splits if split.name == "test"), None) if known else None

@@ -1,0 +1,385 @@
+"""What each kind of cell does: from its description to metrics, leaving in its folder what the next one needs.
+
+Every kind can be interrupted at any moment and goes on: `train` from its last checkpoint, `score` and `probe` behind
+the last whole line of their answers, `ability` behind the last task (it is one task).
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of
+from genner.assess.records import Answered, Json, Kind, Progress, Run, Runs
+from genner.assess.scoring import metrics, published
+from genner.document import Document, LabelSet, Prediction
+from genner.errors import DataError, ModelError, UnknownNameError
+from genner.formats import get_format
+
+if TYPE_CHECKING:
+    from genner.chunks import Chunk
+    from genner.engines.base import Generation
+    from genner.extract import Extractor
+    from genner.probes import Probe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell found: the part of its `Result` that only it knows."""
+
+    metrics: Json
+    signature: str
+    tokens: int
+    passes: int
+
+
+@dataclass
+class Work:
+    """A cell that is being run: its folder, the data root, the device, and the time since it began."""
+
+    run: Run
+    runs: Runs
+    data: Path
+    device: str | None
+    _begun: float = field(default_factory=time.monotonic)
+    _before: float = 0.0
+
+    def __post_init__(self) -> None:
+        if earlier := self.run.progress:
+            self._before = earlier.seconds
+
+    @property
+    def about(self) -> Json:
+        return self.run.cell.description
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the cell, that of interrupted runs included."""
+        return self._before + time.monotonic() - self._begun
+
+    @property
+    def model(self) -> str:
+        """What `genner.load` takes: the folder of the run that trained the model, or the model's name."""
+        trained = self.about["trained"]
+        return self.about["model"] if trained is None else str(self.runs.run(trained).folder)
+
+    def tell(self, done: int, total: int, unit: str) -> None:
+        self.run.report(Progress(done, total, unit, round(self.seconds, 1)))
+
+
+def execute(work: Work) -> Outcome:
+    """Do what a cell is there for. Raises `MissingError` when it lacks a file or model, and whatever goes wrong."""
+    return _KINDS[work.run.cell.kind](work)
+
+
+# -- train
+
+
+def _train(work: Work) -> Outcome:
+    from genner.training import train
+    from genner.training.recipe import Recipe
+
+    about, folder = work.about, work.run.folder
+    recipe, data = Recipe.from_dict(about["recipe"]), work.data
+    for spec in recipe.sets:
+        must_be_there(spec.name, [*spec.train, *([spec.dev] if spec.dev else [])], data)
+    _base(recipe.base)
+    if "probe" in about:
+        recipe, data = _probed_recipe(work, recipe), folder
+    limits = about["limits"]
+    progress = train(
+        recipe,
+        data,
+        folder,
+        max_minutes=limits["max_minutes"],
+        eval_minutes=inf,  # at the end, and every `eval_steps`
+        eval_steps=limits["eval_steps"],
+        eval_sentences=limits["eval_sentences"],
+        watchers=[_Teller(work)],
+        resume=True,
+        device=work.device,
+    )
+    if not progress.finished:
+        raise KeyboardInterrupt
+    losses = progress.losses
+    found = {
+        "steps": progress.step,
+        "tokens": progress.tokens,
+        "loss": sum(losses) / len(losses) if losses else None,
+        "dev": _dev(folder / "metrics.jsonl"),
+        "data": json.loads((folder / "data.json").read_text(encoding="utf-8")),
+    }
+    digest = hashlib.sha256(json.dumps(about["recipe"], sort_keys=True).encode()).hexdigest()[:12]
+    signature = f"train|base:{recipe.base}|recipe:{digest}|seed:{recipe.seed}|steps:{progress.step}"
+    return Outcome(found, signature, progress.tokens, progress.step * recipe.optim.groups_per_step)
+
+
+class _Teller:
+    """A tracker of training that says how far the run is."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._total = work, 1
+
+    def begin(self, recipe: dict[str, Any], step: int) -> None:
+        self._total = json.loads((self._work.run.folder / "data.json").read_text(encoding="utf-8"))["steps"]
+        self.log({}, step)
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self._work.tell(step, self._total, "steps")
+
+    def end(self) -> None:
+        pass
+
+
+def _dev(path: Path) -> Json:
+    """The scores of the last evaluation in a run's metrics, without their `dev_`."""
+    from genner.training.curve import read_metrics
+
+    scores: Json = {}
+    for record in read_metrics(path):
+        found = {key.removeprefix("dev_"): value for key, value in record.items() if key.startswith("dev_")}
+        scores = found or scores
+    return scores
+
+
+def _probed_recipe(work: Work, recipe: Any) -> Any:
+    """The recipe with its first corpus, train and dev, probed; the files are written below the cell's folder."""
+    from genner.data import write_atomic
+
+    spec, *others = recipe.sets
+    labels = labels_of(spec.labels, work.data)
+    probe = _probe(work, labels)
+    folder = work.run.folder / "probed"
+    folder.mkdir(exist_ok=True)
+    written = {}
+    for name, files in (("train", spec.train), ("dev", (spec.dev,) if spec.dev else ())):
+        documents = [d for file in files for d in documents_of(file, work.data, labels)]
+        probed = probe.apply(documents, labels)
+        lines = [json.dumps(d.to_dict(), ensure_ascii=False) + "\n" for d in probed.documents]
+        write_atomic(folder / f"{name}.jsonl", "".join(lines))
+        written[name] = probed.labels
+    about = {label.tag: {"name": label.name, "definition": label.definition} for label in written["train"]}
+    write_atomic(folder / "labels.json", json.dumps(about, ensure_ascii=False, indent=1))
+    spec = replace(
+        spec,
+        train=("probed/train.jsonl",),
+        dev="probed/dev.jsonl" if spec.dev else None,
+        labels="probed/labels.json",
+    )
+    root = work.data.resolve()
+    rest = [
+        replace(
+            other, train=tuple(str(root / f) for f in other.train), dev=str(root / other.dev) if other.dev else None
+        )
+        for other in others
+    ]
+    return replace(recipe, sets=(spec, *rest))
+
+
+# -- score and probe
+
+
+def _score(work: Work) -> Outcome:
+    documents, labels = _test(work)
+    lines = _answers(work, documents, labels)
+    return _counted(work, lines, {})
+
+
+def _probing(work: Work) -> Outcome:
+    documents, labels = _test(work)
+    probe = _probe(work, labels)
+    probed = probe.apply(documents, labels)
+    lines = _answers(work, probed.documents, probed.labels)
+    settings = {"probe": work.about["probe"], "probe_seed": str(work.about["seed"])}
+    outcome = _counted(work, lines, settings)
+    found = {
+        **outcome.metrics,
+        "labels": {probed.back.get(tag, tag): score for tag, score in outcome.metrics["labels"].items()},
+        "measures": probe.measure(probed, [line.prediction() for line in lines]),
+        "report": dict(probed.report),
+    }
+    return replace(outcome, metrics=found)
+
+
+def _test(work: Work) -> tuple[list[Document], LabelSet]:
+    """The documents that a cell is about, and the labels that are asked for."""
+    about = work.about
+    must_be_there(about["corpus"], [about["file"]], work.data)
+    labels = labels_of(about["labels"], work.data)
+    return drawn(documents_of(about["file"], work.data, labels), about["sentences"]), labels
+
+
+def _probe(work: Work, labels: LabelSet) -> "Probe":
+    from genner.probes import Lexicon, make
+
+    about = work.about
+    train, lexicon = about.get("train"), about.get("lexicon")
+    must_be_there(about["corpus"], [*(train or ()), *([lexicon] if lexicon else ())], work.data)
+    return make(
+        about["probe"],
+        about["seed"],
+        train=[d for file in train for d in documents_of(file, work.data, labels)] if train else None,
+        lexicon=Lexicon.from_file(path_of(lexicon, work.data)) if lexicon else None,
+        **about["options"],
+    )
+
+
+def _answers(work: Work, documents: Sequence[Document], labels: LabelSet) -> list[Answered]:
+    """What the model answers to the documents; those that are there from an interrupted run are not asked again."""
+    run = work.run
+    gold = [Document(d.text, d.entities, d.id) for d in documents]
+    done = list(run.predictions())
+    if [line.document() for line in done] != gold[: len(done)]:
+        run.forget()  # of other data under the same name
+        done = []
+    todo = gold[len(done) :]
+    if not todo:
+        return done
+    work.tell(len(done), len(documents), "documents")
+    ner = extractor(work, labels)
+    heard: dict[int, list[tuple[Chunk, Generation]]] = {}
+
+    def listen(document: Document, chunk: "Chunk", generation: "Generation") -> None:
+        heard.setdefault(id(document), []).append((chunk, generation))
+
+    ner.listener = listen
+    with run.appending() as append:
+        for document, prediction in zip(todo, ner.pipe(todo), strict=True):
+            line = answered(document, prediction, heard.pop(id(document), []), ner, labels)
+            append(line)
+            done.append(line)
+            work.tell(len(done), len(documents), "documents")
+    return done
+
+
+def answered(
+    document: Document,
+    prediction: Prediction,
+    heard: Sequence[tuple["Chunk", "Generation"]],
+    ner: "Extractor",
+    labels: LabelSet,
+) -> Answered:
+    """The record of a document, from what was found in it and what the engine was heard to say."""
+    raw = tuple(generation.text for _, generation in heard)
+    chunks = tuple((chunk.start, chunk.end) for chunk, _ in heard)
+    return Answered(
+        id=document.id,
+        text=document.text,
+        gold=document.entities,
+        entities=prediction.entities,
+        raw=raw,
+        problems=prediction.problems,
+        tokens=sum(generation.computed for _, generation in heard),
+        passes=sum(generation.passes for _, generation in heard),
+        chunks=chunks,
+        published=published(ner.form, labels, document, chunks, raw),
+    )
+
+
+def extractor(work: Work, labels: LabelSet) -> "Extractor":
+    """What answers the documents of a cell: the whole label set, each document as one text, decoded as it says."""
+    about = work.about
+    _base(about["model"])
+    if about["decoding"] == "sampled":
+        ner = _sampling(work, labels)
+    else:
+        from genner.loading import load
+
+        constrained = about["decoding"] == "grammar"
+        ner = load(work.model, labels, format=about["format"], constrained=constrained, device=work.device)
+    ner.widen, ner.split = False, False
+    return ner
+
+
+def _sampling(work: Work, labels: LabelSet) -> "Extractor":
+    import torch
+
+    from genner.engines.free import FreeEngine, Sampling
+    from genner.export.folder import parts
+    from genner.extract import Extractor
+
+    device = torch.device(work.device) if work.device else None
+    engine = FreeEngine.load(*parts(work.model), device=device, sampling=Sampling(), seed=work.about["seed"])
+    return Extractor(engine, get_format(work.about["format"]), labels, constrained=False)
+
+
+def _counted(work: Work, lines: Sequence[Answered], settings: Json) -> Outcome:
+    from genner.loading import _digest, find_adapter
+
+    about = work.about
+    adapter = find_adapter(work.model)
+    settings = {
+        "model": (adapter.base if adapter else about["model"]).replace("|", "_"),
+        "adapter": _digest(adapter),
+        "format": about["format"],
+        "decoding": about["decoding"],
+        "labels": about["labels"],
+        **({"trained": about["trained"]} if about["trained"] else {}),
+        **settings,
+    }
+    if about["decoding"] == "sampled":
+        from genner.engines.free import Sampling
+
+        settings |= {"sampling": str(Sampling()), "sampling_seed": str(about["seed"])}
+    found, signature = metrics(lines, settings)
+    return Outcome(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))
+
+
+# -- ability
+
+
+def _ability(work: Work) -> Outcome:
+    from genner import ability
+
+    if find_spec("lm_eval") is None:
+        raise MissingError("lm-evaluation-harness is not installed; pip install 'genner[ability]'")
+    about = work.about
+    _base(about["model"])
+    data = work.data / about["data"] if about["data"] else None
+    if data is not None and not data.is_dir():
+        raise MissingError(
+            f"there is no folder {data} with the tasks' files; see docs/ability.md for what belongs there"
+        )
+    try:
+        found = ability.run(
+            work.model,
+            about["task"],
+            work.run.folder,
+            shots=about["shots"],
+            limit=about["limit"],
+            seed=about["seed"],
+            data=data,
+            device=work.device,
+        )
+    except DataError as error:
+        raise MissingError(str(error)) from error
+    settings = {"task": about["task"], "shots": about["shots"], "limit": about["limit"], "seed": about["seed"]}
+    settings |= {"model": about["model"], "trained": about["trained"], "harness": found.harness, **found.settings}
+    signature = "|".join(["ability", *(f"{key}:{value}" for key, value in settings.items())])
+    return Outcome(found.metrics(), signature, found.tokens, found.passes)
+
+
+def _base(model: str) -> None:
+    """See to it that a model is here. Raises `MissingError` that says where to get it."""
+    from genner.loading import find_adapter
+    from genner.models import MODELS, locate, ready
+
+    try:
+        adapter = find_adapter(model)
+        base = adapter.base if adapter else model
+        _ = ready(base) if base in MODELS else locate(base)
+    except (ModelError, UnknownNameError) as error:
+        raise MissingError(str(error)) from error
+
+
+_KINDS: dict[Kind, Callable[[Work], Outcome]] = {
+    "train": _train,
+    "score": _score,
+    "probe": _probing,
+    "ability": _ability,
+}

@@ -1,0 +1,215 @@
+"""Runs the cells of a study: each once, after those it needs, as many at a time as there are places.
+
+Nothing is kept but the runs folder, so that any number of processes may work on one study: a cell's lock says who has
+it, and its files what came of it. What went wrong before this process began is tried again; what goes wrong now, here
+or in another process, is not.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+import genner
+from genner.assess.environment import cores
+from genner.assess.records import Cell, Failure, Run, Runs, State
+from genner.assess.worker import BUSY, INTERRUPTED, now
+
+POLL = 0.2  # seconds between two looks
+PATIENCE = 60.0  # seconds that an interrupted cell has to save where it is
+
+
+class Watch(Protocol):
+    """Is told what happens."""
+
+    def started(self, cell: Cell, device: str | None) -> None: ...
+
+    def ended(self, run: Run, state: State) -> None: ...
+
+    def tick(self, running: Sequence[Run]) -> None:
+        """A moment has passed; these are running here."""
+        ...
+
+
+@dataclass
+class _Process:
+    """A cell that runs in a process of its own."""
+
+    run: Run
+    process: "subprocess.Popen[bytes]"
+    log: IO[bytes]
+
+
+@dataclass
+class Scheduler:
+    """Args:
+    runs: the folder.
+    cells: in an order in which they can be run.
+    data: the data root.
+    places: a device for each cell that may run at a time; None: whatever the process finds.
+    watch: is told what happens.
+    """
+
+    runs: Runs
+    cells: Sequence[Cell]
+    data: Path
+    places: Sequence[str | None]
+    watch: Watch
+    _since: float = field(default_factory=time.time)
+    _states: dict[str, State] = field(default_factory=dict)  # of cells that are over
+    _running: dict[int, _Process] = field(default_factory=dict)  # by place
+
+    def work(self) -> dict[str, State]:
+        """Run what can be run; returns what became of each cell. On `KeyboardInterrupt`, running cells are asked to
+        stop, and what they have is kept."""
+        waiting = {cell.id: self.runs.add(cell) for cell in self.cells}
+        try:
+            while waiting or self._running:
+                self._reap()
+                for id, run in list(waiting.items()):
+                    if self._settle(run):
+                        del waiting[id]
+                for id, run in list(waiting.items()):
+                    free = [place for place in range(len(self.places)) if place not in self._running]
+                    if not free:
+                        break
+                    if id not in self._here and not run.locked and all(self._done(n) for n in run.cell.needs):
+                        self._start(run, free[0])
+                self.watch.tick([process.run for process in self._running.values()])
+                if waiting or self._running:
+                    time.sleep(POLL)
+        except BaseException:
+            self._stop()
+            raise
+        return self._states
+
+    @property
+    def _here(self) -> set[str]:
+        return {process.run.cell.id for process in self._running.values()}
+
+    def _done(self, id: str) -> bool:
+        return self._states.get(id) == "done"
+
+    def _settle(self, run: Run) -> bool:
+        """Whether a waiting cell is over, here or elsewhere, or cannot be run at all."""
+        if run.cell.id in self._here:
+            return False
+        if run.settled(self._since):
+            return self._end(run)
+        for need in run.cell.needs:
+            if self._states.get(need) in ("failed", "skipped"):
+                return self._end_skipped(run, need)
+        return False
+
+    def _end(self, run: Run) -> bool:
+        state = run.state
+        if state == "running":  # its process has written all, and is about to go
+            return False
+        self._states[run.cell.id] = state
+        self.watch.ended(run, state)
+        return True
+
+    def _end_skipped(self, run: Run, need: str) -> bool:
+        with run.claim() as held:
+            if not held:
+                return False
+            needed = self.runs.run(need)
+            failure = needed.failure
+            why = f"failed: {failure.message}" if failure else f"was skipped: {needed.skipped}"
+            run.begin()
+            run.skip(f"it needs {need} ({needed.cell.name}), which {why}")
+        return self._end(run)
+
+    def _start(self, run: Run, place: int) -> None:
+        device = self.places[place]
+        command = [sys.executable, "-m", "genner.assess.worker", str(self.runs.root), run.cell.id]
+        command += ["--data", str(self.data), "--since", repr(self._since)]
+        command += ["--device", device] if device else []
+        path = [str(Path(genner.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}  # the same genner
+        if len(self.places) > 1 and not (device or "cpu").startswith("cuda"):
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // len(self.places))))
+        log = (run.folder / "log.txt").open("ab")
+        log.write(f"--- {now()} {run.cell.command}\n".encode())
+        log.flush()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # closed when this process dies
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for this process, which tells the others
+        )
+        self._running[place] = _Process(run, process, log)
+        self.watch.started(run.cell, device)
+
+    def _reap(self) -> None:
+        """See which processes have ended; one that could not even say why is said to have failed."""
+        for place, running in list(self._running.items()):
+            code = running.process.poll()
+            if code is None:
+                continue
+            del self._running[place]
+            _close(running)
+            if code not in (0, BUSY) and not running.run.settled(self._since):
+                self._blame(running.run, code)
+
+    def _blame(self, run: Run, code: int) -> None:
+        if code == INTERRUPTED:
+            said = "it was interrupted"
+        elif code < 0:
+            said = f"its process was ended by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                said += ", which is what the system does when memory runs out; see log.txt"
+        else:
+            said = f"its process ended with exit code {code}; see log.txt"
+        with run.claim() as held:
+            if held and not run.settled(self._since):
+                run.fail(Failure("Died", said, _tail(run.folder / "log.txt"), now()))
+
+    def _stop(self) -> None:
+        """Ask what runs to stop, and wait until it has; a second interrupt ends it at once."""
+        running = list(self._running.values())
+        try:
+            for one in running:
+                one.process.terminate()
+            end = time.monotonic() + PATIENCE
+            for one in running:
+                one.process.wait(max(0.1, end - time.monotonic()))
+        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            pass
+        finally:
+            for one in running:
+                one.process.kill()
+                one.process.wait()
+                _close(one)
+            self._running.clear()
+
+
+def _close(running: _Process) -> None:
+    if running.process.stdin:
+        running.process.stdin.close()
+    running.log.close()
+
+
+def _tail(path: Path, size: int = 2000) -> str:
+    """The end of a log."""
+    return path.read_bytes()[-size:].decode("utf-8", "replace")
+
+
+def devices() -> list[str | None]:
+    """Every CUDA GPU; where there is none, one place on whatever there is."""
+    import torch
+
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or [None]
+
+
+def places(named: Iterable[str], jobs: int | None) -> list[str | None]:
+    """A device for each cell that may run at a time: the devices in turn, `jobs` of them (once each, if not said)."""
+    chosen: list[str | None] = [*named] or devices()
+    return [chosen[i % len(chosen)] for i in range(jobs or len(chosen))]

@@ -1,0 +1,92 @@
+"""A process that runs one cell: `python -m genner.assess.worker RUNS CELL --data DATA [--device D] [--since TIME]`.
+
+A process of its own for each cell: what a cell does to memory, threads or a GPU ends with it, its peak memory is its
+own, and a crash takes no other cell along. It holds the cell's lock as long as it lives, and ends when the process that
+started it does. Exit codes: 0 something was recorded (a result, a failure, a reason to skip), `BUSY` another process
+has the cell, `INTERRUPTED` it was told to stop, and can be gone on with.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+from genner.assess.corpora import MissingError
+from genner.assess.environment import peak_memory_mb, versions
+from genner.assess.records import Failure, Result, Run, Runs
+from genner.assess.run import Work, execute
+
+BUSY, INTERRUPTED = 75, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the cell that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("cell")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--device")
+    parser.add_argument("--since", type=float, default=0.0, help="what went wrong after this time is not tried again")
+    args = parser.parse_args(arguments)
+    runs = Runs.open(args.runs)
+    return perform(runs, runs.run(args.cell), args.data, args.device, args.since)
+
+
+def perform(runs: Runs, run: Run, data: Path, device: str | None, since: float = 0.0) -> int:
+    """Run a cell, if no other process has or had it, and record what comes of it."""
+    with run.claim() as held:
+        if not held:
+            return BUSY
+        if run.settled(since):  # another process was faster
+            return 0
+        run.begin()
+        try:
+            work = Work(run, runs, data, device)
+            outcome = execute(work)
+            cell = run.cell
+            result = Result(
+                kind=cell.kind,
+                id=cell.id,
+                description=cell.description,
+                signature=outcome.signature,
+                versions=versions(device),
+                seconds=round(work.seconds, 3),
+                peak_memory_mb=peak_memory_mb(device),
+                tokens=outcome.tokens,
+                passes=outcome.passes,
+                finished_at=now(),
+                metrics=outcome.metrics,
+            )
+            run.finish(result)
+        except MissingError as error:
+            run.skip(str(error))
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except Exception as error:
+            print(traceback.format_exc(), file=sys.stderr, flush=True)
+            run.fail(Failure(type(error).__name__, str(error), traceback.format_exc(), now()))
+        return 0
+
+
+def now() -> str:
+    """The time, ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _end_with_parent() -> None:
+    """Ask this process to stop once its standard input is closed: the process that started it has gone then."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)  # training saves where it is
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    _end_with_parent()
+    sys.exit(main())

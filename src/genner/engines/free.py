@@ -1,0 +1,196 @@
+"""Free decoding by transformers' own `generate`: the model writes what it likes, greedily or at random.
+
+What the paper's tool does, where `genner.engines.decoding` always takes the most probable token. Rows of a batch are
+padded on the left. Where every layer attends to all that came before, the instruction is run once and its cache shared,
+the padding behind it; elsewhere (sliding windows, state-space layers) that padding would count, and each prompt is run
+whole.
+
+Random numbers belong to a request, not to a batch: they are seeded by the seed, the instruction and the text. So an
+answer does not depend on what it is decoded together with, and a run that is interrupted goes on as if it were not
+(but for near-ties in bf16, which the shape of a batch can turn).
+"""
+
+import copy
+import hashlib
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genner.engines.base import Generation, Request
+from genner.engines.chat import Chat
+from genner.engines.decoding import budget
+from genner.engines.local import READ_AHEAD, default_device, fast_dtype
+from genner.engines.vocabulary import token_bytes
+from genner.engines.weights import load_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. The defaults are those of LLaMA-Factory (`GeneratingArguments`)."""
+
+    temperature: float = 0.95
+    top_p: float = 0.7
+    top_k: int = 50
+
+    def __str__(self) -> str:
+        return f"t{self.temperature}-p{self.top_p}-k{self.top_k}"
+
+
+class FreeEngine:
+    """Answers requests without their grammars; an `Engine`.
+
+    Args:
+        causal: a causal model of transformers, in evaluation mode and on its device.
+        tokenizer: its fast tokenizer, with a chat template.
+        name: what scores and messages call it.
+        sampling: how tokens are drawn; None: the most probable one is taken.
+        seed: of the random numbers.
+    """
+
+    def __init__(
+        self, causal: Any, tokenizer: Any, name: str = "free", sampling: Sampling | None = None, seed: int = 0
+    ) -> None:
+        self.causal, self.name, self.sampling, self.seed = causal, name, sampling, seed
+        self.chat = Chat(tokenizer)
+        self._bytes = token_bytes(tokenizer)
+        config = causal.config.get_text_config()
+        self.window: int = config.max_position_embeddings
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        self._shares = kinds == {"full_attention"} and not getattr(causal, "_is_stateful", False)
+        pad = tokenizer.pad_token_id
+        self._pad: int = pad if pad is not None else self.chat.end_id
+        self.default_batch = 8 if causal.device.type == "cpu" else 64
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        adapter: Path | None = None,
+        *,
+        name: str = "free",
+        device: torch.device | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+    ) -> "FreeEngine":
+        """Load a model folder, and merge a LoRA adapter into it. Raises `ModelError` as `load_weights` does."""
+        device = device or default_device()
+        causal, tokenizer = load_weights(folder, adapter, device, fast_dtype(device), "sdpa", plain=False)
+        return cls(causal, tokenizer, name, sampling, seed)
+
+    def measure(self, instruction: str, text: str) -> int:
+        return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
+
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+        size = batch_size or self.default_batch
+        source = iter(requests)
+        while block := list(islice(source, size * READ_AHEAD)):
+            # Rows of a batch share their instruction, and are about equally long.
+            order = sorted(range(len(block)), key=lambda i: (block[i].instruction, len(block[i].text)))
+            done: dict[int, Generation] = {}
+            for instruction, group in groupby(order, key=lambda i: block[i].instruction):
+                places = list(group)
+                cache = self._cache(instruction)
+                for at in range(0, len(places), size):
+                    rows = places[at : at + size]
+                    done.update(zip(rows, self._batch([block[i] for i in rows], cache), strict=True))
+            yield from (done[i] for i in range(len(block)))
+
+    @torch.inference_mode()
+    def _cache(self, instruction: str) -> Any:
+        """Keys and values of the instruction, for one row; None where they cannot be shared."""
+        if not self._shares:
+            return None
+        ids = torch.tensor([self.chat.prefix_ids(instruction)], device=self.causal.device)
+        return self.causal(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+
+    @torch.inference_mode()
+    def _batch(self, requests: Sequence[Request], cache: Any) -> list[Generation]:
+        """The answers to requests of one instruction, whose cache this is."""
+        prefix = self.chat.prefix_ids(requests[0].instruction)
+        bodies = [self.chat.body_ids(request.text) for request in requests]
+        longest = max(map(len, bodies))
+        rows, seen = [], []
+        for body in bodies:
+            gap = longest - len(body)
+            before, behind = (prefix, []) if cache is not None else ([], prefix)
+            rows.append([*before, *[self._pad] * gap, *behind, *body])
+            seen.append([*[1] * len(before), *[0] * gap, *[1] * len(behind + body)])
+        rooms = [
+            budget(len(prefix), len(body), request.growth, self.window)
+            for body, request in zip(bodies, requests, strict=True)
+        ]
+        own = copy.deepcopy(cache)
+        if own is not None:
+            own.batch_repeat_interleave(len(requests))
+        out: Tensor = self.causal.generate(
+            input_ids=torch.tensor(rows, device=self.causal.device),
+            attention_mask=torch.tensor(seen, device=self.causal.device),
+            past_key_values=own,
+            logits_processor=[_Draws(self.sampling, [self._dice(r) for r in requests])] if self.sampling else [],
+            max_new_tokens=max(rooms),
+            do_sample=False,  # what is drawn is the only token that `_Draws` leaves
+            num_beams=1,
+            repetition_penalty=1.0,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            eos_token_id=self.chat.end_id,
+            pad_token_id=self._pad,
+            use_cache=True,
+        )
+        answers = out[:, len(rows[0]) :].tolist()
+        fixed = 0 if cache is not None else len(prefix)
+        return [
+            self._generation(answer[:room], fixed + len(body))
+            for answer, room, body in zip(answers, rooms, bodies, strict=True)
+        ]
+
+    def _generation(self, answer: list[int], prompt: int) -> Generation:
+        complete = self.chat.end_id in answer
+        tokens = answer[: answer.index(self.chat.end_id) + 1] if complete else answer
+        written, ends = bytearray(), []
+        for token in tokens:
+            if token != self.chat.end_id and token < len(self._bytes):
+                written += self._bytes[token] or b""
+            ends.append(len(written))
+        return Generation(bytes(written), tuple(ends), (), complete, len(tokens), prompt + len(tokens) - 1)
+
+    def _dice(self, request: Request) -> random.Random:
+        named = f"{self.seed}\0{request.instruction}\0{request.text}"
+        return random.Random(hashlib.sha256(named.encode()).digest())
+
+
+class _Draws:
+    """A processor of logits that draws a token for each row, by the row's own random numbers, and leaves no other."""
+
+    def __init__(self, sampling: Sampling, dice: Sequence[random.Random]) -> None:
+        self._sampling, self._dice = sampling, dice
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """`scores` [rows, V] are logits."""
+        tokens = draw(scores, self._sampling, [dice.random() for dice in self._dice])
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+
+
+def draw(logits: Tensor, sampling: Sampling, at: Sequence[float]) -> Tensor:
+    """A token for each row of `logits` [N, V]: where `at`, in [0, 1), falls in what the three settings leave.
+
+    They apply as in transformers, one after the other: temperature; the k most probable tokens; of them, the fewest
+    whose probabilities add up to `top_p`.
+    """
+    k = min(sampling.top_k, logits.shape[1])
+    values, tokens = (logits.float() / sampling.temperature).topk(k)  # in order: the most probable first
+    shares = values.softmax(1)
+    before = shares.cumsum(1) - shares
+    shares = shares.masked_fill(before >= sampling.top_p, 0.0)  # the first always stays: nothing is before it
+    sums = shares.cumsum(1)
+    wanted = torch.tensor(at, device=logits.device, dtype=sums.dtype)[:, None] * sums[:, -1:]
+    places = torch.searchsorted(sums, wanted, right=True).clamp(max=k - 1)
+    last = (shares > 0).sum(1, keepdim=True) - 1
+    return tokens.gather(1, torch.minimum(places, last))[:, 0]
