@@ -23,7 +23,7 @@ class RowCache:
     row count; a pass leaves it alone: the caller says how much of what was run is kept.
     """
 
-    def __init__(self, rows: int, capacity: int = 512) -> None:
+    def __init__(self, rows: int, capacity: int = 256) -> None:
         self.lengths = [0] * rows
         self._capacity = capacity
         self._buffers: dict[int, tuple[Tensor, Tensor]] = {}

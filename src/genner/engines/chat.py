@@ -50,6 +50,10 @@ class Chat:
         """Token ids of the text and of what stands between it and the answer."""
         return self._encode(text, special=False) + self._tail_ids
 
+    def text_of(self, body: list[int]) -> list[int]:
+        """The part of `body_ids` that is the text."""
+        return body[: len(body) - len(self._tail_ids)]
+
     def answer_ids(self, answer: str) -> list[int]:
         """Token ids of the answer, ended by the token that ends the turn."""
         return [*self._encode(answer, special=False), self.end_id]

@@ -14,7 +14,7 @@ in Jacobi decoding: Santilli et al. 2023, "Accelerating Transformer Inference fo
 """
 
 from collections.abc import Iterable, Iterator
-from math import sqrt
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,13 +25,16 @@ from genner.engines.chat import Chat
 from genner.engines.drafter import Drafter, Read, option_places
 from genner.engines.network import Network
 from genner.engines.rows import Draft, Row
+from genner.engines.tasks import Task
 from genner.engines.vocabulary import Vocabulary
 from genner.grammar import NOTHING
 
-# What a pass costs before its first token, and a row in it, in tokens. (On two CPU cores a pass of one token takes
-# 18 ms, attention of a short row 3, and a token 0.5.)
-PASS_TOKENS, ROW_TOKENS = 32, 6
-SHORTEST, LONGEST = 12, 256  # tokens that are drafted at least and at most
+
+@dataclass(kw_only=True)
+class _Lane(Row):
+    """A row of the batch, and what is known of its instruction."""
+
+    task: Task
 
 
 def budget(prefix: int, body: int, growth: int, window: int) -> int:
@@ -72,24 +75,23 @@ class Speculator:
     """Decodes requests in batches, in verified stretches.
 
     Up to `batch_size` answers are in the making at once, each at its own position in its own cache row; a finished one
-    is replaced at once. Each distinct instruction is run once, and its cache kept.
+    is replaced at once. Each distinct instruction is run once, and what is known of it is kept.
 
     Args:
         drafter: guesses entities from hidden states, or None.
     """
 
-    MAX_PREFIXES = 16  # instructions whose cache is kept
+    MAX_TASKS = 16  # instructions that are kept
 
     def __init__(self, network: Network, chat: Chat, vocabulary: Vocabulary, drafter: Drafter | None = None) -> None:
         self._network, self._chat, self._vocabulary, self._drafter = network, chat, vocabulary, drafter
-        self._prefixes: dict[str, tuple[RowCache, Any]] = {}
-        self._tasks: dict[str, _Task] = {}
+        self._tasks: dict[str, Task] = {}
 
     def decode(self, requests: Iterable[Request], batch_size: int) -> Iterator[tuple[int, Generation]]:
         """Yield (index of the request, generation) as answers are finished, in any order."""
         source = enumerate(requests)
         cache = RowCache(batch_size)
-        rows: dict[int, Row] = {}  # by the index of their request
+        rows: dict[int, _Lane] = {}  # by the index of their request
         free = list(range(batch_size))
         while True:
             while free and (item := next(source, None)) is not None:
@@ -102,32 +104,29 @@ class Speculator:
                 free.append(row.slot)
                 yield index, row.generation()
 
-    def _admit(self, request: Request, cache: RowCache, slot: int) -> Row:
-        prefix, _ = self._prefix(request)
-        cache.copy_row(prefix, 0, slot)
+    def _admit(self, request: Request, cache: RowCache, slot: int) -> _Lane:
+        task = self._task(request)
+        cache.copy_row(task.prefix, 0, slot)
         body = self._chat.body_ids(request.text)
-        room = budget(prefix.lengths[0], len(body), request.growth, self._network.window)
-        task = self._tasks.setdefault(request.instruction, _Task())
-        guess = None if self._drafter is not None and request.options and task.trusts() else NOTHING
-        return Row(request, body, room, request.grammar.start(), slot, guess)
+        room = budget(task.prefix.lengths[0], len(body), request.growth, self._network.window)
+        guess = None if task.trusts() else NOTHING
+        return _Lane(request, body, room, request.grammar.start(), slot, guess, task=task)
 
-    def _prefix(self, request: Request) -> tuple[RowCache, Any]:
-        """The cache of an instruction, and what the drafter made of the labels in it."""
-        known = self._prefixes.pop(request.instruction, None)
-        if known is None:
-            cache = self._network.prefix(self._chat.prefix_ids(request.instruction))
-            options = None
+    def _task(self, request: Request) -> Task:
+        task = self._tasks.pop(request.instruction, None)
+        if task is None:
+            prefix, options = self._network.prefix(self._chat.prefix_ids(request.instruction)), None
             if self._drafter is not None and request.options:
                 places = option_places(self._chat, self._vocabulary, request.instruction, request.options)
                 if places is not None:
                     options = self._drafter.options([states[places] for states in self._network.tapped()])
-            known = cache, options
-            if len(self._prefixes) >= self.MAX_PREFIXES:
-                self._prefixes.pop(next(iter(self._prefixes)))
-        self._prefixes[request.instruction] = known  # newest last
-        return known
+            task = Task(prefix, options)
+            if len(self._tasks) >= self.MAX_TASKS:
+                self._tasks.pop(next(iter(self._tasks)))
+        self._tasks[request.instruction] = task  # newest last
+        return task
 
-    def _pass(self, rows: list[Row], cache: RowCache) -> None:
+    def _pass(self, rows: list[_Lane], cache: RowCache) -> None:
         """Draft for each row, run all drafts at once, and keep what the model agrees with."""
         drafts = [self._draft(row, len(rows)) for row in rows]
         fed = [[*row.pending, *draft.tokens] for row, draft in zip(rows, drafts, strict=True)]
@@ -141,16 +140,15 @@ class Speculator:
             row.computed += len(tokens)
             row.passes += 1
 
-    def _draft(self, row: Row, together: int) -> Draft:
+    def _draft(self, row: _Lane, together: int) -> Draft:
         """The next stretch of a row that is run with `together` - 1 others."""
-        task = self._tasks[row.request.instruction]
-        longest = task.reach(together)
+        longest = row.task.reach(together)
         # The guess needs the hidden states of this pass: a draft without it only pays where little is tagged.
-        if row.guess is None and not task.copies(len(row.pending), together):
+        if row.guess is None and not row.task.copies(len(row.pending), together):
             longest = 0
         return row.draft(longest, self._vocabulary, self._chat.encode)
 
-    def _guess(self, rows: list[Row], fed: list[list[int]]) -> None:
+    def _guess(self, rows: list[_Lane], fed: list[list[int]]) -> None:
         """Ask the drafter about the rows whose prompt was in this pass."""
         if self._drafter is None:
             return
@@ -158,17 +156,18 @@ class Speculator:
         tapped = self._network.tapped()
         for row, tokens in zip(rows, fed, strict=True):
             if row.guess is None:
-                row.guess, options = NOTHING, self._prefix(row.request)[1]
-                ends = self._vocabulary.ends(self._chat.encode(row.request.text), row.request.text)
-                if options is not None and ends:
+                row.guess = NOTHING
+                # Nothing has been taken yet, so what is pending is the prompt, and the text its beginning.
+                ends = self._vocabulary.ends(self._chat.text_of(row.pending), row.request.text)
+                if ends:
                     states = [each[begin : begin + len(ends)] for each in tapped]
-                    reads.append(Read(row.request.text, ends, states, options))
+                    reads.append(Read(row.request.text, ends, states, row.task.options))
                     readers.append(row)
             begin += len(tokens)
         for row, guess in zip(readers, self._drafter.guess(reads) if reads else [], strict=True):
             row.guess = guess
 
-    def _choices(self, rows: list[Row], drafts: list[Draft], hidden: torch.Tensor) -> list[list[tuple[int, float]]]:
+    def _choices(self, rows: list[_Lane], drafts: list[Draft], hidden: torch.Tensor) -> list[list[tuple[int, float]]]:
         """For each row, and each place of its draft, the model's choice and its log-probability (nats)."""
         chosen: list[list[tuple[int, float]]] = []
         asked: list[list[int]] = []
@@ -190,7 +189,7 @@ class Speculator:
                 chosen[r][j] = choice
         return chosen
 
-    def _keep(self, row: Row, draft: Draft, chosen: list[tuple[int, float]]) -> int:
+    def _keep(self, row: _Lane, draft: Draft, chosen: list[tuple[int, float]]) -> int:
         """Take the model's choices up to the first that departs from the draft, that one included.
 
         Returns how many drafted tokens were kept. Behind them, the choices are kept as hints.
@@ -209,50 +208,9 @@ class Speculator:
         if accepted < len(draft.tokens):
             drafted, taken = (self._vocabulary.bytes[t] or b"" for t in (draft.tokens[accepted], row.tokens[-1]))
             row.declined = drafted.removeprefix(taken) if drafted.startswith(taken) else b""
-        self._tasks[row.request.instruction].learn(row, accepted, len(draft.tokens))
-        return accepted
-
-
-class _Task:
-    """What was seen of the answers to one instruction: how they are best drafted. Changes cost, never answers."""
-
-    FORGET = 0.98  # a draft's weight in the averages, for each one after it
-    PROBE = 16  # of so many answers, one is drafted from a guess even if guesses are mostly wrong
-
-    def __init__(self) -> None:
-        self._drafted, self._rejected = 60.0, 1.0
-        self._answers, self._plain = 2.0, 1.0
-        self._right, self._wrong, self._turn = 1.0, 0.0, 0
-
-    def reach(self, together: int) -> int:
-        """How many tokens to draft, in a pass of so many rows.
-
-        A stretch of n tokens costs a row's share of the pass's fixed cost, and where the next token is rejected with
-        probability p, about p n^2 / 2 tokens in vain; a token of it costs least when these two are equal.
-        """
-        share = PASS_TOKENS / together + ROW_TOKENS
-        return round(min(LONGEST, max(SHORTEST, sqrt(2 * share * self._drafted / self._rejected))))
-
-    def copies(self, tokens: int, together: int) -> bool:
-        """Whether to draft the plain copy, of about `tokens`, before anything is guessed: it saves a pass if it is the
-        answer, and is computed half in vain if not."""
-        plain = self._plain / self._answers
-        return plain * (PASS_TOKENS / together + ROW_TOKENS) > (1 - plain) * tokens / 2
-
-    def trusts(self) -> bool:
-        """Whether to ask the drafter for the next answer: a right guess saves two passes or more, a wrong one costs
-        about one. One that is mostly wrong is asked now and then, since texts change."""
-        self._turn += 1
-        return 2 * self._right >= self._wrong or self._turn % self.PROBE == 0
-
-    def learn(self, row: Row, accepted: int, drafted: int) -> None:
-        if drafted:
-            self._drafted = self.FORGET * self._drafted + accepted
-            self._rejected = self.FORGET * self._rejected + (accepted < drafted and not row.finished)
+        row.task.learn_draft(accepted, len(draft.tokens), row.finished)
         if row.finished:
-            self._answers = self.FORGET * self._answers + 1
-            self._plain = self.FORGET * self._plain + row.is_plain
+            row.task.learn_answer(row.is_plain)
             if row.guess and row.guess.spans:
-                right, wrong = row.hits
-                self._right = self.FORGET * self._right + right
-                self._wrong = self.FORGET * self._wrong + wrong
+                row.task.learn_guess(*row.hits)
+        return accepted

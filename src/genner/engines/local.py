@@ -69,7 +69,7 @@ class LocalEngine:
                 stacklevel=2,
             )
         self._speculator = Speculator(self.network, self.chat, self.vocabulary, drafter)
-        self.default_batch = 8 if self.network.device.type == "cpu" else 64
+        self.default_batch = 16 if self.network.device.type == "cpu" else 64
 
     @classmethod
     def load(

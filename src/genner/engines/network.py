@@ -40,18 +40,22 @@ def _note(found: dict[int, Tensor], number: int, _module: Any, _arguments: Any, 
     found[number] = output
 
 
-def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
-    """Hidden states -> logits as the family computes them: its output layer, then its scaling or soft cap, if any."""
-    layer, config = causal.get_output_embeddings(), causal.config.get_text_config()
+def _finish(config: Any) -> Callable[[Tensor], Tensor]:
+    """What the family does to logits behind its output layer: its scaling or soft cap, if any."""
     cap, scaling = getattr(config, "final_logit_softcapping", None), getattr(config, "logits_scaling", None)
 
-    def head(hidden: Tensor) -> Tensor:
-        logits: Tensor = layer(hidden)
+    def finish(logits: Tensor) -> Tensor:
         if scaling:
             logits = logits / scaling
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    return head
+    return finish
+
+
+def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
+    """Hidden states -> logits as the family computes them."""
+    layer, finish = causal.get_output_embeddings(), _finish(causal.config.get_text_config())
+    return lambda hidden: finish(layer(hidden))
 
 
 class Network:
@@ -73,8 +77,7 @@ class Network:
         self._layer = causal.get_output_embeddings()
         config = causal.config.get_text_config()
         self._config = config
-        self._cap = getattr(config, "final_logit_softcapping", None)
-        self._scaling = getattr(config, "logits_scaling", None)
+        self._finish = _finish(config)
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self.rolls_back = kinds <= _ROLLS_BACK and not getattr(causal, "_is_stateful", False)
         self.window: int = config.max_position_embeddings
@@ -182,8 +185,3 @@ class Network:
             for i, place, value in zip(bound, best_at.tolist(), (-np.log(sums)).tolist(), strict=True):
                 found[i] = tokens[i][place], value
         return found
-
-    def _finish(self, logits: Tensor) -> Tensor:
-        if self._scaling:
-            logits = logits / self._scaling
-        return self._cap * torch.tanh(logits / self._cap) if self._cap else logits
