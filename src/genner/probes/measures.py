@@ -175,7 +175,7 @@ def assign(gain: Sequence[Sequence[int]]) -> list[int]:
         while column:
             owner[column] = owner[before[column]]
             column = before[column]
-    return [owner.index(row) - 1 for row in range(1, n + 1)]
+    return [owner.index(row, 1) - 1 for row in range(1, n + 1)]
 
 
 def pairs(gold: Documents, predicted: Documents) -> list[tuple[Document, Document]]:
