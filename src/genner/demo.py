@@ -20,7 +20,6 @@ from genner.labels import label_set, label_sets
 from genner.loading import find_adapter, load
 from genner.render import html_page, print_prediction
 
-
 EVERY = 4  # of the sample, what the formats behind the preferred one are scored on
 
 
