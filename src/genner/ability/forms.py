@@ -29,7 +29,9 @@ _SENTENCE_END = re.compile(r"(?<!\b[A-Za-z])(?<!\bNo)(?<!\bMr)(?<!\bDr)(?<!\bSt)
 def short(answer: str) -> str:
     """The first line without a lead-in such as `The answer is`, up to the end of its first sentence."""
     line = first_line(answer)
-    rest = _LEAD_IN.sub("", line, count=1) or first_line(answer.partition(line)[2]) or line
+    rest = _LEAD_IN.sub("", line, count=1)
+    if line and not rest:  # the lead-in has a line of its own
+        rest = first_line(answer.partition(line)[2]) or line
     end = _SENTENCE_END.search(rest)
     return (rest[: end.start()] if end and end.start() else rest).strip()
 

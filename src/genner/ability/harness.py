@@ -23,7 +23,10 @@ def require() -> str:
     """The harness's version. Raises `UsageError` with the command that installs it."""
     if find_spec("lm_eval") is None:
         raise UsageError("lm-evaluation-harness is not installed; pip install 'genner[ability]'")
+    import datasets
+
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is done here on purpose
+    datasets.disable_progress_bars()
     return version("lm_eval")
 
 

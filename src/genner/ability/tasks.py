@@ -64,6 +64,7 @@ OFFLINE: dict[str, Offline] = {
         "drop/default.yaml",
         _DROP,
         {"process_docs": None},
+        {"doc_to_target": "drop_target"},  # theirs reads a field that these rows lack; only shots would show it
         zero_shot="the stock task writes field names in place of its shots' answers; take drop_cued",
     ),
     "drop_cued": Offline("drop/default.yaml", _DROP, {**_CUED, "process_docs": None}, _CUED_DROP),
@@ -98,28 +99,33 @@ def split_name(task: str) -> tuple[str, bool]:
     return task.removesuffix(CHAT), task.endswith(CHAT)
 
 
+def index(folders: Sequence[Path] | None = None) -> Any:
+    """The harness's `TaskManager` of the tasks in these folders, or of all that it has, which takes some seconds."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager() if folders is None else TaskManager(include_defaults=False, include_path=list(folders))
+
+
 def load_task(name: str, data: Path | None, folder: Path, shots: int) -> Any:
     """What the harness's `TaskManager.load` gives for a task, or a group of tasks, of this name.
 
     Writes the file of an offline task into `folder`. Raises `UnknownNameError` with names like it; `UsageError` when it
     has no shots; `DataError` when its data is neither in the folder `data` nor on a hub that can be reached.
     """
-    from lm_eval.tasks import TaskManager
-
     own = OFFLINE.get(name) if data is not None else _HUB.get(name)
     if own is not None and own.zero_shot and shots:
         raise UsageError(f"task {name!r} with {shots} shots: {own.zero_shot}")
     if own is None:
         if data is None and name == "squad":
             raise DataError(name, "is an offline task; give the folder of its file with --data")
-        manager: Any = TaskManager()
+        manager = index()
         if name not in manager.all_tasks:
             near = difflib.get_close_matches(name, [*OFFLINE, *manager.all_tasks], 8)
             raise UnknownNameError("task", name, [*(near or sorted(OFFLINE)), "... (lm_eval ls tasks)"])
         spec: str = name
     else:
         spec = str(write_task(name, own, data, folder))
-        manager = TaskManager(include_defaults=False)
+        manager = index(())
     try:
         loaded = manager.load([spec])
     except DataError:
