@@ -198,7 +198,7 @@ def test_only_brings_what_is_needed_along() -> None:
         c for c in cells if c.name.startswith("default ") and "grammar" in c.name
     ]
     assert chosen(cells, None) == cells
-    with pytest.raises(UsageError, match="matches no cell.*names are those of --dry-run"):
+    with pytest.raises(UsageError, match=r"matches no cell.*names are those of --dry-run"):
         chosen(cells, "nothing")
 
 

@@ -20,6 +20,7 @@ from genner.assess.environment import cores
 from genner.assess.records import Cell, Failure, Run, Runs, State
 from genner.assess.worker import BUSY, INTERRUPTED, now
 
+WORKER = (sys.executable, "-m", "genner.assess.worker")
 POLL = 0.2  # seconds between two looks
 PATIENCE = 60.0  # seconds that an interrupted cell has to save where it is
 
@@ -53,6 +54,7 @@ class Scheduler:
     data: the data root.
     places: a device for each cell that may run at a time; None: whatever the process finds.
     watch: is told what happens.
+    worker: the command that runs a cell, without its arguments.
     """
 
     runs: Runs
@@ -60,6 +62,7 @@ class Scheduler:
     data: Path
     places: Sequence[str | None]
     watch: Watch
+    worker: Sequence[str] = WORKER
     _since: float = field(default_factory=time.time)
     _states: dict[str, State] = field(default_factory=dict)  # of cells that are over
     _running: dict[int, _Process] = field(default_factory=dict)  # by place
@@ -127,8 +130,8 @@ class Scheduler:
 
     def _start(self, run: Run, place: int) -> None:
         device = self.places[place]
-        command = [sys.executable, "-m", "genner.assess.worker", str(self.runs.root), run.cell.id]
-        command += ["--data", str(self.data), "--since", repr(self._since)]
+        command = [*self.worker, str(self.runs.root), run.cell.id, "--data", str(self.data)]
+        command += ["--since", repr(self._since)]
         command += ["--device", device] if device else []
         path = [str(Path(genner.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}  # the same genner

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 from genner.assess.corpora import MissingError
@@ -30,13 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cell")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--device")
-    parser.add_argument("--since", type=float, default=0.0, help="what went wrong after this time is not tried again")
+    parser.add_argument("--since", type=float, default=inf, help="what went wrong after this time is not tried again")
     args = parser.parse_args(arguments)
     runs = Runs.open(args.runs)
     return perform(runs, runs.run(args.cell), args.data, args.device, args.since)
 
 
-def perform(runs: Runs, run: Run, data: Path, device: str | None, since: float = 0.0) -> int:
+def perform(runs: Runs, run: Run, data: Path, device: str | None, since: float = inf) -> int:
     """Run a cell, if no other process has or had it, and record what comes of it."""
     with run.claim() as held:
         if not held:

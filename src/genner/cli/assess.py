@@ -1,0 +1,192 @@
+"""`genner assess`: run a study, see how it stands."""
+
+import shlex
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from genner.cli.app import app, must_exist
+from genner.errors import GennerError
+
+if TYPE_CHECKING:
+    from genner.assess.records import Cell, Run, Runs, State
+
+
+class _StudyFirst(TyperGroup):
+    """What stands behind `genner assess` is a study, unless it is the name of a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+assess_app = typer.Typer(
+    cls=_StudyFirst,
+    help="Run a study: models x formats x corpora x decodings x seeds x recipes. genner assess STUDY.toml --out RUNS",
+    no_args_is_help=True,
+)
+app.add_typer(assess_app, name="assess")
+
+
+@assess_app.command("run")
+def run(
+    study: Annotated[str, typer.Argument(help="A study (TOML), or the name of a shipped one: quick, small, paper.")],
+    out: Annotated[Path, typer.Option(help="The runs folder; what is done there already is not done again.")],
+    data: Annotated[Path, typer.Option(help="The folder that the study's file names are relative to.")] = Path(),
+    only: Annotated[
+        str | None, typer.Option(help="Cells with this in their id or name (* is anything), and what they need.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="List what would run, with estimates from what has run.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time; one for each device if left out.")] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="As cuda:0,cuda:1 or cpu; every GPU, or the CPU, if left out.")
+    ] = None,
+) -> None:
+    """Run a study, or go on with it (`run` itself may be left out)."""
+    from genner.assess.cells import chosen, plan
+    from genner.assess.records import Runs
+    from genner.assess.study import Study, find_study
+
+    must_exist(data)
+    file = find_study(study)
+    told = ["genner", "assess", study, "--out", str(out), "--data", str(data), "--only"]
+    every = plan(Study.from_file(file), lambda id: shlex.join([*told, id]))
+    cells, runs = chosen(every, only), Runs(out)
+    if dry_run:
+        _list(cells, runs, data)
+        return
+    from genner.assess.scheduler import Scheduler, places
+
+    out.mkdir(parents=True, exist_ok=True)
+    if not (runs.study.exists() and runs.study.samefile(file)):
+        shutil.copyfile(file, runs.study)
+    for cell in every:
+        runs.add(cell)
+    watch = _Watch(len(cells))
+    with watch:
+        states = Scheduler(runs, cells, data, places((devices or "").split(",") if devices else (), jobs), watch).work()
+    counts = Counter(states.values())
+    print(", ".join(f"{n} {state}" for state, n in counts.items()), file=sys.stderr)
+    print(f"genner report {out} --out report.html shows what was found", file=sys.stderr)
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+@assess_app.command("status")
+def status(runs: Annotated[Path, typer.Argument(help="The runs folder.")]) -> None:
+    """How the cells of a folder stand, what is running, and why others were skipped or failed."""
+    from genner.assess.records import KINDS, STATES, Runs
+
+    found = [(run, run.state) for run in Runs.open(runs).runs()]
+    counts = Counter((run.cell.kind, state) for run, state in found)
+    print("".join(f"{head:>9}" for head in ("", *STATES)))
+    for kind in KINDS:
+        if any(counts[kind, state] for state in STATES):
+            print(f"{kind:>9}" + "".join(f"{counts[kind, state] or '':>9}" for state in STATES))
+    for run, state in found:
+        if state in ("running", "failed", "skipped"):
+            print(f"{state}: {run.cell.id} ({run.cell.name}): {_about(run, state)}")
+
+
+def _about(run: "Run", state: "State") -> str:
+    """How far a cell is, or why it went wrong, in a line."""
+    if state == "failed" and (failure := run.failure):
+        return f"{failure.error}: {failure.message}"
+    if state == "skipped":
+        return run.skipped or ""
+    if state == "running" and (at := run.progress):
+        left = at.seconds * (at.total - at.done) / at.done if at.done else None
+        return f"{at.done} of {at.total} {at.unit}" + (f", about {_time(left)} to go" if left else "")
+    if state == "done" and (result := run.result):
+        strict = result.metrics.get("strict")
+        return (f"F1 {100 * strict['f1']:.1f}, " if strict else "") + _time(result.seconds)
+    return ""
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _list(cells: "Sequence[Cell]", runs: "Runs", data: Path) -> None:
+    """What would run and how long it would take, as far as that is known."""
+    from genner.assess.estimate import estimate
+    from genner.assess.records import Result
+
+    known: list[Result] = []
+    if (runs.root / "cells").is_dir():
+        for run in runs.runs():
+            if run.state == "done" and (result := run.result):
+                known.append(result)
+    done = {result.id for result in known}
+    total, unknown, todo = 0.0, 0, 0
+    for cell in cells:
+        if cell.id in done:
+            print(f"{'done':>9}  {cell.id}  {cell.name}")
+            continue
+        seconds = estimate(cell, known, data)
+        todo, total, unknown = todo + 1, total + (seconds or 0.0), unknown + (seconds is None)
+        print(f"{_time(seconds) if seconds is not None else '?':>9}  {cell.id}  {cell.name}")
+    parts = [f"{len(cells)} cells, {len(cells) - todo} done", f"about {_time(total)} to go"]
+    if unknown:
+        parts.append(f"and {unknown} of which nothing like them has been run yet")
+    print(", ".join(parts))
+
+
+class _Watch:
+    """Shows what happens: bars on a terminal, a line a cell elsewhere. A `genner.assess.scheduler.Watch`."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        self._live = self._console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._all = self._bars.add_task("all cells", total=total)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "_Watch":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def started(self, cell: "Cell", device: str | None) -> None:
+        self._tasks[cell.id] = self._bars.add_task(f"{cell.kind} {cell.name}", total=None)
+        if not self._live:
+            self._print(f"started: {cell.id} ({cell.name})" + (f" on {device}" if device else ""))
+
+    def ended(self, run: "Run", state: "State") -> None:
+        if run.cell.id in self._tasks:
+            self._bars.remove_task(self._tasks.pop(run.cell.id))
+        self._bars.advance(self._all)
+        try:
+            about = _about(run, state)
+        except GennerError as error:  # a damaged record; the report will say so too
+            about = str(error)
+        self._print(f"{state}: {run.cell.id} ({run.cell.name}): {about}")
+
+    def tick(self, running: "Iterable[Run]") -> None:
+        for run in running:
+            if self._live and (at := run.progress):
+                self._bars.update(self._tasks[run.cell.id], completed=at.done, total=at.total)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)

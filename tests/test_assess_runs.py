@@ -1,0 +1,438 @@
+"""Cells are run once each, after what they need; whatever dies, all that was finished stays, and the rest goes on."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genner.assess import run as module
+from genner.assess import worker
+from genner.assess.cells import plan
+from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there
+from genner.assess.environment import machine, peak_memory_mb, versions
+from genner.assess.estimate import _lines, estimate, units
+from genner.assess.records import Cell, Result, Run, Runs, State
+from genner.assess.run import Outcome, Work, execute
+from genner.assess.scheduler import Scheduler, places
+from genner.assess.scoring import metrics, published
+from genner.assess.study import Study
+from genner.assess.worker import BUSY, INTERRUPTED, perform
+from genner.document import Document, Entity, LabelSet
+from genner.engines.base import Request
+from genner.engines.scripted import ScriptedEngine
+from genner.errors import DataError, UnknownNameError
+from genner.evaluation import evaluate
+from genner.extract import Extractor
+from genner.formats import FORMATS
+from genner.generations import score_generations
+
+SAMPLE = "sample:uner_en_ewt"
+
+
+# -- the scheduler, on a worker that does what a cell's description says
+
+FAKE = """
+import os, signal, sys, time
+from pathlib import Path
+from genner.assess import worker
+from genner.assess.corpora import MissingError
+from genner.assess.run import Outcome
+
+def execute(work):
+    about = work.about
+    with open(work.runs.root / "ran.txt", "a") as file:
+        file.write(work.run.cell.id + "\\n")
+    for need in work.run.cell.needs:
+        assert work.runs.run(need).state == "done"
+    time.sleep(about.get("sleep", 0))
+    once = work.run.folder / "once"
+    if about.get("dies") and not once.exists():
+        once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if about.get("fails"):
+        raise ValueError("it cannot be")
+    if about.get("missing"):
+        raise MissingError("get it there")
+    return Outcome({"documents": 1}, "sign", 1, 1)
+
+worker.execute = execute
+worker._end_with_parent()
+sys.exit(worker.main())
+"""
+
+
+class Seen:
+    """A watch that remembers."""
+
+    def __init__(self) -> None:
+        self.started_, self.ended_ = list[str](), dict[str, State]()
+
+    def started(self, cell: Cell, device: str | None) -> None:
+        self.started_.append(cell.id)
+
+    def ended(self, run: Run, state: State) -> None:
+        assert run.cell.id not in self.ended_
+        self.ended_[run.cell.id] = state
+
+    def tick(self, running: Sequence[Run]) -> None:
+        pass
+
+
+def cell(name: str, *needs: str, **about: Any) -> Cell:
+    kind = "train" if name.startswith("train") else "score"
+    return Cell(kind, f"{kind}-{name}", name, needs, about, "genner assess")
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Any:
+    path = tmp_path / "fake.py"
+    path.write_text(FAKE)
+
+    def scheduler(cells: list[Cell], jobs: int = 2, watch: Seen | None = None) -> Scheduler:
+        command = (sys.executable, str(path))
+        return Scheduler(Runs(tmp_path / "runs"), cells, tmp_path, [None] * jobs, watch or Seen(), command)
+
+    return scheduler
+
+
+def ran(folder: Path) -> Counter[str]:
+    path = folder / "runs" / "ran.txt"
+    return Counter(path.read_text().split()) if path.exists() else Counter()
+
+
+def test_one_cells_failure_takes_only_those_that_need_it_along(tmp_path: Path, fake: Any) -> None:
+    cells = [
+        cell("train-a"),
+        cell("train-b", fails=True),
+        cell("train-c", missing=True),
+        cell("train-d", dies=True),
+        *(cell(f"of-{x}", f"train-train-{x}") for x in "abcd"),
+    ]
+    cells = [Cell(c.kind, c.id, c.name, c.needs, c.description, c.command) for c in cells]
+    seen = Seen()
+    states = fake(cells, watch=seen).work()
+    runs = Runs.open(tmp_path / "runs")
+    assert states == seen.ended_ == {run.cell.id: run.state for run in runs.runs()}
+    assert {c.name: states[c.id] for c in cells} == {
+        "train-a": "done",
+        "train-b": "failed",
+        "train-c": "skipped",
+        "train-d": "failed",
+        "of-a": "done",
+        "of-b": "skipped",
+        "of-c": "skipped",
+        "of-d": "skipped",
+    }
+    failure, died = (runs.run(f"train-train-{x}").failure for x in "bd")
+    assert failure is not None
+    assert (failure.error, failure.message) == ("ValueError", "it cannot be")
+    assert "it cannot be" in failure.traceback
+    assert died is not None
+    assert "SIGKILL" in died.message
+    assert runs.run("score-of-b").skipped == "it needs train-train-b (train-b), which failed: it cannot be"
+    assert runs.run("score-of-c").skipped == "it needs train-train-c (train-c), which was skipped: get it there"
+    assert runs.run("train-train-c").skipped == "get it there"
+    # Gone on with: what is done is not done again, all else is tried again.
+    before = ran(tmp_path)
+    again = fake(cells).work()
+    assert (again["train-train-d"], again["score-of-d"]) == ("done", "done")
+    assert runs.run("train-train-d").failure is None
+    assert ran(tmp_path) - before == Counter({f"train-train-{x}": 1 for x in "bcd"} | {"score-of-d": 1})
+
+
+def test_two_processes_on_one_study_run_each_cell_once(tmp_path: Path, fake: Any) -> None:
+    cells = [cell("train-x", sleep=0.2), *(cell(f"s{i}", "train-train-x", sleep=0.1) for i in range(3))]
+    cells.append(cell("wrong", fails=True))
+    for one in cells:
+        Runs(tmp_path / "runs").add(one)
+    found: list[dict[str, State]] = []
+    both = [threading.Thread(target=lambda: found.append(fake(cells, 1).work())) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert found[0] == found[1] == {c.id: "failed" if c.name == "wrong" else "done" for c in cells}
+    assert ran(tmp_path) == Counter(c.id for c in cells)
+
+
+def test_an_interrupt_stops_what_runs_and_loses_nothing(tmp_path: Path, fake: Any) -> None:
+    cells = [cell("fast"), cell("slow", sleep=600)]
+
+    class Impatient(Seen):
+        def tick(self, running: Sequence[Run]) -> None:
+            if [run.cell.name for run in running] == ["slow"] and ran(tmp_path)["score-slow"]:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake(cells, watch=Impatient()).work()
+    runs = Runs.open(tmp_path / "runs")
+    assert [runs.run(c.id).state for c in cells] == ["done", "waiting"]
+
+
+def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path, fake: Any) -> None:
+    runs = Runs(tmp_path / "runs")
+    run = runs.add(cell("slow", sleep=600))
+    scheduler = fake([])
+    scheduler._start(run, 0)
+    process = scheduler._running[0].process
+    while not ran(tmp_path):
+        time.sleep(0.02)
+    assert run.state == "running"
+    process.stdin.close()  # as the kernel does when its holder dies
+    assert process.wait(20) == -signal.SIGTERM
+    assert run.state == "waiting"
+    scheduler._reap()
+
+
+def test_a_place_for_each_device_or_as_many_as_are_asked_for() -> None:
+    assert places(["cuda:0", "cuda:1"], None) == ["cuda:0", "cuda:1"]
+    assert places(["cuda:0", "cuda:1"], 3) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert places(["cpu"], 2) == ["cpu", "cpu"]
+
+
+# -- a worker's record
+
+
+def of(runs: Runs, **about: Any) -> Run:
+    description = {
+        "model": "m",
+        "trained": None,
+        "format": "inline_xml",
+        "corpus": "ewt",
+        "file": SAMPLE,
+        "split": "test",
+        "sentences": 7,
+        "labels": "core",
+        "decoding": "grammar",
+        "seed": 0,
+    }
+    return runs.add(Cell("score", "score-x", "x", (), description | about, "genner assess"))
+
+
+@pytest.fixture
+def capitals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A system that marks each text's first word, wrongly closed now and then; returns the texts it was asked."""
+    asked: list[str] = []
+
+    def answer(request: Request) -> str:
+        asked.append(request.text)
+        first, _, rest = request.text.partition(" ")
+        return f"<PER>{first}</PER> {rest}" if len(asked) % 3 else f"<PER>{first} {rest}"
+
+    def extractor(work: Work, labels: LabelSet) -> Extractor:
+        return Extractor(ScriptedEngine(answer), FORMATS[work.about["format"]], labels, split=False)
+
+    monkeypatch.setattr(module, "extractor", extractor)
+    monkeypatch.setattr(
+        module, "_counted", lambda work, lines, settings: Outcome(metrics(lines, settings)[0], "s", 1, 1)
+    )
+    return asked
+
+
+def test_a_result_says_what_was_found_with_what(tmp_path: Path, capitals: list[str]) -> None:
+    runs = Runs(tmp_path)
+    run = of(runs)
+    assert perform(runs, run, tmp_path, "cpu") == 0
+    result = run.result
+    assert result is not None
+    assert (result.kind, result.id, result.description) == ("score", "score-x", run.cell.description)
+    assert result.versions["machine"] == machine()
+    assert {"python", "genner", "torch", "transformers"} <= result.versions.keys()
+    assert result.seconds > 0
+    assert 10 < result.peak_memory_mb < peak_memory_mb() + 1
+    lines = list(run.predictions())
+    assert [line.raw for line in lines] == [(line.raw[0],) for line in lines]
+    assert result.metrics["documents"] == len(lines) == 7
+    gold, found = [line.document() for line in lines], [line.prediction() for line in lines]
+    report = evaluate(gold, found)
+    strict = result.metrics["strict"]
+    assert (strict["f1"], strict["low"], strict["high"]) == (report.micro.f1, *report.interval)
+    assert (strict["correct"], strict["gold"]) == (report.micro.tp, report.micro.support)
+    assert strict["predicted"] == sum(len(d.entities) for d in found)
+    assert result.metrics["invalid"] == sum(d.invalid for d in found) / 7 > 0
+    assert sum(v["gold"] for v in result.metrics["labels"].values()) == strict["gold"]
+    assert sum(v["predicted"] for v in result.metrics["lengths"].values()) == strict["predicted"]
+    assert result.metrics["problems"]["dropped"] == sum(p.kind == "dropped" for d in found for p in d.problems)
+
+
+@pytest.mark.parametrize("after", range(0, 8, 3))
+def test_a_killed_cell_goes_on_behind_its_last_whole_line(
+    tmp_path: Path, capitals: list[str], monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    whole, cut = Runs(tmp_path / "whole"), Runs(tmp_path / "cut")
+    perform(whole, of(whole), tmp_path, None)
+    expected = (tmp_path / "whole" / "cells" / "score-x" / "predictions.jsonl").read_bytes()
+    capitals.clear()
+    run = of(cut)
+    lines = expected.splitlines(keepends=True)
+    (run.folder / "predictions.jsonl").write_bytes(b"".join(lines[:after]) + (lines[after][:9] if after < 7 else b""))
+    capitals += ["asked before"] * after
+    perform(cut, run, tmp_path, None)
+    assert (run.folder / "predictions.jsonl").read_bytes() == expected
+    assert len(capitals) == 7
+    assert run.result is not None
+    assert run.result.metrics == whole.run("score-x").result.metrics  # type: ignore[union-attr]
+
+
+def test_answers_about_other_documents_are_not_gone_on_with(tmp_path: Path, capitals: list[str]) -> None:
+    runs = Runs(tmp_path)
+    perform(runs, of(runs, file="sample:wnut17", labels="wnut17"), tmp_path, None)
+    run = of(runs)
+    (run.folder / "result.json").unlink()
+    perform(runs, run, tmp_path, None)
+    assert [line.text for line in run.predictions()] == [
+        d.text for d in drawn(documents_of(SAMPLE, tmp_path, labels_of("core", tmp_path)), 7)
+    ]
+
+
+def test_what_is_done_or_held_is_left_alone(tmp_path: Path, capitals: list[str]) -> None:
+    runs = Runs(tmp_path)
+    run = of(runs)
+    with run.claim() as held:
+        assert held
+        assert perform(runs, run, tmp_path, None) == BUSY
+    assert perform(runs, run, tmp_path, None) == 0
+    at = (run.folder / "result.json").stat().st_mtime_ns
+    assert worker.main([str(tmp_path), "score-x", "--data", str(tmp_path)]) == 0
+    assert (run.folder / "result.json").stat().st_mtime_ns == at
+    assert len(capitals) == 7
+
+
+def test_what_goes_wrong_is_recorded_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs(tmp_path)
+    run = of(runs, model="nowhere")
+    since = time.time()
+    assert perform(runs, run, tmp_path, None) == 0
+    assert run.state == "skipped"
+    assert "nowhere" in (run.skipped or "")
+    assert run.settled(since)
+    assert not run.settled(time.time() + 10)
+    run = of(runs, labels="core,none")
+    assert perform(runs, run, tmp_path, None) == 0
+    assert run.failure is not None
+    assert (run.failure.error, run.state) == ("DataError", "failed")
+    assert "neither a known label set" in run.failure.message
+    assert perform(runs, run, tmp_path, None, since) == 0  # another process has seen it fail: not again
+
+    def stop(work: Work) -> Outcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker, "execute", stop)
+    assert perform(runs, run, tmp_path, None) == INTERRUPTED
+    assert run.state == "waiting"
+
+
+# -- corpora
+
+
+def test_a_missing_corpus_says_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"no .*ace2005/test.jsonl.*LDC2006T06.*genner convert .* --from ace2005"):
+        must_be_there("ace2005", ["ace2005/test.jsonl"], tmp_path)
+    with pytest.raises(MissingError, match="--data"):
+        must_be_there("mine", ["mine.jsonl"], tmp_path)
+    with pytest.raises(UnknownNameError, match=r"unknown sample 'x'; known: .*wnut17"):
+        must_be_there("mine", ["sample:x"], tmp_path)
+    must_be_there("mine", [SAMPLE], tmp_path)
+    labels = labels_of("conll2003", tmp_path)
+    assert labels.tags == ("PER", "ORG", "LOC", "MISC")
+    (tmp_path / "own.json").write_text('["DNA"]')
+    assert labels_of("own.json", tmp_path).tags == ("DNA",)
+    with pytest.raises(DataError, match=r"has label .*, which the label set lacks; it has: DNA"):
+        documents_of(SAMPLE, tmp_path, labels_of("own.json", tmp_path))
+
+
+def test_sentences_are_drawn_evenly() -> None:
+    some = [Document(str(i)) for i in range(10)]
+    for n in range(11):
+        places_ = [int(d.text) for d in drawn(some, n)]
+        assert len(places_) == n
+        gaps = [b - a for a, b in pairwise(places_)]
+        assert not gaps or max(gaps) - min(gaps) <= 1
+    assert drawn(some, None) == drawn(some, 99) == some
+
+
+# -- the published rule
+
+
+@pytest.mark.parametrize("name", ["inline_xml", "inline_bracketed", "grouped_json", "occurrence_json", "offset_json"])
+def test_published_counts_are_those_of_the_file_of_the_papers_tool(tmp_path: Path, name: str) -> None:
+    form, labels = FORMATS[name], LabelSet.of("PER", "LOC", "ORG")
+    gold = documents_of(SAMPLE, tmp_path, labels_of("core", tmp_path))
+    answers = [form.encode(form.keep(d)[0], labels) for d in gold]
+    answers = [*answers[1:], answers[0]]  # each about another text
+    answers[::2] = [form.encode(form.keep(d)[0], labels) for d in gold[::2]]
+    answers[5] = answers[5][:-1]
+    path = tmp_path / "generated_predictions.jsonl"
+    with path.open("w") as file:
+        for document, answer in zip(gold, answers, strict=True):
+            file.write(json.dumps({"predict": answer, "label": form.encode(form.keep(document)[0], labels)}) + "\n")
+    report = score_generations(path, name, "paper", labels, resamples=1)
+    counts = [published(form, labels, d, [(0, len(d.text))], [a]) for d, a in zip(gold, answers, strict=True)]
+    totals = [sum(c[i] for c in counts if c is not None) for i in range(3)]
+    assert totals == [report.micro.tp, report.micro.fp, report.micro.fn]
+    assert 0 < totals[0] < report.micro.support
+
+
+def test_a_text_in_chunks_is_so_many_answers() -> None:
+    labels, form = LabelSet.of("PER"), FORMATS["inline_xml"]
+    document = Document("Ada met. Bob met.", (Entity(0, 3, "PER"), Entity(9, 12, "PER")))
+    raw = ["<PER>Ada</PER> met.", "Bob <PER>met</PER>."]
+    assert published(form, labels, document, [(0, 8), (9, 17)], raw) == (1, 1, 1)
+    assert published(FORMATS["compact"], labels, document, [(0, 17)], ["x"]) is None
+    assert published(form, labels, Document(""), [], []) == (0, 0, 0)
+
+
+# -- estimates
+
+
+def test_estimates_come_from_what_is_most_like_it(tmp_path: Path) -> None:
+    def done(seconds: float, documents: int, **about: Any) -> Result:
+        made = of(Runs(tmp_path), **about).cell
+        return Result("score", "x", made.description, "", {}, seconds, 0, 0, 0, "", {"documents": documents})
+
+    cell = of(Runs(tmp_path), sentences=10).cell
+    assert units(cell, tmp_path) == 10
+    assert units(of(Runs(tmp_path), sentences=None).cell, tmp_path) == 120
+    assert units(of(Runs(tmp_path), sentences=None, file="none", corpus="genia").cell, tmp_path) == 1732
+    assert units(of(Runs(tmp_path), sentences=None, file="none").cell, tmp_path) is None
+    assert estimate(cell, [], tmp_path) is None
+    other = done(30.0, 10, model="other", format="compact")
+    assert estimate(cell, [other], tmp_path) == 30.0
+    assert estimate(cell, [other, done(8.0, 8), done(4.0, 4)], tmp_path) == 10.0
+    assert estimate(cell, [done(1.0, 1, decoding="greedy")], tmp_path) == 10.0  # better than nothing
+    train = plan(Study.from_dict(_TRAINED))[0]
+    assert units(train, tmp_path) is None
+    (tmp_path / "t.jsonl").write_text("{}\n" * 50)
+    _lines.cache_clear()
+    assert units(train, tmp_path) == 2 * 0.5 * 50
+
+
+_TRAINED: dict[str, Any] = {
+    "name": "s",
+    "model": [{"name": "m", "recipes": ["r"]}],
+    "recipe": [{"name": "r", "optim": {"epochs": 2}}],
+    "corpus": [{"name": "c", "labels": "core", "train": ["t.jsonl"], "test": SAMPLE, "fraction": 0.5}],
+}
+
+
+def test_versions_name_the_commit_of_a_repository() -> None:
+    found = versions()
+    assert found["python"].count(".") == 2
+    assert os.cpu_count()
+    assert "cores" in found["machine"]
+
+
+def test_every_kind_of_cell_is_known() -> None:
+    from genner.assess.records import KINDS
+
+    assert set(module._KINDS) == set(KINDS)
+    assert worker.execute is execute
