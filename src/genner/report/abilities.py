@@ -1,0 +1,362 @@
+"""General ability before and after: a base model against what was trained on it, on the same questions.
+
+Values are those of the records; changes and their standard errors are worked out from the stored answers
+(`genner.ability.deltas`), paired by question. Where answers were not kept, the standard error is that of two
+independent measurements, and the entry says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot
+from typing import TYPE_CHECKING, Any
+
+from genner.errors import GennerError
+from genner.report.collect import Collection, Item, System, absence
+from genner.report.draws import holm, stars
+from genner.report.plots import FAINT, colour, label, legend, marker, panels, size
+from genner.report.table import Column, Entry, Figure, Kind, Missing, Row, Table, Value
+
+if TYPE_CHECKING:
+    from genner.ability.deltas import Delta, Part
+    from genner.ability.items import Item as Question
+
+# What a record calls a mean over answers -> what `deltas` calls it.
+FORMS = {
+    "em": "em",
+    "f1": "f1",
+    "empty_rate": "empty",
+    "truncated_rate": "",
+    "mean_tokens": "tokens",
+    "loglikelihood": "per_token",
+    "choice": "choice",
+}
+NAMES = {
+    "em": "exact match",
+    "f1": "F1",
+    "empty_rate": "empty answers",
+    "truncated_rate": "cut off answers",
+    "mean_tokens": "tokens an answer",
+    "loglikelihood": "log-likelihood of the gold answer, nats a token",
+    "choice": "gold answer likelier than wrong ones",
+}
+WHOLE = {"mean_tokens", "loglikelihood"}  # no shares
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Task:
+    """What is measured. `limit` is -1 for all questions."""
+
+    name: str
+    shots: int
+    limit: int
+    seed: int
+
+    @property
+    def title(self) -> str:
+        number = "" if self.limit < 0 else f", {self.limit} questions"
+        return f"{self.name}, {'zero-shot' if not self.shots else f'{self.shots}-shot'}{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A system on a task."""
+
+    system: System
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A base model and all that was made of it: for each task the base's side, if measured, and the others'."""
+
+    base: str
+    tasks: Mapping[Task, tuple[Side | None, tuple[Side, ...]]]
+    changes: Mapping[tuple[Task, System], "_Changes"]
+
+    @property
+    def systems(self) -> list[System]:
+        """Those that are not the base."""
+        return sorted({side.system for _, others in self.tasks.values() for side in others})
+
+
+def families(collection: Collection) -> list[Family]:
+    """The ability cells by base model."""
+    found: defaultdict[str, defaultdict[Task, list[Side]]] = defaultdict(lambda: defaultdict(list))
+    for item in collection.of("ability"):
+        d = item.description
+        limit = d.get("limit")
+        task = Task(
+            str(d.get("task")), int(d.get("shots") or 0), -1 if limit is None else int(limit), int(d.get("seed") or 0)
+        )
+        found[_base(item)][task].append(Side(collection.system(item), item))
+    result = []
+    for base, tasks in sorted(found.items()):
+        split: dict[Task, tuple[Side | None, tuple[Side, ...]]] = {}
+        for task, sides in sorted(tasks.items()):
+            bare = next((s for s in sides if _is_base(s.item, base)), None)
+            split[task] = bare, tuple(sorted((s for s in sides if s is not bare), key=lambda s: s.system))
+        changes = {
+            (task, side.system): _Changes(bare, side) for task, (bare, others) in split.items() for side in others
+        }
+        result.append(Family(base, split, changes))
+    return result
+
+
+def _base(item: Item) -> str:
+    """What a model is made of: its adapter's base, where it is one and is here; else itself."""
+    from genner.loading import find_adapter
+
+    model = str(item.description.get("model"))
+    try:
+        adapter = find_adapter(model)
+    except GennerError:
+        adapter = None
+    return adapter.base if adapter else model
+
+
+def _is_base(item: Item, base: str) -> bool:
+    d = item.description
+    if d.get("trained") is not None:
+        return False
+    return d.get("adapted") is False or d.get("model") == base
+
+
+class _Changes:
+    """The changes of a side, from its stored answers and the base's; empty where these cannot be compared."""
+
+    def __init__(self, base: Side | None, other: Side) -> None:
+        from genner.ability.deltas import decompose, deltas
+        from genner.ability.reading import SCORERS
+
+        self.found: Mapping[str, Delta] = {}
+        self.parts: Sequence[Any] = ()
+        self.problem = ""
+        if base is None or not base.item.result or not other.item.result:
+            return
+        try:
+            one, two = questions(base.item), questions(other.item)
+            if one and two:
+                self.found = deltas(one, two)
+                task = str(other.item.description.get("task")).partition("+")[0]
+                if task in SCORERS:
+                    self.parts = decompose(task, one, two)
+        except GennerError as error:
+            self.problem = str(error)
+
+
+def questions(item: Item) -> list["Question"]:
+    """The stored answers of a cell; none where it kept none. Raises `DataError` for what is no answer."""
+    from dataclasses import fields
+
+    from genner.ability.items import Item as Question
+    from genner.errors import DataError
+
+    known = {f.name for f in fields(Question)}
+    found = []
+    for raw in item.run.items():
+        try:
+            kept = {key: value for key, value in raw.items() if key in known}
+            kept["others"] = [(float(value), int(tokens)) for value, tokens in kept.get("others", [])]
+            found.append(Question(**kept))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(item.id, f"holds what is no answer to a question: {error}") from None
+    return found
+
+
+def ability_tables(found: Sequence[Family]) -> list[Table]:
+    """For each base model: all scores and the form of the answers, before and after; then the change of F1 in parts."""
+    tables = []
+    for n, family in enumerate(found, 1):
+        parts = _parts_table(family, n)
+        tables += [_scores_table(family, n), *([parts] if parts else [])]
+    return tables
+
+
+def _scores_table(family: Family, n: int) -> Table:
+    systems = family.systems
+    rows, blocks, notes = [], [], []
+    tasks = list(family.tasks)
+    for task, (base, others) in family.tasks.items():
+        title = task.title + (f", seed {task.seed}" if len({t.seed for t in tasks}) > 1 else "")
+        by_system = {side.system: side for side in others}
+        for name in _measures([s for s in (base, *others) if s]):
+            entries: list[Entry] = [_value(base, name)]
+            for system in systems:
+                side = by_system.get(system)
+                entries += [_value(side, name), _change(base, side, name, family.changes.get((task, system)))]
+            rows.append(Row((_named(name),), tuple(entries)))
+            blocks.append(title)
+    for (task, system), change in family.changes.items():
+        if change.problem:
+            notes.append(f"{task.title}, {system.title}: {change.problem}.")
+    return Table(
+        f"ability-{n}",
+        f"General ability before and after: {family.base}",
+        ("Measure",),
+        (
+            Column("base"),
+            *(c for s in systems for c in (Column("score", s.title), Column("change", s.title))),
+        ),
+        tuple(Row(r.heads, r.entries, block) for r, block in zip(_marked(rows), blocks, strict=True)),
+        "Scores with the harness's standard errors; below them means over the answers. Changes are against the "
+        "base, in points where the score is a share, with their standard errors.",
+        (
+            "Changes: paired bootstrap over the questions; * p < 0.05, ** p < 0.01, adjusted by Holm's method for "
+            "the table; ? answers were not kept or are of other questions, so the standard error is that of two "
+            "independent measurements, where both have one.",
+            *notes,
+        ),
+    )
+
+
+def _measures(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    """The scores, then the forms of answers, that any side has."""
+    found: dict[tuple[str, str], None] = {}
+    for kind in ("scores", "answers"):
+        for side in sides:
+            metrics = side.item.result.metrics.get(kind) if side.item.result else None
+            names = list(metrics) if isinstance(metrics, Mapping) else []
+            order = list(FORMS)
+            if kind == "answers":
+                names.sort(key=lambda x: order.index(x) if x in order else len(order))
+            found |= {(kind, name): None for name in names}
+    return list(found) or [("scores", "score")]
+
+
+def _named(name: tuple[str, str]) -> str:
+    return NAMES.get(name[1], name[1]) if name[0] == "answers" else name[1]
+
+
+def _value(side: Side | None, name: tuple[str, str]) -> Entry:
+    if side is None:
+        return Missing("absent")
+    path = (*name, "value") if name[0] == "scores" else name
+    number = side.item.metric(*path)
+    if number is None:
+        return Missing("undefined", (side.item.id,)) if side.item.result else absence([side.item])
+    error = side.item.metric(*name, "stderr") if name[0] == "scores" else None
+    return Value(number, _kind(name, number), spread=error, cells=(side.item.id,))
+
+
+def _kind(name: tuple[str, str], number: float) -> Kind:
+    return "number" if name[1] in WHOLE or not 0 <= number <= 1 else "percent"
+
+
+def _change(base: Side | None, side: Side | None, name: tuple[str, str], changes: _Changes | None) -> Entry:
+    before, after = _value(base, name), _value(side, name)
+    if side is None:
+        return Missing("absent")
+    if not isinstance(before, Value) or not isinstance(after, Value):
+        return Missing("undefined", (side.item.id,), "the base or this side has no such score")
+    kind: Kind = "points" if before.kind == after.kind == "percent" else "number"
+    cells = (*before.cells, *after.cells)
+    key = f"harness/{name[1]}" if name[0] == "scores" else FORMS.get(name[1], "")
+    number = after.number - before.number
+    delta = changes.found.get(key) if changes else None
+    # A change of other questions than the scores are of is not theirs.
+    if delta and abs(delta.value - number) < 1e-3 * max(1.0, abs(number)):
+        return Value(number, kind, spread=delta.se, p=delta.p, cells=cells)
+    if before.spread is not None and after.spread is not None:
+        return Value(number, kind, spread=hypot(before.spread, after.spread), mark=stars(None), cells=cells)
+    return Value(number, kind, mark=stars(None), cells=cells)
+
+
+def _marked(rows: Sequence[Row]) -> list[Row]:
+    """With p values adjusted for all changes of the table."""
+    values = [e for row in rows for e in row.entries if isinstance(e, Value) and e.p is not None]
+    adjusted = iter(holm([v.p for v in values if v.p is not None]))
+
+    def entry(e: Entry) -> Entry:
+        if not isinstance(e, Value) or e.p is None:
+            return e
+        p = next(adjusted)
+        return Value(e.number, e.kind, spread=e.spread, p=p, mark=stars(p), cells=e.cells)
+
+    return [Row(row.heads, tuple(entry(e) for e in row.entries), row.block) for row in rows]
+
+
+def _parts_table(family: Family, n: int) -> Table | None:
+    """The change of F1 taken apart into empty answers, their form, and their content."""
+    rows = []
+    for (task, system), change in family.changes.items():
+        base, others = family.tasks[task]
+        cells = tuple(s.item.id for s in (base, *others) if s and (s is base or s.system == system))
+        for part in change.parts:
+            entries = tuple(_part(p, cells) for p in (part.total, part.empty, part.form, part.content))
+            rows.append(Row((system.title, part.cut), entries, task.title))
+    if not rows:
+        return None
+    return Table(
+        f"ability-parts-{n}",
+        f"What a change of F1 is made of: {family.base}",
+        ("System", "Answers cut"),
+        (Column("change of F1"), Column("empty answers"), Column("form"), Column("content")),
+        tuple(rows),
+        "Points of F1, with standard errors: what comes from questions that only one side answers with nothing; "
+        "from the length and form of answers; and from what they say once both have one form. The three add up to "
+        "the change.",
+        (
+            "short: without lead-in and further sentences; same_length: both cut to the words of the briefer one, "
+            "which favours the brief side; window: the best stretch, found with the gold answer, which favours the "
+            "wordy side.",
+        ),
+    )
+
+
+def _part(part: "Part", cells: tuple[str, ...]) -> Entry:
+    return Value(part.value, "points", spread=part.se, cells=cells)
+
+
+def ability_figures(found: Sequence[Family]) -> list[Figure]:
+    """For each base model, the changes of the harness's scores."""
+    return [f for n, family in enumerate(found, 1) if (f := _figure(family, n))]
+
+
+def _figure(family: Family, n: int) -> Figure | None:
+    spots: list[tuple[str, System, Value]] = []
+    for task, (base, others) in family.tasks.items():
+        for side in others:
+            changes = family.changes.get((task, side.system))
+            for name in _measures([side]):
+                entry = _change(base, side, name, changes)
+                if name[0] == "scores" and isinstance(entry, Value) and entry.kind == "points":
+                    spots.append((f"{task.title}: {name[1]}", side.system, entry))
+    if not spots:
+        return None
+    names = list(dict.fromkeys(name for name, _, _ in spots))
+    systems = list(dict.fromkeys(system for _, system, _ in spots))
+
+    def draw(drawing: Any) -> None:
+        (a,) = panels(drawing, [""])
+        a.grid(axis="x")
+        a.axvline(0, color=FAINT, linewidth=1)
+        handles: dict[str, Any] = {}
+        for name, system, value in spots:
+            k = systems.index(system)
+            y = names.index(name) + (k - (len(systems) - 1) / 2) * 0.18
+            drawn = a.errorbar(
+                [100 * value.number],
+                [y],
+                xerr=[196 * (value.spread or 0)],
+                fmt=marker(k),
+                color=colour(k),
+                markersize=5,
+                elinewidth=1.2,
+            )
+            handles.setdefault(system.title, drawn)
+        a.set_yticks(range(len(names)), [label(x, 60) for x in names])
+        a.set_ylim(len(names) - 0.5, -0.5)
+        a.set_xlabel("change against the base, points")
+        legend(drawing, list(handles.values()), list(handles), longest=90)
+
+    return Figure(
+        f"ability-{n}",
+        f"Changes of ability: {family.base}",
+        ("measure", "system", "change", "standard error", "cells"),
+        tuple((name, s.title, v.number, v.spread, " ".join(v.cells)) for name, s, v in spots),
+        draw,
+        size(1, height=0.34 * len(names) + 0.5),
+        "Marks: change; lines: 1.96 standard errors either way.",
+        "Changes of each score against the base",
+    )

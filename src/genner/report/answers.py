@@ -1,0 +1,127 @@
+"""What the answers were like (broken, cut off, made up), what they cost, and which kinds of errors they hold."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from genner.evaluation.taxonomy import KINDS
+from genner.report.collect import DECODINGS, Group, absence
+from genner.report.measures import Source, part, rates, score
+from genner.report.outcomes import Outcome
+from genner.report.paper import FORMATS
+from genner.report.table import Column, Entry, Missing, Row, Table, Value
+
+RATES = {"invalid": "invalid", "hallucinated": "hallucinated", "truncated": "truncated"}
+
+
+def ordered(source: Source) -> list[Group]:
+    """All plain scores: by test set, system, format, decoding."""
+    tests, formats, decodings = source.collection.tests(), list(FORMATS), list(DECODINGS)
+
+    def place(group: Group) -> tuple[object, ...]:
+        k = group.key
+        format = (formats.index(k.format) if k.format in formats else len(formats), k.format)
+        decoding = (decodings.index(k.decoding) if k.decoding in decodings else len(decodings), k.decoding)
+        return tests.index(k.test), k.system, format, decoding
+
+    return sorted(source.collection.scores(), key=place)
+
+
+def heads(group: Group) -> tuple[str, str, str]:
+    return group.key.system.title, group.key.format, DECODINGS.get(group.key.decoding, group.key.decoding)
+
+
+def validity_table(source: Source) -> Table | None:
+    """How many answers broke their format, were cut off, or named what is not in the text."""
+    groups = ordered(source)
+    if not groups:
+        return None
+    rows = [
+        Row(heads(g), (score(source, g), *(rates(g, key) for key in RATES)), source.collection.title(g.key.test))
+        for g in groups
+    ]
+    return Table(
+        "validity",
+        "The answers by their form",
+        ("System", "Format", "Decoding"),
+        (Column("strict F1"), *(Column(f"{title}, %") for title in RATES.values())),
+        tuple(rows),
+        "Invalid: answers that break their format; hallucinated: answers that mark or list something that nothing "
+        "in the text, or no label asked for, answers to; truncated: answers that end before the text does.",
+        supporting=True,
+    )
+
+
+def cost_table(source: Source) -> Table | None:
+    """What a document costs: tokens computed, forward passes, seconds; and the memory at its peak."""
+    groups = ordered(source)
+    if not groups:
+        return None
+    rows = []
+    for g in groups:
+        entries = (score(source, g), *(cost(g, what) for what in ("tokens", "passes", "seconds")), _memory(g))
+        rows.append(Row(heads(g), entries, source.collection.title(g.key.test)))
+    return Table(
+        "cost",
+        "Cost against quality",
+        ("System", "Format", "Decoding"),
+        (
+            Column("strict F1"),
+            Column("tokens", "A document"),
+            Column("passes", "A document"),
+            Column("seconds", "A document"),
+            Column("peak memory, MB"),
+        ),
+        tuple(rows),
+        "Tokens computed and forward passes, summed over a cell and divided by its documents; they do not depend on "
+        "the machine. Seconds are of the whole cell, loading included, and of its machine (see the cell). Means "
+        "over seeds.",
+        supporting=True,
+    )
+
+
+def cost(group: Group, what: str) -> Entry:
+    """`tokens`, `passes` or `seconds` a document, the mean over the seeds."""
+    found = []
+    for item in group.done:
+        documents = item.metric("documents")
+        if item.result and documents:
+            found.append(float(getattr(item.result, what)) / documents)
+    if not found:
+        return _none(group)
+    return Value(
+        sum(found) / len(found), "seconds" if what == "seconds" else "number", cells=group.cells, part=part(group)
+    )
+
+
+def _memory(group: Group) -> Entry:
+    found = [item.result.peak_memory_mb for item in group.done if item.result]
+    return Value(max(found), "count", cells=group.cells) if found else _none(group)
+
+
+def _none(group: Group) -> Entry:
+    return Missing("undefined", group.cells, "no documents") if group.done else absence(group.items)
+
+
+def kinds_table(source: Source, outcomes: Mapping[str, Outcome]) -> Table | None:
+    """The kinds of errors of each group, the mean over its seeds."""
+    rows = []
+    for g in ordered(source):
+        known = [outcomes[id] for id in g.cells if id in outcomes]
+        if not known:
+            continue
+        counts: Counter[str] = Counter()
+        for outcome in known:
+            counts.update(outcome.kinds)
+        entries = tuple(Value(counts[kind] / len(known), "number", cells=g.cells) for kind in KINDS)
+        rows.append(Row(heads(g), entries, source.collection.title(g.key.test)))
+    if not rows:
+        return None
+    return Table(
+        "kinds",
+        "Kinds of errors",
+        ("System", "Format", "Decoding"),
+        tuple(Column(kind) for kind in KINDS),
+        tuple(rows),
+        "; ".join(f"{kind}: {meaning}" for kind, meaning in KINDS.items()) + ". Means over seeds.",
+        supporting=True,
+    )

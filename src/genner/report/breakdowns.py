@@ -1,0 +1,149 @@
+"""Figures and tables by label and by length of the mention, from the records of the cells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genner.report.collect import DECODED, Group, Key, TestSet, absence
+from genner.report.figures import headline, here
+from genner.report.measures import Source, part
+from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
+from genner.report.table import Column, Entry, Figure, Missing, Row, Table, Value, anchor
+
+LENGTHS = ("1", "2", "3-4", "5+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One of the two: `labels` or `lengths` of the metrics."""
+
+    key: str
+    name: str
+    title: str
+    head: str
+    one: str
+
+
+LABELS = _Kind("labels", "labels", "F1 by label", "label", "label")
+WORDS = _Kind("lengths", "lengths", "F1 by length of the mention", "words", "length")
+
+
+def buckets(groups: Sequence[Group], kind: _Kind) -> list[str]:
+    """The labels, most frequent in the gold first, or the lengths in their order."""
+    gold: dict[str, float] = {}
+    for group in groups:
+        for item in group.done:
+            found = item.result.metrics.get(kind.key) if item.result else None
+            for name, about in found.items() if isinstance(found, Mapping) else ():
+                count = about.get("gold") if isinstance(about, Mapping) else None
+                gold[name] = max(gold.get(name, 0), count if isinstance(count, int | float) else 0)
+    if kind is WORDS:
+        return [x for x in LENGTHS if x in gold] + sorted(gold.keys() - set(LENGTHS))
+    return sorted(gold, key=lambda name: (-gold[name], name))
+
+
+def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | None:
+    """A row a system and format, a column a bucket; by the decoding that figures show."""
+    groups = _groups(source, test)
+    names = buckets(groups, kind)
+    if not names:
+        return None
+    rows = []
+    for group in groups:
+        entries = tuple(_entry(group, kind, name) for name in names)
+        rows.append(Row((group.key.format,), entries, group.key.system.title))
+    gold = [_gold(groups, kind, name) for name in names]
+    return Table(
+        f"{kind.name}-{n}",
+        f"{kind.title}: {source.collection.title(test)}",
+        ("Format",),
+        tuple(Column(f"{name} ({count:,})" if count else name) for name, count in zip(names, gold, strict=True)),
+        tuple(rows),
+        f"{test.about}; decoded {DECODED.get(headline(source, test), '')}. Strict F1 in percent; behind each "
+        f"{kind.one} the number of gold entities.",
+        supporting=True,
+    )
+
+
+def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure | None:
+    """A panel a system; labels down and F1 across as points, lengths across and F1 up as lines; a colour a format."""
+    groups = _groups(source, test)
+    names = buckets(groups, kind)
+    points = {
+        (g.key.system, g.key.format): [
+            (i, e) for i, name in enumerate(names) if isinstance(e := _entry(g, kind, name), Value)
+        ]
+        for g in groups
+    }
+    systems = list(dict.fromkeys(s for (s, _), found in points.items() if found))
+    if not names or not systems:
+        return None
+    formats = [f for f in here(source, test)[1] if any(f == known for _, known in points)]
+    decoding = headline(source, test)
+    rows: list[tuple[str | float | None, ...]] = [
+        (system.title, format, decoding, names[i], e.number, _gold(groups, kind, names[i]), " ".join(e.cells))
+        for (system, format), found in points.items()
+        for i, e in found
+    ]
+
+    def draw(drawing: Any) -> None:
+        axes = panels(drawing, [s.title for s in systems])
+        handles: dict[str, Any] = {}
+        for a, system in zip(axes, systems, strict=True):
+            a.grid(axis="x" if kind is LABELS else "y")
+            for k, format in enumerate(formats):
+                found = points.get((system, format), [])
+                at, f1 = [i for i, _ in found], [100 * e.number for _, e in found]
+                # Formats that score alike must not hide each other.
+                shift = [i + (k - (len(formats) - 1) / 2) * 0.13 for i in at]
+                hue = format_colour(format, formats)
+                if kind is LABELS:
+                    drawn = a.scatter(f1, shift, color=hue, marker=marker(k), s=24, linewidths=0)
+                    drawn.set_urls(["#" + anchor(e.cells[0]) for _, e in found])
+                else:
+                    (drawn,) = a.plot(at, f1, color=hue, marker=marker(k), markersize=4.5, linewidth=1.4)
+                handles.setdefault(format, drawn)
+            if kind is LABELS:
+                for i in range(1, len(names)):
+                    a.axhline(i - 0.5, color=FAINT, linewidth=0.3)
+                a.set_yticks(range(len(names)), [label(x, 24) for x in names])
+                a.set_ylim(len(names) - 0.5, -0.5)
+                a.set_xlabel("strict F1, %")
+            else:
+                a.set_xticks(range(len(names)), names)
+                a.set_xlim(-0.3, len(names) - 0.7)
+                a.set_xlabel("words of the mention")
+        if kind is WORDS:
+            axes[0].set_ylabel("strict F1, %")
+        legend(drawing, list(handles.values()), list(handles))
+
+    height = 0.24 * len(names) + 0.9 if kind is LABELS else 2.2
+    return Figure(
+        f"{kind.name}-{n}",
+        f"{kind.title}: {source.collection.title(test)}",
+        ("system", "format", "decoding", kind.head, "f1", "gold", "cells"),
+        tuple(rows),
+        draw,
+        size(len(systems), height=height),
+        f"{test.about}; decoded {DECODED.get(decoding, decoding)}.",
+        f"{kind.title}, for each format",
+    )
+
+
+def _groups(source: Source, test: TestSet) -> list[Group]:
+    systems, formats, _ = here(source, test)
+    decoding = headline(source, test)
+    keys = [Key(s, f, test, decoding) for s in systems for f in formats]
+    return [g for key in keys if (g := source.collection.get(key)).items]
+
+
+def _entry(group: Group, kind: _Kind, name: str) -> Entry:
+    number = group.mean(kind.key, name, "f1")
+    if number is None:
+        return Missing("undefined", group.cells, "none in gold or predictions") if group.done else absence(group.items)
+    return Value(number, cells=group.cells, part=part(group))
+
+
+def _gold(groups: Sequence[Group], kind: _Kind, name: str) -> int:
+    found = [g.mean(kind.key, name, "gold") for g in groups]
+    return round(max((x for x in found if x is not None), default=0))

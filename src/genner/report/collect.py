@@ -1,0 +1,290 @@
+"""The cells of one or more runs folders, put into groups that a table can have a row or a column for.
+
+Cells that differ in nothing but a seed are one group: its score is the mean over the seeds that are done. What else
+tells two cells apart, and is no axis of a table (a rank, a number of steps), becomes part of the system's name, so that
+two recipes are never averaged.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genner.assess.records import Cell, Result, Run, Runs, State
+from genner.errors import GennerError
+from genner.report.paper import TITLES
+from genner.report.table import Missing, Why
+
+DECODINGS = {"greedy": "free, greedy", "sampled": "free, sampled", "grammar": "under the grammar"}
+"""How an answer is decoded, in the order shown."""
+
+DECODED = {"greedy": "freely (greedy)", "sampled": "freely (sampled)", "grammar": "under the grammar"}
+"""The same, behind the word `decoded`."""
+
+# What a table has places for. `seed` is averaged over; everything else in a description tells systems apart.
+_AXES = {"model", "format", "corpus", "file", "split", "sentences", "labels", "decoding", "seed", "trained", "probe"}
+_TASK = {"task", "shots", "limit", "data"}  # the axes of ability
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A cell, its state, and its result or the reason why there is none."""
+
+    run: Run
+    state: State
+    result: Result | None
+    reason: str = ""
+
+    @property
+    def cell(self) -> Cell:
+        return self.run.cell
+
+    @property
+    def id(self) -> str:
+        return self.run.cell.id
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return self.run.cell.description
+
+    def metric(self, *path: str) -> float | None:
+        """A number of the result's metrics, None where it is not there."""
+        found: Any = self.result.metrics if self.result else None
+        for key in path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class System:
+    """A model and what was done to it; `trained` is False for a model as it comes, and `through` the probe that its
+    training data went through."""
+
+    model: str
+    trained: bool
+    variant: str = ""
+    through: str = ""
+
+    @property
+    def title(self) -> str:
+        trained = f", trained{f' on {self.through}' if self.through else ''}" if self.trained else ""
+        return f"{self.model}{trained}{f' ({self.variant})' if self.variant else ''}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TestSet:
+    """What is scored: so many `sentences` of a split of a corpus or (-1) all, asked for with one label set. `file` is
+    where they come from."""
+
+    corpus: str
+    split: str
+    sentences: int
+    labels: str
+    file: str = ""
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.corpus, self.corpus)
+
+    @property
+    def about(self) -> str:
+        """The split, the number of sentences and the labels in words."""
+        number = "all sentences" if self.sentences < 0 else f"{self.sentences:,} sentences"
+        sample = "the shipped sample" if self.file.startswith("sample:") else ""
+        labels = f"labels {self.labels}" if self.labels else ""
+        return ", ".join(part for part in (self.split, sample, number, labels) if part)
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is the whole test split, as far as can be told."""
+        return self.split == "test" and self.sentences < 0 and not self.file.startswith("sample:")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a group stands; `probe` is empty for plain scores, `options` are those of the probe, as JSON."""
+
+    system: System
+    format: str
+    test: TestSet
+    decoding: str
+    probe: str = ""
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The cells of one key: one a seed."""
+
+    key: Key
+    items: tuple[Item, ...]
+
+    @property
+    def done(self) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if item.result)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return tuple(item.id for item in self.done)
+
+    def mean(self, *path: str) -> float | None:
+        """The mean of a metric over the seeds that have it."""
+        found = [value for item in self.done if (value := item.metric(*path)) is not None]
+        return sum(found) / len(found) if found else None
+
+    def trained(self) -> dict[str | None, list[Item]]:
+        """The done cells by the training that they use."""
+        found: dict[str | None, list[Item]] = {}
+        for item in self.done:
+            found.setdefault(item.description.get("trained"), []).append(item)
+        return found
+
+
+class Collection:
+    """All cells of the given runs folders. A cell that lies in several is taken from where it is done."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.items: dict[str, Item] = {}
+        for item in items:
+            known = self.items.get(item.id)
+            if known is None or (known.result is None and item.result is not None):
+                self.items[item.id] = item
+        self._variants: dict[str, str] = self._tell_apart()
+        groups: defaultdict[Key, list[Item]] = defaultdict(list)
+        for item in self.of("score", "probe"):
+            groups[self.key(item)].append(item)
+        self.groups: dict[Key, Group] = {key: Group(key, tuple(found)) for key, found in groups.items()}
+
+    @classmethod
+    def open(cls, folders: Sequence[Path]) -> "Collection":
+        """Read runs folders. A damaged result counts as a failure; a folder without cells raises `DataError`."""
+        return cls(_item(run) for folder in folders for run in Runs.open(folder).runs())
+
+    def of(self, *kinds: str) -> list[Item]:
+        return [item for item in self.items.values() if item.cell.kind in kinds]
+
+    def scores(self) -> list[Group]:
+        """The groups of plain scores."""
+        return [group for key, group in self.groups.items() if not key.probe]
+
+    def probes(self) -> list[Group]:
+        return [group for key, group in self.groups.items() if key.probe]
+
+    def tests(self) -> list[TestSet]:
+        """The test sets of plain scores, the paper's corpora first."""
+        order = list(TITLES)
+        found = {group.key.test for group in self.scores()}
+        return sorted(found, key=lambda t: (order.index(t.corpus) if t.corpus in order else len(order), t))
+
+    def title(self, test: TestSet) -> str:
+        """The name of a test set: the corpus, and what tells it from others of that corpus."""
+        rivals = [t for t in self.tests() if t.corpus == test.corpus and t != test]
+        about = test.about if all(t.about != test.about for t in rivals) else f"{test.about}, {test.file}"
+        return f"{test.title} ({about})" if rivals else test.title
+
+    def get(self, key: Key) -> Group:
+        """The group of a key; one without cells when there is none."""
+        return self.groups.get(key) or Group(key, ())
+
+    def training(self, item: Item) -> Item | None:
+        """The training that a cell uses; None where it uses none, or none that is here."""
+        return self.items.get(item.description.get("trained") or "")
+
+    def system(self, item: Item) -> System:
+        trained = item.description.get("trained") is not None
+        training = self.training(item)
+        through = str(training.description.get("probe") or "") if training else ""
+        return System(str(item.description.get("model", "")), trained, self._variants.get(item.id, ""), through)
+
+    def key(self, item: Item) -> Key:
+        d = item.description
+        sentences, labels = d.get("sentences"), d.get("labels")
+        test = TestSet(
+            str(d.get("corpus", "")),
+            str(d.get("split") or ""),
+            -1 if sentences is None else int(sentences),
+            "" if labels is None else labels if isinstance(labels, str) else ",".join(map(str, labels)),
+            str(d.get("file") or ""),
+        )
+        probe = str(d.get("probe") or "")
+        options = json.dumps(d["options"], sort_keys=True) if d.get("options") else ""
+        return Key(self.system(item), str(d.get("format", "")), test, str(d.get("decoding", "")), probe, options)
+
+    def _tell_apart(self) -> dict[str, str]:
+        """For each cell what must stand behind the model's name: a training corpus other than the test's, and each
+        setting that differs between cells which are otherwise alike."""
+        alike: defaultdict[str, list[tuple[str, dict[str, str]]]] = defaultdict(list)
+        names: dict[str, list[str]] = defaultdict(list)
+        for item in self.of("score", "probe", "ability"):
+            ability = item.cell.kind == "ability"
+            # What a probe needs beside the documents says nothing about the system.
+            known = _AXES | (_TASK if ability else {"options", "train", "lexicon"})
+            settings = _flat({k: v for k, v in item.description.items() if k not in known})
+            training = self.training(item)
+            if training:
+                about = training.description
+                axes = ("format", "seed", "corpus", "model", "probe", "options", "train", "lexicon")
+                settings |= _flat({k: v for k, v in about.items() if k not in axes})
+                if about.get("corpus") != item.description.get("corpus"):
+                    names[item.id].append(f"on {about.get('corpus')}")
+                if ability:
+                    names[item.id].append(str(about.get("format")))
+            settings = {k: v for k, v in settings.items() if k.split(".")[-1] != "seed"}
+            same = {
+                k: v for k, v in item.description.items() if k in (_AXES | _TASK | {"options"}) - {"seed", "trained"}
+            }
+            same |= {
+                "kind": item.cell.kind,
+                "from": names[item.id],
+                "trained": item.description.get("trained") is not None,
+            }
+            same |= {"through": training.description.get("probe") if training else None}
+            alike[json.dumps(same, sort_keys=True, default=str)].append((item.id, settings))
+        differing = {
+            k
+            for found in alike.values()
+            for k in {k for _, settings in found for k in settings}
+            if len({settings.get(k) for _, settings in found}) > 1
+        }
+        for found in alike.values():
+            for id, settings in found:
+                names[id] += [f"{k.removeprefix('recipe.')}={settings[k]}" for k in sorted(differing & settings.keys())]
+        return {id: ", ".join(parts) for id, parts in names.items() if parts}
+
+
+def absence(items: Sequence[Item]) -> Missing:
+    """Why there is no number: the gravest state of the cells that should give it."""
+    order: tuple[Why, ...] = ("failed", "skipped", "running", "waiting")
+    for why in order:
+        found = [item for item in items if item.state == why]
+        if found:
+            return Missing(why, tuple(item.id for item in found), found[0].reason)
+    return Missing("absent")
+
+
+def _item(run: Run) -> Item:
+    try:
+        state, result = run.state, run.result
+        if state == "done":
+            return Item(run, state, result)
+        reason = ""
+        if state == "failed" and (failure := run.failure):
+            reason = f"{failure.error}: {failure.message}"
+        elif state == "skipped":
+            reason = run.skipped or ""
+        return Item(run, state, None, reason)
+    except GennerError as error:
+        return Item(run, "failed", None, str(error))
+
+
+def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """`{"a": {"b": 1}}` as `{"a.b": "1"}`; lists as JSON."""
+    found: dict[str, str] = {}
+    for key, v in value.items():
+        if isinstance(v, Mapping):
+            found |= _flat(v, f"{before}{key}.")
+        else:
+            found[before + str(key)] = v if isinstance(v, str) else json.dumps(v, sort_keys=True, default=str)
+    return found

@@ -1,0 +1,260 @@
+"""The paper's two main tables with our figures beside theirs, and the same for corpora that the paper does not have.
+
+The paper's tables have a row a system, in blocks (encoders, GPT-NER, then one a format with its eight models and their
+average), and a column a corpus: CoNLL-2003 and OntoNotes (flat), ACE 2005 and GENIA (nested). Under each corpus stand
+here the paper's figure, ours by the paper's rule, and ours by strict spans. Corpora of our own get a table with a row
+a system and a column a format, since there may be many of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from genner.report.collect import DECODED, DECODINGS, Group, Key, System, TestSet
+from genner.report.measures import STARS, Source, against_best, mean_of, score, tested, tested_means
+from genner.report.paper import FORMATS, GPT_NER_NOTE, GROUPS, TITLES, Family, figure, system_of, systems
+from genner.report.table import Column, Entry, Missing, Row, Table, Value, best_of
+
+PAPER, PUBLISHED, STRICT = "paper", "paper's rule", "strict"
+FAMILIES: dict[Family, str] = {
+    "encoder": "Encoders, as the paper reports them",
+    "gpt-ner": "GPT-3 in context (GPT-NER)",
+}
+AVERAGE = "average"
+
+MEANING = (
+    f"{PAPER}: micro-F1 as printed there; {PUBLISHED}: our answers counted as its scripts count them; {STRICT}: our "
+    "answers by exact spans and labels, with the 95 % interval of the bootstrap over documents; all in percent."
+)
+OWN_BEST = (
+    "Bold: the best of a column, over all formats and systems. Strict: * below the best at p < 0.05, ** at p < 0.01 "
+    "(two-sided paired bootstrap over documents, adjusted by Holm's method for the number of comparisons in the "
+    "column); ? no test was possible."
+)
+
+
+def main_tables(source: Source) -> list[Table]:
+    """For each decoding, the paper's tables of whose corpora some are here, then the table of the other corpora.
+
+    The paper's rows that we have nothing for stand in one of its tables only: that of the paper's own decoding,
+    sampled, or else the first."""
+    tables = []
+    told: set[str] = set()
+    groups = source.collection.scores()
+    for decoding in sorted(DECODINGS, key=lambda d: d != "sampled"):
+        here = [g for g in groups if g.key.decoding == decoding]
+        for name, corpora in GROUPS.items():
+            if any(g.key.test.corpus in corpora for g in here):
+                tables.append(_PaperTable(source, name, corpora, decoding, here, whole=name not in told).table())
+                told.add(name)
+        rest = [g for g in here if g.key.test.corpus not in TITLES]
+        if rest:
+            tables.append(_own_table(source, decoding, rest))
+    return tables
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A row to be: the paper's system, ours, or both."""
+
+    block: str
+    head: str
+    format: str
+    published: str | None
+    ours: System | None
+    average: bool = False
+
+
+class _PaperTable:
+    """One of the two, for one decoding."""
+
+    def __init__(
+        self, source: Source, name: str, corpora: Sequence[str], decoding: str, groups: Sequence[Group], whole: bool
+    ) -> None:
+        self.source, self.name, self.corpora, self.decoding, self.whole = source, name, corpora, decoding, whole
+        self.groups = [g for g in groups if g.key.test.corpus in corpora]
+        self.tests: dict[str, list[TestSet]] = {
+            corpus: [t for t in source.collection.tests() if t.corpus == corpus and self._has(t)] for corpus in corpora
+        }
+        self.lines = self._lines()
+
+    def _has(self, test: TestSet) -> bool:
+        return any(g.key.test == test for g in self.groups)
+
+    def _lines(self) -> list[_Line]:
+        lines = []
+        for family, title in FAMILIES.items() if self.whole else ():
+            named = [s for s in systems(family) if any(figure(s, "", c) is not None for c in self.corpora)]
+            lines += [_Line(title, s, "", s, None) for s in named]
+        formats = [*FORMATS, *sorted({g.key.format for g in self.groups} - set(FORMATS))]
+        for format in formats:
+            ours = sorted({g.key.system for g in self.groups if g.key.format == format})
+            # The paper's models were tuned on the corpus: a model as it comes is not what its figure is of.
+            twins = {s: system_of(s.model) for s in ours if s.trained}
+            found = []
+            for system in systems("llm") if format in FORMATS else ():
+                same = [s for s, twin in twins.items() if twin == system]
+                found += [_Line(format, s.title, format, system, s) for s in same]
+                found += [_Line(format, system, format, system, None)] if self.whole and not same else []
+            found += [_Line(format, s.title, format, None, s) for s in ours if not twins.get(s)]
+            lines += [*found, _Line(format, AVERAGE, format, None, None, average=True)] if found else []
+        return lines
+
+    def table(self) -> Table:
+        columns: list[Column] = []
+        cells: list[list[Entry]] = []
+        published = {c: self._paper(c) for c in self.corpora}
+        for corpus in self.corpora:
+            columns.append(Column(PAPER, TITLES[corpus]))
+            cells.append(_bold(published[corpus], self._single()))
+            for test in self.tests[corpus]:
+                group = TITLES[corpus] if len(self.tests[corpus]) == 1 else self.source.collection.title(test)
+                columns += [Column(PUBLISHED, group), Column(STRICT, group)]
+                cells += [self._ours(test, published=True), self._ours(test, published=False)]
+        columns.append(Column(PAPER, "Average"))
+        average = self._across([published[c] for c in self.corpora])
+        cells.append(_bold(average, self._single()))
+        if all(len(self.tests[c]) == 1 for c in self.corpora):
+            columns += [Column(PUBLISHED, "Average"), Column(STRICT, "Average")]
+            cells += [self._ours_across(published=True), self._ours_across(published=False)]
+        rows = [
+            Row((line.head,), tuple(column[i] for column in cells), line.block, line.average)
+            for i, line in enumerate(self.lines)
+        ]
+        return Table(
+            f"main-{self.name}-{self.decoding}",
+            f"The paper's table of {self.name} corpora; ours decoded {DECODED[self.decoding]}",
+            ("System",),
+            tuple(columns),
+            tuple(rows),
+            MEANING,
+            (OWN_BEST, *self._notes()),
+        )
+
+    def _single(self) -> list[int]:
+        """The places of the rows that are no average."""
+        return [i for i, line in enumerate(self.lines) if not line.average]
+
+    def _paper(self, corpus: str) -> list[Entry]:
+        values = [figure(line.published, line.format, corpus) if line.published else None for line in self.lines]
+        column: list[Entry] = [Missing("absent") if v is None else Value(v) for v in values]
+        for i, line in enumerate(self.lines):
+            if line.average:
+                # The paper's average is of its eight models, whichever of them are rows of ours too.
+                mean = [f for s in systems("llm") if (f := figure(s, line.format, corpus)) is not None]
+                column[i] = Value(sum(mean) / len(mean)) if mean else Missing("absent")
+        return column
+
+    def _across(self, columns: Sequence[Sequence[Entry]]) -> list[Entry]:
+        rows = [[e for e in row if isinstance(e, Value)] for row in zip(*columns, strict=True)]
+        return [
+            Value(sum(v.number for v in row) / len(row)) if len(row) == len(columns) else Missing("absent")
+            for row in rows
+        ]
+
+    def _group(self, line: _Line, test: TestSet) -> Group:
+        assert line.ours
+        return self.source.collection.get(Key(line.ours, line.format, test, self.decoding))
+
+    def _ours(self, test: TestSet, published: bool) -> list[Entry]:
+        column: list[Entry] = [
+            score(self.source, self._group(line, test), published) if line.ours else Missing("absent")
+            for line in self.lines
+        ]
+        column = self._averaged(column, published)
+        if published:
+            return _bold(
+                [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
+            )
+        return against_best(column, tested(self.source), self._single())
+
+    def _ours_across(self, published: bool) -> list[Entry]:
+        tests = [self.tests[c][0] for c in self.corpora]
+        column: list[Entry] = []
+        parts: dict[tuple[str, ...], list[Value]] = {}
+        for line in self.lines:
+            if not line.ours:
+                column.append(Missing("absent"))
+                continue
+            scores = [score(self.source, self._group(line, t), published) for t in tests]
+            column.append(mean := mean_of(self.source, scores, published))
+            if isinstance(mean, Value):
+                parts[mean.cells] = [s for s in scores if isinstance(s, Value)]
+        column = self._averaged(column, published)
+        if published:
+            return _bold(
+                [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
+            )
+        return against_best(column, tested_means(self.source, parts), self._single())
+
+    def _averaged(self, column: list[Entry], published: bool) -> list[Entry]:
+        """With the mean of each format's systems in its row; of those that have a figure, and it says of how many."""
+        result = list(column)
+        for i, line in enumerate(self.lines):
+            if line.average:
+                lines = [k for k, other in enumerate(self.lines) if other.ours and other.format == line.format]
+                # Models as they come are no part of the average of those that were tuned.
+                tuned = [k for k in lines if (ours := self.lines[k].ours) and ours.trained]
+                mine = [column[k] for k in tuned or lines]
+                values = [e for e in mine if isinstance(e, Value)]
+                if values:
+                    cells = tuple(dict.fromkeys(id for v in values for id in v.cells))
+                    number = sum(v.number for v in values) / len(values)
+                    some = f"{len(values)} of {len(mine)} systems" if len(values) < len(mine) else ""
+                    result[i] = Value(number, cells=cells, part=some)
+        return result
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = [
+            "The average of a format is the mean of its systems: the paper's eight models, and ours (the trained ones)."
+        ]
+        if not self.whole:
+            notes.append("The paper's other systems stand in the table before.")
+        for tests in self.tests.values():
+            notes += [
+                f"{t.title}: our figures are of {t.about}; the paper's of the whole test split, so they do not compare."
+                for t in tests
+                if not t.whole
+            ]
+        if "ontonotes5" in self.corpora:
+            notes.append(GPT_NER_NOTE)
+        return tuple(notes)
+
+
+def _bold(column: Sequence[Entry], places: Sequence[int]) -> list[Entry]:
+    result = list(column)
+    top = best_of([e.number if isinstance(e := column[i], Value) else None for i in places])
+    for k in top:
+        entry = result[places[k]]
+        assert isinstance(entry, Value)
+        result[places[k]] = replace(entry, best=True)
+    return result
+
+
+def _own_table(source: Source, decoding: str, groups: Sequence[Group]) -> Table:
+    """Two rows a corpus and system, one a rule; a column a format. The tests are within a row."""
+    collection = source.collection
+    known = {g.key.format for g in groups}
+    formats = [f for f in FORMATS if f in known] + sorted(known - set(FORMATS))
+    rows = []
+    for test in [t for t in collection.tests() if any(g.key.test == t for g in groups)]:
+        for system in sorted({g.key.system for g in groups if g.key.test == test}):
+            keys = [Key(system, format, test, decoding) for format in formats]
+            strict = against_best([score(source, collection.get(key)) for key in keys], tested(source))
+            loose = [score(source, collection.get(key), published=True) for key in keys]
+            loose = [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in loose]
+            loose = _bold(loose, range(len(loose)))
+            title = collection.title(test)
+            block = title if "(" in title else f"{title} ({test.about})"
+            rows += [
+                Row((system.title, STRICT), tuple(strict), block),
+                Row((system.title, PUBLISHED), tuple(loose), block),
+            ]
+    return Table(
+        f"main-other-{decoding}",
+        f"Corpora that the paper does not have; decoded {DECODED[decoding]}",
+        ("System", "Counted by"),
+        tuple(Column(format) for format in formats),
+        tuple(rows),
+        MEANING.partition("; ")[2],
+        (STARS.replace("its column", "its row").replace("the column", "the row"),),
+    )

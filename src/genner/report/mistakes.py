@@ -1,0 +1,90 @@
+"""Errors to look at: which of those that were kept are shown, a few of each kind for each format and decoding."""
+
+from collections.abc import Mapping
+from itertools import zip_longest
+
+from genner.document import Document, Entity
+from genner.evaluation.taxonomy import KINDS
+from genner.report.answers import ordered
+from genner.report.collect import DECODINGS, Group
+from genner.report.measures import Source
+from genner.report.outcomes import INVALID, Outcome, Sighting
+from genner.report.table import Example, Examples
+
+CONTEXT = 160  # code points of the text on either side of an error
+LONGEST = 1_500  # code points of an answer
+SHOWN_KINDS = (*(kind for kind in KINDS if kind != "right"), INVALID)
+
+
+def examples(source: Source, outcomes: Mapping[str, Outcome], each: int) -> list[Examples]:
+    """For each test set the errors of up to `each` cells a kind, format and decoding, one from each.
+
+    Which error of a cell stands for its kind is decided by a hash of the document's name when the answers are read, and
+    cells take turns in the order of the tables: nobody picks.
+    """
+    if each < 1:
+        return []
+    found = []
+    for test in source.collection.tests():
+        items: list[Example] = []
+        taken: dict[tuple[str, str, str], int] = {}
+        for turn in range(each):
+            for group in [g for g in ordered(source) if g.key.test == test]:
+                for kind in SHOWN_KINDS:
+                    place = group.key.format, group.key.decoding, kind
+                    kept = [s for id in group.cells[:1] if id in outcomes for s in outcomes[id].sightings.get(kind, ())]
+                    if taken.get(place, 0) < each and turn < len(kept):
+                        taken[place] = taken.get(place, 0) + 1
+                        items.append(_example(group, kind, kept[turn]))
+        if items:
+            order = {kind: n for n, kind in enumerate(SHOWN_KINDS)}
+            items.sort(key=lambda e: order[e.kind])
+            title = source.collection.title(test)
+            caption = (
+                f"{test.about}. Up to {each} for each kind, format and decoding, drawn by a hash of the document's id."
+            )
+            found.append(Examples(title, caption, tuple(items)))
+    return found
+
+
+def _example(group: Group, kind: str, sighting: Sighting) -> Example:
+    k = group.key
+    about = f"{k.system.title}, {k.format}, {DECODINGS.get(k.decoding, k.decoding)}"
+    answered = sighting.answered
+    gold, pred = answered.document(), answered.prediction()
+    spans = [(0, min(len(gold.text), 2 * CONTEXT))]
+    if verdict := sighting.verdict:
+        sides = [_named(gold.mention(e), e) if e else "nothing" for e in (verdict.gold, verdict.pred)]
+        about += f": {sides[0]} → {sides[1]}"
+        spans = [e.span for e in (verdict.gold, verdict.pred) if e]
+    start, end = min(s for s, _ in spans) - CONTEXT, max(e for _, e in spans) + CONTEXT
+    raw = [
+        text
+        for text, (first, last) in zip_longest(answered.raw, answered.chunks, fillvalue=(0, len(gold.text)))
+        if isinstance(text, str) and first < end and start < last
+    ]
+    return Example(
+        kind,
+        about,
+        group.cells[0],
+        _window(gold, start, end),
+        _window(pred, start, end),
+        tuple(_cut(text) for text in raw),
+        tuple(f"{p.kind}: {p.detail}" for p in answered.problems),
+    )
+
+
+def _window(document: Document, start: int, end: int) -> Document:
+    """The text between two offsets, with the entities that lie wholly in it; an ellipsis where it is cut."""
+    begin, stop = max(0, start), min(len(document.text), end)
+    before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
+    inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)
+    return Document(before + document.text[begin:stop] + after, inside, document.id)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST:,} more characters)"
+
+
+def _named(text: str, entity: Entity) -> str:
+    return f"“{text if len(text) <= 60 else text[:59] + '…'}” {entity.label}"

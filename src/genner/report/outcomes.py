@@ -1,0 +1,129 @@
+"""What each cell did on each document: the counts that intervals and paired tests need, and its errors."""
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from genner.assess.records import Answered, Run
+from genner.errors import DataError, GennerError
+from genner.evaluation.bootstrap import Array
+from genner.evaluation.taxonomy import KINDS, Verdict, verdicts
+from genner.report.collect import Collection, Item
+
+INVALID = "invalid answer"
+TOLERANCE = 5e-4  # of F1: a record rounded to three digits agrees with its answers
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An error that may be shown: one of `KINDS`, or an answer that broke its format (without a verdict)."""
+
+    kind: str
+    answered: Answered
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A cell's answers, counted. `counts` is `[n, 3]`: true positives, false positives, false negatives of each
+    document, strict; `published` the same by the paper's rule, None unless every document has it. Documents are in
+    order of their ids, which are made unique (`x`, `x#2`, ...)."""
+
+    ids: tuple[str, ...]
+    counts: Array
+    published: Array | None
+    kinds: Mapping[str, int]
+    sightings: Mapping[str, tuple[Sighting, ...]] = field(repr=False)
+
+    @property
+    def f1(self) -> float:
+        return micro(self.counts)
+
+
+def micro(counts: Array) -> float:
+    """Micro-F1 of counts `[n, 3]`; 0.0 where there is nothing."""
+    tp, fp, fn = counts.sum(axis=0)
+    return float(2 * tp / (2 * tp + fp + fn)) if tp else 0.0
+
+
+def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, Outcome], list[str]]:
+    """The outcomes of all done cells that kept their answers, and what is wrong with those that have none.
+
+    `shown` is how many errors of each kind are kept of each cell.
+    """
+    found: dict[str, Outcome] = {}
+    complaints: list[str] = []
+    for item in collection.of("score", "probe"):
+        if item.result is None:
+            continue
+        try:
+            outcome = read_outcome(item.run, shown)
+        except GennerError as error:
+            complaints.append(f"{item.id}: no intervals and tests: {error}")
+            continue
+        complaints += _checked(item, outcome)
+        if outcome:
+            found[item.id] = outcome
+    return found, complaints
+
+
+def read_outcome(run: Run, shown: int) -> Outcome | None:
+    """The outcome of a cell; None when it has no answers. Raises `DataError` for answers that are damaged."""
+    names: Counter[str] = Counter()
+    kinds: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+    best: dict[str, list[tuple[int, int, Sighting]]] = {}
+    rows: list[tuple[str, tuple[int, int, int], tuple[float, float, float] | None]] = []
+    for at, answered in enumerate(run.predictions()):
+        names[answered.id] += 1
+        unique = answered.id if names[answered.id] == 1 else f"{answered.id}#{names[answered.id]}"
+        try:
+            judged = verdicts(answered.document(), answered.prediction())
+        except GennerError as error:
+            raise DataError(str(run.folder / "predictions.jsonl"), str(error), at + 1) from None
+        expected, predicted = set(answered.gold), set(answered.entities)
+        right = len(expected & predicted)
+        rows.append((unique, (right, len(predicted) - right, len(expected) - right), answered.published))
+        kinds.update(v.kind for v in judged)
+        sightings = [Sighting(v.kind, answered, v) for v in judged if v.kind != "right"]
+        if answered.prediction().invalid:
+            sightings.append(Sighting(INVALID, answered, None))
+        for n, sighting in enumerate(sightings):
+            # The choice must depend on nothing that could make an error look better or worse: a hash of the name.
+            rank = int.from_bytes(
+                hashlib.sha256(f"{sighting.kind}|{unique}|{n}".encode("utf-8", "replace")).digest()[:8]
+            )
+            heap = best.setdefault(sighting.kind, [])
+            heapq.heappush(heap, (-rank, at, sighting))
+            if len(heap) > shown:
+                heapq.heappop(heap)
+    if not rows:
+        return None
+    rows.sort(key=lambda row: row[0])
+    published = [p for _, _, p in rows if p is not None]
+    return Outcome(
+        tuple(id for id, _, _ in rows),
+        np.array([counts for _, counts, _ in rows], dtype=np.float64),
+        np.array(published, dtype=np.float64) if len(published) == len(rows) else None,
+        dict(kinds),
+        {kind: tuple(s for _, _, s in sorted(heap, key=lambda x: (-x[0], x[1]))) for kind, heap in best.items()},
+    )
+
+
+def _checked(item: Item, outcome: Outcome | None) -> Iterable[str]:
+    """Where a cell's record and its own answers do not agree."""
+    if outcome is None:
+        return [f"{item.id}: it kept no answers, so its figures have no intervals and tests"]
+    recorded, documents = item.metric("strict", "f1"), item.metric("documents")
+    wrong = []
+    if recorded is None or abs(recorded - outcome.f1) > TOLERANCE:
+        said = "nothing" if recorded is None else f"{100 * recorded:.2f}"
+        wrong.append(f"{item.id}: strict F1 is {said} in its record and {100 * outcome.f1:.2f} by its answers")
+    if documents is not None and documents != len(outcome.ids):
+        wrong.append(
+            f"{item.id}: its record says {documents:.0f} documents, and there are answers to {len(outcome.ids)}"
+        )
+    return wrong

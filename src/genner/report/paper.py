@@ -1,0 +1,96 @@
+"""The published figures: every number of the two main tables of the paper that the assessment follows.
+
+`assets/paper_results.csv` holds `family,system,format,dataset,micro_f1` (micro-F1 in percent, a line a number;
+encoders and GPT-NER have no format), copied from tables of Zhan, Wang and Huang (2026), "Assessment of Generative
+Named Entity Recognition in the Era of Large Language Models", arXiv 2601.17898. They are facts, given with their
+source; the encoders' and GPT-NER's figures are those that the paper reports of others."""
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+Family = Literal["encoder", "gpt-ner", "llm"]
+
+SOURCE = (
+    "Zhan, Wang and Huang (2026), Assessment of Generative Named Entity Recognition in the Era of Large Language "
+    "Models, arXiv 2601.17898"
+)
+
+# The name of the data set in the paper -> that of the corpus in genner's catalog.
+CORPORA = {"CoNLL2003": "conll2003", "OntoNotes5.0": "ontonotes5", "ACE2005": "ace2005", "GENIA": "genia"}
+TITLES = {"conll2003": "CoNLL-2003", "ontonotes5": "OntoNotes 5.0", "ace2005": "ACE 2005", "genia": "GENIA"}
+
+GROUPS: dict[str, tuple[str, ...]] = {"flat": ("conll2003", "ontonotes5"), "nested": ("ace2005", "genia")}
+"""The two main tables, and the corpora that are their columns."""
+
+FORMATS = ("inline_bracketed", "inline_xml", "grouped_json", "occurrence_json", "offset_json")
+"""In the order of the paper."""
+
+# GPT-NER's own page has other figures than the paper's table: both are cited.
+GPT_NER_NOTE = (
+    "GPT-NER's own page gives its three OntoNotes figures as 76.73, 77.08 and 77.20, where the paper's table has "
+    "81.73, 82.08 and 82.20."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One figure of the paper; `f1` in [0, 1]."""
+
+    family: Family
+    system: str
+    format: str
+    corpus: str
+    f1: float
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """All figures, in the order of the file."""
+    text = (files("genner") / "assets" / "paper_results.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return tuple(
+        Published(
+            row["family"],  # type: ignore[arg-type]
+            row["system"],
+            row["format"],
+            CORPORA[row["dataset"]],
+            round(float(row["micro_f1"]) / 100, 6),
+        )
+        for row in rows
+    )
+
+
+@cache
+def figure(system: str, format: str, corpus: str) -> float | None:
+    """The F1 of a system on a corpus, in [0, 1]; None where the paper has none. Encoders have the format ''."""
+    return next((p.f1 for p in published() if (p.system, p.format, p.corpus) == (system, format, corpus)), None)
+
+
+def systems(family: Family) -> tuple[str, ...]:
+    """The names of the systems of a family, in the order of the paper."""
+    return tuple(dict.fromkeys(p.system for p in published() if p.family == family))
+
+
+def system_of(model: str) -> str | None:
+    """The paper's name of a model that is given by its hub id or the name of a preset; None for any other.
+
+    Names are compared without their owner, the words that all of them share (`instruct`, `it`, `meta`) and
+    punctuation, and must then be equal: `meta-llama/Llama-3.1-8B-Instruct` is `LLaMA3.1-8B`.
+    """
+    return _by_key().get(_key(model))
+
+
+@cache
+def _by_key() -> dict[str, str]:
+    # Its hub id names the version and the form, not the size; both forms are taken for the paper's, which does not say.
+    other = {_key(model): "Granite4-3B" for model in ("granite-4.0-micro", "granite-4.0-h-micro")}
+    return {_key(system): system for system in systems("llm")} | other
+
+
+def _key(name: str) -> str:
+    words = re.split(r"[^a-z0-9.]+", name.lower().rsplit("/", 1)[-1])
+    return "".join(word for word in words if word not in ("instruct", "it", "meta")).replace(".", "")

@@ -1,0 +1,178 @@
+"""What all figures share: their look, a grid of panels, and how a figure becomes a file or a part of the page.
+
+A figure is drawn once for the page, where its text and colours are the page's (so it is right in light and in dark),
+and once for files, in fixed colours on white. Both come from matplotlib's SVG writer: on the page, each colour of ours
+is replaced by a CSS variable."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+from genner.render.layout import PALETTE, visible_line
+from genner.report.collect import DECODINGS
+from genner.report.paper import FORMATS
+from genner.report.table import Figure
+
+INK, FAINT, RULE = "#1c2126", "#5d6670", "#dfe3e7"  # those of the page in light
+_VARIABLES = {INK: "--ink", FAINT: "--faint", RULE: "--rule"} | {c.dark: f"--s{i}" for i, c in enumerate(PALETTE)}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+STYLE = (
+    ":root { " + " ".join(f"--s{i}: {c.dark};" for i, c in enumerate(PALETTE)) + " }\n"
+    "@media screen and (prefers-color-scheme: dark) { :root { "
+    + " ".join(f"--s{i}: {c.light};" for i, c in enumerate(PALETTE))
+    + " } }\nfigure svg * { stroke-linejoin: round; stroke-linecap: butt; }\n"
+)
+"""The style sheet's part: the colours of the series."""
+
+_LOOK: dict[str, Any] = {
+    "text.parse_math": False,  # a dollar in a label is a dollar
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": FAINT,
+    "axes.titlecolor": INK,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "axes.facecolor": "none",
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "svg.hashsalt": "genner",  # the same figure is the same file
+}
+
+
+def format_colour(format: str, known: Sequence[str] = ()) -> str:
+    """The colour of a format: always the same for the paper's five, then in order of `known`."""
+    order = [*FORMATS, *sorted(set(known) - set(FORMATS))]
+    return colour(order.index(format) if format in order else len(order))
+
+
+def decoding_colour(decoding: str) -> str:
+    order = list(DECODINGS)
+    return colour(order.index(decoding) if decoding in order else len(order))
+
+
+def colour(i: int) -> str:
+    return PALETTE[i % len(PALETTE)].dark
+
+
+def marker(i: int) -> str:
+    return MARKERS[i % len(MARKERS)]
+
+
+def label(text: str, longest: int = 44) -> str:
+    """Text for a drawing: on one line, printable, cut where it would not fit."""
+    line = re.sub("[\ufffe\uffff]", "\ufffd", visible_line(text))  # no characters to XML
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def panels(
+    figure: Any, titles: Sequence[str], columns: int = 3, share_x: bool = True, share_y: bool = True
+) -> list[Any]:
+    """One set of axes a title, in rows of at most `columns`, with a faint grid."""
+    across = min(columns, len(titles)) or 1
+    grid = figure.subplots(ceil(len(titles) / across) or 1, across, sharex=share_x, sharey=share_y, squeeze=False)
+    axes = [a for row in grid for a in row]
+    for a in axes[len(titles) :]:
+        a.set_visible(False)
+    for a, title in zip(axes, titles, strict=False):
+        if title:
+            a.set_title(label(title))
+        a.tick_params(length=0)
+    if share_x:  # the panel above an empty place is the last of its column
+        for at in range(max(0, len(titles) - across), len(titles)):
+            axes[at].tick_params(labelbottom=True)
+    return axes[: len(titles)]
+
+
+def legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], longest: int = 44) -> None:
+    """One legend for all panels, above them, in as many columns as long labels leave room for."""
+    if handles:
+        said = [label(x, longest) for x in labels]
+        columns = 1 if max(map(len, said)) > 50 else min(len(said), 6)
+        figure.legend(handles, said, loc="outside upper left", ncols=columns)
+
+
+def size(
+    panels: int, columns: int = 3, width: float = 9.0, height: float = 2.2, extra: float = 0.6
+) -> tuple[float, float]:
+    """Width and height in inches of a grid of panels, each `height` high."""
+    across = min(columns, panels) or 1
+    return (width if across > 1 else min(width, 6.5)), height * (ceil(panels / across) or 1) + extra
+
+
+def inline(figure: Figure) -> str:
+    """The figure as an SVG element for the page; its ids begin with its name, so that figures do not meet."""
+    svg = _svg(figure, as_text=True)
+    svg = re.sub(r"^.*?(?=<svg)", "", svg, flags=re.DOTALL)  # XML declaration, document type
+    # Their style would hold for the whole page.
+    svg = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>\s*", "", svg, flags=re.DOTALL)
+    # Only within tags: a text may hold anything, but for angle brackets, which are escaped.
+    return re.sub(r"<[^>]*>", lambda tag: _themed(tag[0], figure.name), svg).strip()
+
+
+def _themed(tag: str, name: str) -> str:
+    """A tag with its ids and references made the figure's own, and with the page's colours and font."""
+    tag = tag.replace(' target="_blank"', "")
+    tag = re.sub(r'(?<=\sid=")', f"{name}-", tag).replace("url(#", f"url(#{name}-")
+    tag = re.sub(r'(?<=xlink:href="#)(?!cell-)', f"{name}-", tag)  # links to cells lead out of the figure
+    for value, variable in _VARIABLES.items():
+        tag = tag.replace(value, f"var({variable})")
+    return re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+
+
+def svg_file(figure: Figure) -> str:
+    """The figure as a file of its own."""
+    return _svg(figure, as_text=False)
+
+
+def png_file(figure: Figure) -> bytes:
+    """The figure in pixels, 200 an inch."""
+    return _drawn(figure, "png", dpi=200, facecolor="white", metadata={"Software": None})
+
+
+def _svg(figure: Figure, as_text: bool) -> str:
+    face = "none" if as_text else "white"
+    fonts = {"svg.fonttype": "none" if as_text else "path"}
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    return _drawn(figure, "svg", facecolor=face, metadata=nothing, rc=fonts).decode("utf-8")
+
+
+def _drawn(figure: Figure, kind: str, rc: dict[str, Any] | None = None, **how: Any) -> bytes:
+    # Without pyplot: no window system is asked for, and nothing is kept globally.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    with _look(rc or {}):
+        drawing = Drawing(figsize=figure.size, layout="constrained")
+        FigureCanvasAgg(drawing)
+        figure.draw(drawing)
+        out = io.BytesIO()
+        drawing.savefig(out, format=kind, **how)
+    return out.getvalue()
+
+
+@contextmanager
+def _look(more: dict[str, Any]) -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(_LOOK | more), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the page's fonts have it
+        yield

@@ -1,0 +1,248 @@
+"""Probes against the originals: what is left of a score when labels, mentions, context or case are changed."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from genner.report.collect import DECODED, DECODINGS, Group, Key, TestSet
+from genner.report.draws import Change, holm, stars
+from genner.report.figures import headline
+from genner.report.measures import Source, part, points, score
+from genner.report.paper import FORMATS
+from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
+from genner.report.table import Column, Entry, Figure, Listing, Missing, Row, Table, Value
+
+
+def probe_tests(source: Source) -> list[TestSet]:
+    """The test sets that were probed."""
+    found = {g.key.test for g in source.collection.probes()}
+    plain = source.collection.tests()
+    return [t for t in plain if t in found] + sorted(found - set(plain))
+
+
+def probe_names(source: Source) -> list[str]:
+    """The probes that occur, in the order of the registry."""
+    from genner.probes import PROBES
+
+    found = {g.key.probe for g in source.collection.probes()}
+    return [name for name in PROBES if name in found] + sorted(found - set(PROBES))
+
+
+def named(key: Key) -> str:
+    """The probe and its options, if any."""
+    options = ", ".join(part for part in re.findall(r'"([^"]+": [^,}\]]+)', key.options))
+    return f"{key.probe} ({options.replace(chr(34), '')})" if options else key.probe
+
+
+def meanings(source: Source) -> Listing | None:
+    """What each probe is, in the first sentence of its own description."""
+    from genner.probes import PROBES
+
+    lines = []
+    for name in probe_names(source):
+        about = inspect.getdoc(PROBES[name]) if name in PROBES else None
+        lines.append(f"{name}: {' '.join((about or 'no description').partition(chr(10) * 2)[0].split())}")
+    return Listing(tuple(lines)) if lines else None
+
+
+def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
+    """A row a probe, format and decoding, in blocks by system: the original, the probe, their difference."""
+    found = _changes(source, test)
+    if not found:
+        return None
+    adjusted = iter(holm([c.difference.p for _, _, c in found if c]))
+    rows = []
+    for original, group, change in found:
+        cells = tuple(dict.fromkeys((*original.cells, *group.cells)))
+        p = next(adjusted) if change else None
+        known = bool(original.done and group.done)
+        before, after = _before(source, original, change), score(source, group)
+        difference = points(change, cells, p) if known else Missing("undefined", cells, "one of the two is missing")
+        if isinstance(difference, Missing) and isinstance(before, Value) and isinstance(after, Value):
+            difference = Value(after.number - before.number, "points", mark=stars(None), cells=cells)
+        documents: Entry = (
+            Value(change.documents, "count", cells=group.cells) if change else Missing("undefined", cells)
+        )
+        heads = (named(group.key), group.key.format, DECODINGS.get(group.key.decoding, group.key.decoding))
+        rows.append(Row(heads, (documents, before, after, difference), group.key.system.title))
+    apart = [named(g.key) for _, g, c in found if c and not c.together]
+    return Table(
+        f"probes-{n}",
+        f"Probes against the original: {source.collection.title(test)}",
+        ("Probe", "Format", "Decoding"),
+        (Column("documents"), Column("original"), Column("probe"), Column("difference")),
+        tuple(rows),
+        f"{test.about}. Strict F1; the difference is the probe less the original, in points.",
+        (
+            "Original and probe are compared on the documents that both have, by id (documents); where the probe "
+            "leaves some out, the original is scored on the same ones. Paired bootstrap over documents, intervals "
+            "at 95 %; * p < 0.05, ** p < 0.01, adjusted by Holm's method for the rows of this table; ? no test was "
+            "possible.",
+            *([f"No document in common, so resampled apart: {', '.join(dict.fromkeys(apart))}."] if apart else []),
+        ),
+    )
+
+
+def _before(source: Source, original: Group, change: Change | None) -> Entry:
+    """The original's score: on the documents of the comparison, where there is one."""
+    entry = score(source, original)
+    if change is None or not isinstance(entry, Value) or abs(change.first - entry.number) < 1e-9:
+        return entry
+    return replace(entry, number=change.first, low=None, high=None)
+
+
+def _changes(source: Source, test: TestSet) -> list[tuple[Group, Group, Change | None]]:
+    """Each probe's group with the original's, and their difference; in the order shown."""
+    formats, decodings, names = list(FORMATS), list(DECODINGS), probe_names(source)
+    groups = [g for g in source.collection.probes() if g.key.test == test]
+    groups.sort(
+        key=lambda g: (
+            g.key.system,
+            names.index(g.key.probe),
+            g.key.options,
+            formats.index(g.key.format) if g.key.format in formats else len(formats),
+            decodings.index(g.key.decoding) if g.key.decoding in decodings else len(decodings),
+        )
+    )
+    found = []
+    for group in groups:
+        original = _original(source, group.key)
+        one, two = original.trained(), group.trained()
+        # Only what the same trainings did is compared; a model that was trained on probed data has no twin.
+        common = one.keys() | two.keys() if group.key.system.through else one.keys() & two.keys()
+        change = source.draws.change(
+            [item.id for id in one if id in common for item in one[id]],
+            [item.id for id in two if id in common for item in two[id]],
+        )
+        found.append((original, group, change))
+    return found
+
+
+def _original(source: Source, key: Key) -> Group:
+    """The plain score beside a probe's: of the same test set, or where it has other sentences, of most of them."""
+    plain = replace(key, probe="", options="", system=replace(key.system, through=""))
+    size = key.test.sentences
+    same = [
+        g
+        for g in source.collection.scores()
+        if replace(g.key, test=_unsized(g.key.test)) == replace(plain, test=_unsized(key.test))
+    ]
+    same.sort(key=lambda g: (g.key.test.sentences == size, g.key.test.sentences < 0, g.key.test.sentences))
+    return same[-1] if same else Group(plain, ())
+
+
+def _unsized(test: TestSet) -> TestSet:
+    return replace(test, sentences=-1)
+
+
+def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
+    """What probes measure beyond the plain score (`metrics["measures"]`), where they do."""
+    rows = []
+    for _, group, _ in _changes(source, test):
+        for name in _measures(group):
+            number = group.mean("measures", name)
+            if number is not None:
+                heads = (named(group.key), group.key.format, DECODINGS.get(group.key.decoding, ""), name)
+                before = name.removesuffix("f1")
+                low, high = (group.mean("measures", before + bound) for bound in ("low", "high"))
+                f1 = name.endswith("f1") and low is not None and len(group.done) == 1
+                value = (
+                    Value(number, "f1", low, high, cells=group.cells)
+                    if f1
+                    else Value(number, "number", cells=group.cells)
+                )
+                rows.append(Row(heads, (replace(value, part=part(group)),), group.key.system.title))
+    if not rows:
+        return None
+    return Table(
+        f"measures-{n}",
+        f"What else the probes measure: {source.collection.title(test)}",
+        ("Probe", "Format", "Decoding", "Measure"),
+        (Column("value"),),
+        tuple(rows),
+        "F1 in percent with its 95 % interval; other shares lie in [0, 1]. `genner probe --list` says what each "
+        "measure is.",
+        supporting=True,
+    )
+
+
+def _measures(group: Group) -> list[str]:
+    """Without the plain score, and without what stands beside an F1."""
+    found: dict[str, None] = {}
+    for item in group.done:
+        measures = item.result.metrics.get("measures") if item.result else None
+        found |= dict.fromkeys(measures) if isinstance(measures, Mapping) else {}
+    beside = ("precision", "recall", "low", "high", "gold", "predicted")
+    return [
+        x for x in found if x != "f1" and not any(x.endswith(b) and f"{x.removesuffix(b)}f1" in found for b in beside)
+    ]
+
+
+def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
+    """Differences with their intervals: probes down, a colour a format, a panel a system."""
+    decoding = headline(source, test)
+    found = [(g, c) for _, g, c in _changes(source, test) if c and g.key.decoding == decoding]
+    if not found:
+        return None
+    names = list(dict.fromkeys(named(g.key) for g, _ in found))
+    systems = list(dict.fromkeys(g.key.system for g, _ in found))
+    used = {g.key.format for g, _ in found}
+    formats = [f for f in FORMATS if f in used] + sorted(used - set(FORMATS))
+    rows: list[tuple[str | float | None, ...]] = [
+        (
+            g.key.system.title, named(g.key), g.key.format, decoding, c.first, c.second,
+            c.difference.value, c.difference.low, c.difference.high, c.documents, " ".join(g.cells),
+        )
+        for g, c in found
+    ]  # fmt: skip
+
+    def draw(drawing: Any) -> None:
+        axes = panels(drawing, [s.title for s in systems])
+        handles: dict[str, Any] = {}
+        for a, system in zip(axes, systems, strict=True):
+            a.grid(axis="x")
+            a.axvline(0, color=FAINT, linewidth=1)
+            for group, change in found:
+                if group.key.system == system:
+                    k = formats.index(group.key.format)
+                    y = names.index(named(group.key)) + (k - (len(formats) - 1) / 2) * 0.14
+                    d = change.difference
+                    drawn = a.errorbar(
+                        [100 * d.value],
+                        [y],
+                        xerr=[[100 * max(0.0, d.value - d.low)], [100 * max(0.0, d.high - d.value)]],
+                        fmt=marker(k),
+                        color=format_colour(group.key.format, formats),
+                        markersize=4.5,
+                        elinewidth=1.1,
+                    )
+                    handles.setdefault(group.key.format, drawn)
+            a.set_yticks(range(len(names)), [label(x, 36) for x in names])
+            a.set_ylim(len(names) - 0.5, -0.5)
+            a.set_xlabel("probe less original, points of F1")
+        legend(drawing, list(handles.values()), list(handles))
+
+    return Figure(
+        f"probes-{n}",
+        f"What the probes change: {source.collection.title(test)}",
+        (
+            "system",
+            "probe",
+            "format",
+            "decoding",
+            "original",
+            "probed",
+            "difference",
+            "low",
+            "high",
+            "documents",
+            "cells",
+        ),
+        tuple(rows),
+        draw,
+        size(len(systems), height=0.3 * len(names) + 0.9),
+        f"{test.about}; decoded {DECODED.get(decoding, decoding)}. Paired 95 % intervals.",
+        "The difference that each probe makes",
+    )

@@ -1,0 +1,130 @@
+"""Where the numbers come from: what ran, what did not and why, and an entry for each cell."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genner.assess.records import KINDS, STATES
+from genner.report.collect import Collection, Item
+from genner.report.table import Column, Entrance, Entry, Listing, Row, Table, Value, Words
+
+_NAMES = {"train": "trainings", "score": "scores", "probe": "probes", "ability": "measurements of ability"}
+
+
+def states_table(collection: Collection) -> Table:
+    """How many cells of each kind are in each state."""
+    counts = Counter((item.cell.kind, item.state) for item in collection.items.values())
+    kinds = [kind for kind in KINDS if any(k == kind for k, _ in counts)]
+    rows = []
+    for kind in kinds:
+        seconds = sum(item.result.seconds for item in collection.of(kind) if item.result)
+        entries: tuple[Entry, ...] = tuple(Value(counts[kind, state], "count") for state in STATES)
+        rows.append(Row((_NAMES[kind],), (*entries, Value(seconds / 3600, "number"))))
+    return Table(
+        "states",
+        "Cells by kind and state",
+        ("Cells",),
+        (*(Column(state) for state in STATES), Column("hours, all in all")),
+        tuple(rows),
+    )
+
+
+def gaps_table(collection: Collection) -> Table | None:
+    """Every cell without a result, and why."""
+    gaps = [item for item in collection.items.values() if item.result is None]
+    if not gaps:
+        return None
+    order = ["failed", "skipped", "running", "waiting"]
+    gaps.sort(
+        key=lambda item: (order.index(item.state) if item.state in order else len(order), item.cell.name, item.id)
+    )
+    rows = tuple(
+        Row(
+            (item.cell.name or item.id,),
+            (Words(item.id, code=True, cells=(item.id,)), Words(_reason(item))),
+            item.state,
+        )
+        for item in gaps
+    )
+    return Table(
+        "gaps",
+        "Cells without a result",
+        ("Cell",),
+        (Column("id", text=True), Column("why", text=True)),
+        rows,
+        "Numbers of these cells are missing from the tables; there, their places name the state and lead to the cell.",
+    )
+
+
+def _reason(item: Item) -> str:
+    if item.reason:
+        return item.reason
+    if item.state == "running":
+        progress = item.run.progress
+        return f"{progress.done:,} of {progress.total:,} {progress.unit}" if progress else "running"
+    return "not run yet; its command is in its entry"
+
+
+def complaints(found: Sequence[str]) -> Listing | None:
+    """What was found wrong with the records."""
+    return Listing(tuple(found)) if found else None
+
+
+def entrances(collection: Collection) -> tuple[tuple[Entrance, ...], dict[str, dict[str, str]]]:
+    """An entry for each cell, and the environments that they ran in, by name (`E1`, ...)."""
+    environments: dict[str, dict[str, str]] = {}
+    names: dict[str, str] = {}
+    found = []
+    for item in collection.items.values():
+        environment = ""
+        if item.result:
+            versions = {str(k): _text(v) for k, v in item.result.versions.items()}
+            key = json.dumps(versions, sort_keys=True)
+            if key not in names:
+                names[key] = f"E{len(names) + 1}"
+                environments[names[key]] = versions
+            environment = names[key]
+        found.append(Entrance(item.id, item.cell.name, item.state, tuple(_facts(item)), item.cell.command, environment))
+    return tuple(found), environments
+
+
+def _facts(item: Item) -> list[tuple[str, str]]:
+    """The settings, the costs, the signature, as pairs of name and text."""
+    facts = [("needs", ", ".join(item.cell.needs))] if item.cell.needs else []
+    facts += [(key, _text(value)) for key, value in _settings(item.description).items()]
+    if result := item.result:
+        facts += [
+            ("seconds", f"{result.seconds:,.1f}"),
+            ("peak memory", f"{result.peak_memory_mb:,.0f} MB"),
+            ("tokens", f"{result.tokens:,}"),
+            ("forward passes", f"{result.passes:,}"),
+            ("finished", result.finished_at),
+            ("signature", result.signature),
+        ]
+        facts += [
+            (key, _text(result.metrics[key]))
+            for key in ("loss", "steps", "examples", "documents")
+            if key in result.metrics
+        ]
+    else:
+        facts.append(("why there is no result", _reason(item)))
+    facts.append(("folder", str(item.run.folder)))
+    return facts
+
+
+def _settings(description: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings within settings get one line each, unless they are empty."""
+    found: dict[str, Any] = {}
+    for key, value in description.items():
+        if isinstance(value, Mapping) and value:
+            found |= _settings(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = value
+    return found
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)

@@ -1,0 +1,299 @@
+"""What a report is made of, before it is HTML, Markdown, LaTeX or CSV: tables, figures, examples, paragraphs.
+
+A number keeps the cells that it comes from, so that each writer can lead back to them, and is rounded only when it is
+written. A number that is not there is a `Missing` that says why; there are no empty places.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from genner.document import Document
+
+Kind = Literal["f1", "percent", "points", "gap", "count", "seconds", "number"]
+"""How a number is written: F1 in percent with two decimals, percent with one, a difference in percentage points with
+its sign, a gap of points that has none unless it is negative, a whole number, seconds, anything else to three
+digits."""
+
+Why = Literal["absent", "failed", "skipped", "running", "waiting", "undefined"]
+
+REASONS: dict[Why, str] = {
+    "absent": "not in these runs",
+    "failed": "the cell failed",
+    "skipped": "the cell was skipped",
+    "running": "the cell is running",
+    "waiting": "the cell has not been run yet",
+    "undefined": "not defined here",
+}
+
+SHORT: dict[Why, str] = {"absent": "–", "undefined": "n/a"}
+"""What stands in the table; the other reasons are written out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number of a table.
+
+    `number`, `low` and `high` (the interval at 95 %) and `spread` are in one unit: shares in [0, 1] for `f1`,
+    `percent`, `points` and `gap`. `spread` is a standard error, or a standard deviation over seeds: the column says
+    which. `p` is that of a test which the table's notes describe, `mark` what is set beside the number for it. `cells`
+    are the ids of the cells that the number comes from, and `part` says how many those are (`2 of 3 seeds`) where they
+    are not just one."""
+
+    number: float
+    kind: Kind = "f1"
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
+    p: float | None = None
+    mark: str = ""
+    best: bool = False
+    cells: tuple[str, ...] = ()
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A number that is not there, and why; `note` says more."""
+
+    why: Why
+    cells: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Text in a table; `code` for what is typed or was printed by a machine."""
+
+    text: str
+    code: bool = False
+    cells: tuple[str, ...] = ()
+
+
+Entry = Value | Missing | Words
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of values; neighbours of one `group` share a heading above theirs. `text` columns are set flush left."""
+
+    title: str
+    group: str = ""
+    text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`heads` name the row; `block` is a heading that is written above the first of the rows that share it."""
+
+    heads: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    block: str = ""
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table. `name` is that of its file and its anchor: lower case, digits and hyphens. `supporting` ones may be
+    folded away on a page when they are long."""
+
+    name: str
+    title: str
+    heads: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    caption: str = ""
+    notes: tuple[str, ...] = ()
+    supporting: bool = False
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            assert len(row.heads) == len(self.heads), (self.name, row.heads)
+            assert len(row.entries) == len(self.columns), (self.name, row.heads)
+
+    def legend(self) -> tuple[str, ...]:
+        """The notes, and what each kind of missing number that occurs means."""
+        found = [e for row in self.rows for e in row.entries if isinstance(e, Missing) and e.why in SHORT]
+        about: dict[Why, dict[str, None]] = {}
+        for e in found:
+            about.setdefault(e.why, {}).update({e.note: None} if e.note else {})
+        reasons = [
+            f"{SHORT[why]}: {REASONS[why]}" + (f" ({'; or '.join(about[why])})" if about[why] else "")
+            for why in SHORT
+            if why in about
+        ]
+        return (*self.notes, *([f"{'; '.join(reasons)}."] if reasons else []))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing with its data, `columns` and `rows`, from which it is drawn: `draw(figure)` fills a matplotlib figure.
+
+    `size` is its width and height in inches. `alt` says in words what is to be seen.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
+    draw: Callable[[Any], None] = field(compare=False, repr=False)
+    size: tuple[float, float] = (7.0, 3.5)
+    caption: str = ""
+    alt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An error with the very answer of the model. `gold` and `pred` are the same text with the entities of each side;
+    `raw` are the answers, one a chunk of the text."""
+
+    kind: str
+    about: str
+    cell: str
+    gold: Document
+    pred: Document
+    raw: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Errors side by side with what was right."""
+
+    title: str
+    caption: str
+    items: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+
+
+Block = str | Listing | Table | Figure | Examples
+"""A paragraph of plain text, or one of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report; `anchor` is a name as in `Table`."""
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """What is told of one cell: where every number leads."""
+
+    id: str
+    name: str
+    state: str
+    facts: tuple[tuple[str, str], ...]
+    command: str
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole. `environments` are the versions under which cells ran, by the name that the cells use for them."""
+
+    title: str
+    lead: tuple[str, ...]
+    sections: tuple[Section, ...]
+    cells: tuple[Entrance, ...]
+    environments: Mapping[str, Mapping[str, str]]
+
+    def tables(self) -> list[Table]:
+        return [block for block in self._blocks() if isinstance(block, Table)]
+
+    def figures(self) -> list[Figure]:
+        return [block for block in self._blocks() if isinstance(block, Figure)]
+
+    def _blocks(self) -> Iterable[Block]:
+        return (block for section in self.sections for block in section.blocks)
+
+
+def anchor(cell: str) -> str:
+    """The name of a cell's entry, wherever it is linked to: `cell-` and its id, or a hash of an id that is none."""
+    plain = re.fullmatch(r"[A-Za-z0-9_-]+", cell)
+    return f"cell-{cell if plain else 'x' + hashlib.sha256(cell.encode('utf-8', 'replace')).hexdigest()[:12]}"
+
+
+class Sources:
+    """Where a number leads: to its cell, or to a list of its cells where there are several."""
+
+    def __init__(self) -> None:
+        self.lists: dict[tuple[str, ...], str] = {}
+
+    def target(self, cells: tuple[str, ...]) -> str:
+        """The name of the entry; empty without cells."""
+        if len(cells) < 2:
+            return anchor(cells[0]) if cells else ""
+        return self.lists.setdefault(cells, f"from-{len(self.lists) + 1}")
+
+
+def shown(entry: Entry) -> str:
+    """An entry as plain text, rounded, without its interval and mark; the minus sign is U+2212."""
+    match entry:
+        case Words(text):
+            return text
+        case Missing(why):
+            return SHORT.get(why, why)
+        case Value(number, kind):
+            return _written(number, kind)
+
+
+def detail(value: Value) -> str:
+    """The interval, `69.2 to 74.7`, or the spread, `± 0.3`; empty without either."""
+    if value.low is not None and value.high is not None:
+        return f"{_bound(value.low, value.kind)} to {_bound(value.high, value.kind)}"
+    return f"± {_bound(abs(value.spread), value.kind).lstrip('+')}" if value.spread is not None else ""
+
+
+def _written(number: float, kind: Kind) -> str:
+    match kind:
+        case "f1" | "gap":
+            text = _signed(f"{100 * number:.2f}")
+        case "percent":
+            text = _signed(f"{100 * number:.1f}")
+        case "points":
+            text = _signed(f"{100 * number:+.2f}")
+        case "count":
+            text = f"{number:,.0f}"
+        case "seconds":
+            text = f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.3f}"
+        case "number":
+            text = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+    return text.replace("-", "\u2212")
+
+
+def _bound(number: float, kind: Kind) -> str:
+    match kind:
+        case "f1" | "percent" | "gap":
+            text = _signed(f"{100 * number:.1f}")
+        case "points":
+            text = _signed(f"{100 * number:+.1f}")
+        case _:
+            return _written(number, kind)
+    return text.replace("-", "\u2212")
+
+
+def _signed(text: str) -> str:
+    """Without the sign of a zero."""
+    return text.lstrip("+-") if not text.strip("+-0.") else text
+
+
+def best_of(values: Sequence[float | None]) -> set[int]:
+    """The places of the highest number, all of them when several share it; none in an empty list.
+
+    They share it when they are the same as written, so that no two figures that read alike are told apart.
+    """
+    rounded = [None if v is None else round(100 * v, 2) for v in values]
+    top = max((v for v in rounded if v is not None), default=None)
+    return {i for i, v in enumerate(rounded) if v is not None and v == top}

@@ -1,0 +1,59 @@
+"""Every table and every figure's data as CSV: unrounded, a line a number, with its interval and its cells.
+
+Floats are written so that they read back as the very same numbers. What is missing is a line too, with its reason.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from genner.render.layout import visible
+from genner.report.table import Figure, Missing, Report, Table, Value, Words
+
+FIELDS = ("group", "column", "value", "kind", "low", "high", "spread", "p", "mark", "best", "state", "note", "cells")
+"""The columns behind those that name the row."""
+
+
+def csv_files(report: Report) -> dict[str, str]:
+    """The files by name: `NAME.csv` for each table, `figure-NAME.csv` for each figure."""
+    files = {f"{table.name}.csv": table_csv(table) for table in report.tables()}
+    return files | {f"figure-{figure.name}.csv": figure_csv(figure) for figure in report.figures()}
+
+
+def table_csv(table: Table) -> str:
+    """A line for each place of the table: the row's headings, the column's, and the number. `state` is `text` or
+    `number`, or says why there is none."""
+    lines: list[Sequence[object]] = []
+    for row in table.rows:
+        for column, entry in zip(table.columns, row.entries, strict=True):
+            place = (row.block, *row.heads, column.group, column.title)
+            cells = " ".join(entry.cells)
+            match entry:
+                case Value(number, kind, low, high, spread, p, mark, best):
+                    note = entry.part
+                    lines.append((*place, number, kind, low, high, spread, p, mark, int(best), "number", note, cells))
+                case Missing(why, _, note):
+                    lines.append((*place, None, None, None, None, None, None, None, None, why, note, cells))
+                case Words(text):
+                    lines.append((*place, text, None, None, None, None, None, None, None, "text", None, cells))
+    return _csv(("block", *table.heads, *FIELDS), lines)
+
+
+def figure_csv(figure: Figure) -> str:
+    """The data from which the figure is drawn."""
+    return _csv(figure.columns, figure.rows)
+
+
+def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_plain(x) for x in head])
+    writer.writerows([[_plain(x) for x in line] for line in lines])
+    return out.getvalue()
+
+
+def _plain(value: object) -> object:
+    """Control characters and lone surrogates as pictures: a file of text must hold text. Floats in full."""
+    if isinstance(value, float):
+        return repr(float(value))
+    return visible(value) if isinstance(value, str) else value

@@ -1,0 +1,62 @@
+"""A report to files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from genner.data.writing import write_atomic
+from genner.errors import DataError
+from genner.report import plots
+from genner.report.html import html
+from genner.report.latex import latex as latex_files
+from genner.report.markdown import markdown as markdown_files
+from genner.report.table import Report
+from genner.report.tabular import csv_files
+
+
+def write(
+    report: Report,
+    *,
+    out: Path | None = None,
+    markdown: Path | None = None,
+    latex: Path | None = None,
+    figures: Path | None = None,
+    csv: Path | None = None,
+) -> list[Path]:
+    """Write the page and the folders that are asked for; returns what was written, a folder for all that is in it.
+
+    The Markdown folder gets its own pictures, in `figures/`. Files of an earlier report are replaced, others are left.
+    Raises `DataError` when something cannot be written.
+    """
+    written = []
+    if out:
+        _folder(out.parent)
+        write_atomic(out, html(report))
+        written.append(out)
+    if markdown:
+        _write_all(markdown, markdown_files(report))
+        _write_all(markdown / "figures", {f"{f.name}.png": plots.png_file(f) for f in report.figures()})
+        written.append(markdown)
+    if latex:
+        _write_all(latex, latex_files(report))
+        written.append(latex)
+    if figures:
+        for draw, kind in ((plots.svg_file, "svg"), (plots.png_file, "png")):
+            _write_all(figures, {f"{f.name}.{kind}": draw(f) for f in report.figures()})
+        written.append(figures)
+    if csv:
+        _write_all(csv, csv_files(report))
+        written.append(csv)
+    return written
+
+
+def _write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    _folder(folder)
+    for name, content in contents.items():
+        write_atomic(folder / name, content)
+
+
+def _folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(str(path), f"cannot be made: {error.strerror}; give the path of a folder") from None

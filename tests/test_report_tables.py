@@ -1,0 +1,323 @@
+"""Every number of a report is what the records say; what is missing is named, with its reason."""
+
+import csv
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genner.assess.records import Run
+from genner.errors import DataError
+from genner.report import Report, assemble, build
+from genner.report.collect import Collection
+from genner.report.decoding import closings, pairs
+from genner.report.draws import Draws
+from genner.report.measures import Source
+from genner.report.outcomes import read_outcomes
+from genner.report.paper import FORMATS, GROUPS, figure, published, system_of, systems
+from genner.report.table import Value, shown
+from genner.report.tabular import csv_files
+from report_runs import LABELS, Study, corpus, fail, finish, full
+
+DECODINGS = ("greedy", "sampled", "grammar")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    full(root, 30, formats=("inline_bracketed", "inline_xml", "offset_json"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> Report:
+    return build([folder], resamples=200)
+
+
+def lines(report: Report, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(csv_files(report)[f"{name}.csv"], newline="")))
+
+
+def metric(run: Run, *path: str) -> Any:
+    assert run.result
+    found: Any = run.result.metrics
+    for key in path:
+        found = found[key]
+    return found
+
+
+# -- the paper
+
+
+def test_the_shipped_figures_are_the_papers() -> None:
+    """Its averages, which it reports on their own, are those of the figures shipped."""
+    reported = {"flat": (91.91, 91.71, 90.78, 91.17, 53.91), "nested": (82.85, 82.67, 81.69, 80.07, 34.53)}
+    assert len(published()) == 190
+    for name, corpora in GROUPS.items():
+        for format, expected in zip(FORMATS, reported[name], strict=True):
+            found = [f for s in systems("llm") for c in corpora if (f := figure(s, format, c)) is not None]
+            assert len(found) == 16
+            assert 100 * sum(found) / 16 == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("model", "system"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "LLaMA3.1-8B"),
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct", "LLaMA3.1-8B"),
+        ("meta-llama/Llama-3.2-3B-Instruct", "LLaMA3.2-3B"),
+        ("Qwen/Qwen2.5-7B-Instruct", "Qwen2.5-7B"),
+        ("Qwen/Qwen3-4B", "Qwen3-4B"),
+        ("ibm-granite/granite-3.3-8b-instruct", "Granite3.3-8B"),
+        ("ibm-granite/granite-4.0-micro", "Granite4-3B"),
+        ("google/gemma-2-9b-it", "Gemma2-9B"),
+        ("google/gemma-3-4b-it", "Gemma3-4B"),
+        ("smollm2-135m-instruct", None),
+        ("google/gemma-3-4b-pt", None),
+        ("runs/mine", None),
+    ],
+)
+def test_models_are_found_in_the_paper(model: str, system: str | None) -> None:
+    assert system_of(model) == system
+
+
+# -- any records
+
+
+keys = st.tuples(
+    st.sampled_from(["smollm2-135m-instruct", "google/gemma-2-9b-it"]),
+    st.sampled_from(["inline_xml", "offset_json", "compact"]),
+    st.sampled_from(["conll2003", "ontonotes5", "genia", "mine"]),
+    st.sampled_from(DECODINGS),
+    st.integers(0, 1),
+)
+states = st.one_of(st.floats(0, 1), st.sampled_from(["failed", "skipped", "waiting"]))
+
+
+@given(st.dictionaries(keys, states, max_size=9))
+@settings(max_examples=25, deadline=None)
+def test_every_number_is_that_of_the_records_and_every_gap_is_named(
+    tmp_path_factory: pytest.TempPathFactory, cells: dict[tuple[str, str, str, str, int], float | str]
+) -> None:
+    study = Study(tmp_path_factory.mktemp("any"))
+    (study.root / "cells").mkdir()
+    runs: dict[str, Run] = {}
+    groups: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    for (model, format, name, decoding, seed), state in cells.items():
+        run = study.cell("score", "x", study.describe(model, None, format, name, decoding, seed))
+        runs[run.cell.id] = run
+        if isinstance(state, float):
+            scores = {"f1": state}
+            finish(run, {"strict": scores, "published": {"f1": state / 2}, "invalid": state / 4, "documents": 7})
+            groups[model, format, name, decoding].append(state)
+        elif state == "failed":
+            fail(run)
+        elif state == "skipped":
+            run.skip("no such corpus here")
+    report = build([study.root], resamples=5)
+
+    files = {name: lines(report, name.removesuffix(".csv")) for name in csv_files(report) if "figure" not in name}
+    for name, found in files.items():
+        for line in found:
+            if not name.startswith("main") or not line["cells"] or line["System"] == "average":
+                continue
+            if line["state"] == "number" and "Average" not in line["group"]:
+                rule = line.get("Counted by") or line["column"]
+                path = ("published" if "paper" in rule else "strict", "f1")
+                expected = [metric(runs[id], *path) for id in line["cells"].split()]
+                assert float(line["value"]) == pytest.approx(sum(expected) / len(expected), rel=1e-12)
+    # Each group is in a main table once by each rule, with the mean of its seeds.
+    strict = [
+        float(line["value"])
+        for name, found in files.items()
+        for line in found
+        if name.startswith("main") and line["cells"] and line["System"] != "average" and line["state"] == "number"
+        and "Average" not in line["group"] and "strict" in (line.get("Counted by"), line["column"])
+    ]  # fmt: skip
+    assert sorted(strict) == pytest.approx(sorted(sum(g) / len(g) for g in groups.values()))
+    gaps = {line["value"]: line["block"] for line in files.get("gaps.csv", []) if line["column"] == "id"}
+    assert gaps == {run.cell.id: run.state for run in runs.values() if run.state != "done"}
+    text = " ".join(line["cells"] for found in files.values() for line in found)
+    assert all(id in text for id in runs)
+    assert {cell.id for cell in report.cells} == set(runs)
+
+
+def test_bold_is_the_best_and_only_what_is_worse_is_marked(report: Report) -> None:
+    for table in report.tables():
+        if not table.name.startswith("main-nested"):
+            continue
+        at = next(i for i, c in enumerate(table.columns) if c.title == "strict")
+        rows = [row for row in table.rows if not row.total and isinstance(row.entries[at], Value)]
+        values = [row.entries[at] for row in rows]
+        found = [v for v in values if isinstance(v, Value)]
+        top = max(float(shown(v)) for v in found)
+        assert [v.best for v in found] == [float(shown(v)) == top for v in found]
+        assert not any(v.mark for v in found if v.best)
+        assert all(v.p is not None for v in found if not v.best)
+        # Far worse in every resample: no doubt is left.
+        assert table.name != "main-nested-greedy" or [v.mark for v in found].count("**") == 1
+
+
+def test_a_test_that_cannot_be_made_is_marked(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(8, LABELS["genia"])})
+    one = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)
+    two = study.score("a", None, "offset_json", "genia", "greedy", 0.2)
+    (two.folder / "predictions.jsonl").unlink()
+    report = build([tmp_path], resamples=20)
+    found = [line for line in lines(report, "main-nested-greedy") if line["System"] == "a"]
+    rows = {line["cells"]: line for line in found if line["column"] == "strict"}
+    assert rows[two.cell.id]["mark"] == "?"
+    assert rows[one.cell.id]["mark"] == ""
+    assert any(two.cell.id in str(block) for s in report.sections for block in s.blocks if s.anchor == "runs")
+
+
+def test_a_record_that_disagrees_with_its_answers_is_told(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(8, LABELS["genia"])})
+    run = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)
+    assert run.result
+    finish(run, run.result.metrics | {"strict": {"f1": 0.123}, "documents": 9})
+    (section,) = [s for s in build([tmp_path], resamples=20).sections if s.anchor == "runs"]
+    text = str(section.blocks)
+    assert "strict F1 is 12.30 in its record" in text
+    assert "9 documents, and there are answers to 8" in text
+
+
+def test_cells_of_two_folders_are_one_report_and_done_wins(tmp_path: Path) -> None:
+    documents = {"genia": corpus(6, LABELS["genia"])}
+    one, two = Study(tmp_path / "one", documents), Study(tmp_path / "two", documents)
+    fail(one.cell("score", "x", one.describe("a", None, "inline_xml", "genia", "greedy")))
+    done = two.score("a", None, "inline_xml", "genia", "greedy", 0.9)
+    for order in ((one, two), (two, one)):
+        collection = Collection.open([s.root for s in order])
+        assert [(item.id, item.state) for item in collection.items.values()] == [(done.cell.id, "done")]
+
+
+def test_recipes_that_differ_are_not_averaged_and_seeds_are(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(6, LABELS["genia"])})
+    for rank in (8, 256):
+        for seed in (1, 2):
+            trained = study.train("a", "inline_xml", "genia", seed, lora={"rank": rank})
+            study.score("a", trained, "inline_xml", "genia", "greedy", 0.5, seed)
+    groups = Collection.open([tmp_path]).scores()
+    assert sorted((g.key.system.title, len(g.items)) for g in groups) == [
+        ("a, trained (lora.rank=256)", 2),
+        ("a, trained (lora.rank=8)", 2),
+    ]
+
+
+def test_a_damaged_result_loses_no_other(folder: Path, tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(6, LABELS["genia"])})
+    bad = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)
+    study.score("a", None, "offset_json", "genia", "greedy", 0.9)
+    (bad.folder / "result.json").write_text("{")
+    report = build([tmp_path], resamples=20)
+    (gap,) = [line for line in lines(report, "gaps") if line["column"] == "why"]
+    assert "cannot be read" in gap["value"]
+    with pytest.raises(DataError, match="holds no cells"):
+        build([tmp_path / "cells"])
+
+
+# -- what is worked out
+
+
+def source_of(folder: Path) -> Source:
+    collection = Collection.open([folder])
+    return Source(collection, Draws(read_outcomes(collection, 1)[0], 200))
+
+
+def test_what_the_grammar_closes_adds_up(folder: Path) -> None:
+    source = source_of(folder)
+    seen = 0
+    for test in source.collection.tests():
+        for system in {g.key.system for g in source.collection.scores() if g.key.test == test and g.key.system.trained}:
+            best, found = closings(source, pairs(source, system, test, "greedy"))
+            scores = {c.pair.format: (c.pair.free, c.pair.grammar) for c in found}
+            for c in found:
+                free, grammar = scores[c.pair.format]
+                assert isinstance(free, Value)
+                assert isinstance(grammar, Value)
+                assert c.gain
+                assert c.gain.value == pytest.approx(grammar.number - free.number)
+                if c.pair.format == best:
+                    assert c.free is None
+                    continue
+                top = scores[best]
+                assert isinstance(top[0], Value)
+                assert isinstance(top[1], Value)
+                assert c.free
+                assert c.grammar
+                assert c.closed
+                assert c.free.value == pytest.approx(top[0].number - free.number)
+                assert c.grammar.value == pytest.approx(top[1].number - grammar.number)
+                assert c.closed.value == pytest.approx(c.free.value - c.grammar.value)
+                assert (c.share is not None) == (c.free.low > 0)
+                if c.share:
+                    assert c.share[0] == pytest.approx(c.closed.value / c.free.value)
+                    assert c.share[1] <= c.share[2]
+                seen += 1
+    assert seen == 4
+
+
+def test_probes_stand_beside_the_original_of_the_same_training(folder: Path, report: Report) -> None:
+    runs = {run.cell.id: run for run in Collection.open([folder]).items.values()}
+    found = [line for n in (1, 2) for line in lines(report, f"probes-{n}")]
+    assert {line["Probe"] for line in found} == {"symbols", "mentions_unseen", "lower", "neutral (keep: 2)"}
+    for line in found:
+        ids = line["cells"].split()
+        if line["column"] == "probe":
+            assert float(line["value"]) == pytest.approx(metric(runs[ids[0]].run, "strict", "f1"))
+        elif line["column"] == "difference":
+            original, probe = ids
+            assert runs[original].description["trained"] == runs[probe].description["trained"]
+            if not line["Probe"].startswith("neutral"):
+                expected = metric(runs[probe].run, "strict", "f1") - metric(runs[original].run, "strict", "f1")
+                assert float(line["value"]) == pytest.approx(expected)
+        elif line["column"] == "documents":
+            assert float(line["value"]) == (10 if line["Probe"].startswith("neutral") else 30)
+
+
+def test_abilities_are_compared_with_their_base(folder: Path, report: Report) -> None:
+    runs = {run.id: run for run in Collection.open([folder]).of("ability")}
+    found = lines(report, "ability-1")
+    base, other = sorted(runs.values(), key=lambda item: item.description["trained"] is not None)
+    changes = [line for line in found if line["column"] == "change"]
+    assert {line["Measure"] for line in changes} >= {"em", "f1", "empty answers", "tokens an answer"}
+    for line in changes:
+        if line["Measure"] in ("em", "f1"):
+            path = ("scores", line["Measure"], "value")
+            assert float(line["value"]) == pytest.approx(metric(other.run, *path) - metric(base.run, *path))
+            assert line["cells"].split() == [base.id, other.id]
+            assert line["p"]
+    parts = lines(report, "ability-parts-1")
+    for cut in ("short", "same_length", "window"):
+        values = {line["column"]: float(line["value"]) for line in parts if line["Answers cut"] == cut}
+        total = values["empty answers"] + values["form"] + values["content"]
+        assert values["change of F1"] == pytest.approx(total)
+
+
+def test_every_cell_of_a_report_has_its_command_and_versions(report: Report) -> None:
+    for cell in report.cells:
+        assert cell.id in cell.command
+        assert (cell.environment != "") == (cell.state == "done")
+    (versions,) = report.environments.values()
+    assert versions["torch"] == "2.13.0"
+
+
+def test_examples_show_the_very_answer(report: Report) -> None:
+    from genner.report.table import Examples
+
+    found = [e for s in report.sections for b in s.blocks if isinstance(b, Examples) for e in b.items]
+    assert {e.kind for e in found} >= {"missed", "wrong boundary", "invalid answer"}
+    for example in found:
+        assert example.raw == (f"<answer>{example.gold.text}</answer>",)
+        assert example.kind == "invalid answer" or set(example.gold.entities) != set(example.pred.entities)
+
+
+def test_an_empty_study_is_a_report(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    report = assemble(Collection.open([tmp_path]), [tmp_path])
+    assert report.lead == ("0 of 0 cells have a result.",)
