@@ -1,6 +1,6 @@
 """The command line: parse, call, print. Nothing here knows how anything works. One module a command."""
 
-from genner.cli import ability, card, data, demo, evaluate, export, extract, formats, merge, models, probe, train
+from genner.cli import ability, card, data, demo, evaluate, export, extract, formats, merge, models, probe, report, train
 from genner.cli.app import app, main
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "merge",
     "models",
     "probe",
+    "report",
     "train",
 ]
