@@ -14,6 +14,7 @@ from conftest import Run
 from genner.ability import harness, tasks
 from genner.ability import run as run_one
 from genner.ability.items import Item, read_items
+from genner.ability.likelihood import likelihoods
 from genner.ability.models import Models, sides
 from genner.ability.run import compare
 from genner.ability.tasks import OFFLINE, load_task
@@ -130,6 +131,30 @@ class TestModels:
             sides("nowhere")
         with pytest.raises(UnknownNameError, match="dtype"):
             Models("int3")
+
+
+class TestLikelihoods:
+    @pytest.mark.parametrize("family", ["llama", "gemma3", "hybrid"])
+    def test_together_equals_one_by_one(self, family: str) -> None:
+        model = tiny.hybrid() if family == "hybrid" else tiny.model(family)
+        lm = harness._language_model(model, tiny.tokenizer("bytes"), 2)
+        wanted = [
+            (prompt, answer)
+            for prompt in ("Where is the town of Kiel? Answer:", "a " * 30)
+            for answer in (" In the north", " x", " Köln 東京 1402", "y")
+        ]
+        found = likelihoods(lm, wanted)
+        for (prompt, answer), (value, tokens) in zip(wanted, found, strict=True):
+            ids = lm._encode_pair(prompt, answer)
+            assert tokens == len(ids[1])
+            steps = torch.log_softmax(logits(model, ids[0] + ids[1]), dim=-1)
+            slow = sum(float(steps[len(ids[0]) + i - 1, token]) for i, token in enumerate(ids[1]))
+            assert value == pytest.approx(slow, rel=1e-4)
+
+    def test_a_full_window_goes_the_other_way(self) -> None:
+        lm = harness._language_model(tiny.model("llama"), tiny.tokenizer("bytes"), 1)
+        lm._max_length = 8
+        assert likelihoods(lm, [("one two three four five six", " seven")])[0][0] < 0
 
 
 class TestTasks:
@@ -325,13 +350,13 @@ class TestMeasurement:
 
     def test_shots_chat_and_seed(self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         prompts: dict[str, list[str]] = {}
-        plain = harness._likelihoods
+        plain = harness.likelihoods
 
         def listen(lm: Any, wanted: list[tuple[str, str]]) -> list[tuple[float, int]]:
             prompts[name] = sorted({prompt for prompt, _ in wanted})
             return plain(lm, wanted)
 
-        monkeypatch.setattr(harness, "_likelihoods", listen)
+        monkeypatch.setattr(harness, "likelihoods", listen)
         for name, task, shots, seed in (
             ("plain", "squad", 1, 0),
             ("again", "squad", 1, 0),
@@ -387,9 +412,13 @@ class TestCommand:
         assert said in err
 
     def test_a_task_that_fails_is_told(self, run: Run, base: Path) -> None:
-        code, out, _ = run("ability", str(base), "--tasks", "drop", "--shots", "1", "--data", str(DATA), "--out", "out")
+        code, out, err = run(
+            "ability", str(base), "--tasks", "drop,piqa:1", "--shots", "1", "--data", str(DATA), "--out", "out"
+        )
         assert code == 1
         assert "take drop_cued" in out
+        assert "not measured: base/drop-1shot" in err
+        assert "| piqa | 1 | acc |" in out
 
 
 def test_without_the_harness(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from genner.ability.distractors import distractors
 from genner.ability.items import Item
+from genner.ability.likelihood import likelihoods
 from genner.ability.reading import SCORERS, WORDS
 from genner.errors import UsageError
 
@@ -175,7 +176,7 @@ def _generated(
         answers = _to_score(name, doc, sample["target"], f"{seed}:{leaf}:{sample['doc_id']}")
         per_item.append((len(wanted), len(wanted) + len(answers)))
         wanted += [(prompt, delimiter + answer) for answer in answers]
-    likelihoods = _likelihoods(lm, wanted)
+    scored = likelihoods(lm, wanted)
     most = int((task.config.generation_kwargs or {}).get("max_gen_toks", lm.max_gen_toks))
     items = []
     for samples, (at, end) in zip(rows, per_item, strict=True):
@@ -185,7 +186,7 @@ def _generated(
         metrics = _metrics(samples)
         gold = _gold(name, first)
         em, f1 = SCORERS[name](answer, gold) if name in SCORERS else _em_f1(metrics)
-        found = likelihoods[at:end]
+        found = scored[at:end]
         items.append(
             Item(
                 id=f"{leaf}:{first['doc_id']}",
@@ -229,17 +230,6 @@ def _gold(name: str, sample: dict[str, Any]) -> list[Any]:
     if name in SCORERS:
         return [list(answer) for answer in doc["answers"]]
     return target if isinstance(target, list) else [target]
-
-
-def _likelihoods(lm: Any, wanted: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
-    """Of each (prompt, answer): the answer's log-likelihood, and its tokens. Answers may not be empty."""
-    from lm_eval.api.instance import Instance
-
-    if not wanted:
-        return []
-    asked = [Instance("loglikelihood", {}, pair, 0, (None, None, None)) for pair in wanted]
-    found = lm.loglikelihood(asked)
-    return [(float(value), len(lm._encode_pair(*pair)[1])) for (value, _), pair in zip(found, wanted, strict=True)]
 
 
 def _chosen(lm: Any, task: Any, leaf: str, samples: Sequence[dict[str, Any]]) -> Item:

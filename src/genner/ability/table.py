@@ -31,6 +31,7 @@ def markdown(found: Comparisons) -> str:
             "Differences: other minus base, on the same items; standard errors and p by paired bootstrap over them.",
             "",
         ]
+    lines += [*_scores(found), ""]
     for comparison in found.comparisons:
         lines += [f"## {comparison.task}, {comparison.shots} shots: {comparison.other} against base", ""]
         lines += ["| | n | base | other | difference | standard error | p |", "|---|---|---|---|---|---|---|"]
@@ -43,6 +44,20 @@ def markdown(found: Comparisons) -> str:
     if found.problems:
         lines += ["## Not measured", "", *(f"- {where}: {why}" for where, why in found.problems.items()), ""]
     return "\n".join(lines)
+
+
+def _scores(found: Comparisons) -> list[str]:
+    """The harness's own scores, a column a side."""
+    sides = list(dict.fromkeys(result.side for result in found.results))
+    cells: dict[tuple[str, int, str], dict[str, str]] = {}
+    for result in found.results:
+        for metric, score in result.scores.items():
+            error = f" (se {score['stderr']:.3f})" if score["stderr"] is not None else ""
+            cells.setdefault((result.task, result.shots, metric), {})[result.side] = f"{score['value']:.3f}{error}"
+    lines = [f"| task | shots | score | {' | '.join(sides)} |", "|---|---|---|" + "---|" * len(sides)]
+    for (task, shots, metric), row in cells.items():
+        lines.append(f"| {task} | {shots} | {metric} | {' | '.join(row.get(side, '') for side in sides)} |")
+    return lines if cells else []
 
 
 def _row(name: str, change: Delta) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from genner.cli.app import DeviceOption, app, must_exist
-from genner.errors import UsageError
+from genner.errors import GennerError, UsageError
 
 
 @app.command()
@@ -62,7 +62,7 @@ def ability(
     (out / "ability.md").write_text(text, encoding="utf-8")
     typer.echo(text)
     if found.problems:
-        raise typer.Exit(1)
+        raise GennerError(f"not measured: {', '.join(found.problems)}; the reasons stand at the end of the table")
 
 
 def _tasks(given: str) -> tuple[list[str], dict[str, int]]:
