@@ -386,11 +386,12 @@ class TestMeasurement:
 class TestCommand:
     def test_measures_and_writes(self, run: Run, adapter: Path, tmp_path: Path) -> None:
         code, out, err = run(
-            "ability", str(adapter), "--tasks", "piqa:1,squad:2", "--data", str(DATA), "--out", "out", "--shots", "0"
+            "ability", str(adapter), "--tasks", "piqa@0:1,squad:2", "--data", str(DATA), "--out", "out", "--shots", "1"
         )
         assert code == 0, err
         assert out.strip() == (tmp_path / "out" / "ability.md").read_text("utf-8").strip()
-        assert "## squad, 0 shots: adapter against base" in out
+        assert "## squad, 1 shots: adapter against base" in out
+        assert "## piqa, 0 shots" in out
         assert "| short |" in out
         assert "adapter on squad" in err
 
@@ -399,6 +400,8 @@ class TestCommand:
         [
             (["--tasks", "piqa,piqa"], "each once"),
             (["--tasks", "piqa:x"], "how many items"),
+            (["--tasks", "piqa@x:1"], "whole numbers"),
+            (["--tasks", "piqa@0@0:1"], "each once"),
             (["--tasks", "piqa", "--shots", "some"], "whole numbers"),
             (["--tasks", "piqa", "--shots", "-1"], "whole numbers from 0 on"),
             (["--tasks", "piqa", "--also", "mixed"], "NAME=MODEL"),

@@ -102,6 +102,7 @@ def compare(
     *,
     also: Mapping[str, str] | None = None,
     shots: Sequence[int] = (0,),
+    shots_of: Mapping[str, Sequence[int]] | None = None,
     limit: int | None = None,
     limits: Mapping[str, int] | None = None,
     seed: int = 0,
@@ -115,21 +116,25 @@ def compare(
 
     What is measured lies in `out/SIDE/TASK-SHOTSshot`, so that an interrupted run goes on behind the last task that it
     finished; the whole in `out/ability.json`. A task that fails (its data cannot be had, say) is among `problems` and
-    takes no other's result along. `limits` gives a task, by its name, a limit of its own. `tell` hears of progress.
+    takes no other's result along. `shots_of` and `limits` give a task, by its name, shots and a limit of its own.
+    `tell` hears of progress.
 
     For the other arguments see `run`. Raises as `run` does, and `UsageError` for a model that is a base itself without
     anything in `also`.
     """
-    _check(shots, limit, batch_size)
+    own_shots, own_limits = shots_of or {}, limits or {}
     check_names(tasks)
+    for name in (*own_shots, *own_limits):
+        if name not in tasks:
+            raise UsageError(f"shots or a limit for {name!r}, which is not among the tasks {', '.join(tasks)}")
+    for task in tasks:
+        _check(own_shots.get(task, shots), own_limits.get(task, limit), batch_size)
     some = sides(model, also)
-    if unknown := set(limits or {}) - set(tasks):
-        raise UsageError(f"a limit for {', '.join(sorted(unknown))}, which is not among the tasks {', '.join(tasks)}")
     models = Models(dtype, device)
     wanted = [
-        (side, _Task(task, number, (limits or {}).get(task, limit), seed, data, batch_size))
+        (side, _Task(task, number, own_limits.get(task, limit), seed, data, batch_size))
         for task in tasks
-        for number in shots
+        for number in own_shots.get(task, shots)
         for side in some
     ]
     if len({side.load for side in some}) > 1:  # else task after task, so that there is something to compare early

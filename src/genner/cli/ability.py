@@ -42,13 +42,14 @@ def ability(
 
     if data is not None:
         must_exist(data)
-    names, limits = _tasks(tasks)
+    names, own_shots, limits = _tasks(tasks)
     found = compare(
         model,
         names,
         out,
         also=_also(also or []),
         shots=_numbers(shots),
+        shots_of=own_shots,
         limit=limit,
         limits=limits,
         seed=seed,
@@ -65,17 +66,22 @@ def ability(
         raise GennerError(f"not measured: {', '.join(found.problems)}; the reasons stand at the end of the table")
 
 
-def _tasks(given: str) -> tuple[list[str], dict[str, int]]:
-    """Names, and the limits that some bring."""
-    names, limits = [], {}
+def _tasks(given: str) -> tuple[list[str], dict[str, list[int]], dict[str, int]]:
+    """Names, and the shots and limits that some bring: `drop_cued@0@3:60`."""
+    names: list[str] = []
+    shots: dict[str, list[int]] = {}
+    limits: dict[str, int] = {}
     for part in given.split(","):
-        name, colon, number = part.strip().partition(":")
+        what, colon, number = part.strip().partition(":")
+        name, *some = what.split("@")
+        if some:
+            shots[name] = _numbers(",".join(some))
         if colon:
             if not number.isdecimal() or not int(number):
                 raise UsageError(f"task {part.strip()!r}: behind the colon stands how many items, 1 or more")
             limits[name] = int(number)
         names.append(name)
-    return names, limits
+    return names, shots, limits
 
 
 def _numbers(given: str) -> list[int]:
