@@ -1,0 +1,133 @@
+"""What every trainer of the benchmark is given, and what it hands back.
+
+A `Lesson` is conversations as token ids, so that all trainers see the same ones, and none is timed while it tokenizes.
+A `Row` is a trainer by name. It goes through the groups of a lesson in order, an optimizer step each; the first few
+warm it up, the others are timed, from the end of the last warm-up step to that of the last step.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from genner.engines.chat import Chat
+from genner.models import MODELS, fetch, locate
+from genner.training.batching import Group, Pair
+from genner.training.mixture import Mixture
+from genner.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A recipe for the base, the adapter and the optimizer, and the groups to train on."""
+
+    recipe: Recipe
+    warm: Sequence[Group]
+    timed: Sequence[Group]
+
+    @property
+    def groups(self) -> list[Group]:
+        return [*self.warm, *self.timed]
+
+    def counts(self) -> dict[str, int]:
+        """Of the timed groups: `examples`; tokens of `answers`, the ends of turns included; `useful` ones, that is, of
+        texts and answers; `once_a_group` and `each_time`: all tokens, the instruction counted once for each group, or
+        once for each example."""
+        pairs = [pair for group in self.timed for pair in group.pairs]
+        answers = sum(len(pair.answer) for pair in pairs)
+        useful = answers + sum(len(pair.body) for pair in pairs)
+        return {
+            "examples": len(pairs),
+            "answers": answers,
+            "useful": useful,
+            "once_a_group": useful + sum(len(group.prefix) for group in self.timed),
+            "each_time": useful + sum(len(group.prefix) * len(group.pairs) for group in self.timed),
+        }
+
+
+@dataclass
+class Outcome:
+    """What a trainer did with a lesson.
+
+    Attributes:
+        seconds: of the timed steps.
+        tokens: what it had to run through the model in them, padding left out.
+        computed: what it did run, padding included.
+        steps: optimizer steps that were timed.
+        losses: of each step, warm-up included, in nats a token of the answers.
+        peak_mb: the most memory in the timed steps, in 10^6 bytes; of the GPU where there is one.
+        notes: what else to write down.
+    """
+
+    seconds: float
+    tokens: int
+    computed: int
+    steps: int
+    losses: list[float] = field(default_factory=list)
+    peak_mb: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trainer to be measured.
+
+    Attributes:
+        about: its name in the table.
+        train: (lesson, a folder to write to) -> what it did.
+        ours: whether it is genner, so not a peer.
+    """
+
+    name: str
+    about: str
+    train: Callable[[Lesson, Path], Outcome]
+    ours: bool = False
+
+
+# -- lessons
+
+
+def draw(mixture: Mixture, warm: int, steps: int) -> Lesson:
+    """The first groups of the mixture's first epoch. Raises `SystemExit` when it has fewer."""
+    groups = mixture.epoch(0)
+    if len(groups) < warm + steps:
+        raise SystemExit(f"the recipe's epoch has {len(groups)} groups; --warm {warm} and --steps {steps} want more")
+    return Lesson(mixture.recipe, groups[:warm], groups[warm : warm + steps])
+
+
+def single(recipe: Recipe, group_tokens: int | None = None) -> Recipe:
+    """The recipe with a group to a step. Raises `SystemExit` for one that trains no plain LoRA."""
+    if recipe.method != "lora" or recipe.lora.tag_tokens:
+        raise SystemExit("only recipes with method = 'lora' and without tag_tokens are compared")
+    optim = replace(recipe.optim, groups_per_step=1, epochs=1.0, patience=0)
+    return replace(recipe, optim=replace(optim, group_tokens=group_tokens or optim.group_tokens))
+
+
+def to_json(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Groups with their ids as text, so that the JSON stays readable."""
+
+    def said(ids: Sequence[int]) -> str:
+        return " ".join(map(str, ids))
+
+    return [{"prefix": said(g.prefix), "pairs": [[said(p.body), said(p.answer)] for p in g.pairs]} for g in groups]
+
+
+def from_json(groups: Sequence[Mapping[str, Any]]) -> list[Group]:
+    def ids(text: str) -> list[int]:
+        return [int(one) for one in text.split()]
+
+    return [Group(ids(g["prefix"]), [Pair(ids(body), ids(answer)) for body, answer in g["pairs"]]) for g in groups]
+
+
+# -- for the trainers
+
+
+def folder_of(recipe: Recipe) -> Path:
+    """Where the base lies; a preset is fetched."""
+    return fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
+
+
+def chat_of(recipe: Recipe) -> Chat:
+    from transformers import AutoTokenizer
+
+    return Chat(AutoTokenizer.from_pretrained(folder_of(recipe), local_files_only=True))
