@@ -1,10 +1,13 @@
 """General ability before and after: a base model against its adapters, through lm-evaluation-harness.
 
-`run` measures one model on one task; `compare` measures a base and its adapters on the same items and says what has
-changed. The harness comes with the extra: `pip install 'genner[ability]'`.
+`run` measures one model on one task; `compare` measures a base and its adapters on the same items. What they wrote is
+read with `read_items`, and `deltas` and `decompose` say what has changed between two sides, and what a change of F1 is
+made of. The harness comes with the extra: `pip install 'genner[ability]'`; what is written can be read without it.
 """
 
+from genner.ability.deltas import decompose, deltas
+from genner.ability.items import Item, read_items
 from genner.ability.result import AbilityResult
-from genner.ability.run import run
+from genner.ability.run import compare, run
 
-__all__ = ["AbilityResult", "run"]
+__all__ = ["AbilityResult", "Item", "compare", "decompose", "deltas", "read_items", "run"]
