@@ -3,7 +3,9 @@
 What an entity's score means: the probability, among the legal alternatives at each token, of the tokens that write its
 markup, given all that was written before: that an entity opens here, with this label, and that it closes here. How
 likely it was to go on copying in between is left out, as is the text itself, which is forced. In a JSON format it is
-the probability of all tokens that write its item. It is a product of the model's own probabilities, not calibrated.
+the probability of all tokens that write its item. It is a product of the model's own probabilities. Where a model
+comes with a calibration (`genner.calibration`), the score is what that makes of them: about the share of the entities
+of this score that are right, on texts like those it was fitted on.
 """
 
 from collections import deque
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Any, NamedTuple
 
+from genner.calibration import Calibration
 from genner.chunks import Chunk, chunks
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.engines.base import Engine, Generation, Request
@@ -60,7 +63,9 @@ class Extractor:
             repair what it wrote.
         widen: ask for the whole shipped label set when some of its labels are wanted, and keep those. A small model
             that was trained on whole sets tells people from places better when it may name both.
-        min_score: leave out entities that score less; raise it where precision matters more than recall.
+        min_score: leave out entities that score less, to the four digits that are written; raise it where precision
+            matters more than recall.
+        calibration: what makes scores of the model's probabilities; None for the plain product of them.
         split: cut texts into sentences; else give each to the model whole, as far as it fits.
         signature: what identifies this system in a score: model, adapter, format ...
     """
@@ -76,15 +81,16 @@ class Extractor:
         min_score: float = 0.0,
         split: bool = True,
         signature: dict[str, str] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.engine, self.form, self.labels = engine, form, labels
         self.constrained, self.widen, self.split = constrained, widen, split
-        self.min_score = min_score
+        self.min_score, self.calibration = min_score, calibration
         self.listener: Listener | None = None
         decoding = "grammar" if constrained else "free"
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
         if min_score:
-            self.signature["min_score"] = str(min_score)
+            self.signature["min_score"] = f"{min_score} calibrated" if calibration else str(min_score)
 
     def extract(self, text: str, labels: Labels = None) -> Prediction:
         """The entities of one text, nested ones included, with their positions and scores."""
@@ -173,7 +179,8 @@ class Extractor:
                 reached = generation.ends[-1] if generation.ends else 0
                 written = tuple(w for w in written if all(end <= reached for _, end in w.marks))
             pending.entities += [
-                Entity(chunk.start + w.start, chunk.start + w.end, w.label, score(w, generation)) for w in written
+                Entity(chunk.start + w.start, chunk.start + w.end, w.label, self._score(owner, w, generation))
+                for w in written
             ]
         else:
             prediction = self.form.decode(piece, generation.text, labels)
@@ -183,12 +190,17 @@ class Extractor:
             detail = f"the answer for [{chunk.start}, {chunk.end}) was cut off, being too long; no entities in its rest"
             pending.problems.append(Problem("truncated", detail))
 
+    def _score(self, owner: _Owner, written: Written, generation: Generation) -> float | None:
+        if self.calibration:
+            return self.calibration.score(written, generation, owner.labels.tags)
+        return score(written, generation)
+
     def _finish(self, pending: _Pending, wanted: LabelSet) -> Prediction:
         document = pending.document
         entities = tuple(
             entity
             for entity in pending.entities
-            if entity.label in wanted and (entity.score is None or entity.score >= self.min_score)
+            if entity.label in wanted and (entity.score is None or round(entity.score, 4) >= self.min_score)
         )
         return Prediction(document.text, entities, document.id, tuple(pending.problems))
 

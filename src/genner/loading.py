@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from genner.calibration import Calibration
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor, Labels
 from genner.formats import FORMATS, get_format
@@ -164,7 +165,7 @@ def load(
         labels: what to ask for when a call does not say: a label set, its name, or tags; PER, LOC, ORG by default.
         format: how the model writes its answers; by default, the one that its adapter was trained on most.
         constrained: decode under the grammar.
-        min_score: leave out entities that score less.
+        min_score: leave out entities that score less. Where the model comes with a calibration, scores are calibrated.
         device: `cpu`, `cuda` ...; by default the GPU, if there is one.
         decoder: `speculative`, or the slow `reference` that it equals.
 
@@ -200,6 +201,8 @@ def load(
     signature = {"model": base.replace("|", "_"), "adapter": _digest(adapter)}
     if exported and exported.adapter:
         signature = {"model": exported.base.replace("|", "_"), "adapter": f"{exported.adapter[:12]}-merged"}
+    known = signature["adapter"] if adapter else exported.adapter if exported else ""
+    calibration = Calibration.read(adapter.folder if adapter else folder, (known or "")[:12])
     # The shipped adapters were trained on the shipped label sets, mostly whole.
     widen = model in shipped() or (exported is not None and exported.widen)
     return Extractor(
@@ -210,6 +213,7 @@ def load(
         widen=widen,
         min_score=min_score,
         signature=signature,
+        calibration=calibration,
     )
 
 

@@ -1,11 +1,27 @@
 """The command line: parse, call, print. Nothing here knows how anything works. One module a command."""
 
-from genner.cli import ability, card, data, demo, evaluate, export, extract, formats, merge, models, probe, report, train
+from genner.cli import (
+    ability,
+    calibrate,
+    card,
+    data,
+    demo,
+    evaluate,
+    export,
+    extract,
+    formats,
+    merge,
+    models,
+    probe,
+    report,
+    train,
+)
 from genner.cli.app import app, main
 
 __all__ = [
     "ability",
     "app",
+    "calibrate",
     "card",
     "data",
     "demo",

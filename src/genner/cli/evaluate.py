@@ -3,12 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genner.cli.app import app, must_exist
 from genner.errors import UsageError
+
+if TYPE_CHECKING:
+    from genner.evaluation.confidence import Confidence
+
+CURVES = (".csv", ".png", ".svg", ".pdf")
 
 
 @app.command()
@@ -20,6 +25,12 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with the errors of PRED here.")] = None,
+    pr_curve: Annotated[
+        Path | None,
+        typer.Option(
+            help="For PRED's scores: precision, recall and F1 above each, as .csv, or drawn as .png, .svg, .pdf."
+        ),
+    ] = None,
     train: Annotated[
         Path | None, typer.Option(help="JSON lines of the training data, for scores of seen and unseen mentions.")
     ] = None,
@@ -41,9 +52,11 @@ def evaluate(
     With PRED2, the difference of two systems. With --generations, the answers of another tool; GOLD is then optional.
     """
     must_exist(*(path for path in (gold, pred, other, train, generations) if path))
+    if pr_curve and pr_curve.suffix.lower() not in CURVES:
+        raise UsageError(f"--pr-curve {pr_curve}: the name ends in {pr_curve.suffix!r}; legal: {', '.join(CURVES)}")
     if generations:
-        if pred or html or train:
-            raise UsageError("--generations goes with GOLD, or nothing; leave out PRED, --html and --train")
+        if pred or html or train or pr_curve:
+            raise UsageError("--generations goes with GOLD, or nothing; leave out PRED, --html, --pr-curve and --train")
         if not format:
             raise UsageError("--generations needs --format: the format in which the answers are written")
         _generations(generations, format, rule or "strict", labels, gold, as_json, resamples, seed)
@@ -54,11 +67,19 @@ def evaluate(
         raise UsageError(
             "--format, --rule and --labels say how to read --generations FILE; give that, or leave them out"
         )
-    _documents(gold, pred, other, html, train, as_json, resamples, seed)
+    _documents(gold, pred, other, html, pr_curve, train, as_json, resamples, seed)
 
 
 def _documents(
-    gold: Path, pred: Path, other: Path | None, html: Path | None, train: Path | None, as_json: bool, n: int, seed: int
+    gold: Path,
+    pred: Path,
+    other: Path | None,
+    html: Path | None,
+    pr_curve: Path | None,
+    train: Path | None,
+    as_json: bool,
+    n: int,
+    seed: int,
 ) -> None:
     from genner.data import read_jsonl
     from genner.evaluation import analyse, compare
@@ -88,6 +109,13 @@ def _documents(
         report = score(documents, found, train=seen, resamples=n, seed=seed)
         record = report.to_dict() | {"errors": analysis.to_dict()}
         text = f"{report.table()}\n\n{analysis.table()}"
+    if pr_curve:
+        from genner.evaluation.confidence import Confidence
+
+        confidence = Confidence.of(documents, found)
+        record["scores"] = confidence.to_dict()
+        text += f"\n\n{confidence.table()}"
+        _curve(confidence, pr_curve, pred.name)
     if html:
         from genner.data import write_atomic
         from genner.evaluation.taxonomy import KINDS
@@ -98,6 +126,19 @@ def _documents(
         )
         print(f"page written to {html}", file=sys.stderr)
     _print(record, text, as_json)
+
+
+def _curve(confidence: "Confidence", out: Path, title: str) -> None:
+    from genner.data import write_atomic
+
+    kind = out.suffix[1:].lower()
+    if kind == "csv":
+        write_atomic(out, confidence.csv())
+    else:
+        from genner.evaluation.confidence_plot import picture
+
+        write_atomic(out, picture(confidence, kind, title))
+    print(f"curve written to {out}", file=sys.stderr)
 
 
 def _generations(

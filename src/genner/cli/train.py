@@ -22,6 +22,9 @@ def train(
         int | None, typer.Option(min=1, help="Steps between evaluations, instead of minutes: the same at each run.")
     ] = None,
     eval_sentences: Annotated[int, typer.Option(min=1, help="Dev sentences of each set to evaluate on.")] = 40,
+    calibration_sentences: Annotated[
+        int, typer.Option(min=0, help="Dev sentences of each set to calibrate scores on at the end; 0: do not.")
+    ] = 50,
     tracker: Annotated[
         list[str] | None,
         typer.Option(help="Who is told of losses and scores: tensorboard, wandb, mlflow. Repeatable."),
@@ -42,6 +45,7 @@ def train(
         eval_minutes=eval_minutes,
         eval_steps=eval_steps,
         eval_sentences=eval_sentences,
+        calibration_sentences=calibration_sentences,
         tracker=tracker or (),
         resume=resume,
         device=device,

@@ -16,7 +16,7 @@ from genner.models import MODELS, locate, ready
 DTYPES = ("bfloat16", "float16", "float32")
 
 # The tokenizer's files, which are copied as they are, so that token ids stay; and what must go where the weights go: an
-# adapter's drafter reads the states of the merged model as well.
+# adapter's drafter reads the states of the merged model as well, and its scores are those of the merged model.
 _COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -27,6 +27,7 @@ _COPIED = (
     "chat_template*",
     "generation_config.json",
     "drafter.safetensors",
+    "calibration.json",
     "LICENSE*",
     "LICENCE*",
     "NOTICE*",

@@ -24,11 +24,14 @@ def run(
     eval_minutes: float = 15.0,
     eval_steps: int | None = None,
     eval_sentences: int = 40,
+    calibration_sentences: int = 0,
     tracker: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
 ) -> None:
     """Train after a recipe; see `genner.training.trainer` for what ends up in `out`, `TRACKERS` for `tracker`.
+
+    At the end, the drafter is trained, and scores are calibrated on `calibration_sentences` of each dev split (0: not).
 
     Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `UsageError` for a tracker that
     is not known or not installed, `TrainingError` when it cannot start or go on.
@@ -48,6 +51,7 @@ def run(
         eval_minutes=eval_minutes,
         eval_steps=eval_steps,
         eval_sentences=eval_sentences,
+        calibration_sentences=calibration_sentences,
         watchers=watchers,
         resume=resume,
         device=device,
@@ -63,6 +67,7 @@ def train(
     eval_minutes: float = 15.0,
     eval_steps: int | None = None,
     eval_sentences: int = 40,
+    calibration_sentences: int = 0,
     watchers: "Sequence[Tracker]" = (),
     resume: bool = False,
     device: str | None = None,
@@ -74,6 +79,7 @@ def train(
 
     from genner.engines.chat import Chat
     from genner.engines.local import default_device
+    from genner.errors import TrainingError
     from genner.loading import find_adapter, fingerprint
     from genner.models import MODELS, fetch, locate
     from genner.training.adapters import add_tags, load_base, prepare
@@ -98,13 +104,19 @@ def train(
     limits = Limits(max_minutes=max_minutes, eval_minutes=eval_minutes, eval_steps=eval_steps)
     trainer = Trainer(model, mixture, out, limits, evaluate, watchers, fingerprint(folder))
     progress = trainer.run(resume=resume)
-    if progress.finished and recipe.drafter.sentences:
-        if recipe.method == "full":
-            tqdm.write("no drafter: it belongs to an adapter, and all weights were trained")
-            return progress
+    if progress.finished:
         del trainer, evaluate, model  # its memory is needed
-        best = out / "best"
-        _add_drafter(folder, best if best.is_dir() else out / "adapter", mixture, place)
+        newest = out / ("model" if recipe.method == "full" else "adapter")
+        best = out / "best" if (out / "best").is_dir() else newest
+        if recipe.drafter.sentences and recipe.method == "full":
+            tqdm.write("no drafter: it belongs to an adapter, and all weights were trained")
+        elif recipe.drafter.sentences:
+            _add_drafter(folder, best, mixture, place)
+        if calibration_sentences:
+            try:
+                _add_calibration(folder, best, mixture, calibration_sentences, place)
+            except TrainingError as error:
+                tqdm.write(f"no calibration: {error}")
     return progress
 
 
@@ -175,3 +187,46 @@ def _add_drafter(base: Path, adapter: Path, mixture: "Mixture", device: "torch.d
     drafter, f1 = train_drafter(LocalEngine.load(base, adapter, device=device), mixture, mixture.recipe.drafter)
     drafter.save(adapter)
     tqdm.write(f"drafter: micro-F1 {f1:.3f} of its guesses on held-out texts; in {adapter}")
+
+
+def run_calibration(adapter: str, recipe_file: Path, data: Path, sentences: int, *, device: str | None = None) -> None:
+    """Calibrate the scores of an adapter, or a fully tuned model, on dev documents of a recipe; into its folder.
+
+    Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
+    """
+    import torch
+
+    from genner.engines.chat import Chat
+    from genner.engines.local import default_device
+    from genner.engines.weights import load_tokenizer
+    from genner.errors import ModelError
+    from genner.loading import find_adapter, find_tuned
+    from genner.models import MODELS, fetch, locate
+    from genner.training.mixture import Mixture
+    from genner.training.recipe import Recipe
+
+    recipe = Recipe.from_file(recipe_file)
+    if found := find_adapter(adapter):
+        base = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
+        found.check_base(recipe.base, base)
+        place = found.folder
+    elif tuned := find_tuned(adapter):
+        base = place = tuned[0]
+    else:
+        raise ModelError(
+            f"{adapter!r} is no adapter and no tuned model; give `default`, a folder of one, or of its run"
+        )
+    own = place if (place / "tokenizer_config.json").is_file() else base
+    mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
+    _add_calibration(base, place, mixture, sentences, torch.device(device) if device else default_device())
+
+
+def _add_calibration(base: Path, place: Path, mixture: "Mixture", sentences: int, device: "torch.device") -> None:
+    """Calibrate what lies in `place`: an adapter of `base`, or a model of its own."""
+    from genner.engines.local import LocalEngine
+    from genner.loading import _digest, find_adapter
+    from genner.training.calibrating import calibrate, write
+
+    adapter = find_adapter(str(place))
+    engine = LocalEngine.load(base if adapter else place, place if adapter else None, device=device)
+    write(calibrate(engine, mixture, sentences, _digest(adapter) if adapter else ""), place)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from genner.calibration import FILE as CALIBRATION
 from genner.errors import TrainingError, UsageError
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
@@ -67,6 +68,7 @@ def save_model(
         name = "training.json" if full else "genner.json"
         (scratch / name).write_text(json.dumps(about, indent=1), encoding="utf-8")
         target.mkdir(exist_ok=True)
+        (target / CALIBRATION).unlink(missing_ok=True)  # of the weights before
         for file in scratch.iterdir():
             file.replace(target / file.name)
         scratch.rmdir()

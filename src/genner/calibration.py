@@ -1,0 +1,252 @@
+"""How sure one may be of an entity: from the probabilities of the decisions that wrote it to a score.
+
+A model that was fine-tuned is surer of its decisions than it has a right to be, and more so on the kinds of text and of
+labels that it saw less of. What is fitted on dev data (`genner.training.calibrating`) sets that right: a temperature
+for each kind of decision and one for all together, an offset, and one more for each label set that was fitted on.
+
+    cool(p, T, b) = sigmoid(logit(p) / T + b)
+    score         = cool(product of cool(p of the kind, T of the kind, 0) over the kinds, T of all, offsets)
+
+This is temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), each decision
+taken for one between this and all else, and Platt scaling (Platt 1999) of the whole: the decisions on one entity are
+right or wrong together, which a product does not know. With temperatures of 1 and offsets of 0 nothing changes;
+whatever they are, a more probable decision never scores less.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import exp, expm1, inf, isfinite, log, log1p
+from pathlib import Path
+from typing import Any, Self
+
+from genner.decisions import KINDS, UNCOUNTED, Decisions, Family, decisions, family
+from genner.engines.base import Generation
+from genner.errors import DataError, ModelError
+from genner.grammar import Written
+
+FILE = "calibration.json"  # in an adapter's folder, or a model's
+VERSION = 1
+
+CERTAIN = -1e-6  # the log-probability of what is certain: float32, in which it is computed, tells no nearer from 0
+COOLEST, HOTTEST = 0.01, 100.0  # legal temperatures
+FARTHEST = 20.0  # legal offsets, on either side of 0
+
+
+def cool(logprob: float, temperature: float, offset: float = 0.0) -> float:
+    """The log of `sigmoid(logit(p) / temperature + offset)`, for the log of p, at most 0."""
+    if temperature == 1.0 and not offset:
+        return min(logprob, 0.0)
+    logprob = min(logprob, CERTAIN)
+    odds = (logprob - log(-expm1(logprob))) / temperature + offset
+    return -log1p(exp(-odds)) if odds > 0 else odds - log1p(exp(odds))
+
+
+def tags(labels: Iterable[str]) -> tuple[str, ...]:
+    """What identifies a label set here: its tags, in whatever order they were asked for."""
+    return tuple(sorted(labels))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the decisions of a family of formats make a score.
+
+    Attributes:
+        temperatures: of the kinds of decisions that count; a kind that is not there does not.
+        overall: the temperature of all together.
+        offset: what is added to the log-odds.
+        offsets: what is added besides, by the `tags` of the label set that was asked for; nothing for any other.
+    """
+
+    temperatures: Mapping[str, float]
+    overall: float = 1.0
+    offset: float = 0.0
+    offsets: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+
+    @classmethod
+    def identity(cls, of: Family) -> Self:
+        """The scale that leaves a model's own score as it is."""
+        return cls({kind: 1.0 for kind in KINDS[of] if kind not in UNCOUNTED})
+
+    def score(self, decided: Decisions, labels: Iterable[str] = ()) -> float:
+        """The calibrated probability, in [0, 1], that an entity is right; `labels`: all that were asked for."""
+        product = sum(cool(decided[kind], t) for kind, t in self.temperatures.items())
+        return exp(cool(product, self.overall, self.offset + self.offsets.get(tags(labels), 0.0)))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a scale was fitted on, and what it brought there.
+
+    Attributes:
+        format: the answers' format.
+        sets: by data set, its sentences, the entities found in them, how many of those are right, and the expected
+            calibration error before and after.
+        before, after: the expected calibration error of all entities; `after` by cross-validation, of scores that were
+            fitted on other sentences.
+        bins: of that error, of equal width.
+    """
+
+    format: str
+    sets: Mapping[str, Mapping[str, float]]
+    before: float
+    after: float
+    bins: int
+
+    @property
+    def entities(self) -> int:
+        return round(sum(one["entities"] for one in self.sets.values()))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The scales of a model by family of formats, and what they were fitted on.
+
+    `adapter` is the first digits of the adapter's SHA-256, so that no other is calibrated by it; empty where the model
+    has none. A family without a scale keeps the model's own scores.
+    """
+
+    scales: Mapping[Family, Scale]
+    adapter: str = ""
+    fits: Mapping[Family, Fit] = field(default_factory=dict)
+
+    def score(self, written: Written, generation: Generation, labels: Iterable[str] = ()) -> float | None:
+        """The calibrated score of an entity; None when the engine gave no log-probabilities."""
+        decided = decisions(written, generation)
+        if decided is None:
+            return None
+        kind = family(written)
+        return (self.scales.get(kind) or Scale.identity(kind)).score(decided, labels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types; `from_dict` reads them back."""
+        families: dict[str, dict[str, Any]] = {}
+        for kind, scale in self.scales.items():
+            families[kind] = {
+                "temperatures": dict(scale.temperatures),
+                "overall": scale.overall,
+                "offset": scale.offset,
+                "offsets": [{"labels": list(labels), "offset": offset} for labels, offset in scale.offsets.items()],
+            }
+            if fit := self.fits.get(kind):
+                families[kind]["fit"] = {
+                    "format": fit.format,
+                    "bins": fit.bins,
+                    "error_before": fit.before,
+                    "error_after": fit.after,
+                    "sets": {name: dict(one) for name, one in fit.sets.items()},
+                }
+        return {"version": VERSION, "adapter": self.adapter, "families": families}
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> Self:
+        """Raises `DataError` naming what is missing, of the wrong type or out of range."""
+        table = _table(raw, "")
+        if table.get("version") != VERSION:
+            raise DataError("version", f"{table.get('version')!r}; legal: {VERSION}")
+        adapter = table.get("adapter")
+        if not isinstance(adapter, str):
+            raise DataError("adapter", f"{adapter!r} is not a string")
+        scales, fits = dict[Family, Scale](), dict[Family, Fit]()
+        for name, value in _table(table.get("families"), "families").items():
+            kind = next((known for known in KINDS if known == name), None)
+            if kind is None:
+                raise DataError("families", f"{name!r} is none; legal: {', '.join(KINDS)}")
+            one = _table(value, name)
+            scales[kind] = _scale(one, kind)
+            if "fit" in one:
+                fits[kind] = _fit(one["fit"], f"{name}.fit")
+        return cls(scales, adapter, fits)
+
+    def write(self, folder: Path) -> Path:
+        """Put it into an adapter's or a model's folder, in place of another. Returns the file; raises `ModelError`."""
+        path = folder / FILE
+        part = path.with_name(f"{FILE}.part")
+        try:
+            part.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+            part.replace(path)
+        except OSError as error:
+            raise ModelError(
+                f"{path} cannot be written: {error}; make room, or mend the rights of its folder"
+            ) from None
+        return path
+
+    @classmethod
+    def read(cls, folder: Path, adapter: str = "") -> Self | None:
+        """That of the folder; None where there is none.
+
+        Args:
+            adapter: the first digits of the hash of the adapter at hand; empty not to compare it.
+
+        Raises `ModelError` when the file is damaged or was fitted for another adapter.
+        """
+        path = folder / FILE
+        if not path.exists():
+            return None
+        mend = "run `genner calibrate` again, or delete the file: scores are the model's own then"
+        try:
+            found = cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{path} cannot be read: {error}; {mend}") from None
+        except DataError as error:
+            raise ModelError(f"{path} is damaged: {error}; {mend}") from None
+        if adapter and found.adapter and found.adapter != adapter:
+            raise ModelError(f"{path} was fitted for adapter {found.adapter}, and this is {adapter}; {mend}")
+        return found
+
+
+def _table(raw: Any, where: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise DataError(where or "the file", f"is {type(raw).__name__}, not an object")
+    return raw
+
+
+def _number(raw: Any, where: str, low: float, high: float) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not isfinite(raw) or not low <= raw <= high:
+        raise DataError(where, f"{raw!r}; legal: a number, {low:g} {'or more' if high == inf else f'to {high:g}'}")
+    return float(raw)
+
+
+def _scale(one: dict[str, Any], kind: Family) -> Scale:
+    where = f"{kind}.temperatures"
+    temperatures = _table(one.get("temperatures"), where)
+    if unknown := temperatures.keys() - set(KINDS[kind]):
+        raise DataError(where, f"{sorted(unknown)[0]!r} is no kind of decision; legal: {', '.join(KINDS[kind])}")
+    if missing := set(KINDS[kind]) - UNCOUNTED - temperatures.keys():
+        raise DataError(where, f"{sorted(missing)[0]!r} is missing")
+    made = {name: _number(t, f"{where}.{name}", COOLEST, HOTTEST) for name, t in temperatures.items()}
+    overall = _number(one.get("overall"), f"{kind}.overall", COOLEST, HOTTEST)
+    return Scale(made, overall, _number(one.get("offset"), f"{kind}.offset", -FARTHEST, FARTHEST), _offsets(one, kind))
+
+
+def _offsets(one: dict[str, Any], kind: Family) -> dict[tuple[str, ...], float]:
+    where, listed, made = f"{kind}.offsets", one.get("offsets"), {}
+    if not isinstance(listed, list):
+        raise DataError(where, f"is {type(listed).__name__}, not a list")
+    for value in listed:
+        table = _table(value, where)
+        labels = table.get("labels")
+        if not isinstance(labels, list) or not labels or not all(isinstance(tag, str) for tag in labels):
+            raise DataError(where, f"labels {labels!r} is not a list of tags")
+        if tags(labels) in made:
+            raise DataError(where, f"labels {labels!r} are given twice; keep one")
+        made[tags(labels)] = _number(table.get("offset"), f"{where}.offset", -FARTHEST, FARTHEST)
+    return made
+
+
+def _fit(raw: Any, where: str) -> Fit:
+    table = _table(raw, where)
+    form = table.get("format")
+    if not isinstance(form, str):
+        raise DataError(f"{where}.format", f"{form!r} is not a string")
+    sets = {}
+    for name, value in _table(table.get("sets"), f"{where}.sets").items():
+        one = _table(value, f"{where}.sets.{name}")
+        sets[name] = {
+            key: _number(one.get(key), f"{where}.sets.{name}.{key}", 0, high) for key, high in _COUNTED.items()
+        }
+    before, after = (_number(table.get(f"error_{when}"), f"{where}.error_{when}", 0, 1) for when in ("before", "after"))
+    return Fit(form, sets, before, after, round(_number(table.get("bins"), f"{where}.bins", 1, inf)))
+
+
+_COUNTED = {"sentences": inf, "entities": inf, "right": inf, "error_before": 1.0, "error_after": 1.0}

@@ -1,0 +1,231 @@
+"""Fitting a calibration: a model finds entities in dev documents, and is told how often it was right.
+
+What is fitted is what makes right and wrong most likely (maximum likelihood), with a weak prior that keeps each kind's
+temperature near 1 and each label set's offset near 0 where there is little to learn them from. Every set counts the
+same, however many entities it has, or else the set with the most of them would speak for all.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from genner.calibration import CERTAIN, COOLEST, FARTHEST, HOTTEST, Calibration, Fit, Scale, tags
+from genner.decisions import KINDS, Family, decisions, family
+from genner.document import Document, Entity, LabelSet
+from genner.engines.base import Engine, Generation
+from genner.errors import TrainingError
+from genner.evaluation.confidence import BINS, calibration_error
+from genner.extract import Extractor
+from genner.formats import Format
+from genner.grammar import Written
+from genner.training.mixture import Mixture
+
+FEWEST = 100  # entities: with fewer, what is fitted is chance
+SPREAD = 0.5  # of the prior: how far the log of a kind's temperature is thought to lie from 0
+OVERALL_SPREAD = 2.0  # the same for all together, and for the offset
+OFFSET_SPREAD = 1.0  # how far the offset of a label set is thought to lie from 0
+LEAST_WEIGHED = 30  # entities of a set: one with fewer counts less than the others
+FOLDS = 5  # of the cross-validation
+
+Samples = Mapping[str, tuple[LabelSet, Sequence[Document]]]
+"""By data set, what to ask for, and documents with their gold entities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An entity that a model found: in which set and document, asked for which labels, what decided it, whether it is
+    right."""
+
+    name: str
+    document: int
+    labels: tuple[str, ...]
+    family: Family
+    decided: dict[str, float]
+    right: bool
+
+
+class _Judge(Extractor):
+    """An extractor that keeps what decided each entity."""
+
+    def __init__(self, engine: Engine, form: Format, labels: LabelSet, name: str) -> None:
+        super().__init__(engine, form, labels, split=False)
+        self.name, self.judged = name, list[Judged]()
+        self._numbers: dict[int, int] = {}
+
+    def _score(self, owner: Any, written: Written, generation: Generation) -> float | None:
+        document = owner.pending.document
+        entity = Entity(owner.chunk.start + written.start, owner.chunk.start + written.end, written.label)
+        decided = decisions(written, generation)
+        if decided is not None:
+            number = self._numbers.setdefault(id(document), len(self._numbers))
+            asked, right = tags(owner.labels.tags), entity in document.entities
+            self.judged.append(Judged(self.name, number, asked, family(written), decided, right))
+        return None
+
+
+def judge(engine: Engine, form: Format, samples: Samples) -> list[Judged]:
+    """What the model finds in documents under the grammar, asked for each set's own labels, beside what is right."""
+    found: list[Judged] = []
+    total = sum(len(documents) for _, documents in samples.values())
+    with tqdm(total=total, desc=f"calibration: {form.name}", unit="doc", leave=False) as bar:
+        for name, (labels, documents) in samples.items():
+            one = _Judge(engine, form, labels, name)
+            for _ in one.pipe(documents):
+                bar.update()
+            found += one.judged
+    return found
+
+
+def sample(mixture: Mixture, sentences: int) -> Samples:
+    """At most so many documents of each dev split of a recipe, drawn by its seed; sets without one are left out."""
+    drawn = {}
+    for name, (labels, documents) in mixture.dev.items():
+        if documents:
+            rng = random.Random(f"{mixture.recipe.seed}:calibration:{name}")
+            drawn[name] = labels, rng.sample(documents, min(sentences, len(documents)))
+    return drawn
+
+
+def calibrate(engine: Engine, mixture: Mixture, sentences: int, adapter: str = "") -> Calibration:
+    """Fit a calibration of the engine's model on dev documents of a recipe, at most `sentences` of each set.
+
+    There is one scale for each family of formats that the recipe trains, fitted on the format of it with the most
+    weight. `adapter`: see `Calibration`.
+
+    Raises `TrainingError` when there are no dev documents, or too few entities are found in them.
+    """
+    samples = sample(mixture, sentences)
+    if not samples:
+        raise TrainingError(
+            "no [[set]] of the recipe has dev documents to calibrate on; name a file: dev = 'NAME/dev.jsonl'"
+        )
+    scales, fits = dict[Family, Scale](), dict[Family, Fit]()
+    reasons = []
+    for kind, form in _forms(mixture):
+        found = judge(engine, form, samples)
+        try:
+            scales[kind], fits[kind] = fit(found), assess(found, form, samples)
+        except TrainingError as error:
+            reasons.append(f"{form.name}: {error}")
+    if not scales:
+        raise TrainingError("; ".join(reasons))
+    for reason in reasons:
+        tqdm.write(f"no calibration of {reason}")
+    return Calibration(scales, adapter, fits)
+
+
+def _forms(mixture: Mixture) -> Iterator[tuple[Family, Format]]:
+    """For each family that the recipe trains, its format with the most weight."""
+    seen = set[Family]()
+    for form in mixture.ranked:
+        kind: Family = "inline" if form.json_schema("a", LabelSet.of("A")) is None else "json"
+        if kind not in seen:
+            yield kind, form
+        seen.add(kind)
+
+
+def fit(found: Sequence[Judged]) -> Scale:
+    """The most likely scale. Raises `TrainingError` for too few entities, or when all are right or all are wrong."""
+    right = sum(one.right for one in found)
+    if len(found) < FEWEST or right in (0, len(found)):
+        raise TrainingError(
+            f"{len(found)} entities were found, {right} of them right: too few to calibrate by; legal: {FEWEST} or "
+            "more, some right and some wrong; take more sentences"
+        )
+    return _most_likely(found)
+
+
+def _most_likely(found: Sequence[Judged]) -> Scale:
+    kinds, asked = KINDS[found[0].family], sorted({one.labels for one in found})
+    logprobs = torch.tensor([[one.decided[kind] for kind in kinds] for one in found], dtype=torch.float64)
+    truth = torch.tensor([one.right for one in found], dtype=torch.float64)
+    which = torch.tensor([asked.index(one.labels) for one in found])
+    weights = _weights(found)
+    spreads = [*[SPREAD] * len(kinds), OVERALL_SPREAD, OVERALL_SPREAD, *[OFFSET_SPREAD] * len(asked)]
+    spread = torch.tensor(spreads, dtype=torch.float64)
+    # The logs of the temperatures, that of all last; the offset; the offsets of the label sets.
+    fitted = torch.zeros(len(spreads), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([fitted], max_iter=200, line_search_fn="strong_wolfe")
+    cut = len(kinds) + 1
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        odds = _odds(logprobs, fitted[:cut].exp(), fitted[cut] + fitted[cut + 1 :][which])
+        losses = F.binary_cross_entropy_with_logits(odds, truth, reduction="none")
+        total = (weights * losses).sum() + ((fitted / spread) ** 2).sum() / 2
+        total.backward()  # type: ignore[no-untyped-call]
+        return float(total.detach())
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    *temperatures, overall = (round(float(t), 4) for t in fitted[:cut].detach().exp().clamp(COOLEST, HOTTEST))
+    offset, *offsets = (round(float(b), 4) for b in fitted[cut:].detach().clamp(-FARTHEST, FARTHEST))
+    by_kind, by_labels = dict(zip(kinds, temperatures, strict=True)), dict(zip(asked, offsets, strict=True))
+    return Scale(by_kind, overall, offset, by_labels)
+
+
+def _odds(logprobs: Tensor, temperatures: Tensor, offsets: Tensor) -> Tensor:
+    """The log-odds of `Scale.score`, of decisions [entities, kinds], temperatures [kinds + 1], the last of all, and
+    offsets [entities]."""
+    product = F.logsigmoid(_logit(logprobs) / temperatures[:-1]).sum(1)
+    return _logit(product) / temperatures[-1] + offsets
+
+
+def _logit(logprobs: Tensor) -> Tensor:
+    capped = logprobs.clamp(max=CERTAIN)
+    return capped - torch.log(-torch.expm1(capped))
+
+
+def _weights(found: Sequence[Judged]) -> Tensor:
+    """Of each entity, so that sets weigh the same; their mean is 1."""
+    counts: dict[str, int] = {}
+    for one in found:
+        counts[one.name] = counts.get(one.name, 0) + 1
+    weights = torch.tensor([1 / max(counts[one.name], LEAST_WEIGHED) for one in found], dtype=torch.float64)
+    return weights * len(found) / weights.sum()
+
+
+def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
+    """What calibrating brings, on entities of documents that the scale was not fitted on (cross-validation)."""
+    kind = found[0].family
+    plain = [Scale.identity(kind).score(one.decided) for one in found]
+    held_out = [0.0] * len(found)
+    for fold in range(FOLDS):
+        scale = _most_likely([one for one in found if one.document % FOLDS != fold])
+        for i, one in enumerate(found):
+            if one.document % FOLDS == fold:
+                held_out[i] = scale.score(one.decided, one.labels)
+    right = [one.right for one in found]
+    sets = {}
+    for name, (_, documents) in samples.items():
+        mine = [i for i, one in enumerate(found) if one.name == name]
+        hits = [right[i] for i in mine]
+        before, after = (calibration_error([scores[i] for i in mine], hits) for scores in (plain, held_out))
+        sets[name] = {
+            "sentences": len(documents),
+            "entities": len(mine),
+            "right": sum(hits),
+            "error_before": round(before, 4),
+            "error_after": round(after, 4),
+        }
+    before, after = (round(calibration_error(scores, right), 4) for scores in (plain, held_out))
+    return Fit(form.name, sets, before, after, BINS)
+
+
+def write(calibration: Calibration, folder: Path) -> None:
+    """Put a calibration into a folder, and say what it brought."""
+    path = calibration.write(folder)
+    for kind, scale in calibration.scales.items():
+        some = calibration.fits[kind]
+        degrees = ", ".join(f"{name} {t:.2f}" for name, t in [*scale.temperatures.items(), ("all", scale.overall)])
+        tqdm.write(
+            f"calibration of {some.format}: expected calibration error {some.before:.3f} before, {some.after:.3f} "
+            f"after, on {some.entities} entities of {len(some.sets)} sets ({some.bins} bins); temperatures: {degrees}; "
+            f"offset {scale.offset:+.2f}; in {path}"
+        )
