@@ -221,6 +221,16 @@ def test_a_damaged_result_loses_no_other(folder: Path, tmp_path: Path) -> None:
         build([tmp_path / "cells"])
 
 
+def test_a_cell_that_waits_says_for_what(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    train = study.cell("train", "t", {"model": "a", "format": "inline_xml", "corpus": "genia", "seed": 1})
+    fail(train, "no memory left")
+    study.cell("score", "s", study.describe("a", train, "inline_xml", "genia", "greedy"), (train.cell.id,))
+    report = build([tmp_path], resamples=5)
+    why = {line["block"]: line["value"] for line in lines(report, "gaps") if line["column"] == "why"}
+    assert why == {"failed": "RuntimeError: no memory left", "waiting": f"needs {train.cell.id}, which failed"}
+
+
 # -- what is worked out
 
 

@@ -134,7 +134,7 @@ def _ability_section(collection: Collection) -> Section:
         "General ability",
         [*ability_figures(found), *ability_tables(found)],
         "Do general abilities survive the training, and where a score rises: is it knowledge, or the form of the "
-        "answers?",
+        "answers? The paper finds little change, but that F1 on DROP rises by 25.50 to 45.32 points.",
     )
 
 

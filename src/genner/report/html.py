@@ -64,7 +64,7 @@ table.data .number.alone { padding-inline-end: .9rem; }
 table.data .number.alone:last-child { padding-inline-end: 0; }
 table.data .beside { color: var(--faint); font-size: .8em; padding-inline-start: .3em; }
 table.data .beside sup {
-  display: inline-block; min-width: 1.15em; font-size: 1.1em; vertical-align: baseline; position: relative; top: -.2em;
+  display: inline-block; min-width: 1.6em; font-size: 1.1em; vertical-align: baseline; position: relative; top: -.2em;
 }
 table.data td.words { white-space: normal; min-width: 14rem; max-width: 46rem; overflow-wrap: anywhere; }
 table.data tbody tr:not(.block):hover > * { background: color-mix(in srgb, var(--ink) 5%, transparent); }
@@ -72,6 +72,8 @@ table.data tbody tr:not(.block):hover > * { background: color-mix(in srgb, var(-
 .missing.loud { color: var(--wrong); }
 figure { margin: .5rem 0 1.5rem; }
 figure svg { max-width: 100%; height: auto; display: block; overflow: visible; }
+.fold > summary { font-size: 1rem; padding: .15rem 0; }
+.fold > .example { margin-inline-start: 1.2rem; }
 .example { border-top: 1px solid var(--rule); padding: .4rem 0; }
 .example > summary { color: var(--ink); overflow-wrap: anywhere; }
 .kind { color: var(--wrong); font-weight: 600; font-size: .8125rem; }
@@ -90,7 +92,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; padding: 
 .facts dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 @page { size: A4 landscape; margin: 13mm; }
 @media print {
-  body { font-size: 9pt; }
+  :root { font-size: 10pt; }
   section { margin-top: 1.5rem; }
   .scroll { overflow: visible; }
   table.data { font-size: 7.5pt; }
@@ -99,6 +101,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; padding: 
   thead { display: table-header-group; }
   h3 { break-after: avoid; }
   nav { display: none; }
+  .fold:not([open])::details-content { content-visibility: hidden; block-size: 0; } /* hundreds of pages */
   a { text-decoration: none; }
 }
 """
@@ -237,11 +240,16 @@ def _figure(figure: Figure) -> str:
 
 
 def _examples(examples: Examples) -> str:
+    """Folded away by kind, which the items are in order of."""
     colours = colour_indices((), [d for e in examples.items for d in (e.gold, e.pred)])
+    folds = []
+    for kind, group in groupby(examples.items, key=lambda example: example.kind):
+        found = [_example(example, colours) for example in group]
+        summary = f'<summary><span class="kind">{text_html(kind)}</span> {len(found)}</summary>'
+        folds.append(f'<details class="fold">\n{summary}\n{"".join(found)}</details>\n')
     return (
         f'<h3 dir="auto">Examples: {text_html(visible_line(examples.title))}</h3>\n'
-        f'<p class="caption" dir="auto">{text_html(examples.caption)}</p>\n'
-        + "".join(_example(example, colours) for example in examples.items)
+        f'<p class="caption" dir="auto">{text_html(examples.caption)}</p>\n{"".join(folds)}'
     )
 
 
@@ -256,8 +264,8 @@ def _example(example: Example, colours: Mapping[str, int]) -> str:
     answer = f'<p class="side">answer, as written</p>\n{raw}' if raw else '<p class="side">no answer was kept</p>\n'
     problems = "".join(f"<li>{text_html(visible_line(problem))}</li>\n" for problem in example.problems)
     return (
-        f'<details class="example">\n<summary><span class="kind">{text_html(example.kind)}</span> '
-        f"<bdi>{text_html(visible_line(example.about))}</bdi></summary>\n{sides}{answer}"
+        f'<details class="example">\n<summary><bdi>{text_html(visible_line(example.about))}</bdi></summary>\n'
+        f"{sides}{answer}"
         + (f'<ul class="problems">\n{problems}</ul>\n' if problems else "")
         + f'<p class="side">document {_words(example.gold.id)}, '
         f'<a href="#{anchor(example.cell)}">{_words(example.cell)}</a></p>\n</details>\n'

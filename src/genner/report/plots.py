@@ -96,6 +96,9 @@ def panels(
         if title:
             a.set_title(label(title))
         a.tick_params(length=0)
+    for at, a in enumerate(axes):
+        if share_y and at % across:
+            a.spines["left"].set_visible(False)
     if share_x:  # the panel above an empty place is the last of its column
         for at in range(max(0, len(titles) - across), len(titles)):
             axes[at].tick_params(labelbottom=True)

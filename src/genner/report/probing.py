@@ -162,7 +162,7 @@ def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
         ("Probe", "Format", "Decoding", "Measure"),
         (Column("value"),),
         tuple(rows),
-        "F1 in percent with its 95 % interval; other shares lie in [0, 1]. `genner probe --list` says what each "
+        "F1 in percent with its 95 % interval; other shares lie in [0, 1]. `genner probe NAME` says what each "
         "measure is.",
         supporting=True,
     )

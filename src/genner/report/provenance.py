@@ -11,6 +11,8 @@ from genner.report.table import Column, Entrance, Entry, Listing, Row, Table, Va
 
 _NAMES = {"train": "trainings", "score": "scores", "probe": "probes", "ability": "measurements of ability"}
 
+_STATES = {"failed": "failed", "skipped": "was skipped", "waiting": "has not been run"}
+
 
 def states_table(collection: Collection) -> Table:
     """How many cells of each kind are in each state."""
@@ -42,7 +44,7 @@ def gaps_table(collection: Collection) -> Table | None:
     rows = tuple(
         Row(
             (item.cell.name or item.id,),
-            (Words(item.id, code=True, cells=(item.id,)), Words(_reason(item))),
+            (Words(item.id, code=True, cells=(item.id,)), Words(_reason(item, collection))),
             item.state,
         )
         for item in gaps
@@ -57,12 +59,15 @@ def gaps_table(collection: Collection) -> Table | None:
     )
 
 
-def _reason(item: Item) -> str:
+def _reason(item: Item, collection: Collection) -> str:
     if item.reason:
         return item.reason
     if item.state == "running":
         progress = item.run.progress
         return f"{progress.done:,} of {progress.total:,} {progress.unit}" if progress else "running"
+    held = [need for id in item.cell.needs if (need := collection.items.get(id)) and need.result is None]
+    if held:
+        return "; ".join(f"needs {need.id}, which {_STATES.get(need.state, 'is ' + need.state)}" for need in held)
     return "not run yet; its command is in its entry"
 
 
@@ -85,11 +90,15 @@ def entrances(collection: Collection) -> tuple[tuple[Entrance, ...], dict[str, d
                 names[key] = f"E{len(names) + 1}"
                 environments[names[key]] = versions
             environment = names[key]
-        found.append(Entrance(item.id, item.cell.name, item.state, tuple(_facts(item)), item.cell.command, environment))
+        found.append(
+            Entrance(
+                item.id, item.cell.name, item.state, tuple(_facts(item, collection)), item.cell.command, environment
+            )
+        )
     return tuple(found), environments
 
 
-def _facts(item: Item) -> list[tuple[str, str]]:
+def _facts(item: Item, collection: Collection) -> list[tuple[str, str]]:
     """The settings, the costs, the signature, as pairs of name and text."""
     facts = [("needs", ", ".join(item.cell.needs))] if item.cell.needs else []
     facts += [(key, _text(value)) for key, value in _settings(item.description).items()]
@@ -108,7 +117,7 @@ def _facts(item: Item) -> list[tuple[str, str]]:
             if key in result.metrics
         ]
     else:
-        facts.append(("why there is no result", _reason(item)))
+        facts.append(("why there is no result", _reason(item, collection)))
     facts.append(("folder", str(item.run.folder)))
     return facts
 
