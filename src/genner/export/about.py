@@ -14,6 +14,7 @@ from typing import Any
 from genner.errors import ModelError
 from genner.loading import Adapter, find_adapter, find_tuned, shipped
 from genner.models import MANIFEST, MODELS, _sha256, locate
+from genner.presets import HubSource
 
 ABOUT = MANIFEST
 """`genner.json`: the file of an adapter, or of an exported folder, that says what it is."""
@@ -48,7 +49,9 @@ class Base:
     def of(cls, name: str) -> "Base":
         """A preset, or the model in a folder, which need not be there."""
         if name in MODELS:
-            return cls(name, MODELS[name].description, MODELS[name].licence, _HUB.get(name))
+            spec = MODELS[name]
+            hub = spec.source.repo if isinstance(spec.source, HubSource) else _HUB.get(name)
+            return cls(name, spec.description, spec.licence, hub)
         # The hub's own cache has the name in the path: models--OWNER--NAME/snapshots/REVISION.
         cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/", f"{Path(name).expanduser()}/")
         hub = f"{cached[1]}/{cached[2]}" if cached else None

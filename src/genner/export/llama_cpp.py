@@ -13,6 +13,7 @@ from genner.export.about import FOUR_BITS, About
 from genner.export.card import CARD, MARK, write_card
 from genner.export.folder import keep_card, parts, to_transformers
 from genner.models import MODELS
+from genner.presets import WheelSource
 
 SCRIPT = "convert_hf_to_gguf.py"
 TYPES = ("q8_0", "bf16", "f16", "q4_0", "q4_1")
@@ -53,7 +54,8 @@ def to_gguf(
     if before != about if before else out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something else; give a folder that is new, empty, or an export of this model")
     script = _converter(converter) if converter else None
-    if script is None and base_gguf is None and about.base.name not in MODELS:
+    came_so = about.base.name in MODELS and isinstance(MODELS[about.base.name].source, WheelSource)
+    if script is None and base_gguf is None and not came_so:
         script = _converter(None)
         if script is None:
             raise UsageError(

@@ -92,8 +92,11 @@ def train(
         before.check_base(recipe.base, folder)
     place = torch.device(device) if device else default_device()
     recipe = _within(recipe, folder)
+    recipe = _for_preset(recipe)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     mixture = Mixture(recipe, data, Chat(tokenizer))
+    if recipe.base in MODELS:
+        MODELS[recipe.base].check_chat(mixture.chat)
     _check(mixture)
     tags = (
         add_tags(tokenizer, max((labels for _, labels, _ in mixture.sets), key=len)) if recipe.lora.tag_tokens else []
@@ -131,6 +134,16 @@ def _within(recipe: "Recipe", folder: Path) -> "Recipe":
         return recipe
     tqdm.write(f"max_tokens {recipe.optim.max_tokens} is more than the model's window; {window} is used instead")
     return replace(recipe, optim=replace(recipe.optim, max_tokens=window))
+
+
+def _for_preset(recipe: "Recipe") -> "Recipe":
+    """The recipe, `all-linear` put as the layers that this means for its base."""
+    from genner.presets import ALL_LINEAR, MODELS
+
+    spec = MODELS.get(recipe.base)
+    if spec is None or recipe.lora.targets != ALL_LINEAR:
+        return recipe
+    return replace(recipe, lora=replace(recipe.lora, targets=spec.lora_targets))
 
 
 def _check(mixture: "Mixture") -> None:

@@ -12,6 +12,7 @@ import torch
 
 from genner.document import LabelSet
 from genner.engines.local import fast_dtype
+from genner.engines.weights import attention_of
 from genner.errors import TrainingError
 from genner.formats.compact import Compact
 from genner.training.recipe import ALL_LINEAR, LoraSpec, Recipe
@@ -33,7 +34,7 @@ def load_base(folder: Path, method: str, device: torch.device) -> Any:
         local_files_only=True,
         dtype=dtype,
         # SDPA's backward pass on a CPU takes a quarter of the whole step; plain attention is faster there.
-        attn_implementation="eager" if device.type == "cpu" else "sdpa",
+        attn_implementation=attention_of(folder, "eager" if device.type == "cpu" else "sdpa"),
         **options,
     )
     return causal if options else causal.to(device)
