@@ -2,6 +2,7 @@
 
 from genner.cli import (
     ability,
+    assess,
     calibrate,
     card,
     data,
@@ -21,6 +22,7 @@ from genner.cli.app import app, main
 __all__ = [
     "ability",
     "app",
+    "assess",
     "calibrate",
     "card",
     "data",
