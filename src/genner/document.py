@@ -24,7 +24,7 @@ _LINE = re.compile(r"[^\n\r\ud800-\udfff]*")
 class Entity:
     """A labelled span: `text[start:end]` is a mention of type `label`.
 
-    `score` is the system's confidence in [0, 1], None for gold: about how often such an entity is right, where the model
+    `score` is the system's confidence in [0, 1], None for gold: about how often such an entity is right where the model
     comes with a calibration (see `genner.extract`). It takes no part in equality.
     """
 

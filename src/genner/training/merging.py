@@ -2,9 +2,9 @@
 
 A LoRA layer computes x W' + s (x A') B'. That is two thin products more, and as many again and two further in the
 backward pass, each too thin to be fast, with sums and scalings of whole activations between them. Here W + s B A is
-formed first, which costs as much as `rank` more tokens, and one product does the rest; the backward pass forms it again
-rather than keeping it. The gradients are those of the plain layer. In bf16 the sum is rounded, as it is when the adapter
-is merged to decode: what is trained is what is run.
+formed first, which costs as much as `rank` more tokens, and one product does the rest; the backward pass forms it
+again rather than keeping it. The gradients are those of the plain layer. In bf16 the sum is rounded, as it is when the
+adapter is merged to decode: what is trained is what is run.
 """
 
 from types import MethodType
