@@ -163,7 +163,8 @@ def test_an_escaped_text_begins_no_block(text: str) -> None:
 @given(texts, texts)
 @settings(deadline=None)
 def test_a_table_of_hostile_texts_keeps_its_shape(text: str, other: str) -> None:
-    files = markdown.markdown(report_of(text + other))
+    text = "x" + text + other
+    files = markdown.markdown(report_of(text))
     tokens = GFM.parse(files["t.md"])
     rows: list[list[str]] = [[]]
     for token, after in pairwise(tokens):
@@ -174,8 +175,8 @@ def test_a_table_of_hostile_texts_keeps_its_shape(text: str, other: str) -> None
     assert [len(row) for row in rows] == [0, 5, 5, 5]
     assert rows[2][2].startswith("50.00")
     assert rows[2][3] == "failed"
-    assert rows[2][4] == spaced(text + other)
-    assert squeezed(rows[3][4]) == squeezed(visible_line(text + other))
+    assert rows[2][4] == spaced(text)
+    assert squeezed(rows[3][4]) == squeezed(visible_line(text))
 
 
 @given(texts)

@@ -204,7 +204,7 @@ def _entries(closing: Closing, best: bool, p: float | None) -> tuple[Entry, ...]
     greedy: Entry = Missing("absent") if free is sampled else free
     if best and isinstance(free, Value):
         greedy, sampled = (greedy, replace(free, best=True)) if free is sampled else (replace(free, best=True), sampled)
-    gap = Missing("undefined", cells, "the answers of one of the two were not kept, or both ways were not run")
+    gap = Missing("undefined", cells, "one of the two was not run, or kept no answers")
 
     def points(d: Difference | None) -> Entry:
         return Value(d.value, "gap", d.low, d.high, cells=cells) if d else gap

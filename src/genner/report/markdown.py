@@ -34,7 +34,7 @@ CELLS = "cells.md"
 # What means something inside a line (an address becomes a link by itself, a dollar a formula on GitHub), and what
 # begins a block.
 _INLINE = re.compile(r"[\\`*_\[\]|~$#]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
-_OPENING = re.compile(r"^(\d*)([-+=>.):])")
+_OPENING = re.compile(r"^(\d+(?=[.)](?: |$))|(?=[-+=>]))(.)")
 
 
 def escaped(text: str) -> str:
@@ -54,6 +54,8 @@ def fenced(text: str) -> str:
 def code(text: str) -> str:
     """`text` as code within a line of a table."""
     line = visible_line(text).replace("|", "\\|")
+    if not line.strip():
+        return ""
     fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", line)), default=0))
     return f"{fence} {line} {fence}" if line.startswith("`") or line.endswith("`") else f"{fence}{line}{fence}"
 

@@ -14,6 +14,8 @@ from genner.report.paper import FORMATS
 from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
 from genner.report.table import Column, Entry, Figure, Listing, Missing, Row, Table, Value
 
+GAP = "original or probe has no result, or kept no answers"
+
 
 def probe_tests(source: Source) -> list[TestSet]:
     """The test sets that were probed."""
@@ -59,11 +61,11 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
         p = next(adjusted) if change else None
         known = bool(original.done and group.done)
         before, after = _before(source, original, change), score(source, group)
-        difference = points(change, cells, p) if known else Missing("undefined", cells, "one of the two is missing")
+        difference = points(change, cells, p) if known else Missing("undefined", cells, GAP)
         if isinstance(difference, Missing) and isinstance(before, Value) and isinstance(after, Value):
             difference = Value(after.number - before.number, "points", mark=stars(None), cells=cells)
         documents: Entry = (
-            Value(change.documents, "count", cells=group.cells) if change else Missing("undefined", cells)
+            Value(change.documents, "count", cells=group.cells) if change else Missing("undefined", cells, GAP)
         )
         heads = (named(group.key), group.key.format, DECODINGS.get(group.key.decoding, group.key.decoding))
         rows.append(Row(heads, (documents, before, after, difference), group.key.system.title))
