@@ -16,7 +16,7 @@ from genner.ability import run as run_one
 from genner.ability.items import Item, read_items
 from genner.ability.likelihood import likelihoods
 from genner.ability.models import Models, sides
-from genner.ability.run import compare
+from genner.ability.run import Ask, compare
 from genner.ability.tasks import OFFLINE, load_task
 from genner.errors import DataError, UnknownNameError, UsageError
 
@@ -75,10 +75,9 @@ def measured(base: Path, adapter: Path) -> Path:
     other = save_adapter(base.parent / "other", base, 2)
     compare(
         str(adapter),
-        ["piqa", "winogrande", "drop", "drop_cued", "squad"],
+        [Ask("piqa", 0, 2), Ask("winogrande", 0, 2), Ask("drop"), Ask("drop_cued"), Ask("squad", 0, 2)],
         out,
         also={"mixed": str(other)},
-        limits={"piqa": 2, "winogrande": 2, "squad": 2},
         data=DATA,
         batch_size=4,
     )
@@ -335,16 +334,17 @@ class TestMeasurement:
         with pytest.raises(UsageError, match="holds another measurement, with seed = 0 where 1 is wanted"):
             run_one(str(adapter), "piqa", folder, limit=2, data=DATA, batch_size=4, seed=1)
         with pytest.raises(UsageError, match="holds another measurement"):
-            compare(str(adapter), ["piqa"], measured, limit=1, data=DATA, batch_size=4)
+            compare(str(adapter), [Ask("piqa", 0, 1)], measured, data=DATA, batch_size=4)
 
     def test_one_failure_loses_no_other_result(self, base: Path, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "piqa").symlink_to(DATA / "piqa")
-        found = compare(str(base), ["boolq", "piqa"], tmp_path / "out", limit=1, data=tmp_path / "data")
+        both = [Ask("boolq", 0, 1), Ask("piqa", 0, 1)]
+        found = compare(str(base), both, tmp_path / "out", data=tmp_path / "data")
         assert [result.task for result in found.results] == ["piqa"]
         assert list(found.problems) == ["base/boolq-0shot"]
         assert "is missing" in found.problems["base/boolq-0shot"]
-        again = compare(str(base), ["boolq", "piqa"], tmp_path / "out", limit=1, data=DATA)  # only the one that failed
+        again = compare(str(base), both, tmp_path / "out", data=DATA)  # only the one that failed
         assert {r.task: r.seconds for r in again.results}["piqa"] == found.results[0].seconds
         assert not again.problems
 
@@ -378,9 +378,9 @@ class TestMeasurement:
         assert item.f1 is None
         assert item.gold[0].endswith(("#### 7", "#### 10"))
         assert found.answers["mean_tokens"] == item.tokens
-        assert harness._drawn(10, 3, "x") == sorted(harness._drawn(10, 3, "x"))
-        assert harness._drawn(10, 3, "x") != harness._drawn(10, 3, "y")
-        assert harness._drawn(3, 10, "x") == [0, 1, 2]
+        assert harness._drawn(10, 3, 1) == sorted(harness._drawn(10, 3, 1))
+        assert harness._drawn(10, 3, 1) != harness._drawn(10, 3, 2)
+        assert harness._drawn(3, 10, 1) == harness._drawn(3, None, 2) == [0, 1, 2]
 
 
 class TestCommand:

@@ -189,5 +189,10 @@ class TestDistractors:
                 assert len(text.split()) == len(gold.split())
                 assert text[0].isupper() == gold[0].isupper()
 
+    def test_the_nearest_in_length_come_first(self) -> None:
+        for seed in "abc":
+            assert set(distractors(PASSAGE, ["1402"], WORDS["drop"], seed, 1)) == {"1410"}
+            assert set(distractors(PASSAGE, ["31"], WORDS["drop"], seed, 1)) == {"9.5"}
+
     def test_none_where_there_are_none(self) -> None:
         assert distractors("Nobody counts.", ["7"], WORDS["drop"], "x") == []

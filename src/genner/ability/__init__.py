@@ -8,6 +8,6 @@ made of. The harness comes with the extra: `pip install 'genner[ability]'`; what
 from genner.ability.deltas import decompose, deltas
 from genner.ability.items import Item, read_items
 from genner.ability.result import AbilityResult
-from genner.ability.run import compare, run
+from genner.ability.run import Ask, compare, run
 
-__all__ = ["AbilityResult", "Item", "compare", "decompose", "deltas", "read_items", "run"]
+__all__ = ["AbilityResult", "Ask", "Item", "compare", "decompose", "deltas", "read_items", "run"]

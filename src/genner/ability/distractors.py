@@ -26,7 +26,8 @@ def distractors(
     """Up to `number` wrong answers out of the passage, for a question whose gold answers (each one span) are `gold`.
 
     For a number they are other numbers. For anything else, stretches of as many words as the first gold answer, within
-    a sentence, that begin with a capital if it does, and share no word with any gold answer. Drawn by `seed`.
+    a sentence, that begin with a capital if it does, and share no word with any gold answer. Of all these, the ones
+    that are nearest to the first gold answer in length, since likelihood goes with it; among equals `seed` draws.
     """
     rng = random.Random(seed)
     taken = {word for answer in gold for word in words_of(answer)}
@@ -37,6 +38,7 @@ def distractors(
         found = [text for text in _stretches(passage, size) if text[:1].isupper() == capital]
     some = list({tuple(words_of(text)): text for text in found if not taken & set(words_of(text))}.items())
     rng.shuffle(some)
+    some.sort(key=lambda pair: abs(len(pair[1]) - len(gold[0].strip())))
     return [text for words, text in some if words][:number]
 
 

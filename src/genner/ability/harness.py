@@ -79,7 +79,7 @@ def measure(
         task.set_fewshot_seed(seed=seed)
         number = len(task.eval_docs)
         left_out["by the task itself"] += len(task.dataset[_split(task)]) - number
-        samples[leaf] = _drawn(number, limit, f"{seed}:{leaf}")
+        samples[leaf] = _drawn(number, limit, seed)
     _seed(seed)
     with _counting(model) as counts:
         results = evaluator.evaluate(
@@ -115,11 +115,11 @@ def _split(task: Any) -> str:
     return split
 
 
-def _drawn(number: int, limit: int | None, seed: str) -> list[int]:
-    """Indices of items, sorted: the harness tells them apart by their order."""
+def _drawn(number: int, limit: int | None, seed: int) -> list[int]:
+    """Indices of items, sorted: the harness tells them apart by their order. Tasks on one file get the same ones."""
     if limit is None or limit >= number:
         return list(range(number))
-    return sorted(random.Random(seed).sample(range(number), limit))
+    return sorted(random.Random(f"{seed}:{number}").sample(range(number), limit))
 
 
 def _seed(seed: int) -> None:
@@ -173,7 +173,7 @@ def _generated(
     per_item: list[tuple[int, int]] = []  # where an item's are
     for sample, *_ in rows:
         doc, prompt = sample["doc"], sample["arguments"][0][0]
-        answers = _to_score(name, doc, sample["target"], f"{seed}:{leaf}:{sample['doc_id']}")
+        answers = _to_score(name, doc, sample["target"], f"{seed}:{sample['doc_id']}")
         per_item.append((len(wanted), len(wanted) + len(answers)))
         wanted += [(prompt, delimiter + answer) for answer in answers]
     scored = likelihoods(lm, wanted)

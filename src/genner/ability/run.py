@@ -14,11 +14,20 @@ from genner.ability.items import Item, read_items, write_items
 from genner.ability.models import Models, Side, sides
 from genner.ability.reading import SCORERS
 from genner.ability.result import ADAPTER, BASE, AbilityResult
-from genner.ability.tasks import check_names, load_task, split_name
+from genner.ability.tasks import load_task, split_name
 from genner.errors import DataError, GennerError, UsageError
 
 RESULT, ITEMS, TASKS = "ability.json", "items.jsonl", "tasks"
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A task by its name (see `run`), with so many shots; so many items of it, or all."""
+
+    task: str
+    shots: int = 0
+    limit: int | None = None
 
 
 def run(
@@ -55,12 +64,12 @@ def run(
     `UnknownNameError` for a task or model that is not known; `DataError` when a task's data cannot be had;
     `ModelError`.
     """
-    _check([shots], limit, batch_size)
-    check_names([task])
+    ask = Ask(task, shots, limit)
+    _check([ask], batch_size)
     some = sides(model)
     side = some[-1] if adapted else some[0]
     models = Models(dtype, device)
-    return _measured(models, side, _Task(task, shots, limit, seed, data, batch_size), out, out / TASKS)
+    return _measured(models, side, _Task(ask, seed, data, batch_size), out, out / TASKS)
 
 
 @dataclass(frozen=True)
@@ -97,14 +106,10 @@ class Comparisons:
 
 def compare(
     model: str,
-    tasks: Sequence[str],
+    asks: Sequence[Ask],
     out: Path,
     *,
     also: Mapping[str, str] | None = None,
-    shots: Sequence[int] = (0,),
-    shots_of: Mapping[str, Sequence[int]] | None = None,
-    limit: int | None = None,
-    limits: Mapping[str, int] | None = None,
     seed: int = 0,
     data: Path | None = None,
     dtype: str = "auto",
@@ -116,27 +121,14 @@ def compare(
 
     What is measured lies in `out/SIDE/TASK-SHOTSshot`, so that an interrupted run goes on behind the last task that it
     finished; the whole in `out/ability.json`. A task that fails (its data cannot be had, say) is among `problems` and
-    takes no other's result along. `shots_of` and `limits` give a task, by its name, shots and a limit of its own.
-    `tell` hears of progress.
+    takes no other's result along. Of a model that is a base itself there is that one side. `tell` hears of progress.
 
-    For the other arguments see `run`. Raises as `run` does, and `UsageError` for a model that is a base itself without
-    anything in `also`.
+    For the other arguments see `run`. Raises as `run` does.
     """
-    own_shots, own_limits = shots_of or {}, limits or {}
-    check_names(tasks)
-    for name in (*own_shots, *own_limits):
-        if name not in tasks:
-            raise UsageError(f"shots or a limit for {name!r}, which is not among the tasks {', '.join(tasks)}")
-    for task in tasks:
-        _check(own_shots.get(task, shots), own_limits.get(task, limit), batch_size)
+    _check(asks, batch_size)
     some = sides(model, also)
     models = Models(dtype, device)
-    wanted = [
-        (side, _Task(task, number, own_limits.get(task, limit), seed, data, batch_size))
-        for task in tasks
-        for number in own_shots.get(task, shots)
-        for side in some
-    ]
+    wanted = [(side, _Task(ask, seed, data, batch_size)) for ask in asks for side in some]
     if len({side.load for side in some}) > 1:  # else task after task, so that there is something to compare early
         wanted.sort(key=lambda pair: some.index(pair[0]))
     for side, what in wanted:  # before hours are spent
@@ -144,7 +136,7 @@ def compare(
     results: list[AbilityResult] = []
     problems: dict[str, str] = {}
     for side, what in wanted:
-        tell(f"{side.name} on {what.task}, {what.shots} shots")
+        tell(f"{side.name} on {what.ask.task}, {what.ask.shots} shots")
         try:
             results.append(_measured(models, side, what, out / side.name / what.name, out / TASKS))
         except GennerError as error:
@@ -168,18 +160,16 @@ def _compared(results: Sequence[AbilityResult], some: Sequence[Side]) -> Iterato
 
 @dataclass(frozen=True)
 class _Task:
-    """What is asked of a side."""
+    """What is asked of a side, and how."""
 
-    task: str
-    shots: int
-    limit: int | None
+    ask: Ask
     seed: int
     data: Path | None
     batch_size: int
 
     @property
     def name(self) -> str:
-        return f"{self.task}-{self.shots}shot"
+        return f"{self.ask.task}-{self.ask.shots}shot"
 
     def describe(self, models: Models, side: Side) -> dict[str, Any]:
         """All that tells one measurement from another: these keys of an `AbilityResult`."""
@@ -189,8 +179,7 @@ class _Task:
             "device": models.device.type,
             "data": "hub" if self.data is None else "offline",
         }
-        asked = {key: getattr(self, key) for key in ("task", "shots", "limit", "seed")}
-        return {**asked, "side": side.name, "model": side.model, "settings": settings}
+        return {**asdict(self.ask), "seed": self.seed, "side": side.name, "model": side.model, "settings": settings}
 
 
 def _measured(models: Models, side: Side, what: _Task, folder: Path, tasks: Path) -> AbilityResult:
@@ -201,8 +190,8 @@ def _measured(models: Models, side: Side, what: _Task, folder: Path, tasks: Path
     described = what.describe(models, side)
     if done := _read(folder, described):
         return done
-    name, chat = split_name(what.task)
-    loaded = load_task(name, what.data, tasks, what.shots)
+    name, chat = split_name(what.ask.task)
+    loaded = load_task(name, what.data, tasks, what.ask.shots)
     began = time.monotonic()
     with models.on(side) as (model, tokenizer):
         if chat and not tokenizer.chat_template:
@@ -212,9 +201,9 @@ def _measured(models: Models, side: Side, what: _Task, folder: Path, tasks: Path
             tokenizer,
             loaded,
             name,
-            shots=what.shots,
+            shots=what.ask.shots,
             chat=chat,
-            limit=what.limit,
+            limit=what.ask.limit,
             seed=what.seed,
             batch_size=what.batch_size,
         )
@@ -279,13 +268,19 @@ def _write(path: Path, value: dict[str, Any]) -> None:
     scratch.replace(path)
 
 
-def _check(shots: Sequence[int], limit: int | None, batch_size: int) -> None:
-    if not shots or any(number < 0 for number in shots) or len(set(shots)) < len(shots):
-        raise UsageError(f"shots {list(shots)}; legal: whole numbers from 0 on, each once")
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}; legal: 1 or more")
+def _check(asks: Sequence[Ask], batch_size: int) -> None:
+    """Raise `UsageError` for what cannot be asked."""
+    keys = [(ask.task, ask.shots) for ask in asks]
+    if not keys or len(set(keys)) < len(keys) or not all(split_name(task)[0] for task, _ in keys):
+        said = ", ".join(f"{task} with {shots} shots" for task, shots in keys)
+        raise UsageError(f"tasks {said or 'none'}; give one or more, each once")
+    for ask in asks:
+        if ask.shots < 0:
+            raise UsageError(f"task {ask.task!r} with {ask.shots} shots; legal: whole numbers from 0 on")
+        if ask.limit is not None and ask.limit < 1:
+            raise UsageError(f"task {ask.task!r} with limit {ask.limit}; legal: 1 or more")
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size}; legal: 1 or more")
 
 
-__all__ = ["ADAPTER", "BASE", "Comparison", "Comparisons", "compare", "run", "summary"]
+__all__ = ["ADAPTER", "BASE", "Ask", "Comparison", "Comparisons", "compare", "run", "summary"]

@@ -35,7 +35,7 @@ def markdown(found: Comparisons) -> str:
     for comparison in found.comparisons:
         lines += [f"## {comparison.task}, {comparison.shots} shots: {comparison.other} against base", ""]
         lines += ["| | n | base | other | difference | standard error | p |", "|---|---|---|---|---|---|---|"]
-        lines += [_row(name, change) for name, change in comparison.deltas.items()]
+        lines += [_row(name, change) for name, change in comparison.deltas.items() if not _twice(name, comparison)]
         if comparison.parts:
             lines += ["", "| F1 after cutting | difference | empty | form | content |", "|---|---|---|---|---|"]
             lines += [_parts(part) for part in comparison.parts]
@@ -60,10 +60,20 @@ def _scores(found: Comparisons) -> list[str]:
     return lines if cells else []
 
 
+def _twice(name: str, comparison: Comparison) -> bool:
+    """Whether a measure stands there under another name as well."""
+    if name == "em":
+        return "harness/acc" in comparison.deltas
+    return name in ("harness/em", "harness/f1")
+
+
 def _row(name: str, change: Delta) -> str:
     label, unit = _NAMES.get(name, (f"`{name}`", 1.0))
     base, other, value, error = (unit * x for x in (change.base, change.other, change.value, change.se))
-    return f"| {label} | {change.n} | {base:.2f} | {other:.2f} | {value:+.2f} | {error:.2f} | {change.p:.4f} |"
+    figures = f"{base:.3f} | {other:.3f} | {value:+.3f} | {error:.3f}"
+    if unit > 1:
+        figures = f"{base:.1f} | {other:.1f} | {value:+.1f} | {error:.1f}"
+    return f"| {label} | {change.n} | {figures} | {change.p:.4f} |"
 
 
 def _parts(parts: Decomposition) -> str:

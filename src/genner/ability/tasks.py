@@ -165,11 +165,5 @@ def write_task(name: str, task: Offline, data: Path | None, folder: Path) -> Pat
     return path
 
 
-def check_names(tasks: Sequence[str]) -> None:
-    """Raise `UsageError` for a list without tasks, or with one twice."""
-    if not tasks or len(set(tasks)) < len(tasks) or not all(split_name(task)[0] for task in tasks):
-        raise UsageError(f"tasks {', '.join(tasks)!r}; give one or more, each once")
-
-
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

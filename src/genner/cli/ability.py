@@ -37,21 +37,17 @@ def ability(
     device: DeviceOption = None,
 ) -> None:
     """Measure general ability before and after: a base against its adapter, through lm-evaluation-harness."""
-    from genner.ability.run import compare
+    from genner.ability.run import Ask, compare
     from genner.ability.table import markdown
 
     if data is not None:
         must_exist(data)
-    names, own_shots, limits = _tasks(tasks)
+    asks = [Ask(*what) for what in _asked(tasks, _numbers(shots), limit)]
     found = compare(
         model,
-        names,
+        asks,
         out,
         also=_also(also or []),
-        shots=_numbers(shots),
-        shots_of=own_shots,
-        limit=limit,
-        limits=limits,
         seed=seed,
         data=data,
         dtype=dtype,
@@ -66,22 +62,17 @@ def ability(
         raise GennerError(f"not measured: {', '.join(found.problems)}; the reasons stand at the end of the table")
 
 
-def _tasks(given: str) -> tuple[list[str], dict[str, list[int]], dict[str, int]]:
-    """Names, and the shots and limits that some bring: `drop_cued@0@3:60`."""
-    names: list[str] = []
-    shots: dict[str, list[int]] = {}
-    limits: dict[str, int] = {}
+def _asked(given: str, usual: list[int], limit: int | None) -> list[tuple[str, int, int | None]]:
+    """Tasks with shots and limits, the usual ones unless they bring their own: `drop_cued@0@3:60`."""
+    found: list[tuple[str, int, int | None]] = []
     for part in given.split(","):
         what, colon, number = part.strip().partition(":")
-        name, *some = what.split("@")
-        if some:
-            shots[name] = _numbers(",".join(some))
-        if colon:
-            if not number.isdecimal() or not int(number):
-                raise UsageError(f"task {part.strip()!r}: behind the colon stands how many items, 1 or more")
-            limits[name] = int(number)
-        names.append(name)
-    return names, shots, limits
+        name, *shots = what.split("@")
+        if colon and (not number.isdecimal() or not int(number)):
+            raise UsageError(f"task {part.strip()!r}: behind the colon stands how many items, 1 or more")
+        most = int(number) if colon else limit
+        found += [(name, times, most) for times in (_numbers(",".join(shots)) if shots else usual)]
+    return found
 
 
 def _numbers(given: str) -> list[int]:
