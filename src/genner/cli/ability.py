@@ -16,9 +16,7 @@ def ability(
     ],
     tasks: Annotated[
         str,
-        typer.Option(
-            help="Tasks of lm-evaluation-harness, drop_cued, squad; NAME+chat: as a chat; NAME:N: of N items."
-        ),
+        typer.Option(help="Of lm-evaluation-harness, or drop_cued, squad: NAME[+chat][@SHOTS][:ITEMS], with commas."),
     ],
     out: Annotated[Path, typer.Option(help="The folder for items, results and the table; an interrupted run goes on.")],
     data: Annotated[
