@@ -4,7 +4,6 @@ Every kind can be interrupted at any moment and goes on: `train` from its last c
 the last whole line of their answers, `ability` behind the last task (it is one task).
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -114,8 +113,7 @@ def _train(work: Work) -> Outcome:
         "dev": _dev(folder / "metrics.jsonl"),
         "data": json.loads((folder / "data.json").read_text(encoding="utf-8")),
     }
-    digest = hashlib.sha256(json.dumps(about["recipe"], sort_keys=True).encode()).hexdigest()[:12]
-    signature = f"train|base:{recipe.base}|recipe:{digest}|seed:{recipe.seed}|steps:{progress.step}"
+    signature = f"train|base:{recipe.base}|cell:{work.run.cell.id}|seed:{recipe.seed}|steps:{progress.step}"
     return Outcome(found, signature, progress.tokens, progress.step * recipe.optim.groups_per_step)
 
 

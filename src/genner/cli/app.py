@@ -32,9 +32,7 @@ def main() -> NoReturn:
     """Run the command line. Exit codes: 0 done, 2 wrong use, 1 failure."""
     code = 0
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        code = stop.exit_code
+        code = app(standalone_mode=False) or 0  # what `typer.Exit` was raised with; commands return nothing
     except UsageError as error:
         code = _complain(error, 2)
     except GennerError as error:
