@@ -89,6 +89,14 @@ def test_our_rows_train_alike_and_are_not_measured_twice(plan: schooling.Plan, m
     assert "Of other settings, left out: genner_plain" in schooling.table(schooling.read(plan.out)["rows"])
 
 
+def test_settings_are_found_again_in_json(plan: schooling.Plan) -> None:
+    toml = plan.recipe.read_text().replace("[lora]", '[lora]\ntargets = ["q_proj", "v_proj"]')
+    plan.recipe.write_text(toml)
+    some = plan.settings([])
+    assert some["lora"]["targets"] == ["q_proj", "v_proj"]
+    assert json.loads(json.dumps(some)) == some != replace(plan, steps=3).settings([])
+
+
 def test_without_the_cpu_path_nothing_of_it_is_left(plan: schooling.Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("a part of the CPU path")

@@ -101,8 +101,6 @@ def given_batches(trainer: type[Any]) -> type[Any]:
             columns = set(self.train_dataset.column_names) - {"input_ids", "attention_mask", "labels"}
             data = self.train_dataset.remove_columns(sorted(columns))
             # A batch sampler may be any iterable of lists.
-            return self.accelerator.prepare(
-                DataLoader(data, batch_sampler=self.batches, collate_fn=self.data_collator)  # type: ignore[arg-type]
-            )
+            return self.accelerator.prepare(DataLoader(data, batch_sampler=self.batches, collate_fn=self.data_collator))
 
     return Given

@@ -9,6 +9,7 @@ The job: {"model", "out": folders, "examples": [{"input_ids", "labels"}], "batch
 
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +47,7 @@ def without_audio() -> None:
     except (ImportError, OSError) as error:
         print(f"torchaudio does not load ({error}); it is left out", file=sys.stderr)
         sys.modules["torchaudio"] = ModuleType("torchaudio")
+        sys.modules["torchaudio"].__spec__ = ModuleSpec("torchaudio", None)  # transformers asks for it
 
 
 def settings(job: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Plan:
     def settings(self, groups: list[dict[str, Any]]) -> dict[str, Any]:
         """What has to be the same for two measurements of a row to be of one kind."""
         recipe, device = single(Recipe.from_file(self.recipe), self.group_tokens), default_device()
-        return {
+        found = {
             "base": recipe.base,
             "lora": vars(recipe.lora),
             "groups": hashlib.sha256(json.dumps(groups).encode()).hexdigest()[:12],
@@ -66,8 +66,10 @@ class Plan:
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if device.type == "cuda" else str(device),
             "dtype": str(fast_dtype(device)).removeprefix("torch."),
-            "versions": {package: found for package in PACKAGES if (found := _version(package))},
+            "versions": {package: number for package in PACKAGES if (number := _version(package))},
         }
+        as_read: dict[str, Any] = json.loads(json.dumps(found))  # a tuple is a list there
+        return as_read
 
 
 def _version(package: str) -> str | None:

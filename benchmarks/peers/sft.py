@@ -64,7 +64,7 @@ def sft(*, attention: str = "sdpa", pure: bool = False, packing: bool = False) -
     def train(lesson: Lesson, out: Path) -> Outcome:
         from datasets import Dataset
         from transformers import AutoModelForCausalLM
-        from trl import SFTTrainer
+        from trl import SFTTrainer  # type: ignore[attr-defined]  # it loads its names lazily
 
         spec, dtype = lesson.recipe.lora, fast_dtype(default_device())
         causal = AutoModelForCausalLM.from_pretrained(
@@ -93,7 +93,7 @@ def sft(*, attention: str = "sdpa", pure: bool = False, packing: bool = False) -
 
 
 def _settings(lesson: Lesson, out: Path, packing: bool, *, autocast: bool) -> Any:
-    from trl import SFTConfig
+    from trl import SFTConfig  # type: ignore[attr-defined]
 
     optim = lesson.recipe.optim
     block, rows = block_of(lesson.groups) if packing else (None, 1)
