@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.assess.records import (
@@ -75,6 +75,7 @@ def test_cells_come_by_kind_and_name(tmp_path: Path) -> None:
     assert found == [(kind, name) for kind in KINDS for name in ("a", "b")]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(documents(), max_size=4))
 def test_answers_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, some: list[Document]) -> None:
     run = new(tmp_path_factory.mktemp("runs"))

@@ -566,7 +566,7 @@ def test_a_run_is_not_mixed_with_another(tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_too_little_memory_names_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(module, "group_loss", fail)
@@ -576,10 +576,10 @@ def test_too_little_memory_names_the_setting(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.usefixtures("no_curve")
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "group_loss", lambda *a: torch.tensor(float("nan"), requires_grad=True))
+    monkeypatch.setattr(module, "group_loss", lambda *a, **k: torch.tensor(float("nan"), requires_grad=True))
     with pytest.raises(TrainingError, match="learning_rate"):
         trainer(tmp_path, "out").run()
-    monkeypatch.setattr(module, "group_loss", lambda *a: torch.tensor(1.0, requires_grad=True))
+    monkeypatch.setattr(module, "group_loss", lambda *a, **k: torch.tensor(1.0, requires_grad=True))
     some = trainer(tmp_path, "out")
     some._weights[0].grad = torch.full_like(some._weights[0], float("inf"))
     with pytest.raises(TrainingError, match="gradient"):

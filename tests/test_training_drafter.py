@@ -55,7 +55,7 @@ def engine() -> LocalEngine:
 
 def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The model is random, so it seldom writes what was guessed: it would not be asked again.
-    monkeypatch.setattr("genner.engines.decoding._Task.trusts", lambda _: True)
+    monkeypatch.setattr("genner.engines.tasks.Task.trusts", lambda _: True)
     some = mixture(tmp_path)
     drafter, f1 = train_drafter(engine(), some, some.recipe.drafter)
     untrained = SpanDrafter(drafter.shape).eval()

@@ -167,7 +167,7 @@ def test_trackers_hear_what_is_recorded(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_trackers_end_when_a_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "group_loss", lambda *a: torch.tensor(float("nan"), requires_grad=True))
+    monkeypatch.setattr(trainer_module, "group_loss", lambda *a, **k: torch.tensor(float("nan"), requires_grad=True))
     told = Told()
     with pytest.raises(TrainingError):
         trainer(tmp_path, "out", Scores(0.1), trackers=[told]).run()
