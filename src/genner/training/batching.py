@@ -82,6 +82,7 @@ def group_loss(
     trained: Sequence[Tensor] = (),
     *,
     shared: bool = False,
+    cached: bool = True,
 ) -> Tensor:
     """The summed cross-entropy of the group's answers, in nats, as a scalar with its graph.
 
@@ -91,8 +92,11 @@ def group_loss(
         trained: the parameters of the head that want a gradient; most often it has none.
         shared: attend as `genner.training.attention` does, which is faster on a CPU; for models whose layers all keep
             keys and values.
+        cached: else, run the prefix once and keep its keys and values, rather than anew with each row; for the same
+            models, if they are not sharded.
     """
-    hidden, targets = (_in_line if shared else _padded)(body, group, pad_id, device)
+    way = _in_line if shared else _padded if cached else _repeated
+    hidden, targets = way(body, group, pad_id, device)
     # Logits only where loss is taken: the output head is a large part of a small model.
     total: Tensor = _HeadLoss.apply(hidden, targets, head, *trained)  # type: ignore[no-untyped-call]
     return total
@@ -107,6 +111,15 @@ def _padded(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple
         layer.values = layer.values.expand(len(rows), -1, -1, -1)
     positions = torch.arange(prefix.shape[1], prefix.shape[1] + rows.shape[1], device=device)
     hidden = body(input_ids=rows, past_key_values=cache, position_ids=positions[None], use_cache=True).last_hidden_state
+    kept = targets >= 0
+    return hidden[kept], targets[kept]
+
+
+def _repeated(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The same with the prefix before each row, and each layer run once."""
+    prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
+    whole = torch.cat((prefix.expand(len(rows), -1), rows), 1)
+    hidden = body(input_ids=whole, use_cache=False).last_hidden_state[:, prefix.shape[1] :]
     kept = targets >= 0
     return hidden[kept], targets[kept]
 
