@@ -123,7 +123,8 @@ class Trainer:
         self._device = next(model.parameters()).device
         # Measured on a CPU only: there, thin products and padding take half of a step.
         on_cpu = self._device.type == "cpu"
-        self._shared = on_cpu and Network(model).rolls_back
+        self._cached = Network(model).rolls_back
+        self._shared = on_cpu and self._cached
         if on_cpu and mixture.recipe.method == "lora":
             train_merged(model)
         tokenizer = mixture.chat.tokenizer
@@ -238,9 +239,8 @@ class Trainer:
         torch.manual_seed(self.mixture.recipe.seed + self.progress.step)  # dropout too goes on as if not interrupted
         for group in groups:
             try:
-                loss = group_loss(
-                    self._body, self._head, group, self._pad, self._device, self._of_head, shared=self._shared
-                )
+                how = {"shared": self._shared, "cached": self._cached}
+                loss = group_loss(self._body, self._head, group, self._pad, self._device, self._of_head, **how)
                 loss = loss / targets
                 loss.backward()  # type: ignore[no-untyped-call]
             except (RuntimeError, MemoryError) as error:
