@@ -409,7 +409,10 @@ def test_estimates_come_from_what_is_most_like_it(tmp_path: Path) -> None:
     assert estimate(cell, [other], tmp_path) == 30.0
     assert estimate(cell, [other, done(8.0, 8), done(4.0, 4)], tmp_path) == 10.0
     assert estimate(cell, [done(1.0, 1, decoding="greedy")], tmp_path) == 10.0  # better than nothing
+    probe = Cell("probe", "probe-x", "x", (), {**cell.description, "probe": "lower", "seed": 3})
+    assert estimate(probe, [other, done(8.0, 8)], tmp_path) == 10.0
     train = plan(Study.from_dict(_TRAINED))[0]
+    assert estimate(train, [other], tmp_path) is None
     assert units(train, tmp_path) is None
     (tmp_path / "t.jsonl").write_text("{}\n" * 50)
     _lines.cache_clear()

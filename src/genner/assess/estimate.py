@@ -14,7 +14,7 @@ from genner.assess.records import Cell, Json, Result
 from genner.data.catalog import catalog
 from genner.errors import GennerError
 
-# What a cell has in common with a finished one, the most telling first; cells of another kind are never compared.
+# What a cell has in common with a finished one, the most telling first. Of other kinds, only scores and probes compare.
 _LIKENESS = {
     "score": (
         ("model", "trained", "decoding", "format", "corpus"),
@@ -33,7 +33,7 @@ _LIKENESS["probe"] = _LIKENESS["score"]
 def estimate(cell: Cell, results: Iterable[Result], data: Path) -> float | None:
     """Seconds that a cell will take; None when nothing of its kind has been run, or its size is not known."""
     size = units(cell, data)
-    done = [(result, units_done(result)) for result in results if result.kind == cell.kind]
+    done = [(result, units_done(result)) for result in results if _LIKENESS[result.kind] is _LIKENESS[cell.kind]]
     for keys in _LIKENESS[cell.kind] if size else ():
         like = [(r.seconds, n) for r, n in done if n and _same(r.description, cell.description, keys)]
         if like and size:

@@ -82,7 +82,8 @@ def _end_with_parent() -> None:
     """Ask this process to stop once its standard input is closed: the process that started it has gone then."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1):  # not through sys.stdin, whose lock a thread must not hold when Python ends
+            pass
         os.kill(os.getpid(), signal.SIGTERM)  # training saves where it is
 
     threading.Thread(target=watch, daemon=True).start()
