@@ -1,6 +1,6 @@
 """Fine-tuning: recipes, mixtures, methods, the loop. `run` is what `genner train` calls."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,20 +78,22 @@ def train(
     from transformers import AutoTokenizer
 
     from genner.engines.chat import Chat
-    from genner.engines.local import default_device
     from genner.errors import TrainingError
     from genner.loading import find_adapter, fingerprint
     from genner.models import MODELS, fetch, locate
     from genner.training.adapters import add_tags, load_base, prepare
     from genner.training.dev import DevEvaluation
+    from genner.training.devices import Devices
     from genner.training.mixture import Mixture
     from genner.training.trainer import Limits, Trainer
 
+    devices = Devices.launched(device)
+    devices.check(recipe)
     folder = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
     if resume and (before := find_adapter(str(out))):
         before.check_base(recipe.base, folder)
-    place = torch.device(device) if device else default_device()
-    recipe = _within(recipe, folder)
+    place = devices.device
+    recipe = _within(recipe, folder, devices.say)
     recipe = _for_preset(recipe)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     mixture = Mixture(recipe, data, Chat(tokenizer))
@@ -102,12 +104,16 @@ def train(
         add_tags(tokenizer, max((labels for _, labels, _ in mixture.sets), key=len)) if recipe.lora.tag_tokens else []
     )
     torch.manual_seed(recipe.seed)
-    model = prepare(load_base(folder, recipe.method, place), recipe, tags, tokenizer)
-    evaluate = DevEvaluation.of(model, mixture, eval_sentences, free=eval_sentences, seed=recipe.seed)
     limits = Limits(max_minutes=max_minutes, eval_minutes=eval_minutes, eval_steps=eval_steps)
-    trainer = Trainer(model, mixture, out, limits, evaluate, watchers, fingerprint(folder))
+    with devices.in_turn():
+        base = load_base(folder, recipe.method, place, put=torch.device("cpu") if devices.sharded else place)
+        model = prepare(base, recipe, tags, tokenizer)
+        free = eval_sentences
+        evaluate = DevEvaluation.of(model, mixture, eval_sentences, free, recipe.seed, quiet=not devices.main)
+        trainer = Trainer(model, mixture, out, limits, evaluate, watchers, fingerprint(folder), devices)
+        del base
     progress = trainer.run(resume=resume)
-    if progress.finished:
+    if progress.finished and devices.main:
         del trainer, evaluate, model  # its memory is needed
         newest = out / ("model" if recipe.method == "full" else "adapter")
         best = out / "best" if (out / "best").is_dir() else newest
@@ -123,16 +129,15 @@ def train(
     return progress
 
 
-def _within(recipe: "Recipe", folder: Path) -> "Recipe":
+def _within(recipe: "Recipe", folder: Path, say: Callable[[str], None]) -> "Recipe":
     """The recipe, its `max_tokens` no more than the window of the model in `folder`: longer examples are left out."""
-    from tqdm import tqdm
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
     window = getattr(config, "max_position_embeddings", None) or recipe.optim.max_tokens
     if window >= recipe.optim.max_tokens:
         return recipe
-    tqdm.write(f"max_tokens {recipe.optim.max_tokens} is more than the model's window; {window} is used instead")
+    say(f"max_tokens {recipe.optim.max_tokens} is more than the model's window; {window} is used instead")
     return replace(recipe, optim=replace(recipe.optim, max_tokens=window))
 
 

@@ -18,8 +18,10 @@ from genner.formats.compact import Compact
 from genner.training.recipe import ALL_LINEAR, LoraSpec, Recipe
 
 
-def load_base(folder: Path, method: str, device: torch.device) -> Any:
-    """The base model on its device: in 4 bits for `qlora`, else in the processor's fast dtype.
+def load_base(folder: Path, method: str, device: torch.device, *, put: torch.device | None = None) -> Any:
+    """The base model for a device: in 4 bits for `qlora`, else in the processor's fast dtype.
+
+    It is there, or, if given, where it is to be `put` for now.
 
     Raises `TrainingError` where 4 bits are not to be had.
     """
@@ -37,7 +39,7 @@ def load_base(folder: Path, method: str, device: torch.device) -> Any:
         attn_implementation=attention_of(folder, "eager" if device.type == "cpu" else "sdpa"),
         **options,
     )
-    return causal if options else causal.to(device)
+    return causal if options else causal.to(put or device)
 
 
 def _four_bits(device: torch.device, dtype: torch.dtype) -> Any:

@@ -36,13 +36,19 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def save_model(
-    model: Any, target: Path, mixture: Mixture, scores: dict[str, float], base: dict[str, str] | None = None
+    model: Any,
+    target: Path,
+    mixture: Mixture,
+    scores: dict[str, float],
+    base: dict[str, str] | None = None,
+    weights: dict[str, Any] | None = None,
 ) -> None:
     """Write the adapter, or the whole model where there is none, and what belongs to it.
 
     Beside an adapter lies `genner.json`, which says which base it is for (`base`: the base's fingerprint); beside a
     model `training.json` with the same in it, since a model's `genner.json` is its manifest. The tokenizer goes along
-    when it is not the base's. File by file, so that none is ever missing.
+    when it is not the base's. File by file, so that none is ever missing. `weights`: those that were trained, by name,
+    where the model itself does not hold them whole.
     """
     recipe, full = mixture.recipe, mixture.recipe.method == "full"
     about = {
@@ -56,12 +62,13 @@ def save_model(
         scratch = target.with_name(f"{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         if full:
-            model.save_pretrained(scratch, max_shard_size="1000GB")  # one file: shards of two checkpoints could mix
+            # One file: shards of two checkpoints could mix.
+            model.save_pretrained(scratch, max_shard_size="1000GB", state_dict=weights)
         else:
             config = model.peft_config["default"]
             config.base_model_name_or_path = recipe.base  # not a path of this machine
             # Unless told that no embeddings were trained, peft asks the hub.
-            model.save_pretrained(scratch, save_embedding_layers=False)
+            model.save_pretrained(scratch, save_embedding_layers=False, state_dict=weights)
             (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
         if full or recipe.lora.tag_tokens:
             mixture.chat.tokenizer.save_pretrained(scratch)

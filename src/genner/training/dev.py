@@ -36,6 +36,7 @@ class DevEvaluation:
         sentences: documents of each dev split that are scored; the same ones each time.
         free: documents that are decoded once more without the grammar, over all sets in turn.
         seed: which documents are drawn.
+        quiet: show no bar.
 
     Calling it returns `f1_<set>`, the micro-F1 of each set under the grammar; `f1`, their mean; and, if `free` is not
     0, the shares of outputs in `RATES` when the same model decodes freely (under the grammar they are 0 by
@@ -45,8 +46,10 @@ class DevEvaluation:
     Raises `TrainingError` when no set has dev documents; `of` then gives None.
     """
 
-    def __init__(self, model: Any, mixture: Mixture, sentences: int = 40, free: int = 20, seed: int = 0) -> None:
-        self.model = model
+    def __init__(
+        self, model: Any, mixture: Mixture, sentences: int = 40, free: int = 20, seed: int = 0, quiet: bool = False
+    ) -> None:
+        self.model, self.quiet = model, quiet
         self.tokenizer = mixture.chat.tokenizer
         self.form = mixture.ranked[0]
         self.samples: dict[str, tuple[LabelSet, list[Document]]] = {}
@@ -60,11 +63,13 @@ class DevEvaluation:
         self.free = Counter(turns[:free])
 
     @classmethod
-    def of(cls, model: Any, mixture: Mixture, sentences: int = 40, free: int = 20, seed: int = 0) -> Self | None:
+    def of(
+        cls, model: Any, mixture: Mixture, sentences: int = 40, free: int = 20, seed: int = 0, quiet: bool = False
+    ) -> Self | None:
         """The evaluation of this mixture, or None where there is nothing to evaluate on."""
         if not sentences or not any(documents for _, documents in mixture.dev.values()):
             return None
-        return cls(model, mixture, sentences, free, seed)
+        return cls(model, mixture, sentences, free, seed, quiet)
 
     def __call__(self) -> dict[str, float]:
         self.model.eval()
@@ -72,7 +77,7 @@ class DevEvaluation:
         engine = LocalEngine(self.model, self.tokenizer)
         scores, wrong = dict[str, float](), Counter[str]()
         total = sum(len(documents) for _, documents in self.samples.values()) + self.free.total()
-        with tqdm(total=total, desc="dev", unit="doc", leave=False) as bar:
+        with tqdm(total=total, desc="dev", unit="doc", leave=False, disable=self.quiet) as bar:
             for name, (labels, documents) in self.samples.items():
                 found = []
                 for prediction in Extractor(engine, self.form, labels, split=False).pipe(documents):

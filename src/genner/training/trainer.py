@@ -1,5 +1,7 @@
 """Fine-tuning: the loop, its checkpoints, its schedule. Data, collation, evaluation and methods live beside it.
 
+On several devices each has a process that runs this loop, with its share of every step (`genner.training.devices`).
+
 The weights to be trained (see `genner.training.adapters`) are computed in the base model's dtype, while the optimizer
 keeps float32 masters of them: on a CPU this is half as fast again as float32 adapters over a bf16 base, and small
 updates are not lost.
@@ -20,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +36,12 @@ from genner.errors import TrainingError, UsageError
 from genner.training.batching import Group, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw, read_metrics
+from genner.training.devices import Devices
+from genner.training.masters import Masters
 from genner.training.merging import train_merged
 from genner.training.mixture import Mixture, Report
 from genner.training.recipe import OptimSpec
+from genner.training.sharding import Sharded, gathered_weights
 from genner.training.trackers import Tracker
 
 DevScores = dict[str, float]
@@ -102,6 +108,7 @@ class Trainer:
         evaluate: scores the model as it stands on dev data, or None.
         trackers: what is told of losses and scores, besides `metrics.jsonl`.
         base: the base's fingerprint (see `genner.loading`), to be written beside the adapter.
+        devices: this process among those of the run; the model is sharded if they say so. None: it is the only one.
     """
 
     def __init__(
@@ -113,25 +120,28 @@ class Trainer:
         evaluate: Callable[[], DevScores] | None = None,
         trackers: Sequence[Tracker] = (),
         base: dict[str, str] | None = None,
+        devices: Devices | None = None,
     ) -> None:
+        self.devices = devices or Devices(next(model.parameters()).device)
         self.model, self.mixture, self.out, self.limits, self.evaluate = model, mixture, out, limits, evaluate
-        self.spec, self.trackers, self.base = mixture.recipe.optim, trackers, base
+        self.spec, self.trackers, self.base = mixture.recipe.optim, trackers if self.devices.main else (), base
         self.newest = "model" if mixture.recipe.method == "full" else "adapter"
         causal = model if mixture.recipe.method == "full" else model.get_base_model()
         self._body, self._head = causal.model, causal_head(causal)
-        self._of_head = [p for p in causal.get_output_embeddings().parameters() if p.requires_grad]
-        self._device = next(model.parameters()).device
+        self._head_layer = causal.get_output_embeddings()
+        self._device = self.devices.device
         # Measured on a CPU only: there, thin products and padding take half of a step.
         on_cpu = self._device.type == "cpu"
-        self._cached = Network(model).rolls_back
-        self._shared = on_cpu and self._cached
+        rolls_back = Network(model).rolls_back
+        self._shared = (on_cpu or self.devices.sharded) and rolls_back
+        self._cached = rolls_back and not self.devices.sharded
         if on_cpu and mixture.recipe.method == "lora":
             train_merged(model)
         tokenizer = mixture.chat.tokenizer
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self._sharded = Sharded(model, self._body.layers, self.devices.mesh) if self.devices.sharded else None
         self._weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-        self._masters = [p.detach().clone().float().requires_grad_() for p in self._weights]
-        self._optimizer = torch.optim.AdamW(self._masters, lr=0.0, weight_decay=self.spec.weight_decay)
+        self._masters = Masters(self._weights, self.spec, self.devices)
         self.progress = Progress()
         self._scores: DevScores = {}  # of the model as it stands; empty when it was not evaluated since its last step
         self._recent = deque[tuple[int, float]](maxlen=LOG_STEPS)  # tokens and seconds of the last steps
@@ -158,14 +168,21 @@ class Trainer:
         if state.exists():
             check_recipe(self.out / "recipe.json", self.mixture.recipe)
             self._load(state)
-        self._trim_metrics()
-        write_atomic(self.out / "recipe.json", json.dumps(self.mixture.recipe.to_dict(), indent=1))
+        else:
+            self._masters.equal()
+        self.devices.wait()  # all have read what the main one now writes
+        if self.devices.main:
+            self._trim_metrics()
+            write_atomic(self.out / "recipe.json", json.dumps(self.mixture.recipe.to_dict(), indent=1))
         report = Report()
         first_epoch = self.mixture.epoch(0, report)
         per_epoch = math.ceil(len(first_epoch) / self.spec.groups_per_step)
         total = max(1, round(per_epoch * self.spec.epochs))
-        write_atomic(self.out / "data.json", json.dumps({"steps": total, **report.to_dict()}, indent=1))
-        tqdm.write(f"{total} steps of up to {self.spec.group_tokens * self.spec.groups_per_step} tokens; {report}")
+        if self.devices.main:
+            write_atomic(self.out / "data.json", json.dumps({"steps": total, **report.to_dict()}, indent=1))
+        size = self.spec.group_tokens * self.spec.groups_per_step
+        shared_by = f", shared by {self.devices.count} processes" if self.devices.count > 1 else ""
+        self.devices.say(f"{total} steps of up to {size} tokens{shared_by}; {report}")
         for tracker in self.trackers:
             tracker.begin(self.mixture.recipe.to_dict(), self.progress.step)
         try:
@@ -173,18 +190,29 @@ class Trainer:
         finally:
             for tracker in self.trackers:
                 tracker.end()
+        self.devices.wait()  # nobody goes on before all is written
         return self.progress
 
     def _loop(self, total: int, steps: Iterator[list[Group]]) -> None:
         saved = time.monotonic()
         self.progress.finished = self._stop = False
-        with self._interruptible(), tqdm(total=total, initial=self.progress.step, unit="step", desc="train") as bar:
-            while not self._stop and not self._exhausted and (done := self._fraction(total)) < 1:
+        bar = tqdm(total=total, initial=self.progress.step, unit="step", desc="train", disable=not self.devices.main)
+        with self._interruptible(), bar:
+            while True:
+                # What is decided from here on is the same in all processes.
+                overdue = time.monotonic() - saved >= 60 * self.limits.save_minutes
+                self.progress.seconds, stop, save = self.devices.largest(self.progress.seconds, self._stop, overdue)
+                done = self._fraction(total)
+                if stop or self._exhausted or done >= 1:
+                    break
                 if self.evaluate and self._due:
                     self._evaluate()
                     self.save()  # it took minutes, and set the score that `best` must beat
                     saved = time.monotonic()
                     continue
+                if save:
+                    self.save()
+                    saved = time.monotonic()
                 groups = next(steps)
                 begun = time.monotonic()
                 loss = self._step(groups, rate(done, self.spec))
@@ -197,11 +225,9 @@ class Trainer:
                 self._log(loss, rate(done, self.spec))
                 bar.update()
                 bar.set_postfix(self._standing(loss, total))
-                if time.monotonic() - saved >= 60 * self.limits.save_minutes:
-                    self.save()
-                    saved = time.monotonic()
             if self._exhausted:
-                tqdm.write(f"no better dev F1 than {self.progress.best:.4g} in {self.progress.stale} evaluations: done")
+                best, stale = self.progress.best, self.progress.stale
+                self.devices.say(f"no better dev F1 than {best:.4g} in {stale} evaluations: done")
             self.progress.finished = self._exhausted or self._fraction(total) >= 1
             if self.evaluate and self.progress.finished and self.progress.evaluated < self.progress.seconds:
                 self._evaluate()
@@ -236,13 +262,16 @@ class Trainer:
         targets = sum(group.targets for group in groups)
         total = 0.0
         self.model.train()
-        torch.manual_seed(self.mixture.recipe.seed + self.progress.step)  # dropout too goes on as if not interrupted
-        for group in groups:
+        # FSDP takes the mean over the processes, where the sum is wanted.
+        scale = self.devices.count if self.devices.sharded else 1
+        for number, counts in self.devices.share(groups):
+            group = groups[number]
+            # Dropout goes on as if not interrupted, whichever process it is in.
+            torch.manual_seed(self.mixture.recipe.seed + self.progress.step * self.spec.groups_per_step + number)
             try:
-                how = {"shared": self._shared, "cached": self._cached}
-                loss = group_loss(self._body, self._head, group, self._pad, self._device, self._of_head, **how)
-                loss = loss / targets
-                loss.backward()  # type: ignore[no-untyped-call]
+                work = partial(self._loss, group)
+                loss = (self._sharded.run(work) if self._sharded else work()) / targets * counts
+                (loss * scale).backward()  # type: ignore[no-untyped-call]
             except (RuntimeError, MemoryError) as error:
                 if _out_of_memory(error):
                     raise TrainingError(
@@ -253,22 +282,20 @@ class Trainer:
                     ) from error
                 raise
             total += float(loss.detach())
-        for weight, master in zip(self._weights, self._masters, strict=True):
-            master.grad = weight.grad.float() if weight.grad is not None else None
-            weight.grad = None
-        norm = float(torch.nn.utils.clip_grad_norm_(self._masters, self.spec.clip))
+        total = self.devices.total(total)
+        norm = self._masters.take_gradients()
         if not math.isfinite(total) or not math.isfinite(norm):
             raise TrainingError(
                 f"the loss is {total} and its gradient {norm} long at step {self.progress.step}; lower [optim] "
                 f"learning_rate ({self.spec.learning_rate}) and resume from the last checkpoint"
             )
-        for group_of_weights in self._optimizer.param_groups:
-            group_of_weights["lr"] = learning_rate
-        self._optimizer.step()
-        with torch.no_grad():
-            for weight, master in zip(self._weights, self._masters, strict=True):
-                weight.copy_(master)
+        self._masters.step(learning_rate)
         return total
+
+    def _loss(self, group: Group) -> Tensor:
+        of_head = [p for p in self._head_layer.parameters() if p.requires_grad]
+        how = {"shared": self._shared, "cached": self._cached}
+        return group_loss(self._body, self._head, group, self._pad, self._device, of_head, **how)
 
     def _steps(self, first_epoch: list[Group], per_epoch: int) -> Iterator[list[Group]]:
         """The groups of each step from where the run stands; the same ones however often it was interrupted."""
@@ -297,6 +324,8 @@ class Trainer:
             self._record(loss=round(sum(recent) / len(recent), 5), lr=learning_rate)
 
     def _record(self, **values: float) -> None:
+        if not self.devices.main:
+            return
         head = {"step": self.progress.step, "tokens": self.progress.tokens, "seconds": round(self.progress.seconds, 1)}
         with writing(self.out / "metrics.jsonl") as path, path.open("a") as file:
             file.write(json.dumps(head | values) + "\n")
@@ -312,12 +341,19 @@ class Trainer:
     def _evaluate(self) -> None:
         assert self.evaluate is not None
         self.model.eval()
-        self._scores = scores = self.evaluate()
+        self._scores = {}
+        if self._sharded:  # all must take part in what one runs
+            self._scores = self._sharded.look(self.evaluate)
+        elif self.devices.main:
+            self._scores = self.evaluate()
+        scores = self._scores
         self._record(**{f"dev_{name}": value for name, value in scores.items()})
         self.progress.evaluated = self.progress.seconds
-        tqdm.write(f"step {self.progress.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
-        if scores["f1"] > self.progress.best:
-            self.progress.best, self.progress.stale = scores["f1"], 0
+        said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self.devices.say(f"step {self.progress.step}: {said}")
+        (f1,) = self.devices.largest(scores["f1"] if self.devices.main else -1.0)
+        if f1 > self.progress.best:
+            self.progress.best, self.progress.stale = f1, 0
             self._save("best")
         else:
             self.progress.stale += 1
@@ -325,28 +361,23 @@ class Trainer:
     def save(self) -> None:
         """Write the adapter or model, all that is needed to resume, and the curve."""
         self._save(self.newest)
-        save_state(
-            self.out / "state.pt",
-            {
-                "progress": vars(self.progress),
-                "masters": [m.detach() for m in self._masters],
-                "optimizer": self._optimizer.state_dict(),
-            },
-        )
+        state = {"progress": vars(self.progress), **self._masters.state()}
+        if not self.devices.main:
+            return
+        save_state(self.out / "state.pt", state)
         with writing(self.out / "curve.png") as path:
             draw(self.out / "metrics.jsonl", path)
 
     def _save(self, name: str) -> None:
-        save_model(self.model, self.out / name, self.mixture, self._scores, self.base)
+        weights = gathered_weights(self.model, self.devices.main) if self.devices.sharded else None
+        if self.devices.main:
+            save_model(self.model, self.out / name, self.mixture, self._scores, self.base, weights)
 
     def _load(self, path: Path) -> None:
-        state = load_state(path, [m.shape for m in self._masters], self._device)
+        place = torch.device("cpu") if self.devices.sharded else self._device
+        state = load_state(path, [weight.shape for weight in self._weights], place)
         self.progress = Progress(**state["progress"])
-        with torch.no_grad():
-            for weight, master, saved in zip(self._weights, self._masters, state["masters"], strict=True):
-                master.copy_(saved)
-                weight.copy_(saved)
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._masters.load(state)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -1,0 +1,87 @@
+"""What the optimizer works on: float32 masters of the trained weights, alike in all processes or shared out to them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genner.training.devices import Devices
+from genner.training.recipe import OptimSpec
+from genner.training.sharding import gathered, local, part
+
+
+class Masters:
+    """Masters of `weights`, and AdamW over them.
+
+    Where the weights are sharded, so are masters and optimizer: each process has those of its part.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], spec: OptimSpec, devices: Devices) -> None:
+        self.weights, self._spec, self._devices = list(weights), spec, devices
+        self._masters = [local(weight).detach().clone().float().requires_grad_() for weight in weights]
+        self._optimizer = torch.optim.AdamW(self._masters, lr=0.0, weight_decay=spec.weight_decay)
+        self._norm = torch.zeros(())
+
+    def take_gradients(self) -> float:
+        """Move the weights' gradients, summed over the processes, to the masters; returns how long they are."""
+        for weight, master in zip(self.weights, self._masters, strict=True):
+            master.grad = local(weight.grad).float() if weight.grad is not None else None
+            weight.grad = None
+        gradients = [master.grad for master in self._masters if master.grad is not None]
+        if not self._devices.sharded:  # else FSDP has summed them
+            self._devices.sum_up(gradients)
+        self._norm = torch.nn.utils.get_total_norm(gradients)
+        if self._devices.sharded:
+            squared = self._devices.total(float(self._norm) ** 2)
+            self._norm = torch.full_like(self._norm, math.sqrt(squared))
+        return float(self._norm)
+
+    def step(self, learning_rate: float) -> None:
+        """One step on the gradients taken, which are cut to the recipe's length."""
+        torch.nn.utils.clip_grads_with_norm_(self._masters, self._spec.clip, self._norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        self._put(self._masters)
+
+    def equal(self) -> None:
+        """Make all processes' weights those of the main one; sharded ones are parts, and stay."""
+        if not self._devices.sharded:
+            with torch.no_grad():
+                self._devices.copy_main(self._masters)
+            self._put(self._masters)
+
+    def state(self) -> dict[str, Any]:
+        """Masters and the optimizer's state, whole, the same with any number of processes; all must call this.
+
+        Of sharded ones, only the main process is given anything.
+        """
+        optimizer, keep = self._optimizer.state_dict(), self._devices.main
+        optimizer["state"] = {
+            number: {
+                name: gathered(value, self.weights[number], keep) if value.ndim else value
+                for name, value in values.items()
+            }
+            for number, values in optimizer["state"].items()
+        }
+        pairs = zip(self._masters, self.weights, strict=True)
+        masters = [gathered(master.detach(), weight, keep) for master, weight in pairs]
+        return {"masters": masters, "optimizer": optimizer}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` has returned."""
+        self._put([part(master, weight) for master, weight in zip(state["masters"], self.weights, strict=True)])
+        optimizer = state["optimizer"]
+        numbers = {
+            number: {n: part(value, self.weights[number]) if value.ndim else value for n, value in values.items()}
+            for number, values in optimizer["state"].items()
+        }
+        self._optimizer.load_state_dict({**optimizer, "state": numbers})
+
+    @torch.no_grad()
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for weight, master, value in zip(self.weights, self._masters, values, strict=True):
+            master.copy_(value)
+            local(weight).copy_(value)

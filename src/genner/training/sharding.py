@@ -1,0 +1,105 @@
+"""A model in parts: each process holds a share of every weight (torch's FSDP2, `fully_shard`; arXiv 2304.11277).
+
+A layer's weights are gathered just before the layer is run, forward or backward, and dropped after it; what lies
+outside of the layers, once for each group. Gradients are summed, and each process is left with those of its share, so
+masters and optimizer are shared out too.
+
+FSDP acts when a module is called, and the trainer calls the model below its head and its head apart, or decodes with
+it. So all of that is run within one outer module, `Sharded`.
+
+A gradient must enter a layer by what the layer returned, or FSDP does not gather the weights that it needs. Keys and
+values that a layer leaves in a cache for later rows go past that, so groups are not run over a cache here (see
+`genner.training.batching`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+T = TypeVar("T")
+
+
+class Sharded(torch.nn.Module):
+    """The model in parts, to run things on. Every process must run the same, with as many passes.
+
+    Args:
+        model: the whole model, in main memory or on the process's device; its weights are replaced by their parts.
+        layers: the modules of it that are gathered one at a time.
+        mesh: the processes (see `genner.training.devices`).
+    """
+
+    def __init__(self, model: Any, layers: Sequence[Any], mesh: Any) -> None:
+        super().__init__()
+        self.model = model
+        self._layers = list(layers)
+        self._begun = False
+        for part in (*self._layers, self):
+            fully_shard(part, mesh=mesh, mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32))
+
+    def forward(self, work: Callable[[], T]) -> T:
+        return work()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """The result of `work`, which runs the model; it may be a tensor to go backward from."""
+        if not self._begun:
+            # Made in inference mode, where decoding happens, the buffers for whole weights could not be trained with.
+            for part in (*self._layers, self):
+                part.unshard()
+                part.reshard()
+            self._begun = True
+        found: T = self(work)
+        return found
+
+    def look(self, work: Callable[[], T]) -> T:
+        """The same for work that nothing goes backward from."""
+        found = self.run(work)
+        self.reshard()  # type: ignore[operator]  # which `fully_shard` has added
+        return found
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a sharded tensor, by reference; any other tensor as it is."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    part: Tensor = cast(DTensor, tensor.detach()).to_local()
+    return part
+
+
+def part(whole: Tensor, weight: Tensor) -> Tensor:
+    """This process's part of a tensor that is like `weight`; all of it, if the weight is not sharded."""
+    if not isinstance(weight, DTensor):
+        return whole
+    parts, rank = whole.chunk(weight.device_mesh.size()), weight.device_mesh.get_local_rank()
+    return parts[rank] if rank < len(parts) else whole[:0]
+
+
+def gathered(part: Tensor, weight: Tensor, keep: bool = True) -> Tensor:
+    """The tensor that is like `weight`, in main memory, from the parts of all processes, which must all call this.
+
+    Where it is not to be kept, an empty one. A tensor beside a weight that is not sharded is returned as it is.
+    """
+    if not isinstance(weight, DTensor):
+        return part
+    parts = DTensor.from_local(
+        part, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
+    )
+    whole: Tensor = parts.full_tensor()
+    return whole.cpu() if keep else whole.new_empty(0)
+
+
+def gathered_weights(model: Any, keep: bool = True) -> dict[str, Tensor]:
+    """The whole weights, by name, that want a gradient, and no others; every process must call this.
+
+    A weight of two names is one tensor. Where they are not to be kept, the dictionary is empty.
+    """
+    found, seen = dict[str, Tensor](), dict[int, Tensor]()
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        if weight.requires_grad:
+            if id(weight) not in seen:
+                seen[id(weight)] = gathered(local(weight), weight, keep)
+            found[name] = seen[id(weight)]
+    return found if keep else {}
