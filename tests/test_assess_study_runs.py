@@ -1,22 +1,27 @@
 """A whole study on a tiny model, from the file to the records; and the command line around it."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import tiny
 from conftest import Run as Command
+from genner.assess import run as run_module
 from genner.assess import scheduler
 from genner.assess.cells import plan
 from genner.assess.records import Answered, Cell, Result, Run, Runs
 from genner.assess.study import Study
-from genner.assess.worker import perform
+from genner.assess.worker import INTERRUPTED, perform
 from genner.document import Document, Entity
 from genner.evaluation import evaluate
 from genner.training import trainer as trainer_module
-from test_training import corpus, write
+from test_training import corpus, weights, write
 
 
 def a_study(folder: Path, model: str) -> Study:
@@ -152,6 +157,36 @@ def test_what_is_run_again_gives_the_same(done: tuple[Path, Runs, list[Cell]], m
         after = run.result
         assert after is not None
         assert (after.metrics, after.signature) == (before.metrics, before.signature)
+
+
+def test_training_that_is_told_to_stop_goes_on_from_where_it_was(
+    done: tuple[Path, Runs, list[Cell]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, runs, cells = done
+    monkeypatch.setattr(trainer_module, "draw", lambda metrics, out: None)
+    monkeypatch.setattr(trainer_module, "LOG_STEPS", 1)
+    tell, told = run_module._Teller.log, list[int]()
+
+    def stop_once(self: Any, values: dict[str, float], step: int) -> None:
+        tell(self, values, step)
+        told.append(step)
+        if told == [0, 1]:  # as `kill` does
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(run_module._Teller, "log", stop_once)
+    again = Runs(tmp_path)
+    run = again.add(cells[0])
+    assert perform(again, run, folder, "cpu") == INTERRUPTED
+    assert (run.state, told[-1]) == ("waiting", 1)
+    assert run.progress is not None
+    assert (run.progress.done, run.progress.total, run.progress.unit) == (1, 2, "steps")
+    assert perform(again, run, folder, "cpu") == 0
+    expected, found = runs.run(cells[0].id).result, run.result
+    assert expected is not None
+    assert found is not None
+    assert {**found.metrics, "loss": 0} == {**expected.metrics, "loss": 0}
+    of = [weights(r.folder / "adapter") for r in (run, runs.run(cells[0].id))]
+    assert all(torch.equal(of[0][name], of[1][name]) for name in of[0])
 
 
 # -- the command
