@@ -40,35 +40,35 @@ def main() -> None:
     size = args.sentences // args.parts
     rows: list[dict[str, Any]] = []
 
-    def note(name: str, sentences: int, seconds: float, **more: Any) -> None:
-        rows.append({"run": name, "sentences": sentences, "ms_per_sentence": 1000 * seconds / sentences, **more})
+    def note(name: str, sentences: int, begun: tuple[float, float], **more: Any) -> None:
+        wall, cpu = (1000 * (now - then) / sentences for now, then in zip(clocks(), begun, strict=True))
+        rows.append({"run": name, "sentences": sentences, "ms_per_sentence": wall, "cpu_ms_per_sentence": cpu, **more})
         rows[-1] |= {"mib": resident()}
         tqdm.write(json.dumps(rows[-1]))
         if args.out:
             args.out.write_text(json.dumps(rows, indent=1))
 
-    begun = time.perf_counter()
+    begun = clocks()
     stream = islice(texts(args.texts), args.sentences)
     for done, _ in enumerate(tqdm(ner.pipe(stream, batch_size=args.batch), total=args.sentences), 1):
         if done % size == 0:
-            now = time.perf_counter()
-            note(f"sentences {done - size + 1} to {done}", size, now - begun)
-            begun = now
+            note(f"sentences {done - size + 1} to {done}", size, begun)
+            begun = clocks()
 
     some = list(islice(texts(args.texts), size))
     for name, documents in (("the first of them alone", some), ("the same, as long documents", list(joined(some)))):
         pieces = sum(1 for d in documents for _ in ner._chunks(d, ner._fits("")))
-        begun = time.perf_counter()
+        begun = clocks()
         for _ in ner.pipe(documents, batch_size=args.batch):
             pass
-        note(name, pieces, time.perf_counter() - begun, documents=len(documents))
+        note(name, pieces, begun, documents=len(documents))
     copier = Extractor(ScriptedEngine(), ner.form, ner.labels)
     for name, documents in (("the pipeline alone, sentences", some), ("the pipeline alone, long", list(joined(some)))):
         pieces = sum(1 for d in documents for _ in ner._chunks(d, ner._fits("")))
-        begun = time.perf_counter()
+        begun = clocks()
         for _ in copier.pipe(documents):
             pass
-        note(name, pieces, time.perf_counter() - begun, documents=len(documents))
+        note(name, pieces, begun, documents=len(documents))
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -85,6 +85,11 @@ def joined(sentences: Iterable[str]) -> Iterator[str]:
             held, length = [], 0
     if held:
         yield " ".join(held)
+
+
+def clocks() -> tuple[float, float]:
+    """Seconds by the clock, and of this process on all cores, which other work on the machine hardly changes."""
+    return time.perf_counter(), time.process_time()
 
 
 def resident() -> float:
