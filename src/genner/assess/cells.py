@@ -15,7 +15,7 @@ from typing import Any
 from genner.assess.records import Cell, Json, Kind
 from genner.assess.study import CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry, Study
 from genner.errors import UnknownNameError, UsageError
-from genner.loading import find_adapter
+from genner.loading import _digest, find_adapter
 from genner.probes import PROBES
 
 SPLIT = "test"
@@ -97,6 +97,8 @@ class _Plan:
             "seed": point.seed,
             "limits": point.recipe.limits,
         }
+        if recipe.start is not None:
+            description["start"] = _digest(find_adapter(recipe.start))  # its name alone does not say which it is
         if probe is not None:
             description |= {"probe": probe.source, "options": probe.options, **_sources(probe, point.corpus)}
         return self.add("train", point.name(form, point.corpus.name, probe.name if probe else ""), description)

@@ -99,7 +99,8 @@ class RecipeEntry:
     """How models are trained: a recipe without base, corpora, formats and seed, which are the grid's.
 
     With `mix`, one adapter is trained for all these formats; without, one for each. `extra` are corpora that are mixed
-    in. There is an evaluation on `eval_sentences` dev sentences at the end, and every `eval_steps` steps.
+    in. `start` is an adapter that training goes on from. There is an evaluation on `eval_sentences` dev sentences at
+    the end, and every `eval_steps` steps.
     """
 
     name: str
@@ -110,6 +111,7 @@ class RecipeEntry:
     drafter: DrafterSpec = field(default_factory=DrafterSpec)
     mix: dict[str, float] = field(default_factory=dict)
     extra: tuple[SetSpec, ...] = ()
+    start: str | None = None
     max_minutes: float | None = None
     eval_steps: int | None = None
     eval_sentences: int = 40
@@ -135,6 +137,7 @@ class RecipeEntry:
             optim=self.optim,
             prompt=self.prompt,
             drafter=self.drafter,
+            start=self.start,
         )
 
     @property

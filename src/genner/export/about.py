@@ -29,6 +29,9 @@ KINDS = {
     "model": "A language model",
 }
 
+PARTS = ("best", "adapter", "model")
+"""The folders of a training run that hold weights."""
+
 FOUR_BITS = {"q4_0", "q4_1"}
 """Types of GGUF weights that can lose what an adapter has learned."""
 
@@ -84,6 +87,7 @@ class About:
         dtype: of the exported weights.
         gguf: GGUF files and the types of their weights.
         scores: of the evaluation on dev data during training, of these very weights.
+        start: the adapter that training began with, its `name` without a path and the `sha256` of its weights.
     """
 
     kind: str
@@ -95,6 +99,7 @@ class About:
     gguf: dict[str, str] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     training: Training | None = None
+    start: dict[str, str] | None = None
 
     @classmethod
     def of(cls, model: str) -> "About":
@@ -138,7 +143,15 @@ def _of_adapter(adapter: Adapter, widen: bool) -> About:
     if not weights.is_file():
         raise ModelError(f"adapter {adapter.folder} lacks adapter_model.safetensors; train it again")
     more = _run(adapter.folder, raw)
+    if start := raw.get("start"):
+        more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
     return About("adapter", Base.of(adapter.base), _sha256(weights), tuple(raw.get("formats", ())), widen, **more)
+
+
+def _title(name: str) -> str:
+    """What an adapter is called, without the path of its folder, and with that of its run."""
+    path = Path(name)
+    return path.parent.name if path.name in PARTS and path.parent.name else path.name or name
 
 
 def _run(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:

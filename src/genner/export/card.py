@@ -12,7 +12,7 @@ from typing import Any
 from genner.data import write_atomic
 from genner.data.catalog import catalog
 from genner.errors import DataError, ModelError, UsageError
-from genner.export.about import FOUR_BITS, KINDS, TUNED, About
+from genner.export.about import FOUR_BITS, KINDS, PARTS, TUNED, About
 from genner.labels import label_sets
 
 CARD = "README.md"
@@ -21,7 +21,6 @@ ORIGINAL = "ORIGINAL.md"
 MARK = "<!-- Written by genner, and written again by `genner card`; take this line out to keep your changes. -->"
 
 _LIBRARIES = {"adapter": "peft", "merged": "transformers", "tuned": "transformers", "model": "transformers"}
-_PARTS = ("best", "adapter", "model")  # of a training run
 _RATES = {
     "invalid": "broke the format",
     "hallucinated": "marked what is not in the text or was not asked for",
@@ -40,11 +39,11 @@ def write_cards(folder: Path, force: bool = False) -> list[Path]:
     `ModelError` when a file is damaged or cannot be written.
     """
     folder = folder.resolve()
-    title = folder.parent.name if folder.name in _PARTS else folder.name
+    title = folder.parent.name if folder.name in PARTS else folder.name
     if exported := About.read(folder):
         targets = [(folder, exported)]
     else:
-        places = [p for p in (folder, *(folder / part for part in _PARTS)) if _holds_weights(p)]
+        places = [p for p in (folder, *(folder / part for part in PARTS)) if _holds_weights(p)]
         if not places:
             raise UsageError(
                 f"{folder} holds no model of genner: no genner.json of an export, and neither in it nor in best/, "
@@ -126,6 +125,11 @@ def _opening(about: About) -> str:
     ]
     if about.adapter:
         lines.append(f"- adapter: SHA-256 `{about.adapter}`")
+    if about.start:
+        lines.append(
+            f"- training went on from the adapter `{about.start['name']}`, SHA-256 `{about.start['sha256']}`: what that"
+            " one was trained on, and under which licences, counts for this one too, and its own card tells it"
+        )
     if about.formats:
         lines.append(f"- answer formats: {', '.join(f'`{name}`' for name in about.formats)}")
     if about.dtype and about.kind != "gguf":

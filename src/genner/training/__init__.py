@@ -85,6 +85,7 @@ def train(
     from genner.training.dev import DevEvaluation
     from genner.training.devices import Devices
     from genner.training.mixture import Mixture
+    from genner.training.starting import Start, record_of
     from genner.training.trainer import Limits, Trainer
 
     devices = Devices.launched(device)
@@ -95,6 +96,8 @@ def train(
     place = devices.device
     recipe = _within(recipe, folder, devices.say)
     recipe = _for_preset(recipe)
+    resumed = resume and (out / "state.pt").exists()
+    start = None if resumed else Start.of(recipe, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     mixture = Mixture(recipe, data, Chat(tokenizer))
     if recipe.base in MODELS:
@@ -108,9 +111,14 @@ def train(
     with devices.in_turn():
         base = load_base(folder, recipe.method, place, put=torch.device("cpu") if devices.sharded else place)
         model = prepare(base, recipe, tags, tokenizer)
+        if start:
+            start.put(model)
         free = eval_sentences
         evaluate = DevEvaluation.of(model, mixture, eval_sentences, free, recipe.seed, quiet=not devices.main)
-        trainer = Trainer(model, mixture, out, limits, evaluate, watchers, fingerprint(folder), devices)
+        origin = {"fingerprint": fingerprint(folder)}
+        if recipe.start and (record := start.record if start else record_of(out / "adapter")):
+            origin["start"] = record
+        trainer = Trainer(model, mixture, out, limits, evaluate, watchers, origin, devices)
         del base
     progress = trainer.run(resume=resume)
     if progress.finished and devices.main:

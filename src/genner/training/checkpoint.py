@@ -40,15 +40,15 @@ def save_model(
     target: Path,
     mixture: Mixture,
     scores: dict[str, float],
-    base: dict[str, str] | None = None,
+    origin: dict[str, dict[str, str]] | None = None,
     weights: dict[str, Any] | None = None,
 ) -> None:
     """Write the adapter, or the whole model where there is none, and what belongs to it.
 
-    Beside an adapter lies `genner.json`, which says which base it is for (`base`: the base's fingerprint); beside a
-    model `training.json` with the same in it, since a model's `genner.json` is its manifest. The tokenizer goes along
-    when it is not the base's. File by file, so that none is ever missing. `weights`: those that were trained, by name,
-    where the model itself does not hold them whole.
+    Beside an adapter lies `genner.json`, which says which base it is for, and what else is known of its `origin` (see
+    `Trainer`); beside a model `training.json` with the same in it, since a model's `genner.json` is its manifest. The
+    tokenizer goes along when it is not the base's. File by file, so that none is ever missing. `weights`: those that
+    were trained, by name, where the model itself does not hold them whole.
     """
     recipe, full = mixture.recipe, mixture.recipe.method == "full"
     about = {
@@ -56,7 +56,7 @@ def save_model(
         "formats": [form.name for form in mixture.ranked],
         "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
         "scores": scores,
-        **({"fingerprint": base} if base else {}),
+        **(origin or {}),
     }
     with writing(target):
         scratch = target.with_name(f"{target.name}.part")
@@ -110,9 +110,10 @@ def check_recipe(path: Path, recipe: Recipe) -> None:
     except (OSError, ValueError, UsageError) as error:
         raise TrainingError(f"{path} cannot be read: {error}; delete it to go on without its check") from None
     now = recipe.to_dict()
-    for key in sorted(before.keys() - {"optim", "drafter"}):
-        if before[key] != now[key]:
+    for key in sorted(before.keys() | now.keys() if before else ()):
+        old, new = before.get(key), now.get(key)
+        if old != new and key not in ("optim", "drafter"):
             raise TrainingError(
-                f"{path.parent} holds a run of another recipe: {key!r} was {before[key]!r} and is {now[key]!r}; "
-                "resume with the old recipe, or give another --out"
+                f"{path.parent} holds a run of another recipe: {key!r} was {old!r} and is {new!r}; resume with the old "
+                "recipe, or give another --out"
             )

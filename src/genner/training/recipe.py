@@ -165,7 +165,11 @@ class DrafterSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a training run, apart from the time it is given. `method` is one of `METHODS`."""
+    """Everything that determines a training run, apart from the time it is given.
+
+    `method` is one of `METHODS`. `start` is an adapter whose weights the new one begins with: a shipped one's name, or
+    the folder of one, or of the run that made it.
+    """
 
     base: str
     sets: tuple[SetSpec, ...]
@@ -176,10 +180,16 @@ class Recipe:
     optim: OptimSpec = field(default_factory=OptimSpec)
     prompt: PromptSpec = field(default_factory=PromptSpec)
     drafter: DrafterSpec = field(default_factory=DrafterSpec)
+    start: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"[recipe] method = {self.method!r}; legal: {', '.join(METHODS)}")
+        if self.start is not None and self.method == "full":
+            raise UsageError(
+                f"[recipe] start = {self.start!r} is an adapter, and method = 'full' makes none; merge it into its "
+                f"base (genner merge {self.start} --out FOLDER) and give base = 'FOLDER', or use method = 'lora'"
+            )
         if self.method == "full" and (self.lora.rslora or self.lora.dora):
             raise UsageError("[lora] rslora and dora say how an adapter is made; method = 'full' makes none")
         if self.prompt.negatives and not any(spec.absent for spec in self.sets):
@@ -220,9 +230,12 @@ class Recipe:
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """All keys, but of `_LATER` those that are set: other recipes keep the hashes that they had before these."""
+        found = dataclasses.asdict(self)
+        return {key: value for key, value in found.items() if value or key not in _LATER}
 
 
+_LATER = ("start",)
 _TABLES = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}
 
 

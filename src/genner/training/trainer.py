@@ -107,7 +107,8 @@ class Trainer:
         limits: time and intervals.
         evaluate: scores the model as it stands on dev data, or None.
         trackers: what is told of losses and scores, besides `metrics.jsonl`.
-        base: the base's fingerprint (see `genner.loading`), to be written beside the adapter.
+        origin: what is to be written beside the adapter of where it comes from: the base's `fingerprint` (see
+            `genner.loading`), and the `start` (see `genner.training.starting`).
         devices: this process among those of the run; the model is sharded if they say so. None: it is the only one.
     """
 
@@ -119,12 +120,12 @@ class Trainer:
         limits: Limits,
         evaluate: Callable[[], DevScores] | None = None,
         trackers: Sequence[Tracker] = (),
-        base: dict[str, str] | None = None,
+        origin: dict[str, dict[str, str]] | None = None,
         devices: Devices | None = None,
     ) -> None:
         self.devices = devices or Devices(next(model.parameters()).device)
         self.model, self.mixture, self.out, self.limits, self.evaluate = model, mixture, out, limits, evaluate
-        self.spec, self.trackers, self.base = mixture.recipe.optim, trackers if self.devices.main else (), base
+        self.spec, self.trackers, self.origin = mixture.recipe.optim, trackers if self.devices.main else (), origin
         self.newest = "model" if mixture.recipe.method == "full" else "adapter"
         causal = model if mixture.recipe.method == "full" else model.get_base_model()
         self._body, self._head = causal.model, causal_head(causal)
@@ -371,7 +372,7 @@ class Trainer:
     def _save(self, name: str) -> None:
         weights = gathered_weights(self.model, self.devices.main) if self.devices.sharded else None
         if self.devices.main:
-            save_model(self.model, self.out / name, self.mixture, self._scores, self.base, weights)
+            save_model(self.model, self.out / name, self.mixture, self._scores, self.origin, weights)
 
     def _load(self, path: Path) -> None:
         place = torch.device("cpu") if self.devices.sharded else self._device

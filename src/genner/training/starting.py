@@ -1,0 +1,146 @@
+"""Training that goes on from an adapter that exists: the fresh adapter begins with its weights.
+
+What `start` in a recipe names has to be for the same base, and of the same making, so that every weight has its place
+and counts as much as it did. The optimizer begins anew.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from genner.errors import ModelError, TrainingError
+from genner.loading import find_adapter, shipped
+from genner.models import _sha256
+from genner.training.recipe import LoraSpec, Recipe
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Start:
+    """An adapter to begin with: its name in the recipe, its folder, the SHA-256 of its weights."""
+
+    name: str
+    folder: Path
+    sha256: str
+
+    @classmethod
+    def of(cls, recipe: Recipe, base: Path) -> Self | None:
+        """What the recipe begins with, if it says so. `base` is the folder of its base.
+
+        Raises `ModelError` for what is no adapter, or one for another base; `TrainingError` where the recipe makes
+        another kind of adapter.
+        """
+        if recipe.start is None:
+            return None
+        found = find_adapter(recipe.start)
+        if found is None:
+            raise ModelError(
+                f"start = {recipe.start!r} is no adapter; give a shipped one ({', '.join(shipped()) or 'none'}), or "
+                "the folder of one or of the run that made it; a model all of whose weights were trained is a 'base'"
+            )
+        found.check_base(recipe.base, base)
+        weights = found.folder / _WEIGHTS
+        if not weights.is_file():
+            raise ModelError(f"adapter {found.folder} lacks {_WEIGHTS}; train it again, or give another start")
+        start = cls(recipe.start, found.folder, _sha256(weights))
+        start._check(recipe.lora)
+        return start
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What `genner.json` says of it."""
+        return {"name": self.name, "sha256": self.sha256}
+
+    def _check(self, spec: LoraSpec) -> None:
+        config = json.loads((self.folder / _CONFIG).read_text(encoding="utf-8"))
+        pairs = (
+            ("rank", config.get("r"), spec.rank),
+            ("alpha", config.get("lora_alpha"), spec.alpha),
+            ("rslora", bool(config.get("use_rslora")), spec.rslora),
+            ("dora", bool(config.get("use_dora")), spec.dora),
+        )
+        for key, there, here in pairs:
+            if there != here:
+                raise self._differs(key, there, here)
+        # A layer with a scale of its own, or a base that was changed to begin with.
+        unlike = {key: config[key] for key in ("rank_pattern", "alpha_pattern") if config.get(key)}
+        if config.get("peft_type") != "LORA":
+            unlike["peft_type"] = config.get("peft_type")
+        if config.get("init_lora_weights", True) not in (True, False, "gaussian"):
+            unlike["init_lora_weights"] = config["init_lora_weights"]
+        if unlike:
+            raise TrainingError(
+                f"start = {self.name!r} was made with {json.dumps(unlike)}, which recipes cannot say; give another "
+                f"start, or merge it into its base (genner merge {self.name} --out FOLDER) and give base = 'FOLDER'"
+            )
+
+    def _differs(self, key: str, there: object, here: object) -> TrainingError:
+        return TrainingError(
+            f"start = {self.name!r} has {key} = {json.dumps(there)}, and the recipe [lora] {key} = {json.dumps(here)}; "
+            f"write {key} = {json.dumps(there)} under [lora], or leave start out"
+        )
+
+    def put(self, model: Any) -> None:
+        """Put its weights in place of those of the model's fresh adapter, in the model's own dtype.
+
+        Raises `ModelError` when its file is damaged, `TrainingError` when its layers or tag tokens are not those of the
+        fresh adapter.
+        """
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(self.folder / _WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"adapter {self.folder} is corrupt: {error}; train it again") from None
+        fresh = get_peft_model_state_dict(model, save_embedding_layers=False)
+        self._fit(tensors, fresh)
+        set_peft_model_state_dict(model, tensors)
+
+    def _fit(self, tensors: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> None:
+        """Raise `TrainingError` unless both hold tensors of the same names and shapes."""
+        there, here = (_layers(names) for names in (tensors, fresh))
+        if there != here:
+            ends = [sorted({layer.rsplit(".", 1)[-1] for layer in layers}) for layers in (there, here)]
+            if ends[0] != ends[1]:
+                raise self._differs("targets", *ends)
+            raise TrainingError(
+                f"start = {self.name!r} has {len(there)} layers, and the recipe's targets {json.dumps(ends[1])} are "
+                f"{len(here)} of this base; give another start, or leave it out"
+            )
+        tags = [max((t.shape[0] for n, t in some.items() if _TAGS in n), default=0) for some in (tensors, fresh)]
+        if tags[0] != tags[1]:
+            raise TrainingError(
+                f"start = {self.name!r} has {tags[0]} tag tokens, and the recipe {tags[1]}; tag_tokens must be the "
+                "same under [lora], and the largest label set have as many labels; or leave start out"
+            )
+        for name in sorted(tensors.keys() | fresh.keys()):
+            shapes = [list(some[name].shape) if name in some else None for some in (tensors, fresh)]
+            if shapes[0] != shapes[1]:
+                raise TrainingError(
+                    f"start = {self.name!r} does not fit: {name} has shape {shapes[0]} there and {shapes[1]} in the "
+                    "recipe's adapter (None: it is not there); give another start, or leave it out"
+                )
+
+
+_TAGS = ".trainable_tokens_"
+
+
+def _layers(names: Any) -> set[str]:
+    """The layers that have an adapter, of the names of its tensors."""
+    return {name.split(".lora_")[0] for name in names if ".lora_" in name}
+
+
+def record_of(folder: Path) -> dict[str, str] | None:
+    """What a run began with, as the adapter in `folder` tells; None where it says nothing."""
+    about = folder / "genner.json"
+    try:
+        found: dict[str, str] | None = json.loads(about.read_text(encoding="utf-8")).get("start")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{about} cannot be read: {error}; train the adapter anew, in another --out") from None
+    return found
