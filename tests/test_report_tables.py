@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from genner.assess.records import Run
 from genner.errors import DataError
 from genner.report import Report, assemble, build
 from genner.report.collect import Collection
-from genner.report.decoding import closings, pairs
+from genner.report.decoding import closings, decoding_findings, pairs
 from genner.report.draws import Draws
 from genner.report.measures import Source
 from genner.report.outcomes import read_outcomes
@@ -239,12 +240,13 @@ def source_of(folder: Path) -> Source:
     return Source(collection, Draws(read_outcomes(collection, 1)[0], 200))
 
 
-def test_what_the_grammar_closes_adds_up(folder: Path) -> None:
+@pytest.mark.parametrize("published", [False, True])
+def test_what_the_grammar_closes_adds_up(folder: Path, published: bool) -> None:
     source = source_of(folder)
     seen = 0
     for test in source.collection.tests():
         for system in {g.key.system for g in source.collection.scores() if g.key.test == test and g.key.system.trained}:
-            best, found = closings(source, pairs(source, system, test, "greedy"))
+            best, found = closings(source, pairs(source, system, test, "greedy", published))
             scores = {c.pair.format: (c.pair.free, c.pair.grammar) for c in found}
             for c in found:
                 free, grammar = scores[c.pair.format]
@@ -270,6 +272,65 @@ def test_what_the_grammar_closes_adds_up(folder: Path) -> None:
                     assert c.share[1] <= c.share[2]
                 seen += 1
     assert seen == 4
+
+
+def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, report: Report) -> None:
+    runs = {run.id: run for run in Collection.open([folder]).of("score")}
+    seen = set()
+    for n in (1, 2):
+        found = lines(report, f"decoding-{n}")
+        for line in found:
+            rule = "published" if line["block"].endswith("the paper's rule") else "strict"
+            ids = line["cells"].split()
+            of, column = line["group"], line["column"]
+            seen.add((rule, column))
+            if of == "F1":
+                (run,) = (runs[id] for id in ids)
+                assert run.description["decoding"] == {"free": "greedy"}.get(column, column)
+                assert float(line["value"]) == pytest.approx(metric(run.run, rule, "f1"))
+            elif column == "gain":
+                free, grammar = (metric(runs[id].run, rule, "f1") for id in ids)
+                assert float(line["value"]) == pytest.approx(grammar - free)
+            elif of == "Of 30 free answers":
+                (run,) = (runs[id] for id in ids)
+                assert run.description["decoding"] == "greedy"
+                expected = metric(run.run, "problems", "realigned" if column == "misplaced" else "invalid")
+                wrong = expected if column in ("invalid", "misplaced") else 0
+                assert float(line["value"]) == pytest.approx(wrong)
+        assert {line["Format"] for line in found} == {"inline_bracketed", "inline_xml", "offset_json"}
+    columns = {"free", "grammar", "gain", "points", "share, %", "invalid", "hallucinated", "truncated", "misplaced"}
+    assert seen == {(rule, column) for rule in ("strict", "published") for column in columns}
+
+
+def test_the_finding_is_the_table_in_words(folder: Path, report: Report) -> None:
+    listing = decoding_findings(source_of(folder))
+    assert listing is not None
+    assert len(listing.items) == 2
+    for n, said in enumerate(listing.items, 1):
+        found = [line for line in lines(report, f"decoding-{n}") if line["block"].endswith("strict")]
+        free = {line["Format"]: float(line["value"]) for line in found if (line["group"], line["column"]) == FREE}
+        assert f"against {max(free, key=lambda f: free[f])} when decoded freely (greedy)" in said
+        closed = {line["Format"]: line for line in found if line["column"] == "points"}
+        for line in found:
+            if line["column"] == "share, %" and line["state"] == "number":
+                points = 100 * float(closed[line["Format"]]["value"])
+                assert re.search(f"{points:.2f} of [0-9.]+ points of {line['Format']} ", said)
+                assert f"{100 * float(line['value']):.1f} %" in said
+        assert "offset_json" in said
+
+
+FREE = ("F1", "free")
+
+
+def test_where_there_is_nothing_to_find_no_score_is_given(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(9, ["protein"])})
+    run = study.score("m", None, "inline_xml", "genia", "grammar", 1.0)
+    assert run.result
+    found = run.result.metrics
+    lengths = {**found["lengths"], "5+": dict.fromkeys(("precision", "recall", "f1", "gold", "predicted"), 0)}
+    finish(run, {**found, "lengths": lengths})
+    line = next(line for line in lines(build([tmp_path], resamples=5), "lengths-1") if line["column"] == "5+")
+    assert (line["state"], line["value"]) == ("undefined", "")
 
 
 def test_probes_stand_beside_the_original_of_the_same_training(folder: Path, report: Report) -> None:

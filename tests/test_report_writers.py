@@ -294,6 +294,20 @@ def test_a_figure_takes_the_colours_of_the_page_and_its_files_their_own() -> Non
     assert plots.png_file(figure).startswith(b"\x89PNG")
 
 
+@given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_a_logarithmic_axis_has_numbers_on_it_and_all_values(xs: list[float]) -> None:
+    from matplotlib.figure import Figure as Drawing
+
+    from genner.report.figures import logarithmic
+
+    axes = Drawing().subplots()
+    logarithmic(axes, xs)
+    low, high = axes.get_xlim()
+    assert low < min(xs) <= max(xs) < high
+    assert len([tick for tick in axes.get_xticks() if low <= tick <= high]) >= 2
+
+
 # -- numbers
 
 

@@ -15,7 +15,7 @@ from genner.errors import GennerError
 from genner.report.collect import Collection, Item, System, absence
 from genner.report.draws import holm, stars
 from genner.report.plots import FAINT, colour, label, legend, marker, panels, size
-from genner.report.table import Column, Entry, Figure, Kind, Missing, Row, Table, Value
+from genner.report.table import Column, Entry, Figure, Kind, Listing, Missing, Row, Table, Value
 
 if TYPE_CHECKING:
     from genner.ability.deltas import Delta, Part
@@ -162,6 +162,21 @@ def questions(item: Item) -> list["Question"]:
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(item.id, f"holds what is no answer to a question: {error}") from None
     return found
+
+
+def ability_findings(found: Sequence[Family]) -> Listing | None:
+    """For each change of an F1, in words, whether it is one of form or of content; None without any."""
+    from genner.ability.run import Comparison
+    from genner.ability.table import verdict
+
+    lines = []
+    for family in found:
+        for (task, system), change in family.changes.items():
+            if change.parts:
+                names = task.name, task.shots, family.base, system.title
+                said = verdict(Comparison(*names, dict(change.found), list(change.parts)))
+                lines.append(f"{task.title}, {system.title}, against {family.base}: {said}")
+    return Listing(tuple(lines)) if lines else None
 
 
 def ability_tables(found: Sequence[Family]) -> list[Table]:

@@ -36,19 +36,47 @@ def validity_table(source: Source) -> Table | None:
     if not groups:
         return None
     rows = [
-        Row(heads(g), (score(source, g), *(rates(g, key) for key in RATES)), source.collection.title(g.key.test))
+        Row(
+            heads(g),
+            (
+                score(source, g),
+                score(source, g, published=True),
+                *(rates(g, key) for key in RATES),
+                _mean(g, "problems", "realigned", unless=0.0),
+                _mean(g, "strict", "predicted"),
+            ),
+            source.collection.title(g.key.test),
+        )
         for g in groups
     ]
     return Table(
         "validity",
         "The answers by their form",
         ("System", "Format", "Decoding"),
-        (Column("strict F1"), *(Column(f"{title}, %") for title in RATES.values())),
+        (
+            Column("strict", "F1"),
+            Column("paper's rule", "F1"),
+            *(Column(f"{title}, %", "Answers") for title in RATES.values()),
+            Column("misplaced", "Mentions"),
+            Column("in all", "Mentions"),
+        ),
         tuple(rows),
         "Invalid: answers that break their format; hallucinated: answers that mark or list something that nothing "
-        "in the text, or no label asked for, answers to; truncated: answers that end before the text does.",
+        "in the text, or no label asked for, answers to; truncated: answers that end before the text does; misplaced: "
+        "mentions that an answer puts in a wrong place (offsets, occurrence, a copy that differs) and that reading has "
+        "put where they stand in the text. Means over seeds.",
         supporting=True,
     )
+
+
+def _mean(group: Group, *path: str, unless: float | None = None) -> Entry:
+    """The mean of a count over the seeds; `unless` stands for one that is not recorded."""
+    found = [item.metric(*path) for item in group.done]
+    values = [value if value is not None else unless for value in found]
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return Missing("undefined", group.cells, "the record has no such figure") if found else absence(group.items)
+    return Value(sum(known) / len(known), "number", cells=group.cells)
 
 
 def cost_table(source: Source) -> Table | None:

@@ -139,7 +139,8 @@ def _groups(source: Source, test: TestSet) -> list[Group]:
 
 def _entry(group: Group, kind: _Kind, name: str) -> Entry:
     number = group.mean(kind.key, name, "f1")
-    if number is None:
+    counts = [group.mean(kind.key, name, key) for key in ("gold", "predicted")]
+    if number is None or counts == [0, 0]:
         return Missing("undefined", group.cells, "none in gold or predictions") if group.done else absence(group.items)
     return Value(number, cells=group.cells, part=part(group))
 

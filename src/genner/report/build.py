@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genner.report.abilities import ability_figures, ability_tables, families
+from genner.report.abilities import ability_figures, ability_findings, ability_tables, families
 from genner.report.answers import cost_table, kinds_table, validity_table
 from genner.report.breakdowns import LABELS, WORDS, bucket_figure, bucket_table
 from genner.report.collect import DECODED, Collection, System, TestSet
-from genner.report.decoding import closings, decoding_tables, pairs
+from genner.report.decoding import closings, decoding_findings, decoding_tables, pairs
 from genner.report.draws import Draws
 from genner.report.figures import closing_figure, cost_figure, format_figure, kinds_figure
 from genner.report.main_tables import main_tables
@@ -94,10 +94,10 @@ def _main_section(source: Source) -> Section:
 
 
 def _format_section(source: Source) -> Section:
-    blocks: list[Block | None] = []
+    blocks: list[Block | None] = [decoding_findings(source), *decoding_tables(source)]
     for n, test in _tests(source):
         blocks += [format_figure(source, test, n), closing_figure(source, test, n)]
-    blocks += [*decoding_tables(source), validity_table(source)]
+    blocks.append(validity_table(source))
     return _section(
         "formats",
         "Formats and decoding",
@@ -132,7 +132,7 @@ def _ability_section(collection: Collection) -> Section:
     return _section(
         "ability",
         "General ability",
-        [*ability_figures(found), *ability_tables(found)],
+        [ability_findings(found), *ability_figures(found), *ability_tables(found)],
         "Do general abilities survive the training, and where a score rises: is it knowledge, or the form of the "
         "answers? The paper finds little change, but that F1 on DROP rises by 25.50 to 45.32 points.",
     )
@@ -197,7 +197,7 @@ def _lead(source: Source) -> tuple[str, ...]:
             k = group.key
             lines.append(
                 f"{source.collection.title(test)}: the best strict F1 is {100 * best.number:.2f}{interval}, by "
-                f"{k.system.title}, {k.format}, decoded {DECODED.get(k.decoding, k.decoding)}."
+                f"“{k.system.title}”, {k.format}, decoded {DECODED.get(k.decoding, k.decoding)}."
             )
             lines += _closing(source, test, k.system)
     return tuple(lines)

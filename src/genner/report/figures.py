@@ -87,7 +87,7 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                 if mean is not None:
                     (line,) = a.plot([at - 0.45, at + 0.45], [100 * mean] * 2, color=INK, linewidth=1.4, linestyle="--")
                     handles.setdefault("the paper's mean over 8 models", line)
-            a.set_xticks(range(len(formats)), [f.replace("_", "\n") for f in formats], fontsize=7.5)
+            a.set_xticks(range(len(formats)), [f.replace("_", "\n") for f in formats], fontsize=7.5 if len(shown) == 1 else 6.5)
         axes[0].set_ylim(bottom=0)  # once all is drawn: it ends the scaling of every panel
         axes[0].set_ylabel("strict F1, %")
         legend(drawing, list(handles.values()), list(handles))
@@ -203,10 +203,8 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         axes = panels(drawing, [""] * len(used), share_x=False)
         for a, what in zip(axes, used, strict=True):
             a.grid()
-            a.set_xscale("log")
             a.set_xlabel(COSTS[what])
-            a.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-            a.xaxis.set_minor_formatter("")
+            logarithmic(a, [x for _, x, _ in spots[what]])
             for group, x, f1 in spots[what]:
                 dots = a.scatter(
                     [x],
@@ -283,6 +281,19 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
         f"Decoded {DECODED.get(decoding, decoding)}.",
         "Errors of each format by kind",
     )
+
+
+def logarithmic(axes: Any, xs: Sequence[float]) -> None:
+    """A logarithmic axis that has two or more numbers on it, however near the values (above 0) lie to each other."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = min(xs) / 1.2, max(xs) * 1.2
+    middle, reach = (low * high) ** 0.5, max((high / low) ** 0.5, 2.55)  # 1, 2, 5, 10: any factor of 6.3 has two
+    axes.set_xscale("log")
+    axes.set_xlim(middle / reach, middle * reach)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if reach < 30 else (1.0,)))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def whiskers(axes: Any, xs: Sequence[float], values: Sequence[Value]) -> None:

@@ -49,7 +49,7 @@ nav { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; font-size: .875rem; mar
 table.data { width: auto; margin: 0; font-size: .875rem; line-height: 1.35; border-bottom: 1.5px solid var(--ink); }
 table.data th, table.data td { padding: .22rem .9rem .22rem 0; white-space: nowrap; text-align: start; }
 table.data td:first-child { width: auto; padding-inline-start: 0; }
-table.data th:last-child, table.data td:last-child { padding-inline-end: 0; }
+table.data td:last-child { padding-inline-end: 0; }
 table.data thead { border-top: 1.5px solid var(--ink); border-bottom: 1px solid var(--ink); }
 table.data thead th { color: var(--ink); vertical-align: bottom; }
 table.data thead .group { text-align: center; }
@@ -61,7 +61,6 @@ table.data .block th { font-weight: 600; padding-top: .7rem; color: var(--faint)
 table.data .total > * { border-top: 1px solid var(--rule); font-style: italic; }
 table.data .number { text-align: end; padding-inline-end: 0; }
 table.data .number.alone { padding-inline-end: .9rem; }
-table.data .number.alone:last-child { padding-inline-end: 0; }
 table.data .beside { color: var(--faint); font-size: .8em; padding-inline-start: .3em; }
 table.data .beside sup {
   display: inline-block; min-width: 1.6em; font-size: 1.1em; vertical-align: baseline; position: relative; top: -.2em;
@@ -99,6 +98,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; padding: 
   table.data th, table.data td { padding-inline-end: .6rem; }
   figure, .example, .cell { break-inside: avoid; }
   thead { display: table-header-group; }
+  tr { break-inside: avoid; }
+  .block, .caption { break-after: avoid; }
   h3 { break-after: avoid; }
   nav { display: none; }
   .fold:not([open])::details-content { content-visibility: hidden; block-size: 0; } /* hundreds of pages */

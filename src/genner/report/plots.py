@@ -109,7 +109,8 @@ def legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], longest: 
     """One legend for all panels, above them, in as many columns as long labels leave room for."""
     if handles:
         said = [label(x, longest) for x in labels]
-        columns = 1 if max(map(len, said)) > 50 else min(len(said), 6)
+        room = 12.5 * figure.get_figwidth()  # characters, of which a handle takes six
+        columns = max(1, min(len(said), int(room / (max(map(len, said)) + 6))))
         figure.legend(handles, said, loc="outside upper left", ncols=columns)
 
 

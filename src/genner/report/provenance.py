@@ -22,12 +22,12 @@ def states_table(collection: Collection) -> Table:
     for kind in kinds:
         seconds = sum(item.result.seconds for item in collection.of(kind) if item.result)
         entries: tuple[Entry, ...] = tuple(Value(counts[kind, state], "count") for state in STATES)
-        rows.append(Row((_NAMES[kind],), (*entries, Value(seconds / 3600, "number"))))
+        rows.append(Row((_NAMES[kind],), (*entries, Value(seconds / 60, "minutes"))))
     return Table(
         "states",
         "Cells by kind and state",
         ("Cells",),
-        (*(Column(state) for state in STATES), Column("hours, all in all")),
+        (*(Column(state) for state in STATES), Column("minutes, all in all")),
         tuple(rows),
     )
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from genner.document import Document
 
-Kind = Literal["f1", "percent", "points", "gap", "count", "seconds", "number"]
+Kind = Literal["f1", "percent", "points", "gap", "count", "seconds", "minutes", "number"]
 """How a number is written: F1 in percent with two decimals, percent with one, a difference in percentage points with
-its sign, a gap of points that has none unless it is negative, a whole number, seconds, anything else to three
-digits."""
+its sign, a gap of points that has none unless it is negative, a whole number, seconds, minutes, anything else to
+three digits."""
 
 Why = Literal["absent", "failed", "skipped", "running", "waiting", "undefined"]
 
@@ -268,6 +268,8 @@ def _written(number: float, kind: Kind) -> str:
             text = f"{number:,.0f}"
         case "seconds":
             text = f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.3f}"
+        case "minutes":
+            text = f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
         case "number":
             text = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
     return text.replace("-", "\u2212")
