@@ -87,6 +87,8 @@ def _train(work: Work) -> Outcome:
     recipe, data = Recipe.from_dict(about["recipe"]), work.data
     for spec in recipe.sets:
         must_be_there(spec.name, [*spec.train, *([spec.dev] if spec.dev else [])], data)
+    for talk in recipe.chat:
+        must_be_there(talk.name, talk.train, data)
     _base(recipe.base)
     if "probe" in about:
         recipe, data = _probed_recipe(work, recipe), folder
@@ -176,7 +178,8 @@ def _probed_recipe(work: Work, recipe: Any) -> Any:
         )
         for other in others
     ]
-    return replace(recipe, sets=(spec, *rest))
+    talks = [replace(talk, train=tuple(str(root / f) for f in talk.train)) for talk in recipe.chat]
+    return replace(recipe, sets=(spec, *rest), chat=tuple(talks))
 
 
 # -- score and probe

@@ -28,7 +28,17 @@ from typing import Any, Literal, get_args
 
 from genner.errors import DataError, UnknownNameError, UsageError
 from genner.formats import FORMATS
-from genner.training.recipe import DrafterSpec, LoraSpec, OptimSpec, PromptSpec, Recipe, SetSpec, _build, _check
+from genner.training.recipe import (
+    ChatSpec,
+    DrafterSpec,
+    LoraSpec,
+    OptimSpec,
+    PromptSpec,
+    Recipe,
+    SetSpec,
+    _build,
+    _check,
+)
 
 Decoding = Literal["grammar", "greedy", "sampled"]
 DECODINGS: dict[Decoding, str] = {
@@ -99,8 +109,8 @@ class RecipeEntry:
     """How models are trained: a recipe without base, corpora, formats and seed, which are the grid's.
 
     With `mix`, one adapter is trained for all these formats; without, one for each. `extra` are corpora that are mixed
-    in. `start` is an adapter that training goes on from. There is an evaluation on `eval_sentences` dev sentences at
-    the end, and every `eval_steps` steps.
+    in, `chat` conversations. `start` is an adapter that training goes on from. There is an evaluation on
+    `eval_sentences` dev sentences at the end, and every `eval_steps` steps.
     """
 
     name: str
@@ -111,6 +121,7 @@ class RecipeEntry:
     drafter: DrafterSpec = field(default_factory=DrafterSpec)
     mix: dict[str, float] = field(default_factory=dict)
     extra: tuple[SetSpec, ...] = ()
+    chat: tuple[ChatSpec, ...] = ()
     start: str | None = None
     max_minutes: float | None = None
     eval_steps: int | None = None
@@ -138,6 +149,7 @@ class RecipeEntry:
             prompt=self.prompt,
             drafter=self.drafter,
             start=self.start,
+            chat=self.chat,
         )
 
     @property
@@ -308,8 +320,9 @@ def _recipe(table: dict[str, Any]) -> RecipeEntry:
     if type(table.get("max_minutes")) is int:
         table = {**table, "max_minutes": float(table["max_minutes"])}
     extra = [_build(SetSpec, {"train": [], **item}, "recipe.extra") for item in _list(table.get("extra", []), "extra")]
+    chat = [_build(ChatSpec, {"train": [], **item}, "recipe.chat") for item in _list(table.get("chat", []), "chat")]
     nested = {key: _build(kind, table.get(key, {}), f"recipe.{key}") for key, kind in _OF_RECIPE.items()}
-    entry: RecipeEntry = _build(RecipeEntry, {**table, **nested, "extra": tuple(extra)}, "recipe")
+    entry: RecipeEntry = _build(RecipeEntry, {**table, **nested, "extra": tuple(extra), "chat": tuple(chat)}, "recipe")
     return entry
 
 

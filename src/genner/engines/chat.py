@@ -8,9 +8,12 @@ turn, instruction then text, and one assistant turn, the answer. It is cut into 
     answer    the answer, and the token that ends the turn
 
 Text and answer are tokenized as plain text: what looks like a control token in them, `<|im_end|>` say, is not one.
+
+`conversation` does the same for conversations of any number of turns, which training mixes in.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from genner.errors import ModelError
@@ -51,6 +54,7 @@ class Chat:
         if not closing:
             raise ModelError(f"{tokenizer.name_or_path}: the chat template does not end the assistant's turn")
         self.end_id: int = closing[0]
+        self._layouts: dict[tuple[str, ...], list[list[int]] | None] = {}
 
     def prefix_ids(self, instruction: str) -> list[int]:
         """Token ids of the conversation up to the text."""
@@ -68,6 +72,56 @@ class Chat:
     def answer_ids(self, answer: str) -> list[int]:
         """Token ids of the answer, ended by the token that ends the turn."""
         return [*self._encode(answer, special=False), self.end_id]
+
+    def conversation(self, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[bool]]:
+        """A conversation of (role, text), the last turn the assistant's: its token ids, and which of them it says.
+
+        What it says are the texts of its turns, and behind each the token that ends the turn; with that of the last one
+        the ids end. The last answer stands behind what the model is asked for an answer with, earlier ones where the
+        template puts them. The text of a system turn goes before the first user's, a blank line between, where the
+        template has no such turn. Raises `ModelError` when the template does not take the conversation as it is.
+        """
+        layout = self._layout(tuple(role for role, _ in turns))
+        if layout is None and turns[0][0] == "system":
+            (_, system), (role, text), *rest = turns
+            turns = [(role, f"{system}\n\n{text}"), *rest]
+            layout = self._layout(tuple(role for role, _ in turns))
+        if layout is None:
+            roles = ", ".join(role for role, _ in turns)
+            raise ModelError(
+                f"{self.tokenizer.name_or_path}: the chat template does not take a conversation of the turns {roles}, "
+                "or changes its words; leave such conversations out, or use another base"
+            )
+        ids, said = list(layout[0]), [False] * len(layout[0])
+        for (role, text), behind in zip(turns, layout[1:], strict=True):
+            words, answer = self._encode(text, special=False), role == "assistant"
+            ids += words + behind
+            said += [answer] * len(words) + [answer and i == 0 for i in range(len(behind))]
+        return ids, said
+
+    def _layout(self, roles: tuple[str, ...]) -> list[list[int]] | None:
+        """What the template puts before, between and behind the texts of turns of these roles; None if it does not."""
+        if roles not in self._layouts:
+            self._layouts[roles] = self._lay_out(roles)
+        return self._layouts[roles]
+
+    def _lay_out(self, roles: tuple[str, ...]) -> list[list[int]] | None:
+        from jinja2 import TemplateError  # templates refuse roles by raising it
+
+        marks = [f"\ue000{i}\ue000" for i in range(len(roles))]
+        turns = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+        try:
+            asked, told = self._render(turns[:-1], add_generation_prompt=True), self._render(turns)
+        except TemplateError:
+            return None
+        if any(asked.count(mark) != 1 for mark in marks[:-1]) or any(told.count(mark) != 1 for mark in marks):
+            return None
+        pieces = []
+        for mark in marks[:-1]:
+            before, _, asked = asked.partition(mark)
+            pieces.append(self._encode(before, special=True))
+        closing = self._encode(told.partition(marks[-1])[2], special=True)
+        return [*pieces, self._encode(asked, special=True), closing[:1]]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text."""

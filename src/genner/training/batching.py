@@ -19,14 +19,24 @@ from genner.training.attention import Line, grouped
 
 @dataclass(frozen=True)
 class Pair:
-    """The token ids of one example behind its prefix. The loss is taken on `answer`, the end of the turn included."""
+    """The token ids of one example behind its prefix; neither part is empty.
+
+    The loss is taken on `answer`, the end of the turn included; where `said` is given, on those of its tokens only for
+    which it is true: a conversation's, from its first answer on, holds the user's next turns as well.
+    """
 
     body: list[int]
     answer: list[int]
+    said: tuple[bool, ...] = ()
 
     def __len__(self) -> int:
         # The last token of the answer is predicted, but predicts nothing: it need not be computed.
         return len(self.body) + len(self.answer) - 1
+
+    @property
+    def targets(self) -> list[int]:
+        """The answer, -100 in place of tokens that the loss is not taken on."""
+        return [t if s else -100 for t, s in zip(self.answer, self.said, strict=True)] if self.said else self.answer
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Group:
     @property
     def targets(self) -> int:
         """Tokens that the loss is taken on."""
-        return sum(len(pair.answer) for pair in self.pairs)
+        return sum(sum(pair.said) or len(pair.answer) for pair in self.pairs)
 
 
 def bucket(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -69,7 +79,7 @@ def tensors(group: Group, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
     targets = torch.full((len(group.pairs), longest), -100)
     for r, pair in enumerate(group.pairs):
         rows[r, : len(pair)] = torch.tensor([*pair.body, *pair.answer][:-1])
-        targets[r, len(pair.body) - 1 : len(pair)] = torch.tensor(pair.answer)
+        targets[r, len(pair.body) - 1 : len(pair)] = torch.tensor(pair.targets)
     return torch.tensor([group.prefix]), rows, targets
 
 
@@ -129,8 +139,9 @@ def _in_line(body: Any, group: Group, pad_id: int, device: torch.device) -> tupl
     line = Line(len(group.prefix), [len(pair) for pair in group.pairs], device)
     ids, kept, targets = list(group.prefix), list[int](), list[int]()
     for pair in group.pairs:
-        kept += range(len(ids) + len(pair.body) - 1, len(ids) + len(pair))
-        targets += pair.answer
+        first = len(ids) + len(pair.body) - 1
+        kept += [first + i for i, target in enumerate(pair.targets) if target >= 0]
+        targets += [target for target in pair.targets if target >= 0]
         ids += [*pair.body, *pair.answer][:-1]
     with grouped(body.config):
         out = body(

@@ -17,8 +17,9 @@ from genner.labels import label_set, label_sets
 from genner.prompts import instruction
 from genner.training.asking import absent_labels, retag, vary, with_absent
 from genner.training.batching import Group, Pair, bucket
+from genner.training.chats import Conversation, grouped, read_conversations
 from genner.training.noise import NOISES, noises
-from genner.training.recipe import Recipe, SetSpec
+from genner.training.recipe import ChatSpec, Recipe, SetSpec
 from genner.training.subsets import fraction, joined, shots, times, without_empty
 
 WINDOW = 512  # sentences that are sorted by length together
@@ -38,12 +39,20 @@ class Report:
     """By key of the recipe and set, what the key did: for `fraction`, `shots` and `empty` the documents left out; for
     `join`, `detokenize` and each noise the examples so made (of joined ones a document is a part); for `negatives`,
     `renamed` and `symbols` the groups."""
+    conversations: Counter[str] = field(default_factory=Counter)  # of [[chat]]; `alone` and `too_long` count them too
+    chat_tokens: int = 0  # of `tokens`, those of conversations
+    unanswered: Counter[str] = field(default_factory=Counter)  # of all conversations, those cut before a last question
 
     def __str__(self) -> str:
         """The sum in a line, with what was left out."""
-        lines = [f"{sum(self.sentences.values())} sentences, {self.tokens} tokens"]
+        chats = self.conversations.total()
+        mixed = f" and {chats} conversations" if chats else ""
+        lines = [f"{sum(self.sentences.values())} sentences{mixed}, {self.tokens} tokens"]
         if left := sum(self.too_long.values()):
-            lines.append(f"{left} sentences too long, left out ({dict(self.too_long)})")
+            what = "examples" if mixed else "sentences"
+            lines.append(f"{left} {what} too long, left out ({dict(self.too_long)})")
+        if cut := self.unanswered.total():
+            lines.append(f"{cut} conversations cut before a question without an answer ({dict(self.unanswered)})")
         if unsaid := sum(self.cannot_say.values()):
             lines.append(f"{unsaid} entities that their format cannot say, left out ({dict(+self.cannot_say)})")
         for key in ("fraction", "shots", "empty"):
@@ -53,6 +62,8 @@ class Report:
 
     def to_dict(self) -> dict[str, object]:
         counts = {name: dict(v) if isinstance(v, Counter) else v for name, v in vars(self).items()}
+        if not self.conversations:
+            del counts["conversations"], counts["chat_tokens"], counts["unanswered"]
         return {**counts, "did": {key: dict(+sets) for key, sets in self.did.items() if +sets}}
 
 
@@ -64,7 +75,8 @@ class Mixture:
         root: the folder that its file names are relative to.
         chat: renders prompts for the base model.
 
-    `sets` holds each set's spec, label set and training documents, of which `fraction` or `shots` have left a part.
+    `sets` holds each set's spec, label set and training documents, of which `fraction` or `shots` have left a part;
+    `talks` each chat's spec and conversations.
 
     Raises `DataError` when a file is missing, malformed, or holds a label that its label set lacks; `UsageError` for a
     format or an absent label that is not known; `TrainingError` for weights of formats that are none.
@@ -79,6 +91,8 @@ class Mixture:
             _weights(spec.formats, f"[set] {spec.name!r} formats") if spec.formats else usual for spec in recipe.sets
         ]
         self.sets = [(spec, _labels(spec, root), self._part(spec, root)) for spec in recipe.sets]
+        self._unanswered = Counter[str]()
+        self.talks = [(spec, self._conversations(spec, root)) for spec in recipe.chat]
         known = dict[str, LabelSet]()
         for name, labels in [*((spec.name, labels) for spec, labels, _ in self.sets), *label_sets().items()]:
             known.setdefault(name, labels)
@@ -99,7 +113,10 @@ class Mixture:
         return sorted((form for form, number in examples.items() if number), key=lambda form: -examples[form])
 
     def epoch(self, number: int, report: Report | None = None) -> list[Group]:
-        """All groups of epoch `number`, shuffled. Counts into `report`."""
+        """All groups of epoch `number`, shuffled. Counts into `report`.
+
+        Conversations are drawn apart: with or without them, the groups of the sets are the same.
+        """
         report = report if report is not None else Report()
         rng = random.Random(f"{self.recipe.seed}:{number}")
         groups: list[Group] = []
@@ -109,8 +126,27 @@ class Mixture:
                 groups.append(group)
         if not groups:
             raise TrainingError("the recipe's mixture is empty; raise a set's weight or give more data")
+        groups += self._chats(number, report)
         rng.shuffle(groups)
         report.tokens += sum(group.tokens for group in groups)
+        return groups
+
+    def _chats(self, number: int, report: Report) -> list[Group]:
+        """The groups of conversations that epoch `number` takes."""
+        groups, optim = list[Group](), self.recipe.optim
+        report.unanswered.update(self._unanswered)
+        for spec, conversations in self.talks:
+            rng = random.Random(f"{self.recipe.seed}:{number}:chat:{spec.name}")
+            chosen = [one for (one,) in times(conversations, spec.weight, 0.0, rng)]
+            for at in range(0, len(chosen), WINDOW):
+                some = [self.chat.conversation(turns) for turns in chosen[at : at + WINDOW]]
+                kept = [one for one in some if len(one[0]) - 1 <= optim.max_tokens]
+                report.too_long[spec.name] += len(some) - len(kept)
+                made = list(grouped(kept, optim.group_tokens))
+                report.conversations[spec.name] += len(kept)
+                report.alone[spec.name] += sum(len(p) > optim.group_tokens for group in made for p in group.pairs)
+                report.chat_tokens += sum(group.tokens for group in made)
+                groups += made
         return groups
 
     def tasks(self, rng: random.Random, report: Report | None = None) -> Iterator["Task"]:
@@ -160,6 +196,17 @@ class Mixture:
                     did[key][spec.name] += 1
                 window.append(document)
             yield window
+
+    def _conversations(self, spec: ChatSpec, root: Path) -> list[Conversation]:
+        """All conversations of a chat, as far as they are answered. Raises `DataError` when there is none."""
+        found = list[Conversation]()
+        for name in spec.train:
+            for conversation, whole in read_conversations(root / name):
+                found.append(conversation)
+                self._unanswered[spec.name] += not whole
+        if not found:
+            raise DataError(", ".join(spec.train), f"chat {spec.name!r} has no conversation to train on")
+        return found
 
     def _part(self, spec: SetSpec, root: Path) -> list[Document]:
         """The training documents, as far as `fraction` or `shots` leave them."""

@@ -60,6 +60,23 @@ class SetSpec:
             )
 
 
+@dataclass(frozen=True)
+class ChatSpec:
+    """General conversations that are mixed in (`genner.training.chats`): JSONL files `train` below the data root.
+
+    `weight` is how often each conversation is used in an epoch, as in a set.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, "chat", weight=(0.0, inf))
+        if not self.train:
+            raise UsageError(f"[chat] {self.name!r} has no file; give it train = ['FILE.jsonl']")
+
+
 METHODS = {
     "lora": "an adapter beside the frozen base",
     "qlora": "an adapter beside the base in 4 bits (bitsandbytes, on a CUDA GPU)",
@@ -181,6 +198,7 @@ class Recipe:
     prompt: PromptSpec = field(default_factory=PromptSpec)
     drafter: DrafterSpec = field(default_factory=DrafterSpec)
     start: str | None = None
+    chat: tuple[ChatSpec, ...] = ()
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -192,6 +210,9 @@ class Recipe:
             )
         if self.method == "full" and (self.lora.rslora or self.lora.dora):
             raise UsageError("[lora] rslora and dora say how an adapter is made; method = 'full' makes none")
+        names = [spec.name for spec in self.sets] + [spec.name for spec in self.chat]
+        if twice := next((spec.name for spec in self.chat if names.count(spec.name) > 1), None):
+            raise UsageError(f"[chat] {twice!r} is the name of two; give each [[set]] and [[chat]] a name of its own")
         if self.prompt.negatives and not any(spec.absent for spec in self.sets):
             raise UsageError(
                 f"[prompt] negatives = {self.prompt.negatives}, but no [[set]] says which labels do not occur in it; "
@@ -221,12 +242,10 @@ class Recipe:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Recipe":
         """What `to_dict` gave, in JSON or not; keys that are not there have their defaults. Raises `UsageError`."""
-        tables = raw.get("sets", [])
-        if not isinstance(tables, list | tuple) or not all(isinstance(item, dict) for item in tables):
-            raise UsageError("'set' is not a list of tables; write [[set]], once for each corpus")
-        sets = tuple(_build(SetSpec, {"train": [], **item}, "set") for item in tables)
+        sets = tuple(_build(SetSpec, {"train": [], **item}, "set") for item in _list(raw.get("sets", []), "set"))
+        chat = tuple(_build(ChatSpec, {"train": [], **item}, "chat") for item in _list(raw.get("chat", []), "chat"))
         nested = {key: _build(kind, raw.get(key, {}), key) for key, kind in _TABLES.items()}
-        recipe: Recipe = _build(cls, {**raw, **nested, "sets": sets}, "recipe")
+        recipe: Recipe = _build(cls, {**raw, **nested, "sets": sets, "chat": chat}, "recipe")
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
@@ -235,8 +254,14 @@ class Recipe:
         return {key: value for key, value in found.items() if value or key not in _LATER}
 
 
-_LATER = ("start",)
+_LATER = ("start", "chat")
 _TABLES = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}
+
+
+def _list(tables: Any, name: str) -> "list[dict[str, Any]] | tuple[dict[str, Any], ...]":
+    if not isinstance(tables, list | tuple) or not all(isinstance(item, dict) for item in tables):
+        raise UsageError(f"{name!r} is not a list of tables; write [[{name}]], once for each corpus")
+    return tables
 
 
 def _check(table: object, where: str, **legal: tuple[float, float]) -> None:
