@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from conftest import Run
+from genner.calibration import Calibration, Fit, Scale
 from genner.errors import ModelError, UsageError
 from genner.export.about import About, Base, Training
 from genner.export.card import CARD, MARK, render, sources, write_cards
@@ -160,6 +162,38 @@ def test_front_matter_is_yaml_whatever_the_names(name: str) -> None:
     about = About("adapter", Base("b", hub=name or None), "ab", ("compact",), training=training)
     assert matter(render(about, "t"))["datasets"] == [name]
     assert matter(render(about, "t")).get("base_model", "") == name
+
+
+def test_conversations_are_data_whose_licence_is_not_known(a_run: Path) -> None:
+    chats = [{"name": "talk", "train": ["/home/me/talk.jsonl"], "weight": 0.5}]
+    for data, count in (({**DATA, "conversations": {"talk": 1234}}, "1,234"), ({}, "some")):
+        about = About("adapter", Base("b"), "ab", ("compact",), training=Training(RECIPE | {"chat": chats}, data))
+        card = render(about, "t")
+        assert (
+            f"Mixed in were {count} general conversations an epoch, `talk` (weight 0.5); genner does not know" in card
+        )
+        assert matter(card)["datasets"] == ["wnut17", "ours", "talk"]
+        assert "/home/me" not in card
+        assert ("examples, which were too long" in card) == bool(data)
+
+
+def test_the_card_says_whether_scores_are_calibrated(a_run: Path) -> None:
+    plain = _card(a_run / "best")
+    assert "It is not calibrated." in plain
+    sha = hashlib.sha256(b"weights").hexdigest()[:12]
+    scale = Scale.identity("inline")
+    one = {"sentences": 200, "entities": 90, "right": 60, "error_before": 0.1234, "error_after": 0.0456}
+    fit = Fit("inline_xml", {"wnut17": one}, before=0.1234, after=0.0456, bins=10)
+    Calibration({"inline": scale}, sha, {"inline": fit}).write(a_run / "best")
+    card = _card(a_run / "best")
+    assert "calibration error 0.123 before, 0.046 after, by cross-validation (`inline_xml`)" in card
+    assert "not calibrated" not in card
+    assert _card(a_run) == card  # the run's own card is that of the adapter that is loaded
+    about = About.of(str(a_run))
+    assert "It is not calibrated." in render(replace(about, kind="gguf"), "t")  # llama.cpp knows nothing of it
+    Calibration({"inline": scale}, "0123456789ab", {"inline": fit}).write(a_run / "best")
+    with pytest.raises(ModelError, match=r"calibration\.json"):
+        write_cards(a_run / "best")
 
 
 def test_four_bits_are_a_limit() -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genner.calibration import Calibration
 from genner.errors import ModelError
 from genner.loading import Adapter, find_adapter, find_tuned, shipped
 from genner.models import MANIFEST, MODELS, _sha256, locate
@@ -87,6 +88,8 @@ class About:
         dtype: of the exported weights.
         gguf: GGUF files and the types of their weights.
         scores: of the evaluation on dev data during training, of these very weights.
+        calibration: by format, the expected calibration error of its scores on dev data before and after calibration;
+            empty where they are not calibrated.
         start: the adapter that training began with, its `name` without a path and the `sha256` of its weights.
     """
 
@@ -100,6 +103,7 @@ class About:
     scores: dict[str, float] = field(default_factory=dict)
     training: Training | None = None
     start: dict[str, str] | None = None
+    calibration: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: str) -> "About":
@@ -108,7 +112,8 @@ class About:
             return _of_adapter(adapter, widen=model in shipped())
         if model not in MODELS and (tuned := find_tuned(model)):
             raw = read_json(tuned[0] / TUNED)
-            return cls("tuned", Base.of(raw["base"]), None, tuned[1], **_run(tuned[0], raw))
+            more = {**_run(tuned[0], raw), "calibration": _calibration(tuned[0], "")}
+            return cls("tuned", Base.of(raw["base"]), None, tuned[1], **more)
         folder = locate(model)
         if model not in MODELS and (known := cls.read(folder)):
             return known
@@ -142,10 +147,16 @@ def _of_adapter(adapter: Adapter, widen: bool) -> About:
     raw, weights = read_json(adapter.folder / ABOUT), adapter.folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise ModelError(f"adapter {adapter.folder} lacks adapter_model.safetensors; train it again")
-    more = _run(adapter.folder, raw)
+    sha256 = _sha256(weights)
+    more = {**_run(adapter.folder, raw), "calibration": _calibration(adapter.folder, sha256[:12])}
     if start := raw.get("start"):
         more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
-    return About("adapter", Base.of(adapter.base), _sha256(weights), tuple(raw.get("formats", ())), widen, **more)
+    return About("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, **more)
+
+
+def _calibration(folder: Path, adapter: str) -> dict[str, list[float]]:
+    found = Calibration.read(folder, adapter)
+    return {fit.format: [fit.before, fit.after] for fit in found.fits.values()} if found else {}
 
 
 def _title(name: str) -> str:

@@ -101,7 +101,8 @@ def _front_matter(about: About) -> str:
     lines.append(f"license: {_scalar((base.licence or 'unknown').lower())}")
     lines += _items("tags", ["genner", "named-entity-recognition", *(["gguf"] if about.kind == "gguf" else [])])
     if about.training:
-        lines += _items("datasets", [item["name"] for item in about.training.recipe["sets"]])
+        recipe = about.training.recipe
+        lines += _items("datasets", [item["name"] for item in (*recipe["sets"], *recipe.get("chat", ()))])
     return "\n".join([*lines, "---"])
 
 
@@ -169,10 +170,17 @@ def _data(about: About) -> str:
         "",
         "Sets are those of the recipe. Corpus and licence are of the corpus that genner knows by this name.",
     ]
+    for item in recipe.get("chat", ()):
+        count = f"{data['conversations'][item['name']]:,}" if item["name"] in data.get("conversations", {}) else "some"
+        lines.append(
+            f"Mixed in were {count} general conversations an epoch, `{item['name']}` (weight {item['weight']:g}); "
+            "genner does not know their licence."
+        )
     too_long, unsaid = (sum(data.get(key, {}).values()) for key in ("too_long", "cannot_say"))
     if data:
+        what = "examples" if recipe.get("chat") else "sentences"
         lines.append(
-            f"Left out in an epoch: {too_long:,} sentences, which were too long, and {unsaid:,} entities, which the "
+            f"Left out in an epoch: {too_long:,} {what}, which were too long, and {unsaid:,} entities, which the "
             "format of their answer cannot say."
         )
     return "\n".join(lines)
@@ -216,6 +224,16 @@ def _training(about: About) -> str:
 
 
 def _scores(about: About) -> str:
+    lines = [_dev_scores(about)]
+    for form, (before, after) in about.calibration.items() if about.kind != "gguf" else ():
+        lines.append(
+            f"The scores of entities are calibrated on dev data: expected calibration error {before:.3f} before, "
+            f"{after:.3f} after, by cross-validation (`{form}`)."
+        )
+    return "\n".join(lines)
+
+
+def _dev_scores(about: About) -> str:
     if not about.scores:
         return "None are recorded with these weights; `genner extract` and `genner evaluate` make them."
     form = f"`{about.formats[0]}`" if about.formats else "the preferred format"
@@ -277,7 +295,8 @@ def _limits(about: About) -> str:
     if about.training:
         lines.append("- It was trained on the labels and data above; how it does on others is not recorded.")
     if about.formats:
-        lines.append("- An entity's score is the model's own probability. It is not calibrated.")
+        if not about.calibration or about.kind == "gguf":
+            lines.append("- An entity's score is the model's own probability. It is not calibrated.")
         lines.append("- Without the grammar an answer may break its format, or differ from the text.")
     if about.kind == "merged" and about.dtype:
         lines.append(
