@@ -1,0 +1,153 @@
+"""Real processes on one study: two at a time run each cell once, and SIGKILL at any moment loses no answer.
+
+What is killed is all that there is: the process that schedules, and those that answer. The system that answers marks
+each text's first word, and takes its time; all else is what a study runs.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from genner.assess.records import Cell, Runs
+
+CORPORA = ("uner_en_ewt", "uner_en_pud")
+SENTENCES = 12
+ALL = SENTENCES * len(CORPORA)
+
+WORKER = """
+import json, os, sys, time
+from pathlib import Path
+from genner.assess import run, worker
+from genner.engines.scripted import ScriptedEngine
+from genner.extract import Extractor
+from genner.formats import FORMATS
+
+def extractor(work, labels):
+    def answer(request):
+        with open(work.runs.root / "asked.txt", "a") as file:
+            file.write(json.dumps([work.run.cell.id, request.text, os.getpid()]) + "\\n")
+        time.sleep(0.02)
+        first, _, rest = request.text.partition(" ")
+        return f"<PER>{first}</PER> {rest}"
+    return Extractor(ScriptedEngine(answer), FORMATS["inline_xml"], labels, split=False)
+
+run.extractor = extractor
+run._counted = lambda work, lines, settings: run.Outcome({"documents": len(lines)}, "s", 1, 1)
+worker._end_with_parent()
+sys.exit(worker.main())
+"""
+
+STUDY = """
+import sys
+from pathlib import Path
+from genner.assess.records import Runs
+from genner.assess.scheduler import Scheduler
+
+class Watch:
+    def started(self, cell, device): pass
+    def ended(self, run, state): pass
+    def tick(self, running): pass
+
+runs = Runs(Path(sys.argv[1]))
+cells = [run.cell for run in runs.runs()]
+states = Scheduler(runs, cells, runs.root, [None], Watch(), (sys.executable, sys.argv[2])).work()
+sys.exit(set(states.values()) != {"done"})
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A runs folder with a cell for each corpus to be done, and the two programs."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "study.py").write_text(STUDY)
+    for name in CORPORA:
+        about = {
+            "model": "m",
+            "trained": None,
+            "format": "inline_xml",
+            "corpus": name,
+            "file": f"sample:{name}",
+            "split": "test",
+            "sentences": SENTENCES,
+            "labels": "core",
+            "decoding": "grammar",
+            "seed": 0,
+        }
+        Runs(tmp_path).add(Cell("score", f"score-{name}", name, (), about))
+    return tmp_path
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, folder / "study.py", folder, folder / "worker.py"])
+
+
+def asked(folder: Path) -> list[tuple[str, str, int]]:
+    """Cell, text and process of every question so far."""
+    path = folder / "asked.txt"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [(cell, text, pid) for cell, text, pid in map(json.loads, lines)]
+
+
+def answers(folder: Path) -> Iterator[tuple[str, str]]:
+    """Cell and text of every answer that is kept."""
+    for run in Runs(folder).runs():
+        yield from ((run.cell.id, line.text) for line in run.predictions())
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_two_processes_share_a_study_and_run_each_cell_once(folder: Path) -> None:
+    both = [start(folder) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    found = asked(folder)
+    assert len({pid for _, _, pid in found}) == len(CORPORA)  # a process for each cell
+    assert Counter((cell, text) for cell, text, _ in found) == Counter(answers(folder))
+    assert len(found) == ALL
+
+
+def test_killed_at_any_moment_a_study_goes_on_behind_what_it_has(folder: Path) -> None:
+    rng = random.Random(3)
+    kept: Counter[tuple[str, str]] = Counter()
+    for _ in range(3):
+        before = len(asked(folder))
+        process = start(folder)
+        wanted, end = before + rng.randint(1, ALL // 4), time.monotonic() + 60
+        while len(asked(folder)) < wanted and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.03)
+        victims = [process.pid, *({pid for _, _, pid in asked(folder)[before:]})]
+        for pid in rng.sample(victims, len(victims)):
+            kill(pid)
+        process.wait()
+        while any(run.locked for run in Runs(folder).runs()):  # until the kernel has cleared them away
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        again = Counter((cell, text) for cell, text, _ in asked(folder)[before:])
+        assert not again & kept  # what was answered is not asked again
+        kept = Counter(answers(folder))
+    assert 0 < len(kept) < ALL
+    assert start(folder).wait(60) == 0
+    assert [run.state for run in Runs(folder).runs()] == ["done"] * len(CORPORA)
+    # Every text is answered once, in its order, as if nothing had been.
+    whole = list(answers(folder))
+    assert len(whole) == ALL == len(set(whole))
+    for run in Runs(folder).runs():
+        result = run.result
+        assert result is not None
+        assert result.metrics == {"documents": SENTENCES}
+        for line in run.predictions():
+            assert [(e.start, e.end) for e in line.entities] == [(0, len(line.text.partition(" ")[0]))]
