@@ -198,7 +198,6 @@ def test_the_command_names_the_trackers(run: Run, tmp_path: Path) -> None:
 
 
 def test_tensorboard_hides_what_is_run_again(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     (some,) = trackers(["tensorboard"], tmp_path)
@@ -213,6 +212,26 @@ def test_tensorboard_hides_what_is_run_again(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+def test_tensorboard_shows_what_a_run_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr(trainer_module, "LOG_STEPS", 2)
+    out = tmp_path / "out"
+    first = trainer(tmp_path, "out", Scores(0.1, 0.2, 0.3), trackers=trackers(["tensorboard"], out))
+    at_step(monkeypatch, first, 3, interrupt)
+    first.run()
+    trainer(tmp_path, "out", Scores(0.3, 0.2, 0.1), trackers=trackers(["tensorboard"], out)).run(resume=True)
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    records = read_metrics(out / "metrics.jsonl")
+    for name in ("loss", "lr", "dev_f1", "dev_invalid"):
+        recorded = [(r["step"], pytest.approx(r[name], rel=1e-6)) for r in records if name in r]
+        assert [(e.step, e.value) for e in events.Scalars(name)] == recorded
+        assert recorded
+    (text,) = events.Tensors("recipe/text_summary")
+    assert b"some-model" in text.tensor_proto.string_val[0]
 
 
 def test_wandb_and_mlflow_go_on_with_their_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
