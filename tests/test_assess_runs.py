@@ -350,6 +350,19 @@ def test_a_missing_corpus_says_where_to_get_it(tmp_path: Path) -> None:
         documents_of(SAMPLE, tmp_path, labels_of("own.json", tmp_path))
 
 
+def test_missing_conversations_say_where_some_are(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text("")
+    recipe = {"name": "r", "chat": [{"name": "talk", "train": ["talk.jsonl"], "weight": 0.1}]}
+    runs = Runs(tmp_path / "runs")
+    run = runs.add(plan(Study.from_dict({**_TRAINED, "recipe": [recipe]}))[0])
+    assert perform(runs, run, tmp_path, "cpu") == 0
+    assert run.state == "skipped"
+    assert (
+        run.skipped
+        == f"there is no {tmp_path / 'talk.jsonl'} of general conversations; docs/mixing.md says where to get some"
+    )
+
+
 def test_sentences_are_drawn_evenly() -> None:
     some = [Document(str(i)) for i in range(10)]
     for n in range(11):

@@ -254,7 +254,7 @@ def test_a_file_that_is_no_study(tmp_path: Path) -> None:
         find_study("nowhere")
 
 
-@pytest.mark.parametrize("name", ["quick", "small", "paper"])
+@pytest.mark.parametrize("name", ["quick", "default", "small", "paper"])
 def test_shipped_studies_are_whole(name: str) -> None:
     cells = plan(Study.from_file(shipped_studies()[name]))
     assert find_study(name) == shipped_studies()[name]
@@ -262,3 +262,17 @@ def test_shipped_studies_are_whole(name: str) -> None:
     made: Any = json.loads(json.dumps([c.description for c in cells]))
     assert made == [c.description for c in cells]
     assert [replace(c, command="") for c in plan(Study.from_file(shipped_studies()[name]))] == cells
+
+
+def test_general_ability_is_asked_of_base_adapter_and_adapter_with_conversations() -> None:
+    cells = plan(Study.from_file(shipped_studies()["small"]))
+    trained = {c.id: c for c in by_kind(cells, "train")}
+    sides: dict[tuple[str, int], list[str]] = {}
+    for c in by_kind(cells, "ability"):
+        training = trained[c.description["trained"]].description["recipe"] if c.description["trained"] else None
+        side = "base" if training is None else "conversations" if training.get("chat") else "adapter"
+        sides.setdefault((c.description["task"], c.description["shots"]), []).append(side)
+    assert {task: sorted(found) for task, found in sides.items()} == {
+        task: ["adapter", "base", "conversations"] for task in sides
+    }
+    assert {shots for task, shots in sides if task.startswith("drop")} == {0, 3}

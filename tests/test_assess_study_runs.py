@@ -251,7 +251,10 @@ def test_the_command_runs_cells_and_says_how_it_went(
 
 def test_a_wrong_call_says_what_is_right(run: Command) -> None:
     code, _, err = run("assess", "nowhere.toml", "--out", "runs")
-    assert (code, "unknown study 'nowhere.toml'; known: or a TOML file, paper, quick, small" in err) == (2, True)
+    assert (code, "unknown study 'nowhere.toml'; known: default, or a TOML file, paper, quick, small" in err) == (
+        2,
+        True,
+    )
     code, _, err = run("assess", "status", "nowhere")
     assert (code, "holds no cells" in err) == (1, True)
     code, _, err = run("assess", "quick", "--out", "runs", "--data", "nowhere")

@@ -210,6 +210,21 @@ def test_recipes_that_differ_are_not_averaged_and_seeds_are(tmp_path: Path) -> N
     ]
 
 
+def test_conversations_that_are_mixed_in_are_named(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(4, LABELS["genia"])})
+
+    def titles(*recipes: dict[str, Any]) -> list[str]:
+        for recipe in recipes:
+            trained = study.train("a", "inline_xml", "genia", **recipe)
+            study.score("a", trained, "inline_xml", "genia", "greedy", 0.5)
+        return sorted(g.key.system.title for g in Collection.open([tmp_path]).scores())
+
+    assert titles({}, {"chat": [{"name": "talk", "weight": 0.1}]}) == ["a, trained", "a, trained (chat=talk)"]
+    # Others of that name stay apart.
+    found = titles({"chat": [{"name": "talk", "weight": 0.5}]})
+    assert len(set(found)) == len(found) == 3
+
+
 def test_a_damaged_result_loses_no_other(folder: Path, tmp_path: Path) -> None:
     study = Study(tmp_path, {"genia": corpus(6, LABELS["genia"])})
     bad = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)

@@ -87,8 +87,9 @@ def _train(work: Work) -> Outcome:
     recipe, data = Recipe.from_dict(about["recipe"]), work.data
     for spec in recipe.sets:
         must_be_there(spec.name, [*spec.train, *([spec.dev] if spec.dev else [])], data)
-    for talk in recipe.chat:
-        must_be_there(talk.name, talk.train, data)
+    for path in (path_of(name, data) for talk in recipe.chat for name in talk.train):
+        if not path.is_file():
+            raise MissingError(f"there is no {path} of general conversations; docs/mixing.md says where to get some")
     _base(recipe.base)
     if "probe" in about:
         recipe, data = _probed_recipe(work, recipe), folder

@@ -248,9 +248,15 @@ class Collection:
             for k in {k for _, settings in found for k in settings}
             if len({settings.get(k) for _, settings in found}) > 1
         }
+        values = {k: {s[k] for found in alike.values() for _, s in found if k in s} for k in differing}
+        said = {k: {v: _brief(v) for v in known} for k, known in values.items()}
+        # Only where it tells them apart: what is named alike would be averaged.
+        said = {k: v if len(set(v.values())) == len(v) else {x: x for x in v} for k, v in said.items()}
         for found in alike.values():
             for id, settings in found:
-                names[id] += [f"{k.removeprefix('recipe.')}={settings[k]}" for k in sorted(differing & settings.keys())]
+                names[id] += [
+                    f"{k.removeprefix('recipe.')}={said[k][settings[k]]}" for k in sorted(differing & settings.keys())
+                ]
         return {id: ", ".join(parts) for id, parts in names.items() if parts}
 
 
@@ -277,6 +283,16 @@ def _item(run: Run) -> Item:
         return Item(run, state, None, reason)
     except GennerError as error:
         return Item(run, "failed", None, str(error))
+
+
+def _brief(text: str) -> str:
+    """Of a JSON list of tables with names, the names (`none` of an empty one); anything else as it is."""
+    if not text.startswith("["):
+        return text
+    try:
+        return "+".join(table["name"] for table in json.loads(text)) or "none"
+    except (ValueError, TypeError, KeyError):
+        return text
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, str]:

@@ -87,7 +87,9 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                 if mean is not None:
                     (line,) = a.plot([at - 0.45, at + 0.45], [100 * mean] * 2, color=INK, linewidth=1.4, linestyle="--")
                     handles.setdefault("the paper's mean over 8 models", line)
-            a.set_xticks(range(len(formats)), [f.replace("_", "\n") for f in formats], fontsize=7.5 if len(shown) == 1 else 6.5)
+            a.set_xticks(
+                range(len(formats)), [f.replace("_", "\n") for f in formats], fontsize=7.5 if len(shown) == 1 else 6.5
+            )
         axes[0].set_ylim(bottom=0)  # once all is drawn: it ends the scaling of every panel
         axes[0].set_ylabel("strict F1, %")
         legend(drawing, list(handles.values()), list(handles))
