@@ -37,10 +37,11 @@ from genner.training.adapters import add_adapter
 from genner.training.batching import Group, Pair, bucket, group_loss, tensors
 from genner.training.curve import draw, read_metrics
 from genner.training.dev import RATES, DevEvaluation
+from genner.training.masters import Masters, rate
 from genner.training.merging import train_merged
 from genner.training.mixture import Mixture, Report, vary
 from genner.training.recipe import LoraSpec, OptimSpec, PromptSpec, Recipe
-from genner.training.trainer import Limits, Trainer, rate
+from genner.training.trainer import Limits, Trainer
 from strategies import documents, texts
 
 LABELS = LabelSet.of("PER", "LOC")
@@ -572,6 +573,23 @@ def test_too_little_memory_names_the_setting(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module, "group_loss", fail)
     with pytest.raises(TrainingError, match=r"out of memory at step 0.*group_tokens \(160\)"):
         trainer(tmp_path, "out").run()
+
+
+@pytest.mark.usefixtures("no_curve")
+def test_too_little_memory_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    for name in ("take_gradients", "step"):
+        some = trainer(tmp_path, name)
+        monkeypatch.setattr(some._masters, name, fail)
+        with pytest.raises(TrainingError, match=r"out of memory at step 0, in the optimizer.*rank"):
+            some.run()
+    with pytest.raises(TrainingError, match=r"out of memory in the evaluation after step 1; .*dev files.*resume"):
+        trainer(tmp_path, "dev", Limits(eval_steps=1), evaluate=fail).run()
+    monkeypatch.setattr(Masters, "step", lambda *_: (_ for _ in ()).throw(RuntimeError("something else")))
+    with pytest.raises(RuntimeError, match="something else"):
+        trainer(tmp_path, "other").run()
 
 
 @pytest.mark.usefixtures("no_curve")

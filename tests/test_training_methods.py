@@ -222,6 +222,16 @@ def test_what_a_method_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         run(recipe_file(tmp_path, "[lora]\ntag_tokens = true"), tmp_path, tmp_path / "out", device="cpu")
 
 
+def test_too_little_memory_for_the_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    base(tmp_path / "base")
+    monkeypatch.setattr("genner.training.adapters.load_base", fail)
+    with pytest.raises(TrainingError, match=r"out of memory while the model was put on cpu; take a smaller base"):
+        run(recipe_file(tmp_path), tmp_path, tmp_path / "out", device="cpu")
+
+
 def test_empty_sets_are_named(tmp_path: Path) -> None:
     base(tmp_path / "base")
     recipe = recipe_file(tmp_path)

@@ -84,6 +84,7 @@ def train(
     from genner.training.adapters import add_tags, load_base, prepare
     from genner.training.dev import DevEvaluation
     from genner.training.devices import Devices
+    from genner.training.memory import enough_memory
     from genner.training.mixture import Mixture
     from genner.training.starting import Start, record_of
     from genner.training.trainer import Limits, Trainer
@@ -108,7 +109,8 @@ def train(
     )
     torch.manual_seed(recipe.seed)
     limits = Limits(max_minutes=max_minutes, eval_minutes=eval_minutes, eval_steps=eval_steps)
-    with devices.in_turn():
+    fix = "take a smaller base, a lower [lora] rank, or method = 'qlora' on a GPU"
+    with devices.in_turn(), enough_memory(f"while the model was put on {place}", fix):
         base = load_base(folder, recipe.method, place, put=torch.device("cpu") if devices.sharded else place)
         model = prepare(base, recipe, tags, tokenizer)
         if start:

@@ -1,4 +1,5 @@
-"""What the optimizer works on: float32 masters of the trained weights, alike in all processes or shared out to them."""
+"""What the optimizer works on, and how fast: float32 masters of the trained weights, alike in all processes or shared
+out to them; and the learning rate."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +11,13 @@ from torch import Tensor
 from genner.training.devices import Devices
 from genner.training.recipe import OptimSpec
 from genner.training.sharding import gathered, local, part
+
+
+def rate(progress: float, spec: OptimSpec) -> float:
+    """The learning rate at `progress` in [0, 1]: linear warm-up, then half a cosine down to zero."""
+    if progress < spec.warmup:
+        return spec.learning_rate * progress / spec.warmup
+    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - spec.warmup) / (1 - spec.warmup))))
 
 
 class Masters:

@@ -37,10 +37,10 @@ from genner.training.batching import Group, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw, read_metrics
 from genner.training.devices import Devices
-from genner.training.masters import Masters
+from genner.training.masters import Masters, rate
+from genner.training.memory import enough_memory
 from genner.training.merging import train_merged
 from genner.training.mixture import Mixture, Report
-from genner.training.recipe import OptimSpec
 from genner.training.sharding import Sharded, gathered_weights
 from genner.training.trackers import Tracker
 
@@ -82,19 +82,6 @@ class Progress:
     stale: int = 0  # evaluations since the best one
     finished: bool = False
     losses: list[float] = field(default_factory=list)  # of the last steps, for the next record
-
-
-def rate(progress: float, spec: OptimSpec) -> float:
-    """The learning rate at `progress` in [0, 1]: linear warm-up, then half a cosine down to zero."""
-    if progress < spec.warmup:
-        return spec.learning_rate * progress / spec.warmup
-    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - spec.warmup) / (1 - spec.warmup))))
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether torch raised this for want of memory; on a CPU it has no type of its own."""
-    texts = ("out of memory", "not enough memory", "allocate memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(t in str(error).lower() for t in texts)
 
 
 class Trainer:
@@ -269,28 +256,33 @@ class Trainer:
             group = groups[number]
             # Dropout goes on as if not interrupted, whichever process it is in.
             torch.manual_seed(self.mixture.recipe.seed + self.progress.step * self.spec.groups_per_step + number)
-            try:
+            where = (
+                f"at step {self.progress.step}, in a group of {len(group.pairs)} x {max(map(len, group.pairs))} tokens "
+                f"behind {len(group.prefix)} of instruction"
+            )
+            fix = (
+                f"lower [optim] group_tokens ({self.spec.group_tokens}), or max_tokens ({self.spec.max_tokens}) if the "
+                "group is a single long text, and resume"
+            )
+            with enough_memory(where, fix):
                 work = partial(self._loss, group)
                 loss = (self._sharded.run(work) if self._sharded else work()) / targets * counts
                 (loss * scale).backward()  # type: ignore[no-untyped-call]
-            except (RuntimeError, MemoryError) as error:
-                if _out_of_memory(error):
-                    raise TrainingError(
-                        f"out of memory at step {self.progress.step}, in a group of {len(group.pairs)} x "
-                        f"{max(map(len, group.pairs))} tokens behind {len(group.prefix)} of instruction; lower [optim] "
-                        f"group_tokens ({self.spec.group_tokens}), or max_tokens ({self.spec.max_tokens}) if the group "
-                        "is a single long text, and resume"
-                    ) from error
-                raise
             total += float(loss.detach())
         total = self.devices.total(total)
-        norm = self._masters.take_gradients()
-        if not math.isfinite(total) or not math.isfinite(norm):
-            raise TrainingError(
-                f"the loss is {total} and its gradient {norm} long at step {self.progress.step}; lower [optim] "
-                f"learning_rate ({self.spec.learning_rate}) and resume from the last checkpoint"
-            )
-        self._masters.step(learning_rate)
+        trained = sum(weight.numel() for weight in self._weights)
+        with enough_memory(
+            f"at step {self.progress.step}, in the optimizer, which keeps four float32 numbers for each of {trained:,} "
+            "weights that are trained",
+            "train fewer, with a lower [lora] rank or with method = 'lora', in another --out",
+        ):
+            norm = self._masters.take_gradients()
+            if not math.isfinite(total) or not math.isfinite(norm):
+                raise TrainingError(
+                    f"the loss is {total} and its gradient {norm} long at step {self.progress.step}; lower [optim] "
+                    f"learning_rate ({self.spec.learning_rate}) and resume from the last checkpoint"
+                )
+            self._masters.step(learning_rate)
         return total
 
     def _loss(self, group: Group) -> Tensor:
@@ -343,10 +335,14 @@ class Trainer:
         assert self.evaluate is not None
         self.model.eval()
         self._scores = {}
-        if self._sharded:  # all must take part in what one runs
-            self._scores = self._sharded.look(self.evaluate)
-        elif self.devices.main:
-            self._scores = self.evaluate()
+        with enough_memory(
+            f"in the evaluation after step {self.progress.step}",
+            "leave the longest texts out of the dev files, or do without them, and resume",
+        ):
+            if self._sharded:  # all must take part in what one runs
+                self._scores = self._sharded.look(self.evaluate)
+            elif self.devices.main:
+                self._scores = self.evaluate()
         scores = self._scores
         self._record(**{f"dev_{name}": value for name, value in scores.items()})
         self.progress.evaluated = self.progress.seconds

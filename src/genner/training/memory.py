@@ -1,0 +1,25 @@
+"""Words for want of memory: torch's own say how many bytes were wanted, not what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from genner.errors import TrainingError
+
+
+@contextmanager
+def enough_memory(where: str, fix: str) -> Iterator[None]:
+    """Turn want of memory into a `TrainingError` that says where it was, and what to do; all else passes."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        raise TrainingError(f"out of memory {where}; {fix}") from error
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether torch raised this for want of memory; on a CPU it has no type of its own."""
+    texts = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(t in str(error).lower() for t in texts)
