@@ -177,6 +177,21 @@ def test_conversations_are_data_whose_licence_is_not_known(a_run: Path) -> None:
         assert ("examples, which were too long" in card) == bool(data)
 
 
+def test_what_a_recipe_does_to_its_data_is_told() -> None:
+    unset = {"fraction": 1.0, "empty": 1.0, "shots": 0, "join": 0.0, "typos": 0.0, "absent": [], "formats": {}}
+    sets = [RECIPE["sets"][0] | unset, RECIPE["sets"][1] | unset | {"fraction": 0.1, "shots": 5, "absent": ["x:Y"]}]
+    prompt = RECIPE["prompt"] | {"negatives": 0.25, "renamed": 0.0}
+    card = render(
+        About(
+            "adapter", Base("b"), "a", ("compact",), training=Training(RECIPE | {"sets": sets, "prompt": prompt}, {})
+        ),
+        "t",
+    )
+    assert "Of `ours`: `fraction` 0.1, `shots` 5, `absent` ['x:Y'].\n" in card
+    assert "Of `wnut17`" not in card
+    assert "60% without definitions; of all: `negatives` 0.25\n" in card
+
+
 def test_the_card_says_whether_scores_are_calibrated(a_run: Path) -> None:
     plain = _card(a_run / "best")
     assert "It is not calibrated." in plain

@@ -26,6 +26,8 @@ _RATES = {
     "hallucinated": "marked what is not in the text or was not asked for",
     "truncated": "ended too early",
 }
+_TABLED = ("name", "train", "dev", "labels", "weight")  # what of a set the table of data shows, or need not
+_UNSET = {"fraction": 1, "empty": 1}  # where that is not 0 or nothing
 _TASK = "that finds named entities by writing the text out again with its entities marked"
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*[A-Za-z0-9]")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # which YAML takes for something else
@@ -170,6 +172,9 @@ def _data(about: About) -> str:
         "",
         "Sets are those of the recipe. Corpus and licence are of the corpus that genner knows by this name.",
     ]
+    for item in recipe["sets"]:
+        if more := _more(item, _TABLED):
+            lines.append(f"Of `{item['name']}`: {more}.")
     for item in recipe.get("chat", ()):
         count = f"{data['conversations'][item['name']]:,}" if item["name"] in data.get("conversations", {}) else "some"
         lines.append(
@@ -184,6 +189,14 @@ def _data(about: About) -> str:
             "format of their answer cannot say."
         )
     return "\n".join(lines)
+
+
+def _more(table: dict[str, Any], known: Iterable[str]) -> str:
+    """The further keys of a recipe's table that are set, as `key` value."""
+    said = {key: value for key, value in table.items() if value and key not in known and value != _UNSET.get(key)}
+    return ", ".join(
+        f"`{key}` {value:g}" if isinstance(value, float) else f"`{key}` {value}" for key, value in said.items()
+    )
 
 
 def _training(about: About) -> str:
@@ -217,7 +230,8 @@ def _training(about: About) -> str:
             f"seed {recipe['seed']}",
             f"- answers: {shares}",
             f"- prompts: {prompt['plain']:.0%} with the whole label set and its definitions; of the others "
-            f"{prompt['subset']:.0%} with some of the labels, {prompt['no_definitions']:.0%} without definitions",
+            f"{prompt['subset']:.0%} with some of the labels, {prompt['no_definitions']:.0%} without definitions"
+            + (f"; of all: {more}" if (more := _more(prompt, ("plain", "subset", "no_definitions"))) else ""),
             "- the machine is not recorded",
         ]
     )
