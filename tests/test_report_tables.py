@@ -20,7 +20,7 @@ from genner.report.draws import Draws
 from genner.report.measures import Source
 from genner.report.outcomes import read_outcomes
 from genner.report.paper import FORMATS, GROUPS, figure, published, system_of, systems
-from genner.report.table import Value, shown
+from genner.report.table import Listing, Value, shown
 from genner.report.tabular import csv_files
 from report_runs import LABELS, Study, corpus, fail, finish, full
 
@@ -383,6 +383,12 @@ def test_abilities_are_compared_with_their_base(folder: Path, report: Report) ->
         values = {line["column"]: float(line["value"]) for line in parts if line["Answers cut"] == cut}
         total = values["empty answers"] + values["form"] + values["content"]
         assert values["change of F1"] == pytest.approx(total)
+    # What it comes to is said in words.
+    blocks = next(section.blocks for section in report.sections if section.anchor == "ability")
+    (said,) = next(block.items for block in blocks if isinstance(block, Listing))
+    change = 100 * values["change of F1"]
+    assert said.startswith("squad, zero-shot, ")
+    assert re.search(rf"F1 (rises|falls) by {abs(change):.1f} points|F1 changes by {change:+.1f} .*chance", said)
 
 
 def test_every_cell_of_a_report_has_its_command_and_versions(report: Report) -> None:
