@@ -234,7 +234,7 @@ def test_the_command_runs_cells_and_says_how_it_went(
     )
     assert code == 2
     assert "matches no cell" in err
-    code, _, err = run("assess", "quick", "--out", "runs", "--devices", "cpu", "--only", "inline_bracketed litbank")
+    code, _, err = run("assess", "quick", "--out", "runs", "--devices", "cpu", "--only", "offset_json litbank")
     assert code == 1
     assert "1 done, 1 failed" in err
     assert "ValueError: no" in err
