@@ -48,13 +48,24 @@ def test_word_grammar_accepts_what_lies_at_word_boundaries(form: Format, documen
 
 
 @formats
+@given(document=documents())
+@settings(max_examples=150, deadline=None)
+def test_a_grammar_without_twins_accepts_all_but_second_labels(form: Format, document: Document) -> None:
+    sayable, _ = form.keep(document)
+    single = len({e.span for e in sayable.entities}) == len(sayable.entities)
+    grammar = form.grammar(document.text, LABELS, twins=False)
+    assert accepts(grammar, form.encode(sayable, LABELS).encode()) == (single or form.one_label)
+
+
+@formats
 @given(
-    text=texts, seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word"]), depth=st.sampled_from([1, 3, None])
-)
-@settings(max_examples=200, deadline=None)
-def test_every_legal_path_decodes_without_problems(form, text, seed, where, depth) -> None:  # type: ignore[no-untyped-def]
+    text=texts, seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word"]), twins=st.booleans(),
+    depth=st.sampled_from([1, 3, None]),
+)  # fmt: skip
+@settings(max_examples=250, deadline=None)
+def test_every_legal_path_decodes_without_problems(form, text, seed, where, depth, twins) -> None:  # type: ignore[no-untyped-def]
     rng = random.Random(seed)
-    grammar = form.grammar(text, LABELS, where=where, depth=depth)
+    grammar = form.grammar(text, LABELS, where=where, depth=depth, twins=twins)
     state, answer = grammar.start(), bytearray()
     while not (grammar.final(state) and (rng.random() < 0.5 or not grammar.edges(state))):
         edges = grammar.edges(state)
@@ -68,6 +79,8 @@ def test_every_legal_path_decodes_without_problems(form, text, seed, where, dept
     assert prediction.problems == ()
     starts, ends = boundaries(text, where)
     assert all(starts[e.start] and ends[e.end] for e in prediction.entities)
+    spans = [e.span for e in prediction.entities]
+    assert twins or form.one_label or len(set(spans)) == len(spans)
     assert depth is None or all(
         sum(e.start <= place < e.end for e in prediction.entities if e.label == label or not form.one_label) <= depth
         for label in LABELS.tags

@@ -46,11 +46,20 @@ class Format(ABC):
         """The answer for `document`. Raises `FormatError` naming an entity that this format cannot say."""
 
     @abstractmethod
-    def grammar(self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None) -> Grammar:
+    def grammar(
+        self,
+        text: str,
+        labels: LabelSet,
+        *,
+        where: Boundaries = "any",
+        depth: int | None = None,
+        twins: bool = True,
+    ) -> Grammar:
         """All legal answers for `text`.
 
         Entities lie between any (or word) boundaries; at most `depth` of them (of one label, in a format that is asked
-        for one at a time) cover a place.
+        for one at a time) cover a place. With `twins=False` no span has two labels, as far as a format can tell: one
+        that is asked for one label at a time, or writes a line for each, cannot.
         """
 
     @abstractmethod

@@ -39,9 +39,15 @@ class GPTNER(Format):
         )
 
     def grammar(
-        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+        self,
+        text: str,
+        labels: LabelSet,
+        *,
+        where: Boundaries = "any",
+        depth: int | None = None,
+        twins: bool = True,
     ) -> "InlineGrammar | LinesGrammar":
-        lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth) for tag in labels.tags]
+        lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth, twins=twins) for tag in labels.tags]
         return lines[0] if len(lines) == 1 else LinesGrammar(lines)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:

@@ -34,9 +34,15 @@ class GroupedJSON(Format):
         )
 
     def grammar(
-        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+        self,
+        text: str,
+        labels: LabelSet,
+        *,
+        where: Boundaries = "any",
+        depth: int | None = None,
+        twins: bool = True,
     ) -> "GroupedGrammar":
-        return GroupedGrammar(text, labels, where, depth)
+        return GroupedGrammar(text, labels, where, depth, twins)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Every string is a stretch of the text; the same may be written twice, in any order and at any depth."""
@@ -100,8 +106,8 @@ class Rule:
 class GroupedGrammar(JsonGrammar):
     """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, is its list empty)."""
 
-    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None) -> None:
-        super().__init__(text, labels, where, depth)
+    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool) -> None:
+        super().__init__(text, labels, where, depth, twins)
         self._rule = Rule(text)
 
     def _first(self) -> Menu:
@@ -146,9 +152,10 @@ class GroupedGrammar(JsonGrammar):
                 return 0
             if start == last.start:
                 limit = self._end_before[last.end - 1]
-        if self._depth is None or len(items) < self._depth:
+        if not self._bars(items):
             return limit
-        # A deeper place is barred: the latest end such that the rule puts the mention here, and here it may be.
+        # A deeper place, or a second label, is barred: the latest end such that the rule puts the mention here, and
+        # here it may be.
         after = last and (last.start, last.end)
         while limit > start:
             if self._permitted(start, limit, items) and self._rule.place(self._text[start:limit], after) == start:
@@ -156,8 +163,16 @@ class GroupedGrammar(JsonGrammar):
             limit = self._end_before[limit - 1]
         return 0
 
+    def _bars(self, items: Items) -> bool:
+        """Whether what is written may keep another entity from its place."""
+        return bool(items) and (not self._twins or (self._depth is not None and len(items) >= self._depth))
+
     def _permitted(self, start: int, end: int, items: Items) -> bool:
-        """Whether no place of `[start, end)` is covered too often."""
+        """Whether no place of `[start, end)` is covered too often, nor the span labelled twice where it may not be."""
+        if not self._bars(items):
+            return True
+        if not self._twins and any((item.start, item.end) == (start, end) for item in items):
+            return False
         if self._depth is None or len(items) < self._depth:
             return True
         inside = [item for item in items if item.start < end and start < item.end]

@@ -39,11 +39,17 @@ class InlineFormat(Format):
         return "".join(out)
 
     def grammar(
-        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+        self,
+        text: str,
+        labels: LabelSet,
+        *,
+        where: Boundaries = "any",
+        depth: int | None = None,
+        twins: bool = True,
     ) -> InlineGrammar:
         opening, closing = ([(tag.encode(), i) for i, tag in _numbered(tags, labels)] for tags in self.tags(labels))
         copies = [copy.encode() for copy in self.copies(text, labels)]
-        return InlineGrammar(text, labels, copies, opening, closing, where=where, depth=depth)
+        return InlineGrammar(text, labels, copies, opening, closing, where=where, depth=depth, twins=twins)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same span may be given the same label twice."""

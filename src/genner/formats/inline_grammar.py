@@ -88,6 +88,7 @@ class InlineGrammar:
             the closing tag, a closing one takes it from the opening tag. No tag is the prefix of another.
         where: where entities may start and end.
         depth: how many entities may be open at once, None for no limit.
+        twins: whether a span may have two labels.
     """
 
     def __init__(
@@ -99,8 +100,10 @@ class InlineGrammar:
         closing: Sequence[tuple[bytes, int]],
         where: Boundaries = "any",
         depth: int | None = None,
+        twins: bool = True,
     ) -> None:
         self._tags = labels.tags
+        self._twins = twins
         self._copies = copies
         self._n = len(text)
         self._tries = _Tries(opening, closing)
@@ -197,27 +200,35 @@ class InlineGrammar:
 
     def _closed(self, i: int, frames: tuple[Frame, ...], label: int) -> tuple[Frame, ...]:
         top, rest = frames[-1], frames[:-1]
-        twin = (top.start, top.label)
-        if not any((f.start, f.label) == twin for f in rest):
+        twin = self._twin(top)
+        if not any(self._twin(f) == twin for f in rest):
             return rest
+        if not self._twins:
+            barred = tuple(range(len(self._tags)))
+            return tuple(Frame(f.label, f.start, i, barred) if self._twin(f) == twin else f for f in rest)
         return tuple(
-            Frame(f.label, f.start, i, (*(f.barred if f.at == i else ()), label)) if (f.start, f.label) == twin else f
+            Frame(f.label, f.start, i, (*(f.barred if f.at == i else ()), label)) if self._twin(f) == twin else f
             for f in rest
         )
+
+    def _twin(self, frame: Frame) -> tuple[int, int]:
+        """What two open entities have in common that may not end in the same place, or not under the same label."""
+        return frame.start, frame.label if self._twins else 0
 
     def _room(self, frames: tuple[Frame, ...], i: int) -> bool:
         """Whether all open entities can be closed at `i` or later, no two alike.
 
-        Twins (same start, same label) need different places to end, or different labels where the close names it.
+        Twins (same start, same label; or same start, where a span has one label) need different places to end, or
+        different labels where the close names it.
         Closing each as early as its twins allow, from the innermost on, takes the fewest places.
         """
         places = self._ends_from[i]
         if len(frames) <= places or not frames:
             return True
-        each = len(self._tags) if self._late else 1
+        each = len(self._tags) if self._late and self._twins else 1
         needed, used = 1, dict[tuple[int, int], int]()
         for frame in reversed(frames):
-            twin = (frame.start, frame.label)
+            twin = self._twin(frame)
             count = used.get(twin, len(frame.barred) if needed == 1 and frame.at == i else 0)
             if count >= each:
                 needed, used, count = needed + 1, {}, 0

@@ -81,10 +81,12 @@ class JsonGrammar(ABC):
         labels: the label set.
         where: where entities may start and end.
         depth: how many entities may cover one place, None for no limit.
+        twins: whether a span may have two labels.
     """
 
-    def __init__(self, text: str, labels: LabelSet, where: Boundaries = "any", depth: int | None = None) -> None:
+    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool) -> None:
         self._text = text
+        self._twins = twins
         self._tags = labels.tags
         self._depth = depth
         self._copies = spelled(text)

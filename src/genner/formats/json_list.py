@@ -44,9 +44,15 @@ class JsonList(Format):
         return json.dumps(items, ensure_ascii=False)
 
     def grammar(
-        self, text: str, labels: LabelSet, *, where: Boundaries = "any", depth: int | None = None
+        self,
+        text: str,
+        labels: LabelSet,
+        *,
+        where: Boundaries = "any",
+        depth: int | None = None,
+        twins: bool = True,
     ) -> "ListGrammar":
-        return ListGrammar(self, text, labels, where, depth)
+        return ListGrammar(self, text, labels, where, depth, twins)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same may be written twice, and deeper ones than `depth`."""
@@ -78,8 +84,10 @@ class JsonList(Format):
 class ListGrammar(JsonGrammar):
     """The automaton of a list format; satisfies `genner.grammar.Grammar`."""
 
-    def __init__(self, form: JsonList, text: str, labels: LabelSet, where: Boundaries, depth: int | None) -> None:
-        super().__init__(text, labels, where, depth)
+    def __init__(
+        self, form: JsonList, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool
+    ) -> None:
+        super().__init__(text, labels, where, depth, twins)
         self._form = form
         self._last_rank = len(labels) - 1
 
@@ -100,7 +108,7 @@ class ListGrammar(JsonGrammar):
         if what == _LABEL:
             length, *starts = numbers
             for rank, tag in enumerate(self._tags):
-                places = [s for s in starts if _follows(Item(s, s + length, rank), items)]
+                places = [s for s in starts if self._comes_next(Item(s, s + length, rank), items)]
                 if places:
                     text = f', "label": "{tag}", '.encode()
                     options.append((text, Step(items, None, (_PLACE, length, rank, *places))))
@@ -122,14 +130,19 @@ class ListGrammar(JsonGrammar):
             _, length, rank, *starts = step.what
             mention = self._text[starts[0] : starts[0] + length]
             for start, end, number in guess.spans:  # the first that says so: later ones have their own turn
-                if self._text[start:end] == mention and _follows(Item(start, end, number), step.items):
+                if self._text[start:end] == mention and self._comes_next(Item(start, end, number), step.items):
                     return number == rank
             known = guess.likeliest(starts[0], starts[0] + length)
             return known is not None and known[1] == rank
         return step.items[-1] in guess.spans  # its place was
 
     def _comes_next(self, item: Item, items: Items) -> bool:
-        return _follows(item, items)
+        if not items:
+            return True
+        last = items[-1]
+        if (last.start, last.end) == (item.start, item.end):
+            return self._twins and last.rank < item.rank
+        return (last.start, -last.end) < (item.start, -item.end)
 
     def _limit(self, start: int, items: Items, rank: int) -> int:
         if not items:
@@ -142,12 +155,4 @@ class ListGrammar(JsonGrammar):
             return 0
         if start > last.start:
             return self._last_end
-        return self._end_before[last.end if last.rank < self._last_rank else last.end - 1]
-
-
-def _follows(item: Item, items: Items) -> bool:
-    """Whether an item comes after those that are written, in reading order."""
-    if not items:
-        return True
-    last = items[-1]
-    return (last.start, -last.end, last.rank) < (item.start, -item.end, item.rank)
+        return self._end_before[last.end if self._twins and last.rank < self._last_rank else last.end - 1]
