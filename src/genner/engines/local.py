@@ -1,5 +1,6 @@
 """The local engine: a transformers model on this machine's CPU or GPU, decoding under a grammar."""
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -15,6 +16,11 @@ from genner.engines.drafter import Drafter, SpanDrafter
 from genner.engines.network import Network
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weights import load_weights
+
+# On a CPU, oneDNN (and ideep in front of it) keeps compiled code for each shape of a product, 1,024 by default. Passes have
+# ever other numbers of tokens, so this grew to a gigabyte; so few cost no time (docs/log.md). Read at the first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 Decoder = Literal["speculative", "reference"]
 
