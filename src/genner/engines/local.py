@@ -17,8 +17,9 @@ from genner.engines.network import Network
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weights import load_weights
 
-# On a CPU, oneDNN (and ideep in front of it) keeps compiled code for each shape of a product, 1,024 by default. Passes have
-# ever other numbers of tokens, so this grew to a gigabyte; so few cost no time (docs/log.md). Read at the first product.
+# On a CPU, oneDNN (and ideep in front of it) keeps compiled code for each shape of a product, 1,024 by default. Passes
+# have ever other numbers of tokens, so this grew to a gigabyte; so few cost no time (docs/log.md). Read at the first
+# product.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
