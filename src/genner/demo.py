@@ -20,7 +20,7 @@ from genner.labels import label_set, label_sets
 from genner.loading import find_adapter, load
 from genner.render import html_page, print_prediction
 
-EVERY = 8  # of the sample, what the formats behind the preferred one are scored on
+EVERY = 16  # of the sample, what the formats behind the preferred one are scored on
 
 
 def run(examples: Path, page: Path, model: str, device: str | None) -> None:
