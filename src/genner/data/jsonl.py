@@ -66,24 +66,32 @@ def read_texts(path_or_dash: str) -> Iterator[Document]:
 
 def _read(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool = False) -> Iterator[Document]:
     ids = Ids()
+    for number, line in numbered_lines(path):
+        try:
+            document = build(_record(line, default_id=f"{path.stem}-{number}"))
+            if not ids.add(document.id):
+                raise DocumentError(f"id {document.id!r} was given on an earlier line; give every document its own")
+        except DocumentError as error:
+            bad = DataError(str(path), str(error), number)
+            if not lenient:
+                raise bad from None
+            log.warning("%s; line skipped", bad)
+            continue
+        yield document
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not blank, with their numbers from 1, a byte order mark left out.
+
+    Raises `DataError` for a file that cannot be opened, or is no text.
+    """
     with _open(path) as file:
         _refuse_binary(file.peek(4096), str(path))
         for number, line in enumerate(file, 1):
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                document = build(_record(line, default_id=f"{path.stem}-{number}"))
-                if not ids.add(document.id):
-                    raise DocumentError(f"id {document.id!r} was given on an earlier line; give every document its own")
-            except DocumentError as error:
-                bad = DataError(str(path), str(error), number)
-                if not lenient:
-                    raise bad from None
-                log.warning("%s; line skipped", bad)
-                continue
-            yield document
+            if line.strip():
+                yield number, line
 
 
 def _record(line: bytes, default_id: str = "") -> dict[str, Any]:

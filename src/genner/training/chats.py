@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genner.data.jsonl import _open, _refuse_binary
+from genner.data.jsonl import numbered_lines
 from genner.errors import DataError, DocumentError
 from genner.training.batching import Group, Pair, bucket
 
@@ -32,19 +32,13 @@ def read_conversations(path: Path) -> Iterator[tuple[Conversation, bool]]:
     It is not where it ended with a user's turn, which is left out. Space around a turn's text is, too, as most chat
     templates do. Raises `DataError`, with the line, for what is no conversation.
     """
-    with _open(path) as file:
-        _refuse_binary(file.peek(4096), str(path))
-        for number, line in enumerate(file, 1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                turns = _turns(_record(line))
-                last = 1 if turns[-1][0] == "user" else 0
-                yield _checked(turns[: len(turns) - last]), not last
-            except DocumentError as error:
-                raise DataError(str(path), str(error), number) from None
+    for number, line in numbered_lines(path):
+        try:
+            turns = _turns(_record(line))
+            last = 1 if turns[-1][0] == "user" else 0
+            yield _checked(turns[: len(turns) - last]), not last
+        except DocumentError as error:
+            raise DataError(str(path), str(error), number) from None
 
 
 def _record(line: bytes) -> dict[str, Any]:
