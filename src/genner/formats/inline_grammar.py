@@ -203,11 +203,9 @@ class InlineGrammar:
         twin = self._twin(top)
         if not any(self._twin(f) == twin for f in rest):
             return rest
-        if not self._twins:
-            barred = tuple(range(len(self._tags)))
-            return tuple(Frame(f.label, f.start, i, barred) if self._twin(f) == twin else f for f in rest)
+        bars = (label,) if self._twins else tuple(range(len(self._tags)))
         return tuple(
-            Frame(f.label, f.start, i, (*(f.barred if f.at == i else ()), label)) if self._twin(f) == twin else f
+            Frame(f.label, f.start, i, (*(f.barred if f.at == i else ()), *bars)) if self._twin(f) == twin else f
             for f in rest
         )
 
