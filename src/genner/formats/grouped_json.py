@@ -169,8 +169,6 @@ class GroupedGrammar(JsonGrammar):
 
     def _permitted(self, start: int, end: int, items: Items) -> bool:
         """Whether no place of `[start, end)` is covered too often, nor the span labelled twice where it may not be."""
-        if not self._bars(items):
-            return True
         if not self._twins and any((item.start, item.end) == (start, end) for item in items):
             return False
         if self._depth is None or len(items) < self._depth:
