@@ -23,7 +23,7 @@ demo: $(STAMP)
 
 test: $(DEV_STAMP)
 	$(BIN)/genner models fetch
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff check

@@ -6,6 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A run is to say something about the code, not about chance: the same code is tried on the same examples.
+# HYPOTHESIS_PROFILE=default looks for new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # Tiny models gain nothing from threads, and spinning threads slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -84,7 +84,9 @@ def test_a_conversation_is_what_the_template_gives(some: Conversation) -> None:
 def test_a_conversation_spells_what_the_template_gives(kind: str, some: Conversation) -> None:
     tokenizer = tiny.tokenizer(kind)
     ids, _ = Chat(tokenizer).conversation(some)
-    assert tokenizer.decode(ids) + "\n" == tokenizer.apply_chat_template(messages(some)["messages"], tokenize=False)
+    whole = tokenizer.apply_chat_template(messages(some)["messages"], tokenize=False)
+    # To SentencePiece, its sign for a space is a space.
+    assert tokenizer.decode(ids) + "\n" == (whole.replace("\u2581", " ") if kind == "pieces" else whole)
 
 
 @kinds

@@ -41,12 +41,25 @@ def test_word_boundaries(text: str) -> None:
         assert not (ends[i + 1] and char.isspace())
     for i, (left, right) in enumerate(pairwise(text), 1):
         letter = letter if i > 1 and (unicodedata.category(left)[0] == "M" or left == "\u200d") else left
-        if unicodedata.category(right)[0] == "M" or "\u200d" in (left, right):
+        if unicodedata.category(right)[0] == "M" or right == "\u200d" or (left == "\u200d" and not letter.isspace()):
             assert not starts[i]
             assert not ends[i]
+        elif left == "\u200d" and letter.isspace():
+            assert not ends[i]  # a joiner on a blank joins nothing
+            assert starts[i] != right.isspace()
         elif not left.isspace() and not right.isspace():
             assert starts[i] == ends[i]  # with nothing between them, one word ends where the next one starts
             assert starts[i] or (letter.isalnum() and right.isalnum())
+
+
+@given(text=st.text(f"aЖ9東-  \t\u200d👩{MARKS}", max_size=12))
+def test_words_start_and_end_in_turn(text: str) -> None:
+    """Marks and joiners in any place, on blanks too."""
+    starts, ends = boundaries(text, "word")
+    begun, ended = ([i for i, flag in enumerate(flags) if flag] for flags in (starts, ends))
+    assert len(begun) == len(ended)
+    assert all(start < end for start, end in zip(begun, ended, strict=True))
+    assert all(end <= start for end, start in zip(ended, begun[1:], strict=False))
 
 
 def test_a_mark_in_a_word_does_not_end_it() -> None:

@@ -216,7 +216,9 @@ def test_the_parts_spell_what_the_template_gives(kind: str, text: str) -> None:
     chat = Chat(tokenizer)
     ids = chat.prefix_ids("Copy:\n") + chat.body_ids(text) + chat.answer_ids("x")
     messages = [{"role": "user", "content": "Copy:\n" + text}, {"role": "assistant", "content": "x"}]
-    assert tokenizer.decode(ids) + "\n" == tokenizer.apply_chat_template(messages, tokenize=False)
+    whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    # To SentencePiece, its sign for a space is a space.
+    assert tokenizer.decode(ids) + "\n" == (whole.replace("\u2581", " ") if kind == "pieces" else whole)
 
 
 @kinds

@@ -152,20 +152,22 @@ def _joined(base: str, left: str, right: str) -> bool:
 def boundaries(text: str, where: Boundaries) -> tuple[list[bool], list[bool]]:
     """Where entities may start and where they may end: two lists of len(text) + 1 flags.
 
-    With `word`, an entity starts and ends where a word does and has no white space at its edges. (Of 217,000 gold
-    entities in eleven corpora, 27 break this rule.)
+    With `word`, an entity starts and ends where a word does and has no white space at its edges; marks that stand on a
+    blank are white space too. So each start has its end. (Of 217,000 gold entities in eleven corpora, 27 break this.)
     """
     n = len(text)
     if where == "any":
         return [True] * n + [False], [False] + [True] * n
-    free = [True] * (n + 1)
+    free, blank = [True] * (n + 1), [text[:1].isspace()] * n
     base = text[:1]
     for i in range(1, n):
-        free[i] = not _joined(base, text[i - 1], text[i])
+        joined = _joined(base, text[i - 1], text[i])
         if not composed("", text[i]):  # a mark belongs to its letter, which may be in the middle of a word
             base = text[i]
-    starts = [free[i] and i < n and not text[i].isspace() for i in range(n + 1)]
-    ends = [free[i] and i > 0 and not text[i - 1].isspace() for i in range(n + 1)]
+        blank[i] = base.isspace()
+        free[i] = not joined or blank[i] != blank[i - 1]
+    starts = [free[i] and i < n and not blank[i] for i in range(n + 1)]
+    ends = [free[i] and i > 0 and not blank[i - 1] for i in range(n + 1)]
     return starts, ends
 
 
