@@ -96,11 +96,25 @@ def test_the_same_seed_gives_the_same_drafter(tmp_path: Path) -> None:
         torch.testing.assert_close(again.state_dict()[name], tensor)
 
 
+def test_it_goes_on_from_the_one_it_is_given(tmp_path: Path) -> None:
+    some = mixture(tmp_path, "sentences = 50\nepochs = 8")
+    trained, f1 = train_drafter(engine(), some, some.recipe.drafter)
+    trained.save(tmp_path)
+    little = DrafterSpec(sentences=50, epochs=1, learning_rate=1e-5)
+    _, anew = train_drafter(engine(), some, little)
+    _, further = train_drafter(engine(), some, little, SpanDrafter.load(tmp_path))
+    assert further > anew
+    assert further == pytest.approx(f1, abs=0.1)
+    other = SpanDrafter(Shape((1, 2), 32, width=16))  # not of the shape that this model's would have
+    _, of_another = train_drafter(engine(), some, little, other)
+    assert of_another == anew
+
+
 def test_passages_do_not_see_each_other(tmp_path: Path) -> None:
     """Logits of several passages in a line equal those of each alone."""
     some = mixture(tmp_path)
     (reading, *_) = read(Network(engine().network.causal, (1, 3)), engine(), some, 10)
-    drafter = fit(Shape((1, 3), 32, width=16), [reading], DrafterSpec(epochs=1), 0)
+    drafter = fit(SpanDrafter(Shape((1, 3), 32, width=16)), [reading], DrafterSpec(epochs=1), 0)
     together, legal = logits_of(drafter, reading)
     at = 0
     for passage in reading.passages:

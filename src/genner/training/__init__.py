@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from genner.loading import Adapter
     from genner.training.mixture import Mixture
     from genner.training.recipe import Recipe
     from genner.training.trackers import Tracker
@@ -130,7 +131,7 @@ def train(
         if recipe.drafter.sentences and recipe.method == "full":
             tqdm.write("no drafter: it belongs to an adapter, and all weights were trained")
         elif recipe.drafter.sentences:
-            _add_drafter(folder, best, mixture, place)
+            _add_drafter(folder, best, mixture, place, find_adapter(recipe.start) if recipe.start else None)
         if calibration_sentences:
             try:
                 _add_calibration(folder, best, mixture, calibration_sentences, place)
@@ -181,7 +182,8 @@ def _check(mixture: "Mixture") -> None:
 def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | None = None) -> None:
     """Train a drafter for an adapter that exists, on the mixture of a recipe, and put it into the adapter's folder.
 
-    Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
+    It goes on from the one that is there. Raises as `run` does, and `ModelError` when the adapter does not fit the
+    recipe's base.
     """
     import torch
 
@@ -203,16 +205,22 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
     adapter = found.folder
     own = adapter if (adapter / "tokenizer_config.json").is_file() else folder
     mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
-    _add_drafter(folder, adapter, mixture, torch.device(device) if device else default_device())
+    _add_drafter(folder, adapter, mixture, torch.device(device) if device else default_device(), found)
 
 
-def _add_drafter(base: Path, adapter: Path, mixture: "Mixture", device: "torch.device") -> None:
+def _add_drafter(
+    base: Path, adapter: Path, mixture: "Mixture", device: "torch.device", start: "Adapter | None"
+) -> None:
+    """Train a drafter for `adapter`, from that of `start` on if it has one."""
     from tqdm import tqdm
 
+    from genner.engines.drafter import SpanDrafter
     from genner.engines.local import LocalEngine
     from genner.training.drafting import train_drafter
 
-    drafter, f1 = train_drafter(LocalEngine.load(base, adapter, device=device), mixture, mixture.recipe.drafter)
+    begun = SpanDrafter.load(start.folder) if start else None
+    engine = LocalEngine.load(base, adapter, device=device)
+    drafter, f1 = train_drafter(engine, mixture, mixture.recipe.drafter, begun)
     drafter.save(adapter)
     tqdm.write(f"drafter: micro-F1 {f1:.3f} of its guesses on held-out texts; in {adapter}")
 

@@ -45,10 +45,13 @@ class Reading:
     passages: list[Passage]
 
 
-def train_drafter(engine: LocalEngine, mixture: Mixture, spec: DrafterSpec) -> tuple[SpanDrafter, float]:
+def train_drafter(
+    engine: LocalEngine, mixture: Mixture, spec: DrafterSpec, start: SpanDrafter | None = None
+) -> tuple[SpanDrafter, float]:
     """A drafter for the engine's model, and the micro-F1 of its guesses on texts that it was not trained on.
 
-    Raises `TrainingError` when the mixture has no text that can be used.
+    It goes on from `start`, which is changed, where that has the same shape. Raises `TrainingError` when the mixture
+    has no text that can be used.
     """
     depth = engine.network.depth
     taps = (max(1, depth // 2 - 1), depth)
@@ -59,7 +62,9 @@ def train_drafter(engine: LocalEngine, mixture: Mixture, spec: DrafterSpec) -> t
     if not some:
         raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")
     shape = Shape(taps, readings[0].labels.shape[1] // len(taps))
-    drafter = fit(shape, some, spec, mixture.recipe.seed)
+    torch.manual_seed(mixture.recipe.seed)
+    begun = start if start is not None and start.shape == shape else SpanDrafter(shape)
+    drafter = fit(begun, some, spec, mixture.recipe.seed)
     return drafter, agreement(drafter, held_out)
 
 
@@ -120,10 +125,9 @@ def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:
     return Reading(labels.to("cpu", torch.bfloat16), passages)
 
 
-def fit(shape: Shape, readings: list[Reading], spec: DrafterSpec, seed: int) -> SpanDrafter:
-    """Train a drafter from scratch: AdamW, a short warm-up, then linearly down to zero."""
-    torch.manual_seed(seed)
-    drafter = SpanDrafter(shape)
+def fit(drafter: SpanDrafter, readings: list[Reading], spec: DrafterSpec, seed: int) -> SpanDrafter:
+    """Train a drafter: AdamW, a short warm-up, then linearly down to zero."""
+    drafter.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(drafter.parameters(), lr=0.0, weight_decay=0.01)
     rng, readings = random.Random(seed), list(readings)
     steps, step = spec.epochs * len(readings), 0
