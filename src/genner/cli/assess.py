@@ -37,7 +37,7 @@ app.add_typer(assess_app, name="assess")
 
 @assess_app.command("run")
 def run(
-    study: Annotated[str, typer.Argument(help="A study (TOML), or the name of a shipped one: quick, small, paper.")],
+    study: Annotated[str, typer.Argument(help="A TOML file, or a shipped one: quick, default, small, tuning, paper.")],
     out: Annotated[Path, typer.Option(help="The runs folder; what is done there already is not done again.")],
     data: Annotated[Path, typer.Option(help="The folder that the study's file names are relative to.")] = Path(),
     only: Annotated[
