@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -320,9 +321,11 @@ def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, r
 def test_the_finding_is_the_table_in_words(folder: Path, report: Report) -> None:
     listing = decoding_findings(source_of(folder))
     assert listing is not None
-    assert len(listing.items) == 2
-    for n, said in enumerate(listing.items, 1):
-        found = [line for line in lines(report, f"decoding-{n}") if line["block"].endswith("strict")]
+    assert len(listing.items) == 4
+    rules = ["strict", "by the paper's rule"]
+    for (n, rule), said in zip(product((1, 2), rules), listing.items, strict=True):
+        found = [line for line in lines(report, f"decoding-{n}") if line["block"].endswith(rule)]
+        assert f", {rule}: " in said
         free = {line["Format"]: float(line["value"]) for line in found if (line["group"], line["column"]) == FREE}
         assert f"against {max(free, key=lambda f: free[f])} when decoded freely (greedy)" in said
         closed = {line["Format"]: line for line in found if line["column"] == "points"}

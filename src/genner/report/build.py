@@ -7,7 +7,7 @@ from genner.report.abilities import ability_figures, ability_findings, ability_t
 from genner.report.answers import cost_table, kinds_table, validity_table
 from genner.report.breakdowns import LABELS, WORDS, bucket_figure, bucket_table
 from genner.report.collect import DECODED, Collection, System, TestSet
-from genner.report.decoding import closings, decoding_findings, decoding_tables, pairs
+from genner.report.decoding import RULES, closings, decoding_findings, decoding_tables, pairs
 from genner.report.draws import Draws
 from genner.report.figures import closing_figure, cost_figure, format_figure, kinds_figure
 from genner.report.main_tables import main_tables
@@ -204,16 +204,19 @@ def _lead(source: Source) -> tuple[str, ...]:
 
 
 def _closing(source: Source, test: TestSet, system: System) -> list[str]:
-    """The format of a system that lacks most when free, and what the grammar closes of that; nothing if not known."""
-    for free in ("greedy", "sampled"):
-        best, found = closings(source, pairs(source, system, test, free))
-        known = [(c.free.value, c) for c in found if c.share and c.free]
-        if known:
-            gap, worst = max(known, key=lambda pair: pair[0])
-            share, low, high = (100 * x for x in worst.share or (0.0, 0.0, 0.0))
-            return [
-                f"{source.collection.title(test)}, {system.title}: decoded {DECODED[free]}, {worst.pair.format} is "
-                f"{100 * gap:.1f} points below {best}; the grammar closes {share:.0f} % of that "
-                f"({low:.0f} to {high:.0f})."
-            ]
-    return []
+    """The format of a system that lacks most when free, by each rule, and what the grammar closes of that."""
+    said = []
+    for published, rule in RULES.items():
+        for free in ("greedy", "sampled"):
+            best, found = closings(source, pairs(source, system, test, free, published))
+            known = [(c.free.value, c) for c in found if c.share and c.free]
+            if known:
+                gap, worst = max(known, key=lambda pair: pair[0])
+                share, low, high = (100 * x for x in worst.share or (0.0, 0.0, 0.0))
+                said.append(
+                    f"{source.collection.title(test)}, {system.title}, {rule}: decoded {DECODED[free]}, "
+                    f"{worst.pair.format} is {100 * gap:.1f} points below {best}; the grammar closes {share:.0f} % of "
+                    f"that ({low:.0f} to {high:.0f})."
+                )
+                break
+    return said

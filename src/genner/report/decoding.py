@@ -66,24 +66,25 @@ def decoding_tables(source: Source) -> list[Table]:
 
 
 def decoding_findings(source: Source) -> Listing | None:
-    """The answer in a sentence for each system and test set; None where nothing was decoded in both ways."""
+    """The answer in a sentence for each system, test set and rule; None where nothing was decoded in both ways."""
     lines = []
     for _, test, systems, free in _both(source):
         for system in systems:
-            best, found = closings(source, pairs(source, system, test, free))
-            others = [c for c in found if c.free and c.closed]
-            sure = [_said(c) for c in sorted(others, key=lambda c: -c.free.value if c.free else 0.0) if c.share]
-            unsure = [c.pair.format for c in others if not c.share]
-            if not others:
-                continue
-            head, way = f"{source.collection.title(test)}, {system.title}", f"when decoded {DECODED[free]}"
-            if not sure:
-                lines.append(f"{head}: no format is certain to lack anything against {best} {way}.")
-                continue
-            rest = f" Not certain to lack anything: {', '.join(unsure)}." if unsure else ""
-            lines.append(
-                f"{head}: of what a format lacks against {best} {way}, the grammar closes {'; '.join(sure)}.{rest}"
-            )
+            for published, rule in RULES.items():
+                best, found = closings(source, pairs(source, system, test, free, published))
+                others = [c for c in found if c.free and c.closed]
+                sure = [_said(c) for c in sorted(others, key=lambda c: -c.free.value if c.free else 0.0) if c.share]
+                unsure = [c.pair.format for c in others if not c.share]
+                if not others:
+                    continue
+                head, way = f"{source.collection.title(test)}, {system.title}, {rule}", f"when decoded {DECODED[free]}"
+                if not sure:
+                    lines.append(f"{head}: no format is certain to lack anything against {best} {way}.")
+                    continue
+                rest = f" Not certain to lack anything: {', '.join(unsure)}." if unsure else ""
+                lines.append(
+                    f"{head}: of what a format lacks against {best} {way}, the grammar closes {'; '.join(sure)}.{rest}"
+                )
     return Listing(tuple(lines)) if lines else None
 
 
