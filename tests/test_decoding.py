@@ -30,10 +30,9 @@ def engine(family: str, kind: str, decoder: str = "speculative") -> LocalEngine:
 
 def requests(some_texts: list[str], form: str, constrained: bool = True) -> list[Request]:
     return [
-        Request(
-            f"Tag {i % 2}:\n", t, FORMATS[form].grammar(t, LABELS, where="word", depth=3, twins=i % 2 == 0), constrained
-        )
+        Request(f"Tag {i % 2}:\n", t, grammar, constrained)
         for i, t in enumerate(some_texts)
+        for grammar in [FORMATS[form].grammar(t, LABELS, where="word", depth=3, twins=i % 2 == 0, repeats=i % 3 > 0)]
     ]
 
 

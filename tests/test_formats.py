@@ -1,15 +1,18 @@
 """The law of a format (see `genner.formats.base`), tested for every format alike."""
 
+import json
 import random
+from collections import Counter
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from genner.document import Document, Entity, LabelSet
 from genner.errors import FormatError
 from genner.formats import FORMATS, Format
-from genner.grammar import accepts, boundaries
+from genner.grammar import Boundaries, accepts, boundaries
 from strategies import LABELS, PIECES, documents, texts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
@@ -60,12 +63,12 @@ def test_a_grammar_without_twins_accepts_all_but_second_labels(form: Format, doc
 @formats
 @given(
     text=texts, seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word"]), twins=st.booleans(),
-    depth=st.sampled_from([1, 3, None]),
+    depth=st.sampled_from([1, 3, None]), repeats=st.booleans(),
 )  # fmt: skip
-@settings(max_examples=250, deadline=None)
-def test_every_legal_path_decodes_without_problems(form, text, seed, where, depth, twins) -> None:  # type: ignore[no-untyped-def]
+@settings(max_examples=300, deadline=None)
+def test_every_legal_path_decodes_without_problems(form, text, seed, where, depth, twins, repeats) -> None:  # type: ignore[no-untyped-def]
     rng = random.Random(seed)
-    grammar = form.grammar(text, LABELS, where=where, depth=depth, twins=twins)
+    grammar = form.grammar(text, LABELS, where=where, depth=depth, twins=twins, repeats=repeats)
     state, answer = grammar.start(), bytearray()
     while not (grammar.final(state) and (rng.random() < 0.5 or not grammar.edges(state))):
         edges = grammar.edges(state)
@@ -77,6 +80,11 @@ def test_every_legal_path_decodes_without_problems(form, text, seed, where, dept
         answer.append(byte)
     prediction = form.decode(text, answer.decode(), LABELS)
     assert prediction.problems == ()
+    written = grammar.read(bytes(answer))
+    assert written is not None
+    assert Counter((w.start, w.end, w.label) for w in written) == Counter(
+        (e.start, e.end, e.label) for e in prediction.entities
+    )
     starts, ends = boundaries(text, where)
     assert all(starts[e.start] and ends[e.end] for e in prediction.entities)
     spans = [e.span for e in prediction.entities]
@@ -95,8 +103,35 @@ def test_decode_takes_any_string(form: Format, text: str, answer: str) -> None:
     prediction = form.decode(text, answer, LABELS)
     assert prediction.text == text
     assert all(e.label in LABELS for e in prediction.entities)
-    legal = form.grammar(text, LABELS).read(answer.encode("utf-8", "replace")) is not None
+    legal = form.grammar(text, LABELS, repeats=True).read(answer.encode("utf-8", "replace")) is not None
     assert prediction.invalid != legal
+
+
+@pytest.mark.parametrize("form", [FORMATS[name] for name in ("occurrence_json", "offset_json")], ids=lambda f: f.name)
+@given(document=documents(crossing=True), seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word"]))
+@settings(max_examples=100, deadline=None)
+def test_a_list_may_end_in_what_it_has(form: Format, document: Document, seed: int, where: Boundaries) -> None:
+    """The repetition is legal where asked for, ends the list, and is read as nothing."""
+    document, _ = form.keep(replace(document, text=document.text + " zz"), where)  # so that something could follow
+    items = json.loads(form.encode(document, LABELS))
+    assume(items)
+    answer = json.dumps([*items, random.Random(seed).choice(items)], ensure_ascii=False).encode()
+    lax = form.grammar(document.text, LABELS, where=where, repeats=True)
+    assert not accepts(form.grammar(document.text, LABELS, where=where), answer)
+    assert len(lax.read(answer) or ()) == len(items)
+    assert form.decode(document.text, answer.decode(), LABELS).entities == document.entities
+    assert not accepts(lax, answer[:-1] + b", " + answer[1:])
+
+
+def test_a_group_may_end_in_what_it_has() -> None:
+    form, labels, text = FORMATS["grouped_json"], LabelSet.of("PER", "LOC"), "Ann saw Bob in Rome."
+    lax = form.grammar(text, labels, where="word", twins=False, repeats=True)
+    answer = b'{"PER": ["Ann", "Bob", "Ann"], "LOC": ["Rome"]}'
+    assert [(w.start, w.label) for w in lax.read(answer) or ()] == [(0, "PER"), (8, "PER"), (15, "LOC")]
+    assert form.decode(text, answer.decode(), labels).problems == ()
+    assert not accepts(form.grammar(text, labels, where="word", twins=False), answer)
+    assert not accepts(lax, b'{"PER": ["Ann", "Bob", "Ann", "Bob"], "LOC": []}')
+    assert not accepts(lax, b'{"PER": ["Ann"], "LOC": ["Ann"]}')
 
 
 @formats
@@ -108,7 +143,7 @@ def test_a_truncated_answer_is_never_silent(form: Format, document: Document, cu
     short = answer[: max(0, len(answer) - 1 - cut)]
     if short != answer:
         prediction = form.decode(document.text, short, LABELS)
-        assert prediction.problems or form.grammar(document.text, LABELS).read(short.encode()) is not None
+        assert prediction.problems or form.grammar(document.text, LABELS, repeats=True).read(short.encode()) is not None
 
 
 @formats

@@ -27,6 +27,7 @@ from genner.prompts import instruction, label_ends
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
 DEPTH = 8  # entities that may be open at once; the deepest nesting in any corpus at hand is 7
 TWINS = False  # of 130,000 gold entities 31 share their span with another; models in a loop write all labels
+REPEATS = True  # a list may end in an entity that it has already, which is how models in a loop get out of it
 
 Labels = LabelSet | str | Iterable[str] | None
 
@@ -146,7 +147,7 @@ class Extractor:
                     pending.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
                 for part, words, ends in zip(parts, asked, options, strict=True):
-                    grammar = self.form.grammar(piece, part, where="word", depth=DEPTH, twins=TWINS)
+                    grammar = self.form.grammar(piece, part, where="word", depth=DEPTH, twins=TWINS, repeats=REPEATS)
                     owners.append(_Owner(pending, chunk, grammar, part))
                     yield Request(words, piece, grammar, self.constrained, self.form.growth, ends)
 

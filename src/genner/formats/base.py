@@ -54,12 +54,14 @@ class Format(ABC):
         where: Boundaries = "any",
         depth: int | None = None,
         twins: bool = True,
+        repeats: bool = False,
     ) -> Grammar:
         """All legal answers for `text`.
 
         Entities lie between any (or word) boundaries; at most `depth` of them (of one label, in a format that is asked
         for one at a time) cover a place. With `twins=False` no span has two labels, as far as a format can tell: one
-        that is asked for one label at a time, or writes a line for each, cannot.
+        that is asked for one label at a time, or writes a line for each, cannot. With `repeats=True` a list of entities
+        may end in one that it has already, which `decode` passes over: how a model ends that repeats itself.
         """
 
     @abstractmethod
@@ -88,7 +90,7 @@ class Format(ABC):
 
     def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
         """The entities of `answer`, with offsets in `text`. Takes any string and never raises."""
-        written = self.grammar(text, labels).read(answer.encode("utf-8", "replace"))
+        written = self.grammar(text, labels, repeats=True).read(answer.encode("utf-8", "replace"))
         if written is not None:
             return Prediction(text, tuple(Entity(w.start, w.end, w.label) for w in written), id)
         copy, entities, problems = self.parse(text, answer, labels)

@@ -46,6 +46,7 @@ class GPTNER(Format):
         where: Boundaries = "any",
         depth: int | None = None,
         twins: bool = True,
+        repeats: bool = False,
     ) -> "InlineGrammar | LinesGrammar":
         lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth, twins=twins) for tag in labels.tags]
         return lines[0] if len(lines) == 1 else LinesGrammar(lines)

@@ -18,6 +18,7 @@ from genner.grammar import Boundaries, Guess, boundaries
 from genner.rules import Rules
 
 Span = tuple[int, int]
+_FILLED, _EMPTY, _ENDED = range(3)  # how a label's list stands: it has mentions, it has none, it may have no more
 
 
 class GroupedJSON(Format):
@@ -41,8 +42,9 @@ class GroupedJSON(Format):
         where: Boundaries = "any",
         depth: int | None = None,
         twins: bool = True,
+        repeats: bool = False,
     ) -> "GroupedGrammar":
-        return GroupedGrammar(text, labels, where, depth, twins)
+        return GroupedGrammar(text, labels, where, depth, twins, repeats)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Every string is a stretch of the text; the same may be written twice, in any order and at any depth."""
@@ -104,24 +106,26 @@ class Rule:
 
 
 class GroupedGrammar(JsonGrammar):
-    """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, is its list empty)."""
+    """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, how its list stands)."""
 
-    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool) -> None:
-        super().__init__(text, labels, where, depth, twins)
+    def __init__(
+        self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool, repeats: bool
+    ) -> None:
+        super().__init__(text, labels, where, depth, twins, repeats)
         self._rule = Rule(text)
 
     def _first(self) -> Menu:
-        return Menu(((f'{{"{self._tags[0]}": ['.encode(), Step((), None, (0, 1))),), 0)
+        return Menu(((f'{{"{self._tags[0]}": ['.encode(), Step((), None, (0, _EMPTY))),), 0)
 
     def _follow(self, step: Step) -> Menu:
         """The end of a label's list, or another mention."""
-        items, _, (rank, empty) = step
+        items, _, (rank, stands) = step
         if rank + 1 == len(self._tags):
             options = [(b"]}", Step(items))]
         else:
-            options = [(f'], "{self._tags[rank + 1]}": ['.encode(), Step(items, None, (rank + 1, 1)))]
-        if self._any_start(items, rank):
-            options.append((b'"' if empty else b', "', Step(items, rank)))
+            options = [(f'], "{self._tags[rank + 1]}": ['.encode(), Step(items, None, (rank + 1, _EMPTY)))]
+        if stands != _ENDED and self._any_start(items, rank):
+            options.append((b'"' if stands == _EMPTY else b', "', Step(items, rank)))
         return Menu(tuple(options), 0)
 
     def _wants_menu(self, step: Step, guess: Guess) -> bool:
@@ -133,16 +137,22 @@ class GroupedGrammar(JsonGrammar):
 
     def _closed(self, quote: Quote) -> Step | None:
         starts, length, _, rank, items = quote
-        some = next((s for s in starts if self._ends[s + length]), None)
-        if some is None:
-            return None
+        some = next((s for s in starts if s >= 0 and self._ends[s + length]), None)
         last = items[-1] if items and items[-1].rank == rank else None
+        if some is None:
+            return Step(items, None, (rank, _ENDED)) if self._repeated(quote) else None
         start = self._rule.place(self._text[some : some + length], last and (last.start, last.end))
         if start is None or not self._begins[start] or not self._ends[start + length]:
             return None
         if not self._permitted(start, start + length, items):
             return None
-        return Step((*items, Item(start, start + length, rank)), None, (rank, 0))
+        return Step((*items, Item(start, start + length, rank)), None, (rank, _FILLED))
+
+    def _may_repeat(self, item: Item, step: Step) -> bool:
+        last = step.items[-1]  # it is of this list if `item` is
+        # Where the rule still finds a place for the mention, it would be read as that.
+        mention = self._text[item.start : item.end]
+        return item.rank == step.quote and self._rule.place(mention, (last.start, last.end)) is None
 
     def _limit(self, start: int, items: Items, rank: int) -> int:
         last = items[-1] if items and items[-1].rank == rank else None

@@ -46,6 +46,7 @@ class InlineFormat(Format):
         where: Boundaries = "any",
         depth: int | None = None,
         twins: bool = True,
+        repeats: bool = False,
     ) -> InlineGrammar:
         opening, closing = ([(tag.encode(), i) for i, tag in _numbered(tags, labels)] for tags in self.tags(labels))
         copies = [copy.encode() for copy in self.copies(text, labels)]

@@ -6,7 +6,8 @@ what follows from where it stands (its occurrence index, its offsets) is a menu 
 there is one. So a mention is always verbatim, and nothing is ever counted by the model.
 
 The order of entities is the reading order, which makes the automaton acyclic: every answer ends, and none is written
-twice. States:
+twice. With `repeats`, a list may also end in a mention that it has already, which is read as nothing: where a model
+wants to repeat itself it has nothing new to say, and barring that would make it say something wrong instead. States:
 
     Menu    one of several strings is being written; each leads to a step
     Quote   a stretch of the source is being written; closing it leads to a step
@@ -57,8 +58,9 @@ class Menu(NamedTuple):
 class Quote(NamedTuple):
     """A quotation of which `length` code points, and `off` bytes of the next one, are written.
 
-    `starts` are the places in the source where it may begin, ascending; `rank` the number of its label, -1 if that
-    comes later; `items` the entities before it.
+    `starts` are the places in the source where it may begin, ascending, and behind them, as `~i`, the entities `i` of
+    `items` that it may be a repetition of; `rank` the number of its label, -1 if that comes later; `items` the entities
+    before it.
     """
 
     starts: tuple[int, ...]
@@ -82,11 +84,15 @@ class JsonGrammar(ABC):
         where: where entities may start and end.
         depth: how many entities may cover one place, None for no limit.
         twins: whether a span may have two labels.
+        repeats: whether a list may end in a mention that it has already.
     """
 
-    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool) -> None:
+    def __init__(
+        self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool, repeats: bool
+    ) -> None:
         self._text = text
         self._twins = twins
+        self._repeats = repeats
         self._tags = labels.tags
         self._depth = depth
         self._copies = spelled(text)
@@ -116,6 +122,10 @@ class JsonGrammar(ABC):
     def _limit(self, start: int, items: Items, rank: int) -> int:
         """The latest end of an entity that begins at `start` and is written next; 0 if none may."""
 
+    def _may_repeat(self, item: Item, step: Step) -> bool:
+        """Whether the list that is being written may end in a repetition of `item`, one of the step's."""
+        return True
+
     # -- the automaton
 
     def start(self) -> State:
@@ -134,7 +144,10 @@ class JsonGrammar(ABC):
     def _enter(self, step: Step) -> Menu | Quote:
         if step.quote is None:
             return self._follow(step)
-        return Quote(self._starts(step.items, step.quote), 0, 0, step.quote, step.items)
+        starts = self._starts(step.items, step.quote)
+        if self._repeats:
+            starts += tuple(~i for i, item in enumerate(step.items) if self._may_repeat(item, step))
+        return Quote(starts, 0, 0, step.quote, step.items)
 
     def _menu(self, menu: Menu) -> list[tuple[int, State]]:
         options, off = menu
@@ -161,21 +174,34 @@ class JsonGrammar(ABC):
         copies, done = self._copies, off + 1
         going = starts  # those that a legal end still lies ahead of
         if length and not off:
-            going = tuple(s for s in starts if self._limit(s, items, rank) > s + length)
+            going = tuple(s for s in starts if self._reach(s, items, rank) > self._place(s, items) + length)
         groups: dict[int, tuple[int, ...]] = {}
         if len(going) == 1:
-            groups[copies[going[0] + length][off]] = going
+            groups[copies[self._place(going[0], items) + length][off]] = going
         else:
             for s in going:
-                byte = copies[s + length][off]
+                byte = copies[self._place(s, items) + length][off]
                 groups[byte] = (*groups.get(byte, ()), s)
         edges: list[tuple[int, State]] = []
         for byte, some in groups.items():
-            whole = done == len(copies[some[0] + length])
+            whole = done == len(copies[self._place(some[0], items) + length])
             edges.append((byte, Quote(some, length + whole, 0 if whole else done, rank, items)))
         if not off and length and (closed := self._closed(quote)) is not None:
             edges.append((0x22, closed))  # no spelling begins with a quotation mark
         return edges
+
+    def _place(self, start: int, items: Items) -> int:
+        """The place of one of a quotation's `starts`."""
+        return start if start >= 0 else items[~start].start
+
+    def _reach(self, start: int, items: Items, rank: int) -> int:
+        """The latest end of a quotation that begins at one of its `starts`."""
+        return self._limit(start, items, rank) if start >= 0 else items[~start].end
+
+    def _repeated(self, quote: Quote) -> list[int]:
+        """The `starts` of the entities that a quotation, were it to end here, would repeat."""
+        _, length, _, _, items = quote
+        return [s for s in quote.starts if s < 0 and items[~s].end == items[~s].start + length]
 
     # -- drafting and reading
 
@@ -230,8 +256,9 @@ class JsonGrammar(ABC):
         if len(edges) == 1:
             return edges[0]
         target = self._target(items, rank, guess, starts, length)
-        if target is None and len(starts) < 4 and (known := guess.likeliest(starts[0], starts[0] + length)):
-            target = starts[0], known[0]
+        if target is None and starts[0] >= 0 and len(starts) < 4:
+            known = guess.likeliest(starts[0], starts[0] + length)
+            target = known and (starts[0], known[0])
         if target is None or target[1] - target[0] <= length:
             return edges[-1] if edges[-1][0] == 0x22 else edges[0]
         wanted = self._copies[target[0] + length][off]

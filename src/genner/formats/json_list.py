@@ -51,8 +51,9 @@ class JsonList(Format):
         where: Boundaries = "any",
         depth: int | None = None,
         twins: bool = True,
+        repeats: bool = False,
     ) -> "ListGrammar":
-        return ListGrammar(self, text, labels, where, depth, twins)
+        return ListGrammar(self, text, labels, where, depth, twins, repeats)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same may be written twice, and deeper ones than `depth`."""
@@ -85,9 +86,16 @@ class ListGrammar(JsonGrammar):
     """The automaton of a list format; satisfies `genner.grammar.Grammar`."""
 
     def __init__(
-        self, form: JsonList, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool
+        self,
+        form: JsonList,
+        text: str,
+        labels: LabelSet,
+        where: Boundaries,
+        depth: int | None,
+        twins: bool,
+        repeats: bool,
     ) -> None:
-        super().__init__(text, labels, where, depth, twins)
+        super().__init__(text, labels, where, depth, twins, repeats)
         self._form = form
         self._last_rank = len(labels) - 1
 
@@ -99,7 +107,8 @@ class ListGrammar(JsonGrammar):
 
     def _closed(self, quote: Quote) -> Step | None:
         starts, length, _, _, items = quote
-        places = [s for s in starts if self._ends[s + length] and self._limit(s, items, -1) >= s + length]
+        places = [s for s in starts if s >= 0 and self._ends[s + length] and self._limit(s, items, -1) >= s + length]
+        places += self._repeated(quote)
         return Step(items, None, (_LABEL, length, *places)) if places else None
 
     def _follow(self, step: Step) -> Menu:
@@ -108,14 +117,22 @@ class ListGrammar(JsonGrammar):
         if what == _LABEL:
             length, *starts = numbers
             for rank, tag in enumerate(self._tags):
-                places = [s for s in starts if self._comes_next(Item(s, s + length, rank), items)]
+                places = [
+                    s
+                    for s in starts
+                    if (self._comes_next(Item(s, s + length, rank), items) if s >= 0 else items[~s].rank == rank)
+                ]
                 if places:
                     text = f', "label": "{tag}", '.encode()
                     options.append((text, Step(items, None, (_PLACE, length, rank, *places))))
         elif what == _PLACE:
             length, rank, *starts = numbers
             for s in starts:
-                options.append((self._tail(s, s + length), Step((*items, Item(s, s + length, rank)), None, (_NEXT,))))
+                if s >= 0:
+                    after = Step((*items, Item(s, s + length, rank)), None, (_NEXT,))
+                    options.append((self._tail(s, s + length), after))
+                else:  # a repetition, which ends the list
+                    options.append((self._tail(items[~s].start, items[~s].end) + b"]", Step(items)))
         else:
             options.append((b"]", Step(items)))
             if self._any_start(items, -1):
@@ -128,6 +145,8 @@ class ListGrammar(JsonGrammar):
     def _wants_menu(self, step: Step, guess: Guess) -> bool:
         if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places
             _, length, rank, *starts = step.what
+            if starts[0] < 0:
+                return False
             mention = self._text[starts[0] : starts[0] + length]
             for start, end, number in guess.spans:  # the first that says so: later ones have their own turn
                 if self._text[start:end] == mention and self._comes_next(Item(start, end, number), step.items):
