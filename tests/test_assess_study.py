@@ -190,16 +190,18 @@ def test_a_mixture_is_trained_once_for_all_formats() -> None:
 
 def test_only_brings_what_is_needed_along() -> None:
     cells = plan(study())
-    some = chosen(cells, "offset_json ewt greedy")
+    some = chosen(cells, ["offset_json ewt greedy"])
     assert [c.kind for c in some] == ["train", "train", "score", "score"]
     assert {need for c in some for need in c.needs} == {c.id for c in by_kind(some, "train")}
-    assert chosen(cells, some[-1].id) == [next(c for c in cells if c.id == some[-1].needs[0]), some[-1]]
-    assert chosen(cells, "default *grammar*") == [
+    assert chosen(cells, [some[-1].id]) == [next(c for c in cells if c.id == some[-1].needs[0]), some[-1]]
+    assert chosen(cells, ["default *grammar*"]) == [
         c for c in cells if c.name.startswith("default ") and "grammar" in c.name
     ]
-    assert chosen(cells, None) == cells
+    both = chosen(cells, ["default *grammar*", "offset_json ewt greedy"])
+    assert {c.id for c in both} == {c.id for c in [*some, *chosen(cells, ["default *grammar*"])]}
+    assert chosen(cells, ()) == cells
     with pytest.raises(UsageError, match=r"matches no cell.*names are those of --dry-run"):
-        chosen(cells, "nothing")
+        chosen(cells, ["default", "nothing"])
 
 
 @pytest.mark.parametrize(

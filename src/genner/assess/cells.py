@@ -7,7 +7,7 @@ share a cell share its folder.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -186,19 +186,22 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
     return sorted(made.cells.values(), key=lambda cell: cell.kind != "train")
 
 
-def chosen(cells: Iterable[Cell], only: str | None) -> list[Cell]:
-    """The cells whose id or name matches, and those that they need; all when nothing is said.
+def chosen(cells: Iterable[Cell], only: Sequence[str]) -> list[Cell]:
+    """The cells whose id or name matches one of `only`, and those that they need; all when nothing is said.
 
-    `only` is a part of the id or name; in it, `*` is anything. Raises `UsageError` when nothing matches.
+    Each of `only` is a part of the id or name; in it, `*` is anything. Raises `UsageError` when one matches nothing.
     """
     listed = list(cells)
-    if only is None:
+    if not only:
         return listed
-    pattern = f"*{only}*"
-    wanted = {c.id for c in listed if fnmatchcase(c.id, pattern) or fnmatchcase(c.name, pattern)}
-    if not wanted:
-        some = ", ".join(repr(c.name) for c in listed[:3])
-        raise UsageError(f"--only {only!r} matches no cell; ids and names are those of --dry-run, as in {some}")
+    wanted: set[str] = set()
+    for part in only:
+        pattern = f"*{part}*"
+        found = {c.id for c in listed if fnmatchcase(c.id, pattern) or fnmatchcase(c.name, pattern)}
+        if not found:
+            some = ", ".join(repr(c.name) for c in listed[:3])
+            raise UsageError(f"--only {part!r} matches no cell; ids and names are those of --dry-run, as in {some}")
+        wanted |= found
     for cell in reversed(listed):  # needs come first, so from the end each is known when it is reached
         if cell.id in wanted:
             wanted |= set(cell.needs)

@@ -41,7 +41,8 @@ def run(
     out: Annotated[Path, typer.Option(help="The runs folder; what is done there already is not done again.")],
     data: Annotated[Path, typer.Option(help="The folder that the study's file names are relative to.")] = Path(),
     only: Annotated[
-        str | None, typer.Option(help="Cells with this in their id or name (* is anything), and what they need.")
+        list[str] | None,
+        typer.Option(help="Cells with this in their id or name (* is anything), and what they need. Repeatable."),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="List what would run, with estimates from what has run.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time; one for each device if left out.")] = None,
@@ -58,7 +59,7 @@ def run(
     file = find_study(study)
     told = ["genner", "assess", study, "--out", str(out), "--data", str(data), "--only"]
     every = plan(Study.from_file(file), lambda id: shlex.join([*told, id]))
-    cells, runs = chosen(every, only), Runs(out)
+    cells, runs = chosen(every, only or ()), Runs(out)
     if dry_run:
         _list(cells, runs, data)
         return
