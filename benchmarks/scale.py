@@ -3,8 +3,9 @@
     python benchmarks/scale.py ../shared/data/uner_en_ewt/train.jsonl --labels core --sentences 20000 --out scale.json
 
 Sentences are read and answered as a stream, over and over the file until there are enough; after each part the time a
-sentence took and the memory held are written down. Then the same number of sentences as the last part had, joined to
-documents of 200 kB, is given to `pipe`, and to the pipeline alone (with an engine that only copies). Read the ratios.
+sentence took and the memory held are written down. Then the same number of sentences as the last part had, as the
+paragraphs of documents of 200 kB, is given to `pipe`, and to the pipeline alone (with an engine that only copies). Read
+the ratios.
 """
 
 import argparse
@@ -79,12 +80,12 @@ def joined(sentences: Iterable[str]) -> Iterator[str]:
     held, length = list[str](), 0
     for sentence in sentences:
         held.append(sentence)
-        length += len(sentence) + 1
+        length += len(sentence) + 2
         if length >= LONG:
-            yield " ".join(held)
+            yield "\n\n".join(held)
             held, length = [], 0
     if held:
-        yield " ".join(held)
+        yield "\n\n".join(held)
 
 
 def clocks() -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The speculative decoder equals the token-by-token one, for every family, tokenizer and format."""
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 import tiny
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
+from genner.engines.cache import RowCache
 from genner.engines.chat import Chat
 from genner.engines.decoding import Speculator, choose, reference
 from genner.engines.local import LocalEngine
@@ -173,6 +175,29 @@ def test_reference_and_speculator_keep_to_the_budget(monkeypatch: pytest.MonkeyP
         assert not made.complete
         assert FORMATS["inline_xml"].decode("one two three four five", made.text, LABELS).problems == ()
     assert reference.__doc__
+
+
+@given(lengths=st.lists(st.integers(0, 60), min_size=1, max_size=8), batch=st.integers(1, 4), most=st.integers(1, 120))
+@settings(max_examples=25, deadline=None)
+def test_no_more_text_is_answered_at_once_than_may_be(lengths: list[int], batch: int, most: int) -> None:
+    """Whatever the bound is, answers are the same, and a text beyond it is answered alone."""
+    some_texts = [("Ann saw Bob. " * 9)[:n] for n in lengths]
+    asked = requests(some_texts, "inline_xml")
+    some = engine("llama", "bytes")
+    expected = [g.answer for g in some.generate(asked, batch_size=batch)]
+    speculator = some._speculator
+    seen: list[list[int]] = []
+    inner = speculator._pass
+
+    def watched(rows: list[Any], cache: RowCache) -> None:
+        seen.append([len(row.request.text) for row in rows])
+        inner(rows, cache)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Speculator, "MAX_TEXT", most)
+        patch.setattr(speculator, "_pass", watched)
+        assert [g.answer for g in some.generate(asked, batch_size=batch)] == expected
+    assert all(len(row) <= batch and (len(row) == 1 or sum(row) <= most) for row in seen)
 
 
 def test_caches_grow_while_rows_are_replaced() -> None:

@@ -6,6 +6,7 @@ overwritten later. Sliding-window layers keep everything too, and look at their 
 can be undone in them as well.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,16 +75,26 @@ class RowCache:
         if layer not in self._buffers:
             size = (len(self.lengths), self._capacity)
             keys, values = like
-            self._buffers[layer] = keys.new_zeros(*size, *keys.shape[-2:]), values.new_zeros(*size, *values.shape[-2:])
+            self._buffers[layer] = _zeros(keys, *size, *keys.shape[-2:]), _zeros(values, *size, *values.shape[-2:])
         return self._buffers[layer]
 
     def _grow(self, capacity: int) -> None:
         for layer, buffers in self._buffers.items():
-            grown = tuple(b.new_zeros(len(b), capacity, *b.shape[2:]) for b in buffers)
+            grown = tuple(_zeros(b, len(b), capacity, *b.shape[2:]) for b in buffers)
             for new, old in zip(grown, buffers, strict=True):
                 new[:, : self._capacity] = old
             self._buffers[layer] = grown  # type: ignore[assignment]
         self._capacity = capacity
+
+
+def _zeros(like: Tensor, *shape: int) -> Tensor:
+    """Zeros of this shape, of the dtype and on the device of `like`."""
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    # The system hands out zeroed pages when they are first written to, so rows that are never used take no memory;
+    # torch writes the zeros itself.
+    size = math.prod(shape) * like.element_size()
+    return torch.from_numpy(np.zeros(size, np.uint8)).view(like.dtype).view(shape)
 
 
 SHORT = 16

@@ -82,6 +82,9 @@ class Speculator:
     """
 
     MAX_TASKS = 16  # instructions that are kept
+    MAX_TEXT = (
+        8192  # code points of the texts that are answered at once; memory is bounded so, and long rows need no company
+    )
 
     def __init__(self, network: Network, chat: Chat, vocabulary: Vocabulary, drafter: Drafter | None = None) -> None:
         self._network, self._chat, self._vocabulary, self._drafter = network, chat, vocabulary, drafter
@@ -92,10 +95,16 @@ class Speculator:
         source = enumerate(requests)
         cache = RowCache(batch_size)
         rows: dict[int, _Lane] = {}  # by the index of their request
-        free = list(range(batch_size))
+        free = list(range(batch_size - 1, -1, -1))  # the first ones first: what was never used takes no memory
+        item: tuple[int, Request] | None = None  # that came, and has to wait for its turn
         while True:
-            while free and (item := next(source, None)) is not None:
+            room = self.MAX_TEXT - sum(len(row.request.text) for row in rows.values())
+            while free and (item := item or next(source, None)) is not None:
+                if rows and len(item[1].text) > room:
+                    break
                 rows[item[0]] = self._admit(item[1], cache, free.pop())
+                room -= len(item[1].text)
+                item = None
             if not rows:
                 return
             self._pass(list(rows.values()), cache)
