@@ -35,6 +35,7 @@ from genner.prompts import instruction
 from genner.training import trainer as module
 from genner.training.adapters import add_adapter
 from genner.training.batching import Group, Pair, bucket, group_loss, tensors
+from genner.training.checkpoint import save_model
 from genner.training.curve import draw, read_metrics
 from genner.training.dev import RATES, DevEvaluation
 from genner.training.masters import Masters, rate
@@ -675,7 +676,7 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
     for name in ("adapter", "best"):
         folder = tmp_path / "out" / name
         about = json.loads((folder / "genner.json").read_text())
-        assert about.keys() == {"base", "formats", "recipe", "scores"}
+        assert about.keys() == {"base", "formats", "recipe", "scores", "labels"}
         assert about["recipe"] == sha
         assert about["scores"].keys() == {"f1", "f1_a", *RATES}
         assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "some-model"
@@ -683,6 +684,14 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
     found = find_adapter(str(tmp_path / "out"))
     assert found is not None
     assert (found.folder.name, found.base, found.formats) == ("best", "some-model", ("inline_xml",))
+    assert found.labels == some.sets[0][1]
+    of_more = copy.copy(some)
+    of_more.sets = [*some.sets, (some.sets[0][0], LabelSet.of("X"), [])]
+    of_more.recipe = replace(some.recipe, sets=2 * some.recipe.sets)
+    save_model(model, tmp_path / "two", of_more, {})
+    of_two = find_adapter(str(tmp_path / "two"))
+    assert of_two is not None
+    assert of_two.labels is None  # not one label set, so none is asked for by itself
     assert not list((tmp_path / "out").glob("*.part"))
     assert not asked
     # The saved adapter, on a fresh base, is the trained model.

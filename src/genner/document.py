@@ -210,28 +210,37 @@ class LabelSet:
 
     @classmethod
     def from_file(cls, path: Path) -> "LabelSet":
-        """Read `{"TAG": {"name": ..., "definition": ...}}` or `{"TAG": "definition"}` or `["TAG", ...]` from JSON.
-
-        Raises `DataError` when the file is none of these.
-        """
+        """Read what `from_json` takes from a file. Raises `DataError` when it holds anything else."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise DataError(str(path), f"cannot be read: {error.strerror}") from None
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise DataError(str(path), f"is not JSON: {error}") from None
+        return cls.from_json(data, str(path))
+
+    @classmethod
+    def from_json(cls, data: Any, source: str) -> "LabelSet":
+        """The label set of `{"TAG": {"name": ..., "definition": ...}}`, `{"TAG": "definition"}` or `["TAG", ...]`.
+
+        Raises `DataError`, naming `source`, when it is none of these.
+        """
         if isinstance(data, list) and all(isinstance(tag, str) for tag in data):
             return cls.of(*data)
         if not isinstance(data, dict):
-            raise DataError(str(path), 'is neither ["TAG", ...] nor {"TAG": {"name": ..., "definition": ...}}')
+            raise DataError(source, 'is neither ["TAG", ...] nor {"TAG": {"name": ..., "definition": ...}}')
         labels = []
         for tag, value in data.items():
             if isinstance(value, str):
                 value = {"definition": value}
             if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-                raise DataError(str(path), f"label {tag!r} needs a string or an object with 'name' and 'definition'")
+                raise DataError(source, f"label {tag!r} needs a string or an object with 'name' and 'definition'")
             labels.append(Label(tag, value.get("name", ""), value.get("definition", "")))
         return cls(tuple(labels))
+
+    def to_json(self) -> dict[str, dict[str, str]]:
+        """What `from_json` reads."""
+        return {label.tag: {"name": label.name, "definition": label.definition} for label in self.labels}
 
     @property
     def tags(self) -> tuple[str, ...]:

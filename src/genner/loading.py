@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.calibration import Calibration
+from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor, Labels
 from genner.formats import FORMATS, get_format
@@ -21,7 +22,8 @@ DEFAULT_MODEL = "default"
 class Adapter:
     """A LoRA adapter: its folder, the base it belongs to, the formats it was trained on (the first is preferred).
 
-    `fingerprint` is that of the base it was trained on; empty where nobody took it.
+    `fingerprint` is that of the base it was trained on; empty where nobody took it. `labels` is the label set that it
+    was trained on, where that was one.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Adapter:
     base: str
     formats: tuple[str, ...]
     fingerprint: dict[str, str] = field(default_factory=dict)
+    labels: LabelSet | None = None
 
     def check_base(self, base: str, folder: Path) -> None:
         """Raise `ModelError` when `base`, in `folder`, is not the model that the adapter was trained on.
@@ -109,7 +112,8 @@ def find_adapter(name: str) -> Adapter | None:
     base = raw.get("base") or config.get("base_model_name_or_path")
     if not base:
         raise ModelError(f"adapter {folder} does not say which model it belongs to; add genner.json with 'base'")
-    return Adapter(name, folder, base, tuple(raw.get("formats", FORMATS)), raw.get("fingerprint", {}))
+    labels = LabelSet.from_json(raw["labels"], str(about)) if raw.get("labels") else None
+    return Adapter(name, folder, base, tuple(raw.get("formats", FORMATS)), raw.get("fingerprint", {}), labels)
 
 
 def find_tuned(name: str) -> tuple[Path, tuple[str, ...]] | None:
@@ -162,7 +166,8 @@ def load(
     Args:
         model: `default`; or the folder of an adapter, of a training run, or of a plain transformers model; or a preset
             (`genner models list`). An adapter is refused when its base is not the one that it was trained on.
-        labels: what to ask for when a call does not say: a label set, its name, or tags; PER, LOC, ORG by default.
+        labels: what to ask for when a call does not say: a label set, its name, or tags. By default the label set that
+            the adapter was trained on, if that was one; else PER, LOC, ORG.
         format: how the model writes its answers; by default, the one that its adapter was trained on most.
         constrained: decode under the grammar.
         min_score: leave out entities that score less. Where the model comes with a calibration, scores are calibrated.
@@ -210,7 +215,7 @@ def load(
     return Extractor(
         engine,
         form,
-        as_label_set(labels),
+        as_label_set(adapter.labels if adapter and labels is None else labels),
         constrained=constrained,
         widen=widen,
         min_score=min_score,

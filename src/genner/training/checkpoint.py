@@ -58,6 +58,9 @@ def save_model(
         "scores": scores,
         **(origin or {}),
     }
+    asked = {labels for _, labels, _ in mixture.sets}
+    if len(asked) == 1:  # what to ask for when nothing is said
+        about["labels"] = asked.pop().to_json()
     with writing(target):
         scratch = target.with_name(f"{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
