@@ -687,7 +687,7 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
     assert found.labels == some.sets[0][1]
     of_more = copy.copy(some)
     of_more.sets = [*some.sets, (some.sets[0][0], LabelSet.of("X"), [])]
-    of_more.recipe = replace(some.recipe, sets=2 * some.recipe.sets)
+    of_more._forms = 2 * some._forms
     save_model(model, tmp_path / "two", of_more, {})
     of_two = find_adapter(str(tmp_path / "two"))
     assert of_two is not None
