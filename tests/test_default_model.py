@@ -45,6 +45,14 @@ def test_it_answers_to_the_label_set(ner: Extractor) -> None:
     assert (30, 40, "protein") in {(e.start, e.end, e.label) for e in proteins}
 
 
+def test_the_bio_adapter_is_asked_for_what_it_knows() -> None:
+    ner = genner.load("bio")
+    assert ner.labels == label_set("genia")
+    text = "The IL-2 gene is activated by NF-kappa B in human T cells."
+    found = {(text[e.start : e.end], e.label) for e in ner.extract(text).entities}
+    assert {("NF-kappa B", "protein"), ("IL-2 gene", "DNA"), ("human T cells", "cell_type")} <= found
+
+
 @pytest.mark.parametrize("form", ABOUT["formats"])
 def test_scores_on_the_gold_sample(ner: Extractor, form: str) -> None:
     """Not a benchmark: a floor well below what was measured, to catch a broken adapter or a broken decoder.
