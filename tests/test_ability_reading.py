@@ -57,7 +57,12 @@ class TestDrop:
     @given(said=SPANS, gold=SPANS)
     def test_spans_equal_the_harness(self, drop_utils: ModuleType, said: list[str], gold: list[str]) -> None:
         theirs = drop_utils.get_metrics(said, gold)
-        assert reading._drop(said, gold) == (theirs[0], pytest.approx(theirs[1], abs=1e-9))
+        exact, f1 = reading._drop(said, gold)
+        assert exact == theirs[0]
+        # Half a hundredth is rounded up or down, as the order of a sum has it.
+        bags = [drop_utils._answer_to_bags(spans)[1] for spans in (said, gold)]
+        mean = float(drop_utils._align_bags(*bags).mean())
+        assert f1 in {round(mean - 1e-9, 2), round(mean + 1e-9, 2)}
 
     @EASY
     @given(table=st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[VALUE] * n), min_size=1, max_size=4)))

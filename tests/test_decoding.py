@@ -108,7 +108,9 @@ def test_token_bytes_spell_the_text(kind: str, text: str) -> None:
     tokenizer = tiny.tokenizer(kind)
     table = token_bytes(tokenizer)
     written = [table[t] for t in Chat(tokenizer).encode(text)]
-    assert b"".join(w or b"" for w in written).decode("utf-8", "replace") == text
+    # To SentencePiece, its sign for a space is a space.
+    spelled = text.replace("\u2581", " ") if kind == "pieces" else text
+    assert b"".join(w or b"" for w in written).decode("utf-8", "replace") == spelled
 
 
 @families
