@@ -30,7 +30,7 @@ from genner.engines.base import Request
 from genner.engines.decoding import Speculator
 from genner.engines.drafter import Read
 from genner.engines.rows import Row
-from genner.extract import DEPTH, REPEATS, TWINS
+from genner.extract import permitted
 from genner.grammar import Guess, boundaries
 from genner.labels import parse_labels
 from genner.loading import load
@@ -69,9 +69,7 @@ def main() -> None:
     documents = list(islice(read_jsonl(args.gold), args.sentences))
 
     def requests() -> list[Request]:
-        grammars = [
-            ner.form.grammar(d.text, labels, where="word", depth=DEPTH, twins=TWINS, repeats=REPEATS) for d in documents
-        ]
+        grammars = [permitted(ner.form, d.text, labels) for d in documents]
         ends = label_ends(asked, labels)
         return [
             Request(asked, d.text, grammar, growth=ner.form.growth, options=ends)

@@ -14,7 +14,7 @@ from typing import Any
 from genner.document import Document, LabelSet, Prediction
 from genner.engines.base import Request
 from genner.evaluation import evaluate
-from genner.extract import DEPTH, TWINS
+from genner.extract import permitted
 from genner.formats import Format
 from genner.prompts import instruction, label_ends
 from genner.rules import Rules
@@ -53,7 +53,7 @@ class Task:
             Request(
                 words,
                 d.text,
-                self.form.grammar(d.text, part, where="word", depth=DEPTH, twins=TWINS),
+                permitted(self.form, d.text, part),
                 growth=self.form.growth,
                 options=label_ends(words, part),
             )

@@ -31,6 +31,12 @@ REPEATS = True  # a list may end in an entity that it has already, which is how 
 
 Labels = LabelSet | str | Iterable[str] | None
 
+
+def permitted(form: Format, text: str, labels: LabelSet) -> Grammar:
+    """The answers for `text` that decoding allows, of all that are legal in the format."""
+    return form.grammar(text, labels, where="word", depth=DEPTH, twins=TWINS, repeats=REPEATS)
+
+
 Listener = Callable[[Document, Chunk, Generation], None]
 """Is told of each answer as it comes in: the document, the part of it that was asked about, what the engine gave."""
 
@@ -147,7 +153,7 @@ class Extractor:
                     pending.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
                 for part, words, ends in zip(parts, asked, options, strict=True):
-                    grammar = self.form.grammar(piece, part, where="word", depth=DEPTH, twins=TWINS, repeats=REPEATS)
+                    grammar = permitted(self.form, piece, part)
                     owners.append(_Owner(pending, chunk, grammar, part))
                     yield Request(words, piece, grammar, self.constrained, self.form.growth, ends)
 

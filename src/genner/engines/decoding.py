@@ -82,9 +82,7 @@ class Speculator:
     """
 
     MAX_TASKS = 16  # instructions that are kept
-    MAX_TEXT = (
-        8192  # code points of the texts that are answered at once; memory is bounded so, and long rows need no company
-    )
+    MAX_TEXT = 8192  # code points that are answered at once: memory is bounded, and long rows need no company
 
     def __init__(self, network: Network, chat: Chat, vocabulary: Vocabulary, drafter: Drafter | None = None) -> None:
         self._network, self._chat, self._vocabulary, self._drafter = network, chat, vocabulary, drafter
