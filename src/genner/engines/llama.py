@@ -12,6 +12,7 @@ is written to, by merging an adapter, becomes the process's own copy.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,9 +106,15 @@ def read(folder: Path, dtype: torch.dtype) -> "Llama | None":
         del expected["lm_head.weight"]
     with safe_open(weights, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
-            return None
-        tensors = {name: file.get_tensor(name).to(dtype) for name in shapes}
+    if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
+        return None
+    tensors: dict[str, Tensor] = {}
+    # A mapping for each layer: it goes, with all that was written into it, when the matrices do (`packing`).
+    for _, names in groupby(sorted(shapes), key=lambda name: name.split(".")[:3]):
+        with safe_open(weights, framework="pt") as file:
+            for name in names:
+                tensor = file.get_tensor(name).to(dtype)
+                tensors[name] = tensor.clone() if tensor.dim() == 1 else tensor
     if config.tie_word_embeddings:
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
     model.load_state_dict(tensors, assign=True)

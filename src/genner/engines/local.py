@@ -14,6 +14,7 @@ from genner.engines.chat import Chat
 from genner.engines.decoding import Speculator, budget, reference
 from genner.engines.drafter import Drafter, SpanDrafter
 from genner.engines.network import Network
+from genner.engines.packing import pack
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weights import load_weights
 
@@ -99,7 +100,10 @@ class LocalEngine:
         plain = decoder != "reference"  # which runs on what transformers makes of the model
         causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention, plain=plain)
         drafter = SpanDrafter.load(adapter or folder, device) if decoder != "reference" else None
-        return cls(causal, tokenizer, name, decoder, drafter)
+        engine = cls(causal, tokenizer, name, decoder, drafter)
+        if engine.decoder != "reference":
+            pack(causal)
+        return engine
 
     @property
     def window(self) -> int:
