@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import genner
 import tiny
 from conftest import Run
+from genner.document import LabelSet
 from genner.engines import llama
 from genner.engines.weights import load_weights
 from genner.errors import ModelError, UnknownNameError, UsageError
@@ -25,6 +26,7 @@ from genner.export.about import About
 from genner.export.card import CARD, MARK, ORIGINAL
 from genner.export.folder import merge, to_transformers
 from genner.export.llama_cpp import to_gguf
+from genner.labels import label_set
 
 CPU = torch.device("cpu")
 FAMILIES = ("llama", "qwen2", "gemma3")
@@ -136,6 +138,19 @@ def test_a_merged_folder_says_what_it_is(tmp_path: Path, adapter: Path) -> None:
     (out / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"config\.json is not what was fetched; make it anew, or delete genner\.json"):
         genner.load(str(out))
+
+
+def test_a_merged_folder_asks_for_what_the_adapter_was_trained_on(tmp_path: Path, adapter: Path) -> None:
+    about = json.loads((adapter / "genner.json").read_text())
+    out = merge(str(adapter), tmp_path / "several")
+    assert genner.load(str(out)).labels == genner.load(str(adapter)).labels == label_set("core")
+    wanted = LabelSet.of("gene", "cell")
+    (adapter / "genner.json").write_text(json.dumps({**about, "labels": wanted.to_json()}))
+    out = merge(str(adapter), tmp_path / "one")
+    again = to_transformers(str(out), tmp_path / "again")
+    for model in (adapter, out, again):
+        assert genner.load(str(model)).labels == wanted
+    assert genner.load(str(out), labels="core").labels == label_set("core")
 
 
 def test_an_export_of_an_export_is_the_same(tmp_path: Path, adapter: Path) -> None:

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from genner.calibration import Calibration
 from genner.document import LabelSet
@@ -112,17 +112,31 @@ def find_adapter(name: str) -> Adapter | None:
     base = raw.get("base") or config.get("base_model_name_or_path")
     if not base:
         raise ModelError(f"adapter {folder} does not say which model it belongs to; add genner.json with 'base'")
-    labels = LabelSet.from_json(raw["labels"], str(about)) if raw.get("labels") else None
-    return Adapter(name, folder, base, tuple(raw.get("formats", FORMATS)), raw.get("fingerprint", {}), labels)
+    formats = tuple(raw.get("formats", FORMATS))
+    return Adapter(name, folder, base, formats, raw.get("fingerprint", {}), _labels(raw, about))
 
 
-def find_tuned(name: str) -> tuple[Path, tuple[str, ...]] | None:
-    """The folder of a model all of whose weights were trained, or of the run that did it, and its formats."""
+def _labels(raw: dict[str, Any], about: Path) -> LabelSet | None:
+    return LabelSet.from_json(raw["labels"], str(about)) if raw.get("labels") else None
+
+
+class Tuned(NamedTuple):
+    """A model all of whose weights were trained: its folder, its formats, and the label set that it was trained on,
+    where that was one."""
+
+    folder: Path
+    formats: tuple[str, ...]
+    labels: LabelSet | None
+
+
+def find_tuned(name: str) -> Tuned | None:
+    """The model all of whose weights were trained, in its folder or that of the run that did it."""
     for folder in (Path(name), Path(name) / "best", Path(name) / "model"):
         about = folder / "training.json"
         if about.is_file() and (folder / "config.json").is_file():
             try:
-                return folder, tuple(json.loads(about.read_text(encoding="utf-8"))["formats"])
+                raw = json.loads(about.read_text(encoding="utf-8"))
+                return Tuned(folder, tuple(raw["formats"]), _labels(raw, about))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ModelError(f"{about} is corrupt: {error!r}; train the model anew, or delete the file") from None
     return None
@@ -131,12 +145,14 @@ def find_tuned(name: str) -> tuple[Path, tuple[str, ...]] | None:
 @dataclass(frozen=True)
 class Exported:
     """What an exported folder says of itself (see `genner.export`): its base, the adapter merged into it (SHA-256),
-    the formats it was trained on, and whether it is to be asked for whole shipped label sets."""
+    the formats it was trained on, whether it is to be asked for whole shipped label sets, and the label set that it was
+    trained on, where that was one."""
 
     base: str
     adapter: str | None
     formats: tuple[str, ...]
     widen: bool
+    labels: LabelSet | None
 
 
 def find_exported(folder: Path) -> Exported | None:
@@ -146,7 +162,7 @@ def find_exported(folder: Path) -> Exported | None:
         raw = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
         if "kind" not in raw:
             return None
-        return Exported(raw["base"]["name"], raw["adapter"], tuple(raw["formats"]), raw["widen"])
+        return Exported(raw["base"]["name"], raw["adapter"], tuple(raw["formats"]), raw["widen"], _labels(raw, about))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{about} is damaged ({error!r}); export the model again") from None
 
@@ -167,7 +183,7 @@ def load(
         model: `default`; or the folder of an adapter, of a training run, or of a plain transformers model; or a preset
             (`genner models list`). An adapter is refused when its base is not the one that it was trained on.
         labels: what to ask for when a call does not say: a label set, its name, or tags. By default the label set that
-            the adapter was trained on, if that was one; else PER, LOC, ORG.
+            the model was trained on, if that was one; else PER, LOC, ORG.
         format: how the model writes its answers; by default, the one that its adapter was trained on most.
         constrained: decode under the grammar.
         min_score: leave out entities that score less. Where the model comes with a calibration, scores are calibrated.
@@ -180,7 +196,7 @@ def load(
     if adapter is None and model not in MODELS and not Path(model).exists():
         raise UnknownNameError("model", model, [*shipped(), *MODELS, "or a folder"])
     tuned = find_tuned(model) if adapter is None and model not in MODELS else None
-    base = adapter.base if adapter else str(tuned[0]) if tuned else model
+    base = adapter.base if adapter else str(tuned.folder) if tuned else model
     folder = ready(base) if base in MODELS else locate(base)
     exported = find_exported(folder) if adapter is None and base not in MODELS else None
     if base not in MODELS:
@@ -189,8 +205,8 @@ def load(
         adapter.check_base(base, folder)
     if decoder not in ("speculative", "reference"):
         raise UsageError(f"unknown decoder {decoder!r}; known: speculative, reference")
-    formats = adapter.formats if adapter else tuned[1] if tuned else exported.formats if exported else ()
-    form = get_format(format or next(iter(formats), "inline_xml"))
+    known_as = adapter or tuned or exported
+    form = get_format(format or next(iter(known_as.formats if known_as else ()), "inline_xml"))
 
     import torch
 
@@ -215,7 +231,7 @@ def load(
     return Extractor(
         engine,
         form,
-        as_label_set(adapter.labels if adapter and labels is None else labels),
+        as_label_set(known_as.labels if known_as and labels is None else labels),
         constrained=constrained,
         widen=widen,
         min_score=min_score,

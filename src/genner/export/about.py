@@ -90,6 +90,7 @@ class About:
         scores: of the evaluation on dev data during training, of these very weights.
         calibration: by format, the expected calibration error of its scores on dev data before and after calibration;
             empty where they are not calibrated.
+        labels: the label set that it was trained on, where that was one, as JSON.
         start: the adapter that training began with, its `name` without a path and the `sha256` of its weights.
     """
 
@@ -104,6 +105,7 @@ class About:
     training: Training | None = None
     start: dict[str, str] | None = None
     calibration: dict[str, list[float]] = field(default_factory=dict)
+    labels: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, model: str) -> "About":
@@ -111,9 +113,9 @@ class About:
         if adapter := find_adapter(model):
             return _of_adapter(adapter, widen=model in shipped())
         if model not in MODELS and (tuned := find_tuned(model)):
-            raw = read_json(tuned[0] / TUNED)
-            more = {**_run(tuned[0], raw), "calibration": _calibration(tuned[0], "")}
-            return cls("tuned", Base.of(raw["base"]), None, tuned[1], **more)
+            raw = read_json(tuned.folder / TUNED)
+            more = {**_run(tuned.folder, raw), "calibration": _calibration(tuned.folder, "")}
+            return cls("tuned", Base.of(raw["base"]), None, tuned.formats, labels=raw.get("labels"), **more)
         folder = locate(model)
         if model not in MODELS and (known := cls.read(folder)):
             return known
@@ -151,7 +153,8 @@ def _of_adapter(adapter: Adapter, widen: bool) -> About:
     more = {**_run(adapter.folder, raw), "calibration": _calibration(adapter.folder, sha256[:12])}
     if start := raw.get("start"):
         more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
-    return About("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, **more)
+    labels = raw.get("labels")
+    return About("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, labels=labels, **more)
 
 
 def _calibration(folder: Path, adapter: str) -> dict[str, list[float]]:

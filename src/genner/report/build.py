@@ -213,10 +213,12 @@ def _closing(source: Source, test: TestSet, system: System) -> list[str]:
             if known:
                 gap, worst = max(known, key=lambda pair: pair[0])
                 share, low, high = (100 * x for x in worst.share or (0.0, 0.0, 0.0))
+                closes = f"closes {share:.0f} % of that ({low:.0f} to {high:.0f})"
+                if share < 0:
+                    closes = f"widens that by {-share:.0f} % ({-high:.0f} to {-low:.0f})"
                 said.append(
                     f"{source.collection.title(test)}, {system.title}, {rule}: decoded {DECODED[free]}, "
-                    f"{worst.pair.format} is {100 * gap:.1f} points below {best}; the grammar closes {share:.0f} % of "
-                    f"that ({low:.0f} to {high:.0f})."
+                    f"{worst.pair.format} is {100 * gap:.1f} points below {best}; the grammar {closes}."
                 )
                 break
     return said
