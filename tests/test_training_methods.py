@@ -187,6 +187,7 @@ def test_every_method_trains_resumes_and_is_loaded(tmp_path: Path, more: str, fo
     found = ner.extract("Ada met Turing in Köln.")
     assert not found.invalid
     assert all(0 <= e.start < e.end <= len(found.text) for e in found.entities)
+    assert load(str(tmp_path / "whole")).labels == LabelSet.from_file(tmp_path / "labels.json")
     # It is the trained model, not its base.
     ids = torch.arange(3, 30)[None]
     trained = LocalEngine.load(*_parts(tmp_path / "whole", folder, newest), decoder="reference", dtype=torch.float32)
