@@ -15,6 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from genner.engines.threads import one_thread
+
 _PREFIX = "base_model.model."
 _PARTS = (".lora_A.weight", ".lora_B.weight")
 # The settings that a merge heeds, and those that only training does or that say what the adapter is for.
@@ -51,18 +53,13 @@ def merge(causal: nn.Module, adapter: Path) -> bool:
         return False
     largest = max((layer.weight.numel() for layer, _, _ in pairs.values()), default=0)
     scratch = torch.empty(2, largest)  # used again and again: fresh pages cost as much as the sums
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # two take longer: the steps are short, and bound by memory
-    try:
-        with torch.no_grad():
-            for name, (layer, down, up) in pairs.items():
-                weight = layer.weight
-                change, wide = (row[: weight.numel()].view(weight.shape) for row in scratch)
-                torch.mm(up.float(), down.float(), out=change)
-                # In float32, rounded once at the end, and in place, so that a tied or mapped weight stays so.
-                weight.copy_(change.mul_(_scale(config, name)).add_(wide.copy_(weight)))
-    finally:
-        torch.set_num_threads(threads)
+    with torch.no_grad(), one_thread():
+        for name, (layer, down, up) in pairs.items():
+            weight = layer.weight
+            change, wide = (row[: weight.numel()].view(weight.shape) for row in scratch)
+            torch.mm(up.float(), down.float(), out=change)
+            # In float32, rounded once at the end, and in place, so that a tied or mapped weight stays so.
+            weight.copy_(change.mul_(_scale(config, name)).add_(wide.copy_(weight)))
     return True
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genner.engines.threads import one_thread
+
 # oneDNN chooses the blocks by the number of rows that are to be expected: of 8, 64 and 256 tokens, 64 was best or near
 # it for all passes of 1 to 400.
 TOKENS = 64
@@ -43,8 +45,9 @@ def pack(causal: Any) -> int:
         for name, layer in parent.named_children()
         if layer is not kept and _packable(layer)
     ]
-    for parent, name in places:  # one at a time, so that at no time two of each are in memory
-        setattr(parent, name, Packed(getattr(parent, name)))
+    with one_thread():
+        for parent, name in places:  # one at a time, so that at no time two of each are in memory
+            setattr(parent, name, Packed(getattr(parent, name)))
     return len(places)
 
 

@@ -1,0 +1,18 @@
+"""How many threads torch computes with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: many short steps that are bound by memory take longer with two, the more so where
+    another process holds a core, since each step waits for both."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
