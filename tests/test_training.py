@@ -41,8 +41,9 @@ from genner.training.dev import RATES, DevEvaluation
 from genner.training.masters import Masters, rate
 from genner.training.merging import train_merged
 from genner.training.mixture import Mixture, Report, vary
+from genner.training.progress import Limits
 from genner.training.recipe import LoraSpec, OptimSpec, PromptSpec, Recipe
-from genner.training.trainer import Limits, Trainer
+from genner.training.trainer import Trainer
 from strategies import documents, texts
 
 LABELS = LabelSet.of("PER", "LOC")

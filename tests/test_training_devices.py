@@ -21,7 +21,7 @@ import tiny
 from genner.engines.chat import Chat
 from genner.engines.network import causal_head
 from genner.errors import UsageError
-from genner.training import train
+from genner.training import progress, train
 from genner.training import trainer as module
 from genner.training.batching import Group, Pair, group_loss
 from genner.training.curve import read_metrics
@@ -81,7 +81,7 @@ def in_two(folder: Path) -> None:
 
         for name in ("save_model", "save_state", "write_atomic", "draw"):
             setattr(module, name, refuse)
-        Trainer._trim_metrics = refuse  # type: ignore[method-assign]
+        progress.writing = refuse  # type: ignore[assignment]
     told = {}
     for way in WAYS:
         os.environ["ACCELERATE_USE_FSDP"] = str(way == "sharded").lower()

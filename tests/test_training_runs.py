@@ -14,13 +14,15 @@ import torch
 
 from conftest import Run
 from genner.errors import TrainingError, UnknownNameError, UsageError
+from genner.training import progress
 from genner.training import trackers as module
 from genner.training import trainer as trainer_module
 from genner.training.checkpoint import check_recipe
 from genner.training.curve import read_metrics
+from genner.training.progress import Limits
 from genner.training.recipe import Recipe
 from genner.training.trackers import TRACKERS, trackers
-from genner.training.trainer import Limits, Trainer
+from genner.training.trainer import Trainer
 from test_training import adapted, at_step, interrupt, mixture, weights
 
 PATIENT = "[optim]\nlearning_rate = 0.01\nepochs = 4\ngroup_tokens = 160\ngroups_per_step = 2\npatience = 2\n"
@@ -149,7 +151,7 @@ class Told:
 
 
 def test_trackers_hear_what_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "LOG_STEPS", 2)
+    monkeypatch.setattr(progress, "LOG_STEPS", 2)
     told = Told()
     first = trainer(tmp_path, "out", Scores(0.1, 0.2, 0.3), trackers=[told])
     at_step(monkeypatch, first, 3, interrupt)
@@ -217,7 +219,7 @@ def test_tensorboard_hides_what_is_run_again(tmp_path: Path) -> None:
 def test_tensorboard_shows_what_a_run_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr(trainer_module, "LOG_STEPS", 2)
+    monkeypatch.setattr(progress, "LOG_STEPS", 2)
     out = tmp_path / "out"
     first = trainer(tmp_path, "out", Scores(0.1, 0.2, 0.3), trackers=trackers(["tensorboard"], out))
     at_step(monkeypatch, first, 3, interrupt)

@@ -11,8 +11,9 @@ from genner.engines.local import default_device
 from genner.training.adapters import load_base, prepare
 from genner.training.batching import Group
 from genner.training.mixture import Mixture, Report
+from genner.training.progress import Limits
 from genner.training.recipe import Recipe
-from genner.training.trainer import Limits, Trainer
+from genner.training.trainer import Trainer
 from peers.clock import Tokens, forget_peaks, moment, most_mb
 from peers.lessons import Lesson, Outcome, Row, chat_of, folder_of
 

@@ -18,7 +18,6 @@
 docs/assess.md tells of every key.
 """
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -28,7 +27,9 @@ from typing import Any, Literal, get_args
 
 from genner.errors import DataError, UnknownNameError, UsageError
 from genner.formats import FORMATS
+from genner.tables import build, check, listed, read_toml
 from genner.training.recipe import (
+    TABLES,
     ChatSpec,
     DrafterSpec,
     LoraSpec,
@@ -36,8 +37,6 @@ from genner.training.recipe import (
     PromptSpec,
     Recipe,
     SetSpec,
-    _build,
-    _check,
 )
 
 Decoding = Literal["grammar", "greedy", "sampled"]
@@ -101,7 +100,7 @@ class CorpusEntry:
     training: SetSpec = field(default_factory=lambda: SetSpec("", (), ""))
 
     def __post_init__(self) -> None:
-        _check(self, f"corpus] {self.name!r} [", sentences=(0, inf))
+        check(self, f"corpus] {self.name!r} [", sentences=(0, inf))
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,11 @@ class RecipeEntry:
 
     def __post_init__(self) -> None:
         where = f"recipe] {self.name!r} ["
-        _check(self, where, eval_sentences=(0, inf))
+        check(self, where, eval_sentences=(0, inf))
         if self.max_minutes is not None:
-            _check(self, where, max_minutes=(0.01, inf))
+            check(self, where, max_minutes=(0.01, inf))
         if self.eval_steps is not None:
-            _check(self, where, eval_steps=(1, inf))
+            check(self, where, eval_steps=(1, inf))
         _known("format", self.mix, FORMATS)
 
     def recipe(self, base: str, formats: Mapping[str, float], corpus: SetSpec, seed: int) -> Recipe:
@@ -251,12 +250,7 @@ class Study:
     @classmethod
     def from_file(cls, path: Path) -> "Study":
         """Read a study. Raises `DataError` naming the key that is missing, unknown, of a wrong type or out of range."""
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(str(path), f"cannot be read: {error.strerror}") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise DataError(str(path), f"is not TOML: {error}") from None
+        raw = read_toml(path)
         try:
             return cls.from_dict(raw)
         except UsageError as error:
@@ -269,10 +263,9 @@ class Study:
             tables = ", ".join(f"[[{name}]]" for name in _TABLES)
             raise UsageError(f"there is no key {unknown[0]!r}; known: {', '.join(_PLAIN)}, {tables}")
         values: dict[str, Any] = {key: raw[key] for key in _PLAIN if key in raw}
-        for name, (plural, build) in _TABLES.items():
-            values[plural] = tuple(build(table) for table in _list(raw.get(name, []), name))
-        study: Study = _build(cls, values, "study")
-        return study
+        for name, (plural, entry) in _TABLES.items():
+            values[plural] = tuple(entry(table) for table in listed(raw.get(name, []), name))
+        return build(cls, values, "study")
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -293,37 +286,28 @@ def find_study(name: str) -> Path:
 # -- tables
 
 
-def _list(tables: Any, name: str) -> list[dict[str, Any]]:
-    if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
-        raise UsageError(f"{name!r} is not a list of tables; write [[{name}]], once for each")
-    return tables
-
-
 def _model(table: dict[str, Any]) -> ModelEntry:
-    entry: ModelEntry = _build(ModelEntry, table, "model")
-    return entry
+    return build(ModelEntry, table, "model")
 
 
 def _corpus(table: dict[str, Any]) -> CorpusEntry:
     own: dict[str, Any] = {key: table[key] for key in _OF_CORPUS if key in table}
-    entry: CorpusEntry = _build(CorpusEntry, own, "corpus")
+    entry = build(CorpusEntry, own, "corpus")
     rest = {key: value for key, value in table.items() if key not in own}
-    training = _build(SetSpec, {"train": [], **rest, "name": entry.name, "labels": entry.labels}, "corpus")
+    training = build(SetSpec, {"train": [], **rest, "name": entry.name, "labels": entry.labels}, "corpus")
     return replace(entry, training=training)
 
 
 _OF_CORPUS = ("name", "labels", "test", "sentences", "lexicon")
-_OF_RECIPE = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}
 
 
 def _recipe(table: dict[str, Any]) -> RecipeEntry:
     if type(table.get("max_minutes")) is int:
         table = {**table, "max_minutes": float(table["max_minutes"])}
-    extra = [_build(SetSpec, {"train": [], **item}, "recipe.extra") for item in _list(table.get("extra", []), "extra")]
-    chat = [_build(ChatSpec, {"train": [], **item}, "recipe.chat") for item in _list(table.get("chat", []), "chat")]
-    nested = {key: _build(kind, table.get(key, {}), f"recipe.{key}") for key, kind in _OF_RECIPE.items()}
-    entry: RecipeEntry = _build(RecipeEntry, {**table, **nested, "extra": tuple(extra), "chat": tuple(chat)}, "recipe")
-    return entry
+    extra = [build(SetSpec, {"train": [], **item}, "recipe.extra") for item in listed(table.get("extra", []), "extra")]
+    chat = [build(ChatSpec, {"train": [], **item}, "recipe.chat") for item in listed(table.get("chat", []), "chat")]
+    nested = {key: build(kind, table.get(key, {}), f"recipe.{key}") for key, kind in TABLES.items()}
+    return build(RecipeEntry, {**table, **nested, "extra": tuple(extra), "chat": tuple(chat)}, "recipe")
 
 
 def _probe(table: dict[str, Any]) -> ProbeEntry:
@@ -331,8 +315,8 @@ def _probe(table: dict[str, Any]) -> ProbeEntry:
     options = table.pop("options", {})
     if not isinstance(options, dict):
         raise UsageError(f"[probe] options = {options!r} is not a table; write options = {{ key = value }}")
-    entry: ProbeEntry = _build(ProbeEntry, {**_filtered(table), "options": {}}, "probe")
-    _check(entry, f"probe] {entry.name!r} [", sentences=(0, inf))
+    entry = build(ProbeEntry, {**_filtered(table), "options": {}}, "probe")
+    check(entry, f"probe] {entry.name!r} [", sentences=(0, inf))
     return replace(entry, options=options)
 
 
@@ -340,8 +324,8 @@ def _ability(table: dict[str, Any]) -> AbilityEntry:
     table = dict(table)
     if type(table.get("shots")) is int:
         table["shots"] = [table["shots"]]
-    entry: AbilityEntry = _build(AbilityEntry, _filtered(table), "ability")
-    _check(entry, f"ability] {entry.task!r} [", limit=(0, inf))
+    entry = build(AbilityEntry, _filtered(table), "ability")
+    check(entry, f"ability] {entry.task!r} [", limit=(0, inf))
     if not entry.shots or any(n < 0 for n in entry.shots):
         raise UsageError(f"[ability] shots = {list(entry.shots)!r}; legal: one or more numbers, 0 or more each")
     return entry
@@ -353,7 +337,7 @@ _FILTERS = ("models", "recipes", "corpora", "formats", "decodings")
 def _filtered(table: dict[str, Any]) -> dict[str, Any]:
     """The table with the keys that filter in a `Filter` of their own."""
     rest = {key: value for key, value in table.items() if key not in _FILTERS}
-    only = _build(Filter, {key: table[key] for key in _FILTERS if key in table}, "filter")
+    only = build(Filter, {key: table[key] for key in _FILTERS if key in table}, "filter")
     return {**rest, "only": only}
 
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from genner.loading import Adapter
     from genner.training.mixture import Mixture
+    from genner.training.progress import Progress
     from genner.training.recipe import Recipe
     from genner.training.trackers import Tracker
-    from genner.training.trainer import Progress
 
 
 def run(
@@ -87,8 +87,9 @@ def train(
     from genner.training.devices import Devices
     from genner.training.memory import enough_memory
     from genner.training.mixture import Mixture
+    from genner.training.progress import Limits
     from genner.training.starting import Start, record_of
-    from genner.training.trainer import Limits, Trainer
+    from genner.training.trainer import Trainer
 
     devices = Devices.launched(device)
     devices.check(recipe)

@@ -1,13 +1,13 @@
 """A training recipe: a typed TOML file that says which data, how much of each, in which form, and how to train."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from genner.errors import DataError, UsageError
+from genner.tables import build, check, check_sum, listed, read_toml
 
 ALL_LINEAR = "all-linear"
 
@@ -49,10 +49,10 @@ class SetSpec:
     absent: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0), fraction=(0.0001, 1.0), shots=(0, inf))
-        _check(self, "set", empty=(0.0, 1.0), join=(0.0, 1.0), lowercase=(0.0, 1.0), uppercase=(0.0, 1.0))
-        _check(self, "set", typos=(0.0, 1.0), spacing=(0.0, 1.0))
-        _check_sum(self, "set", "lowercase", "uppercase")
+        check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0), fraction=(0.0001, 1.0), shots=(0, inf))
+        check(self, "set", empty=(0.0, 1.0), join=(0.0, 1.0), lowercase=(0.0, 1.0), uppercase=(0.0, 1.0))
+        check(self, "set", typos=(0.0, 1.0), spacing=(0.0, 1.0))
+        check_sum(self, "set", "lowercase", "uppercase")
         if self.shots and self.fraction < 1:
             raise UsageError(
                 f"[set] {self.name!r} has shots = {self.shots} and fraction = {self.fraction}, two ways to take a part "
@@ -72,7 +72,7 @@ class ChatSpec:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self, "chat", weight=(0.0, inf))
+        check(self, "chat", weight=(0.0, inf))
         if not self.train:
             raise UsageError(f"[chat] {self.name!r} has no file; give it train = ['FILE.jsonl']")
 
@@ -103,7 +103,7 @@ class LoraSpec:
     tag_tokens: bool = False
 
     def __post_init__(self) -> None:
-        _check(self, "lora", rank=(1, inf), alpha=(1, inf), dropout=(0.0, 0.99))
+        check(self, "lora", rank=(1, inf), alpha=(1, inf), dropout=(0.0, 0.99))
         if not self.targets or (isinstance(self.targets, str) and self.targets != ALL_LINEAR):
             raise UsageError(
                 f"[lora] targets = {self.targets!r}; legal: {ALL_LINEAR!r}, or a list of the ends of module names, as "
@@ -131,9 +131,9 @@ class OptimSpec:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        _check(self, "optim", learning_rate=(0.0, inf), warmup=(0.0, 0.99), weight_decay=(0.0, inf), clip=(0.0, inf))
-        _check(self, "optim", epochs=(0.0, inf), group_tokens=(1, inf), groups_per_step=(1, inf), max_tokens=(1, inf))
-        _check(self, "optim", patience=(0, inf))
+        check(self, "optim", learning_rate=(0.0, inf), warmup=(0.0, 0.99), weight_decay=(0.0, inf), clip=(0.0, inf))
+        check(self, "optim", epochs=(0.0, inf), group_tokens=(1, inf), groups_per_step=(1, inf), max_tokens=(1, inf))
+        check(self, "optim", patience=(0, inf))
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ class PromptSpec:
     symbols: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, "prompt", plain=(0.0, 1.0), no_definitions=(0.0, 1.0), subset=(0.0, 1.0))
-        _check(self, "prompt", negatives=(0.0, 1.0), renamed=(0.0, 1.0), symbols=(0.0, 1.0))
-        _check_sum(self, "prompt", "renamed", "symbols")
+        check(self, "prompt", plain=(0.0, 1.0), no_definitions=(0.0, 1.0), subset=(0.0, 1.0))
+        check(self, "prompt", negatives=(0.0, 1.0), renamed=(0.0, 1.0), symbols=(0.0, 1.0))
+        check_sum(self, "prompt", "renamed", "symbols")
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class DrafterSpec:
     plain: float = 0.9
 
     def __post_init__(self) -> None:
-        _check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf), plain=(0.0, 1.0))
+        check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf), plain=(0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -222,12 +222,7 @@ class Recipe:
     @classmethod
     def from_file(cls, path: Path) -> "Recipe":
         """Read a recipe. Raises `DataError` naming the key that is missing, unknown or of the wrong type."""
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(str(path), f"cannot be read: {error.strerror}") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise DataError(str(path), f"is not TOML: {error}") from None
+        raw = read_toml(path)
         try:
             if "sets" in raw:
                 raise UsageError("[recipe] has no key 'sets'; write [[set]], once for each corpus")
@@ -242,11 +237,10 @@ class Recipe:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Recipe":
         """What `to_dict` gave, in JSON or not; keys that are not there have their defaults. Raises `UsageError`."""
-        sets = tuple(_build(SetSpec, {"train": [], **item}, "set") for item in _list(raw.get("sets", []), "set"))
-        chat = tuple(_build(ChatSpec, {"train": [], **item}, "chat") for item in _list(raw.get("chat", []), "chat"))
-        nested = {key: _build(kind, raw.get(key, {}), key) for key, kind in _TABLES.items()}
-        recipe: Recipe = _build(cls, {**raw, **nested, "sets": sets, "chat": chat}, "recipe")
-        return recipe
+        sets = tuple(build(SetSpec, {"train": [], **item}, "set") for item in listed(raw.get("sets", []), "set"))
+        chat = tuple(build(ChatSpec, {"train": [], **item}, "chat") for item in listed(raw.get("chat", []), "chat"))
+        nested = {key: build(kind, raw.get(key, {}), key) for key, kind in TABLES.items()}
+        return build(cls, {**raw, **nested, "sets": sets, "chat": chat}, "recipe")
 
     def to_dict(self) -> dict[str, Any]:
         """All keys, but of `_LATER` those that are set: other recipes keep the hashes that they had before these."""
@@ -255,62 +249,4 @@ class Recipe:
 
 
 _LATER = ("start", "chat")
-_TABLES = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}
-
-
-def _list(tables: Any, name: str) -> "list[dict[str, Any]] | tuple[dict[str, Any], ...]":
-    if not isinstance(tables, list | tuple) or not all(isinstance(item, dict) for item in tables):
-        raise UsageError(f"{name!r} is not a list of tables; write [[{name}]], once for each corpus")
-    return tables
-
-
-def _check(table: object, where: str, **legal: tuple[float, float]) -> None:
-    """Raise `UsageError` naming the first value that lies outside its range."""
-    for name, (low, high) in legal.items():
-        value = getattr(table, name)
-        if not low <= value <= high:
-            bounds = f"{low} or more" if high == inf else f"{low} to {high}"
-            raise UsageError(f"[{where}] {name} = {value}; legal: {bounds}")
-
-
-def _check_sum(table: object, where: str, *names: str) -> None:
-    """Raise `UsageError` when shares of which an example gets one at most are more than 1 together."""
-    values = [getattr(table, name) for name in names]
-    if sum(values) > 1:
-        said = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
-        raise UsageError(f"[{where}] {said}; legal: 1 or less together")
-
-
-def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
-    """A dataclass from a TOML table, every key known, every type right."""
-    if not isinstance(values, dict):
-        raise UsageError(f"{where} = {values!r} is not a table; write [{where}]")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    if unknown := sorted(set(values) - set(fields)):
-        raise UsageError(f"[{where}] has no key {unknown[0]!r}; known: {', '.join(fields)}")
-    for name, f in fields.items():
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise UsageError(f"[{where}] lacks {name!r}")
-    hints, converted = get_type_hints(kind), {}
-    for name, value in values.items():
-        wanted = hints[name]
-        if isinstance(value, list):
-            value = tuple(value)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if not _is(value, wanted):
-            legal = wanted if get_args(wanted) else wanted.__name__
-            raise UsageError(f"[{where}] {name} = {value!r} is not of type {legal}")
-        converted[name] = value
-    return kind(**converted)
-
-
-def _is(value: Any, wanted: Any) -> bool:
-    """Whether a value is of an annotated type, of the few that recipes use."""
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
-    return any(_is(value, kind) for kind in arguments) if arguments else type(value) is wanted
+TABLES: dict[str, type[Any]] = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}

@@ -15,13 +15,9 @@ weights that it would have had without the kill (given the same limit of time, o
 
 import json
 import math
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,56 +28,21 @@ from tqdm import tqdm
 
 from genner.data import write_atomic
 from genner.engines.network import Network, causal_head
-from genner.errors import TrainingError, UsageError
+from genner.errors import TrainingError
 from genner.training.batching import Group, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
-from genner.training.curve import draw, read_metrics
+from genner.training.curve import draw
 from genner.training.devices import Devices
 from genner.training.masters import Masters, rate
 from genner.training.memory import enough_memory
 from genner.training.merging import train_merged
 from genner.training.mixture import Mixture, Report
+from genner.training.progress import LOG_STEPS, Interrupt, Limits, Progress, Records
 from genner.training.sharding import Sharded, gathered_weights
 from genner.training.trackers import Tracker
 
 DevScores = dict[str, float]
 """Metrics of a dev evaluation; `f1` decides which checkpoint is best."""
-
-LOG_STEPS = 10  # steps between two records of the loss, each the mean of as many
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a run stops, how often it evaluates and saves. Whichever of time and epochs ends first ends the run.
-
-    `max_minutes` and `eval_minutes` count the time spent in steps, over all parts of an interrupted run; evaluating,
-    saving and preparing data come on top. With `eval_steps`, evaluations come every so many steps instead.
-    """
-
-    max_minutes: float | None = None
-    eval_minutes: float = 15.0
-    save_minutes: float = 5.0
-    eval_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.eval_steps is not None and self.eval_steps < 1:
-            raise UsageError(f"eval_steps {self.eval_steps}; legal: 1 or more, or None for evaluations by the clock")
-        if self.max_minutes is not None and not self.max_minutes > 0:
-            raise UsageError(f"max_minutes {self.max_minutes}; legal: more than 0, or None for no limit")
-
-
-@dataclass
-class Progress:
-    """Where a run stands: what a checkpoint has to remember beside weights and optimizer."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best: float = -1.0
-    evaluated: float = 0.0  # `seconds` at the last evaluation
-    stale: int = 0  # evaluations since the best one
-    finished: bool = False
-    losses: list[float] = field(default_factory=list)  # of the last steps, for the next record
 
 
 class Trainer:
@@ -133,7 +94,8 @@ class Trainer:
         self.progress = Progress()
         self._scores: DevScores = {}  # of the model as it stands; empty when it was not evaluated since its last step
         self._recent = deque[tuple[int, float]](maxlen=LOG_STEPS)  # tokens and seconds of the last steps
-        self._stop = False
+        self._interrupt = Interrupt()
+        self._records = Records(out / "metrics.jsonl" if self.devices.main else None, self.trackers)
 
     def run(self, *, resume: bool = False) -> Progress:
         """Train to the end, to the time limit, until dev scores rise no more, or until interrupted; then save.
@@ -160,7 +122,7 @@ class Trainer:
             self._masters.equal()
         self.devices.wait()  # all have read what the main one now writes
         if self.devices.main:
-            self._trim_metrics()
+            self._records.trim(self.progress)
             write_atomic(self.out / "recipe.json", json.dumps(self.mixture.recipe.to_dict(), indent=1))
         report = Report()
         first_epoch = self.mixture.epoch(0, report)
@@ -183,13 +145,15 @@ class Trainer:
 
     def _loop(self, total: int, steps: Iterator[list[Group]]) -> None:
         saved = time.monotonic()
-        self.progress.finished = self._stop = False
+        self.progress.finished = False
         bar = tqdm(total=total, initial=self.progress.step, unit="step", desc="train", disable=not self.devices.main)
-        with self._interruptible(), bar:
+        with self._interrupt.listening(), bar:
             while True:
                 # What is decided from here on is the same in all processes.
                 overdue = time.monotonic() - saved >= 60 * self.limits.save_minutes
-                self.progress.seconds, stop, save = self.devices.largest(self.progress.seconds, self._stop, overdue)
+                self.progress.seconds, stop, save = self.devices.largest(
+                    self.progress.seconds, self._interrupt.wanted, overdue
+                )
                 done = self._fraction(total)
                 if stop or self._exhausted or done >= 1:
                     break
@@ -210,7 +174,7 @@ class Trainer:
                 self.progress.tokens += tokens
                 self.progress.seconds += seconds
                 self._recent.append((tokens, seconds))
-                self._log(loss, rate(done, self.spec))
+                self._records.step(self.progress, loss, rate(done, self.spec))
                 bar.update()
                 bar.set_postfix(self._standing(loss, total))
             if self._exhausted:
@@ -311,26 +275,6 @@ class Trainer:
 
     # -- records
 
-    def _log(self, loss: float, learning_rate: float) -> None:
-        recent = self.progress.losses = [*self.progress.losses, loss][-LOG_STEPS:]
-        if self.progress.step % LOG_STEPS == 0:
-            self._record(loss=round(sum(recent) / len(recent), 5), lr=learning_rate)
-
-    def _record(self, **values: float) -> None:
-        if not self.devices.main:
-            return
-        head = {"step": self.progress.step, "tokens": self.progress.tokens, "seconds": round(self.progress.seconds, 1)}
-        with writing(self.out / "metrics.jsonl") as path, path.open("a") as file:
-            file.write(json.dumps(head | values) + "\n")
-        for tracker in self.trackers:
-            tracker.log(values, self.progress.step)
-
-    def _trim_metrics(self) -> None:
-        """Drop the records of steps that were run after the last checkpoint: they are run, and recorded, again."""
-        with writing(self.out / "metrics.jsonl") as path:
-            kept = [record for record in read_metrics(path) if record["step"] <= self.progress.step]
-            write_atomic(path, "".join(json.dumps(record) + "\n" for record in kept))
-
     def _evaluate(self) -> None:
         assert self.evaluate is not None
         self.model.eval()
@@ -344,7 +288,7 @@ class Trainer:
             elif self.devices.main:
                 self._scores = self.evaluate()
         scores = self._scores
-        self._record(**{f"dev_{name}": value for name, value in scores.items()})
+        self._records.add(self.progress, **{f"dev_{name}": value for name, value in scores.items()})
         self.progress.evaluated = self.progress.seconds
         said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         self.devices.say(f"step {self.progress.step}: {said}")
@@ -375,22 +319,3 @@ class Trainer:
         state = load_state(path, [weight.shape for weight in self._weights], place)
         self.progress = Progress(**state["progress"])
         self._masters.load(state)
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM end the run after the current step, with a checkpoint; a second one, at once."""
-        if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
-            yield
-            return
-
-        def stop(*_: object) -> None:
-            if self._stop:
-                raise KeyboardInterrupt
-            self._stop = True
-
-        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

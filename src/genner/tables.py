@@ -1,0 +1,81 @@
+"""Typed TOML: tables read into dataclasses, every key known, every value of its type and in its range."""
+
+import dataclasses
+import tomllib
+from math import inf
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from genner.errors import DataError, UsageError
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file holds. Raises `DataError`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(str(path), f"is not TOML: {error}") from None
+
+
+def listed(tables: Any, name: str) -> list[dict[str, Any]]:
+    """The tables that stand under [[name]]. Raises `UsageError` when they are something else."""
+    if not isinstance(tables, list | tuple) or not all(isinstance(item, dict) for item in tables):
+        raise UsageError(f"{name!r} is not a list of tables; write [[{name}]], once for each")
+    return list(tables)
+
+
+def build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """A dataclass from a TOML table, which errors call `where`: lists become tuples, whole numbers floats where one is
+    wanted. Raises `UsageError` naming the key that is missing, unknown or of the wrong type."""
+    if not isinstance(values, dict):
+        raise UsageError(f"{where} = {values!r} is not a table; write [{where}]")
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - set(fields)):
+        raise UsageError(f"[{where}] has no key {unknown[0]!r}; known: {', '.join(fields)}")
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise UsageError(f"[{where}] lacks {name!r}")
+    hints, converted = get_type_hints(kind), {}
+    for name, value in values.items():
+        wanted = hints[name]
+        if isinstance(value, list):
+            value = tuple(value)
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if not _is(value, wanted):
+            legal = wanted if get_args(wanted) else wanted.__name__
+            raise UsageError(f"[{where}] {name} = {value!r} is not of type {legal}")
+        converted[name] = value
+    return kind(**converted)
+
+
+def check(table: object, where: str, **legal: tuple[float, float]) -> None:
+    """Raise `UsageError` naming the first value that lies outside its range."""
+    for name, (low, high) in legal.items():
+        value = getattr(table, name)
+        if not low <= value <= high:
+            bounds = f"{low} or more" if high == inf else f"{low} to {high}"
+            raise UsageError(f"[{where}] {name} = {value}; legal: {bounds}")
+
+
+def check_sum(table: object, where: str, *names: str) -> None:
+    """Raise `UsageError` when shares of which an example gets one at most are more than 1 together."""
+    values = [getattr(table, name) for name in names]
+    if sum(values) > 1:
+        said = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
+        raise UsageError(f"[{where}] {said}; legal: 1 or less together")
+
+
+def _is(value: Any, wanted: Any) -> bool:
+    """Whether a value is of an annotated type, of the few that such tables use."""
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
+    return any(_is(value, kind) for kind in arguments) if arguments else type(value) is wanted

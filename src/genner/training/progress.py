@@ -1,0 +1,108 @@
+"""Where a training run stands, when it is to stop, and what is written down of it on the way."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genner.data import write_atomic
+from genner.errors import UsageError
+from genner.training.checkpoint import writing
+from genner.training.curve import read_metrics
+from genner.training.trackers import Tracker
+
+LOG_STEPS = 10  # steps between two records of the loss, each the mean of as many
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run stops, how often it evaluates and saves. Whichever of time and epochs ends first ends the run.
+
+    `max_minutes` and `eval_minutes` count the time spent in steps, over all parts of an interrupted run; evaluating,
+    saving and preparing data come on top. With `eval_steps`, evaluations come every so many steps instead.
+    """
+
+    max_minutes: float | None = None
+    eval_minutes: float = 15.0
+    save_minutes: float = 5.0
+    eval_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.eval_steps is not None and self.eval_steps < 1:
+            raise UsageError(f"eval_steps {self.eval_steps}; legal: 1 or more, or None for evaluations by the clock")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise UsageError(f"max_minutes {self.max_minutes}; legal: more than 0, or None for no limit")
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what a checkpoint has to remember beside weights and optimizer."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    evaluated: float = 0.0  # `seconds` at the last evaluation
+    stale: int = 0  # evaluations since the best one
+    finished: bool = False
+    losses: list[float] = field(default_factory=list)  # of the last steps, for the next record
+
+
+class Records:
+    """What `metrics.jsonl` and the trackers are told of a run; `path` is None in a process that writes nothing."""
+
+    def __init__(self, path: Path | None, trackers: Sequence[Tracker]) -> None:
+        self._path, self._trackers = path, trackers
+
+    def trim(self, progress: Progress) -> None:
+        """Drop the records of steps that were run after the last checkpoint: they are run, and recorded, again."""
+        if self._path:
+            with writing(self._path) as path:
+                kept = [record for record in read_metrics(path) if record["step"] <= progress.step]
+                write_atomic(path, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def step(self, progress: Progress, loss: float, learning_rate: float) -> None:
+        """Note the loss of a step; every few steps, their mean is written."""
+        recent = progress.losses = [*progress.losses, loss][-LOG_STEPS:]
+        if progress.step % LOG_STEPS == 0:
+            self.add(progress, loss=round(sum(recent) / len(recent), 5), lr=learning_rate)
+
+    def add(self, progress: Progress, **values: float) -> None:
+        """Write values down."""
+        if not self._path:
+            return
+        head = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1)}
+        with writing(self._path) as path, path.open("a") as file:
+            file.write(json.dumps(head | values) + "\n")
+        for tracker in self._trackers:
+            tracker.log(values, progress.step)
+
+
+class Interrupt:
+    """Whether somebody wants the run to stop."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM ask for the end of the run after its current step; a second one ends it at once."""
+        self.wanted = False
+        if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+            yield
+            return
+
+        def stop(*_: object) -> None:
+            if self.wanted:
+                raise KeyboardInterrupt
+            self.wanted = True
+
+        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
