@@ -20,6 +20,7 @@ from genner.assess.study import Study
 from genner.assess.worker import INTERRUPTED, perform
 from genner.document import Document, Entity
 from genner.evaluation import evaluate
+from genner.training import progress
 from genner.training import trainer as trainer_module
 from test_training import corpus, weights, write
 
@@ -164,7 +165,7 @@ def test_training_that_is_told_to_stop_goes_on_from_where_it_was(
 ) -> None:
     folder, runs, cells = done
     monkeypatch.setattr(trainer_module, "draw", lambda metrics, out: None)
-    monkeypatch.setattr(trainer_module, "LOG_STEPS", 1)
+    monkeypatch.setattr(progress, "LOG_STEPS", 1)
     tell, told = run_module._Teller.log, list[int]()
 
     def stop_once(self: Any, values: dict[str, float], step: int) -> None:

@@ -32,6 +32,7 @@ from genner.labels import label_sets
 from genner.loading import find_adapter
 from genner.models import MODELS
 from genner.prompts import instruction
+from genner.training import progress as progress_module
 from genner.training import trainer as module
 from genner.training.adapters import add_adapter
 from genner.training.batching import Group, Pair, bucket, group_loss, tensors
@@ -410,7 +411,7 @@ def trainer(folder: Path, out: str, limits: Limits | None = None, *, dropout: fl
 def test_an_interrupted_run_ends_where_it_would_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
 ) -> None:
-    monkeypatch.setattr(module, "LOG_STEPS", 2)
+    monkeypatch.setattr(progress_module, "LOG_STEPS", 2)
     whole = trainer(tmp_path, "whole", dropout=dropout).run()
     assert whole.finished
     assert whole.step >= 9
@@ -433,7 +434,7 @@ def test_an_interrupted_run_ends_where_it_would_have(
 
 @pytest.mark.usefixtures("no_curve")
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOG_STEPS", 1)
+    monkeypatch.setattr(progress_module, "LOG_STEPS", 1)
     trainer(tmp_path, "whole").run()
     first = trainer(tmp_path, "killed")
     at_step(monkeypatch, first, 4, first.save)  # with three steps done
@@ -473,7 +474,7 @@ class Clock:
 @pytest.mark.usefixtures("no_curve")
 def test_a_time_budget_sets_the_schedule_stops_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "time", Clock())
-    monkeypatch.setattr(module, "LOG_STEPS", 1)
+    monkeypatch.setattr(progress_module, "LOG_STEPS", 1)
     progress = trainer(tmp_path, "out", Limits(max_minutes=5 / 60)).run()
     assert (progress.step, progress.seconds, progress.finished) == (5, 5.0, True)
     spec = OptimSpec(learning_rate=0.01)
@@ -539,7 +540,7 @@ def test_states_stay_small_and_old_ones_load(tmp_path: Path, monkeypatch: pytest
     torch.save(state, tmp_path / "out" / "state.pt")
     progress = trainer(tmp_path, "out").run(resume=True)
     assert progress.finished
-    assert len(progress.losses) <= module.LOG_STEPS
+    assert len(progress.losses) <= progress_module.LOG_STEPS
 
 
 @pytest.mark.usefixtures("no_curve")
