@@ -109,7 +109,8 @@ def read(folder: Path, dtype: torch.dtype) -> "Llama | None":
     if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
         return None
     tensors: dict[str, Tensor] = {}
-    # A mapping for each layer: it goes, with all that was written into it, when the matrices do (`packing`).
+    # A mapping for each layer: it goes, with all that was written into it, when the matrices do (`packing`). Vectors,
+    # which stay, are copied out of it.
     for _, names in groupby(sorted(shapes), key=lambda name: name.split(".")[:3]):
         with safe_open(weights, framework="pt") as file:
             for name in names:

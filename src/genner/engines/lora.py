@@ -9,7 +9,7 @@ import json
 import re
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -86,10 +86,9 @@ def _pairs(
             layer = causal.get_submodule(name)
         except AttributeError:
             return None
-        if down is None or up is None or name == key or not _linear(layer):
+        if down is None or up is None or name == key or not is_linear(layer):
             return None
         rank, targets = _of(name, config.get("rank_pattern"), config.get("r")), config["target_modules"]
-        assert isinstance(layer, nn.Linear)
         fits = down.shape == (rank, layer.in_features) and up.shape == (layer.out_features, rank)
         if not fits or not any(f".{name}".endswith(f".{target}") for target in targets):
             return None
@@ -97,8 +96,9 @@ def _pairs(
     return found
 
 
-def _linear(layer: nn.Module) -> bool:
-    """Whether it multiplies by its weight, and no more: quantized layers are subclasses that do something else."""
+def is_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it multiplies by its weight, and no more: quantized and adapted layers are subclasses, or wrap one,
+    and do something else."""
     return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genner.engines.lora import is_linear
 from genner.engines.threads import one_thread
 
 # oneDNN chooses the blocks by the number of rows that are to be expected: of 8, 64 and 256 tokens, 64 was best or near
@@ -22,7 +23,6 @@ class Packed(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self.in_features, self.out_features = layer.in_features, layer.out_features
         self._weight: Any = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().contiguous(), TOKENS)
         self._bias = None if layer.bias is None else layer.bias.detach()
 
@@ -59,7 +59,4 @@ def supported() -> bool:
 
 
 def _packable(layer: nn.Module) -> bool:
-    # Quantized and adapted layers are subclasses, or wrap one, that do something else.
-    if not isinstance(layer, nn.Linear) or type(layer).forward is not nn.Linear.forward:
-        return False
-    return layer.weight.device.type == "cpu" and layer.weight.dtype == torch.bfloat16
+    return is_linear(layer) and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.bfloat16
