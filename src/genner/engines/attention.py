@@ -1,0 +1,174 @@
+"""Attention of many rows at once, each over its own keys and values, in few products.
+
+The tokens of a pass stand in one line, row after row. For attention they are cut into pieces, and pieces of like size
+are multiplied together, padded to the largest: a row by itself is too little work for a product, and torch's fused
+kernels, which are made for long sequences, take twice as long for the few dozen tokens of a draft (docs/log.md). A long
+row is cut up, for what comes early in it need not be multiplied with what comes late.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PIECE = 128  # new tokens of a row that attend together, at most
+SHORT = 16  # a piece of so many tokens, by itself, is left to torch's fused kernel
+ROOM = 1 << 20  # scores of a block, at most, unless one piece has more: what a processor's cache holds
+
+
+@dataclass(frozen=True)
+class Piece:
+    """New tokens of a row: its slot in the cache, the tokens before these, their number, and where in the line they
+    begin."""
+
+    slot: int
+    length: int
+    count: int
+    begin: int
+
+    @property
+    def reach(self) -> int:
+        """The keys that the last of them sees."""
+        return self.length + self.count
+
+
+def pieces(slots: Iterable[int], lengths: Iterable[int], counts: Iterable[int]) -> list[Piece]:
+    """The pieces of rows that bring `counts` new tokens behind `lengths` old ones."""
+    found, begin = list[Piece](), 0
+    for slot, length, count in zip(slots, lengths, counts, strict=True):
+        for first in range(0, count, PIECE):
+            found.append(Piece(slot, length + first, min(PIECE, count - first), begin + first))
+        begin += count
+    return found
+
+
+def blocks(some: list[Piece], heads: int) -> list["Block"]:
+    """Pieces that attend together: of like size, and no more scores than fit the cache."""
+    made, block = list[list[Piece]](), list[Piece]()
+    for piece in sorted(some, key=lambda piece: (-piece.count, piece.slot)):
+        if block:
+            largest, reach = block[0].count, max(piece.reach, *(other.reach for other in block))
+            if 2 * piece.count < largest or (len(block) + 1) * heads * largest * reach > ROOM:
+                made.append(block)
+                block = []
+        block.append(piece)
+    return [Block(sorted(block, key=lambda piece: piece.slot)) for block in [*made, block] if block]
+
+
+class Block:
+    """B pieces of a pass that attend in one product, each padded to T tokens, over `reach` keys."""
+
+    def __init__(self, some: list[Piece]) -> None:
+        self._pieces = some
+        self._count, self._tokens = len(some), max(piece.count for piece in some)
+        self._reach = max(piece.reach for piece in some)
+        slots = [piece.slot for piece in some]
+        # Neighbours in the cache are looked at where they are; others are brought together.
+        self._neighbours = slots == list(range(slots[0], slots[0] + len(slots)))
+        self._indices: tuple[Tensor, ...] | None = None
+        self._masks: dict[tuple[int | None, int, int], Tensor | None] = {}
+
+    def attend(
+        self, line: Tensor, keys: Tensor, values: Tensor, out: Tensor, window: int | None, cap: float | None
+    ) -> None:
+        """Attention of the block's tokens, written into its places of `out`.
+
+        The query heads that share a key head stand as so many tokens of one head, so its keys are gone over once.
+
+        Args:
+            line: queries, scaled, [all tokens, query heads, D].
+            keys, values: [rows, heads, capacity, D]; out: [all tokens, query heads, D of values].
+            window: how many tokens a token sees, itself included; None for all.
+            cap: soft cap of the scores (Gemma 2), or None.
+        """
+        heads, size = keys.shape[1], values.shape[3]
+        groups = line.shape[1] // heads
+        queries = self._gathered(line).view(self._count, self._tokens, heads, groups, -1)
+        queries = queries.permute(0, 2, 3, 1, 4).reshape(self._count * heads, groups * self._tokens, -1)
+        found = self._product(
+            queries, self._rows(keys), self._rows(values), self._mask(window, heads, groups, line), cap
+        )
+        found = found.view(self._count, heads, groups, self._tokens, size).permute(0, 3, 1, 2, 4)
+        self._scatter(found.reshape(-1, heads * groups, size), out)
+
+    def _product(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, cap: float | None) -> Tensor:
+        """Attention of [B * heads, groups * T, D]."""
+        if cap is not None:
+            scores = cap * torch.tanh(queries @ keys.transpose(1, 2) / cap)
+            scores = scores if mask is None else scores + mask
+        elif self._count == 1 and self._tokens <= SHORT:
+            fused: Tensor = F.scaled_dot_product_attention(
+                queries[None], keys[None], values[None], attn_mask=None if mask is None else mask[None], scale=1.0
+            )
+            return fused[0]
+        elif mask is None:
+            scores = queries @ keys.transpose(1, 2)
+        else:
+            scores = torch.baddbmm(mask, queries, keys.transpose(1, 2))
+        return scores.softmax(-1) @ values
+
+    def _rows(self, buffer: Tensor) -> Tensor:
+        """Keys or values of the pieces' rows, [B * heads, reach, D]."""
+        within = buffer[:, :, : self._reach]
+        if self._neighbours:
+            first = self._pieces[0].slot
+            return within[first : first + self._count].flatten(0, 1)
+        return within.index_select(0, self._on(buffer.device)[0]).flatten(0, 1)
+
+    def _gathered(self, line: Tensor) -> Tensor:
+        """[all tokens, ...] -> [B * T, ...]; for padding, any token at all."""
+        if self._count == 1:
+            return line[self._pieces[0].begin : self._pieces[0].begin + self._tokens]
+        return line.index_select(0, self._on(line.device)[1])
+
+    def _scatter(self, found: Tensor, line: Tensor) -> None:
+        """[B * T, ...] into its places in [all tokens, ...], padding left out."""
+        if self._count == 1:
+            line[self._pieces[0].begin : self._pieces[0].begin + self._tokens] = found
+        else:
+            _, _, kept, places = self._on(line.device)
+            line.index_copy_(0, places, found.index_select(0, kept))
+
+    def _on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Indices: the pieces' slots; what stands in the line for each of the B * T tokens; which of those are no
+        padding, and their places in the line."""
+        if self._indices is None:
+            slots, source, kept, places = list[int](), list[int](), list[int](), list[int]()
+            for i, piece in enumerate(self._pieces):
+                own = range(piece.begin, piece.begin + piece.count)
+                slots.append(piece.slot)
+                source += [*own, *[piece.begin] * (self._tokens - piece.count)]
+                kept += range(i * self._tokens, i * self._tokens + piece.count)
+                places += own
+            self._indices = tuple(torch.tensor(some, device=device) for some in (slots, source, kept, places))
+        return self._indices
+
+    def _mask(self, window: int | None, heads: int, groups: int, like: Tensor) -> Tensor | None:
+        """The additive mask [B * heads, groups * T, reach]: a token sees itself, all before it in its row, and no more
+        than the last `window` of them. None where it would hide nothing. The same for all layers of a kind, so kept."""
+        key = window, heads, groups
+        if key not in self._masks:
+            self._masks[key] = self._made(window, heads, groups, like)
+        return self._masks[key]
+
+    def _made(self, window: int | None, heads: int, groups: int, like: Tensor) -> Tensor | None:
+        if self._count == self._tokens == 1 and (window is None or window >= self._reach):
+            return None
+        # In numpy, whose operations on so few numbers do not wait for threads. Nobody may see nothing at all.
+        hidden = np.ones((self._count, self._tokens, self._reach), dtype=np.bool_)
+        hidden[:, :, 0] = False
+        keys = np.arange(self._reach)
+        for i, piece in enumerate(self._pieces):
+            queries = np.arange(piece.length, piece.reach)[:, None]
+            seen = keys <= queries
+            if window is not None:
+                seen &= keys > queries - window
+            hidden[i, : piece.count] = ~seen
+        mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+        mask.masked_fill_(torch.from_numpy(hidden).to(like.device), torch.finfo(like.dtype).min)
+        size = self._count, heads, groups, self._tokens, self._reach
+        # Several pieces need a mask for each head, written out: the product takes one for each of its matrices.
+        return mask[:, None, None].expand(size).reshape(self._count * heads, groups * self._tokens, self._reach)
