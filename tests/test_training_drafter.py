@@ -1,6 +1,7 @@
 """A drafter learns where entities are, from the hidden states that it will be given when it decodes."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from genner.formats import get_format
 from genner.grammar import Guess
 from genner.labels import LabelSet
 from genner.prompts import instruction, label_ends
-from genner.training.drafting import agreement, fit, logits_of, read, train_drafter
+from genner.training.drafting import agreement, answered, fit, logits_of, read, train_drafter
 from genner.training.mixture import Mixture
 from genner.training.recipe import DrafterSpec, Recipe
 
@@ -87,6 +88,25 @@ def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypat
     assert right >= 10  # of 16
 
 
+def test_targets_may_be_what_the_model_writes(tmp_path: Path) -> None:
+    """Those that the slow decoder writes for the same prompts; with a share of 0 they are the data's."""
+    some = mixture(tmp_path)
+    (task, *_) = some.tasks(random.Random(0))
+    fast = answered(engine(), task)
+    slow = answered(LocalEngine(tiny.model("llama"), tiny.tokenizer("bytes"), decoder="reference"), task)
+    assert fast == slow
+    assert [d.text for d in fast] == [d.text for d in task.documents]
+    assert fast != task.documents  # the model is random
+
+    network = Network(engine().network.causal, (1, 3))
+    spans = {
+        share: [p.spans for reading in read(network, engine(), some, 80, share) for p in reading.passages]
+        for share in (0.0, 1.0)
+    }
+    assert {len(each) for each in spans[0.0]} <= {1, 2}  # a name and a place, or what was asked for of them
+    assert spans[1.0] != spans[0.0]
+
+
 def test_the_same_seed_gives_the_same_drafter(tmp_path: Path) -> None:
     some = mixture(tmp_path, "sentences = 20\nepochs = 2")
     spec = some.recipe.drafter
@@ -128,5 +148,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     some = mixture(tmp_path, "sentences = 1")
     with pytest.raises(TrainingError, match="1 sentences are too few"):
         train_drafter(engine(), some, some.recipe.drafter)
+    with pytest.raises(UsageError, match=r"\[drafter\] own = 2; legal: 0\.0 to 1\.0"):
+        DrafterSpec(own=2)
     with pytest.raises(UsageError, match=r"\[drafter\] epochs = 0; legal: 1 or more"):
         DrafterSpec(epochs=0)

@@ -6,6 +6,7 @@ kernels, which are made for long sequences, take twice as long for the few dozen
 row is cut up, for what comes early in it need not be multiplied with what comes late.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 PIECE = 128  # new tokens of a row that attend together, at most
 SHORT = 16  # a piece of so many tokens, by itself, is left to torch's fused kernel
+CALL = 1 << 15  # what a product costs before its first score, in scores
 ROOM = 1 << 20  # scores of a block, at most, unless one piece has more: what a processor's cache holds
 
 
@@ -45,24 +47,34 @@ def pieces(slots: Iterable[int], lengths: Iterable[int], counts: Iterable[int]) 
     return found
 
 
-def blocks(some: list[Piece], heads: int) -> list["Block"]:
-    """Pieces that attend together: of like size, and no more scores than fit the cache."""
-    made, block = list[list[Piece]](), list[Piece]()
-    for piece in sorted(some, key=lambda piece: (-piece.count, piece.slot)):
-        if block:
-            largest, reach = block[0].count, max(piece.reach, *(other.reach for other in block))
-            if 2 * piece.count < largest or (len(block) + 1) * heads * largest * reach > ROOM:
-                made.append(block)
-                block = []
-        block.append(piece)
-    return [Block(sorted(block, key=lambda piece: piece.slot)) for block in [*made, block] if block]
+def blocks(some: Iterable[Piece], heads: int) -> list["Block"]:
+    """Which pieces attend together, in a layer of so many query heads: of the ways to part them, ordered by size, the
+    one that costs least."""
+    ordered = sorted(some, key=lambda piece: (-piece.count, -piece.reach))
+    costs, cuts = [0.0], [0]  # of the first pieces: the least cost, and where their last block begins
+    for end in range(1, len(ordered) + 1):
+        reach, least, cut = 0, math.inf, end - 1
+        for begin in reversed(range(end)):
+            reach = max(reach, ordered[begin].reach)
+            scores = heads * (end - begin) * ordered[begin].count * reach
+            if scores > ROOM and begin < end - 1:
+                break
+            if costs[begin] + scores < least:
+                least, cut = costs[begin] + scores, begin
+        costs.append(least + CALL)
+        cuts.append(cut)
+    made, end = list[Block](), len(ordered)
+    while end:
+        made.append(Block(sorted(ordered[cuts[end] : end], key=lambda piece: piece.slot)))
+        end = cuts[end]
+    return made
 
 
 class Block:
     """B pieces of a pass that attend in one product, each padded to T tokens, over `reach` keys."""
 
     def __init__(self, some: list[Piece]) -> None:
-        self._pieces = some
+        self.pieces = some
         self._count, self._tokens = len(some), max(piece.count for piece in some)
         self._reach = max(piece.reach for piece in some)
         slots = [piece.slot for piece in some]
@@ -114,20 +126,20 @@ class Block:
         """Keys or values of the pieces' rows, [B * heads, reach, D]."""
         within = buffer[:, :, : self._reach]
         if self._neighbours:
-            first = self._pieces[0].slot
+            first = self.pieces[0].slot
             return within[first : first + self._count].flatten(0, 1)
         return within.index_select(0, self._on(buffer.device)[0]).flatten(0, 1)
 
     def _gathered(self, line: Tensor) -> Tensor:
         """[all tokens, ...] -> [B * T, ...]; for padding, any token at all."""
         if self._count == 1:
-            return line[self._pieces[0].begin : self._pieces[0].begin + self._tokens]
+            return line[self.pieces[0].begin : self.pieces[0].begin + self._tokens]
         return line.index_select(0, self._on(line.device)[1])
 
     def _scatter(self, found: Tensor, line: Tensor) -> None:
         """[B * T, ...] into its places in [all tokens, ...], padding left out."""
         if self._count == 1:
-            line[self._pieces[0].begin : self._pieces[0].begin + self._tokens] = found
+            line[self.pieces[0].begin : self.pieces[0].begin + self._tokens] = found
         else:
             _, _, kept, places = self._on(line.device)
             line.index_copy_(0, places, found.index_select(0, kept))
@@ -137,7 +149,7 @@ class Block:
         padding, and their places in the line."""
         if self._indices is None:
             slots, source, kept, places = list[int](), list[int](), list[int](), list[int]()
-            for i, piece in enumerate(self._pieces):
+            for i, piece in enumerate(self.pieces):
                 own = range(piece.begin, piece.begin + piece.count)
                 slots.append(piece.slot)
                 source += [*own, *[piece.begin] * (self._tokens - piece.count)]
@@ -161,7 +173,7 @@ class Block:
         hidden = np.ones((self._count, self._tokens, self._reach), dtype=np.bool_)
         hidden[:, :, 0] = False
         keys = np.arange(self._reach)
-        for i, piece in enumerate(self._pieces):
+        for i, piece in enumerate(self.pieces):
             queries = np.arange(piece.length, piece.reach)[:, None]
             seen = keys <= queries
             if window is not None:

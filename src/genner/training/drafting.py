@@ -1,7 +1,8 @@
 """Training a drafter: a trained adapter reads the texts of a mixture, and a small network learns where entities are.
 
 The adapter stays as it is. What the network learns from are the hidden states of prompts, which are computed once; its
-targets are the entities that the adapter was taught to write.
+targets are the entities that the adapter was taught to write, or those that it does write (self-distillation, as of
+draft models: Zhou et al. 2024, "DistillSpec: Improving Speculative Decoding via Knowledge Distillation").
 """
 
 import math
@@ -14,11 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from genner.document import Document, Entity
+from genner.engines.base import Request
 from genner.engines.cache import RowCache
 from genner.engines.drafter import Shape, SpanDrafter, option_places, pack, tokens_of_words
 from genner.engines.local import LocalEngine
 from genner.engines.network import Network
 from genner.errors import TrainingError
+from genner.extract import permitted
 from genner.prompts import label_ends
 from genner.training.mixture import Mixture, Task
 from genner.training.recipe import DrafterSpec
@@ -57,7 +61,7 @@ def train_drafter(
     taps = (max(1, depth // 2 - 1), depth)
     asking = copy(mixture)
     asking.recipe = replace(mixture.recipe, prompt=replace(mixture.recipe.prompt, plain=spec.plain))
-    readings = read(Network(engine.network.causal, taps), engine, asking, spec.sentences)
+    readings = read(Network(engine.network.causal, taps), engine, asking, spec.sentences, spec.own)
     held_out, some = readings[: max(1, len(readings) // 20)], readings[max(1, len(readings) // 20) :]
     if not some:
         raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")
@@ -69,8 +73,9 @@ def train_drafter(
 
 
 @torch.inference_mode()
-def read(network: Network, engine: LocalEngine, mixture: Mixture, sentences: int) -> list[Reading]:
-    """Run the prompts of about so many sentences, drawn from the mixture's first epoch."""
+def read(network: Network, engine: LocalEngine, mixture: Mixture, sentences: int, own: float = 0.0) -> list[Reading]:
+    """Run the prompts of about so many sentences, drawn from the mixture's first epoch. The engine answers the share
+    `own` of them, and its entities take the place of the data's."""
     rng = random.Random(f"{mixture.recipe.seed}:drafter")
     tasks = list(mixture.tasks(rng))
     rng.shuffle(tasks)
@@ -79,10 +84,30 @@ def read(network: Network, engine: LocalEngine, mixture: Mixture, sentences: int
         for task in tasks:
             if bar.n >= sentences:
                 break
+            if own and rng.random() < own:
+                task = replace(task, documents=answered(engine, task))
             if reading := _read(network, engine, task):
                 readings.append(reading)
             bar.update(len(task.documents))
     return readings
+
+
+def answered(engine: LocalEngine, task: Task) -> list[Document]:
+    """A task's documents with the entities that the engine's model writes. One that does not fit its window is left
+    out."""
+    ends = label_ends(task.instruction, task.labels)
+    requests, texts = [], []
+    for document in task.documents:
+        if engine.measure(task.instruction, document.text) < engine.window:
+            grammar = permitted(task.form, document.text, task.labels)
+            requests.append(Request(task.instruction, document.text, grammar, growth=task.form.growth, options=ends))
+            texts.append(document)
+    made = []
+    for document, request, generation in zip(texts, requests, engine.generate(requests), strict=True):
+        written = request.grammar.read(generation.answer) or ()
+        entities = tuple(Entity(w.start, w.end, w.label) for w in written)
+        made.append(Document(document.text, entities, document.id))
+    return made
 
 
 def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:

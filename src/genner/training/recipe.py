@@ -168,16 +168,20 @@ class DrafterSpec:
 
     It sees `sentences` sentences of the mixture (0: there is no drafter), `epochs` times. `plain` is the share of
     prompts that ask for a full label set in its own order: more of them than for the adapter, which has to learn what
-    a label is. Hidden states are kept in memory: 4 bytes for each token and each unit of the model's width.
+    a label is. Of the share `own` of them, what is to be guessed is what the adapter writes itself instead of what the
+    data say: nearer to what the guesses are for, at the price of writing it. Hidden states are kept in memory: 4 bytes
+    for each token and each unit of the model's width.
     """
 
     sentences: int = 12000
     epochs: int = 5
     learning_rate: float = 2e-3
     plain: float = 0.9
+    own: float = 0.0
 
     def __post_init__(self) -> None:
-        check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf), plain=(0.0, 1.0))
+        shares = {"plain": (0.0, 1.0), "own": (0.0, 1.0)}
+        check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf), **shares)
 
 
 @dataclass(frozen=True)
