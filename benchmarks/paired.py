@@ -9,7 +9,6 @@ The ratio is the median over the rounds, with the least and the largest beside i
 """
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
@@ -22,7 +21,7 @@ from genner.formats import get_format
 from genner.labels import parse_labels
 from genner.loading import DEFAULT_MODEL, load
 from peers import ours
-from peers.measure import WARM, drawn
+from peers.measure import WARM, drawn, save
 from peers.task import Run, Task
 
 
@@ -47,7 +46,7 @@ def main() -> None:
             answers = tuple(g.text for g in engine.generate(task.requests(), batch_size=1))
             for batch in args.batches:
                 found.append(compared(replace(task, answers=answers), batch, args.rounds))
-                args.out.write_text(json.dumps(found, indent=1))
+                save(args.out, {"rows": found})
                 tqdm.write(said(found[-1]))
 
 

@@ -180,8 +180,8 @@ class DrafterSpec:
     own: float = 0.0
 
     def __post_init__(self) -> None:
-        shares = {"plain": (0.0, 1.0), "own": (0.0, 1.0)}
-        check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf), **shares)
+        check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf))
+        check(self, "drafter", plain=(0.0, 1.0), own=(0.0, 1.0))
 
 
 @dataclass(frozen=True)
