@@ -17,33 +17,40 @@ from genner.engines.local import LocalEngine
 from genner.engines.network import Network
 from genner.engines.packing import Packed, pack
 
-needs_bf16 = pytest.mark.skipif(not packing.supported(), reason="this processor does not multiply bf16")
+DTYPES = sorted(packing.dtypes(), key=str)
+needs_packing = pytest.mark.skipif(not DTYPES, reason="nothing is packed on this processor")
+# How far a sum may be off: bf16 has eight bits, float32 twenty-four.
+CLOSE = {torch.bfloat16: 2**-7, torch.float32: 1e-5}
 
 
-@needs_bf16
+@needs_packing
 @given(
+    st.sampled_from(DTYPES or [torch.float32]),
     st.lists(st.integers(1, 5), min_size=1, max_size=2),
     st.integers(1, 70),
     st.integers(1, 90),
     st.booleans(),
     st.integers(0, 1000),
 )
-def test_a_packed_layer_is_the_layer(before: list[int], ins: int, outs: int, bias: bool, seed: int) -> None:
+def test_a_packed_layer_is_the_layer(
+    dtype: torch.dtype, before: list[int], ins: int, outs: int, bias: bool, seed: int
+) -> None:
     torch.manual_seed(seed)
-    layer = nn.Linear(ins, outs, bias=bias).bfloat16().requires_grad_(False)
-    hidden = torch.randn(*before, ins).bfloat16()
+    layer = nn.Linear(ins, outs, bias=bias).to(dtype).requires_grad_(False)
+    hidden = torch.randn(*before, ins).to(dtype)
     with torch.inference_mode():
         found = Packed(layer)(hidden)
     exact = hidden.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
-    assert found.dtype == torch.bfloat16
+    assert found.dtype == dtype
     assert found.shape == (*before, outs)
-    torch.testing.assert_close(found.double(), exact, rtol=2**-7, atol=2**-7)  # bf16 has eight bits
+    torch.testing.assert_close(found.double(), exact, rtol=CLOSE[dtype], atol=CLOSE[dtype])
 
 
-@needs_bf16
+@needs_packing
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_packed_model_has_the_hidden_states_of_the_model(family: str) -> None:
-    causal = copy.deepcopy(tiny.model(family)).bfloat16()
+def test_a_packed_model_has_the_hidden_states_of_the_model(family: str, dtype: torch.dtype) -> None:
+    causal = copy.deepcopy(tiny.model(family)).to(dtype)
     states = []
     for packed in (False, True):
         if packed:
@@ -55,10 +62,11 @@ def test_a_packed_model_has_the_hidden_states_of_the_model(family: str) -> None:
         states.append(torch.cat(some).float())
     assert isinstance(causal.get_output_embeddings(), nn.Linear)
     assert not any(isinstance(layer, nn.Linear) for layer in causal.model.modules())
-    torch.testing.assert_close(states[1], states[0], rtol=0.05, atol=0.05)
+    close = 0.05 if dtype == torch.bfloat16 else 1e-4
+    torch.testing.assert_close(states[1], states[0], rtol=close, atol=close)
 
 
-def test_only_plain_layers_in_bf16_are_packed() -> None:
+def test_only_plain_layers_of_fast_dtypes_are_packed() -> None:
     class Other(nn.Linear):
         def forward(self, hidden: Any) -> Any:
             return super().forward(hidden) + 1
@@ -66,25 +74,28 @@ def test_only_plain_layers_in_bf16_are_packed() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.plain, self.wide, self.other = nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4), Other(4, 4).bfloat16()
-            self.head = nn.Linear(4, 9).bfloat16()
+            self.half, self.wide = nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4)
+            self.exact, self.other = nn.Linear(4, 4).double(), Other(4, 4)
+            self.head = nn.Linear(4, 9)
 
         def get_output_embeddings(self) -> nn.Linear:
             return self.head
 
     model = Model()
-    assert pack(model) == packing.supported()
-    assert isinstance(model.plain, Packed) == packing.supported()
-    assert [type(layer) for layer in (model.wide, model.other, model.head)] == [nn.Linear, Other, nn.Linear]
+    assert pack(model) == len(DTYPES)
+    assert isinstance(model.half, Packed) == (torch.bfloat16 in DTYPES)
+    assert isinstance(model.wide, Packed) == (torch.float32 in DTYPES)
+    assert [type(layer) for layer in (model.exact, model.other, model.head)] == [nn.Linear, Other, nn.Linear]
 
 
-@needs_bf16
-def test_a_loaded_engine_is_packed_and_the_reference_is_not(tmp_path: Path) -> None:
+@needs_packing
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_loaded_engine_is_packed_and_the_reference_is_not(tmp_path: Path, dtype: torch.dtype) -> None:
     copy.deepcopy(tiny.model("llama")).bfloat16().save_pretrained(tmp_path)
     tiny.tokenizer("bytes").save_pretrained(tmp_path)
     for decoder, packed in (("speculative", True), ("reference", False)):
-        engine = LocalEngine.load(tmp_path, decoder=decoder, dtype=torch.bfloat16)  # type: ignore[arg-type]
+        engine = LocalEngine.load(tmp_path, decoder=decoder, dtype=dtype)  # type: ignore[arg-type]
         layers = [type(layer) for layer in engine.network.causal.modules()]
         assert (Packed in layers) == packed
-    wide = LocalEngine.load(tmp_path, dtype=torch.float32)
-    assert Packed not in [type(layer) for layer in wide.network.causal.modules()]
+    exact = LocalEngine.load(tmp_path, dtype=torch.float64)
+    assert Packed not in [type(layer) for layer in exact.network.causal.modules()]

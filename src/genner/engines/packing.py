@@ -2,9 +2,11 @@
 
 oneDNN, which multiplies bf16 matrices on a CPU, wants the weights in blocks, and brings them into blocks anew each
 time. For a few hundred tokens that is nothing; for the ten of a decoder's pass it takes as long as the product itself
-(docs/log.md). PyTorch has operators that take weights in blocks: those which its compiler emits for frozen models.
+(docs/log.md). PyTorch has operators that take weights in blocks: those which its compiler emits for frozen models. They
+take float32 as well, which PyTorch otherwise leaves to a BLAS that reads the weights as they lie: slower for few tokens.
 """
 
+import platform
 from typing import Any
 
 import torch
@@ -34,16 +36,17 @@ class Packed(nn.Module):
 def pack(causal: Any) -> int:
     """Pack the linear layers of a model in place, but its output layer, whose rows are looked up one by one.
 
-    Only what is in bf16 on a CPU that multiplies it, and is a plain linear layer. Returns how many were packed.
+    Only what is on the CPU, in a dtype of `dtypes()`, and a plain linear layer. Returns how many were packed.
     """
-    if not supported():
+    kinds = dtypes()
+    if not kinds:
         return 0
     kept = causal.get_output_embeddings()
     places = [
         (parent, name)
         for parent in causal.modules()
         for name, layer in parent.named_children()
-        if layer is not kept and _packable(layer)
+        if layer is not kept and is_linear(layer) and layer.weight.device.type == "cpu" and layer.weight.dtype in kinds
     ]
     with one_thread():
         for parent, name in places:  # one at a time, so that at no time two of each are in memory
@@ -51,12 +54,13 @@ def pack(causal: Any) -> int:
     return len(places)
 
 
-def supported() -> bool:
-    """Whether this processor multiplies bf16, by operators that PyTorch still has."""
+def dtypes() -> set[torch.dtype]:
+    """What can be packed here, by operators that PyTorch still has: bf16 where the processor multiplies it, and float32
+    on processors like those that it was measured on."""
     operators = torch.ops.mkldnn
-    named = all(hasattr(operators, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
-    return named and torch._C._has_mkldnn and bool(operators._is_mkldnn_bf16_supported())
-
-
-def _packable(layer: nn.Module) -> bool:
-    return is_linear(layer) and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.bfloat16
+    if not torch._C._has_mkldnn or not all(
+        hasattr(operators, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
+    ):
+        return set()
+    found = {torch.float32} if platform.machine().lower() in ("x86_64", "amd64") else set()
+    return found | {torch.bfloat16} if operators._is_mkldnn_bf16_supported() else found
