@@ -3,7 +3,8 @@
 oneDNN, which multiplies bf16 matrices on a CPU, wants the weights in blocks, and brings them into blocks anew each
 time. For a few hundred tokens that is nothing; for the ten of a decoder's pass it takes as long as the product itself
 (docs/log.md). PyTorch has operators that take weights in blocks: those which its compiler emits for frozen models. They
-take float32 as well, which PyTorch otherwise leaves to a BLAS that reads the weights as they lie: slower for few tokens.
+take float32 as well, which PyTorch otherwise leaves to a BLAS that reads the weights as they lie, slower for few
+tokens.
 """
 
 import platform
