@@ -57,7 +57,7 @@ def test_a_grammar_without_twins_accepts_all_but_second_labels(form: Format, doc
     sayable, _ = form.keep(document)
     single = len({e.span for e in sayable.entities}) == len(sayable.entities)
     grammar = form.grammar(document.text, LABELS, twins=False)
-    assert accepts(grammar, form.encode(sayable, LABELS).encode()) == (single or form.one_label)
+    assert accepts(grammar, form.encode(sayable, LABELS).encode()) == (single or form.by_label)
 
 
 @formats
@@ -88,7 +88,7 @@ def test_every_legal_path_decodes_without_problems(form, text, seed, where, dept
     starts, ends = boundaries(text, where)
     assert all(starts[e.start] and ends[e.end] for e in prediction.entities)
     spans = [e.span for e in prediction.entities]
-    assert twins or form.one_label or len(set(spans)) == len(spans)
+    assert twins or form.by_label or len(set(spans)) == len(spans)
     assert depth is None or all(
         sum(e.start <= place < e.end for e in prediction.entities if e.label == label or not form.one_label) <= depth
         for label in LABELS.tags
@@ -125,13 +125,30 @@ def test_a_list_may_end_in_what_it_has(form: Format, document: Document, seed: i
 
 def test_a_group_may_end_in_what_it_has() -> None:
     form, labels, text = FORMATS["grouped_json"], LabelSet.of("PER", "LOC"), "Ann saw Bob in Rome."
-    lax = form.grammar(text, labels, where="word", twins=False, repeats=True)
+    lax = form.grammar(text, labels, where="word", repeats=True)
     answer = b'{"PER": ["Ann", "Bob", "Ann"], "LOC": ["Rome"]}'
     assert [(w.start, w.label) for w in lax.read(answer) or ()] == [(0, "PER"), (8, "PER"), (15, "LOC")]
     assert form.decode(text, answer.decode(), labels).problems == ()
-    assert not accepts(form.grammar(text, labels, where="word", twins=False), answer)
+    assert not accepts(form.grammar(text, labels, where="word"), answer)
     assert not accepts(lax, b'{"PER": ["Ann", "Bob", "Ann", "Bob"], "LOC": []}')
-    assert not accepts(lax, b'{"PER": ["Ann"], "LOC": ["Ann"]}')
+
+
+def test_a_group_may_have_what_another_has() -> None:
+    form, labels = FORMATS["grouped_json"], LabelSet.of("PER", "LOC")
+    grammar = form.grammar("Ann saw Bob in Rome.", labels, where="word", twins=False, repeats=True)
+    read = grammar.read(b'{"PER": ["Ann"], "LOC": ["Ann", "Rome"]}') or ()
+    assert [(w.start, w.label) for w in read] == [(0, "PER"), (0, "LOC"), (15, "LOC")]
+
+
+def test_no_entity_opens_where_a_bracket_is_to_be_escaped() -> None:
+    form, text = FORMATS["inline_bracketed"], "[The role of NF-kappa B]"
+    words, free = (form.grammar(text, LABELS, where=where) for where in ("word", "any"))  # type: ignore[arg-type]
+    assert [byte for byte, _ in words.edges(words.start())] == [ord("\\")]
+    assert {byte for byte, _ in free.edges(free.start())} == {ord("\\"), ord("[")}
+    document = Document(text, (Entity(0, 4, LABELS.tags[0]), Entity(13, 23, LABELS.tags[0])))
+    kept, left_out = form.keep(document, "word")
+    assert (kept.entities, left_out) == (document.entities[1:], document.entities[:1])
+    assert form.keep(document)[0] == document
 
 
 @formats

@@ -149,11 +149,12 @@ def _joined(base: str, left: str, right: str) -> bool:
     return base.isalnum() and right.isalnum() and not (_unspaced(base) or _unspaced(right))
 
 
-def boundaries(text: str, where: Boundaries) -> tuple[list[bool], list[bool]]:
+def boundaries(text: str, where: Boundaries, sealed: str = "") -> tuple[list[bool], list[bool]]:
     """Where entities may start and where they may end: two lists of len(text) + 1 flags.
 
     With `word`, an entity starts and ends where a word does and has no white space at its edges; marks that stand on a
     blank are white space too. So each start has its end. (Of 217,000 gold entities in eleven corpora, 27 break this.)
+    Nor does one start at a character of `sealed`: see `Format.sealed`.
     """
     n = len(text)
     if where == "any":
@@ -166,7 +167,7 @@ def boundaries(text: str, where: Boundaries) -> tuple[list[bool], list[bool]]:
             base = text[i]
         blank[i] = base.isspace()
         free[i] = not joined or blank[i] != blank[i - 1]
-    starts = [free[i] and i < n and not blank[i] for i in range(n + 1)]
+    starts = [free[i] and i < n and not blank[i] and text[i] not in sealed for i in range(n + 1)]
     ends = [free[i] and i > 0 and not blank[i - 1] for i in range(n + 1)]
     return starts, ends
 

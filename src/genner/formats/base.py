@@ -38,6 +38,13 @@ class Format(ABC):
     one_label: bool = False
     """Whether the format is meant to be asked for one label at a time."""
 
+    by_label: bool = False
+    """Whether the entities of each label are written apart from the others, so that no rule holds for them together."""
+
+    sealed: str = ""
+    """Characters at which no entity starts where entities keep to words: those that open one unless they are escaped. A
+    model that means to copy such a one, and forgets to escape it, would open an entity, and another, and another."""
+
     growth: int = 3
     """How many times the tokens of the text an answer may take, before it is cut off."""
 
@@ -59,8 +66,8 @@ class Format(ABC):
         """All legal answers for `text`.
 
         Entities lie between any (or word) boundaries; at most `depth` of them (of one label, in a format that is asked
-        for one at a time) cover a place. With `twins=False` no span has two labels, as far as a format can tell: one
-        that is asked for one label at a time, or writes a line for each, cannot. With `repeats=True` a list of entities
+        for one at a time) cover a place. With `twins=False` no span has two labels, unless the format
+        writes them label by label (`by_label`). With `repeats=True` a list of entities
         may end in one that it has already, which `decode` passes over: how a model ends that repeats itself.
         """
 
@@ -112,7 +119,7 @@ class Format(ABC):
 
     def keep(self, document: Document, where: Boundaries = "any") -> tuple[Document, tuple[Entity, ...]]:
         """The document without the entities that this format cannot say, and those left out."""
-        starts, ends = boundaries(document.text, where)
+        starts, ends = boundaries(document.text, where, self.sealed)
         kept = tuple(e for e in document.entities if starts[e.start] and ends[e.end])
         # Whether an entity can be said depends on the others, so those inside words go first.
         out = set(self.cannot_say(Document(document.text, kept, document.id)))

@@ -18,7 +18,7 @@ from genner.formats.base import Format, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_grammar import InlineGrammar
 from genner.formats.inline_rules import inline_rules
-from genner.grammar import NOTHING, Boundaries, Grammar, Guess, State, Written
+from genner.grammar import NOTHING, Boundaries, Grammar, Guess, State, Written, boundaries
 from genner.rules import Part, Rules
 
 LINE = b"\n"
@@ -29,6 +29,7 @@ class GPTNER(Format):
     instruction = "Copy the text with each entity as @@mention##"
     example = "@@John Smith## reported from New York.\nJohn Smith reported from @@New York##."
     one_label = True
+    by_label = True
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
@@ -55,9 +56,10 @@ class GPTNER(Format):
         """Exact for flat entities; of nested ones, the same span may be marked twice."""
         rules: dict[str, tuple[tuple[Part, ...], ...]] = {}
         copies, tags = _MARKED.copies(text, labels), _MARKED.tags(labels)
+        places = boundaries(text, where)
         for line in range(len(labels)):
             tail = Part("\n", f"l{line + 1}r0") if line + 1 < len(labels) else Part("")
-            rules |= inline_rules(text, copies, *tags, where, depth, tail, f"l{line}r")
+            rules |= inline_rules(text, copies, *tags, places, depth, tail, f"l{line}r")
         return Rules(rules).pruned()
 
     def cannot_say(self, document: Document) -> list[Entity]:

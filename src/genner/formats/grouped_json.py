@@ -25,6 +25,7 @@ class GroupedJSON(Format):
     name = "grouped_json"
     instruction = 'List the entities of the text by label as JSON: {"LABEL": [mention, mention], "LABEL": []}'
     example = '{"PER": ["John Smith"], "LOC": ["New York"]}'
+    by_label = True
     growth = 8
 
     def encode(self, document: Document, labels: LabelSet) -> str:
@@ -44,7 +45,9 @@ class GroupedJSON(Format):
         twins: bool = True,
         repeats: bool = False,
     ) -> "GroupedGrammar":
-        return GroupedGrammar(text, labels, where, depth, twins, repeats)
+        # A span may be in two lists whatever `twins` says: kept from ending a mention because another list has it, a
+        # model does not drop it, but runs on to a longer one (docs/log.md).
+        return GroupedGrammar(text, labels, where, depth, repeats)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Every string is a stretch of the text; the same may be written twice, in any order and at any depth."""
@@ -108,10 +111,8 @@ class Rule:
 class GroupedGrammar(JsonGrammar):
     """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, how its list stands)."""
 
-    def __init__(
-        self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool, repeats: bool
-    ) -> None:
-        super().__init__(text, labels, where, depth, twins, repeats)
+    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool) -> None:
+        super().__init__(text, labels, where, depth, True, repeats)
         self._rule = Rule(text)
 
     def _first(self) -> Menu:
@@ -164,8 +165,7 @@ class GroupedGrammar(JsonGrammar):
                 limit = self._end_before[last.end - 1]
         if not self._bars(items):
             return limit
-        # A deeper place, or a second label, is barred: the latest end such that the rule puts the mention here, and
-        # here it may be.
+        # A deeper place is barred: the latest end such that the rule puts the mention here, and here it may be.
         after = last and (last.start, last.end)
         while limit > start:
             if self._permitted(start, limit, items) and self._rule.place(self._text[start:limit], after) == start:
@@ -175,12 +175,10 @@ class GroupedGrammar(JsonGrammar):
 
     def _bars(self, items: Items) -> bool:
         """Whether what is written may keep another entity from its place."""
-        return bool(items) and (not self._twins or (self._depth is not None and len(items) >= self._depth))
+        return self._depth is not None and len(items) >= self._depth
 
     def _permitted(self, start: int, end: int, items: Items) -> bool:
-        """Whether no place of `[start, end)` is covered too often, nor the span labelled twice where it may not be."""
-        if not self._twins and any((item.start, item.end) == (start, end) for item in items):
-            return False
+        """Whether no place of `[start, end)` is covered too often."""
         if self._depth is None or len(items) < self._depth:
             return True
         inside = [item for item in items if item.start < end and start < item.end]

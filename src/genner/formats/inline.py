@@ -11,7 +11,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.formats.base import Format, check_labels, crossing_entities, tag_order
 from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
 from genner.formats.inline_rules import inline_rules
-from genner.grammar import Boundaries
+from genner.grammar import Boundaries, boundaries
 from genner.rules import Rules
 
 
@@ -50,11 +50,12 @@ class InlineFormat(Format):
     ) -> InlineGrammar:
         opening, closing = ([(tag.encode(), i) for i, tag in _numbered(tags, labels)] for tags in self.tags(labels))
         copies = [copy.encode() for copy in self.copies(text, labels)]
-        return InlineGrammar(text, labels, copies, opening, closing, where=where, depth=depth, twins=twins)
+        return InlineGrammar(text, labels, copies, opening, closing, where, depth, twins, self.sealed)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same span may be given the same label twice."""
-        return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), where, depth)).pruned()
+        places = boundaries(text, where, self.sealed)
+        return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)).pruned()
 
     def cannot_say(self, document: Document) -> list[Entity]:
         return crossing_entities(document.entities)

@@ -89,6 +89,7 @@ class InlineGrammar:
         where: where entities may start and end.
         depth: how many entities may be open at once, None for no limit.
         twins: whether a span may have two labels.
+        sealed: see `Format.sealed`.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class InlineGrammar:
         where: Boundaries = "any",
         depth: int | None = None,
         twins: bool = True,
+        sealed: str = "",
     ) -> None:
         self._tags = labels.tags
         self._twins = twins
@@ -110,7 +112,7 @@ class InlineGrammar:
         self._late = any(label == ANY_LABEL for _, label in opening)
         self._shared = any(label == ANY_LABEL for _, label in closing)
         self._depth = depth if depth is not None else self._n * len(labels) + 1
-        self._starts, self._ends = boundaries(text, where)
+        self._starts, self._ends = boundaries(text, where, sealed)
         # How many places at or after i an entity may end: so that none is opened that could not be closed.
         self._ends_from = [0] * (self._n + 2)
         for i in range(self._n, -1, -1):

@@ -9,7 +9,6 @@ the automaton forbids: an entity written twice is kept once.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from genner.grammar import Boundaries, boundaries
 from genner.rules import Part
 
 Choices = list[tuple[Part, ...]]
@@ -22,18 +21,19 @@ def inline_rules(
     copies: Sequence[str],
     opening: Sequence[str],
     closing: Sequence[str],
-    where: Boundaries,
+    places: tuple[Sequence[bool], Sequence[bool]],
     depth: int,
     tail: Part = END,
     prefix: str = "r",
 ) -> dict[str, tuple[tuple[Part, ...], ...]]:
     """Rules for the copy of a text with tags; the first is where it begins.
 
-    `opening` and `closing` hold a tag for each label, or a single one for all. `tail` is what comes after the copy.
+    `opening` and `closing` hold a tag for each label, or a single one for all; `places` says where entities may start
+    and end, as `boundaries` does. `tail` is what comes after the copy.
     """
-    starts, ends = boundaries(text, where)
-    places = [i for i in range(len(text) + 1) if i in (0, len(text)) or starts[i] or ends[i]]
-    after = dict(pairwise(places))
+    starts, ends = places
+    stops = [i for i in range(len(text) + 1) if i in (0, len(text)) or starts[i] or ends[i]]
+    after = dict(pairwise(stops))
     # With a single closing tag or a single opening tag, which label is open makes no difference to what may follow.
     kinds = range(len(opening)) if len(opening) == len(closing) else range(1)
     rules: dict[str, tuple[tuple[Part, ...], ...]] = {}

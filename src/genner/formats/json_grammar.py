@@ -18,7 +18,7 @@ The strings of a menu are prefix-free, and so is the JSON spelling of code point
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, cast
 
 from genner.document import LabelSet
@@ -239,12 +239,28 @@ class JsonGrammar(ABC):
         self, items: Items, rank: int, guess: Guess, starts: Collection[int] | None = None, length: int = 0
     ) -> tuple[int, int] | None:
         """The first guessed mention that may be written next, of this label (-1: any), longer than `length`."""
-        for start, end, number in guess.spans:
-            if rank in (-1, number) and (starts is None or start in starts) and end - start >= length:
-                item = Item(start, end, number)
-                if self._comes_next(item, items) and start < end <= self._limit(start, items, rank):
+        own = [span for span in guess.spans if rank in (-1, span[2])]
+        return self._next(own, items, rank, starts, length)
+
+    def _next(
+        self,
+        spans: Iterable[tuple[int, int, int]],
+        items: Items,
+        rank: int,
+        starts: Collection[int] | None,
+        length: int,
+    ) -> tuple[int, int] | None:
+        for start, end, number in spans:
+            if (starts is None or start in starts) and end - start >= length:
+                item = Item(start, end, number if rank < 0 else rank)
+                free = self._comes_next(item, items) and start < end <= self._limit(start, items, rank)
+                if free and self._permitted(start, end, items):
                     return start, end
         return None
+
+    def _permitted(self, start: int, end: int, items: Items) -> bool:
+        """Whether `[start, end)` may be written next, as far as `_limit` does not tell."""
+        return True
 
     @abstractmethod
     def _comes_next(self, item: Item, items: Items) -> bool:
@@ -256,6 +272,8 @@ class JsonGrammar(ABC):
         if len(edges) == 1:
             return edges[0]
         target = self._target(items, rank, guess, starts, length)
+        if target is None and rank >= 0:  # the model wants one more of this label: what was guessed to have another
+            target = self._next(guess.spans, items, rank, starts, length)
         if target is None and starts[0] >= 0 and len(starts) < 4:
             known = guess.likeliest(starts[0], starts[0] + length)
             target = known and (starts[0], known[0])
