@@ -219,5 +219,5 @@ class Speculator:
         if row.finished:
             row.task.learn_answer(row.is_plain)
             if row.guess and row.guess.spans:
-                row.task.learn_guess(*row.hits)
+                row.task.learn_guess(*row.hits, row.copies)
         return accepted

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from genner.engines.base import Generation, Request
 from genner.engines.vocabulary import Vocabulary
@@ -118,10 +119,20 @@ class Row:
         except UnicodeDecodeError:  # in the middle of a character: no guess, the next byte is forced anyway
             return []
 
+    @cached_property
+    def _plain(self) -> bytes:
+        """The answer that says that there are no entities."""
+        return self.request.grammar.draft(self.request.grammar.start(), 1 << 30)
+
     @property
     def is_plain(self) -> bool:
         """Whether the answer says that there are no entities."""
-        return self.answer == self.request.grammar.draft(self.request.grammar.start(), 1 << 30)
+        return self.answer == self._plain
+
+    @property
+    def copies(self) -> bool:
+        """Whether an answer copies the text out, with entities or without."""
+        return len(self._plain) >= len(self.request.text)
 
     @property
     def hits(self) -> tuple[int, int]:

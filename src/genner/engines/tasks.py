@@ -8,6 +8,9 @@ from genner.engines.cache import RowCache
 # What a pass costs before its first token, and a row in it, in tokens. (On two CPU cores a pass of one token takes
 # 18 ms, attention of a short row 3, and a token 0.5.)
 PASS_TOKENS, ROW_TOKENS = 32, 6
+# What a right guess saves, in passes: the tags, where the text is copied out anyway; where only entities are written,
+# every token of theirs.
+SAVED_IN_A_COPY, SAVED_IN_A_LIST = 2, 6
 SHORTEST, LONGEST = 12, 256  # tokens that are drafted at least and at most
 
 
@@ -28,7 +31,7 @@ class Task:
         self.prefix, self.options = prefix, options
         self._drafted, self._rejected = 60.0, 1.0
         self._answers, self._plain = 2.0, 1.0
-        self._right, self._wrong, self._turn = 1.0, 0.0, 0
+        self._saved, self._wrong, self._turn = 8.0, 0.0, 0
 
     def reach(self, together: int) -> int:
         """How many tokens to draft, in a pass of so many rows.
@@ -46,12 +49,12 @@ class Task:
         return plain * (PASS_TOKENS / together + ROW_TOKENS) > (1 - plain) * tokens / 2
 
     def trusts(self) -> bool:
-        """Whether to ask the drafter for the next answer: a right guess saves two passes or more, a wrong one costs
-        about one. One that is mostly wrong is asked now and then, since texts change."""
+        """Whether to ask the drafter for the next answer: a right guess saves passes, a wrong one costs about one. One
+        that costs more than it saves is asked now and then, since texts change."""
         if self.options is None:
             return False
         self._turn += 1
-        return 2 * self._right >= self._wrong or self._turn % self.PROBE == 0
+        return self._saved >= self._wrong or self._turn % self.PROBE == 0
 
     def learn_draft(self, accepted: int, drafted: int, finished: bool) -> None:
         """Of a draft of so many tokens, `accepted` were taken; `finished`: the answer ended with it."""
@@ -64,7 +67,7 @@ class Task:
         self._answers = self.FORGET * self._answers + 1
         self._plain = self.FORGET * self._plain + plain
 
-    def learn_guess(self, right: int, wrong: int) -> None:
-        """Of an answer's guessed entities, so many were in it, and so many were not."""
-        self._right = self.FORGET * self._right + right
+    def learn_guess(self, right: int, wrong: int, copied: bool) -> None:
+        """Of an answer's guessed entities, so many were in it, and so many were not. `copied`: it copies the text."""
+        self._saved = self.FORGET * self._saved + right * (SAVED_IN_A_COPY if copied else SAVED_IN_A_LIST)
         self._wrong = self.FORGET * self._wrong + wrong
