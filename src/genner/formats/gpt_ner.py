@@ -56,7 +56,7 @@ class GPTNER(Format):
         """Exact for flat entities; of nested ones, the same span may be marked twice."""
         rules: dict[str, tuple[tuple[Part, ...], ...]] = {}
         copies, tags = _MARKED.copies(text, labels), _MARKED.tags(labels)
-        places = boundaries(text, where)
+        places = boundaries(text, where, _MARKED.sealed)
         for line in range(len(labels)):
             tail = Part("\n", f"l{line + 1}r0") if line + 1 < len(labels) else Part("")
             rules |= inline_rules(text, copies, *tags, places, depth, tail, f"l{line}r")

@@ -112,7 +112,7 @@ class GroupedGrammar(JsonGrammar):
     """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, how its list stands)."""
 
     def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool) -> None:
-        super().__init__(text, labels, where, depth, True, repeats)
+        super().__init__(text, labels, where, depth, repeats)
         self._rule = Rule(text)
 
     def _first(self) -> Menu:
@@ -179,7 +179,7 @@ class GroupedGrammar(JsonGrammar):
 
     def _permitted(self, start: int, end: int, items: Items) -> bool:
         """Whether no place of `[start, end)` is covered too often."""
-        if self._depth is None or len(items) < self._depth:
+        if self._depth is None or not self._bars(items):
             return True
         inside = [item for item in items if item.start < end and start < item.end]
         # The cover is greatest where something begins.

@@ -50,7 +50,9 @@ class InlineFormat(Format):
     ) -> InlineGrammar:
         opening, closing = ([(tag.encode(), i) for i, tag in _numbered(tags, labels)] for tags in self.tags(labels))
         copies = [copy.encode() for copy in self.copies(text, labels)]
-        return InlineGrammar(text, labels, copies, opening, closing, where, depth, twins, self.sealed)
+        return InlineGrammar(
+            text, labels, copies, opening, closing, where, depth=depth, twins=twins, sealed=self.sealed
+        )
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same span may be given the same label twice."""

@@ -83,15 +83,11 @@ class JsonGrammar(ABC):
         labels: the label set.
         where: where entities may start and end.
         depth: how many entities may cover one place, None for no limit.
-        twins: whether a span may have two labels.
         repeats: whether a list may end in a mention that it has already.
     """
 
-    def __init__(
-        self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, twins: bool, repeats: bool
-    ) -> None:
+    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool) -> None:
         self._text = text
-        self._twins = twins
         self._repeats = repeats
         self._tags = labels.tags
         self._depth = depth
@@ -226,7 +222,8 @@ class JsonGrammar(ABC):
     def _wants(self, step: Step, guess: Guess) -> bool:
         """Whether an option of a menu leads towards the guess."""
         if step.quote is not None:
-            return self._target(step.items, step.quote, guess) is not None
+            spans = [span for span in guess.spans if step.quote in (-1, span[2])]
+            return self._target(spans, step.items, step.quote) is not None
         if step.what:
             return self._wants_menu(step, guess)
         return False
@@ -236,20 +233,15 @@ class JsonGrammar(ABC):
         """Whether a step to another menu leads towards the guess."""
 
     def _target(
-        self, items: Items, rank: int, guess: Guess, starts: Collection[int] | None = None, length: int = 0
-    ) -> tuple[int, int] | None:
-        """The first guessed mention that may be written next, of this label (-1: any), longer than `length`."""
-        own = [span for span in guess.spans if rank in (-1, span[2])]
-        return self._next(own, items, rank, starts, length)
-
-    def _next(
         self,
         spans: Iterable[tuple[int, int, int]],
         items: Items,
         rank: int,
-        starts: Collection[int] | None,
-        length: int,
+        starts: Collection[int] | None = None,
+        length: int = 0,
     ) -> tuple[int, int] | None:
+        """The first of some guessed mentions that may be written next, under the label `rank` (-1: its own), longer
+        than `length`."""
         for start, end, number in spans:
             if (starts is None or start in starts) and end - start >= length:
                 item = Item(start, end, number if rank < 0 else rank)
@@ -271,9 +263,9 @@ class JsonGrammar(ABC):
         edges = self._quote(quote)
         if len(edges) == 1:
             return edges[0]
-        target = self._target(items, rank, guess, starts, length)
-        if target is None and rank >= 0:  # the model wants one more of this label: what was guessed to have another
-            target = self._next(guess.spans, items, rank, starts, length)
+        # Where the model wants one more of this label than was guessed, it may be what was guessed to have another.
+        spans = sorted(guess.spans, key=lambda span: rank not in (-1, span[2]))
+        target = self._target(spans, items, rank, starts, length)
         if target is None and starts[0] >= 0 and len(starts) < 4:
             known = guess.likeliest(starts[0], starts[0] + length)
             target = known and (starts[0], known[0])

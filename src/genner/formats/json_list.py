@@ -95,7 +95,8 @@ class ListGrammar(JsonGrammar):
         twins: bool,
         repeats: bool,
     ) -> None:
-        super().__init__(text, labels, where, depth, twins, repeats)
+        super().__init__(text, labels, where, depth, repeats)
+        self._twins = twins
         self._form = form
         self._last_rank = len(labels) - 1
 
