@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 import tiny
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
+from genner.engines.cache import RowCache
 from genner.engines.drafter import Read, Shape, SpanDrafter, guess_of, pack, tokens_of_words
 from genner.engines.local import LocalEngine
+from genner.engines.tasks import Task
 from genner.formats import FORMATS
 from genner.grammar import Guess, boundaries, walk
 from genner.labels import label_set
@@ -239,3 +241,13 @@ def test_where_labels_end() -> None:
         lines = [words[:end].rsplit("\n", 1)[1] for end in label_ends(words, labels)]
         assert len(lines) == len(labels)
         assert all(label.tag in line for label, line in zip(labels, lines, strict=True))
+
+
+@pytest.mark.parametrize(("copied", "trusted"), [(True, False), (False, True)])
+def test_a_guess_is_worth_more_where_only_entities_are_written(copied: bool, trusted: bool) -> None:
+    """One right guess for four wrong ones: too few for a copy, enough for a list."""
+    task = Task(RowCache(1), options=True)
+    for _ in range(200):
+        task.learn_guess(1, 4, copied)
+    asked = [task.trusts() for _ in range(2 * Task.PROBE)]
+    assert sum(asked) == (len(asked) if trusted else 2)
