@@ -3,8 +3,10 @@
 import importlib
 import json
 import os
+import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,40 @@ def test_offsets_count_code_points() -> None:
     assert document.mention(document.entities[0]) == "Ann"
     with pytest.raises(DocumentError, match="not bytes or UTF-16 units"):  # UTF-16 counts two for the emoji
         Document.from_dict({"text": "🙂 Ann B", "entities": [{"start": 3, "end": 6, "label": "PER", "text": "Ann"}]})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
+)
+json_fields = st.dictionaries(
+    st.text(max_size=4).filter(lambda k: k not in ("id", "text", "entities", "problems")), json_values
+)
+
+
+@given(document=documents(crossing=True), fields=json_fields, id=st.text(max_size=3) | st.integers())
+def test_what_else_a_record_says_is_written_back(document: Document, fields: dict[str, Any], id: str | int) -> None:
+    record = {**document.to_dict(), "id": id, **fields}
+    read = Document.from_dict(record)
+    assert list(read.to_dict().items()) == list(record.items())
+    assert read.id == str(id)
+    assert {k: v for k, v in read.extra.items() if k != "id"} == fields
+    for copy in (pickle.loads(pickle.dumps(read)), replace(read, entities=())):
+        assert copy.extra == read.extra
+    assert hash(read) == hash(replace(read, extra={}))
+    assert read == replace(read, extra={})
+    assert replace(read, id="renamed").to_dict()["id"] == "renamed"
+
+
+def test_extra_is_read_only_and_apart_from_what_genner_writes() -> None:
+    given = {"source": "wire"}
+    document = Document("a", extra=given)
+    given["source"] = "changed"
+    assert dict(document.extra) == {"source": "wire"}
+    assert not hasattr(document.extra, "__setitem__")
+    with pytest.raises(DocumentError, match="'text' in 'extra' is a field of its own"):
+        Document("a", extra={"text": "b"})
 
 
 @pytest.mark.parametrize("text", ["a\ud800", "\udfff", "\ude42\ud83d"])

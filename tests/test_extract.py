@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count, islice
 from math import exp, log, prod
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -138,6 +139,13 @@ def test_documents_come_in_order_and_keep_their_ids(form: str, some: list[str], 
 def test_the_entities_of_a_document_are_not_looked_at() -> None:
     gold = Document("Ann left.", (Entity(4, 8, "LOC"),), "d")
     assert next(scripted().pipe([gold])).entities == (Entity(0, 3, "PER"),)
+
+
+def test_a_prediction_carries_what_else_the_record_of_its_document_says() -> None:
+    record: dict[str, Any] = {"id": 7, "text": "Ann left.", "entities": [], "source": "wire"}
+    (found,) = scripted().pipe([Document.from_dict(record)])
+    (entity,) = found.to_dict()["entities"]
+    assert found.to_dict() == {**record, "entities": [entity], "problems": []}
 
 
 def test_a_stream_need_not_end() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genner.data import JsonlWriter, read_jsonl, read_texts, write_atomic
+from genner.data.convert import load
 from genner.document import Document, Entity, Prediction, Problem
 from genner.errors import DataError, UsageError
 from strategies import documents
@@ -153,6 +154,14 @@ def test_standard_input_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None
 def test_records_need_a_text_only(tmp_path: Path) -> None:
     path = file(tmp_path, b'{"text": "a"}\n{"text": "b", "id": "q", "entities": [[0, 1, "spaCy"]]}\n')
     assert list(read_texts(str(path))) == [Document("a", (), "x-1"), Document("b", (), "q")]
+
+
+def test_other_fields_and_the_type_of_an_id_are_kept(tmp_path: Path) -> None:
+    record = {"id": 7, "text": "a", "entities": [], "source": {"name": "wire"}, "date": None}
+    path = file(tmp_path, json.dumps(record).encode())
+    for (document,) in (list(read_texts(str(path))), list(read_jsonl(path)), list(load(str(path)))):
+        assert document.id == "7"
+        assert list(document.to_dict().items()) == list(record.items())
 
 
 @pytest.mark.parametrize(("name", "suffix"), [("x.csv", ".csv"), ("x", ""), (".txt", "")])

@@ -55,16 +55,45 @@ def reading_order(entity: Entity) -> tuple[int, int, str]:
     return entity.start, -entity.end, entity.label
 
 
+class Extra(Mapping[str, Any]):
+    """The fields of a record that genner does not interpret: a read-only mapping that keeps their order and pickles."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
+        self._fields = dict(fields)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._fields[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Extra({self._fields!r})"
+
+
+_KNOWN = frozenset({"id", "text", "entities", "problems"})  # the fields of a record that genner interprets
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text and its entities, kept in reading order; flat, nested or crossing alike.
 
-    Raises `DocumentError` when an entity lies outside the text or occurs twice, or the text holds a lone surrogate.
+    `extra` holds what else its record says (`{"source": ..., "date": ...}`), and under `id` an id that is not a string;
+    `to_dict` writes it back. It takes no part in equality.
+
+    Raises `DocumentError` when an entity lies outside the text or occurs twice, the text holds a lone surrogate, or
+    `extra` has a field that genner writes itself.
     """
 
     text: str
     entities: tuple[Entity, ...] = ()
     id: str = ""
+    extra: Mapping[str, Any] = field(default_factory=Extra, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -75,6 +104,10 @@ class Document:
             raise DocumentError(
                 f"text holds a lone surrogate at {error.start}; decode the file with errors='replace'"
             ) from None
+        if taken := _KNOWN.intersection(self.extra) - {"id"}:
+            raise DocumentError(f"document {self.id!r}: {min(taken)!r} in 'extra' is a field of its own; rename it")
+        if not isinstance(self.extra, Extra):
+            object.__setattr__(self, "extra", Extra(self.extra))
         object.__setattr__(self, "entities", tuple(sorted(self.entities, key=reading_order)))
         for entity in self.entities:
             if entity.end > len(self.text):
@@ -93,18 +126,24 @@ class Document:
         return self.text[entity.start : entity.end]
 
     def to_dict(self) -> dict[str, Any]:
-        """The document as JSON types: `{"id", "text", "entities": [{"start", "end", "label", "text", "score"?}]}`."""
+        """The document as JSON types: `{"id", "text", "entities": [{"start", "end", "label", "text", "score"?}]}`.
+
+        The fields of `extra` follow in their order.
+        """
         entities = []
         for e in self.entities:
             item: dict[str, Any] = {"start": e.start, "end": e.end, "label": e.label, "text": self.mention(e)}
             if e.score is not None:
                 item["score"] = round(e.score, 4)
             entities.append(item)
-        return {"id": self.id, "text": self.text, "entities": entities}
+        given = self.extra.get("id")
+        id = given if given is not None and str(given) == self.id else self.id  # a document may have been renamed
+        rest = {key: value for key, value in self.extra.items() if key != "id"}
+        return {"id": id, "text": self.text, "entities": entities, **rest}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`; unknown keys are ignored. Raises `DocumentError` on anything malformed."""
+        """The inverse of `to_dict`; unknown keys go into `extra`. Raises `DocumentError` on anything malformed."""
         text, entities = record.get("text"), record.get("entities") or ()
         if not isinstance(text, str):
             raise DocumentError(f"'text' is {type(text).__name__}, not a string")
@@ -126,7 +165,10 @@ class Document:
                 )
             read.append(Entity(start, end, label, score))
         id = record.get("id")
-        return cls(text, tuple(read), "" if id is None else str(id))
+        extra = {key: value for key, value in record.items() if key not in _KNOWN}
+        if id is not None and not isinstance(id, str):
+            extra["id"] = id
+        return cls(text, tuple(read), "" if id is None else str(id), extra=extra)
 
 
 ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated", "split"]

@@ -114,7 +114,7 @@ class Extractor:
     ) -> Iterator[Prediction]:
         """The entities of many texts, in order, read and answered as a stream; memory does not grow with it.
 
-        A `Document` keeps its id; its own entities are ignored. `batch_size`: sentences in a forward pass.
+        A `Document` keeps its id and `extra`; its own entities are ignored. `batch_size`: sentences in a forward pass.
         """
         wanted = self._labels(labels)
         asked = family(wanted) if self.widen else wanted
@@ -210,7 +210,7 @@ class Extractor:
             for entity in pending.entities
             if entity.label in wanted and (entity.score is None or round(entity.score, 4) >= self.min_score)
         )
-        return Prediction(document.text, entities, document.id, tuple(pending.problems))
+        return Prediction(document.text, entities, document.id, tuple(pending.problems), extra=document.extra)
 
     def _labels(self, labels: Labels) -> LabelSet:
         return self.labels if labels is None else as_label_set(labels)

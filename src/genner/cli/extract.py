@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,7 +102,7 @@ def _distinct(documents: Iterable[Document]) -> Iterator[Document]:
     seen: dict[str, int] = {}
     for document in documents:
         seen[document.id] = number = seen.get(document.id, 0) + 1
-        yield document if number == 1 else Document(document.text, document.entities, f"{document.id}#{number}")
+        yield document if number == 1 else replace(document, id=f"{document.id}#{number}")
 
 
 def _progress(ner: "Extractor", documents: Iterable[Document], batch_size: int | None) -> Iterator[Prediction]:

@@ -42,10 +42,11 @@ def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
 def read_texts(path_or_dash: str) -> Iterator[Document]:
     """The texts to extract from, as documents without entities.
 
-    `x.txt` is one document with id `x`; `x.jsonl` has one object with a `text` a line, whose `id` is kept and whose
-    other fields play no part; `-` is standard input, one document with id `stdin`. A byte order mark at the start is
-    not part of the text; all else is, NUL characters and carriage returns too. Raises at once: `UsageError` on any
-    other suffix, `DataError` when the file cannot be opened or is not UTF-8; on a bad line when it is reached.
+    `x.txt` is one document with id `x`; `x.jsonl` has an object with a `text` a line, whose `entities` play no part and
+    whose other fields are kept (`Document.extra`); `-` is standard input, one document with id `stdin`. A byte order
+    mark at the start is not part of the text; all else is, NUL characters and carriage returns too. Raises at once:
+    `UsageError` on any other suffix, `DataError` when the file cannot be opened or is not UTF-8; on a bad line when it
+    is reached.
     """
     if path_or_dash == "-":
         return iter([Document(_decode(sys.stdin.buffer.read(), "standard input"), id="stdin")])
@@ -56,7 +57,7 @@ def read_texts(path_or_dash: str) -> Iterator[Document]:
                 return iter([Document(_decode(file.read(), str(path)), id=path.stem)])
         case ".jsonl":
             _open(path).close()  # a wrong path is better known now than after a model was loaded
-            return _read(path, lambda record: Document.from_dict({"text": record.get("text"), "id": record["id"]}))
+            return _read(path, lambda record: Document.from_dict({**record, "entities": ()}))
         case suffix:
             raise UsageError(
                 f"{path_or_dash!r} ends in {suffix!r}; legal: .txt (one document a file), .jsonl (one object with "
@@ -95,7 +96,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _record(line: bytes, default_id: str = "") -> dict[str, Any]:
-    """The JSON object on `line`, its `id` made sure to be a string. Raises `DocumentError`, which knows no line."""
+    """The JSON object on `line`, with an `id`, `default_id` if it has none. Raises `DocumentError`, without a line."""
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -107,8 +108,7 @@ def _record(line: bytes, default_id: str = "") -> dict[str, Any]:
     given = record.get("id")
     if given is not None and type(given) not in (str, int):
         raise DocumentError(f"'id' is {given!r}; legal: a string or an integer")
-    record["id"] = default_id if given in (None, "") else str(given)
-    return record
+    return record | {"id": default_id} if given in (None, "") else record
 
 
 def document_of(record: dict[str, Any]) -> Document:
@@ -120,7 +120,7 @@ def document_of(record: dict[str, Any]) -> Document:
     if not isinstance(problems, list) or not all(isinstance(p, dict) and p.get("kind") in kinds for p in problems):
         raise DocumentError(f"'problems' is not a list of objects with a 'kind', one of: {', '.join(kinds)}")
     found = tuple(Problem(p["kind"], str(p.get("detail", ""))) for p in problems)
-    return Prediction(document.text, document.entities, document.id, found)
+    return Prediction(document.text, document.entities, document.id, found, extra=document.extra)
 
 
 def _open(path: Path) -> BufferedReader:
@@ -201,7 +201,7 @@ class JsonlWriter:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    identifier = _record(line)["id"]
+                    identifier = str(_record(line)["id"])
                 except DocumentError as error:
                     raise DataError(str(self.part), f"{error}; delete the file to start anew", number) from None
                 self.done.add(identifier)

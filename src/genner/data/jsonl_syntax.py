@@ -32,7 +32,7 @@ class Jsonl(Syntax):
             if identifier is None:
                 continue
             try:
-                document = document_of({**record, "id": identifier})
+                document = document_of(record if record.get("id") else {**record, "id": identifier})
             except DocumentError as error:
                 journal.fault("bad document", source, str(error), line)
                 continue

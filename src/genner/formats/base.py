@@ -127,7 +127,7 @@ class Format(ABC):
         if len(kept) == len(document.entities):
             return document, ()
         left_out = tuple(e for e in document.entities if e not in kept)
-        return Document(document.text, kept, document.id), left_out
+        return Document(document.text, kept, document.id, extra=document.extra), left_out
 
 
 def crossing_entities(entities: Iterable[Entity]) -> list[Entity]:

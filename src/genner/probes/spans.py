@@ -73,4 +73,4 @@ def substituted(document: Document, names: Sequence[tuple[Group, Name]]) -> Docu
     entities = {
         inner.shifted(e.start) for e, (_, name) in zip(made.entities, names, strict=True) for inner in name.inner
     }
-    return Document(made.text, tuple(entities.union(made.entities)), document.id)
+    return Document(made.text, tuple(entities.union(made.entities)), document.id, extra=document.extra)
