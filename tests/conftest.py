@@ -20,6 +20,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(params=["bf16", "float32", "unpacked"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each kind of processor in turn, whatever this one is: with bf16, without, and without packed weights."""
+    from processors import pretend
+
+    pretend(monkeypatch, request.param)
+    return str(request.param)
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Call the command line in a fresh folder: (exit code, standard output, standard error)."""

@@ -79,14 +79,12 @@ def _pairs(
 ) -> dict[str, tuple[nn.Linear, Tensor, Tensor]] | None:
     """For each adapted layer its module, A [rank, in] and B [out, rank]; None unless every tensor has its place."""
     found: dict[str, tuple[nn.Linear, Tensor, Tensor]] = {}
+    layers = dict(causal.named_modules(remove_duplicate=False))  # an attribute may be a method: `half`, `eval`
     for key in {key.removesuffix(_PARTS[0]).removesuffix(_PARTS[1]) for key in tensors}:
         down, up = (tensors.get(key + part) for part in _PARTS)
         name = key.removeprefix(_PREFIX)
-        try:
-            layer = causal.get_submodule(name)
-        except AttributeError:
-            return None
-        if down is None or up is None or name == key or not is_linear(layer):
+        layer = layers.get(name)
+        if down is None or up is None or name == key or layer is None or not is_linear(layer):
             return None
         rank, targets = _of(name, config.get("rank_pattern"), config.get("r")), config["target_modules"]
         fits = down.shape == (rank, layer.in_features) and up.shape == (layer.out_features, rank)

@@ -26,11 +26,12 @@ class Packed(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self._weight: Any = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().contiguous(), TOKENS)
+        self._weight: Any = operators()._reorder_linear_weight(layer.weight.detach().contiguous(), TOKENS)
+        self._multiply = operators()._linear_pointwise
         self._bias = None if layer.bias is None else layer.bias.detach()
 
     def forward(self, hidden: Tensor) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(hidden, self._weight, self._bias, "none", [], "")
+        out: Tensor = self._multiply(hidden, self._weight, self._bias, "none", [], "")
         return out
 
 
@@ -43,25 +44,36 @@ def pack(causal: Any) -> int:
     if not kinds:
         return 0
     kept = causal.get_output_embeddings()
+    # By the tree of modules, not by attributes: of a layer named as a method is (`half`, `eval`), the attribute is the
+    # method.
     places = [
-        (parent, name)
+        (parent._modules, name)
         for parent in causal.modules()
-        for name, layer in parent.named_children()
-        if layer is not kept and is_linear(layer) and layer.weight.device.type == "cpu" and layer.weight.dtype in kinds
+        for name, layer in parent._modules.items()
+        if layer is not None and layer is not kept and _is_packable(layer, kinds)
     ]
     with one_thread():
-        for parent, name in places:  # one at a time, so that at no time two of each are in memory
-            setattr(parent, name, Packed(getattr(parent, name)))
+        for modules, name in places:  # one at a time, so that at no time two of each are in memory
+            modules[name] = Packed(modules[name])
     return len(places)
 
 
-def dtypes() -> set[torch.dtype]:
-    """What can be packed here, by operators that PyTorch still has: bf16 where the processor multiplies it, and float32
-    on processors like those that it was measured on."""
-    operators = torch.ops.mkldnn
-    if not torch._C._has_mkldnn or not all(
-        hasattr(operators, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
-    ):
+def _is_packable(layer: nn.Module, kinds: set[torch.dtype]) -> bool:
+    return is_linear(layer) and layer.weight.device.type == "cpu" and layer.weight.dtype in kinds
+
+
+def operators() -> Any:
+    """The namespace of PyTorch's operators for packed weights, or None where it has none."""
+    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    there = torch._C._has_mkldnn and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    return torch.ops.mkldnn if there else None
+
+
+def dtypes(machine: str | None = None) -> set[torch.dtype]:
+    """What can be packed on a `machine` (this one, if left out): bf16 where the processor multiplies it, and float32
+    on processors like those that it was measured on. Nothing without the operators."""
+    known = operators()
+    if known is None:
         return set()
-    found = {torch.float32} if platform.machine().lower() in ("x86_64", "amd64") else set()
-    return found | {torch.bfloat16} if operators._is_mkldnn_bf16_supported() else found
+    found = {torch.float32} if (machine or platform.machine()).lower() in ("x86_64", "amd64") else set()
+    return found | {torch.bfloat16} if known._is_mkldnn_bf16_supported() else found
