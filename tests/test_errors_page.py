@@ -1,6 +1,8 @@
 """The error page: well-formed, self-contained, nothing unescaped, each error listed and every cell with a way to it."""
 
+import hashlib
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
 
 import pytest
@@ -98,6 +100,19 @@ def test_everything_is_escaped(evil: str) -> None:
     assert len(found.of("script")) == 1
     assert not found.of("img")
     assert found.text.count(evil) >= 7
+
+
+@pytest.mark.parametrize("evil", ["</script><script>alert(1)</script>", "plain"])
+def test_a_browser_may_run_this_very_script_and_no_other(evil: str) -> None:
+    gold = Document(evil, (Entity(0, len(evil), "PER"),), evil)
+    written = error_page(analyse([gold], [Document(evil, (), evil)]).cases, title=evil, notes=evil, kinds=KINDS)
+    (policy,) = [str(a["content"]) for a in Page(written).of("meta", **{"http-equiv": "Content-Security-Policy"})]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    (script,) = re.findall(r"<script>(.*?)</script>", written, re.DOTALL)
+    known = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{known}'"
+    assert written.index("Content-Security-Policy") < min(written.index("<style"), written.index("<script>"))
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:

@@ -43,6 +43,7 @@ from genner.report.table import (
 HOSTILE = [
     "<script>alert(1)</script>", "</table>", "<!--", "]]>", "&amp;", "a & b", "a|b", "\\|", "`", "``|",
     "[x](http://e.org)", "![i](x)", "**b**", "_u_", "http://evil.example", "www.evil.example", "\\input{/etc/passwd}",
+    "\\write18{id}", "^^5cinput", "\\catcode`\\@=0", "</style>", "javascript:alert(1)", "{{7*7}}", "=cmd|' /C x'!A0",
     "$x_1^2$", "%", "{", "}}", ",,", "''",
     "\\", "~", "--", "\u202e", "\x00", "\x07", "\n", "\r\n", "# h", "1. x", "- x", "\ud800", "=1+1", '"', "'", ",",
     "é", "東", "🙂", "e\u0301", "\u2028", " ", "<b id=\"x\">", "url(#a)", "#1c2126",
@@ -261,11 +262,25 @@ def test_csv_reads_back(text: str, number: float, bound: float) -> None:
     table = Table("t", "t", ("head",), columns, (Row((text,), entries, text), Row(("y",), (Missing("failed"),) * 2)))
     rows = list(csv.DictReader(io.StringIO(tabular.table_csv(table), newline="")))
     pictured = UNPRINTABLE.sub(lambda m: picture(m[0]), text)
+    if pictured.lstrip(" ")[:1] in set("=+-@\t\n\u2212＝＋－＠"):
+        pictured = "'" + pictured
     assert len(rows) == 4
     assert (rows[0]["block"], rows[0]["head"], rows[0]["column"]) == (pictured, pictured, pictured)
     assert (float(rows[0]["value"]), float(rows[0]["low"]), rows[0]["cells"]) == (number, bound, "a b")
     assert (rows[1]["value"], rows[1]["state"]) == (pictured, "text")
     assert (rows[2]["value"], rows[2]["state"]) == ("", "failed")
+
+
+@given(st.sampled_from(["=cmd|' /C calc'!A0", "+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "＝1", "a;=1+1", "a\n=1"]))
+def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
+    """Wherever fields and lines are cut, at commas, semicolons or tabs: outside of quotes nothing begins a formula."""
+    table = Table("t", text, (text,), (Column(text, text),), (Row((text,), (Words(text),), text),))
+    source = tabular.table_csv(table) + tabular.figure_csv(Figure("f", text, (text,), ((text, -1.5),), draw, (1, 1)))
+    fields = [field for line in csv.reader(io.StringIO(source, newline="")) for field in line]
+    assert not [f for f in fields if f.lstrip()[:1] in "=+-@＝＋－＠" and f.strip() and f != "-1.5"]
+    bare = re.sub(r'"(?:[^"]|"")*"', "", source)
+    assert set(bare) <= set("0123456789.-,\n")
+    assert ",-1.5" in bare  # a number stays one
 
 
 @given(texts)

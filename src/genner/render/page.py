@@ -5,6 +5,8 @@ style sheet from the attributes of an empty element, so that the text of the pag
 reader selects, copies or searches holds no label.
 """
 
+import hashlib
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -29,6 +31,7 @@ _PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title>
 <style>
 {style}</style>
@@ -138,13 +141,24 @@ def html_page(
 
 def page(title: str, header: str, main: str, *, style: str = "", script: str = "") -> str:
     """A self-contained page; all but the title is HTML, CSS and JavaScript already."""
+    script = f"\n{script}" if script else ""
     return _PAGE.format(
         title=text_html(visible_line(title)),
+        policy=_policy(script),
         style=STYLE + style + palette(),
         header=header,
         main=main,
-        script=f"<script>\n{script}</script>\n" if script else "",
+        script=f"<script>{script}</script>\n" if script else "",
     )
+
+
+def _policy(script: str) -> str:
+    """What a browser may do for a page: run this very script (none, if it is empty), apply styles, load nothing.
+
+    Everything is escaped, so no text of a document becomes a script; were one to, the browser would refuse to run it.
+    """
+    known = f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" if script else "'none'"
+    return f"default-src 'none'; script-src {known}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def palette() -> str:

@@ -1,6 +1,8 @@
 """Every table and every figure's data as CSV: unrounded, a line a number, with its interval and its cells.
 
 Floats are written so that they read back as the very same numbers. What is missing is a line too, with its reason.
+Text is quoted, and what a spreadsheet would take for a formula (`=cmd|' /C calc'!A0`) begins with an apostrophe, which
+says there that it is text.
 """
 
 import csv
@@ -46,14 +48,22 @@ def figure_csv(figure: Figure) -> str:
 
 def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # All text in quotes: where a semicolon separates, `a;=1+1` would be two fields, the second one a formula.
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([_plain(x) for x in head])
     writer.writerows([[_plain(x) for x in line] for line in lines])
     return out.getvalue()
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "\u2212", "＝", "＋", "－", "＠")
+"""What a text begins with that some spreadsheet takes for a formula. A carriage return has become its picture."""
+
+
 def _plain(value: object) -> object:
     """Control characters and lone surrogates as pictures: a file of text must hold text. Floats in full."""
     if isinstance(value, float):
-        return repr(float(value))
-    return visible(value) if isinstance(value, str) else value
+        return float(value)  # numpy's own would be written with its type
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
