@@ -61,7 +61,7 @@ class _Owner(NamedTuple):
 
 
 class Extractor:
-    """Finds entities in texts.
+    """Finds entities in texts. Threads may share one: they take turns at the model, and get what one alone gets.
 
     Args:
         engine: what answers the prompts.

@@ -26,6 +26,7 @@ from genner.engines.drafter import Drafter, Read, option_places
 from genner.engines.network import Network
 from genner.engines.rows import Draft, Row
 from genner.engines.tasks import Task
+from genner.engines.turns import Turns
 from genner.engines.vocabulary import Vocabulary
 from genner.grammar import NOTHING
 
@@ -77,15 +78,26 @@ class Speculator:
     Up to `batch_size` answers are in the making at once, each at its own position in its own cache row; a finished one
     is replaced at once. Each distinct instruction is run once, and what is known of it is kept.
 
+    Several threads may decode at once: each call has its own rows, and takes turns with the others, a pass at a time.
+
     Args:
         drafter: guesses entities from hidden states, or None.
+        turns: what a pass waits for; shared by all that use the network and the tokenizer.
     """
 
     MAX_TASKS = 16  # instructions that are kept
     MAX_TEXT = 8192  # code points that are answered at once: memory is bounded, and long rows need no company
 
-    def __init__(self, network: Network, chat: Chat, vocabulary: Vocabulary, drafter: Drafter | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        chat: Chat,
+        vocabulary: Vocabulary,
+        drafter: Drafter | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         self._network, self._chat, self._vocabulary, self._drafter = network, chat, vocabulary, drafter
+        self._turns = turns or Turns()
         self._tasks: dict[str, Task] = {}
 
     def decode(self, requests: Iterable[Request], batch_size: int) -> Iterator[tuple[int, Generation]]:
@@ -100,12 +112,14 @@ class Speculator:
             while free and (item := item or next(source, None)) is not None:
                 if rows and len(item[1].text) > room:
                     break
-                rows[item[0]] = self._admit(item[1], cache, free.pop())
+                with self._turns:
+                    rows[item[0]] = self._admit(item[1], cache, free.pop())
                 room -= len(item[1].text)
                 item = None
             if not rows:
                 return
-            self._pass(list(rows.values()), cache)
+            with self._turns:
+                self._pass(list(rows.values()), cache)
             for index in [index for index, row in rows.items() if row.finished]:
                 row = rows.pop(index)
                 free.append(row.slot)

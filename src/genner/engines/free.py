@@ -26,6 +26,7 @@ from genner.engines.base import Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
 from genner.engines.local import READ_AHEAD, default_device, fast_dtype
+from genner.engines.turns import Turns
 from genner.engines.vocabulary import token_bytes
 from genner.engines.weights import load_weights
 
@@ -43,7 +44,7 @@ class Sampling:
 
 
 class FreeEngine:
-    """Answers requests without their grammars; an `Engine`.
+    """Answers requests without their grammars; an `Engine`. Threads may share one, in turns.
 
     Args:
         causal: a causal model of transformers, in evaluation mode and on its device.
@@ -58,6 +59,7 @@ class FreeEngine:
     ) -> None:
         self.causal, self.name, self.sampling, self.seed = causal, name, sampling, seed
         self.chat = Chat(tokenizer)
+        self._turns = Turns()
         self._bytes = token_bytes(tokenizer)
         config = causal.config.get_text_config()
         self.window: int = config.max_position_embeddings
@@ -84,7 +86,8 @@ class FreeEngine:
         return cls(causal, tokenizer, name, sampling, seed)
 
     def measure(self, instruction: str, text: str) -> int:
-        return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
+        with self._turns:
+            return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
         size = batch_size or self.default_batch
@@ -95,10 +98,13 @@ class FreeEngine:
             done: dict[int, Generation] = {}
             for instruction, group in groupby(order, key=lambda i: block[i].instruction):
                 places = list(group)
-                cache = self._cache(instruction)
+                with self._turns:
+                    cache = self._cache(instruction)
                 for at in range(0, len(places), size):
                     rows = places[at : at + size]
-                    done.update(zip(rows, self._batch([block[i] for i in rows], cache), strict=True))
+                    with self._turns:
+                        answers = self._batch([block[i] for i in rows], cache)
+                    done.update(zip(rows, answers, strict=True))
             yield from (done[i] for i in range(len(block)))
 
     @torch.inference_mode()

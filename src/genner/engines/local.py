@@ -15,6 +15,7 @@ from genner.engines.decoding import Speculator, budget, reference
 from genner.engines.drafter import Drafter, SpanDrafter
 from genner.engines.network import Network
 from genner.engines.packing import pack
+from genner.engines.turns import Turns
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weights import load_weights
 
@@ -52,6 +53,8 @@ def default_device() -> torch.device:
 class LocalEngine:
     """Answers requests with a causal model; see `genner.engines.decoding` for how.
 
+    Several threads may use one engine: they take turns, a pass at a time (`genner.engines.turns`).
+
     Args:
         causal: the model, in evaluation mode and on its device.
         tokenizer: its fast tokenizer, with a chat template.
@@ -80,7 +83,8 @@ class LocalEngine:
                 "it is decoded token by token, which is slow",
                 stacklevel=2,
             )
-        self._speculator = Speculator(self.network, self.chat, self.vocabulary, drafter)
+        self._turns = Turns()
+        self._speculator = Speculator(self.network, self.chat, self.vocabulary, drafter, self._turns)
         self.default_batch = 16 if self.network.device.type == "cpu" else 64
 
     @classmethod
@@ -114,16 +118,21 @@ class LocalEngine:
         return self.network.window
 
     def measure(self, instruction: str, text: str) -> int:
-        return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
+        with self._turns:
+            return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
 
     def reserve(self, request: Request) -> int:
         """Tokens that the answer may take."""
-        prefix, body = self.chat.prefix_ids(request.instruction), self.chat.body_ids(request.text)
+        with self._turns:
+            prefix, body = self.chat.prefix_ids(request.instruction), self.chat.body_ids(request.text)
         return budget(len(prefix), len(body), request.growth, self.window)
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
         if self.decoder == "reference":
-            yield from (reference(self.network.causal, self.chat, self.vocabulary, request) for request in requests)
+            for request in requests:
+                with self._turns:
+                    generation = reference(self.network.causal, self.chat, self.vocabulary, request)
+                yield generation
             return
         size = batch_size or self.default_batch
         source = iter(requests)
