@@ -18,9 +18,10 @@ from genner.data.gliner import GlinerJson
 from genner.data.hf import HuggingFace, hub
 from genner.data.jsonl_syntax import Jsonl
 from genner.data.label_studio import LabelStudio
+from genner.data.opening import open_source
 from genner.data.prodigy import Prodigy
 from genner.data.records import CHUNK, records, top_keys
-from genner.data.registry import SYNTAXES, guess, guess_target, open_source, syntax
+from genner.data.registry import SYNTAXES, guess, guess_target, syntax
 from genner.data.spacy_bin import SpacyDocBin
 from genner.data.tokens import join, locate, tokenize
 from genner.document import Document, Entity, Prediction, Problem
@@ -184,6 +185,8 @@ def test_what_cannot_be_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file or folder"):
         open_source(tmp_path / "none")
     with pytest.raises(DataError, match="there is no such file or folder"):
+        open_source(tmp_path / "x.json" / "y")
+    with pytest.raises(DataError, match=r"x\.zip: is no zip archive, whatever its name says"):
         open_source(file(tmp_path, b"no archive", "x.zip") / "y")
 
 

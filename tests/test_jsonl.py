@@ -113,7 +113,7 @@ def test_a_bad_line(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: byte
     ("data", "message"),
     [
         (b"\x7fELF\x02\x00\x00", "is binary: NUL at byte 5"),
-        (b"\x1f\x8b\x08\x00", "gunzip"),
+        (b"\x1f\x8b\x08\x00", "is a broken gzip file"),
         ('{"text": "a"}'.encode("utf-16"), "is UTF-16; .*iconv -f UTF-16"),
     ],
 )

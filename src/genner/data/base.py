@@ -6,23 +6,20 @@ command line `conll:column=3`. The law, tested for each syntax that writes: what
 document, or what could not be kept is in the journal.
 """
 
-import gzip
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import BinaryIO, ClassVar, cast
+from typing import ClassVar
 
+from genner.data.opening import open_binary as open_binary  # readers open files with it
 from genner.document import Document
 from genner.errors import DataError
 
 log = logging.getLogger(__name__)
-
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass
@@ -96,27 +93,6 @@ class Syntax(ABC):
         The target comes to be when all is written. Raises `DataError` when it cannot be written.
         """
         raise NotImplementedError(f"{self.name} is read only")
-
-
-@contextmanager
-def open_binary(source: Traversable) -> Iterator[BinaryIO]:
-    """Open a file for reading, unpacking gzip, a byte order mark skipped. Raises `DataError` when it cannot be read."""
-    try:
-        with cast(BinaryIO, source.open("rb")) as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
-            if file.read(3) != _BOM:
-                file.seek(0)
-            yield file
-    except (FileNotFoundError, KeyError):
-        raise DataError(str(source), "there is no such file; check the path") from None
-    except IsADirectoryError:
-        raise DataError(str(source), "is a folder; name a file in it") from None
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise DataError(str(source), f"is a broken gzip file: {error}; fetch it again") from None
-    except OSError as error:
-        raise DataError(str(source), f"cannot be read: {error.strerror or error}") from None
 
 
 def read_lines(source: Traversable, journal: Journal) -> Iterator[tuple[int, str]]:

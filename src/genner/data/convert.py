@@ -6,7 +6,8 @@ from pathlib import Path
 from genner.data.base import Journal, Syntax
 from genner.data.detokenize import PAPER, RUNNING
 from genner.data.hf import hub
-from genner.data.registry import guess, guess_target, open_source, syntax
+from genner.data.opening import open_source
+from genner.data.registry import guess, guess_target, syntax
 from genner.data.rewrite import Chain, Rewrite
 from genner.data.truecase import Truecase
 from genner.document import Document

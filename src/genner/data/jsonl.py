@@ -14,11 +14,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from io import BufferedReader, FileIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Self, get_args
 
 from genner.data.ids import Ids
+from genner.data.opening import open_binary
 from genner.data.writing import refuse_special, sync
 from genner.document import Document, Prediction, Problem, ProblemKind
 from genner.errors import DataError, DocumentError, UsageError
@@ -66,10 +67,10 @@ def read_texts(path_or_dash: str) -> Iterator[Document]:
 
 
 def _read(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool = False) -> Iterator[Document]:
-    ids = Ids()
+    ids, stem = Ids(), PurePath(path.name.removesuffix(".gz")).stem
     for number, line in numbered_lines(path):
         try:
-            document = build(_record(line, default_id=f"{path.stem}-{number}"))
+            document = build(_record(line, default_id=f"{stem}-{number}"))
             if not ids.add(document.id):
                 raise DocumentError(f"id {document.id!r} was given on an earlier line; give every document its own")
         except DocumentError as error:
@@ -82,15 +83,13 @@ def _read(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not blank, with their numbers from 1, a byte order mark left out.
+    """The lines of a file, packed with gzip or not, that are not blank, with their numbers from 1.
 
     Raises `DataError` for a file that cannot be opened, or is no text.
     """
-    with _open(path) as file:
+    with open_binary(path) as file:
         _refuse_binary(file.peek(4096), str(path))
         for number, line in enumerate(file, 1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
             if line.strip():
                 yield number, line
 
@@ -137,8 +136,6 @@ def _open(path: Path) -> BufferedReader:
 
 
 def _refuse_binary(head: bytes, where: str) -> None:
-    if head.startswith(b"\x1f\x8b"):
-        raise DataError(where, "is compressed with gzip; unpack it with gunzip")
     if head.startswith(_UTF16):
         raise DataError(where, f"is UTF-16; {_recode(head)}")
     if b"\0" in head:

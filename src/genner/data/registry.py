@@ -1,7 +1,6 @@
 """The file syntaxes by name, their options on the command line, and guessing which one a file is in."""
 
 import types
-import zipfile
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib.resources.abc import Traversable
@@ -22,7 +21,7 @@ from genner.data.label_studio import LabelStudio
 from genner.data.ontonotes import OntoNotesName
 from genner.data.prodigy import Prodigy
 from genner.data.spacy_bin import SpacyDocBin
-from genner.errors import DataError, UnknownNameError, UsageError
+from genner.errors import UnknownNameError, UsageError
 
 # In the order in which they are asked whether they know a file: the more particular first.
 SYNTAXES: dict[str, type[Syntax]] = {
@@ -114,31 +113,6 @@ def _typed(value: str, hint: Any, where: str) -> Any:
             except ValueError:
                 continue
     raise UsageError(f"{where}={value!r} is not legal; legal: {_legal(hint)}")
-
-
-def open_source(path: Path) -> Traversable:
-    """The file or folder at `path`, which may be a zip archive or lead on into one (`corpus.zip/train.jsonl`).
-
-    An archive that holds one file, or one folder, stands for it. Raises `DataError` when nothing is there.
-    """
-    for archive in (path, *path.parents):
-        if archive.is_file() and zipfile.is_zipfile(archive):
-            inside = path.relative_to(archive).as_posix()
-            found = zipfile.Path(archive, "" if inside == "." else inside)
-            if found.at and not found.exists():
-                found = zipfile.Path(archive, inside + "/")  # a folder, as archives spell it
-            while found.is_dir() and len(children := _visible(found)) == 1:
-                found = children[0]
-            if found.exists() or not found.at:  # the archive's root has no entry of its own
-                return found
-            break
-    if not path.exists():
-        raise DataError(str(path), "there is no such file or folder; check the path")
-    return path
-
-
-def _visible(folder: zipfile.Path) -> list[zipfile.Path]:
-    return [child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX"))]
 
 
 def guess(source: Traversable) -> Syntax:

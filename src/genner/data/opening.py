@@ -1,0 +1,247 @@
+"""Opening files: plain, packed with gzip, or in a zip archive. Damaged, endless and bursting ones are refused.
+
+Packed data may unpack to `RATIO` times its size, or to `FLOOR` bytes where that is more; a bomb unpacks to more. The
+environment variable `GENNER_MAX_UNPACKED` sets another limit, in bytes.
+"""
+
+import gzip
+import io
+import lzma
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import BinaryIO, NoReturn, cast
+
+from genner.errors import DataError, UsageError
+
+RATIO = 200
+FLOOR = 1 << 28
+LIMIT = "GENNER_MAX_UNPACKED"
+DEEPEST = 64  # folders within folders in an archive; `zipfile` takes time that grows with their square
+
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+# What `gzip` and `zipfile` raise on damaged data.
+_DAMAGE = (
+    zlib.error,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    ValueError,
+    OSError,
+)
+
+
+@contextmanager
+def open_binary(source: Traversable) -> Iterator[io.BufferedReader]:
+    """Open a file for reading, unpacking gzip, a byte order mark skipped.
+
+    Raises `DataError` when it cannot be read: there is none, it is a folder, a device or a pipe, damaged, encrypted, or
+    unpacks to more than the limit. Damage is found where it is read.
+    """
+    try:
+        with _open(source) as file:
+            if file.read(3) != _BOM:
+                file.seek(0)
+            yield file
+    except OSError as error:
+        raise DataError(str(source), f"cannot be read: {error.strerror or error}") from None
+
+
+@contextmanager
+def _open(source: Traversable) -> Iterator[io.BufferedReader]:
+    refuse_endless(source)
+    try:
+        raw = cast(io.BufferedReader, source.open("rb"))
+    except (FileNotFoundError, KeyError):
+        raise DataError(str(source), "there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise DataError(str(source), f"is a folder; name a file in it{_within(source)}") from None
+    except PermissionError:
+        raise DataError(str(source), "may not be read by this user; change its permissions") from None
+    except RuntimeError as error:
+        _encrypted(source, error)
+    except _DAMAGE as error:
+        raise DataError(str(source), _damaged(error)) from None
+    with raw:
+        zipped = isinstance(raw, zipfile.ZipExtFile)
+        size = _size(source)
+        file = cast(io.BufferedReader, io.BufferedReader(_Unpacked(raw, source, size))) if zipped else raw
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        if packed:
+            file = io.BufferedReader(_Unpacked(cast(BinaryIO, gzip.GzipFile(fileobj=file)), source, size))
+        yield file
+
+
+class _Unpacked(io.RawIOBase):
+    """A file that is unpacked while it is read; damage and what is over the limit raise `DataError`."""
+
+    def __init__(self, file: BinaryIO, source: Traversable, size: int) -> None:
+        self._file = file
+        self._source = source
+        self._limit = max_unpacked(size)
+        self._size = size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        try:
+            data = self._file.read(len(view))
+        except _DAMAGE as error:
+            raise DataError(str(self._source), _damaged(error)) from None
+        view[: len(data)] = data
+        if self._file.tell() > self._limit:
+            raise DataError(str(self._source), self._bomb())
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:  # known when it is reached, which a bomb's never is
+            while self.readinto(bytearray(1 << 16)):
+                pass
+        at = offset + (0 if whence == os.SEEK_SET else self._file.tell())
+        if at > self._limit:
+            raise DataError(str(self._source), self._bomb())
+        try:
+            return self._file.seek(at)
+        except _DAMAGE as error:
+            raise DataError(str(self._source), _damaged(error)) from None
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def _bomb(self) -> str:
+        return (
+            f"unpacks to over {self._limit:,} bytes from {self._size:,}, as only a bomb does; if it is sound, set the "
+            f"environment variable {LIMIT} to the bytes that it may have"
+        )
+
+
+def max_unpacked(size: int) -> int:
+    """How many bytes `size` packed bytes may become. Raises `UsageError` on a limit that is no number."""
+    given = os.environ.get(LIMIT, "").strip()
+    if not given:
+        return max(FLOOR, RATIO * size)
+    if not (given.isascii() and given.isdigit()):
+        raise UsageError(f"{LIMIT}={given!r} is not legal; legal: a number of bytes, as 20000000000")
+    return int(given)
+
+
+def refuse_endless(source: Traversable) -> None:
+    """Raise `DataError` for a device, a pipe or a socket, whose data may have no end."""
+    if not isinstance(source, Path):
+        return
+    try:
+        mode = source.stat().st_mode
+    except (OSError, ValueError):
+        return  # opening it tells
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise DataError(str(source), "is a device or a pipe, not a regular file; save its data in a file first")
+
+
+def open_source(path: Path) -> Traversable:
+    """The file or folder at `path`, which may be a zip archive or lead on into one (`corpus.zip/train.jsonl`).
+
+    An archive that holds one file, or one folder, stands for it. Raises `DataError` when nothing is there, or the
+    archive is damaged.
+    """
+    try:
+        for archive in (path, *path.parents):
+            if archive.is_file() and _is_archive(archive):
+                return _in_archive(archive, path)
+        there = path.exists()
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL
+        raise DataError(str(path), f"is no path: {error}") from None
+    if not there:
+        raise DataError(str(path), "there is no such file or folder; check the path")
+    refuse_endless(path)
+    return path
+
+
+def _is_archive(path: Path) -> bool:
+    # `zipfile.is_zipfile` looks at the end alone, where a text may hold anything.
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError:
+        return False
+    if path.suffix.lower() == ".zip" and head not in _ZIP:
+        raise DataError(str(path), "is no zip archive, whatever its name says; fetch it again")
+    return head in _ZIP
+
+
+def _in_archive(archive: Path, path: Path) -> Traversable:
+    inside = path.relative_to(archive).as_posix()
+    try:
+        opened = zipfile.ZipFile(archive)
+    except RuntimeError as error:
+        _encrypted(archive, error)
+    except _DAMAGE as error:
+        raise DataError(str(archive), _damaged(error)) from None
+    for name in opened.namelist():
+        parts = name.removesuffix("/").split("/")
+        if not all(parts) or {".", ".."} & set(parts):
+            raise DataError(str(archive), f"holds an entry named {name!r}, which is no path; pack it again")
+        if len(parts) > DEEPEST:
+            raise DataError(str(archive), f"holds folders within folders more than {DEEPEST} deep; pack it again")
+    found = zipfile.Path(opened, "" if inside == "." else inside)
+    if found.at and not found.exists():
+        found = zipfile.Path(opened, inside + "/")  # a folder, as archives spell it
+    while found.is_dir() and len(children := visible(cast(Traversable, found))) == 1:
+        found = cast(zipfile.Path, children[0])
+    if not found.exists() and found.at:  # the archive's root has no entry of its own
+        raise DataError(
+            str(path), f"there is no such file in the archive{_within(cast(Traversable, zipfile.Path(opened)))}"
+        )
+    return cast(Traversable, found)
+
+
+def visible(folder: Traversable) -> list[Traversable]:
+    """What a folder holds, in order of name, hidden files and what macOS adds to archives left out."""
+    shown = (child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX")))
+    return sorted(shown, key=lambda child: child.name)
+
+
+def _within(folder: Traversable) -> str:
+    """The names in a folder, for a message."""
+    try:
+        names = [child.name for child in visible(folder)]
+    except OSError:
+        return ""
+    return f"; it holds: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "; it is empty"
+
+
+def _size(source: Traversable) -> int:
+    """The bytes that a file has on the disk, in an archive those of its entry."""
+    if isinstance(source, zipfile.Path):
+        return source.root.getinfo(source.at).compress_size
+    return source.stat().st_size if isinstance(source, Path) else 0
+
+
+def _damaged(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read: {error.strerror}"
+    kind = "zip archive" if isinstance(error, zipfile.BadZipFile) else "packed file"
+    kind = "gzip file" if isinstance(error, gzip.BadGzipFile | zlib.error | EOFError) else kind
+    return f"is a broken {kind}: {error or type(error).__name__}; fetch it again"
+
+
+def _encrypted(source: object, error: RuntimeError) -> NoReturn:
+    if "encrypted" in str(error) or "password" in str(error):
+        raise DataError(str(source), "is encrypted; unpack the archive with its password first") from None
+    raise DataError(str(source), f"is a broken zip archive: {error}; fetch it again") from None

@@ -1,0 +1,147 @@
+"""Opening files: what is damaged, encrypted, endless or a bomb is refused by name, in one line."""
+
+import gzip
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import Run
+from genner.data import opening
+from genner.data.convert import load
+from genner.data.jsonl import read_jsonl
+from genner.data.opening import max_unpacked, open_binary, open_source
+from genner.errors import DataError, UsageError
+
+LINE = b'{"id": "%d", "text": "Ada met Bob.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}\n'
+LINES = b"".join(LINE % i for i in range(200))
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
+def zipped(name: str = "a.jsonl", data: bytes = LINES, method: int = zipfile.ZIP_STORED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        archive.writestr(name, data)
+    return made.getvalue()
+
+
+def encrypted(data: bytes) -> bytes:
+    """The archive with the bit set, in both headers of its entry, that says so."""
+    central = data.rindex(b"PK\x01\x02")
+    return data[:6] + b"\x01\x00" + data[8 : central + 8] + b"\x01\x00" + data[central + 10 :]
+
+
+def renamed(data: bytes, name: bytes) -> bytes:
+    """The archive whose central directory gives its entry another name, as long as before."""
+    at = data.rindex(b"a.jsonl")
+    return data[:at] + name + data[at + len(name) :]
+
+
+DAMAGED = {
+    "flipped.jsonl.gz": (flipped(gzip.compress(LINES), 60), "is a broken gzip file"),
+    "cut.jsonl.gz": (gzip.compress(LINES)[:-20], "is a broken gzip file: .*end-of-stream.*; fetch it again"),
+    "short.jsonl.gz": (b"\x1f\x8b\x08", "is a broken gzip file"),
+    "method.jsonl.gz": (b"\x1f\x8b\x07" + bytes(20), "is a broken gzip file: Unknown compression method"),
+    "crc.zip": (flipped(zipped(), 100), "crc.zip/a.jsonl: is a broken zip archive: Bad CRC-32.*; fetch it again"),
+    "cut.zip": (zipped()[:400], "is a broken zip archive"),
+    "deflate.zip": (flipped(zipped(method=zipfile.ZIP_DEFLATED), 45), "is a broken"),
+    "lzma.zip": (flipped(zipped(method=zipfile.ZIP_LZMA), 60), "is a broken"),
+    "bzip2.zip": (flipped(zipped(method=zipfile.ZIP_BZIP2), 45), "is a broken"),
+    "password.zip": (encrypted(zipped()), "is encrypted; unpack the archive with its password first"),
+    # Python 3.11 cuts the name at the NUL, and an entry without a name was its own only child for ever.
+    "hang.zip": (renamed(zipped(), b"\0.jsonl"), "holds an entry named '', which is no path"),
+    "up.zip": (renamed(zipped(), b"../../x"), r"holds an entry named '\.\./\.\./x'"),
+    "deep.zip": (zipped("a/" * 100 + "a.jsonl"), "folders within folders more than 64 deep"),
+    "text.zip": (LINES, "is no zip archive, whatever its name says"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_one_line(tmp_path: Path, run: Run, name: str) -> None:
+    data, message = DAMAGED[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        list(load(tmp_path / name))
+    code, out, err = run("data", str(tmp_path / name))
+    assert (code, out) == (1, "")
+    assert name in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: zipped("x", data, zipfile.ZIP_DEFLATED)])
+def test_a_bomb_is_refused_at_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(opening, "FLOOR", 1 << 16)
+    (tmp_path / "x").write_bytes(pack(bytes(1 << 20)))
+    message = "x.*: unpacks to over .* bytes from .*, as only a bomb does; .* environment variable GENNER_MAX_UNPACKED"
+    with open_binary(open_source(tmp_path / "x")) as file:
+        assert len(file.read(1 << 16)) == 1 << 16
+        with pytest.raises(DataError, match=message):
+            file.read()
+        with pytest.raises(DataError, match=message):
+            file.seek(1 << 19)
+    monkeypatch.setenv("GENNER_MAX_UNPACKED", str(1 << 20))
+    with open_binary(open_source(tmp_path / "x")) as file:
+        assert len(file.read()) == 1 << 20
+
+
+def test_a_bomb_within_a_bomb_is_measured_by_what_lies_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "FLOOR", 0)
+    inner = gzip.compress(bytes(1 << 18))
+    (tmp_path / "x.zip").write_bytes(zipped("x.gz", inner + bytes(1 << 16), zipfile.ZIP_DEFLATED))
+    with open_binary(open_source(tmp_path / "x.zip")) as file, pytest.raises(DataError, match="as only a bomb does"):
+        file.read()
+
+
+def test_the_limit_on_unpacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GENNER_MAX_UNPACKED", raising=False)
+    assert max_unpacked(100) == opening.FLOOR
+    assert max_unpacked(1 << 30) == opening.RATIO << 30
+    monkeypatch.setenv("GENNER_MAX_UNPACKED", "2G")
+    with pytest.raises(UsageError, match="GENNER_MAX_UNPACKED='2G' is not legal; legal: a number of bytes"):
+        max_unpacked(1)
+
+
+@pytest.mark.parametrize("reads", [lambda p: list(load(p)), lambda p: list(read_jsonl(p))])
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path, reads: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "x.jsonl")
+    for path in (tmp_path / "x.jsonl", Path("/dev/zero")):
+        with pytest.raises(DataError, match="is a device or a pipe, not a regular file; save its data in a file"):
+            reads(path)
+
+
+def test_paths_that_are_none(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 5000), tmp_path / "a\0b"):
+        with pytest.raises(DataError):
+            open_source(path)
+    (tmp_path / "x.zip").write_bytes(zipped("in/a.jsonl"))
+    with pytest.raises(DataError, match="there is no such file in the archive; it holds: in"):
+        open_source(tmp_path / "x.zip" / "out")
+
+
+def test_a_text_that_ends_as_an_archive_does_is_none(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.jsonl", "w"):
+        pass
+    end = (tmp_path / "x.jsonl").read_bytes()
+    (tmp_path / "x.jsonl").write_bytes(b'{"text": "\n' + end)
+    assert open_source(tmp_path / "x.jsonl") == tmp_path / "x.jsonl"
+
+
+def test_gzip_is_read_where_jsonl_is(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "gold.jsonl").write_bytes(LINE.replace(b'"id": "%d", ', b"") * 2)
+    (tmp_path / "gold.jsonl.gz").write_bytes(gzip.compress((tmp_path / "gold.jsonl").read_bytes()))
+    packed = list(read_jsonl(tmp_path / "gold.jsonl.gz"))
+    assert packed == list(read_jsonl(tmp_path / "gold.jsonl"))
+    assert [d.id for d in packed] == ["gold-1", "gold-2"]
+    code, out, _ = run("evaluate", str(tmp_path / "gold.jsonl.gz"), str(tmp_path / "gold.jsonl"), "--json")
+    assert code == 0
+    assert '"f1": 1.0' in out
