@@ -8,7 +8,7 @@ from genner.assess.records import Answered, Json
 from genner.document import Document, LabelSet
 from genner.evaluation import Counts, evaluate, interval
 from genner.formats import Format
-from genner.generations.paper import PAPER_RULES
+from genner.generations.readings import published_counts
 
 LENGTHS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
 """Words of a mention, by the buckets of the evaluation that they consist of."""
@@ -17,21 +17,9 @@ LENGTHS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
 def published(
     form: Format, labels: LabelSet, gold: Document, chunks: Sequence[tuple[int, int]], raw: Sequence[str]
 ) -> tuple[float, float, float] | None:
-    """True positives, false positives and false negatives by the paper's rule; None for a format without one.
-
-    As in the paper, the gold is read out of a target: the answer that the format has for it, without the entities that
-    the format cannot say. A document that was asked about in several chunks is so many answers; an entity across two
-    of them is in no gold.
-    """
-    rule = PAPER_RULES.get(form.name)
-    if rule is None:
-        return None
-    total = Counts()
-    for (start, end), answer in zip(chunks, raw, strict=True):
-        inside = tuple(e.shifted(-start) for e in gold.entities if start <= e.start and e.end <= end)
-        target, _ = form.keep(Document(gold.text[start:end], inside, gold.id))
-        total = sum(rule(answer, form.encode(target, labels), labels.tags).counts().values(), total)
-    return total.tp, total.fp, total.fn
+    """True positives, false positives and false negatives by the paper's rule; None for a format without one."""
+    counts = published_counts(form, labels, gold, raw, chunks)
+    return None if counts is None else (counts.tp, counts.fp, counts.fn)
 
 
 def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 0) -> tuple[Json, str]:

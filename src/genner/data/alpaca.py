@@ -152,8 +152,8 @@ def _text(record: Record) -> str | None:
 
 
 def _without_text(form: Format, answer: str, labels: LabelSet) -> Prediction:
-    """Decode an inline answer whose text is not known: what stands between its tags."""
-    text, entities, problems = form.parse("", answer, labels)
+    """Decode an inline answer whose text is not known: what stands between its tags, without any reasoning."""
+    text, entities, problems = form.parse("", form.reply("", answer, labels), labels)
     return Prediction(text, tuple(dict.fromkeys(entities)), problems=tuple(problems))
 
 

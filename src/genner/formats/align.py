@@ -15,11 +15,18 @@ MIN_OVERLAP = 0.8  # the share of a mention's characters that must stand in the 
 MAX_CELLS = 400_000_000  # beyond, the edit script would take hundreds of megabytes: search for mentions instead
 
 
-def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entity, ...], list[Problem]]:
-    """The entities of `copy` placed in `text`, each once, and what had to be repaired or dropped."""
+def align(
+    text: str, copy: str, entities: Iterable[Entity], *, look_up: bool = True
+) -> tuple[tuple[Entity, ...], list[Problem]]:
+    """The entities of `copy` placed in `text`, each once, and what had to be repaired or dropped.
+
+    Without `look_up`, those alone up to whose end the copy is the text.
+    """
     problems: list[Problem] = []
     if copy == text:
         placed: list[Entity | None] = [*entities]
+    elif not look_up:
+        placed = _by_prefix(text, copy, entities, problems)
     elif len(copy) * len(text) <= MAX_CELLS:
         placed = _by_edit_script(text, copy, entities, problems)
     else:
@@ -33,6 +40,18 @@ def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entit
             problems.append(Problem("duplicate", f"{entity.label} {mention!r} at {entity.start} is written twice"))
         unique[entity] = None
     return tuple(unique), problems
+
+
+def _by_prefix(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
+    same = next((i for i, (a, b) in enumerate(zip(text, copy, strict=False)) if a != b), min(len(text), len(copy)))
+    problems.append(Problem("invalid", f"the copy differs from the text at {same}"))
+    placed: list[Entity | None] = []
+    for entity in entities:
+        placed.append(entity if entity.end <= same else None)
+        if entity.end > same:
+            mention = copy[entity.start : entity.end]
+            problems.append(Problem("dropped", f"{entity.label} {mention!r} is not where the answer says"))
+    return placed
 
 
 def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:

@@ -16,6 +16,7 @@ from typing import Any
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError
 from genner.formats.align import align
+from genner.formats.reply import reply
 from genner.grammar import Boundaries, Grammar, Written, boundaries
 from genner.rules import Rules
 
@@ -84,28 +85,68 @@ class Format(ABC):
         return None
 
     @abstractmethod
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """Read an answer that is *not* legal for its text, as leniently as makes sense.
 
         Returns the copied text, the entities in it (offsets in that copy), and what was wrong. Never raises. The
-        text tells markup from text that looks like it.
+        text tells markup from text that looks like it. `look_up` is that of `decode`; where the answer is a copy,
+        `decode` sees to it.
         """
 
     @abstractmethod
     def cannot_say(self, document: Document) -> list[Entity]:
         """The entities to leave out so that the rest can be said; empty when the format can say them all."""
 
-    def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
-        """The entities of `answer`, with offsets in `text`. Takes any string and never raises."""
+    def decode(self, text: str, answer: str, labels: LabelSet, id: str = "", *, look_up: bool = True) -> Prediction:
+        """The entities of `answer`, with offsets in `text`. Takes any string and never raises.
+
+        Reasoning and wrapping around the reply are passed over (`genner.formats.reply`).
+
+        Args:
+            text: what the answer is about.
+            answer: what the model wrote.
+            labels: the labels asked for.
+            id: the document's.
+            look_up: whether a mention that does not stand where the answer says is looked for in the text. Without,
+                it is dropped, so that the answer is taken for what it says.
+        """
+        said, problems = answer, list[Problem]()
+        entities = self.legal(text, said, labels)
+        if entities is None and (said := self.reply(text, answer, labels)) != answer:
+            passed = len(answer) - len(said)
+            problems.append(
+                Problem("invalid", f"{passed} characters of reasoning or wrapping are no part of the reply")
+            )
+            entities = self.legal(text, said, labels)
+        if entities is None:
+            entities, more = self.repaired(text, said, labels, look_up)
+            problems += more
+            if not any(p.kind in ("invalid", "truncated") for p in problems):
+                problems.insert(0, Problem("invalid", "the answer is not what the format prescribes for this text"))
+        return Prediction(text, entities, id, tuple(problems))
+
+    def reply(self, text: str, answer: str, labels: LabelSet) -> str:
+        """What of an answer is the reply, without reasoning and wrapping; the answer itself where all of it is."""
+        return reply(answer, text, labels, copies=self.copies_in(labels))
+
+    def copies_in(self, labels: LabelSet) -> int:
+        """How many copies of the text an answer holds."""
+        return 0
+
+    def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
+        """The entities of an answer that the grammar accepts; None where it does not."""
         written = self.grammar(text, labels, repeats=True).read(answer.encode("utf-8", "replace"))
-        if written is not None:
-            return Prediction(text, tuple(Entity(w.start, w.end, w.label) for w in written), id)
-        copy, entities, problems = self.parse(text, answer, labels)
-        placed, more = align(text, copy, entities)
-        problems += more
-        if not any(p.kind in ("invalid", "truncated") for p in problems):
-            problems.insert(0, Problem("invalid", "the answer is not what the format prescribes for this text"))
-        return Prediction(text, placed, id, tuple(problems))
+        return None if written is None else tuple(Entity(w.start, w.end, w.label) for w in written)
+
+    def repaired(
+        self, text: str, answer: str, labels: LabelSet, look_up: bool
+    ) -> tuple[tuple[Entity, ...], list[Problem]]:
+        """The entities of a reply that is not legal, and what was wrong with it; `look_up` as in `decode`."""
+        copy, entities, problems = self.parse(text, answer, labels, look_up=look_up)
+        placed, more = align(text, copy, entities, look_up=look_up)
+        return placed, problems + more
 
     def keep_all(self, document: Document) -> tuple[Entity, ...]:
         """All entities of the document. Raises `FormatError` naming one that this format cannot say."""

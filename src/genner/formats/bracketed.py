@@ -27,7 +27,9 @@ class InlineBracketed(InlineFormat):
                 copies[match.start() + 1] = "|\\"
         return copies
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """A closing closes the innermost open bracket; a bracket that is never closed is text."""
         problems: list[Problem] = []
         found: list[Entity] = []

@@ -33,7 +33,9 @@ class Compact(InlineFormat):
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _LITERAL)
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the innermost open entity; a number that no label has drops its entity."""
         problems: list[Problem] = []
         copy: list[str] = []

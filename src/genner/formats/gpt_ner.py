@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import cast
 
-from genner.document import Document, Entity, LabelSet, Prediction, Problem
+from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_grammar import InlineGrammar
@@ -66,25 +66,30 @@ class GPTNER(Format):
         by_label = sorted(document.entities, key=lambda e: e.label)  # stable: in reading order within a label
         return [e for _, some in groupby(by_label, lambda e: e.label) for e in crossing_entities(some)]
 
-    def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
-        written = self.grammar(text, labels).read(answer.encode("utf-8", "replace"))
-        if written is not None:
-            return Prediction(text, tuple(Entity(w.start, w.end, w.label) for w in written), id)
-        # Not legal: each label's share is read by itself, as many lines as the text has.
+    def copies_in(self, labels: LabelSet) -> int:
+        return len(labels)
+
+    def repaired(
+        self, text: str, answer: str, labels: LabelSet, look_up: bool
+    ) -> tuple[tuple[Entity, ...], list[Problem]]:
+        # Each label's share is read by itself, as many lines as the text has.
         lines, height, last = answer.split("\n"), text.count("\n") + 1, len(labels) - 1
         entities, problems = list[Entity](), list[Problem]()
         for i, tag in enumerate(labels.tags):
             share = "\n".join(lines[i * height : (i + 1) * height if i < last else None])
-            one = _MARKED.decode(text, share, LabelSet.of(tag))
-            entities += one.entities
-            problems += one.problems
-        if not any(p.kind in ("invalid", "truncated") for p in problems):
-            problems.append(Problem("invalid", "the answer is not what the format prescribes for this text"))
-        return Prediction(text, tuple(entities), id, tuple(problems))
+            one = LabelSet.of(tag)
+            found = _MARKED.legal(text, share, one)
+            if found is None:
+                found, more = _MARKED.repaired(text, share, one, look_up)
+                problems += more
+            entities += found
+        return tuple(entities), problems
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """Read the copy for the first label."""
-        return _MARKED.parse(text, answer, labels)
+        return _MARKED.parse(text, answer, labels, look_up=look_up)
 
 
 class _Marked(InlineFormat):
@@ -99,7 +104,9 @@ class _Marked(InlineFormat):
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         return [f"\\{c}" if c in "@#" else c for c in text]
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """A `##` closes the innermost open `@@`; a mark without its counterpart is text if the text has it."""
         problems: list[Problem] = []
         found: list[Entity] = []

@@ -68,7 +68,9 @@ class GroupedJSON(Format):
                 out.append(entity)
         return out
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """Mentions are placed by the rule; one that does not come after the one before it, at its first occurrence."""
         lists, problems = find_lists(answer)
         rule = Rule(text)
@@ -81,7 +83,7 @@ class GroupedJSON(Format):
                 elif not isinstance(mention, str) or not mention:
                     problems.append(Problem("dropped", f"{label} {mention!r} is not a mention"))
                 else:
-                    entities = place(text, mention, label, rule.place(mention, last), problems)
+                    entities = place(text, mention, label, rule.place(mention, last), problems, look_up)
                     found += entities
                     last = entities[0].span if entities else last
         return text, found, problems

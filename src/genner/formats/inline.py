@@ -59,6 +59,9 @@ class InlineFormat(Format):
         places = boundaries(text, where, self.sealed)
         return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)).pruned()
 
+    def copies_in(self, labels: LabelSet) -> int:
+        return 1
+
     def cannot_say(self, document: Document) -> list[Entity]:
         return crossing_entities(document.entities)
 

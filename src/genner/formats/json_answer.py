@@ -99,10 +99,18 @@ def occurrences(text: str, mention: str) -> Iterator[int]:
         at = text.find(mention, at + 1)
 
 
-def place(text: str, mention: str, label: str, start: int | None, problems: list[Problem]) -> list[Entity]:
-    """The entity of a mention that ought to begin at `start` (None: not known): one, or none if the text lacks it."""
+def place(
+    text: str, mention: str, label: str, start: int | None, problems: list[Problem], look_up: bool = True
+) -> list[Entity]:
+    """The entity of a mention that ought to begin at `start` (None: not known): one, or none if the text lacks it.
+
+    Without `look_up`, none either if it is not there.
+    """
     if start is not None and text.startswith(mention, start):
         return [Entity(start, start + len(mention), label)]
+    if not look_up:
+        problems.append(Problem("dropped", f"{label} {mention!r} is not where the answer says"))
+        return []
     found = list(occurrences(text, mention))
     if found:
         at = min(found, key=lambda place: abs(place - (start or 0)))

@@ -34,6 +34,10 @@ class JsonList(Format):
     def hint(self, text: str, mention: str, item: Mapping[str, Any]) -> int | None:
         """Where an item says that its mention, which does occur in `text`, begins; None when it cannot be there."""
 
+    def agrees(self, item: Mapping[str, Any], start: int, end: int) -> bool:
+        """Whether the rest of what an item says of its place fits the span `[start, end)`, which `hint` led to."""
+        return True
+
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
         rank = {tag: i for i, tag in enumerate(labels.tags)}
@@ -66,7 +70,9 @@ class JsonList(Format):
     def cannot_say(self, document: Document) -> list[Entity]:
         return []
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """Every object that can be found in the answer is an item; each is placed, or dropped, by itself."""
         objects, problems = find_objects(answer)
         found: list[Entity] = []
@@ -78,7 +84,9 @@ class JsonList(Format):
                 problems.append(Problem("dropped", f"item {item!r}: no such label"))
             else:
                 start = self.hint(text, mention, item) if mention in text else None
-                found += place(text, mention, label, start, problems)
+                if not look_up and start is not None and not self.agrees(item, start, start + len(mention)):
+                    start = None
+                found += place(text, mention, label, start, problems, look_up)
         return text, found, problems
 
 

@@ -26,3 +26,6 @@ class OffsetJSON(JsonList):
     def hint(self, text: str, mention: str, item: Mapping[str, Any]) -> int | None:
         start = item.get("start")
         return start if type(start) is int and 0 <= start < len(text) else None
+
+    def agrees(self, item: Mapping[str, Any], start: int, end: int) -> bool:
+        return type(item.get("end")) is int and item["end"] == end

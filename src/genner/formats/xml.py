@@ -23,7 +23,9 @@ class InlineXML(InlineFormat):
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _escapable(labels))
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(
+        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
+    ) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the nearest open entity of its label; those opened since are dropped."""
         problems: list[Problem] = []
         copy: list[str] = []

@@ -5,23 +5,31 @@ from collections.abc import Iterable
 
 from genner.document import LabelSet
 from genner.errors import LabelError
+from genner.formats.reply import reply
 from genner.generations.paper import PAPER_RULES
 from genner.generations.records import Record
 
+NO_LABELS = LabelSet.of("none")  # a label set that no mark of reasoning is a tag of
 _PAIR = re.compile(r"<([^<>/\s][^<>/]*)>(?=.*?</\1>)", re.DOTALL)
 
 
 def infer_labels(records: Iterable[Record], name: str) -> LabelSet | None:
     """The labels of gold answers and predictions, those that no tag can be out; in order of the alphabet, None without.
 
-    For inline XML: every name of which some answer has an opening and, behind it, a closing tag.
+    For inline XML: every name of which some answer has an opening and, behind it, a closing tag. What stands in the
+    reasoning of an answer, or marks it, is none.
     """
     tags: set[str] = set()
     for record in records:
+        prompt = record.prompt or ""
+        said, meant = (
+            reply(answer, prompt, NO_LABELS) if isinstance(answer, str) else answer
+            for answer in (record.predict, record.label)
+        )
         if name == "inline_xml":
-            tags.update(tag for answer in (record.label, record.predict) for tag in _PAIR.findall(str(answer)))
+            tags.update(tag for answer in (said, meant) for tag in _PAIR.findall(str(answer)))
         else:
-            reading = PAPER_RULES[name](record.predict, record.label, ())
+            reading = PAPER_RULES[name](said, meant, ())
             tags.update(item[0] for item in (*reading.gold, *reading.pred))
     legal = sorted(filter(_is_legal, tags))
     return LabelSet.of(*legal) if legal else None

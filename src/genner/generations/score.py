@@ -1,4 +1,7 @@
-"""Both rules on one file: the score by the one asked for, and every record on which they differ, with the reasons."""
+"""Both rules on one file: the score by the one asked for, and every record on which they differ, with the reasons.
+
+Beside them stands what the answers are worth `as said`: strictly, but with nothing looked up or repaired.
+"""
 
 import hashlib
 from collections import Counter
@@ -42,9 +45,10 @@ class Case:
 class GenerationsReport:
     """The score of a file of generations by `rule`, beside `other`, the same counts by the other rule.
 
-    Ratios are in [0, 1]; `interval` is that of micro-F1 at 95 %, by bootstrap over the records. `basis` is what the
-    strict rule matched, by number of records; `problems` what its decoder had to repair or drop. `skipped` are the
-    numbers of lines that are not JSON, which neither rule counts.
+    `as_said` are the strict counts if no mention is looked up (`genner.generations.readings`); where the source is not
+    known, those of `strict`. Ratios are in [0, 1]; `interval` is that of micro-F1 at 95 %, by bootstrap over the
+    records. `basis` is what the strict rule matched, by number of records; `problems` what its decoder had to repair or
+    drop. `skipped` are the numbers of lines that are not JSON, which neither rule counts.
     """
 
     rule: RuleName
@@ -53,6 +57,7 @@ class GenerationsReport:
     inferred: bool
     micro: Counts
     other: Counts
+    as_said: Counts
     interval: tuple[float, float]
     per_label: dict[str, Counts]
     records: int
@@ -79,6 +84,7 @@ class GenerationsReport:
             "strict_basis": dict(self.basis),
             "strict_problems": dict(self.problems),
             "other_rule": as_dict(self.other),
+            "as_said": as_dict(self.as_said),
             "cases": [
                 {
                     "line": case.line,
@@ -107,7 +113,7 @@ class GenerationsReport:
         lines += [f"strict matched {n} records by {BASES[basis]}" for basis, n in self.basis.items()]
         if self.problems:
             lines.append("strict decoder: " + ", ".join(f"{n} {kind}" for kind, n in self.problems.most_common()))
-        lines += [f"signature: {self.signature}", "", *_both(paper, strict), "", *self._explained()]
+        lines += [f"signature: {self.signature}", "", *_readings(paper, self.as_said, strict), "", *self._explained()]
         return "\n".join(lines)
 
     def _explained(self) -> list[str]:
@@ -181,6 +187,7 @@ def score_generations(
         inferred=labels is None,
         micro=sum(chosen, Counts()),
         other=sum(totals[other_rule], Counts()),
+        as_said=sum((sound.as_said for sound in sounds), Counts()),
         interval=interval(
             [c.tp for c in chosen], [c.fp for c in chosen], [c.fn for c in chosen], resamples=resamples, seed=seed
         ),
@@ -234,11 +241,11 @@ def _reasons(reading: Reading, sound: Sound, paper: Counts, strict: Counts) -> t
     return tuple(reasons)
 
 
-def _both(paper: Counts, strict: Counts) -> list[str]:
+def _readings(paper: Counts, as_said: Counts, strict: Counts) -> list[str]:
     head = f"{'':>8}" + "".join(f" {x:>9}" for x in ("precision", "recall", "f1-score", "tp", "fp", "fn"))
     rows = [
         f"{name:>8}" + "".join(f" {x:>9.4f}" for x in (c.precision, c.recall, c.f1)) + f" {c.tp:>9} {c.fp:>9} {c.fn:>9}"
-        for name, c in (("paper", paper), ("strict", strict))
+        for name, c in (("paper", paper), ("as said", as_said), ("strict", strict))
     ]
     return [head, *rows]
 

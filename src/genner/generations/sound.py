@@ -31,9 +31,13 @@ Basis = Literal["spans", "items", "texts"]
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """One record scored: counts by label, what was matched, what went wrong, and how many entities each side has."""
+    """One record scored: counts by label, what was matched, what went wrong, and how many entities each side has.
+
+    `as_said` are the counts over all labels if no mention that was found is looked up (`genner.generations.readings`).
+    """
 
     counts: dict[str, Counts]
+    as_said: Counts
     basis: Basis
     problems: Counter[str]
     gold: int
@@ -59,7 +63,7 @@ def judge(
 def _judge(record: Record, form: Format, labels: LabelSet, gold: Document | None) -> Sound:
     source = gold.text if gold is not None else find_source(record, form, labels)
     if source is None:
-        return _judge_items(record, form.name)
+        return _judge_items(record, form, labels)
     pred = form.decode(source, as_text(record.predict), labels)
     problems = Counter[str](p.kind for p in pred.problems)
     if gold is None:
@@ -67,8 +71,10 @@ def _judge(record: Record, form: Format, labels: LabelSet, gold: Document | None
         # Other spellings of a gold answer are no matter, but what is lost or moved is.
         problems.update(f"{p.kind} in gold" for p in decoded.problems if p.kind in ("dropped", "realigned"))
         gold = Document(source, decoded.entities)
+    said = form.decode(source, as_text(record.predict), labels, look_up=False)
     return Sound(
         count(gold, pred),
+        sum(count(gold, said).values(), Counts()),
         "spans",
         problems,
         len(gold.entities),
@@ -77,8 +83,12 @@ def _judge(record: Record, form: Format, labels: LabelSet, gold: Document | None
     )
 
 
-def _judge_items(record: Record, name: str) -> Sound:
-    expected, found = _items(record.label, name), _items(record.predict, name)
+def _judge_items(record: Record, form: Format, labels: LabelSet) -> Sound:
+    name = form.name
+    expected, found = (
+        _items(form.reply("", answer, labels) if isinstance(answer, str) else answer, name)
+        for answer in (record.label, record.predict)
+    )
     problems = Counter({"dropped": found.pop(None, 0), "dropped in gold": expected.pop(None, 0)})
     if name != "grouped_json":  # an entity that is written twice is one entity
         expected, found = Counter(set(expected)), Counter(set(found))
@@ -90,7 +100,7 @@ def _judge_items(record: Record, name: str) -> Sound:
         counts[item[0]] = counts.get(item[0], Counts()) + one
     basis: Basis = "texts" if name == "grouped_json" else "items"
     texts = Counter((item[0], item[1]) for item in expected.elements() if item is not None)
-    return Sound(counts, basis, +problems, expected.total(), found.total(), texts)
+    return Sound(counts, sum(counts.values(), Counts()), basis, +problems, expected.total(), found.total(), texts)
 
 
 _Item = tuple[str, str, Hashable]

@@ -46,7 +46,8 @@ def find_source(record: Record, form: Format, labels: LabelSet) -> str | None:
     """
     gold = as_text(record.label)
     if is_inline(form):
-        copy = form.parse(record.prompt or "", gold, labels)[0]
+        prompt = record.prompt or ""
+        copy = form.parse(prompt, form.reply(prompt, gold, labels), labels)[0]
         if record.prompt is None or copy in record.prompt:
             return copy
         likeness = {

@@ -1,0 +1,99 @@
+"""One free answer, read in three ways: what a score says depends on how much the reader does for the model.
+
+    published   by the paper's script for the format, faults included (`genner.generations.paper`)
+    as_said     strict spans, an answer being what it says: a mention counts where the answer puts it, and nowhere else
+    looked_up   strict spans, the answer repaired: a mention that is not where the answer says is looked for in the text
+
+Under the grammar an answer cannot say anything else than what is read, so the last two are one. The step from `as_said`
+to `looked_up` is what a lenient reader mends without the model, and no merit of a grammar. See docs/scores.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genner.document import Document, Entity, LabelSet
+from genner.errors import UsageError
+from genner.evaluation import Counts, count
+from genner.formats import Format
+from genner.generations.paper import PAPER_RULES
+
+Chunks = Sequence[tuple[int, int]]
+"""`[start, end)` of the text that each answer is about, in code points, in step with the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The counts of a document's answers by each reading, over all labels; `published` is None for a format that the
+    paper does not have."""
+
+    published: Counts | None
+    as_said: Counts
+    looked_up: Counts
+
+
+def read_answers(
+    form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks | None = None
+) -> Readings:
+    """Score the answers about a document by each of the three readings.
+
+    Args:
+        form: the format of the answers.
+        labels: the labels asked for.
+        gold: the text and its entities.
+        answers: what the model wrote. In a format that is asked for one label at a time, the same chunk may be given
+            once for each label, in their order; each answer is then for its label.
+        chunks: what each answer is about, as an assessment's records have it; None: all of the text.
+
+    Raises `UsageError` when answers and chunks do not pair up.
+    """
+    chunks = [(0, len(gold.text))] * len(answers) if chunks is None else chunks
+    return Readings(
+        published_counts(form, labels, gold, answers, chunks),
+        strict_counts(form, labels, gold, answers, chunks, look_up=False),
+        strict_counts(form, labels, gold, answers, chunks, look_up=True),
+    )
+
+
+def published_counts(
+    form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks
+) -> Counts | None:
+    """The counts by the paper's rule; None for a format without one.
+
+    As in the paper, the gold is read out of a target: the answer that the format has for it, without the entities that
+    the format cannot say. A document that was asked about in several chunks is so many answers; an entity across two
+    of them is in no gold.
+    """
+    rule = PAPER_RULES.get(form.name)
+    if rule is None:
+        return None
+    total = Counts()
+    for (start, end), answer, _ in _asked(form, labels, answers, chunks):
+        inside = tuple(e.shifted(-start) for e in gold.entities if start <= e.start and e.end <= end)
+        target, _ = form.keep(Document(gold.text[start:end], inside, gold.id))
+        total = sum(rule(answer, form.encode(target, labels), labels.tags).counts().values(), total)
+    return total
+
+
+def strict_counts(
+    form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks, *, look_up: bool
+) -> Counts:
+    """The counts of strict spans, the answers read by `Format.decode`, which says what `look_up` does."""
+    found: set[Entity] = set()
+    for (start, end), answer, asked in _asked(form, labels, answers, chunks):
+        decoded = form.decode(gold.text[start:end], answer, asked, look_up=look_up)
+        found.update(e.shifted(start) for e in decoded.entities)
+    return sum(count(gold, Document(gold.text, tuple(found))).values(), Counts())
+
+
+def _asked(
+    form: Format, labels: LabelSet, answers: Sequence[str], chunks: Chunks
+) -> list[tuple[tuple[int, int], str, LabelSet]]:
+    """Each answer with its chunk and the labels it was asked for."""
+    if len(answers) != len(chunks):
+        raise UsageError(f"answers: {len(answers)}, chunks: {len(chunks)}; give the chunk of each answer")
+    n = len(labels)
+    alone = (
+        form.one_label and len(chunks) % n == 0 and all(chunk == chunks[i - i % n] for i, chunk in enumerate(chunks))
+    )
+    parts = [LabelSet((label,)) for label in labels] if alone else [labels]
+    return [(chunk, answers[i], parts[i % len(parts)]) for i, chunk in enumerate(chunks)]
