@@ -19,6 +19,7 @@ from genner.formats import get_format
 from genner.labels import label_set, label_sets
 from genner.loading import find_adapter, load
 from genner.render import html_page, print_prediction
+from genner.render.terminal import tell
 
 EVERY = 16  # of the sample, what the formats behind the preferred one are scored on
 
@@ -98,4 +99,4 @@ def _score(ner: Extractor, formats: tuple[str, ...], console: Console) -> None:
 
 
 def _status(message: str) -> None:
-    print(message, file=sys.stderr)
+    tell(message)

@@ -1,11 +1,12 @@
 """`genner ability`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genner.cli.app import DeviceOption, app, must_exist
+from genner.cli.app import DeviceOption, app, must_exist, tell
 from genner.errors import GennerError, UsageError
 
 
@@ -51,11 +52,11 @@ def ability(
         dtype=dtype,
         batch_size=batch_size,
         device=device,
-        tell=lambda line: typer.echo(line, err=True),
+        tell=tell,
     )
     text = markdown(found)
     (out / "ability.md").write_text(text, encoding="utf-8")
-    typer.echo(text)
+    tell(text, sys.stdout)
     if found.problems:
         raise GennerError(f"not measured: {', '.join(found.problems)}; the reasons stand at the end of the table")
 

@@ -1,24 +1,60 @@
-"""The application: what all commands share, and how errors become exit codes."""
+"""The application: what all commands share, and how errors and signals become exit codes."""
 
+import logging
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from types import FrameType
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from genner.errors import GennerError, UsageError
 
+
+class Commands(TyperGroup):
+    """A group of commands whose help says of each what it does, in full."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(500)) for name, command in self.commands.items()])
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Generative named entity recognition: entities out of text, with exact positions.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # rich's tables cut the names of options off where a terminal is narrow
 )
 
 ModelOption = Annotated[
     str, typer.Option(help="default; or the folder of an adapter, a training run or a transformers model.")
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is there; an input is never overwritten.")]
+
+PIPE_CLOSED = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal other than SIGINT asks the command to stop; it is handled as Ctrl-C is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def tell(message: object, file: TextIO | None = None) -> None:
+    """See `genner.render.terminal.tell`, which is loaded when there is something to say."""
+    from genner.render.terminal import tell as say
+
+    say(message, file)
 
 
 def must_exist(*paths: Path) -> None:
@@ -29,26 +65,124 @@ def must_exist(*paths: Path) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line. Exit codes: 0 done, 2 wrong use, 1 failure."""
-    code = 0
-    try:
-        code = app(standalone_mode=False) or 0  # what `typer.Exit` was raised with; commands return nothing
-    except UsageError as error:
-        code = _complain(error, 2)
-    except GennerError as error:
-        code = _complain(error, 1)
-    except BrokenPipeError:  # the reader of a pipe has gone: nobody to complain to
-        sys.stderr.close()
-        code = 1
-    except (KeyboardInterrupt, typer.Abort):
-        code = _complain("interrupted; what was finished is kept", 1)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # not one of click's
-            raise
-        code = _complain(f"{error.format_message()}; see genner --help", 2)
+    """Run the command line.
+
+    Exit codes: 0 done, 2 wrong use, 1 failure, 128 + n stopped by signal n (130: Ctrl-C), 141: the reader of a pipe has
+    gone.
+    """
+    with _signals(), _log():
+        code = _run()
+        code = _flush() or code
     sys.exit(code)
 
 
+def _run() -> int:
+    try:
+        command: Any = typer.main.get_command(app)
+        # Not `app()`, which makes exit codes of interrupts and broken pipes before they get here.
+        with command.make_context("genner", sys.argv[1:]) as context:
+            command.invoke(context)
+    except UsageError as error:
+        return _complain(error, 2)
+    except GennerError as error:
+        return _complain(error, 1)
+    except typer.Exit as error:
+        return error.exit_code
+    except BrokenPipeError:  # nobody to complain to
+        return PIPE_CLOSED
+    except (KeyboardInterrupt, typer.Abort) as error:
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        return _complain("interrupted; what was finished is kept", 128 + number)
+    except OSError as error:  # a full disk, a store that is read-only, ...
+        where = error.filename or "reading or writing failed"
+        return _complain(f"{where}: {error.strerror or error}", 1)
+    except MemoryError:
+        return _complain("out of memory; give fewer or shorter texts at a time, or a smaller --batch-size", 1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not one of click's
+            raise
+        said = error.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(said, file=sys.stderr)
+            return 2
+        return _complain(f"{said}; see genner --help", 2)
+    return 0
+
+
 def _complain(message: object, code: int) -> int:
-    print(f"genner: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        try:
+            tell(f"genner: {message}")
+        except OSError:  # standard error is closed or full
+            _mute(sys.stderr)
     return code
+
+
+def _flush() -> int:
+    """Hand on what is buffered, so that Python has nothing left to complain about when it ends."""
+    code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # closed by whoever started us
+            continue
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            code = PIPE_CLOSED
+            _mute(stream)
+        except (OSError, ValueError) as error:
+            what = getattr(error, "strerror", None) or error
+            code = _complain(f"standard output cannot be written: {what}", 1) if stream is sys.stdout else 1
+            _mute(stream)
+    return code
+
+
+def _mute(stream: Any) -> None:
+    """Let what is still in the buffer go nowhere."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+    except (OSError, ValueError):
+        pass
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, unless whoever started it has them ignored (nohup)."""
+    owner, before = os.getpid(), {}
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if os.getpid() != owner:  # a worker that was forked off has nothing to tidy up
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise Interrupted(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Visible(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        from genner.render.layout import visible
+
+        return visible(super().format(record))
+
+
+@contextmanager
+def _log() -> Iterator[None]:
+    """Warnings go to standard error, without the control characters of what they name."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible())
+    log = logging.getLogger("genner")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

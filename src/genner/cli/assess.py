@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from genner.cli.app import app, must_exist
+from genner.cli.app import Commands, app, must_exist, tell
 from genner.errors import GennerError
 
 if TYPE_CHECKING:
     from genner.assess.records import Cell, Run, Runs, State
 
 
-class _StudyFirst(TyperGroup):
+class _StudyFirst(Commands):
     """What stands behind `genner assess` is a study, unless it is the name of a command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -74,8 +73,8 @@ def run(
     with watch:
         states = Scheduler(runs, cells, data, places((devices or "").split(",") if devices else (), jobs), watch).work()
     counts = Counter(states.values())
-    print(", ".join(f"{n} {state}" for state, n in counts.items()), file=sys.stderr)
-    print(f"genner report {out} --out report.html shows what was found", file=sys.stderr)
+    tell(", ".join(f"{n} {state}" for state, n in counts.items()))
+    tell(f"genner report {out} --out report.html shows what was found")
     if counts["failed"]:
         raise typer.Exit(1)
 
@@ -93,7 +92,7 @@ def status(runs: Annotated[Path, typer.Argument(help="The runs folder.")]) -> No
             print(f"{kind:>9}" + "".join(f"{counts[kind, state] or '':>9}" for state in STATES))
     for run, state in found:
         if state in ("running", "failed", "skipped"):
-            print(f"{state}: {run.cell.id} ({run.cell.name}): {_about(run, state)}")
+            tell(f"{state}: {run.cell.id} ({run.cell.name}): {_about(run, state)}", sys.stdout)
 
 
 def _about(run: "Run", state: "State") -> str:
@@ -131,11 +130,11 @@ def _list(cells: "Sequence[Cell]", runs: "Runs", data: Path) -> None:
     total, unknown, todo = 0.0, 0, 0
     for cell in cells:
         if cell.id in done:
-            print(f"{'done':>9}  {cell.id}  {cell.name}")
+            tell(f"{'done':>9}  {cell.id}  {cell.name}", sys.stdout)
             continue
         seconds = estimate(cell, known, data)
         todo, total, unknown = todo + 1, total + (seconds or 0.0), unknown + (seconds is None)
-        print(f"{_time(seconds) if seconds is not None else '?':>9}  {cell.id}  {cell.name}")
+        tell(f"{_time(seconds) if seconds is not None else '?':>9}  {cell.id}  {cell.name}", sys.stdout)
     parts = [f"{len(cells)} cells, {len(cells) - todo} done", f"about {_time(total)} to go"]
     if unknown:
         parts.append(f"and {unknown} of which nothing like them has been run yet")
@@ -170,7 +169,11 @@ class _Watch:
         self._bars.stop()
 
     def started(self, cell: "Cell", device: str | None) -> None:
-        self._tasks[cell.id] = self._bars.add_task(f"{cell.kind} {cell.name}", total=None)
+        from rich.markup import escape
+
+        from genner.render.layout import visible_line
+
+        self._tasks[cell.id] = self._bars.add_task(escape(visible_line(f"{cell.kind} {cell.name}")), total=None)
         if not self._live:
             self._print(f"started: {cell.id} ({cell.name})" + (f" on {device}" if device else ""))
 
@@ -190,4 +193,6 @@ class _Watch:
                 self._bars.update(self._tasks[run.cell.id], completed=at.done, total=at.total)
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        from genner.render.layout import visible
+
+        self._console.print(visible(line), markup=False, highlight=False, soft_wrap=True)

@@ -1,11 +1,12 @@
 """`genner card`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genner.cli.app import app, must_exist
+from genner.cli.app import app, must_exist, tell
 
 
 @app.command()
@@ -18,4 +19,4 @@ def card(
 
     must_exist(folder)
     for path in write_cards(folder, force):
-        print(path)
+        tell(path, sys.stdout)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genner.cli.app import app
+from genner.cli.app import app, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def convert(
         watch=lambda documents: tqdm(documents, unit=" documents", disable=None, file=sys.stderr),
     )
     _report(journal)
-    print(f"{count} documents in {target}", file=sys.stderr)
+    tell(f"{count} documents in {target}")
 
 
 @app.command()
@@ -77,6 +77,8 @@ def data(
     from genner.data.base import Journal
     from genner.data.convert import load
     from genner.data.describe import describe, disagreements, leaks
+    from genner.render.layout import visible_line
+    from genner.render.terminal import json_text
 
     wanted = known.corpus(corpus) if corpus else None
     if not files:
@@ -85,7 +87,8 @@ def data(
     journal = Journal(lenient=lenient)
     described: list[Description] = []
     for name in files:
-        documents = tqdm(load(name, reader, journal), unit=" documents", desc=name, disable=None, file=sys.stderr)
+        shown = visible_line(name)
+        documents = tqdm(load(name, reader, journal), unit=" documents", desc=shown, disable=None, file=sys.stderr)
         described.append(describe(name, documents))
     shared = leaks(described)
     warnings = []
@@ -98,24 +101,27 @@ def data(
         warnings += disagreements(d, wanted, which)
     if as_json:
         found = {"files": [d.to_dict() for d in described], "shared": shared, "warnings": warnings}
-        print(json.dumps(found, ensure_ascii=False, indent=1))
+        print(json_text(found, indent=1))
     else:
         _show(described)
         for a, b, n in shared:
-            print(f"{n:,} of {a} are in {b} too")
+            tell(f"{n:,} of {a} are in {b} too", sys.stdout)
     for line in warnings:
-        print(f"warning: {line}", file=sys.stderr)
+        tell(f"warning: {line}")
     _report(journal)
 
 
 def _report(journal: "Journal") -> None:
     for line in journal.lines():
-        print(line, file=sys.stderr)
+        tell(line)
 
 
 def _show(described: "list[Description]") -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from genner.render.layout import visible_line
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("file", overflow="fold")
@@ -125,7 +131,7 @@ def _show(described: "list[Description]") -> None:
     for d in described:
         counts = (d.documents, d.entities, d.inner, d.crossing, d.depth, d.duplicates, d.longest)
         labels = ", ".join(f"{label} {n:,}" for label, n in d.labels.most_common())
-        table.add_row(d.name, *(f"{n:,}" for n in counts), labels)
+        table.add_row(Text(visible_line(d.name)), *(f"{n:,}" for n in counts), Text(visible_line(labels)))
     Console().print(table)
 
 

@@ -1,13 +1,12 @@
 """`genner evaluate`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import app, must_exist
+from genner.cli.app import app, must_exist, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def _documents(
         write_atomic(
             html, error_page(analysis.cases, title=f"Errors of {pred.name}", notes=report.table(), kinds=KINDS)
         )
-        print(f"page written to {html}", file=sys.stderr)
+        tell(f"page written to {html}")
     _print(record, text, as_json)
 
 
@@ -138,7 +137,7 @@ def _curve(confidence: "Confidence", out: Path, title: str) -> None:
         from genner.evaluation.confidence_plot import picture
 
         write_atomic(out, picture(confidence, kind, title))
-    print(f"curve written to {out}", file=sys.stderr)
+    tell(f"curve written to {out}")
 
 
 def _generations(
@@ -155,4 +154,9 @@ def _generations(
 
 
 def _print(record: dict[str, Any], text: str, as_json: bool) -> None:
-    print(json.dumps(record, ensure_ascii=False, indent=1) if as_json else text)
+    from genner.render.terminal import json_text
+
+    if as_json:
+        print(json_text(record, indent=1))
+    else:
+        tell(text, sys.stdout)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from genner.cli.app import app
+from genner.cli.app import app, tell
 from genner.errors import UnknownNameError, UsageError
 
 TARGETS = ("transformers", "gguf")
@@ -41,11 +41,11 @@ def export(
     if given := [option for option, value in foreign.items() if value is not None]:
         raise UsageError(f"{given[0]} has no meaning with --to {to}; leave it out")
     if to == "transformers":
-        print(to_transformers(model, out, dtype or "bfloat16"))
+        tell(to_transformers(model, out, dtype or "bfloat16"), sys.stdout)
         return
     if type in FOUR_BITS:
         print(
             f"genner: warning: {type} can lose what an adapter has learned; q8_0 and bf16 keep it. Measure before use",
             file=sys.stderr,
         )
-    print(to_gguf(model, out, type or "q8_0", base_gguf=base_gguf, converter=converter))
+    tell(to_gguf(model, out, type or "q8_0", base_gguf=base_gguf, converter=converter), sys.stdout)

@@ -1,6 +1,5 @@
 """`genner extract`."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genner.cli.app import DeviceOption, ModelOption, app, must_exist
+from genner.cli.app import DeviceOption, ModelOption, app, must_exist, tell
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import UsageError
 
@@ -65,6 +64,7 @@ def extract(
     writer = JsonlWriter(out, resume=resume) if out else None
 
     from genner.loading import load
+    from genner.render.terminal import json_text
 
     ner = load(model, asked, format=format, constrained=not free, min_score=min_score, device=device)
     shown: list[Prediction] = []
@@ -75,7 +75,7 @@ def extract(
             for prediction in _progress(ner, todo, batch_size):
                 writer.write(prediction)
                 shown += [prediction] if html and len(shown) < PAGE_LIMIT else []
-        print(f"{writer.count} documents in {out}", file=sys.stderr)
+        tell(f"{writer.count} documents in {out}")
     else:
         for prediction in _progress(ner, documents, batch_size):
             if html:
@@ -87,14 +87,14 @@ def extract(
 
                 print_prediction(prediction, Console(), labels=ner.labels.tags)
             else:
-                print(json.dumps(prediction.to_dict(), ensure_ascii=False), flush=True)
+                print(json_text(prediction.to_dict()), flush=True)
     if html:
         from genner.data import write_atomic
         from genner.render import html_page
 
         notes = f"The first {PAGE_LIMIT} documents." if len(shown) == PAGE_LIMIT else ""
         write_atomic(html, html_page(shown, title="Entities", notes=notes, labels=ner.labels))
-        print(f"page written to {html}", file=sys.stderr)
+        tell(f"page written to {html}")
 
 
 def _distinct(documents: Iterable[Document]) -> Iterator[Document]:

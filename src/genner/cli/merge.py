@@ -1,11 +1,12 @@
 """`genner merge`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genner.cli.app import app
+from genner.cli.app import app, tell
 
 
 @app.command()
@@ -17,4 +18,4 @@ def merge(
     """Merge an adapter into its base: one model, for genner and for transformers."""
     from genner.export.folder import merge as run
 
-    print(run(adapter, out, dtype))
+    tell(run(adapter, out, dtype), sys.stdout)

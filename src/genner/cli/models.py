@@ -1,13 +1,14 @@
 """`genner models list`, `fetch` and `where`."""
 
+import sys
 from typing import Annotated
 
 import typer
 
-from genner.cli.app import app
+from genner.cli.app import Commands, app, tell
 from genner.errors import GennerError
 
-models_app = typer.Typer(help="List, fetch and find models.", no_args_is_help=True)
+models_app = typer.Typer(cls=Commands, help="List, fetch and find models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
 
@@ -20,13 +21,13 @@ def models_list() -> None:
     for name in shipped():
         adapter = find_adapter(name)
         assert adapter is not None
-        print(f"{name}\tadapter on {adapter.base}\t{', '.join(adapter.formats)}\tin the package")
+        tell(f"{name}\tadapter on {adapter.base}\t{', '.join(adapter.formats)}\tin the package", sys.stdout)
     for name, spec in MODELS.items():
         try:
             place = str(locate(name))
         except GennerError:
             place = f"not fetched; run: genner models fetch {name}"
-        print(f"{name}\t{spec.description}\t{spec.licence}\t{place}")
+        tell(f"{name}\t{spec.description}\t{spec.licence}\t{place}", sys.stdout)
 
 
 @models_app.command("fetch")
@@ -37,7 +38,7 @@ def models_fetch(
     """Fetch a model, check it, and keep it for offline use."""
     from genner import models
 
-    print(models.fetch(_base(name or "default"), force=force))
+    tell(models.fetch(_base(name or "default"), force=force), sys.stdout)
 
 
 @models_app.command("where")
@@ -47,7 +48,7 @@ def models_where(name: Annotated[str, typer.Argument(help="A preset, an adapter 
     from genner.models import locate
 
     adapter = find_adapter(name)
-    print(adapter.folder if adapter else locate(name))
+    tell(adapter.folder if adapter else locate(name), sys.stdout)
 
 
 def _base(name: str) -> str:

@@ -1,13 +1,12 @@
 """`genner probe`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import app, must_exist
+from genner.cli.app import app, must_exist, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def probe(
     must_exist(*(path for path in (source, labels_file, train, lexicon, score) if path))
 
     from genner.data import read_jsonl
+    from genner.render.terminal import json_text
 
     kind = PROBES.get(name)
     for given, what in ((train, "train"), (lexicon, "lexicon")):
@@ -84,9 +84,9 @@ def probe(
     if out is not None:
         _write(probed, out, {"probe": name, "seed": seed, "options": _options(option or ())})
     if score is not None:
-        print(json.dumps(made.measure(probed, list(read_jsonl(score))), indent=1))
+        print(json_text(made.measure(probed, list(read_jsonl(score))), indent=1))
     for key, n in probed.report.items():
-        print(f"{key}: {n:,}", file=sys.stderr)
+        tell(f"{key}: {n:,}")
 
 
 def _list() -> None:
@@ -150,4 +150,4 @@ def _write(probed: "Probed", out: Path, settings: dict[str, Any]) -> None:
     write_atomic(out.with_suffix(".labels.json"), json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
     about = {**settings, "back": dict(probed.back), "report": dict(probed.report), "readings": readings}
     write_atomic(out.with_suffix(".probe.json"), json.dumps(about, ensure_ascii=False, indent=1) + "\n")
-    print(f"{len(probed.documents)} documents in {out}", file=sys.stderr)
+    tell(f"{len(probed.documents)} documents in {out}")

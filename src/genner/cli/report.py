@@ -1,12 +1,11 @@
 """`genner report`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genner.cli.app import app, must_exist
+from genner.cli.app import app, must_exist, tell
 from genner.errors import UsageError
 
 
@@ -40,4 +39,4 @@ def report(
 
     made = build(runs, title=title, resamples=resamples, seed=seed, each=examples)
     for path in write(made, out=out, markdown=markdown, latex=latex, figures=figures, csv=csv):
-        print(f"written: {path}", file=sys.stderr)
+        tell(f"written: {path}")

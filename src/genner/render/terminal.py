@@ -6,7 +6,10 @@ The brackets and labels carry everything, so that a pipe or a dumb terminal lose
 to read. An entity cut by one that crosses it goes on behind the cut: `⟦a⋯⟧⟦⟦⋯b|A⟧ c|B⟧`.
 """
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.style import Style
@@ -14,7 +17,36 @@ from rich.table import Table
 from rich.text import Text
 
 from genner.document import Document, Prediction
-from genner.render.layout import PALETTE, Close, Open, colour_indices, depths, visible, visible_line, walk
+from genner.render.layout import (
+    PALETTE,
+    UNPRINTABLE,
+    Close,
+    Open,
+    colour_indices,
+    depths,
+    visible,
+    visible_line,
+    walk,
+)
+
+
+def tell(message: object, file: TextIO | None = None) -> None:
+    """Print a message (to standard error unless `file` is given) that may hold parts of a text, labels, ids and names
+    of files: what would act on the terminal is shown instead (`visible`)."""
+    out = sys.stderr if file is None else file
+    said = visible(str(message))
+    try:
+        print(said, file=out, flush=True)
+    except UnicodeEncodeError:  # a terminal in an old encoding
+        print(said.encode("ascii", "backslashreplace").decode(), file=out, flush=True)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON for standard output, where the reader may be a terminal: the same JSON, with escapes for what
+    would act on it (ESC and other controls, bidirectional overrides), and for lone surrogates."""
+    said = json.dumps(value, ensure_ascii=(sys.stdout.encoding or "").lower() not in ("utf-8", "utf8"), indent=indent)
+    # Outside strings JSON has none of these but line feeds, which stay.
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", said)
 
 
 def print_prediction(prediction: Prediction, console: Console, title: str = "", labels: Sequence[str] = ()) -> None:
