@@ -276,7 +276,7 @@ class FullDisk(io.FileIO):
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.jsonl"
     with monkeypatch.context() as patch:
-        patch.setattr("genner.data.jsonl.FileIO", FullDisk)
+        patch.setattr("genner.data.output.FileIO", FullDisk)
         with pytest.raises(DataError, match=r"No space left on device; documents safe in .*\.part: 1; .*--resume"):
             write(path, ADA, BOB)
     part = path.with_name("out.jsonl.part")

@@ -1,6 +1,8 @@
 """Readers and writers by file syntax, not by corpus. `registry.SYNTAXES` has them all; `convert.load` reads any."""
 
-from genner.data.jsonl import JsonlWriter, read_jsonl, read_texts
+from genner.data.jsonl import read_jsonl
+from genner.data.output import JsonlWriter
+from genner.data.texts import read_texts
 from genner.data.writing import write_atomic
 
 __all__ = ["JsonlWriter", "read_jsonl", "read_texts", "write_atomic"]
