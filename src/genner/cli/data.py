@@ -22,7 +22,9 @@ LenientOption = Annotated[bool, typer.Option(help="Count what is wrong in a file
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="A file, a folder, a zip archive (or zip/file), or hub:owner/name.")],
+    source: Annotated[
+        str, typer.Argument(help="File, folder, zip archive (or zip/file), 'pattern*', or hub:owner/name.")
+    ],
     target: Annotated[Path, typer.Argument(help="What to write; overwritten when all is done.")],
     reader: Annotated[
         str | None, typer.Option("--from", help="Syntax of the source, as conll:column=3; guessed if left out.")
@@ -58,7 +60,8 @@ def convert(
 @app.command()
 def data(
     files: Annotated[
-        list[str] | None, typer.Argument(help="Files of annotated texts; without any, the catalog is listed.")
+        list[str] | None,
+        typer.Argument(help="Files of annotated texts, or folders of them; without any, the catalog is listed."),
     ] = None,
     reader: Annotated[str | None, typer.Option("--from", help="Syntax of the files; guessed if left out.")] = None,
     corpus: Annotated[
@@ -75,7 +78,7 @@ def data(
 
     from genner.data import catalog as known
     from genner.data.base import Journal
-    from genner.data.convert import load
+    from genner.data.convert import expand, load
     from genner.data.describe import describe, disagreements, leaks
     from genner.render.layout import visible_line
     from genner.render.terminal import json_text
@@ -86,7 +89,7 @@ def data(
         return
     journal = Journal(lenient=lenient)
     described: list[Description] = []
-    for name in files:
+    for name in [each for given in files for each in expand(given)]:
         shown = visible_line(name)
         documents = tqdm(load(name, reader, journal), unit=" documents", desc=shown, disable=None, file=sys.stderr)
         described.append(describe(name, documents))

@@ -21,6 +21,10 @@ from genner.errors import DataError
 
 log = logging.getLogger(__name__)
 
+ALONE = r"lines end in carriage returns alone; convert the file with: tr '\r' '\n' < OLD > NEW"
+WITHIN = r"a carriage return stands within the line; take it out with: tr -d '\r' < OLD > NEW"
+_NAMED = {b"\n": r"\n", b"\r\n": r"\r\n"}
+
 
 @dataclass
 class Journal:
@@ -28,13 +32,15 @@ class Journal:
 
     A *fault* is an error in a file: it raises, unless the journal is `lenient`, and then is counted, logged and passed
     over. A *loss* is no error: something that the syntax, or genner, has no place for (a discontinuous mention, a
-    relation, a score). Both are counted by kind, with the first example of each.
+    relation, a score). Both are counted by kind, with the first example of each. A *note* says how something was read
+    that a file leaves open.
     """
 
     lenient: bool = False
     faults: Counter[str] = field(default_factory=Counter)
     losses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
 
     def fault(self, kind: str, where: object, what: str, line: int | None = None) -> None:
         """Record an error of this kind in file `where`. Raises `DataError` unless lenient."""
@@ -50,9 +56,13 @@ class Journal:
         self.losses[kind] += count
         self.examples.setdefault(kind, example)
 
+    def note(self, where: object, what: str) -> None:
+        """Say how file `where` was read. Given twice, it is said once."""
+        self.notes[f"{where}: {what}"] = None
+
     def lines(self) -> list[str]:
-        """The journal for a reader: a line a kind, with its first example."""
-        return [
+        """The journal for a reader: the notes, then a line a kind, with its first example."""
+        return [f"note: {note}" for note in self.notes] + [
             f"{what} {kind}: {n}" + (f" (first: {self.examples[kind]})" if self.examples.get(kind) else "")
             for what, counts in (("fault", self.faults), ("not kept", self.losses))
             for kind, n in counts.most_common()
@@ -95,11 +105,12 @@ class Syntax(ABC):
         raise NotImplementedError(f"{self.name} is read only")
 
 
-def read_lines(source: Traversable, journal: Journal) -> Iterator[tuple[int, str]]:
+def read_lines(source: Traversable, journal: Journal, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, from 1, without `\\n` or `\\r\\n`.
 
     Lines end at `\\n` only, as Unicode knows other separators that occur in text. A file whose lines end now in
-    `\\r\\n`, now in `\\n`, or whose bytes are not UTF-8, is a fault.
+    `\\r\\n`, now in `\\n`, or whose bytes are not UTF-8, is a fault. So is a `\\r` within a line, which then is passed
+    over (a file whose lines end in `\\r` alone is one such line), unless `returns_within` allows it.
     """
     endings: set[bytes] = set()
     with open_binary(source) as file:
@@ -108,10 +119,16 @@ def read_lines(source: Traversable, journal: Journal) -> Iterator[tuple[int, str
             if len(line) < len(raw):
                 ending = b"\r\n" if line.endswith(b"\r") else b"\n"
                 if endings and ending not in endings:
-                    journal.fault("mixed line endings", source, "line endings differ from those before", number)
+                    what = f"ends in {_NAMED[ending]}, the lines before in {_NAMED[next(iter(endings))]}"
+                    fix = "convert the file with dos2unix, or read it as it is with --lenient (Journal(lenient=True))"
+                    journal.fault("mixed line endings", source, f"{what}; {fix}", number)
                 endings.add(ending)
+            line = line.removesuffix(b"\r")
+            if b"\r" in line and not returns_within:
+                journal.fault("carriage returns", source, WITHIN if endings else ALONE, number)
+                continue
             try:
-                yield number, line.removesuffix(b"\r").decode("utf-8")
+                yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
                 what = f"invalid UTF-8 at byte {error.start} of the line; convert the file with iconv"
                 journal.fault("invalid UTF-8", source, what, number)

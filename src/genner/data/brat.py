@@ -73,7 +73,7 @@ class Brat(Syntax):
                 yield Document(text, distinct(entities, journal, id), id)
 
     def _entities(self, text: str, source: Traversable, journal: Journal) -> Iterator[Entity]:
-        for number, line in read_lines(source, journal):
+        for number, line in read_lines(source, journal, returns_within=True):  # as the texts' own
             if not line.strip():
                 continue
             if line[0] in _OTHERS:

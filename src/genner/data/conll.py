@@ -15,6 +15,9 @@ losses. `-DOCSTART-` begins a new document of the corpus. The other columns are 
 
 Sources: the shared tasks of CoNLL-2002 and 2003 (the columns, `-DOCSTART-`, conlleval), Universal Dependencies (the
 comments).
+
+What is open in a file is looked up in the whole of it before it is read, see `survey.py`: a first column that counts
+the tokens is not taken for the words, and which column holds the tags is decided, or else asked for.
 """
 
 import json
@@ -30,6 +33,7 @@ from typing import ClassVar, Literal
 from genner.data import tags
 from genner.data.base import Journal, Syntax, open_binary, read_lines
 from genner.data.records import Intake, Span, stem, unkept
+from genner.data.survey import Found, Layout, survey, tagged
 from genner.data.tokens import locate, tokenize
 from genner.data.writing import atomic
 from genner.document import Document, Entity
@@ -55,12 +59,18 @@ class Conll(Syntax):
     edges of an entity.
     """
 
-    column: int = -1
-    """The column of the tags, from 0; a negative number counts from the end."""
-    token: int = 0
-    """The column of the tokens, from 0."""
+    column: int | None = None
+    """The column of the tags, from 0; a negative number counts from the end. The last, if that has any."""
+    token: int | None = None
+    """The column of the tokens, from 0. The first, or the second if the first counts them."""
+    inner: int | None = None
+    """A second column of tags, those of inner entities, as GermEval has. It is only read."""
     scheme: Literal["auto", "iob2", "iob1", "bioes", "io", "bare"] = "auto"
     """How tags are meant, see `tags.py`. `auto` decides from the whole file, and writes iob2; io and bare only read."""
+    label: str = ""
+    """The label of tags that have none (`B`, `I`, `O`); `ENTITY` if it is not given."""
+    outside: str = "O"
+    """The tag of tokens that are in no entity."""
     separator: Literal["auto", "tab", "space"] = "auto"
     """A tab, or any run of blanks and tabs. `auto` reads tabs if the first token line has one, and writes them."""
     joiner: str = " "
@@ -74,7 +84,7 @@ class Conll(Syntax):
     suffixes: ClassVar[tuple[str, ...]] = (".conll", ".iob", ".iob2", ".bio", ".bioes")
 
     def __post_init__(self) -> None:
-        if self.token < 0:
+        if self.token is not None and self.token < 0:
             raise UsageError(f"token={self.token} is not legal; legal: the number of a column, 0 for the first")
 
     @classmethod
@@ -84,8 +94,9 @@ class Conll(Syntax):
             for line in head.decode("utf-8", "replace").split("\n")[:-1]
             if line.strip() and not line.startswith(("#", _DOCSTART))
         ]
-        parsed = [tags.parse(row[-1]) if len(row) > 1 else None for row in rows]
-        return None not in parsed and any(p and p[1] for p in parsed)
+        width = min(map(len, rows), default=0)
+        columns = [{row[at] for row in rows} for at in range(1, width)] + [{row[-1] for row in rows}] * (width > 1)
+        return any(tagged(column) for column in columns)
 
     # Reading
 
@@ -107,7 +118,9 @@ class Conll(Syntax):
 
     def _sentences(self, source: Traversable, journal: Journal) -> Iterator["_Sentence"]:
         columns = self._columns(source)
-        scheme = self._guess_scheme(source, columns) if self.scheme == "auto" else self.scheme
+        layout = survey(self._rows_of(source, columns), self._layout(), source, journal)
+        scheme = self._guess_scheme(source, columns, layout) if self.scheme == "auto" else self.scheme
+        read = [layout.token, layout.column, *([] if layout.inner is None else [layout.inner])]
         part = number = 0
         sentence = _Sentence()
         for line_number, line in chain(read_lines(source, journal), [(0, "")]):
@@ -115,7 +128,7 @@ class Conll(Syntax):
                 if sentence.rows or sentence.spaced is not None:
                     number += 1
                     sentence.part, sentence.number = part, number
-                    self._interpret(sentence, scheme, source, journal)
+                    self._interpret(sentence, scheme, layout, source, journal)
                     yield sentence
                 sentence = _Sentence()
                 if line.startswith(_DOCSTART):
@@ -125,16 +138,26 @@ class Conll(Syntax):
             row = columns.split(line)
             if self._is_comment(line, row, columns):
                 self._comment(sentence, line, line_number, source, journal)
-            elif len(row) != columns.width or not self._has_columns(row):
-                what = (
-                    f"has {len(row)} columns; legal: {columns.width}, as the first line, with the token in {self.token}"
-                    f" and the tag in {self.column}; say column=, token= or separator= if they are elsewhere"
-                )
-                journal.fault("number of columns", source, what, line_number)
-            elif not row[self.token].strip():
-                journal.fault("empty token", source, f"column {self.token} holds no token", line_number)
+            elif len(row) != columns.width or not _has(row, read):
+                journal.fault("number of columns", source, _misfit(row, columns, layout), line_number)
+            elif not row[layout.token].strip():
+                journal.fault("empty token", source, f"column {layout.token} holds no token", line_number)
+            elif layout.counted and not row[0].isdigit():
+                journal.loss("row of a token that is split or left out (as 3-4 or 8.1)", f"{source}:{line_number}")
             else:
-                sentence.rows.append((line_number, row[self.token], row[self.column]))
+                sentence.rows.append((line_number, row[layout.token], [row[at] for at in read[1:]]))
+
+    def _layout(self) -> Layout:
+        return Layout(self.token, self.column, self.inner, self.scheme, self.outside, self.label)
+
+    def _rows_of(self, source: Traversable, columns: "_Columns") -> Iterator[list[str]]:
+        """The rows of all token lines that are as wide as the first; an empty one for each break."""
+        for line in _raw_lines(source):
+            row = columns.split(line) if line else []
+            if not line:
+                yield []
+            elif len(row) == columns.width and not self._is_comment(line, row, columns):
+                yield row
 
     def _comment(self, sentence: "_Sentence", line: str, number: int, source: Traversable, journal: Journal) -> None:
         found, bare = _COMMENT.fullmatch(line), _BARE_ID.fullmatch(line)
@@ -151,24 +174,33 @@ class Conll(Syntax):
         elif key not in ("text", "text-json"):
             journal.loss("comment", line)
 
-    def _interpret(self, sentence: "_Sentence", scheme: tags.Scheme, source: Traversable, journal: Journal) -> None:
+    def _interpret(
+        self, sentence: "_Sentence", scheme: tags.Scheme, layout: Found, source: Traversable, journal: Journal
+    ) -> None:
         """Fill in the text and the entities, in code points."""
-        given = [tag for _, _, tag in sentence.rows]
-        for index, what in tags.faults(given, scheme):
-            journal.fault("tag sequence", source, what, sentence.rows[min(index, len(given) - 1)][0])
+        given_tags = zip(*(row[2] for row in sentence.rows), strict=True)
+        levels = [[layout.spelling.normal(tag) for tag in level] for level in given_tags]
+        for given in levels:
+            for index, what in tags.faults(given, scheme):
+                if "malformed" in what:
+                    what += "; --from conll:scheme=bare reads every tag as a label, outside=TAG says which is none"
+                journal.fault("tag sequence", source, what, sentence.rows[min(index, len(given) - 1)][0])
         words = [word for _, word, _ in sentence.rows]
         places = None
         if sentence.spaced is not None:
             sentence.text, places = sentence.spaced, locate(words, sentence.spaced)
             if places is None:
-                what = f"the tokens are not those of the text {sentence.spaced!r}; text=false reads it without"
+                what = f"the tokens are not those of the text {sentence.spaced!r}"
+                what += "; --from conll:text=false reads it without"
                 journal.fault("text comment", source, what, sentence.line)
         if places is None:
             sentence.text = self.joiner.join(words)
             ends = list(accumulate((len(word) + len(self.joiner) for word in words), initial=0))
             places = [(start, start + len(word)) for start, word in zip(ends, words, strict=False)]
         sentence.entities = [
-            (places[first][0], places[behind - 1][1], label) for first, behind, label in tags.spans(given, scheme)
+            (places[first][0], places[behind - 1][1], label)
+            for given in levels
+            for first, behind, label in tags.spans(given, scheme)
         ]
 
     def _columns(self, source: Traversable) -> "_Columns":
@@ -186,24 +218,23 @@ class Conll(Syntax):
                 break
         return found
 
-    def _guess_scheme(self, source: Traversable, columns: "_Columns") -> tags.Scheme:
+    def _guess_scheme(self, source: Traversable, columns: "_Columns", layout: Found) -> tags.Scheme:
+        if layout.spelling.form == "bare":
+            return "bare"
         guess = tags.SchemeGuess()
         sequence: list[str] = []
-        for line in chain(_raw_lines(source), [""]):
-            row = columns.split(line)
-            if not line:
+        for row in chain(self._rows_of(source, columns), [[]]):
+            if _has(row, [layout.column]):
+                sequence.append(layout.spelling.normal(row[layout.column]))
+            elif not row:
                 guess.add(sequence)
                 sequence.clear()
-            elif self._has_columns(row) and not self._is_comment(line, row, columns):
-                sequence.append(row[self.column])
         return guess.scheme
 
-    def _has_columns(self, row: list[str]) -> bool:
-        return self.token < len(row) and -len(row) <= self.column < len(row) and self.column % len(row) != self.token
-
     def _is_row(self, row: list[str]) -> bool:
+        token, column = self.token or 0, -1 if self.column is None else self.column
         bare = self.scheme == "bare"
-        return self._has_columns(row) and (bare or tags.parse(row[self.column]) is not None)
+        return _has(row, [token, column]) and (bare or tags.parse(row[column]) is not None)
 
     def _is_comment(self, line: str, row: list[str], columns: "_Columns") -> bool:
         if not line.startswith("#"):
@@ -218,6 +249,8 @@ class Conll(Syntax):
         scheme: tags.Scheme = "iob2" if self.scheme == "auto" else self.scheme
         if scheme in ("io", "bare"):
             raise UsageError(f"scheme={scheme} merges entities that touch and is only read; write iob2, iob1 or bioes")
+        if self.inner is not None:
+            raise UsageError(f"inner={self.inner}: inner entities are only read; write without it, or another syntax")
         count = 0
         with atomic(target) as file:
             for document in documents:
@@ -264,10 +297,11 @@ class Conll(Syntax):
             if (places[first][0], places[behind - 1][1]) != e.span:
                 journal.loss("blanks at the edge of an entity", f"{document.id}: {document.mention(e)!r}")
             spans.append((first, behind, e.label))
-        width = max(self.column, self.token) + 1 if self.column >= 0 else self.token + 1 - self.column
+        token, column = self.token or 0, -1 if self.column is None else self.column
+        width = max(column, token) + 1 if column >= 0 else token + 1 - column
         for word, tag in zip(words, tags.spell(spans, len(words), scheme), strict=True):
             row = ["_"] * width
-            row[self.token], row[self.column] = word, tag
+            row[token], row[column] = word, tag
             yield separator.join(row)
 
 
@@ -288,8 +322,8 @@ class _Sentence:
     number: int = 0
     id: str = ""
     spaced: str | None = None
-    rows: list[tuple[int, str, str]] = field(default_factory=list)
-    """Line, token, tag."""
+    rows: list[tuple[int, str, list[str]]] = field(default_factory=list)
+    """Line, token, tag; the inner tag behind it if there is one."""
     text: str = ""
     entities: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -299,7 +333,29 @@ def _raw_lines(source: Traversable) -> Iterator[str]:
     with open_binary(source) as file:
         for raw in file:
             line = raw.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+            if "\r" in line:
+                continue
             yield "" if _is_break(line) else line
+
+
+def _has(row: list[str], columns: list[int]) -> bool:
+    """Whether the row has all these columns, no two of them the same."""
+    return all(-len(row) <= at < len(row) for at in columns) and len({at % len(row) for at in columns}) == len(columns)
+
+
+def _misfit(row: list[str], columns: "_Columns", layout: Found) -> str:
+    """What is wrong with a row that has not the columns that it should."""
+    parted = "tabs" if columns.tab else "blanks"
+    if columns.width == 1 and len(row) == 1:
+        return (
+            f"has one column; two are needed at least, a token and its tag, parted by {parted} (--from "
+            f"conll:separator={'space' if columns.tab else 'tab'} reads {'blanks' if columns.tab else 'tabs'})"
+        )
+    where = f"with the token in {layout.token} and the tag in {layout.column}"
+    fix = "say where they are with --from conll:token=0,column=-1 (separator=tab, separator=space)"
+    if len(row) == columns.width:
+        return f"has {len(row)} columns; it is to be read, counted from 0, {where}; {fix}"
+    return f"has {len(row)} columns; legal: {columns.width}, as the first line, parted by {parted}, {where}; {fix}"
 
 
 def _is_break(line: str) -> bool:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from genner.data.base import Journal, Syntax
 from genner.data.detokenize import PAPER, RUNNING
+from genner.data.files import own_ids
 from genner.data.hf import hub
-from genner.data.opening import open_source
-from genner.data.registry import guess, guess_target, syntax
+from genner.data.opening import open_sources, visible
+from genner.data.registry import guess, guess_target, recognized, syntax
 from genner.data.rewrite import Chain, Rewrite
 from genner.data.truecase import Truecase
 from genner.document import Document
@@ -27,15 +28,33 @@ def load(source: str | Path, reader: str | Syntax | None = None, journal: Journa
     """The documents of a file, a folder, (a file in) a zip archive, or a data set of the hub (`hub:owner/name`).
 
     Args:
-        source: where they are.
+        source: where they are; of a pattern (`corpus/*.conll`), all files that match, in the order of their names.
         reader: how they are written down, as `conll:column=3`; guessed when left out.
         journal: collects faults and losses; without it, a fault raises.
 
     Raises at once when nothing is there or the syntax cannot be told, and `DataError` on a fault when it is reached.
     """
-    place = open_source(hub(str(source).removeprefix(HUB)) if str(source).startswith(HUB) else Path(source))
-    kind = syntax(reader) if isinstance(reader, str) else reader or guess(place)
-    return kind.read(place, journal or Journal())
+    journal = journal or Journal()
+    places = open_sources(hub(str(source).removeprefix(HUB)) if str(source).startswith(HUB) else Path(source))
+    asked = syntax(reader) if isinstance(reader, str) else reader
+    kinds = [(asked or guess(place), place) for place in places]
+    if len(kinds) == 1:
+        return kinds[0][0].read(places[0], journal)
+    return own_ids((document for kind, place in kinds for document in kind.read(place, journal)), source, journal)
+
+
+def expand(source: str) -> list[str]:
+    """`source` itself, or the files that it stands for: those that match a pattern, or that a folder holds.
+
+    A folder that one syntax reads as a whole stands for itself, as does one without files that any syntax knows.
+    """
+    if source.startswith(HUB):
+        return [source]
+    places = open_sources(Path(source))
+    if len(places) == 1 and places[0].is_dir() and recognized(places[0]) is None:
+        files = [f for f in visible(places[0]) if f.is_file() and recognized(f) is not None]
+        return [str(f) for f in files] or [source]
+    return [source] if len(places) == 1 else [str(place) for place in places]
 
 
 def convert(

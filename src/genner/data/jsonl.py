@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any, get_args
 
+from genner.data.base import ALONE
 from genner.data.ids import Ids
 from genner.data.opening import open_binary
 from genner.document import Document, Prediction, Problem, ProblemKind
@@ -71,6 +72,8 @@ def record_of(line: bytes, default_id: str = "") -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DocumentError(f"invalid UTF-8 at byte {error.start} of the line; {recode(line)}") from None
     except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
+        if b"\r" in line.strip():
+            raise DocumentError(ALONE) from None
         raise DocumentError(f"is not JSON: {error}; legal: one object a line, not broken over lines") from None
     if not isinstance(record, dict):
         raise DocumentError(f"is a JSON {type(record).__name__}, not an object with a 'text'")

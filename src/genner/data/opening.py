@@ -4,6 +4,7 @@ Packed data may unpack to `RATIO` times its size, or to `FLOOR` bytes where that
 environment variable `GENNER_MAX_UNPACKED` sets another limit, in bytes.
 """
 
+import glob
 import gzip
 import io
 import lzma
@@ -13,7 +14,8 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
@@ -171,6 +173,23 @@ def open_source(path: Path) -> Traversable:
         raise DataError(str(path), "there is no such file or folder; check the path")
     refuse_endless(path)
     return path
+
+
+def open_sources(path: Path) -> list[Traversable]:
+    """What `open_source` gives, or if nothing is at `path` and it is a pattern (`corpus/*.conll`), all that match it.
+
+    A pattern may also stand for files in an archive (`corpus.zip/*.conll`). Raises `DataError` when none matches.
+    """
+    with suppress(OSError, ValueError):
+        if glob.has_magic(str(path)) and not path.exists():
+            names = glob.glob(str(path), recursive=True)  # noqa: PTH207 - a pattern has no folder to start from
+            found = [open_source(Path(name)) for name in sorted(names)]
+            if not found and not glob.has_magic(str(path.parent)):
+                found = [f for f in visible(open_source(path.parent)) if fnmatch(f.name, path.name)]
+            if not found:
+                raise DataError(str(path), "no file matches this pattern; check the path")
+            return found
+    return [open_source(path)]
 
 
 def _is_archive(path: Path) -> bool:

@@ -4,7 +4,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib.resources.abc import Traversable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from genner.data.ace import Ace2005
@@ -19,6 +19,7 @@ from genner.data.hf import HuggingFace
 from genner.data.jsonl_syntax import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.ontonotes import OntoNotesName
+from genner.data.opening import visible
 from genner.data.prodigy import Prodigy
 from genner.data.spacy_bin import SpacyDocBin
 from genner.errors import UnknownNameError, UsageError
@@ -117,6 +118,20 @@ def _typed(value: str, hint: Any, where: str) -> Any:
 
 def guess(source: Traversable) -> Syntax:
     """The syntax of a file or folder, by its content, then by its suffix. Raises `UsageError` when none knows it."""
+    found = recognized(source)
+    if found is not None:
+        return found
+    by_suffix = list(_with_suffix(source.name))
+    if len(by_suffix) == 1:
+        return by_suffix[0]()
+    if source.is_dir():
+        raise UsageError(_folder(source))
+    some = f"; by its name it may be: {', '.join(k.name for k in by_suffix)}" if by_suffix else ""
+    raise UsageError(f"cannot tell what {str(source)!r} is{some}; say so with --from, as one of: {', '.join(SYNTAXES)}")
+
+
+def recognized(source: Traversable) -> Syntax | None:
+    """The syntax that knows a file or folder by its content."""
     head = b""
     if source.is_file():
         with open_binary(source) as file:
@@ -124,11 +139,20 @@ def guess(source: Traversable) -> Syntax:
     for kind in SYNTAXES.values():
         if kind.recognizes(source, head):
             return kind()
-    by_suffix = list(_with_suffix(source.name))
-    if len(by_suffix) == 1:
-        return by_suffix[0]()
-    some = f"; by its name it may be: {', '.join(k.name for k in by_suffix)}" if by_suffix else ""
-    raise UsageError(f"cannot tell what {str(source)!r} is{some}; say so, as one of: {', '.join(SYNTAXES)}")
+    return None
+
+
+def _folder(source: Traversable) -> str:
+    """Why a folder, or an archive, cannot be read as a whole, and what can be."""
+    names = [child.name for child in visible(source)]
+    if not names:
+        return f"{str(source)!r} is empty; name a file or a folder that holds some"
+    shown = f"{', '.join(names[:8])}{f' and {len(names) - 8} others' if len(names) > 8 else ''}"
+    one, all_ = (str(source.joinpath(name)) for name in (names[0], "*" + PurePath(names[0]).suffix))
+    return (
+        f"{str(source)!r} holds {shown}; name one, as {one!r}, or a pattern in quotes, as {all_!r} (a folder of brat, "
+        "hf, ace2005, conll2012 or ontonotes is read as a whole with --from)"
+    )
 
 
 def guess_target(path: Path) -> Syntax:

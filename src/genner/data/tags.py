@@ -9,9 +9,11 @@
 | `bare` | `io` without the prefix: the tag is the label |
 
 `spans` reads them all by the rule of conlleval, the scorer of the CoNLL shared tasks, and so makes something of faulty
-sequences too; `faults` says where a sequence breaks its scheme.
+sequences too; `faults` says where a sequence breaks its scheme. Both take tags as they are above: a `Spelling` turns
+those of a file (`B_PER`, `PER-B`, `b-per`, `B`) into them.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -90,6 +92,67 @@ def spell(entities: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
         tags[start:end] = [label if scheme == "bare" else f"{prefix}-{label}" for prefix in prefixes]
         ends[end] = label
     return tags
+
+
+_FORMS: dict[str, re.Pattern[str]] = {
+    "prefix": re.compile(r"(?P<prefix>[BIESLUM])-(?P<label>.+)", re.DOTALL),
+    "lower case": re.compile(r"(?P<prefix>[bieslum])-(?P<label>.+)", re.DOTALL),
+    "underscore": re.compile(r"(?P<prefix>[BIESLUMbieslum])_(?P<label>.+)", re.DOTALL),
+    "suffix": re.compile(r"(?P<label>.+)[-_](?P<prefix>[BIESLUMbieslum])", re.DOTALL),
+    "untyped": re.compile(r"(?P<prefix>[BIESLUM])(?P<label>)"),
+}
+_CERTAIN = {"b", "i"}  # a tag set without either is one of labels that happen to begin or end so, as `S` or `e-mail`
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a file spells its tags. `bare` has labels without prefixes, `untyped` prefixes without labels."""
+
+    form: Literal["prefix", "lower case", "underscore", "suffix", "untyped", "bare"] = "prefix"
+    outside: str = "O"
+    """The tag of a token that is in no entity."""
+    label: str = "ENTITY"
+    """The label of tags without one."""
+
+    @classmethod
+    def of(cls, tags: Iterable[str], outside: str = "O", label: str = "") -> "Spelling":
+        """The spelling in which all the tags of a file are, or else the most; `bare` when they are in none.
+
+        Forms other than `B-PER` are found only where a tag begins or goes on with an entity (B or I).
+        """
+        given = set(tags)
+        if outside == "O" and "O" not in given and "o" in given:
+            outside = "o"
+        given -= {outside, ""}
+        counts = {}
+        for form, pattern in _FORMS.items():
+            matches = [m for tag in given if (m := pattern.fullmatch(tag))]
+            if {m["prefix"].lower() for m in matches} & _CERTAIN or (form == "prefix" and matches):
+                counts[form] = len(matches)
+        form = max(counts, key=lambda f: counts[f], default="bare" if given else "prefix")
+        if counts.get("prefix"):
+            form = "prefix"  # `B-GPE_S` has another suffix, but no doubt about its prefix
+        elif form == "lower case" and counts[form] < len(given):
+            form = "bare"  # `i-phone` beside `car`
+        return cls(form, outside, label or "ENTITY")  # type: ignore[arg-type]
+
+    def normal(self, tag: str) -> str:
+        """The tag as `B-PER` or `O`, in `bare` as it stands; one that is not spelt so is returned as it is."""
+        if tag == self.outside:
+            return "O"
+        if self.form == "bare":
+            return tag
+        found = _FORMS[self.form].fullmatch(tag)
+        return f"{found['prefix'].upper()}-{found['label'] or self.label}" if found else tag
+
+    def fits(self, tag: str) -> bool:
+        """Whether the tag is spelt so."""
+        return tag == self.outside or (bool(tag) if self.form == "bare" else bool(_FORMS[self.form].fullmatch(tag)))
+
+    def labels(self, tags: Iterable[str]) -> set[str]:
+        """The labels in some tags that are spelt so."""
+        normal = (self.normal(tag) for tag in tags if self.fits(tag) and tag != self.outside)
+        return {tag if self.form == "bare" else tag[2:] for tag in normal}
 
 
 @dataclass

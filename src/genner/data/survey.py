@@ -1,0 +1,187 @@
+"""Which of the columns of a file hold the tokens and the tags, told from all its rows before any is read.
+
+Two things are certain: a first column that counts the tokens of each sentence from 0 or 1 has the words behind it; a
+column all of whose tags are spelt as entity tags are (`tags.Spelling`), where no other is, has the tags. A column of
+chunks (`B-NP`) is none, where there is another. What is not certain is refused, with the option that says it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+
+from genner.data.base import Journal
+from genner.data.tags import Scheme, Spelling
+from genner.errors import DataError
+
+MANY = 2000  # different values; a column with more holds words
+_CHUNKS = frozenset(["ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP", "NC", "VC", "PC"])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is asked for: columns from 0 (None: not said) and how tags are meant, as the options of `Conll`."""
+
+    token: int | None = None
+    column: int | None = None
+    inner: int | None = None
+    scheme: Scheme | str = "auto"
+    outside: str = "O"
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where tokens and tags are, and how tags are spelt."""
+
+    token: int
+    column: int
+    inner: int | None
+    spelling: Spelling
+    counted: bool
+    """Whether the first column counts the tokens."""
+
+
+def tagged(values: set[str], outside: str = "O") -> bool:
+    """Whether all values of a column are entity tags with prefixes, one at least of them other than `O`."""
+    spelling = Spelling.of(values, outside)
+    return spelling.form != "bare" and any(v not in (spelling.outside, "") for v in values) and _all(spelling, values)
+
+
+def survey(rows: Iterable[list[str]], asked: Layout, source: Traversable, journal: Journal) -> Found:
+    """Where tokens and tags are in rows of one width; an empty row ends a sentence.
+
+    How what was open is read becomes a note of the journal. Raises `DataError` when it cannot be told.
+    """
+    columns, counted, numbers = _values(rows)
+    if len(columns) < 2:  # nothing there, or the reading itself finds that a column is missing
+        return Found(asked.token or 0, -1 if asked.column is None else asked.column, asked.inner, Spelling(), False)
+    width = len(columns)
+    counted = counted and asked.token != 0 and width > 2
+    token = asked.token
+    column, inner = _tags(columns, asked, counted, source, journal)
+    if token is None:
+        token = 0
+        if counted and column % width != 1:
+            token = 1
+            journal.note(
+                source, "column 0 counts the tokens, column 1 is read for them (--from conll:token=0: the first)"
+            )
+        elif numbers and width > 2 and column % width != 1:
+            raise DataError(
+                str(source),
+                "column 0 holds nothing but numbers; say which column holds the tokens: "
+                f"--from conll:token=1,column={column} (or token=0, if they are the text)",
+            )
+    spelling = _spelling(columns, column, inner, asked, source, journal)
+    return Found(token, column, inner, spelling, counted and token == 1 and asked.token is None)
+
+
+def _values(rows: Iterable[list[str]]) -> tuple[list[set[str] | None], bool, bool]:
+    """The values of each column (None: too many), whether the first counts its sentences' rows, and is all numbers."""
+    columns: list[set[str] | None] = []
+    counts, numbers = True, True
+    last: int | None = None
+    total = 0
+    for row in rows:
+        if not row:
+            last = None
+            continue
+        columns = columns or [set() for _ in row]
+        total += 1
+        for at, value in enumerate(row):
+            held = columns[at]
+            if held is not None:
+                held.add(value)
+                if len(held) > MANY:
+                    columns[at] = None
+        if counts or numbers:
+            first = row[0]
+            whole = first.isascii() and first.isdigit() and len(first) < 9
+            numbers = numbers and whole
+            if whole:
+                counts = counts and (int(first) in (0, 1) if last is None else int(first) == last + 1)
+                last = int(first)
+            else:  # rows of tokens that are split (3-4), or left out (8.1), have no number of their own
+                counts = counts and first.replace("-", "", 1).replace(".", "", 1).isdigit()
+    return columns, counts and total > 1, numbers and total > 1
+
+
+def _tags(
+    columns: list[set[str] | None], asked: Layout, counted: bool, source: Traversable, journal: Journal
+) -> tuple[int, int | None]:
+    """The column of the tags, and that of the inner ones."""
+    if asked.column is not None or asked.inner is not None or asked.scheme == "bare":
+        return -1 if asked.column is None else asked.column, asked.inner
+    width = len(columns)
+    first = 1 + bool(counted) if asked.token is None else 0
+    held = {at: v for at, v in enumerate(columns) if v is not None and at >= first and at != asked.token}
+    found = [at for at, values in held.items() if tagged(values, asked.outside)]
+    labels = {at: Spelling.of(held[at], asked.outside).labels(held[at]) for at in found}
+    end = width - 1
+    last = columns[end]
+    others = last is not None and asked.outside in last  # may be one of labels without prefixes
+    found = [at for at in found if not labels[at] <= _CHUNKS] or ([] if others else found)
+    empty = last is not None and last <= {asked.outside, "O", "o", ""}  # no entity anywhere, or none of that level
+    if found == [end] or not found:
+        return -1, None
+    if counted and width == 4 and (found == [2, 3] or (found == [2] and empty)):  # GermEval's columns
+        what = "column 2 is read for the outer tags, column 3 for the inner ones (--from conll:column=2)"
+        journal.note(source, what)
+        return 2, 3
+    if len(found) == 1 and not others:
+        journal.note(source, f"column {found[0]} is read for the tags, as no other holds any")
+        return found[0], None
+    some = "; ".join(f"column {at} ({_some(held[at])})" for at in sorted({*found, *([end] if others else [])}))
+    raise DataError(
+        str(source),
+        f"more than one column holds tags: {some}; say which is meant: --from conll:column={found[0]} (or, for outer "
+        f"and inner entities, --from conll:column={found[0]},inner={end if found[0] != end else end - 1})",
+    )
+
+
+def _spelling(
+    columns: list[set[str] | None],
+    column: int,
+    inner: int | None,
+    asked: Layout,
+    source: Traversable,
+    journal: Journal,
+) -> Spelling:
+    width = len(columns)
+    if asked.scheme == "bare":
+        return Spelling("bare", asked.outside)
+    values: set[str] = set()
+    for at in (column, inner):
+        if at is not None and -width <= at < width:
+            held = columns[at]
+            if held is None:
+                raise DataError(str(source), f"column {at} holds over {MANY} different values, no tags; {_FIX}")
+            values |= held
+    spelling = Spelling.of(values, asked.outside, asked.label)
+    if spelling.form == "untyped" and not asked.label:
+        journal.note(
+            source, f"the tags have no type ({_some(values)}): labelled ENTITY; --from conll:label=NAME names it"
+        )
+    if spelling.form == "bare" and (asked.scheme != "auto" or spelling.outside not in values):
+        known = (
+            "none of them is that of a token outside of entities, 'O'"
+            if asked.scheme == "auto"
+            else (f"none of them has a prefix as scheme={asked.scheme} wants it")
+        )
+        raise DataError(str(source), f"column {column} holds {_some(values)}: {known}; {_FIX}")
+    return spelling
+
+
+_FIX = "say which column holds the tags with --from conll:column=N, and what 'O' is with outside=TAG"
+
+
+def _all(spelling: Spelling, values: Iterable[str]) -> bool:
+    return all(spelling.fits(value) for value in values)
+
+
+def _some(values: set[str]) -> str:
+    shown = sorted(values)[:6]
+    return ", ".join(map(repr, shown)) + (", ..." if len(values) > 6 else "")
+
+
+__all__ = ["Found", "Layout", "survey", "tagged"]
