@@ -19,19 +19,23 @@ _WORD = r"[^\s<>\[\]|\\/\"'`{}@#:,&\x00-\x1f\x7f\ud800-\udfff]+"
 _TAG = re.compile(f"{_WORD}(?: {_WORD})*")
 _LINE = re.compile(r"[^\n\r\ud800-\udfff]*")
 
+CUT, SHOWN = 48, 3  # code points of a text, and entities, in the repr of a prediction
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entity:
     """A labelled span: `text[start:end]` is a mention of type `label`.
 
     `score` is the system's confidence in [0, 1], None for gold: about how often such an entity is right where the model
-    comes with a calibration (see `genner.extract`). It takes no part in equality.
+    comes with a calibration (see `genner.extract`). `text` is the mention itself; the `Document` that holds the entity
+    sets it, and an entity that no document holds has an empty one. Both take no part in equality.
     """
 
     start: int
     end: int
     label: str
     score: float | None = field(default=None, compare=False)
+    text: str = field(default="", compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
@@ -46,7 +50,7 @@ class Entity:
         return self.start, self.end
 
     def shifted(self, by: int) -> "Entity":
-        """The same entity, `by` code points further on."""
+        """The same entity, `by` code points further on, in no document yet."""
         return Entity(self.start + by, self.end + by, self.label, self.score)
 
 
@@ -76,7 +80,9 @@ class Extra(Mapping[str, Any]):
         return f"Extra({self._fields!r})"
 
 
-_KNOWN = frozenset({"id", "text", "entities", "problems"})  # the fields of a record that genner interprets
+_KNOWN = frozenset(
+    {"id", "text", "entities", "problems", "below_min_score"}
+)  # the fields of a record that genner interprets
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +114,19 @@ class Document:
             raise DocumentError(f"document {self.id!r}: {min(taken)!r} in 'extra' is a field of its own; rename it")
         if not isinstance(self.extra, Extra):
             object.__setattr__(self, "extra", Extra(self.extra))
-        object.__setattr__(self, "entities", tuple(sorted(self.entities, key=reading_order)))
-        for entity in self.entities:
+        entities = []
+        for entity in sorted(self.entities, key=reading_order):
             if entity.end > len(self.text):
                 raise DocumentError(
                     f"document {self.id!r}: span [{entity.start}, {entity.end}) lies outside the text; "
                     f"legal ends: 1 to {len(self.text)}, in code points"
                 )
+            mention = self.mention(entity)
+            here = entity.text == mention
+            entities.append(
+                entity if here else Entity(entity.start, entity.end, entity.label, entity.score, text=mention)
+            )
+        object.__setattr__(self, "entities", tuple(entities))
         if len(set(self.entities)) < len(self.entities):
             twice = next(e for e, n in Counter(self.entities).items() if n > 1)
             raise DocumentError(
@@ -124,6 +136,12 @@ class Document:
     def mention(self, entity: Entity) -> str:
         """The text of `entity`."""
         return self.text[entity.start : entity.end]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the text with its entities marked."""
+        from genner.render.notebook import fragment
+
+        return fragment(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The document as JSON types: `{"id", "text", "entities": [{"start", "end", "label", "text", "score"?}]}`.
@@ -171,7 +189,7 @@ class Document:
         return cls(text, tuple(read), "" if id is None else str(id), extra=extra)
 
 
-ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated", "split"]
+ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated", "split", "missing"]
 """What went wrong with an output.
 
 - `invalid`: the output is not what the format prescribes for this text (it was repaired as far as possible);
@@ -179,7 +197,8 @@ ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated
 - `dropped`: an entity was thrown away, since nothing in the text answers to it or its label is not in the label set;
 - `duplicate`: an entity written twice was kept once;
 - `truncated`: the output ended before the text did;
-- `split`: a sentence too long for the model was cut in two.
+- `split`: a sentence too long for the model was cut in two;
+- `missing`: there was no text (None, NaN), so nothing was asked.
 """
 
 
@@ -193,9 +212,23 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Prediction(Document):
-    """A document whose entities a system has found, with everything that was repaired, dropped or truncated."""
+    """A document whose entities a system has found, with everything that was repaired, dropped or truncated.
+
+    `below_min_score`: how many entities were left out since they scored less than was asked for.
+    """
 
     problems: tuple[Problem, ...] = ()
+    below_min_score: int = field(default=0, kw_only=True)
+
+    def __repr__(self) -> str:
+        """Short: the beginning of the text, the first entities, and how much there is besides."""
+        first = ", ".join(f"{e.label} {_cut(e.text)!r}" for e in self.entities[:SHOWN])
+        more = f", {len(self.entities) - SHOWN} more" if len(self.entities) > SHOWN else ""
+        parts = [repr(_cut(self.text)), f"entities=[{first}{more}]"]
+        parts += [f"id={self.id!r}"] if self.id else []
+        parts += [f"problems={len(self.problems)}"] if self.problems else []
+        parts += [f"below_min_score={self.below_min_score}"] if self.below_min_score else []
+        return f"Prediction({', '.join(parts)})"
 
     @property
     def invalid(self) -> bool:
@@ -203,11 +236,17 @@ class Prediction(Document):
         return any(p.kind in ("invalid", "truncated") for p in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`."""
+        """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0."""
         # super() has no cell in a slotted dataclass, which is rebuilt after the class body.
         record = Document.to_dict(self)
         record["problems"] = [{"kind": p.kind, "detail": p.detail} for p in self.problems]
+        if self.below_min_score:
+            record["below_min_score"] = self.below_min_score
         return record
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CUT else f"{text[: CUT - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +314,12 @@ class LabelSet:
         for tag, value in data.items():
             if isinstance(value, str):
                 value = {"definition": value}
+            if not isinstance(tag, str):
+                raise DataError(source, f"label {tag!r} is {type(tag).__name__}, not a string")
             if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
                 raise DataError(source, f"label {tag!r} needs a string or an object with 'name' and 'definition'")
+            if unknown := sorted(value.keys() - {"name", "definition"}):
+                raise DataError(source, f"label {tag!r}: unknown field {unknown[0]!r}; legal: name, definition")
             labels.append(Label(tag, value.get("name", ""), value.get("definition", "")))
         return cls(tuple(labels))
 

@@ -21,7 +21,8 @@ from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
 from genner.formats import Format
 from genner.grammar import Grammar, Written
-from genner.labels import as_label_set, family
+from genner.inputs import checked_score, document_of, no_text, not_one_text
+from genner.labels import Labels, as_label_set, family
 from genner.prompts import instruction, label_ends
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
@@ -29,15 +30,13 @@ DEPTH = 8  # entities that may be open at once; the deepest nesting in any corpu
 TWINS = False  # of 130,000 gold entities 31 share their span with another; models in a loop write all labels
 REPEATS = True  # a list may end in an entity that it has already, which is how models in a loop get out of it
 
-Labels = LabelSet | str | Iterable[str] | None
-
 
 def permitted(form: Format, text: str, labels: LabelSet) -> Grammar:
     """The answers for `text` that decoding allows, of all that are legal in the format."""
     return form.grammar(text, labels, where="word", depth=DEPTH, twins=TWINS, repeats=REPEATS)
 
 
-Listener = Callable[[Document, Chunk, Generation], None]
+OnGeneration = Callable[[Document, Chunk, Generation], None]
 """Is told of each answer as it comes in: the document, the part of it that was asked about, what the engine gave."""
 
 
@@ -94,29 +93,67 @@ class Extractor:
         self.engine, self.form, self.labels = engine, form, labels
         self.constrained, self.widen, self.split = constrained, widen, split
         self.min_score, self.calibration = min_score, calibration
-        self.listener: Listener | None = None
         decoding = "grammar" if constrained else "free"
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
         if min_score:
             self.signature["min_score"] = f"{min_score} calibrated" if calibration else str(min_score)
 
-    def extract(self, text: str, labels: Labels = None) -> Prediction:
-        """The entities of one text, nested ones included, with their positions and scores."""
-        return next(self.pipe([text], labels))
+    def extract(self, text: str | Document, labels: Labels = None, *, min_score: float | None = None) -> Prediction:
+        """The entities of one text, nested ones included, with their positions and scores.
 
-    def predict_entities(self, text: str, labels: Labels = None, threshold: float = 0.0) -> list[dict[str, Any]]:
+        `min_score`: instead of the extractor's own (see `least`). Raises `UsageError` for what is no text.
+        """
+        if not isinstance(text, str | Document):
+            raise UsageError(no_text("the text", text))
+        return next(self.pipe([text], labels, min_score=min_score))
+
+    def predict_entities(
+        self, text: str, labels: Labels = None, threshold: float | None = None
+    ) -> list[dict[str, Any]]:
         """As `extract`, in the shape that GLiNER returns: `[{"start", "end", "text", "label", "score"}]`."""
-        found = self.extract(text, labels).to_dict()["entities"]
-        return [entity for entity in found if entity.get("score", 1.0) >= threshold]
+        found: list[dict[str, Any]] = self.extract(text, labels, min_score=threshold).to_dict()["entities"]
+        return found
+
+    def least(self, min_score: float | None = None) -> float:
+        """The least score of the entities that a call with these arguments keeps.
+
+        It is the call's `min_score`, else the extractor's. Raises `UsageError` when it is not in [0, 1].
+        """
+        return self.min_score if min_score is None else checked_score(min_score)
 
     def pipe(
-        self, texts: Iterable[str | Document], labels: Labels = None, batch_size: int | None = None
+        self,
+        texts: Iterable[str | Document | None],
+        labels: Labels = None,
+        batch_size: int | None = None,
+        *,
+        min_score: float | None = None,
+        on_generation: OnGeneration | None = None,
     ) -> Iterator[Prediction]:
         """The entities of many texts, in order, read and answered as a stream; memory does not grow with it.
 
-        A `Document` keeps its id and `extra`; its own entities are ignored. `batch_size`: sentences in a forward pass.
+        A `Document` keeps its id; its own entities are ignored. What is no text but stands where one is missing (None,
+        NaN, pandas' NA) becomes an empty prediction with the problem `missing`.
+
+        Args:
+            batch_size: sentences in a forward pass.
+            min_score: instead of the extractor's own (see `least`).
+            on_generation: is told of each answer as it comes in.
+
+        Raises `UsageError` for a single text, and for an element that is no text.
         """
+        not_one_text(texts)
         wanted = self._labels(labels)
+        return self._pipe(texts, wanted, batch_size, self.least(min_score), on_generation)
+
+    def _pipe(
+        self,
+        texts: Iterable[str | Document | None],
+        wanted: LabelSet,
+        batch_size: int | None,
+        least: float,
+        on_generation: OnGeneration | None,
+    ) -> Iterator[Prediction]:
         asked = family(wanted) if self.widen else wanted
         waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
         owners: deque[_Owner] = deque()  # of requests that are not yet answered, in order
@@ -125,15 +162,17 @@ class Extractor:
         answers = self.engine.generate(self._requests(texts, asked, waiting, owners), batch_size=batch_size)
         for generation in answers:
             owner = owners.popleft()
+            if on_generation:
+                on_generation(owner.pending.document, owner.chunk, generation)
             self._collect(owner, generation)
             owner.pending.remaining -= 1
             while waiting and not waiting[0].remaining:
-                yield self._finish(waiting.popleft(), wanted)
-        yield from (self._finish(pending, wanted) for pending in waiting)
+                yield self._finish(waiting.popleft(), wanted, least)
+        yield from (self._finish(pending, wanted, least) for pending in waiting)
 
     def _requests(
         self,
-        texts: Iterable[str | Document],
+        texts: Iterable[str | Document | None],
         labels: LabelSet,
         waiting: deque[_Pending],
         owners: deque[_Owner],
@@ -142,10 +181,13 @@ class Extractor:
         asked = [instruction(part, self.form) for part in parts]
         options = [label_ends(words, part) for words, part in zip(asked, parts, strict=True)]
         fits = self._fits(max(asked, key=len))
-        for text in texts:
-            document = text if isinstance(text, Document) else Document(text)
+        for number, text in enumerate(texts, 1):
+            document = document_of(text, number)
             pieces = list(self._chunks(document.text, fits))
             pending = _Pending(document, len(pieces) * len(parts))
+            if not isinstance(text, str | Document):
+                detail = f"text {number} is {text!r}, which is no text: nothing was asked"
+                pending.problems.append(Problem("missing", detail))
             waiting.append(pending)
             for chunk in pieces:
                 if chunk.cut:
@@ -178,8 +220,6 @@ class Extractor:
 
     def _collect(self, owner: _Owner, generation: Generation) -> None:
         pending, chunk, grammar, labels = owner
-        if self.listener:
-            self.listener(pending.document, chunk, generation)
         piece = pending.document.text[chunk.start : chunk.end]
         written = grammar.read(generation.answer)
         if written is not None:
@@ -203,14 +243,19 @@ class Extractor:
             return self.calibration.score(written, generation, owner.labels.tags)
         return score(written, generation)
 
-    def _finish(self, pending: _Pending, wanted: LabelSet) -> Prediction:
+    def _finish(self, pending: _Pending, wanted: LabelSet, least: float) -> Prediction:
         document = pending.document
-        entities = tuple(
-            entity
-            for entity in pending.entities
-            if entity.label in wanted and (entity.score is None or round(entity.score, 4) >= self.min_score)
+        asked = [entity for entity in pending.entities if entity.label in wanted]
+        # Scores are compared to the four digits in which they are written.
+        kept = tuple(e for e in asked if e.score is None or round(e.score, 4) >= least)
+        return Prediction(
+            document.text,
+            kept,
+            document.id,
+            tuple(pending.problems),
+            below_min_score=len(asked) - len(kept),
+            extra=document.extra,
         )
-        return Prediction(document.text, entities, document.id, tuple(pending.problems), extra=document.extra)
 
     def _labels(self, labels: Labels) -> LabelSet:
         return self.labels if labels is None else as_label_set(labels)

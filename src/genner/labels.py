@@ -1,15 +1,22 @@
 """The label sets that genner ships, as data (`assets/labels.json`), and how `--labels` is read."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 
 from genner.document import Label, LabelSet
-from genner.errors import UnknownNameError
+from genner.errors import DataError, LabelError, UnknownNameError
 
 DEFAULT = "core"
 """PER, LOC and ORG: what is asked for when nothing is said."""
+
+CLOSE, SHORTEST = 0.8, 4  # how alike (difflib's ratio) a slip is to a name; letters of one that a name begins with
+
+Labels = LabelSet | str | Iterable[str | Label] | Mapping[str, str | Mapping[str, str]] | None
+"""What a caller may give as labels: see `as_label_set`."""
 
 
 @cache
@@ -31,15 +38,28 @@ def label_set(name: str) -> LabelSet:
 
 
 def parse_labels(text: str) -> LabelSet:
-    """Read `--labels`: the name of a shipped set (`litbank`), or tags (`PER,ORG`).
+    """Read `--labels`: the name of a shipped set (`litbank`), or tags (`PER,ORG`); see `of_tags` for these.
 
-    A tag that a shipped set knows brings its name and definition along, `core` first; any other tag stands for itself.
-    If one shipped set knows all the tags, they are taken from it. Raises `LabelError` on an illegal tag.
+    A single word without a comma that looks like the name of a label set, a corpus or a file, and is none of the
+    shipped sets, is more likely a slip than a tag. Raises `LabelError` for it, saying how to ask for such a tag all the
+    same, and for an illegal tag.
     """
     sets = label_sets()
     if text in sets:
         return sets[text]
     tags = [tag.strip() for tag in text.split(",") if tag.strip()]
+    if tags and "," not in text:
+        _question(tags[0])
+    return of_tags(tags)
+
+
+def of_tags(tags: Iterable[str]) -> LabelSet:
+    """The label set of these tags, each taken as it is.
+
+    A tag that a shipped set knows brings its name and definition along, `core` first; any other tag stands for itself.
+    If one shipped set knows all the tags, they are taken from it. Raises `LabelError` on an illegal tag.
+    """
+    tags, sets = list(tags), label_sets()
     for known in sets.values():
         if tags and all(tag in known for tag in tags):
             return known.subset(tags)
@@ -47,16 +67,69 @@ def parse_labels(text: str) -> LabelSet:
     for known in sets.values():
         for label in known:
             by_tag.setdefault(label.tag, label)
-    return LabelSet(tuple(by_tag.get(tag, Label(tag)) for tag in tags))
+    return LabelSet(tuple(by_tag.get(tag) or Label(tag) for tag in tags))
 
 
-def as_label_set(labels: LabelSet | str | Iterable[str] | None) -> LabelSet:
-    """What a caller may give as labels: a label set, what `parse_labels` reads, tags, or None for the default."""
+def as_label_set(labels: Labels) -> LabelSet:
+    """What a caller may give as labels.
+
+    A label set; what `parse_labels` reads, as one string; tags, as a list, which are never split and never the name of
+    a shipped set; `Label`s; `{"TAG": "definition"}` or `{"TAG": {"name": ..., "definition": ...}}`; None for the
+    default. Raises `LabelError` for anything else.
+    """
     if labels is None:
         return label_set(DEFAULT)
     if isinstance(labels, LabelSet):
         return labels
-    return parse_labels(labels if isinstance(labels, str) else ",".join(labels))
+    if isinstance(labels, str):
+        return parse_labels(labels)
+    if isinstance(labels, Mapping):
+        try:
+            plain = {tag: dict(about) if isinstance(about, Mapping) else about for tag, about in labels.items()}
+            return LabelSet.from_json(plain, "labels")
+        except DataError as error:
+            raise LabelError(str(error)) from None
+    given = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, bytes) else [labels]
+    if others := [one for one in given if not isinstance(one, str | Label)]:
+        raise LabelError(
+            f"labels hold {others[0]!r}, a {type(others[0]).__name__}; legal: a LabelSet, a string as 'PER,ORG' or "
+            "'litbank', a list of tags as ['PER', 'ORG'], or {'TAG': 'definition'}"
+        )
+    if all(isinstance(one, str) for one in given):
+        return of_tags(str(one) for one in given)
+    return LabelSet(tuple(one if isinstance(one, Label) else of_tags([str(one)]).labels[0] for one in given))
+
+
+def _question(tag: str) -> None:
+    """Raise `LabelError` for a tag that looks like a slip for something else."""
+    sets = label_sets()
+    if any(tag in known for known in sets.values()):
+        return
+    anyway = f"for a label of this name: --labels '{tag},' with the comma, or in Python ['{tag}']"
+    if tag.lower().endswith((".json", ".toml", ".txt", ".jsonl")):
+        raise LabelError(f"label {tag!r} looks like a file; give it as --labels-file {tag}; {anyway}")
+    names = {_plain(name): name for name in [*_corpora(), *sets]}  # a shipped set goes before a corpus of its name
+    close = get_close_matches(_plain(tag), names, 1, CLOSE)
+    begun = [plain for plain in names if len(_plain(tag)) >= SHORTEST and plain.startswith(_plain(tag))]
+    if not (found := (close + begun)[:1]):
+        return
+    name = names[found[0]]
+    if name in sets:
+        raise LabelError(f"there is no label set {tag!r}; did you mean {name!r}? sets: {', '.join(sets)}; {anyway}")
+    raise LabelError(
+        f"label {tag!r} looks like the corpus {name}, for which no label set is shipped; name its labels, as in "
+        f"PER,ORG,LOC, or take one of the sets {', '.join(sets)}; {anyway}"
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+@cache
+def _corpora() -> list[str]:
+    """Corpora of named entities that people ask for by name: an unknown label of such a name is a slip."""
+    return (files("genner") / "assets" / "corpora.txt").read_text(encoding="utf-8").split()
 
 
 def family(labels: LabelSet) -> LabelSet:

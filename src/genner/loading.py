@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from genner.calibration import Calibration
 from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.extract import Extractor, Labels
+from genner.extract import Extractor
 from genner.formats import FORMATS, get_format
-from genner.labels import as_label_set
+from genner.labels import Labels, as_label_set
 from genner.models import MANIFEST, MODELS, locate, ready, verify
 
 DEFAULT_MODEL = "default"

@@ -249,9 +249,8 @@ def _answers(work: Work, documents: Sequence[Document], labels: LabelSet) -> lis
     def listen(document: Document, chunk: "Chunk", generation: "Generation") -> None:
         heard.setdefault(id(document), []).append((chunk, generation))
 
-    ner.listener = listen
     with run.appending() as append:
-        for document, prediction in zip(todo, ner.pipe(todo), strict=True):
+        for document, prediction in zip(todo, ner.pipe(todo, on_generation=listen), strict=True):
             line = answered(document, prediction, heard.pop(id(document), []), ner, labels)
             append(line)
             done.append(line)

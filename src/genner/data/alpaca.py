@@ -26,7 +26,7 @@ from genner.document import Document, Entity, LabelSet, Prediction
 from genner.errors import DataError, LabelError
 from genner.formats import Format, get_format
 from genner.formats.inline import InlineFormat
-from genner.labels import parse_labels
+from genner.labels import of_tags, parse_labels
 from genner.prompts import instruction
 
 INFO = "dataset_info.json"
@@ -184,7 +184,7 @@ def _legal(tag: str) -> bool:
 
 def _label_set(tags: list[str]) -> LabelSet:
     """The label set of these tags. There is none without labels: a file without entities asks for any entity."""
-    return parse_labels(",".join(tags)) if tags else LabelSet.of("ENTITY")
+    return of_tags(tags) if tags else LabelSet.of("ENTITY")
 
 
 def _labels_in(answer: str, text: str) -> Iterator[str]:

@@ -1,0 +1,53 @@
+"""What callers hand in: texts and thresholds, checked before anything is asked."""
+
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from genner.document import Document
+from genner.errors import UsageError
+
+
+def checked_score(value: float) -> float:
+    """`value`, if it may be a `min_score`. Raises `UsageError`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= 1.0:
+        raise UsageError(f"min_score {value!r}; legal: a number from 0 (all entities) to 1")
+    return float(value)
+
+
+def not_one_text(texts: object) -> None:
+    """Raise `UsageError` for what is a single text, or a table, where a stream of texts is expected."""
+    if isinstance(texts, str | bytes | Document | Mapping) or hasattr(texts, "columns"):
+        raise UsageError(
+            f"pipe takes texts, one after another, and this is one {type(texts).__name__}: use extract(text) for a "
+            "text, or pipe([text]); of a table give a column, as pipe(table['text'])"
+        )
+
+
+def document_of(text: Any, number: int) -> Document:
+    """An element of a stream as a document, empty where a text is missing. Raises `UsageError` for anything else."""
+    if isinstance(text, Document):
+        return text
+    if isinstance(text, str):
+        return Document(text)
+    if text is None or type(text).__name__ in ("NAType", "NaTType") or (isinstance(text, Real) and text != text):
+        return Document("")
+    raise UsageError(no_text(f"text {number}", text))
+
+
+def no_text(what: str, value: object) -> str:
+    """What to say of `value`, which stands where a text is expected."""
+    fixes: dict[type, str] = {
+        bytes: "decode it, as text.decode('utf-8')",
+        dict: "give one of its values, as record['text']",
+        list: "give its elements to pipe one by one, or join them",
+        tuple: "give its elements to pipe one by one, or join them",
+        Path: "read it, as path.read_text(encoding='utf-8')",
+        NoneType: "leave it out, or give it to pipe, which makes an empty prediction of it",
+    }
+    fix = next((fix for kind, fix in fixes.items() if isinstance(value, kind)), "turn it into a string, as str(value)")
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
+    return f"{what} is {shown}, a {type(value).__name__}; legal: a str or a Document; {fix}"
