@@ -46,6 +46,7 @@ from genner.presets import ALL_LINEAR, HubSource
 from genner.training import train
 from genner.training import trainer as trainer_module
 from genner.training.recipe import LoraSpec, OptimSpec, Recipe, SetSpec
+from processors import PROCESSORS, pretend
 from test_training import corpus, write
 
 LABELS = LabelSet.of("PER", "LOC")
@@ -137,7 +138,8 @@ def installed(store: Path, preset: str, tokenizer: Any) -> Path:
 
 
 def end_to_end(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, preset: str, tokenizer: Any) -> None:
-    """Train three steps, decode under the grammar and free, score."""
+    """Train three steps, decode under the grammar and free, score; presets in turn on each kind of processor."""
+    pretend(monkeypatch, [*PROCESSORS][[*PRESETS].index(preset) % len(PROCESSORS)])
     folder = installed(store, preset, tokenizer)
     assert locate(preset) == folder
     documents = corpus(12)

@@ -23,6 +23,7 @@ from genner.document import Document, Entity
 from genner.evaluation import evaluate
 from genner.training import progress
 from genner.training import trainer as trainer_module
+from processors import pretend
 from test_training import corpus, weights, write
 
 
@@ -74,8 +75,7 @@ decodings = ["grammar"]
 def in_float32() -> Iterator[None]:
     """Sentences that are answered again stand in other batches; in bf16 that can turn a near-tie of a random model."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("genner.engines.local", "genner.engines.free", "genner.training.adapters"):
-            patch.setattr(f"{module}.fast_dtype", lambda device: torch.float32)
+        pretend(patch, "float32")
         yield
 
 

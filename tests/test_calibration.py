@@ -35,6 +35,7 @@ from genner.training.calibrating import Judged, assess, fit, judge
 from genner.training.checkpoint import save_model
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
+from processors import pretend
 from strategies import LABELS, documents
 from test_export import a_base, an_adapter
 from test_training import adapted, mixture
@@ -484,6 +485,7 @@ def half_right(folder: Path, model: Path) -> Path:
     return recipe
 
 
+@pytest.mark.usefixtures("processor")
 def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = an_adapter(tmp_path / "adapter", a_base(tmp_path / "base"))
     recipe = half_right(tmp_path, adapter)
@@ -504,7 +506,7 @@ def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: 
     after = ner.extract("Ada 3 is in New York.").entities
     assert after == before
     assert [e.score for e in after] != [e.score for e in before]
-    monkeypatch.setattr("genner.engines.local.fast_dtype", lambda device: torch.bfloat16)
+    pretend(monkeypatch, "bf16")  # what is merged is written in bf16
     merged = merge(str(adapter), tmp_path / "out")
     assert genner.load(str(merged)).calibration == calibration
     # Another adapter in its place is noticed.
@@ -515,6 +517,7 @@ def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: 
     assert run("calibrate", str(tmp_path / "base"), str(recipe))[0] == 1
 
 
+@pytest.mark.usefixtures("processor")
 def test_a_training_run_ends_with_a_calibration(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = half_right(tmp_path, a_base(tmp_path / "base"))
     monkeypatch.setattr("genner.training.trainer.draw", lambda metrics, out: None)

@@ -27,6 +27,7 @@ from genner.export.card import CARD, MARK, ORIGINAL
 from genner.export.folder import merge, to_transformers
 from genner.export.llama_cpp import to_gguf
 from genner.labels import label_set
+from processors import pretend
 
 CPU = torch.device("cpu")
 FAMILIES = ("llama", "qwen2", "gemma3")
@@ -112,7 +113,7 @@ def test_a_merged_folder_has_the_bits_that_genner_runs(tmp_path: Path, family: s
 def test_a_merged_folder_answers_as_the_adapter_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
-    monkeypatch.setattr("genner.engines.local.fast_dtype", lambda device: torch.bfloat16)
+    pretend(monkeypatch, "bf16")  # what is merged is written in bf16
     adapter = an_adapter(tmp_path / "adapter", a_base(tmp_path / "base", family), family)
     out = merge(str(adapter), tmp_path / "out")
     before, after = genner.load(str(adapter)), genner.load(str(out))
@@ -140,6 +141,7 @@ def test_a_merged_folder_says_what_it_is(tmp_path: Path, adapter: Path) -> None:
         genner.load(str(out))
 
 
+@pytest.mark.usefixtures("processor")
 def test_a_merged_folder_asks_for_what_the_adapter_was_trained_on(tmp_path: Path, adapter: Path) -> None:
     about = json.loads((adapter / "genner.json").read_text())
     out = merge(str(adapter), tmp_path / "several")

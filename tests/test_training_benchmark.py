@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import tiny
 from genner.training.batching import Group, Pair
 from genner.training.recipe import Recipe
+from processors import pretend
 from test_training import recipe
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -52,8 +53,7 @@ def test_peers_get_the_conversations_of_each_step(warm: list[Group], timed: list
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> schooling.Plan:
     """Of a tiny model in float32, so that losses are compared to many digits."""
-    for module in ("genner.training.adapters", "peers.sft"):
-        monkeypatch.setattr(f"{module}.fast_dtype", lambda device: torch.float32)
+    pretend(monkeypatch, "float32")
     base = tmp_path / "base"
     tiny.model("llama").save_pretrained(base)
     tiny.tokenizer("bytes").save_pretrained(base)

@@ -28,6 +28,7 @@ from genner.training.curve import read_metrics
 from genner.training.devices import Devices
 from genner.training.recipe import DrafterSpec, LoraSpec, OptimSpec, Recipe
 from genner.training.trainer import Trainer
+from processors import pretend
 from test_training import a_group, alone
 from test_training import recipe as write_recipe
 from test_training_methods import base
@@ -64,7 +65,7 @@ def run(folder: Path, out: str, name: str, *, cut: int = 0, **options: Any) -> l
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_step", spy)
         patch.setattr(module, "draw", lambda metrics, path: None)
-        patch.setattr("genner.training.adapters.fast_dtype", lambda device: torch.float32)
+        pretend(patch, "float32")
         sentences = 1 if name == "lora" else 0
         train(replace(recipe, **changes), folder, folder / out, eval_steps=3, eval_sentences=sentences, **options)
     return losses

@@ -22,6 +22,7 @@ from genner.training import run
 from genner.training.adapters import add_adapter, add_tags, load_base, prepare
 from genner.training.curve import read_metrics
 from genner.training.recipe import METHODS, LoraSpec, Recipe
+from processors import pretend
 from test_training import a_group, alone, corpus, together, weights, write
 
 TIED = {"tie_word_embeddings": True}
@@ -58,8 +59,7 @@ def recipe_file(folder: Path, more: str = "", formats: str = "inline_xml = 1.0",
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genner.training.trainer.draw", lambda metrics, out: None)
-    monkeypatch.setattr("genner.training.adapters.fast_dtype", lambda device: torch.float32)
-    monkeypatch.setattr("genner.engines.local.fast_dtype", lambda device: torch.float32)
+    pretend(monkeypatch, "float32")
 
 
 def logits(causal: Any, ids: torch.Tensor) -> torch.Tensor:

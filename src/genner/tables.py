@@ -35,7 +35,7 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
         raise UsageError(f"{where} = {values!r} is not a table; write [{where}]")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - set(fields)):
-        raise UsageError(f"[{where}] has no key {unknown[0]!r}; known: {', '.join(fields)}")
+        raise UsageError(f"[{where}] has no key {unknown[0]!r}; known: {', '.join(f.rstrip('_') for f in fields)}")
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:

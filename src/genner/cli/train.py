@@ -32,11 +32,15 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on where the run in --out left off.")] = False,
     device: DeviceOption = None,
 ) -> None:
-    """Fine-tune a model after a recipe: LoRA and its kin, or all weights."""
+    """Fine-tune a model after a recipe: LoRA and its kin, or all weights.
+
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 done and saved, but the model has not learned to find anything: what to
+    change is said at the end, and in summary.json.
+    """
     from genner.training import run
 
     must_exist(recipe, data)
-    run(
+    verdict = run(
         recipe,
         data,
         out,
@@ -50,6 +54,8 @@ def train(
         resume=resume,
         device=device,
     )
+    if verdict and not verdict.learned:
+        raise typer.Exit(3)
 
 
 @app.command()

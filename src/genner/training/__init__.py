@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from genner.training.progress import Progress
     from genner.training.recipe import Recipe
     from genner.training.trackers import Tracker
+    from genner.training.verdict import Verdict
 
 
 def run(
@@ -29,10 +30,12 @@ def run(
     tracker: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
-) -> None:
+) -> "Verdict | None":
     """Train after a recipe; see `genner.training.trainer` for what ends up in `out`, `TRACKERS` for `tracker`.
 
     At the end, the drafter is trained, and scores are calibrated on `calibration_sentences` of each dev split (0: not).
+    Returns whether the model has learned anything, and what to change; None when the run was interrupted, or in a
+    process other than the first.
 
     Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `UsageError` for a tracker that
     is not known or not installed, `TrainingError` when it cannot start or go on.
@@ -43,8 +46,8 @@ def run(
     recipe = Recipe.from_file(recipe_file)
     watchers = trackers(tracker, out)
     if epochs is not None:
-        recipe = replace(recipe, optim=replace(recipe.optim, epochs=epochs))
-    train(
+        recipe = replace(recipe, optim=replace(recipe.optim, epochs=epochs, min_steps=0))
+    _, verdict = _train(
         recipe,
         data,
         out,
@@ -57,9 +60,17 @@ def run(
         resume=resume,
         device=device,
     )
+    return verdict
 
 
-def train(
+def train(recipe: "Recipe", data: Path, out: Path, **options: Any) -> "Progress":
+    """As `run`, after a recipe that is no file, with its options but `epochs` and `tracker`; `watchers` are told of
+    losses and scores. Returns where it stands."""
+    progress, _ = _train(recipe, data, out, **options)
+    return progress
+
+
+def _train(
     recipe: "Recipe",
     data: Path,
     out: Path,
@@ -72,8 +83,7 @@ def train(
     watchers: "Sequence[Tracker]" = (),
     resume: bool = False,
     device: str | None = None,
-) -> "Progress":
-    """As `run`, after a recipe that is no file; `watchers` are told of losses and scores. Returns where it stands."""
+) -> "tuple[Progress, Verdict | None]":
     import torch
     from tqdm import tqdm
     from transformers import AutoTokenizer
@@ -90,6 +100,7 @@ def train(
     from genner.training.progress import Limits
     from genner.training.starting import Start, record_of
     from genner.training.trainer import Trainer
+    from genner.training.verdict import conclude
 
     devices = Devices.launched(device)
     devices.check(recipe)
@@ -106,6 +117,8 @@ def train(
     if recipe.base in MODELS:
         MODELS[recipe.base].check_chat(mixture.chat)
     _check(mixture)
+    for line in mixture.journal.lines():
+        devices.say(f"data: {line}")
     tags = (
         add_tags(tokenizer, max((labels for _, labels, _ in mixture.sets), key=len)) if recipe.lora.tag_tokens else []
     )
@@ -125,20 +138,30 @@ def train(
         trainer = Trainer(model, mixture, out, limits, evaluate, watchers, origin, devices)
         del base
     progress = trainer.run(resume=resume)
-    if progress.finished and devices.main:
-        del trainer, evaluate, model  # its memory is needed
-        newest = out / ("model" if recipe.method == "full" else "adapter")
-        best = out / "best" if (out / "best").is_dir() else newest
-        if recipe.drafter.sentences and recipe.method == "full":
-            tqdm.write("no drafter: it belongs to an adapter, and all weights were trained")
-        elif recipe.drafter.sentences:
-            _add_drafter(folder, best, mixture, place, find_adapter(recipe.start) if recipe.start else None)
-        if calibration_sentences:
-            try:
-                _add_calibration(folder, best, mixture, calibration_sentences, place)
-            except TrainingError as error:
-                tqdm.write(f"no calibration: {error}")
-    return progress
+    if not progress.finished or not devices.main:
+        return progress, None
+    total, sentences = trainer.total, trainer.sentences
+    del trainer, evaluate, model  # its memory is needed
+    newest = out / ("model" if recipe.method == "full" else "adapter")
+    best = out / "best" if (out / "best").is_dir() else newest
+    guessed: float | None = None
+    if recipe.drafter.sentences and recipe.method == "full":
+        tqdm.write("no drafter: it belongs to an adapter, and all weights were trained")
+    elif recipe.drafter.sentences:
+        try:
+            begun = find_adapter(recipe.start) if recipe.start else None
+            guessed = _add_drafter(folder, best, mixture, place, begun)
+        except TrainingError as error:
+            tqdm.write(f"no drafter: {error}")
+    if calibration_sentences:
+        try:
+            _add_calibration(folder, best, mixture, calibration_sentences, place)
+        except TrainingError as error:
+            tqdm.write(f"no calibration: {error}")
+    verdict = conclude(out, recipe, limits, progress, total, sentences, guessed)
+    for line in verdict.advice:
+        devices.warn(line)
+    return progress, verdict
 
 
 def _within(recipe: "Recipe", folder: Path, say: Callable[[str], None]) -> "Recipe":
@@ -164,7 +187,7 @@ def _for_preset(recipe: "Recipe") -> "Recipe":
 
 
 def _check(mixture: "Mixture") -> None:
-    """Raise `DataError` for a set without a sentence, `TrainingError` for tag tokens that no format writes."""
+    """Raise `DataError` for a set without a sentence or an entity, `TrainingError` for tag tokens without compact."""
     from genner.errors import DataError, TrainingError
 
     for spec, _, documents in mixture.sets:
@@ -172,6 +195,12 @@ def _check(mixture: "Mixture") -> None:
             raise DataError(", ".join(spec.train) or "[[set]]", f"set {spec.name!r} has no sentence to train on")
         if spec.dev is not None and not mixture.dev[spec.name][1]:
             raise DataError(spec.dev, f"set {spec.name!r} has no dev sentence; leave 'dev' out if it is to have none")
+        if not any(document.entities for document in documents):
+            raise DataError(
+                ", ".join(spec.train),
+                f"set {spec.name!r} has no entity in {len(documents)} documents: it would teach to find none. Are they "
+                "annotated? If they are, and hold none, put the file beside one that has some: train = ['A', 'B']",
+            )
     forms = [mixture.recipe.formats, *(spec.formats for spec in mixture.recipe.sets)]
     if mixture.recipe.lora.tag_tokens and not any(weights.get("compact") for weights in forms):
         raise TrainingError(
@@ -211,8 +240,8 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
 
 def _add_drafter(
     base: Path, adapter: Path, mixture: "Mixture", device: "torch.device", start: "Adapter | None"
-) -> None:
-    """Train a drafter for `adapter`, from that of `start` on if it has one."""
+) -> float:
+    """Train a drafter for `adapter`, from that of `start` on if it has one. Returns the micro-F1 of its guesses."""
     from tqdm import tqdm
 
     from genner.engines.drafter import SpanDrafter
@@ -224,6 +253,7 @@ def _add_drafter(
     drafter, f1 = train_drafter(engine, mixture, mixture.recipe.drafter, begun)
     drafter.save(adapter)
     tqdm.write(f"drafter: micro-F1 {f1:.3f} of its guesses on held-out texts; in {adapter}")
+    return f1
 
 
 def run_calibration(adapter: str, recipe_file: Path, data: Path, sentences: int, *, device: str | None = None) -> None:

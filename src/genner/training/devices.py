@@ -12,6 +12,7 @@ Each process holds the whole model, or, where `mesh` is given, a part of each we
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,11 @@ class Devices:
     def say(self, text: str) -> None:
         if self.main:
             tqdm.write(text)
+
+    def warn(self, text: str) -> None:
+        """Say something on standard error, where it is seen though standard output goes to a file."""
+        if self.main:
+            tqdm.write(text, file=sys.stderr)
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:

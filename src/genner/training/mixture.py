@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genner.data import read_jsonl
+from genner.data.base import Journal
 from genner.data.catalog import catalog
+from genner.data.convert import load
 from genner.data.detokenize import detokenize
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
-from genner.errors import DataError, TrainingError
+from genner.errors import DataError, TrainingError, UsageError
 from genner.formats import Format, get_format
 from genner.labels import label_set, label_sets
 from genner.prompts import instruction
@@ -76,7 +77,7 @@ class Mixture:
         chat: renders prompts for the base model.
 
     `sets` holds each set's spec, label set and training documents, of which `fraction` or `shots` have left a part;
-    `talks` each chat's spec and conversations.
+    `talks` each chat's spec and conversations; `journal` what the files hold that a document does not.
 
     Raises `DataError` when a file is missing, malformed, or holds a label that its label set lacks; `UsageError` for a
     format or an absent label that is not known; `TrainingError` for weights of formats that are none.
@@ -85,6 +86,7 @@ class Mixture:
     def __init__(self, recipe: Recipe, root: Path, chat: Chat) -> None:
         self.recipe = recipe
         self.chat = chat
+        self.journal = Journal()
         self._left_out: dict[str, Counter[str]] = defaultdict(Counter)
         usual = _weights(recipe.formats, "[formats]")
         self._forms = [
@@ -98,7 +100,7 @@ class Mixture:
             known.setdefault(name, labels)
         self._absent = [absent_labels(spec, labels, known) for spec, labels, _ in self.sets]
         self.dev = {
-            spec.name: (labels, _documents(spec, (spec.dev,), root))
+            spec.name: (labels, _documents(spec, (spec.dev,), root, self.journal))
             for spec, labels, _ in self.sets
             if spec.dev is not None
         }
@@ -210,7 +212,7 @@ class Mixture:
 
     def _part(self, spec: SetSpec, root: Path) -> list[Document]:
         """The training documents, as far as `fraction` or `shots` leave them."""
-        documents, seed = _documents(spec, spec.train, root), f"{self.recipe.seed}:{spec.name}"
+        documents, seed = _documents(spec, spec.train, root, self.journal), f"{self.recipe.seed}:{spec.name}"
         part = documents
         if spec.fraction < 1:
             part = fraction(documents, spec.fraction, seed)
@@ -282,11 +284,18 @@ def _labels(spec: SetSpec, root: Path) -> LabelSet:
     return LabelSet.from_file(path)
 
 
-def _documents(spec: SetSpec, names: tuple[str, ...], root: Path) -> list[Document]:
+def _documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: Journal) -> list[Document]:
+    """The annotated documents of a set's files. Raises `DataError` for a label that the set's label set lacks."""
     documents = []
     labels = _labels(spec, root)
     for name in names:
-        for document in read_jsonl(root / name):
+        try:
+            found = load(root / name, spec.from_, journal)
+        except UsageError as error:
+            raise UsageError(
+                f"[set] {spec.name!r}: {error}; in the recipe: from = 'SYNTAX', as in from = 'conll'"
+            ) from None
+        for document in found:
             for entity in document.entities:
                 if entity.label not in labels:
                     raise DataError(

@@ -16,9 +16,11 @@ ALL_LINEAR = "all-linear"
 class SetSpec:
     """One corpus in the mixture.
 
-    `train` and `dev` are JSONL files below the data root; `labels` names a shipped label set, or is a JSON file below
-    the data root; `weight` is how often each training document is used in an epoch (0.5: half of them). `formats`,
-    where it is given, stands for the recipe's [formats] in this set.
+    `train` and `dev` are files, folders or zip archives of annotated texts below the data root, in any syntax that
+    `genner convert` reads; `from` (`from_` here) names it, with its options (`conll:column=3`), where a guess would be
+    wrong. `labels` names a shipped label set, or is a JSON file below the data root; `weight` is how often each
+    training document is used in an epoch (0.5: half of them). `formats`, where it is given, stands for the recipe's
+    [formats] in this set.
 
     Which documents: `fraction` of them, a smaller one part of every larger one, or a k-shot subset with about `shots`
     entities of each label (0: all documents); of those without an entity, so many that they are at most the share
@@ -47,6 +49,7 @@ class SetSpec:
     typos: float = 0.0
     spacing: float = 0.0
     absent: tuple[str, ...] = ()
+    from_: str | None = None
 
     def __post_init__(self) -> None:
         check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0), fraction=(0.0001, 1.0), shots=(0, inf))
@@ -117,7 +120,9 @@ class OptimSpec:
 
     A group is run at once and holds at most `group_tokens` tokens (padded, the shared instruction aside);
     `groups_per_step` groups make an optimizer step. Examples of more than `max_tokens` tokens are left out and counted.
-    The run ends early after `patience` evaluations in a row without a better dev F1; 0: never.
+    The run takes `epochs`, or `min_steps` steps where those are more: a few dozen sentences make a step or two an
+    epoch, and an adapter needs a hundred. It ends early after `patience` evaluations in a row without a better dev F1;
+    0: never.
     """
 
     learning_rate: float = 1e-3
@@ -129,11 +134,12 @@ class OptimSpec:
     groups_per_step: int = 2
     max_tokens: int = 2048
     patience: int = 0
+    min_steps: int = 0
 
     def __post_init__(self) -> None:
         check(self, "optim", learning_rate=(0.0, inf), warmup=(0.0, 0.99), weight_decay=(0.0, inf), clip=(0.0, inf))
         check(self, "optim", epochs=(0.0, inf), group_tokens=(1, inf), groups_per_step=(1, inf), max_tokens=(1, inf))
-        check(self, "optim", patience=(0, inf))
+        check(self, "optim", patience=(0, inf), min_steps=(0, inf))
 
 
 @dataclass(frozen=True)
@@ -241,7 +247,10 @@ class Recipe:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Recipe":
         """What `to_dict` gave, in JSON or not; keys that are not there have their defaults. Raises `UsageError`."""
-        sets = tuple(build(SetSpec, {"train": [], **item}, "set") for item in listed(raw.get("sets", []), "set"))
+        sets = tuple(
+            build(SetSpec, {"train": [], **{_FIELDS.get(key, key): value for key, value in item.items()}}, "set")
+            for item in listed(raw.get("sets", []), "set")
+        )
         chat = tuple(build(ChatSpec, {"train": [], **item}, "chat") for item in listed(raw.get("chat", []), "chat"))
         nested = {key: build(kind, raw.get(key, {}), key) for key, kind in TABLES.items()}
         return build(cls, {**raw, **nested, "sets": sets, "chat": chat}, "recipe")
@@ -249,8 +258,18 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """All keys, but of `_LATER` those that are set: other recipes keep the hashes that they had before these."""
         found = dataclasses.asdict(self)
-        return {key: value for key, value in found.items() if value or key not in _LATER}
+        found["optim"] = _kept(found["optim"])
+        found["sets"] = tuple(
+            {_KEYS.get(key, key): value for key, value in _kept(item).items()} for item in found["sets"]
+        )
+        return _kept(found)
 
 
-_LATER = ("start", "chat")
+def _kept(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value or key not in _LATER}
+
+
+_LATER = ("start", "chat", "min_steps", "from_")
+_FIELDS = {"from": "from_"}  # keys of a recipe that Python keeps for itself
+_KEYS = {field: key for key, field in _FIELDS.items()}
 TABLES: dict[str, type[Any]] = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}

@@ -40,6 +40,7 @@ from genner.training.mixture import Mixture, Report
 from genner.training.progress import LOG_STEPS, Interrupt, Limits, Progress, Records
 from genner.training.sharding import Sharded, gathered_weights
 from genner.training.trackers import Tracker
+from genner.training.verdict import FIRST_STEPS, beforehand, too_slow
 
 DevScores = dict[str, float]
 """Metrics of a dev evaluation; `f1` decides which checkpoint is best."""
@@ -92,6 +93,7 @@ class Trainer:
         self._weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self._masters = Masters(self._weights, self.spec, self.devices)
         self.progress = Progress()
+        self.total = self.sentences = 0  # steps to the end, sentences an epoch: known once it runs
         self._scores: DevScores = {}  # of the model as it stands; empty when it was not evaluated since its last step
         self._recent = deque[tuple[int, float]](maxlen=LOG_STEPS)  # tokens and seconds of the last steps
         self._interrupt = Interrupt()
@@ -127,12 +129,15 @@ class Trainer:
         report = Report()
         first_epoch = self.mixture.epoch(0, report)
         per_epoch = math.ceil(len(first_epoch) / self.spec.groups_per_step)
-        total = max(1, round(per_epoch * self.spec.epochs))
+        total = self.total = max(1, self.spec.min_steps, round(per_epoch * self.spec.epochs))
+        self.sentences = sum(report.sentences.values())
         if self.devices.main:
             write_atomic(self.out / "data.json", json.dumps({"steps": total, **report.to_dict()}, indent=1))
         size = self.spec.group_tokens * self.spec.groups_per_step
         shared_by = f", shared by {self.devices.count} processes" if self.devices.count > 1 else ""
         self.devices.say(f"{total} steps of up to {size} tokens{shared_by}; {report}")
+        for warning in beforehand(self.mixture.recipe, total, self.sentences):
+            self.devices.warn(warning)
         for tracker in self.trackers:
             tracker.begin(self.mixture.recipe.to_dict(), self.progress.step)
         try:
@@ -177,6 +182,9 @@ class Trainer:
                 self._records.step(self.progress, loss, rate(done, self.spec))
                 bar.update()
                 bar.set_postfix(self._standing(loss, total))
+                if self.progress.step == FIRST_STEPS:
+                    for line in too_slow(self.limits, self.mixture.recipe, self.progress, total):
+                        self.devices.warn(line)
             if self._exhausted:
                 best, stale = self.progress.best, self.progress.stale
                 self.devices.say(f"no better dev F1 than {best:.4g} in {stale} evaluations: done")

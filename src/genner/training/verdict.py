@@ -1,0 +1,144 @@
+"""What to say of a run before it begins and after it ended: whether it can have learned anything, and what to change.
+
+An adapter begins as nothing: for its first dozens of steps the model copies the text and marks no entity. A run on a
+few sentences takes so few steps unless it is told to take more, and used to end with a model that finds nothing, and
+with success.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genner.data import write_atomic
+from genner.training.checkpoint import writing
+from genner.training.progress import Limits, Progress
+from genner.training.recipe import OptimSpec, Recipe
+
+FEW_STEPS = 50  # below, no adapter that began from nothing was seen to find much (docs/log.md)
+FIRST_STEPS = 3  # steps that the time of the others is estimated from
+FEW_STARTED = 10  # for one that goes on from an adapter
+
+
+@dataclass
+class Verdict:
+    """What came of a run, for `summary.json` and the last lines of `genner train`.
+
+    `learned` is False when nothing speaks for the model having learned to find entities; `advice` says what to change.
+    """
+
+    learned: bool
+    advice: list[str] = field(default_factory=list)
+
+
+def few(recipe: Recipe) -> int:
+    """The number of steps below which this recipe is not expected to learn."""
+    return FEW_STARTED if recipe.start else FEW_STEPS
+
+
+def beforehand(recipe: Recipe, total: int, sentences: int) -> list[str]:
+    """Warnings for a run that is about to take `total` steps over `sentences` sentences an epoch."""
+    if total >= few(recipe):
+        return []
+    return [
+        f"warning: {total} steps are too few to learn from: an adapter finds little before {few(recipe)}; "
+        + more_steps(recipe.optim, total, sentences, few(recipe))
+    ]
+
+
+def too_slow(limits: Limits, recipe: Recipe, progress: Progress, total: int) -> list[str]:
+    """What the steps so far say of a limit of time: where it ends the run, and a warning where that is too early."""
+    if not limits.max_minutes or not progress.seconds:
+        return []
+    each = progress.seconds / progress.step
+    reach = int(60 * limits.max_minutes / each)
+    if reach >= total:
+        return []
+    line = f"{each:.2g} s a step: --max-minutes {limits.max_minutes:g} ends the run near step {reach} of {total}"
+    if reach < few(recipe):
+        need = math.ceil(few(recipe) * each / 60)
+        line = f"warning: {line}, too few to learn from; give --max-minutes {need} or more"
+    return [line]
+
+
+def more_steps(optim: OptimSpec, total: int, sentences: int, wanted: int) -> str:
+    """How to come to more steps, in the terms of the recipe."""
+    how = [f"[optim] min_steps = {2 * wanted} (epochs = {optim.epochs:g} made {total} steps of {sentences} sentences)"]
+    if optim.groups_per_step > 1:
+        how.append(f"groups_per_step = 1 instead of {optim.groups_per_step}")
+    if optim.group_tokens > 512:
+        how.append(f"a smaller group_tokens than {optim.group_tokens}")
+    return "set " + ", or ".join(how)
+
+
+def judge(
+    recipe: Recipe,
+    limits: Limits,
+    progress: Progress,
+    total: int,
+    sentences: int,
+    drafter_f1: float | None = None,
+) -> Verdict:
+    """The verdict on a finished run of `total` planned steps over `sentences` sentences an epoch."""
+    optim, steps = recipe.optim, progress.step
+    advice = list[str]()
+    short = steps < few(recipe)
+    by_time = limits.max_minutes is not None and steps < total
+    longer = (
+        f"--max-minutes {limits.max_minutes:g} ended it at step {steps} of {total}: give more, or none"
+        if by_time
+        else more_steps(optim, steps, sentences, few(recipe))
+    )
+    scored = progress.best >= 0
+    if scored and progress.best == 0:
+        loss = sum(progress.losses) / len(progress.losses) if progress.losses else None
+        last = f" (loss {loss:.3g} over the last steps)" if loss is not None else ""
+        advice.append(f"dev F1 is 0 after {steps} steps{last}: the model finds nothing that is right on dev data")
+        advice.append(longer if short or by_time else _other_causes(optim, steps, sentences))
+    elif short:
+        advice.append(f"{steps} steps are too few to learn from (an adapter finds little before {few(recipe)})")
+        advice.append(longer)
+    if not scored:
+        advice.append("no dev data: nobody knows what it finds; give the [[set]] a dev file: dev = 'NAME/dev.jsonl'")
+    if drafter_f1 == 0.0:
+        advice.append(
+            "the drafter guesses nothing that is right (micro-F1 0): answers are the same, decoding is slower; it saw "
+            f"at most {min(recipe.drafter.sentences, sentences)} sentences {recipe.drafter.epochs} times: raise "
+            "[drafter] epochs (genner drafter trains one anew), give more sentences, or set [drafter] sentences = 0"
+        )
+    return Verdict(learned=progress.best > 0 or (not scored and not short), advice=advice)
+
+
+def _other_causes(optim: OptimSpec, steps: int, sentences: int) -> str:
+    return (
+        f"{steps} steps on {sentences} sentences should do: compare dev and train files (labels, language, how they "
+        f"are tokenized), or change [optim] learning_rate ({optim.learning_rate:g}): less if the loss rose or jumped, "
+        "more if it hardly fell"
+    )
+
+
+def conclude(
+    out: Path,
+    recipe: Recipe,
+    limits: Limits,
+    progress: Progress,
+    total: int,
+    sentences: int,
+    drafter_f1: float | None,
+) -> Verdict:
+    """Judge a finished run, and write `summary.json` into its folder: steps done and planned, the best dev F1 (null:
+    not scored), the drafter's, and the verdict."""
+    verdict = judge(recipe, limits, progress, total, sentences, drafter_f1)
+    about = {
+        "steps": progress.step,
+        "planned": total,
+        "sentences": sentences,
+        "minutes": round(progress.seconds / 60, 2),
+        "dev_f1": progress.best if progress.best >= 0 else None,
+        "drafter_f1": drafter_f1,
+        "learned": verdict.learned,
+        "advice": verdict.advice,
+    }
+    with writing(out / "summary.json") as path:
+        write_atomic(path, json.dumps(about, indent=1))
+    return verdict
