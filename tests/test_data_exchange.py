@@ -533,7 +533,7 @@ def test_tags_get_their_names_from_the_features(tmp_path: Path) -> None:
     split.save_to_disk(tmp_path / "dict")
     assert guess(tmp_path / "dict") == HuggingFace()
     assert read(HuggingFace(split="test"), tmp_path / "dict")[0] == [two]
-    assert read(HuggingFace(), tmp_path / "dict")[0] == [two, one]
+    assert read(HuggingFace(split="all"), tmp_path / "dict")[0] == [two, one]
     with pytest.raises(DataError, match=r"has no data of split 'dev'; it has: test/data.*arrow, train/data"):
         read(HuggingFace(split="dev"), tmp_path / "dict")
 

@@ -2,7 +2,8 @@
 
 Two layouts of columns are read: tokens with a tag each (`tokens`, `ner_tags`, the tags' names from the features stored
 in the file), and text with spans (`text`, `entities`: a list of `{"start", "end", "label"}` in code points). The second
-is written, and is exact. Rows come in batches, so memory does not grow with the file. `datasets` itself is not needed.
+is written, and is exact. Rows come in batches, so memory does not grow with the file; they are read in another process
+(`guard.py`), as a damaged file may crash Arrow. `datasets` itself is not needed.
 """
 
 import json
@@ -12,25 +13,32 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from genner.data.base import Journal, Syntax, open_binary
+from genner.data.base import Journal, Syntax
+from genner.data.guard import GuardError, guarded, on_disk
 from genner.data.records import Intake, Record, Span, optional, unkept
-from genner.data.tags import spans as tagged
+from genner.data.survey import MANY
+from genner.data.tags import Scheme, Spelling
+from genner.data.tags import spans as spans_of
 from genner.data.tokens import join
 from genner.data.writing import atomic
 from genner.document import Document
 from genner.errors import DataError, DocumentError
 
-ROWS = 1000  # in a batch, and in a row group that is written
+ROWS = 1000  # in a row group that is written
+_SPLITS = frozenset(("train", "test", "validation", "valid", "val", "dev"))
 
 
 @dataclass(frozen=True)
 class HuggingFace(Syntax):
     """Parquet files, or a saved folder.
 
-    Options: `split` reads one split of a folder that has several; `tokens`, `tags`, `text`, `entities` and `id` are the
-    names of columns; `names` lists the tags' names, in the order of their numbers, when the file does not.
+    Options: `split` reads one split of a folder that has several, `all` reads them all; `tokens`, `tags`, `text`,
+    `entities` and `id` are the names of columns; `names` lists the tags' names, in the order of their numbers, when the
+    file does not; `scheme`, `outside` and `label` say how tags are meant, as for `conll`.
+
+    A row whose tokens, tags, text or entities are missing is a fault: it does not say that there are no entities.
     """
 
     name: ClassVar[str] = "hf"
@@ -43,6 +51,9 @@ class HuggingFace(Syntax):
     entities: str = "entities"
     id: str = "id"
     names: str = ""
+    scheme: Literal["auto", "iob2", "iob1", "bioes", "io", "bare"] = "auto"
+    outside: str = "O"
+    label: str = ""
 
     @classmethod
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
@@ -50,18 +61,26 @@ class HuggingFace(Syntax):
             return any(
                 _is_data(child) or child.name in ("dataset_dict.json", "state.json") for child in source.iterdir()
             )
-        return head.startswith(b"PAR1")
+        return head.startswith((b"PAR1", b"ARROW1")) or (source.name.endswith(".arrow") and head[:4] == b"\xff" * 4)
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         intake = Intake(source, journal)
         row = 0
-        for part in [source] if source.is_file() else self._chosen(source):
-            for features, batch in _batches(part, journal):
-                columns = set(features) | set(batch[0] if batch else ())
-                for record in batch:
+        parts = [source] if source.is_file() else self._chosen(source)
+        spelling: Spelling | None = None
+        for part in parts:
+            shape: _Shape | None = None
+            for item in self._guarded("rows", part, journal, self._wanted):
+                if shape is None:
+                    shape = self._shape(part, *item)
+                    if shape.tagged and spelling is None:
+                        names = shape.names or self._values(parts, journal)
+                        spelling = self._spelling(names, part, journal) if names else None
+                    continue
+                for record in item:
                     row += 1
                     try:
-                        text, spans = self._row(record, features, columns)
+                        text, spans = self._row(record, shape, spelling or Spelling())
                     except DocumentError as error:
                         journal.fault("bad row", part, str(error), row)
                         continue
@@ -69,33 +88,103 @@ class HuggingFace(Syntax):
                     if document is not None:
                         yield document
 
+    @property
+    def _wanted(self) -> list[str]:
+        return [self.id, self.tokens, self.tags, self.text, self.entities]
+
+    def _guarded(self, function: str, part: Traversable, journal: Journal, *args: Any) -> Iterator[Any]:
+        """What a function of `arrow.py` yields for a file. A file that is broken is a fault, and ends."""
+        try:
+            with on_disk(part) as path:
+                yield from guarded(f"genner.data.arrow:{function}", str(path), *args)
+        except GuardError as error:
+            journal.fault("broken file", part, f"is not a whole parquet or arrow file: {error}; fetch it again")
+
     def _chosen(self, folder: Traversable) -> list[Traversable]:
         parts = list(_parts(folder))
         # A split is a folder (`save_to_disk`) or begins a file's name (`train-00000-of-00001.parquet`).
         names = [str(p).removeprefix(str(folder)).lstrip("/") for p in parts]
-        found = [
-            p for p, name in zip(parts, names, strict=True) if not self.split or self.split in re.split(r"[-./]", name)
-        ]
+        words = [set(re.split(r"[-./]", name)) for name in names]
+        wanted = self.split if self.split != "all" else ""
+        found = [p for p, has in zip(parts, words, strict=True) if not wanted or wanted in has]
         if not found:
             there = ", ".join(names) or "no data files"
             raise DataError(str(folder), f"has no data of split {self.split!r}; it has: {there}")
+        splits = sorted(set().union(*words) & _SPLITS)
+        if not self.split and len(splits) > 1:
+            what = (
+                f"holds the splits {', '.join(splits)}; say which: --from hf:split={splits[-1]}, or split=all for all"
+            )
+            raise DataError(str(folder), what)
         return found
 
-    def _row(self, record: Record, features: Record, columns: set[str]) -> tuple[Any, list[Span]]:
-        if self.text in columns and self.entities in columns:
-            return record[self.text], _spans(record[self.entities])
-        if not {self.tokens, self.tags} <= columns:
-            raise DocumentError(
+    def _shape(self, part: Traversable, features: Record, columns: list[str]) -> "_Shape":
+        """How the rows of a file are read. Raises `DataError` when a column is missing."""
+        if {self.text, self.entities} <= set(columns):
+            return _Shape(False, [])
+        if not {self.tokens, self.tags} <= set(columns):
+            what = (
                 f"columns are {', '.join(sorted(columns))}; needed: {self.tokens!r} and {self.tags!r}, or "
-                f"{self.text!r} and {self.entities!r}; give other names with the options tokens, tags, text, entities"
+                f"{self.text!r} and {self.entities!r}; name them, as with --from hf:tokens=words,tags=tags (text=, "
+                "entities=)"
             )
-        tokens, tags = record[self.tokens] or [], record[self.tags] or []
+            raise DataError(str(part), what)
+        names = self.names.split(",") if self.names else _names(features.get(self.tags))
+        return _Shape(True, [str(name) for name in names])
+
+    def _values(self, parts: list[Traversable], journal: Journal) -> list[str]:
+        """The different tags of all files, when they are strings."""
+        quiet = Journal(lenient=True)  # what is broken is said when it is read
+        return sorted({v for part in parts for vs in self._guarded("values", part, quiet, self.tags, MANY) for v in vs})
+
+    def _spelling(self, names: list[str], part: Traversable, journal: Journal) -> Spelling:
+        if self.scheme == "bare":
+            return Spelling("bare", self.outside)
+        spelling = Spelling.of(names, self.outside, self.label)
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        if spelling.form == "bare" and (self.scheme != "auto" or spelling.outside not in names):
+            raise DataError(
+                str(part),
+                f"the tags are {shown}: not like B-PER, nor labels with an {self.outside!r} among them for what is "
+                "none; say which tag that is with --from hf:outside=TAG, or that all are labels with scheme=bare",
+            )
+        if spelling.form == "untyped" and not self.label:
+            journal.note(part, f"the tags have no type ({shown}): labelled ENTITY; --from hf:label=NAME names it")
+        return spelling
+
+    def _row(self, record: Record, shape: "_Shape", spelling: Spelling) -> tuple[Any, list[Span]]:
+        first, second = (self.tokens, self.tags) if shape.tagged else (self.text, self.entities)
+        for column in (first, second):
+            if record[column] is None:
+                raise DocumentError(
+                    f"{column!r} is null: unknown, not empty; leave the row out, or read with --lenient"
+                )
+        if not shape.tagged:
+            return record[self.text], _spans(record[self.entities])
+        tokens, tags = record[self.tokens], record[self.tags]
+        for name, values in ((self.tokens, tokens), (self.tags, tags)):
+            if not isinstance(values, list):
+                raise DocumentError(f"{name!r} is {type(values).__name__}, not a list")
+        for at, token in enumerate(tokens, 1):
+            if not isinstance(token, str):
+                found = "null" if token is None else type(token).__name__
+                raise DocumentError(f"token {at} is {found}, not a string")
         if len(tokens) != len(tags):
             raise DocumentError(f"{len(tokens)} tokens have {len(tags)} tags")
-        names = self.names.split(",") if self.names else _names(features.get(self.tags))
+        normal = []
+        for at, given in enumerate(tags, 1):
+            if given is None:
+                raise DocumentError(f"tag {at} is null: unknown, not 'O'")
+            tag = _tag(given, shape.names)
+            if not spelling.fits(tag):
+                raise DocumentError(
+                    f"tag {at}, {tag!r}, is not spelt as the others are; --from hf:scheme=bare reads every tag as a "
+                    "label, outside=TAG says which is none"
+                )
+            normal.append(spelling.normal(tag))
         text, places = join(tokens)
-        spans = [Span(places[a][0], places[b - 1][1], label) for a, b, label in tagged([_tag(t, names) for t in tags])]
-        return text, spans
+        scheme: Scheme | None = "bare" if spelling.form == "bare" else None
+        return text, [Span(places[a][0], places[b - 1][1], label) for a, b, label in spans_of(normal, scheme)]
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
         pa, parquet = optional("pyarrow", "hf"), optional("pyarrow.parquet", "hf")
@@ -116,6 +205,13 @@ class HuggingFace(Syntax):
         unkept(document, journal, scores=False)
         made = [{"start": e.start, "end": e.end, "label": e.label, "score": e.score} for e in document.entities]
         return {self.id: document.id, self.text: document.text, self.entities: made}
+
+
+class _Shape(NamedTuple):
+    """How the rows of a file are read: as tokens with tags, or as text with entities; and the tags' names, if known."""
+
+    tagged: bool
+    names: list[str]
 
 
 def hub(name: str) -> Path:
@@ -150,33 +246,6 @@ def _parts(source: Traversable) -> Iterator[Traversable]:
             yield from _parts(child)
 
 
-def _batches(part: Traversable, journal: Journal) -> Iterator[tuple[Record, list[Record]]]:
-    """The features of a file (empty when it has none) and its rows, a batch at a time."""
-    pa, parquet = optional("pyarrow", "hf"), optional("pyarrow.parquet", "hf")
-    with open_binary(part) as file:
-        try:
-            if part.name.endswith(".arrow"):
-                batches = iter(pa.ipc.open_stream(file))
-                schema = batches.schema
-            else:
-                opened = parquet.ParquetFile(file)
-                schema, batches = opened.schema_arrow, opened.iter_batches(ROWS)
-            features = _features(schema.metadata)
-            for batch in batches:
-                yield features, batch.to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
-            first = str(error).strip().splitlines()[0]
-            journal.fault("broken file", part, f"is not a whole parquet or arrow file: {first}; fetch it again")
-
-
-def _features(metadata: dict[bytes, bytes] | None) -> Record:
-    try:
-        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return features if isinstance(features, dict) else {}
-
-
 def _names(feature: Any) -> list[str]:
     """The names of a `ClassLabel`, wrapped in a list or not; none for other features."""
     while isinstance(feature, list | dict) and "names" not in feature:
@@ -196,10 +265,13 @@ def _tag(tag: Any, names: list[str]) -> str:
 
 def _spans(given: Any) -> list[Span]:
     if isinstance(given, dict):  # a `Sequence` of objects was long kept as an object of lists
-        given = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
-    if not isinstance(given or [], list) or not all(isinstance(e, dict) for e in given or []):
+        try:
+            given = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
+        except (TypeError, ValueError):
+            raise DocumentError("the entities are no object of lists of one length") from None
+    if not isinstance(given, list) or not all(isinstance(e, dict) for e in given):
         raise DocumentError("the entities are not a list of objects with start, end and label")
-    return [Span(e.get("start"), e.get("end"), e.get("label"), None, e.get("score")) for e in given or []]
+    return [Span(e.get("start"), e.get("end"), e.get("label"), None, e.get("score")) for e in given]
 
 
 def _value(kind: str) -> Record:

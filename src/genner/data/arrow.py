@@ -1,0 +1,68 @@
+"""Rows of parquet and Arrow files, checked in full before they are looked at. Run by `guarded`, in its process."""
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+ROWS = 1000  # in a batch
+
+
+def rows(path: str, wanted: list[str]) -> Iterator[Any]:
+    """First `(features, columns)`, what the data set says of its columns and their names; then lists of rows.
+
+    Rows hold only the `wanted` columns, those of them that are there. Raises what Arrow does on a broken file.
+    """
+    schema, batches = _open(path, wanted)
+    yield _features(schema.metadata), schema.names
+    for batch in batches:
+        batch.validate(full=True)
+        yield from (batch.slice(at, ROWS).to_pylist() for at in range(0, batch.num_rows, ROWS))
+
+
+def values(path: str, column: str, most: int) -> Iterator[Any]:
+    """One list: the different values within the lists of a column of lists of strings, up to `most`."""
+    pa, compute = import_module("pyarrow"), import_module("pyarrow.compute")
+    schema, batches = _open(path, [column])
+    found: set[str] = set()
+    kind = schema.field(column).type if column in schema.names else None
+    if kind is not None and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        for batch in batches:
+            batch.validate(full=True)
+            items = compute.list_flatten(batch.column(batch.schema.get_field_index(column)))
+            if len(found) > most or not (pa.types.is_string(items.type) or pa.types.is_large_string(items.type)):
+                break
+            found.update(value for value in compute.unique(items).to_pylist() if value is not None)
+    yield sorted(found)
+
+
+def _open(path: str, wanted: list[str]) -> tuple[Any, Iterator[Any]]:
+    """The schema of the whole file, and its batches with the wanted columns."""
+    pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    with Path(path).open("rb") as file:
+        head = file.read(6)
+    if head.startswith(b"PAR1"):
+        table = parquet.ParquetFile(path)
+        return table.schema_arrow, table.iter_batches(
+            ROWS, columns=[c for c in wanted if c in table.schema_arrow.names]
+        )
+    if head == b"ARROW1":  # Arrow's file format, which feather is too
+        whole = pa.ipc.open_file(path)
+        return whole.schema, _chosen((whole.get_batch(at) for at in range(whole.num_record_batches)), wanted)
+    reader = pa.ipc.open_stream(pa.OSFile(path))
+    return reader.schema, _chosen(iter(reader), wanted)
+
+
+def _chosen(batches: Iterator[Any], wanted: list[str]) -> Iterator[Any]:
+    for batch in batches:
+        batch.validate(full=True)
+        yield batch.select([name for name in wanted if name in batch.schema.names])
+
+
+def _features(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
+    try:
+        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}

@@ -1,0 +1,196 @@
+"""Native readers in a process of their own: what a damaged file does to them ends that process, not this one.
+
+`guarded(function, path)` runs a generator function of a module there and yields what it yields. The process is kept for
+the next file; one that crashed, hung or was left with much of a file unread is not.
+"""
+
+import atexit
+import importlib
+import os
+import pickle
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from genner.data.opening import open_binary
+from genner.errors import GennerError
+
+STALL = 60.0
+"""Seconds without an item after which a reader is taken to hang."""
+START = 120.0
+"""Seconds that the process may take to start and to import what it reads with."""
+
+_LENGTH = struct.Struct("<Q")
+_COMMAND = "from genner.data.guard import serve; serve()"
+
+
+class GuardError(Exception):
+    """A native reader that failed: the message says how."""
+
+
+def guarded(function: str, *args: Any) -> Iterator[Any]:
+    """What the generator function `module:name` yields when it is called with `args`, in another process.
+
+    Arguments and items are pickled. Raises `GuardError` when it raises, crashes, or yields nothing for `STALL` seconds;
+    an error of genner's own is raised as it is.
+    """
+    worker = _idle.pop() if _idle else _Worker()
+    try:
+        worker.send((function, args))
+        wait = START
+        while True:
+            kind, value = worker.receive(wait)
+            wait = STALL
+            if kind == "item":
+                yield value
+            elif kind != "ready":
+                break
+    except GeneratorExit:
+        worker.leave()
+        raise
+    except BaseException:
+        worker.kill()
+        raise
+    _idle.append(worker)
+    if kind == "error":
+        raise value if isinstance(value, GennerError) else GuardError(value)
+
+
+@contextmanager
+def on_disk(source: Traversable) -> Iterator[Path]:
+    """A path at which the unpacked data of `source` lies, for readers that want one."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            if file.read(2) != b"\x1f\x8b":
+                yield source
+                return
+    with tempfile.NamedTemporaryFile(prefix="genner-") as copy:
+        with open_binary(source) as file:
+            file.seek(0)
+            while data := file.read(1 << 20):
+                copy.write(data)
+        copy.flush()
+        yield Path(copy.name)
+
+
+class _Worker:
+    def __init__(self) -> None:
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONFAULTHANDLER": ""},
+        )
+
+    def send(self, request: Any) -> None:
+        assert self._process.stdin is not None
+        data = pickle.dumps(request)
+        try:
+            self._process.stdin.write(_LENGTH.pack(len(data)) + data)
+            self._process.stdin.flush()
+        except OSError:
+            raise self._ended() from None
+
+    def receive(self, wait: float) -> tuple[str, Any]:
+        """The next frame: what it is, and its value."""
+        until = time.monotonic() + wait
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size, until, wait))
+        frame: tuple[str, Any] = pickle.loads(self._read(length, until, wait))
+        return frame
+
+    def _read(self, size: int, until: float, wait: float) -> bytes:
+        assert self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        pieces: list[bytes] = []
+        while size:
+            ready, _, _ = select.select([fd], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                raise GuardError(f"its reader did not go on for {wait:g} seconds")
+            data = os.read(fd, min(size, 1 << 20))
+            if not data:
+                raise self._ended()
+            pieces.append(data)
+            size -= len(data)
+        return b"".join(pieces)
+
+    def _ended(self) -> GuardError:
+        code = self._process.wait()
+        how = signal.Signals(-code).name if code < 0 else f"code {code}"
+        return GuardError(f"its reader crashed ({how})")
+
+    def leave(self) -> None:
+        """Be kept for the next file if there is little left of this one; else end."""
+        with suppress(GuardError):
+            for _ in range(4):
+                if self.receive(1.0)[0] in ("end", "error"):
+                    _idle.append(self)
+                    return
+        self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.close()
+
+    def close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        self._process.wait()
+
+
+_idle: list[_Worker] = []
+
+
+@atexit.register
+def _close() -> None:
+    while _idle:
+        _idle.pop().close()
+
+
+os.register_at_fork(after_in_child=_idle.clear)  # a child must not talk to its parent's
+
+
+# In the other process
+
+
+def serve() -> None:
+    """Answer requests on standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("900")  # a damaged file may ask for all memory
+    # What native code prints must not be taken for an answer.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def answer(kind: str, value: Any = None) -> None:
+        data = pickle.dumps((kind, value))
+        out.write(_LENGTH.pack(len(data)) + data)
+        out.flush()
+
+    while head := sys.stdin.buffer.read(_LENGTH.size):
+        function, args = pickle.loads(sys.stdin.buffer.read(_LENGTH.unpack(head)[0]))
+        module, _, name = function.partition(":")
+        try:
+            call = getattr(importlib.import_module(module), name)
+            answer("ready")
+            for item in call(*args):
+                answer("item", item)
+            answer("end")
+        except BrokenPipeError:
+            return
+        except GennerError as error:
+            answer("error", error)
+        except Exception as error:
+            answer("error", f"{type(error).__name__}: {str(error).strip() or 'no more is known'}".splitlines()[0])
