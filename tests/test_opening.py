@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from conftest import Run
 from genner.data import opening
+from genner.data.base import Journal
 from genner.data.convert import load
 from genner.data.jsonl import read_jsonl
 from genner.data.opening import max_unpacked, open_binary, open_source
@@ -145,3 +147,51 @@ def test_gzip_is_read_where_jsonl_is(tmp_path: Path, run: Run) -> None:
     code, out, _ = run("evaluate", str(tmp_path / "gold.jsonl.gz"), str(tmp_path / "gold.jsonl"), "--json")
     assert code == 0
     assert '"f1": 1.0' in out
+
+
+# XML
+
+LAUGHS = "<!DOCTYPE set [{}]>\n".format(
+    "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    + '<!ENTITY a "ha">'
+)
+GENIA = (
+    "<set><article><articleinfo><bibliomisc>MEDLINE:0</bibliomisc></articleinfo><title><sentence>"
+    "{}</sentence></title></article></set>"
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_that_declares_entities_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "g.xml").write_bytes((LAUGHS + GENIA.format("&i;")).encode(encoding))
+    (tmp_path / "x.apf.xml").write_bytes((LAUGHS + "<source_file>&i;</source_file>").encode(encoding))
+    (tmp_path / "x.sgm").write_text("ha")
+    for path, reader in ((tmp_path / "g.xml", "genia"), (tmp_path / "x.apf.xml", "ace2005")):
+        with pytest.raises(DataError, match="declares the entity 'b'; expand entities with: xmllint --noent"):
+            list(load(path, reader))
+
+
+def test_elements_in_elements_without_end(tmp_path: Path) -> None:
+    deep = GENIA.format("<cons>" * 5000 + "</cons>" * 5000)
+    (tmp_path / "g.xml").write_text(deep.replace("</title>", "<sentence>b</sentence></title>"))
+    with pytest.raises(DataError, match=r"g\.xml: sentence MEDLINE:0-0: elements in elements without end"):
+        list(load(tmp_path / "g.xml", "genia"))
+    assert [d.text for d in load(tmp_path / "g.xml", "genia", Journal(lenient=True))] == ["b"]
+
+
+def test_a_file_with_holes_in_a_tar(tmp_path: Path) -> None:
+    head = tarfile.TarInfo("g.xml")
+    head.type = tarfile.GNUTYPE_SPARSE
+    block = bytearray(head.tobuf(tarfile.GNU_FORMAT))
+    block[386:398], block[398:410], block[483:495] = b"00000000000\0", b"00000000000\0", b"77777777777\0"
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    (tmp_path / "g.tar").write_bytes(bytes(block) + bytes(1024))
+    with pytest.raises(DataError, match=r"holds 'g\.xml' with holes, as only a bomb has"):
+        list(load(tmp_path / "g.tar", "genia"))
+
+
+def test_marks_that_begin_no_tag_take_no_time(tmp_path: Path) -> None:
+    (tmp_path / "x.sgm").write_text("<" * 300_000)  # each was searched for to the end of the file
+    (tmp_path / "x.apf.xml").write_text("<source_file></source_file>")
+    assert len(next(load(tmp_path / "x.apf.xml")).text) == 300_000

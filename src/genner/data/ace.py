@@ -22,7 +22,7 @@ from itertools import accumulate
 from typing import ClassVar, Literal
 
 from genner.data.base import Journal, Syntax, open_binary
-from genner.data.files import decode, distinct, own_ids, read_ids, sibling, walk
+from genner.data.files import decode, distinct, own_ids, read_ids, refuse_entities, sibling, walk
 from genner.document import Document, Entity
 from genner.errors import UsageError
 
@@ -89,7 +89,8 @@ class Ace2005(Syntax):
                 yield self._document(id, file, raw, journal)
 
     def _document(self, id: str, source: Traversable, raw: str, journal: Journal) -> Document:
-        counted = _TAG.sub("", raw)
+        last = raw.rfind(">") + 1  # behind it no tag ends, though many may begin
+        counted = _TAG.sub("", raw[:last]) + raw[last:]
         pieces = re.split(f"({_REFERENCE.pattern})", counted)
         # Where each counted character is in the text; all of a reference are where its one character is.
         lengths = [[0] * (len(p) - 1) + [1] if odd % 2 else [1] * len(p) for odd, p in enumerate(pieces)]
@@ -122,15 +123,17 @@ class Ace2005(Syntax):
         """Each entity with each of its mentions."""
         try:
             with open_binary(source) as file:
+                refuse_entities(file, source)
                 root = ET.parse(file).getroot()
-        except ET.ParseError as error:
-            journal.fault("broken XML", source, f"is not well-formed: {error}", error.position[0])
+        except (ET.ParseError, ValueError, LookupError) as error:  # the latter: of an unknown encoding
+            line = error.position[0] if isinstance(error, ET.ParseError) else None
+            journal.fault("broken XML", source, f"is not well-formed: {error}", line)
             return
         for tag in _OTHERS:
             if n := sum(1 for _ in root.iter(tag)):
                 journal.loss(tag.replace("_", " "), source.name, n)
         for entity in root.iter("entity"):
-            for mention in entity.iter("entity_mention"):
+            for mention in entity.findall("entity_mention"):
                 yield entity, mention
 
 

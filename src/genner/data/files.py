@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
+from xml.parsers import expat
 
 from genner.data.base import Journal, open_binary, read_lines
 from genner.data.ids import Ids
@@ -57,6 +58,32 @@ def decode(source: Traversable, journal: Journal, *, keep_mark: bool = False) ->
             what = f"invalid UTF-8 at byte {error.start}; convert the file with iconv"
             journal.fault("invalid UTF-8", source, what)
             return None
+
+
+def refuse_entities(file: BinaryIO, source: Traversable) -> None:
+    """Raise `DataError` when the XML in `file` declares entities, which may grow without bound; nothing is read of it.
+
+    They can be declared before the first element only, so only that much is parsed.
+    """
+
+    class Begins(Exception):  # noqa: N818 - no error
+        pass
+
+    def declared(name: str, *_: object) -> None:
+        raise DataError(str(source), f"declares the entity {name!r}; expand entities with: xmllint --noent OLD > NEW")
+
+    def begins(*_: object) -> None:
+        raise Begins
+
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = declared
+    parser.StartElementHandler = begins
+    start = file.tell()
+    # What is not well-formed is found where it is parsed in earnest.
+    with suppress(Begins, expat.ExpatError, ValueError, LookupError):
+        while data := file.read(1 << 16):
+            parser.Parse(data)
+    file.seek(start)
 
 
 def read_ids(path: str, journal: Journal) -> frozenset[str]:

@@ -27,7 +27,7 @@ from importlib.resources.abc import Traversable
 from typing import BinaryIO, ClassVar, cast
 
 from genner.data.base import Journal, Syntax, open_binary
-from genner.data.files import distinct, read_ids
+from genner.data.files import distinct, read_ids, refuse_entities
 from genner.document import Document, Entity
 from genner.errors import DataError
 
@@ -64,7 +64,12 @@ class Genia(Syntax):
                 journal.loss("earlier version of an article", id)
             elif wanted is None or id in wanted:
                 for n, sentence in enumerate(article.iter("sentence")):
-                    yield _document(sentence, f"{id}-{n}", journal)
+                    try:
+                        document = _document(sentence, f"{id}-{n}", journal)
+                    except RecursionError:
+                        journal.fault("nested too deep", source, f"sentence {id}-{n}: elements in elements without end")
+                        continue
+                    yield document
         missing = sorted(wanted - left.keys()) if wanted else []
         if missing:
             what = f"articles listed here that are not in {source}: {len(missing)}, {missing[0]!r} among them"
@@ -109,6 +114,7 @@ def _medline(article: ET.Element) -> str:
 def _articles(source: Traversable, journal: Journal | None) -> Iterator[ET.Element]:
     """The `<article>` elements, each emptied once the next is asked for. Broken XML ends them; a journal is told."""
     with _open_xml(source) as file:
+        refuse_entities(file, source)
         try:
             events = ET.iterparse(file, events=("start", "end"))
             _, root = next(events)
@@ -116,9 +122,10 @@ def _articles(source: Traversable, journal: Journal | None) -> Iterator[ET.Eleme
                 if event == "end" and element.tag == "article":
                     yield element
                     root.clear()
-        except ET.ParseError as error:
+        except (ET.ParseError, StopIteration, ValueError, LookupError) as error:  # the latter: of an unknown encoding
             if journal:
-                journal.fault("broken XML", source, f"is not well-formed: {error}", error.position[0])
+                line = error.position[0] if isinstance(error, ET.ParseError) else None
+                journal.fault("broken XML", source, f"is not well-formed: {error or 'no element'}", line)
 
 
 @contextmanager
@@ -136,6 +143,10 @@ def _open_xml(source: Traversable) -> Iterator[BinaryIO]:
                 member = next((m for m in archive if m.isfile() and m.name.endswith(".xml")), None)
                 if member is None:
                     raise DataError(str(source), "holds no .xml file; fetch the archive again")
+                if member.issparse():
+                    raise DataError(
+                        str(source), f"holds {member.name!r} with holes, as only a bomb has; fetch it again"
+                    )
                 yield cast(BinaryIO, archive.extractfile(member))
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
             raise DataError(str(source), f"is a broken archive: {error}; fetch it again") from None
