@@ -64,7 +64,7 @@ class TestDecomposition:
         base, other = sides([("The answer is Kiel. I am sure.", "Kiel", ["Kiel"])] * 4)
         short, same_length, window = decompose("squad", base, other)
         assert short.total.value > 0.5
-        assert short.content == window.content == Part(0.0, 0.0)
+        assert short.content == window.content == Part(0.0, 0.0, 0.0, 0.0)
         assert short.form.value == pytest.approx(short.total.value)
         assert same_length.content.value == 1.0  # cut to one word, the wordy side says "The": this cut favours brevity
 
@@ -155,11 +155,15 @@ class TestItems:
 
 
 def comparison(total: float, contents: list[float], choice: float | None, se: float = 0.01) -> Comparison:
+    def part(value: float) -> Part:
+        return Part(value, se, value - 1.96 * se, value + 1.96 * se)
+
     parts = [
-        Decomposition(cut, Part(total, se), Part(0.0, 0.0), Part(total - value, se), Part(value, se))
+        Decomposition(cut, part(total), part(0.0), part(total - value), part(value))
         for cut, value in zip(CUTS, contents, strict=True)
     ]
-    changes = {"choice": replace(delta([0.0], [choice], 5), se=se)} if choice is not None else {}
+    # Of a single pair every resample is the same: the interval is the value alone.
+    changes = {"choice": delta([0.0], [choice], 99)} if choice is not None else {}
     return Comparison("squad", 0, "base", "adapter", changes, parts)
 
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from genner.document import Document, Entity
 from genner.evaluation import compare, interval
-from genner.report.draws import Draws, holm, stars
+from genner.evaluation.bootstrap import Difference, bounds, paired
+from genner.report.draws import Draws, stars, together
 from genner.report.outcomes import Outcome, micro
 
 row = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
 counts = st.lists(row, min_size=1, max_size=12)
-probabilities = st.lists(st.floats(0, 1), max_size=8)
 
 
 def outcome(rows: Sequence[tuple[int, int, int]], ids: Sequence[str] = ()) -> Outcome:
@@ -105,20 +105,69 @@ def test_no_interval_without_answers() -> None:
     assert draws.interval([]) is None
     assert draws.interval(["a", "gone"]) is None
     assert draws.change(["a"], ["gone"]) is None
-    assert draws.interval(["a"], published=True) is None
+    assert draws.interval(["a"], "published") is None
 
 
-@given(probabilities)
+# -- one decision
+
+resampled = st.lists(st.integers(-3, 9), min_size=1, max_size=300).map(lambda xs: np.array(xs) / 10)
+
+
+@given(resampled, st.integers(1, 12), st.floats(-1, 1))
 @settings(deadline=None)
-def test_holm_is_its_definition(ps: list[float]) -> None:
-    """Slow: the i-th smallest is the largest of (m - j + 1) p(j) over all j up to i."""
-    adjusted = holm(ps)
-    order = sorted(range(len(ps)), key=lambda i: ps[i])
-    for rank, i in enumerate(order):
-        expected = max(min(1.0, (len(ps) - j) * ps[order[j]]) for j in range(rank + 1))
-        assert adjusted[i] == pytest.approx(expected)
-        assert adjusted[i] >= ps[i]
+def test_a_mark_and_an_interval_never_contradict_each_other(scores: np.ndarray, several: int, value: float) -> None:
+    (d, *_) = together([paired(0 * scores, scores, value)] * several)
+    assert d is not None
+    outside = d.low > 0 or d.high < 0
+    assert outside == d.sure == (d.p <= 0.05 + 1e-12) == (stars(d) in ("*", "**"))
+    if not d.known:  # too few resamples for so many comparisons: nothing is claimed
+        assert (stars(d), outside) == ("?", False)
+        assert len(scores) + 1 < 2 * several / 0.05
+    # Twice as sure needs the interval of that level.
+    least = int(0.01 / several / 2 * (len(scores) + 1) + 1e-9)
+    ends = sorted(scores)
+    surer = least > 0 and (ends[least - 1] > 0 or ends[-least] < 0)
+    assert (stars(d) == "**") == surer
 
 
-def test_stars() -> None:
-    assert [stars(p) for p in (None, 0.001, 0.01, 0.049, 0.05)] == ["?", "**", "*", "*", ""]
+@given(st.integers(1, 9).flatmap(lambda n: st.tuples(rows_of(n), rows_of(n))), st.integers(1, 4))
+@settings(deadline=None, max_examples=30)
+def test_so_it_is_for_any_counts(rows: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]], m: int) -> None:
+    change = Draws({"a": outcome(rows[0]), "b": outcome(rows[1])}, 400).change(["a"], ["b"])
+    assert change is not None
+    d = change.difference
+    for judged in (d, d.among(m)):
+        assert judged.known
+        assert (stars(judged) != "") == (not judged.low <= 0 <= judged.high)
+    wider = d.among(m)
+    assert wider.low <= d.low <= d.high <= wider.high
+    assert wider.p == pytest.approx(min(1, m * d.p))
+    assert d.among(1) == d
+
+
+def test_an_interval_is_of_the_resamples_that_it_says() -> None:
+    """At 95 % of 39 resamples it is from the least to the greatest; of 79 from the second on either side."""
+    assert list(bounds(np.arange(39.0))) == [0, 38]
+    assert list(bounds(np.arange(79.0)[::-1].copy())) == [1, 77]
+    assert list(bounds(np.arange(9999.0))) == [249, 9749]
+    assert list(bounds(np.arange(5.0))) == [0, 4]  # too few: all of them
+    d = paired(np.zeros(39), np.arange(39.0) + 1, 20)
+    assert (d.low, d.high, d.p, d.sure) == (1, 39, 0.05, True)
+    few = paired(np.zeros(38), np.arange(38.0) + 1, 20)
+    assert (few.known, few.sure) == (False, False)
+    assert few.p > 0.05
+    assert few.to_dict() == {"value": 20, "low": None, "high": None, "p": few.p}
+
+
+def test_differences_that_are_nothing_but_rounding_are_none() -> None:
+    d = paired(np.zeros(99), np.full(99, 1e-17), 1e-17)
+    assert (d.low, d.high, d.p, stars(d)) == (0, 0, 1, "")
+
+
+def test_what_cannot_be_tested_is_judged_by_nobody() -> None:
+    one = paired(np.zeros(999), np.linspace(0.01, 1, 999), 0.5)
+    assert together([one, None]) == [one, None]
+    (first, _, second) = together([one, None, one])
+    assert first == second == one.among(2)
+    assert isinstance(first, Difference)
+    assert stars(None) == "?"

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from genner.report.collect import Collection
 from genner.report.decoding import closings, decoding_findings, pairs
 from genner.report.draws import Draws
 from genner.report.measures import Source
-from genner.report.outcomes import read_outcomes
+from genner.report.outcomes import RULES, Rule, read_outcomes
 from genner.report.paper import FORMATS, GROUPS, figure, published, system_of, systems
 from genner.report.table import Listing, Value, shown
 from genner.report.tabular import csv_files
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
-    return build([folder], resamples=200)
+    return build([folder], resamples=1000)
 
 
 def lines(report: Report, name: str) -> list[dict[str, str]]:
@@ -256,13 +257,13 @@ def source_of(folder: Path) -> Source:
     return Source(collection, Draws(read_outcomes(collection, 1)[0], 200))
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_what_the_grammar_closes_adds_up(folder: Path, published: bool) -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_what_the_grammar_closes_adds_up(folder: Path, rule: Rule) -> None:
     source = source_of(folder)
     seen = 0
     for test in source.collection.tests():
         for system in {g.key.system for g in source.collection.scores() if g.key.test == test and g.key.system.trained}:
-            best, found = closings(source, pairs(source, system, test, "greedy", published))
+            best, found = closings(source, pairs(source, system, test, "greedy", rule))
             scores = {c.pair.format: (c.pair.free, c.pair.grammar) for c in found}
             for c in found:
                 free, grammar = scores[c.pair.format]
@@ -282,10 +283,8 @@ def test_what_the_grammar_closes_adds_up(folder: Path, published: bool) -> None:
                 assert c.free.value == pytest.approx(top[0].number - free.number)
                 assert c.grammar.value == pytest.approx(top[1].number - grammar.number)
                 assert c.closed.value == pytest.approx(c.free.value - c.grammar.value)
-                assert (c.share is not None) == (c.free.low > 0)
-                if c.share:
-                    assert c.share[0] == pytest.approx(c.closed.value / c.free.value)
-                    assert c.share[1] <= c.share[2]
+                assert (c.share is not None) == (c.free.low > 0 and c.closed.sure)
+                assert c.share is None or c.share == pytest.approx(c.closed.value / c.free.value)
                 seen += 1
     assert seen == 4
 
@@ -296,7 +295,7 @@ def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, r
     for n in (1, 2):
         found = lines(report, f"decoding-{n}")
         for line in found:
-            rule = "published" if line["block"].endswith("the paper's rule") else "strict"
+            rule = next(rule for rule, name in RULES.items() if line["block"].endswith(f", {name}"))
             ids = line["cells"].split()
             of, column = line["group"], line["column"]
             seen.add((rule, column))
@@ -315,26 +314,104 @@ def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, r
                 assert float(line["value"]) == pytest.approx(wrong)
         assert {line["Format"] for line in found} == {"inline_bracketed", "inline_xml", "offset_json"}
     columns = {"free", "grammar", "gain", "points", "share, %", "invalid", "hallucinated", "truncated", "misplaced"}
-    assert seen == {(rule, column) for rule in ("strict", "published") for column in columns}
+    assert seen == {(rule, column) for rule in RULES for column in columns}
 
 
 def test_the_finding_is_the_table_in_words(folder: Path, report: Report) -> None:
-    listing = decoding_findings(source_of(folder))
+    """Each reading has its sentences, and each format of the table is in one, told surely only where it is."""
+    collection = Collection.open([folder])
+    listing = decoding_findings(Source(collection, Draws(read_outcomes(collection, 1)[0], 1000)))
     assert listing is not None
-    assert len(listing.items) == 4
-    rules = ["strict", "by the paper's rule"]
-    for (n, rule), said in zip(product((1, 2), rules), listing.items, strict=True):
-        found = [line for line in lines(report, f"decoding-{n}") if line["block"].endswith(rule)]
-        assert f", {rule}: " in said
+    for (n, title), (rule, name) in product(((1, "GENIA"), (2, "uner")), RULES.items()):
+        found = [line for line in lines(report, f"decoding-{n}") if line["block"].endswith(f", {name}")]
+        said = [x for x in listing.items if x.startswith(f"{title}, ") and f", {name} (n = 30 documents): " in x]
+        assert said, rule
         free = {line["Format"]: float(line["value"]) for line in found if (line["group"], line["column"]) == FREE}
-        assert f"against {max(free, key=lambda f: free[f])} when decoded freely (greedy)" in said
+        assert f"against {max(free, key=lambda f: free[f])} when decoded freely (greedy)" in said[0]
+        assert "offset_json" in said[0]
         closed = {line["Format"]: line for line in found if line["column"] == "points"}
         for line in found:
             if line["column"] == "share, %" and line["state"] == "number":
                 points = 100 * float(closed[line["Format"]]["value"])
-                assert re.search(f"{points:.2f} of [0-9.]+ points of {line['Format']} ", said)
-                assert f"{100 * float(line['value']):.1f} %" in said
-        assert "offset_json" in said
+                assert re.search(f"{points:.2f} of [0-9.]+ points of {line['Format']} ", said[0])
+                assert f"{100 * float(line['value']):.1f} %" in said[0]
+            if line["column"] == "gain":
+                low, high = float(line["low"]), float(line["high"])
+                (sentence,) = [x for x in said[1:] if re.search(rf"\b{line['Format']}\b", x)]
+                assert ("gains F1 in" in sentence) == (low > 0) == (line["mark"] != "" and float(line["value"]) > 0)
+                assert ("cannot be told" in sentence) == (low <= 0 <= high) == (line["mark"] == "")
+
+
+def test_where_the_grammar_costs_f1_it_is_said_as_loudly(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(60, LABELS["genia"])})
+    for format, free, grammar in (("inline_xml", 0.9, 0.5), ("offset_json", 0.2, 0.8), ("grouped_json", 0.7, 0.7)):
+        study.score("m", None, format, "genia", "greedy", free)
+        study.score("m", None, format, "genia", "grammar", grammar)
+    report = build([tmp_path], resamples=1000)
+    told = [line for line in report.lead if "the grammar costs F1" in line or "the grammar gains F1" in line]
+    assert [re.findall(r"grammar (\w+) F1 in (\w+) by", line) for line in told] == [
+        [("costs", "inline_xml")],
+        [("gains", "offset_json")],
+    ]
+    assert all("strict (n = 60 documents)" in line for line in told)
+    # The three readings of a free answer stand in one sentence.
+    (headline,) = [line for line in report.lead if "offset_json is," in line]
+    places = [headline.index(f" {name}") for name in RULES.values()]
+    assert places == sorted(places)
+    marks = {line["Format"]: line["mark"] for line in lines(report, "decoding-1")
+             if line["column"] == "gain" and line["block"].endswith("strict")}  # fmt: skip
+    assert marks["inline_xml"]
+    assert marks["offset_json"]
+
+
+def test_what_cannot_be_told_is_not_claimed(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(5, LABELS["genia"])})
+    for format in ("inline_xml", "offset_json"):
+        for decoding in ("greedy", "grammar"):
+            study.score("m", None, format, "genia", decoding, 0.6)
+    report = build([tmp_path], resamples=1000)
+    text = " ".join(report.lead)
+    assert "n = 5 documents" in text
+    assert "cannot be told (" in text
+    assert not re.search(r"the grammar (closes|gains|costs|widens)|lie above 0", text)
+
+
+def test_numbers_of_several_seeds_are_means_with_standard_deviations(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"genia": corpus(12, LABELS["genia"])})
+    runs = [study.score("m", None, "inline_xml", "genia", "sampled", 0.6, seed) for seed in (1, 2, 3)]
+    report = build([tmp_path], resamples=100)
+    found = [metric(run, "strict", "f1") for run in runs]
+    (line,) = [
+        x
+        for x in lines(report, "main-nested-sampled")
+        if x["column"] == "strict" and x["System"] == "m" and x["state"] == "number" and x["group"] == "GENIA"
+    ]
+    assert float(line["value"]) == pytest.approx(mean(found))
+    assert float(line["spread"]) == pytest.approx(stdev(found))
+    assert line["note"] == "3 seeds"
+    drawn = next(f for f in report.figures() if f.name == "formats-1")
+    (row,) = [row for row in drawn.rows if row[0] == "m"]
+    assert dict(zip(drawn.columns, row, strict=True))["standard deviation"] == pytest.approx(stdev(found))
+    assert "Means of 3 seeds; thick lines: one standard deviation" in drawn.caption
+
+
+def test_every_figure_names_its_corpus_and_says_of_how_many_and_how_sure(report: Report) -> None:
+    for drawn in report.figures():
+        if drawn.name.startswith("ability"):
+            assert all("n = 30" in str(row[0]) for row in drawn.rows)
+        else:
+            assert any(title in drawn.title for title in ("GENIA", "uner"))
+            assert "n = 30 documents" in drawn.caption
+        assert "nterval" in drawn.caption
+        at = [drawn.columns.index(name) for name in ("low", "high")]
+        assert any(isinstance(row[at[0]], float) and isinstance(row[at[1]], float) for row in drawn.rows)
+
+
+def test_every_table_of_scores_says_of_how_many_documents(report: Report) -> None:
+    for table in report.tables():
+        if table.name not in ("states", "gaps") and not table.name.startswith("ability"):
+            text = f"{table.caption} {table.notes} {[row.block for row in table.rows]}"
+            assert "n = 30 documents" in text, table.name
 
 
 FREE = ("F1", "free")

@@ -309,6 +309,15 @@ def test_a_figure_takes_the_colours_of_the_page_and_its_files_their_own() -> Non
     assert plots.png_file(figure).startswith(b"\x89PNG")
 
 
+def test_a_figure_of_its_own_says_what_it_shows() -> None:
+    caption = "test, 60 sentences; n = 60 documents. Intervals at 95 %."
+    figure = Figure("f", "F1 by format: GENIA", ("a",), ((1.0,),), lambda d: draw(d, "x"), (5, 2), caption)
+    alone = plots._drawn(figure, "svg", alone=True, rc={"svg.fonttype": "none"}).decode()
+    assert "F1 by format: GENIA" in alone
+    assert caption in alone
+    assert caption not in plots.inline(figure)  # the page says it beside the figure
+
+
 @given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_a_logarithmic_axis_has_numbers_on_it_and_all_values(xs: list[float]) -> None:

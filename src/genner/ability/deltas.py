@@ -1,7 +1,7 @@
 """Two sides on the same items: what has changed, how sure that is, and how much of it is only the answers' form."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from genner.ability.forms import same_length, short, window
 from genner.ability.items import Item
 from genner.ability.reading import SCORERS, WORDS, flat
 from genner.errors import UsageError
-from genner.evaluation.bootstrap import Array, paired, resample
+from genner.evaluation.bootstrap import Array, Difference, bounds, paired, resample
 
 RESAMPLES = 10_000
 CUTS = ("short", "same_length", "window")
@@ -25,7 +25,8 @@ class Delta:
     """A mean over items on two sides, and its change: `value` = `other` - `base`, over the `n` items that have it.
 
     `se` is the paired bootstrap's standard error of the change (its standard deviation over resamples of the items),
-    `low` and `high` its interval at 95 %, `p` two-sided (see `genner.evaluation.bootstrap`).
+    `low` and `high` its interval at 95 %, `p` two-sided; `p <= 0.05` if and only if the interval does not hold 0
+    (`genner.evaluation.bootstrap`). `difference` is the same, to be judged among others.
     """
 
     base: float
@@ -36,6 +37,17 @@ class Delta:
     high: float
     p: float
     n: int
+    difference: Difference = field(repr=False, compare=False)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.difference.sure
+
+    def to_dict(self) -> dict[str, float]:
+        """As JSON types."""
+        names = [f.name for f in fields(self) if f.name != "difference"]
+        return {name: getattr(self, name) for name in names}
 
 
 def pairs(base: Sequence[Item], other: Sequence[Item]) -> list[tuple[Item, Item]]:
@@ -70,6 +82,7 @@ def delta(base: Sequence[float], other: Sequence[float], resamples: int = RESAMP
         high=found.high,
         p=found.p,
         n=len(values),
+        difference=found,
     )
 
 
@@ -105,10 +118,17 @@ def deltas(base: Sequence[Item], other: Sequence[Item], resamples: int = RESAMPL
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a change: points of F1 in [-1, 1], and its standard error."""
+    """One part of a change: points of F1 in [-1, 1], its standard error, and its interval at 95 %."""
 
     value: float
     se: float
+    low: float
+    high: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +176,9 @@ def decompose(
     for cut in CUTS:
         rows = np.array([_parts(task, cut, a, b) for a, b in both])  # [n, 3]: empty, form, content
         rows = np.concatenate([rows.sum(axis=1, keepdims=True), rows], axis=1)  # [n, 4]
-        errors = _means(rows, resamples, seed).std(axis=0)
-        total, empty, form, content = (Part(float(v), float(e)) for v, e in zip(rows.mean(0), errors, strict=True))
+        means = _means(rows, resamples, seed)
+        columns = zip(rows.mean(0), means.std(axis=0), *bounds(means), strict=True)
+        total, empty, form, content = (Part(*map(float, column)) for column in columns)
         found.append(Decomposition(cut, total, empty, form, content))
     return found
 

@@ -84,7 +84,14 @@ class Comparison:
     parts: list[Decomposition]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            "task": self.task,
+            "shots": self.shots,
+            "base": self.base,
+            "other": self.other,
+            "deltas": {name: change.to_dict() for name, change in self.deltas.items()},
+            "parts": [asdict(part) for part in self.parts],
+        }
 
 
 @dataclass(frozen=True)

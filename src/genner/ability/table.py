@@ -3,9 +3,6 @@
 from genner.ability.deltas import Decomposition, Delta, Part
 from genner.ability.run import Comparison, Comparisons
 
-SURE = 2.0
-"""Standard errors from which on a change counts as one: two-sided, 5 %."""
-
 # Measure -> what it is called, and what its unit is multiplied by.
 _NAMES = {
     "em": ("exact match", 100.0),
@@ -28,13 +25,14 @@ def markdown(found: Comparisons) -> str:
         limits = sorted({f"{r.task}: {r.examples}" for r in found.results})
         lines += [
             f"lm-evaluation-harness {first.harness}; {settings}; seed {first.seed}. Items: {', '.join(limits)}.",
-            "Differences: other minus base, on the same items; standard errors and p by paired bootstrap over them.",
+            "Differences: other minus base, on the same items, with intervals at 95 % by paired bootstrap over them; "
+            "each by itself. p <= 0.05 where the interval does not hold 0.",
             "",
         ]
     lines += [*_scores(found), ""]
     for comparison in found.comparisons:
         lines += [f"## {comparison.task}, {comparison.shots} shots: {comparison.other} against base", ""]
-        lines += ["| | n | base | other | difference | standard error | p |", "|---|---|---|---|---|---|---|"]
+        lines += ["| | n | base | other | difference | 95 % interval | p |", "|---|---|---|---|---|---|---|"]
         lines += [_row(name, change) for name, change in comparison.deltas.items() if not _twice(name, comparison)]
         if comparison.parts:
             lines += ["", "| F1 after cutting | difference | empty | form | content |", "|---|---|---|---|---|"]
@@ -69,11 +67,11 @@ def _twice(name: str, comparison: Comparison) -> bool:
 
 def _row(name: str, change: Delta) -> str:
     label, unit = _NAMES.get(name, (f"`{name}`", 1.0))
-    base, other, value, error = (unit * x for x in (change.base, change.other, change.value, change.se))
-    figures = f"{base:.3f} | {other:.3f} | {value:+.3f} | {error:.3f}"
-    if unit > 1:
-        figures = f"{base:.1f} | {other:.1f} | {value:+.1f} | {error:.1f}"
-    return f"| {label} | {change.n} | {figures} | {change.p:.4f} |"
+    digits = 1 if unit > 1 else 3
+    base, other = (f"{unit * x:.{digits}f}" for x in (change.base, change.other))
+    value, low, high = (f"{unit * x:+.{digits}f}" for x in (change.value, change.low, change.high))
+    interval = f"{low} to {high}" if change.difference.known else "-"
+    return f"| {label} | {change.n} | {base} | {other} | {value} | {interval} | {change.p:.4f} |"
 
 
 def _parts(parts: Decomposition) -> str:
@@ -82,28 +80,28 @@ def _parts(parts: Decomposition) -> str:
 
 
 def _points(part: Part) -> str:
-    return f"{100 * part.value:+.1f} (se {100 * part.se:.1f})"
+    return f"{100 * part.value:+.1f} ({100 * part.low:+.1f} to {100 * part.high:+.1f})"
 
 
 def verdict(comparison: Comparison) -> str:
     """Whether a change of F1 is one of form or of content, in words, with the figures that say so.
 
-    A change counts as one from `SURE` standard errors on. It is one of content when the cut answers have changed the
-    same way under every cut and the gold answer has risen (or fallen) among wrong ones too; one of form when they have
-    under no cut, and the gold answer has not either; else the figures do not decide. Raises `ValueError` for a task
-    without an F1.
+    A change counts as one where its interval at 95 % does not hold 0. It is one of content when the cut answers have
+    changed the same way under every cut and the gold answer has risen (or fallen) among wrong ones too; one of form
+    when they have under no cut, and the gold answer has not either; else the figures do not decide. Raises `ValueError`
+    for a task without an F1.
     """
     if not comparison.parts:
         raise ValueError(f"{comparison.task} has no F1")
     total, empty = comparison.parts[0].total, comparison.parts[0].empty
-    if abs(total.value) < SURE * total.se or total.value == 0:
+    if not total.sure:
         return f"F1 changes by {_points(total)}: no more than chance."
     sign = 1 if total.value > 0 else -1
     contents = [part.content for part in comparison.parts]
     forms = [100 * part.form.value for part in comparison.parts]
-    moved = [sign * part.value > 0 and abs(part.value) >= SURE * part.se for part in contents]
+    moved = [sign * part.value > 0 and part.sure for part in contents]
     choice = comparison.deltas.get("choice")
-    chosen = choice is not None and sign * choice.value > 0 and abs(choice.value) >= SURE * choice.se
+    chosen = choice is not None and sign * choice.value > 0 and choice.sure
     if all(moved) and (choice is None or chosen):
         what = "This is more than form"
     elif not any(moved) and not chosen:
@@ -112,17 +110,19 @@ def verdict(comparison: Comparison) -> str:
         what = "How much of it is content, these figures do not decide"
     values = [100 * part.value for part in contents]
     said = [
-        f"F1 {'rises' if sign > 0 else 'falls'} by {100 * abs(total.value):.1f} points (se {100 * total.se:.1f}).",
+        f"F1 {'rises' if sign > 0 else 'falls'} by {100 * abs(total.value):.1f} points "
+        f"({100 * min(abs(total.low), abs(total.high)):.1f} to {100 * max(abs(total.low), abs(total.high)):.1f}).",
         f"Of the difference, {_points(empty)} comes from items that only one side answers, {min(forms):+.1f} to "
         f"{max(forms):+.1f} from the form of answers, {min(values):+.1f} to {max(values):+.1f} from their content.",
     ]
     if likelihood := comparison.deltas.get("per_token"):
         said.append(
-            f"The gold answer's log-likelihood by token changes by {likelihood.value:+.2f} (se {likelihood.se:.2f})."
+            f"The gold answer's log-likelihood by token changes by {likelihood.value:+.2f} "
+            f"({likelihood.low:+.2f} to {likelihood.high:+.2f})."
         )
     if choice is not None:
         said.append(
             f"It is likelier than wrong ones of its kind in {100 * choice.value:+.1f} points more items "
-            f"(se {100 * choice.se:.1f})."
+            f"({100 * choice.low:+.1f} to {100 * choice.high:+.1f})."
         )
     return " ".join([*said, what + "."])

@@ -99,6 +99,8 @@ class Answered:
         chunks: `[start, end)` of the text that each answer is about, in step with `raw`.
         tokens, passes: what was computed for it.
         published: true positives, false positives and false negatives by the paper's rule; None where it has none.
+        as_said: the same, strictly but with no mention looked up (`genner.generations.readings`); None in records of
+            earlier versions.
     """
 
     id: str
@@ -111,6 +113,7 @@ class Answered:
     passes: int = 0
     chunks: tuple[tuple[int, int], ...] = ()
     published: tuple[float, float, float] | None = None
+    as_said: tuple[float, float, float] | None = None
 
     def document(self) -> Document:
         """The gold."""
@@ -131,12 +134,13 @@ class Answered:
             "passes": self.passes,
             "chunks": [list(chunk) for chunk in self.chunks],
             "published": list(self.published) if self.published is not None else None,
+            "as_said": list(self.as_said) if self.as_said is not None else None,
         }
 
     @classmethod
     def from_dict(cls, raw: Json) -> Self:
         """The inverse of `to_dict`. Raises `KeyError`, `TypeError`, `ValueError`, `DocumentError` on another's line."""
-        published = raw.get("published")
+        published, as_said = raw.get("published"), raw.get("as_said")
         return cls(
             id=raw["id"],
             text=raw["text"],
@@ -148,6 +152,7 @@ class Answered:
             passes=raw["passes"],
             chunks=tuple((start, end) for start, end in raw.get("chunks", ())),
             published=(published[0], published[1], published[2]) if published is not None else None,
+            as_said=(as_said[0], as_said[1], as_said[2]) if as_said is not None else None,
         )
 
 

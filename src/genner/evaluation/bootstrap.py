@@ -4,11 +4,18 @@ A resample draws n documents with replacement, so it is a vector of n multiplici
 one matrix product, multiplicities [resamples, n] times counts [n, columns]. Each resample is drawn once for all scores
 (and for both systems), which is also what makes a comparison paired.
 
-Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13 (percentile intervals) and 16 (tests);
-Berg-Kirkpatrick, Burkett and Klein (2012) for the paired test in NLP.
+Interval and p value of a difference come from the same sorted resamples, so that they never contradict each other: with
+R resamples the interval at a level 1 - a runs from the k-th least to the k-th greatest difference, k = a / 2 (R + 1)
+rounded down, and p <= a if and only if 0 lies outside of it. Of m comparisons each is judged at 1 - a / m (Bonferroni),
+interval and p value both: the chance that any of the m intervals misses its difference is at most a.
+
+Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13 (percentile intervals) and 15.4 (the
+significance level at which an interval begins to hold 0); Berg-Kirkpatrick, Burkett and Klein (2012) for the paired
+test in NLP; Dunn (1961) for simultaneous intervals.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,18 +30,43 @@ _CHUNK = 250_000
 _EXACT = 1 << 24
 
 
+LEVEL = 0.05
+"""The chance of a false finding that is accepted, which is that of missing an interval at 95 %."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The difference of two scores, second minus first, in [-1, 1], its interval at 95 %, and its p value.
+    """The difference of two scores, second minus first, in [-1, 1], with its interval and p value.
 
-    `p` is two-sided: the share of resamples whose difference lies at least as far from the observed difference as that
-    lies from 0, the observed data counted as one resample more, `(1 + hits) / (1 + resamples)`.
+    `low` and `high` are at 95 % for all of `comparisons` together, infinite where there are too few resamples to say;
+    `p` is two-sided and adjusted for as many. `p <= 0.05` if and only if the interval does not hold 0 (`sure`).
     """
 
     value: float
     low: float
     high: float
     p: float
+    comparisons: int = 1
+    _resampled: Array = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval lies on one side of 0: the two scores differ, beyond what other documents change."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there are resamples enough for an interval."""
+        return self.high < inf
+
+    def among(self, comparisons: int) -> "Difference":
+        """The same as one of so many comparisons: a wider interval, a greater p value."""
+        return _judged(self.value, self._resampled, max(1, comparisons))
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Value, interval and p value as JSON types; bounds that are not known are None."""
+        low, high = (self.low, self.high) if self.known else (None, None)
+        return {"value": self.value, "low": low, "high": high, "p": self.p}
 
 
 def resample(values: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Array:
@@ -66,13 +98,21 @@ def ratio(right: Array, total: Array) -> Array:
 
 
 def bounds(scores: Array, confidence: float = 0.95) -> Array:
-    """The percentile interval of scores `[resamples, ...]`: an array `[2, ...]`, low and high.
+    """The percentile interval of scores `[resamples, ...]`: an array `[2, ...]`, low and high, both among the scores.
 
-    Raises `UsageError` when `confidence` is not between 0 and 1.
+    With too few resamples for the level it is from the least to the greatest. Raises `UsageError` when `confidence` is
+    not between 0 and 1.
     """
     if not 0 < confidence < 1:
         raise UsageError(f"confidence {confidence}; legal: between 0 and 1")
-    return np.asarray(np.quantile(scores, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0))
+    least = max(_rank(len(scores), 1 - confidence), 1) - 1
+    ends = np.partition(scores, [least, len(scores) - 1 - least], axis=0)
+    return np.stack([ends[least], ends[len(scores) - 1 - least]])
+
+
+def _rank(resamples: int, level: float) -> int:
+    """The rank, from either end, of the resample that ends an interval at 1 - `level`; 0 where there are too few."""
+    return int(level / 2 * (resamples + 1) + 1e-9)
 
 
 def interval(
@@ -96,11 +136,18 @@ def interval(
 
 def paired(scores: Array, other: Array, observed: float) -> Difference:
     """The `observed` difference of two systems, and its bootstrap from the scores `[resamples]` of both."""
-    differences = other - scores
-    low, high = bounds(differences)
-    # A hair of tolerance, so that a difference that is exactly as far away is not lost to rounding.
-    hits = int((np.abs(differences - observed) >= abs(observed) - 1e-12).sum())
-    return Difference(observed, float(low), float(high), (1 + hits) / (1 + len(differences)))
+    differences = np.sort(other - scores)
+    # Equal scores that were summed in another order differ by a hair.
+    return _judged(observed, np.where(np.abs(differences) < 1e-12, 0.0, differences), 1)
+
+
+def _judged(value: float, resampled: Array, comparisons: int) -> Difference:
+    """The interval and p value from sorted differences `[resamples]`, as one of so many `comparisons`."""
+    n, rank = len(resampled), _rank(len(resampled), LEVEL / comparisons)
+    low, high = (float(resampled[rank - 1]), float(resampled[n - rank])) if rank else (-inf, inf)
+    beyond = min(int(np.searchsorted(resampled, 0.0, "right")), n - int(np.searchsorted(resampled, 0.0, "left")))
+    p = min(1.0, comparisons * 2 * (1 + beyond) / (1 + n))
+    return Difference(value, low, high, p, comparisons, resampled)
 
 
 def f1_columns(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Array:

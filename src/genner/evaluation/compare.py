@@ -1,7 +1,7 @@
 """Two systems on the same gold: is the difference more than luck?"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from genner.document import Document
@@ -23,7 +23,7 @@ class Comparison:
         return {
             "first": self.first.to_dict(),
             "second": self.second.to_dict(),
-            "differences": {name: asdict(d) for name, d in self.differences.items()},
+            "differences": {name: d.to_dict() for name, d in self.differences.items()},
         }
 
     def table(self) -> str:
@@ -35,7 +35,11 @@ class Comparison:
             lines.append(
                 f"{name:>{width}}  {a:>9.4f} {b:>9.4f}   {d.value:+.4f}  {d.low:+.4f} to {d.high:+.4f}   {d.p:.4f}"
             )
-        lines.append("micro-F1, second minus first; paired bootstrap over documents, two-sided p")
+        n = self.first.documents
+        lines.append(
+            f"micro-F1, second minus first; paired bootstrap over {n} documents, two-sided p: at most 0.05 where the "
+            "interval does not hold 0, each score by itself"
+        )
         return "\n".join(lines)
 
 

@@ -1,19 +1,20 @@
 """General ability before and after: a base model against what was trained on it, on the same questions.
 
-Values are those of the records; changes and their standard errors are worked out from the stored answers
-(`genner.ability.deltas`), paired by question. Where answers were not kept, the standard error is that of two
+Values are those of the records; changes and their intervals are worked out from the stored answers
+(`genner.ability.deltas`), paired by question. Where answers were not kept, there is the standard error of two
 independent measurements, and the entry says so.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
 from genner.errors import GennerError
 from genner.report.collect import Collection, Item, System, absence
-from genner.report.draws import holm, stars
+from genner.report.draws import STARS, stars, together
+from genner.report.measures import limits
 from genner.report.plots import FAINT, colour, label, legend, marker, panels, size
 from genner.report.table import Column, Entry, Figure, Kind, Listing, Missing, Row, Table, Value
 
@@ -132,12 +133,14 @@ class _Changes:
         self.found: Mapping[str, Delta] = {}
         self.parts: Sequence[Any] = ()
         self.problem = ""
+        self.asked = 0  # questions that both sides answered
         if base is None or not base.item.result or not other.item.result:
             return
         try:
             one, two = questions(base.item), questions(other.item)
             if one and two:
                 self.found = deltas(one, two)
+                self.asked = len(one)
                 task = str(other.item.description.get("task")).partition("+")[0]
                 if task in SCORERS:
                     self.parts = decompose(task, one, two)
@@ -215,11 +218,12 @@ def _scores_table(family: Family, n: int) -> Table:
         ),
         tuple(Row(r.heads, r.entries, block) for r, block in zip(_marked(rows), blocks, strict=True)),
         "Scores with the harness's standard errors; below them means over the answers. Changes are against the "
-        "base, in points where the score is a share, with their standard errors.",
+        "base, in points where the score is a share, with the interval of all changes of the table together and the "
+        "number of questions.",
         (
-            "Changes: paired bootstrap over the questions; * p < 0.05, ** p < 0.01, adjusted by Holm's method for "
-            "the table; ? answers were not kept or are of other questions, so the standard error is that of two "
-            "independent measurements, where both have one.",
+            f"Changes: paired bootstrap over the questions; {STARS.format(family='changes of the table')}; "
+            "where answers were not kept or are of other questions, the standard error of two independent "
+            "measurements is given, where both have one.",
             *notes,
         ),
     )
@@ -271,22 +275,25 @@ def _change(base: Side | None, side: Side | None, name: tuple[str, str], changes
     delta = changes.found.get(key) if changes else None
     # A change of other questions than the scores are of is not theirs.
     if delta and abs(delta.value - number) < 1e-3 * max(1.0, abs(number)):
-        return Value(number, kind, spread=delta.se, p=delta.p, cells=cells)
+        d = delta.difference
+        return Value(number, kind, *limits(d), p=d.p, mark=stars(d), cells=cells, part=f"n = {delta.n:,}", against=d)
     if before.spread is not None and after.spread is not None:
         return Value(number, kind, spread=hypot(before.spread, after.spread), mark=stars(None), cells=cells)
     return Value(number, kind, mark=stars(None), cells=cells)
 
 
 def _marked(rows: Sequence[Row]) -> list[Row]:
-    """With p values adjusted for all changes of the table."""
-    values = [e for row in rows for e in row.entries if isinstance(e, Value) and e.p is not None]
-    adjusted = iter(holm([v.p for v in values if v.p is not None]))
+    """With all changes of the table judged together."""
+    changes = [e.against for row in rows for e in row.entries if isinstance(e, Value) and e.against]
+    judged = iter(together(changes))
 
     def entry(e: Entry) -> Entry:
-        if not isinstance(e, Value) or e.p is None:
+        if not isinstance(e, Value) or e.against is None:
             return e
-        p = next(adjusted)
-        return Value(e.number, e.kind, spread=e.spread, p=p, mark=stars(p), cells=e.cells)
+        d = next(judged)
+        assert d
+        low, high = limits(d)
+        return replace(e, low=low, high=high, p=d.p, mark=stars(d), against=None)
 
     return [Row(row.heads, tuple(entry(e) for e in row.entries), row.block) for row in rows]
 
@@ -308,9 +315,9 @@ def _parts_table(family: Family, n: int) -> Table | None:
         ("System", "Answers cut"),
         (Column("change of F1"), Column("empty answers"), Column("form"), Column("content")),
         tuple(rows),
-        "Points of F1, with standard errors: what comes from questions that only one side answers with nothing; "
-        "from the length and form of answers; and from what they say once both have one form. The three add up to "
-        "the change.",
+        "Points of F1, with intervals at 95 %, each by itself: what comes from questions that only one side answers "
+        "with nothing; from the length and form of answers; and from what they say once both have one form. The three "
+        "add up to the change.",
         (
             "short: without lead-in and further sentences; same_length: both cut to the words of the briefer one, "
             "which favours the brief side; window: the best stretch, found with the gold answer, which favours the "
@@ -320,7 +327,7 @@ def _parts_table(family: Family, n: int) -> Table | None:
 
 
 def _part(part: "Part", cells: tuple[str, ...]) -> Entry:
-    return Value(part.value, "points", spread=part.se, cells=cells)
+    return Value(part.value, "points", part.low, part.high, cells=cells)
 
 
 def ability_figures(found: Sequence[Family]) -> list[Figure]:
@@ -336,7 +343,8 @@ def _figure(family: Family, n: int) -> Figure | None:
             for name in _measures([side]):
                 entry = _change(base, side, name, changes)
                 if name[0] == "scores" and isinstance(entry, Value) and entry.kind == "points":
-                    spots.append((f"{task.title}: {name[1]}", side.system, entry))
+                    asked = f", n = {changes.asked:,}" if changes and changes.asked else ""
+                    spots.append((f"{task.title}{asked}: {name[1]}", side.system, entry))
     if not spots:
         return None
     names = list(dict.fromkeys(name for name, _, _ in spots))
@@ -353,7 +361,7 @@ def _figure(family: Family, n: int) -> Figure | None:
             drawn = a.errorbar(
                 [100 * value.number],
                 [y],
-                xerr=[196 * (value.spread or 0)],
+                xerr=_reach(value),
                 fmt=marker(k),
                 color=colour(k),
                 markersize=5,
@@ -368,10 +376,18 @@ def _figure(family: Family, n: int) -> Figure | None:
     return Figure(
         f"ability-{n}",
         f"Changes of ability: {family.base}",
-        ("measure", "system", "change", "standard error", "cells"),
-        tuple((name, s.title, v.number, v.spread, " ".join(v.cells)) for name, s, v in spots),
+        ("measure", "system", "change", "low", "high", "standard error", "cells"),
+        tuple((name, s.title, v.number, v.low, v.high, v.spread, " ".join(v.cells)) for name, s, v in spots),
         draw,
         size(1, height=0.34 * len(names) + 0.5),
-        "Marks: change; lines: 1.96 standard errors either way.",
+        "Marks: change; lines: its interval at 95 % by paired bootstrap over the n questions, each change by itself; "
+        "1.96 standard errors either way where answers were not kept.",
         "Changes of each score against the base",
     )
+
+
+def _reach(value: Value) -> list[list[float]]:
+    """How far a line reaches to the left and to the right of its mark, in points."""
+    if value.low is not None and value.high is not None:
+        return [[100 * max(0.0, value.number - value.low)], [100 * max(0.0, value.high - value.number)]]
+    return [[196 * (value.spread or 0)]] * 2

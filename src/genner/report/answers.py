@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from genner.evaluation.taxonomy import KINDS
 from genner.report.collect import DECODINGS, Group, absence
 from genner.report.measures import Source, part, rates, score
-from genner.report.outcomes import Outcome
+from genner.report.outcomes import MEANINGS, RULES, Outcome
 from genner.report.paper import FORMATS
 from genner.report.table import Column, Entry, Missing, Row, Table, Value
 
@@ -39,13 +40,12 @@ def validity_table(source: Source) -> Table | None:
         Row(
             heads(g),
             (
-                score(source, g),
-                score(source, g, published=True),
+                *(_plain(score(source, g, rule)) for rule in RULES),
                 *(rates(g, key) for key in RATES),
                 _mean(g, "problems", "realigned", unless=0.0),
                 _mean(g, "strict", "predicted"),
             ),
-            source.collection.title(g.key.test),
+            f"{source.collection.title(g.key.test)}, {source.collection.count(g.key.test)}",
         )
         for g in groups
     ]
@@ -54,8 +54,7 @@ def validity_table(source: Source) -> Table | None:
         "The answers by their form",
         ("System", "Format", "Decoding"),
         (
-            Column("strict", "F1"),
-            Column("paper's rule", "F1"),
+            *(Column(name.removeprefix("by the "), "F1") for name in RULES.values()),
             *(Column(f"{title}, %", "Answers") for title in RATES.values()),
             Column("misplaced", "Mentions"),
             Column("in all", "Mentions"),
@@ -64,9 +63,16 @@ def validity_table(source: Source) -> Table | None:
         "Invalid: answers that break their format; hallucinated: answers that mark or list something that nothing "
         "in the text, or no label asked for, answers to; truncated: answers that end before the text does; misplaced: "
         "mentions that an answer puts in a wrong place (offsets, occurrence, a copy that differs) and that reading has "
-        "put where they stand in the text. Means over seeds.",
+        "put where they stand in the text. Means over seeds. F1 in three readings: "
+        + "; ".join(MEANINGS.values())
+        + ".",
         supporting=True,
     )
+
+
+def _plain(entry: Entry) -> Entry:
+    """Without its interval, which stands in the main tables."""
+    return replace(entry, low=None, high=None) if isinstance(entry, Value) else entry
 
 
 def _mean(group: Group, *path: str, unless: float | None = None) -> Entry:
@@ -87,7 +93,9 @@ def cost_table(source: Source) -> Table | None:
     rows = []
     for g in groups:
         entries = (score(source, g), *(cost(g, what) for what in ("tokens", "passes", "seconds")), _memory(g))
-        rows.append(Row(heads(g), entries, source.collection.title(g.key.test)))
+        rows.append(
+            Row(heads(g), entries, f"{source.collection.title(g.key.test)}, {source.collection.count(g.key.test)}")
+        )
     return Table(
         "cost",
         "Cost against quality",
@@ -141,7 +149,9 @@ def kinds_table(source: Source, outcomes: Mapping[str, Outcome]) -> Table | None
         for outcome in known:
             counts.update(outcome.kinds)
         entries = tuple(Value(counts[kind] / len(known), "number", cells=g.cells) for kind in KINDS)
-        rows.append(Row(heads(g), entries, source.collection.title(g.key.test)))
+        rows.append(
+            Row(heads(g), entries, f"{source.collection.title(g.key.test)}, {source.collection.count(g.key.test)}")
+        )
     if not rows:
         return None
     return Table(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genner.report.collect import DECODED, Group, Key, TestSet, absence
+from genner.report.draws import Interval
 from genner.report.figures import headline, here
 from genner.report.measures import Source, part
 from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
@@ -49,8 +50,8 @@ def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | 
     if not names:
         return None
     rows = []
-    for group in groups:
-        entries = tuple(_entry(group, kind, name) for name in names)
+    for group, bounds in zip(groups, _bounds(source, groups, kind, names), strict=True):
+        entries = tuple(_entry(group, kind, name, bounds) for name in names)
         rows.append(Row((group.key.format,), entries, group.key.system.title))
     gold = [_gold(groups, kind, name) for name in names]
     return Table(
@@ -59,8 +60,8 @@ def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | 
         ("Format",),
         tuple(Column(f"{name} ({count:,})" if count else name) for name, count in zip(names, gold, strict=True)),
         tuple(rows),
-        f"{test.about}; decoded {DECODED.get(headline(source, test), '')}. Strict F1 in percent; behind each "
-        f"{kind.one} the number of gold entities.",
+        f"{source.collection.about(test)}; decoded {DECODED.get(headline(source, test), '')}. Strict F1 in percent, "
+        f"with intervals at 95 % by bootstrap over documents; behind each {kind.one} the number of gold entities.",
         supporting=True,
     )
 
@@ -71,17 +72,18 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
     names = buckets(groups, kind)
     points = {
         (g.key.system, g.key.format): [
-            (i, e) for i, name in enumerate(names) if isinstance(e := _entry(g, kind, name), Value)
+            (i, e) for i, name in enumerate(names) if isinstance(e := _entry(g, kind, name, bounds), Value)
         ]
-        for g in groups
+        for g, bounds in zip(groups, _bounds(source, groups, kind, names), strict=True)
     }
+    gold = {name: _gold(groups, kind, name) for name in names}
     systems = list(dict.fromkeys(s for (s, _), found in points.items() if found))
     if not names or not systems:
         return None
     formats = [f for f in here(source, test)[1] if any(f == known for _, known in points)]
     decoding = headline(source, test)
     rows: list[tuple[str | float | None, ...]] = [
-        (system.title, format, decoding, names[i], e.number, _gold(groups, kind, names[i]), " ".join(e.cells))
+        (system.title, format, decoding, names[i], e.number, e.low, e.high, gold[names[i]], " ".join(e.cells))
         for (system, format), found in points.items()
         for i, e in found
     ]
@@ -97,20 +99,24 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
                 # Formats that score alike must not hide each other.
                 shift = [i + (k - (len(formats) - 1) / 2) * 0.13 for i in at]
                 hue = format_colour(format, formats)
+                for x, (_, e) in zip(shift, found, strict=True):
+                    if e.low is not None and e.high is not None:
+                        ends = [100 * e.low, 100 * e.high]
+                        a.plot(*((ends, [x, x]) if kind is LABELS else ([x, x], ends)), color=hue, linewidth=0.8)
                 if kind is LABELS:
                     drawn = a.scatter(f1, shift, color=hue, marker=marker(k), s=24, linewidths=0)
                     drawn.set_urls(["#" + anchor(e.cells[0]) for _, e in found])
                 else:
-                    (drawn,) = a.plot(at, f1, color=hue, marker=marker(k), markersize=4.5, linewidth=1.4)
+                    (drawn,) = a.plot(shift, f1, color=hue, marker=marker(k), markersize=4.5, linewidth=1.4)
                 handles.setdefault(format, drawn)
             if kind is LABELS:
                 for i in range(1, len(names)):
                     a.axhline(i - 0.5, color=FAINT, linewidth=0.3)
-                a.set_yticks(range(len(names)), [label(x, 24) for x in names])
+                a.set_yticks(range(len(names)), [f"{label(x, 24)} ({gold[x]:,})" for x in names])
                 a.set_ylim(len(names) - 0.5, -0.5)
                 a.set_xlabel("strict F1, %")
             else:
-                a.set_xticks(range(len(names)), names)
+                a.set_xticks(range(len(names)), [f"{x}\n({gold[x]:,})" for x in names])
                 a.set_xlim(-0.3, len(names) - 0.7)
                 a.set_xlabel("words of the mention")
         if kind is WORDS:
@@ -121,11 +127,12 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
     return Figure(
         f"{kind.name}-{n}",
         f"{kind.title}: {source.collection.title(test)}",
-        ("system", "format", "decoding", kind.head, "f1", "gold", "cells"),
+        ("system", "format", "decoding", kind.head, "f1", "low", "high", "gold", "cells"),
         tuple(rows),
         draw,
         size(len(systems), height=height),
-        f"{test.about}; decoded {DECODED.get(decoding, decoding)}.",
+        f"{source.collection.about(test)}; decoded {DECODED.get(decoding, decoding)}. Intervals at 95 %, by bootstrap "
+        f"over documents; in brackets the gold entities of each {kind.one}.",
         f"{kind.title}, for each format",
     )
 
@@ -137,12 +144,17 @@ def _groups(source: Source, test: TestSet) -> list[Group]:
     return [g for key in keys if (g := source.collection.get(key)).items]
 
 
-def _entry(group: Group, kind: _Kind, name: str) -> Entry:
+def _bounds(source: Source, groups: Sequence[Group], kind: _Kind, names: Sequence[str]) -> list[dict[str, Interval]]:
+    return source.draws.bucketed([g.cells for g in groups], kind.key, names)
+
+
+def _entry(group: Group, kind: _Kind, name: str, bounds: Mapping[str, Interval]) -> Entry:
     number = group.mean(kind.key, name, "f1")
     counts = [group.mean(kind.key, name, key) for key in ("gold", "predicted")]
     if number is None or counts == [0, 0]:
         return Missing("undefined", group.cells, "none in gold or predictions") if group.done else absence(group.items)
-    return Value(number, cells=group.cells, part=part(group))
+    low, high = bounds.get(name, (None, None))
+    return Value(number, low=low, high=high, cells=group.cells, part=part(group))
 
 
 def _gold(groups: Sequence[Group], kind: _Kind, name: str) -> int:

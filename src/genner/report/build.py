@@ -6,18 +6,18 @@ from pathlib import Path
 from genner.report.abilities import ability_figures, ability_findings, ability_tables, families
 from genner.report.answers import cost_table, kinds_table, validity_table
 from genner.report.breakdowns import LABELS, WORDS, bucket_figure, bucket_table
-from genner.report.collect import DECODED, Collection, System, TestSet
-from genner.report.decoding import RULES, closings, decoding_findings, decoding_tables, pairs
-from genner.report.draws import Draws
+from genner.report.collect import DECODED, Collection, Group, System, TestSet
+from genner.report.decoding import Closing, closings, decoding_findings, decoding_tables, pairs, rule_findings
+from genner.report.draws import Draws, together
 from genner.report.figures import closing_figure, cost_figure, format_figure, kinds_figure
 from genner.report.main_tables import main_tables
-from genner.report.measures import Source, score
+from genner.report.measures import Source, score, tested
 from genner.report.mistakes import examples
-from genner.report.outcomes import Outcome, read_outcomes
+from genner.report.outcomes import MEANINGS, RULES, Outcome, Rule, read_outcomes
 from genner.report.paper import GROUPS, SOURCE, TITLES
 from genner.report.probing import meanings, measure_table, probe_figure, probe_table, probe_tests
 from genner.report.provenance import complaints, entrances, gaps_table, states_table
-from genner.report.table import Block, Listing, Report, Section, Value
+from genner.report.table import Block, Listing, Report, Section, Value, detail, shown
 
 NOTHING = "These runs hold nothing of this."
 
@@ -159,13 +159,20 @@ def _method_section(resamples: int, seed: int) -> Section:
                     "counts are summed over documents, and micro-F1 is a property of the sum.",
                     "The paper's rule: the counts that the paper's published scripts give, one rule a format, with "
                     "their known faults; grouped JSON is matched by text there, not by position.",
+                    "A free answer is read in three ways: " + "; ".join(MEANINGS.values()) + ". What lies between the "
+                    "last two is mended by a reader, without a grammar.",
                     f"Intervals: percentile bootstrap over documents, {resamples:,} resamples, seed {seed} (Efron "
-                    "and Tibshirani, 1993, ch. 13). Scores on the same documents are resampled together, so their "
-                    "differences are paired; p values are two-sided, (1 + hits) / (1 + resamples).",
-                    "Several seeds: the number is their mean, and so is the score of each resample. Intervals say what "
-                    "other documents would change; other seeds are not in them.",
-                    "Several comparisons: p values are adjusted by Holm's method (1979) within the column, row or "
-                    "table that the note names.",
+                    "and Tibshirani, 1993, ch. 13), at 95 %. Scores on the same documents are resampled together, so "
+                    "their differences are paired.",
+                    "Marks: a difference is marked if and only if its interval does not hold 0. Several comparisons: "
+                    "the intervals of differences, and so the marks, are at 95 % for all comparisons of the column, "
+                    "row or table together that the note names (Bonferroni; Dunn, 1961). A p value is the level at "
+                    "which the interval begins to hold 0, two-sided, times the number of comparisons.",
+                    "A sentence that something is better, or is decoding, needs an interval that does not hold 0; "
+                    "else it says that this cannot be told, and from how many documents.",
+                    "Several seeds: the number is their mean, and so is the score of each resample; sd is the standard "
+                    "deviation over the seeds. Intervals say what other documents would change; other seeds are not "
+                    "in them.",
                     "A test against the best of a column takes the best as given, though it was chosen after the fact.",
                     "Missing numbers: their place names the reason, and leads to the cell.",
                     f"The paper: {SOURCE}. Its figures are shipped with genner (paper_results.csv), micro-F1 in "
@@ -188,37 +195,75 @@ def _lead(source: Source) -> tuple[str, ...]:
             if g.key.test == test and isinstance(entry := score(source, g), Value)
         ]
         if scored:
-            best, group = max(scored, key=lambda pair: pair[0].number)
-            interval = (
-                f" ({100 * best.low:.1f} to {100 * best.high:.1f})"
-                if best.low is not None and best.high is not None
-                else ""
-            )
-            k = group.key
-            lines.append(
-                f"{source.collection.title(test)}: the best strict F1 is {100 * best.number:.2f}{interval}, by "
-                f"“{k.system.title}”, {k.format}, decoded {DECODED.get(k.decoding, k.decoding)}."
-            )
-            lines += _closing(source, test, k.system)
+            lines.append(_best(source, test, scored))
+            lines += _closing(source, test, max(scored, key=lambda pair: pair[0].number)[1].key.system)
     return tuple(lines)
 
 
+def _best(source: Source, test: TestSet, scored: Sequence[tuple[Value, Group]]) -> str:
+    """The best strict score of a test set, and how many others it cannot be told from."""
+    best, group = max(scored, key=lambda pair: pair[0].number)
+    others = [(entry, g) for entry, g in scored if g is not group]
+    test_of = tested(source)
+    judged = together([test_of(best, entry) for entry, _ in others])
+    even = [g for (_, g), d in zip(others, judged, strict=True) if d is None or not d.sure]
+    interval = f" ({detail(best)})" if detail(best) else ""
+    said = (
+        f"{source.collection.title(test)} ({source.collection.count(test)}): the best strict F1 is "
+        f"{shown(best)}{interval}, by {_named(group)}"
+    )
+    if not others:
+        return f"{said}; nothing else was scored."
+    if not even:
+        return f"{said}; the intervals of its differences to all {len(others)} others lie above 0."
+    some = ", ".join(_named(g) for g in even[:2]) + (", ..." if len(even) > 2 else "")
+    return f"{said}; that it is better than {len(even)} of the {len(others)} others cannot be told ({some})."
+
+
+def _named(group: Group) -> str:
+    k = group.key
+    return f"“{k.system.title}”, {k.format}, decoded {DECODED.get(k.decoding, k.decoding)}"
+
+
 def _closing(source: Source, test: TestSet, system: System) -> list[str]:
-    """The format of a system that lacks most when free, by each rule, and what the grammar closes of that."""
-    said = []
-    for published, rule in RULES.items():
-        for free in ("greedy", "sampled"):
-            best, found = closings(source, pairs(source, system, test, free, published))
-            known = [(c.free.value, c) for c in found if c.share and c.free]
-            if known:
-                gap, worst = max(known, key=lambda pair: pair[0])
-                share, low, high = (100 * x for x in worst.share or (0.0, 0.0, 0.0))
-                closes = f"closes {share:.0f} % of that ({low:.0f} to {high:.0f})"
-                if share < 0:
-                    closes = f"widens that by {-share:.0f} % ({-high:.0f} to {-low:.0f})"
-                said.append(
-                    f"{source.collection.title(test)}, {system.title}, {rule}: decoded {DECODED[free]}, "
-                    f"{worst.pair.format} is {100 * gap:.1f} points below {best}; the grammar {closes}."
-                )
-                break
-    return said
+    """The format of a system that lacks most when free, in each reading of its answers, and what the grammar closes of
+    that; then what the grammar costs and gains, strictly."""
+    for free in ("greedy", "sampled"):
+        read: dict[Rule, tuple[str, list[Closing]]] = {
+            rule: closings(source, pairs(source, system, test, free, rule)) for rule in RULES
+        }
+        lacking = any(c.free and c.free.low > 0 for _, found in read.values() for c in found)
+        first = next((rule for rule in RULES if any(c.free for c in read[rule][1])), None)
+        if first is None:
+            continue
+        worst = max((c for c in read[first][1] if c.free), key=lambda c: c.free.value if c.free else 0.0).pair.format
+        parts = []
+        for rule, (best, found) in read.items():
+            c = next((c for c in found if c.pair.format == worst and c.free and c.closed), None)
+            if c and c.free and c.closed:
+                said = f"{RULES[rule]} (mentions looked up)" if rule == "strict" else RULES[rule]
+                parts.append(f"{said}, {_lack(c, best)}")
+        head = f"{source.collection.title(test)}, {system.title} ({source.collection.count(test)})"
+        headline = [f"{head}: decoded {DECODED[free]}, {worst} is, {'; '.join(parts)}."] if parts and lacking else []
+        strict = rule_findings(source, test, system, free, "strict")
+        return headline + [line for line in strict if "the grammar costs F1" in line or "the grammar gains F1" in line]
+    return []
+
+
+def _lack(c: Closing, best: str) -> str:
+    """A format's free deficit, and what the grammar does about it."""
+    assert c.free
+    assert c.closed
+    if c.free.low <= 0:
+        return f"not certain to lack anything against {best}"
+    lack = f"{100 * c.free.value:.1f} points below {best}"
+    if c.share is None:
+        return f"{lack}, and whether the grammar closes any of that cannot be told"
+    d = c.closed
+    low, high = sorted((abs(d.low), abs(d.high)))
+    verb = "closes" if d.value > 0 else "widens that by"
+    of = " of that" if d.value > 0 else ""
+    return (
+        f"{lack}, and the grammar {verb} {100 * abs(d.value):.1f}{of} ({100 * low:.1f} to {100 * high:.1f}), "
+        f"{100 * abs(c.share):.0f} %"
+    )

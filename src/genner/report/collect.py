@@ -184,6 +184,20 @@ class Collection:
         about = test.about if all(t.about != test.about for t in rivals) else f"{test.about}, {test.file}"
         return f"{test.title} ({about})" if rivals else test.title
 
+    def documents(self, test: TestSet) -> int:
+        """How many documents of a test set were scored, plainly or probed; 0 where none was."""
+        found = [item.metric("documents") for key, g in self.groups.items() if key.test == test for item in g.items]
+        return round(max((n for n in found if n is not None), default=0))
+
+    def count(self, test: TestSet) -> str:
+        """`n = 60 documents`."""
+        n = self.documents(test)
+        return f"n = {n:,} document{'s' * (n != 1)}"
+
+    def about(self, test: TestSet) -> str:
+        """What is scored, and of how many documents the figures are."""
+        return f"{test.about}; {self.count(test)}"
+
     def get(self, key: Key) -> Group:
         """The group of a key; one without cells when there is none."""
         return self.groups.get(key) or Group(key, ())

@@ -8,39 +8,41 @@ the share of a deficit that may be none means nothing.
 
 Only trainings that were decoded in both ways count, so that the adapters are the very same.
 
-All of it is worked out by both rules. Strictly, a mention whose offsets are wrong counts where it stands in the text,
-for reading a free answer puts it there; by the paper's rule it counts where the answer said. So the paper's rule tells
-what a format lacks as it is written, the strict score what it lacks when answers are read with care.
+All of it is worked out in the three readings of a free answer (`genner.generations.readings`): by the paper's rule; as
+said, where a mention counts where the answer puts it; strictly, where a mention that the answer puts in a wrong place
+is looked up in the text. What lies between the last two is mended by a reader, without any grammar: so only the strict
+reading tells what the grammar itself is good for, and it may be that it costs F1 there. That is said as a gain is.
+
+What is said needs an interval that does not hold 0; the intervals of the formats of a system and rule are at 95 % for
+all of them together. Else it is said that it cannot be told, and from how many documents.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from genner.evaluation.bootstrap import Array, Difference
 from genner.report.collect import DECODED, Group, Item, Key, System, TestSet, absence
-from genner.report.draws import holm, interval, stars, statistic
-from genner.report.measures import Source
+from genner.report.draws import STARS, statistic, together
+from genner.report.measures import Source, limits, points
+from genner.report.outcomes import MEANINGS, RULES, Rule
 from genner.report.paper import FORMATS
 from genner.report.table import Column, Entry, Listing, Missing, Row, Table, Value, detail, shown
 
 GRAMMAR = "grammar"
 FREE = ("greedy", "sampled")
-RULES = {False: "strict", True: "by the paper's rule"}
 FAULTS = {"invalid": "invalid", "hallucinated": "hallucinated", "truncated": "truncated"}
 """What may be wrong with an answer, by its name in the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One format, free and under the grammar, by the same trainings: the cells of both, and their scores; `published`
-    says by which rule. `dropped` trainings were decoded in one way only."""
+    """One format, free and under the grammar, by the same trainings: the cells of both, and their scores by a rule.
+    `dropped` trainings were decoded in one way only."""
 
     format: str
     free: Entry
     grammar: Entry
-    published: bool = False
+    rule: Rule = "strict"
     dropped: int = 0
 
     @property
@@ -57,7 +59,13 @@ class Closing:
     free: Difference | None = None
     grammar: Difference | None = None
     closed: Difference | None = None
-    share: tuple[float, float, float] | None = None
+
+    @property
+    def share(self) -> float | None:
+        """What the grammar closes as a share of the free deficit; None where the interval of either holds 0."""
+        if not self.free or not self.closed or self.free.low <= 0 or not self.closed.sure:
+            return None
+        return self.closed.value / self.free.value
 
 
 def decoding_tables(source: Source) -> list[Table]:
@@ -66,37 +74,59 @@ def decoding_tables(source: Source) -> list[Table]:
 
 
 def decoding_findings(source: Source) -> Listing | None:
-    """The answer in a sentence for each system, test set and rule; None where nothing was decoded in both ways."""
+    """The answer in sentences for each system, test set and rule; None where nothing was decoded in both ways."""
     lines = []
     for _, test, systems, free in _both(source):
         for system in systems:
-            for published, rule in RULES.items():
-                best, found = closings(source, pairs(source, system, test, free, published))
-                others = [c for c in found if c.free and c.closed]
-                sure = [_said(c) for c in sorted(others, key=lambda c: -c.free.value if c.free else 0.0) if c.share]
-                unsure = [c.pair.format for c in others if not c.share]
-                if not others:
-                    continue
-                head, way = f"{source.collection.title(test)}, {system.title}, {rule}", f"when decoded {DECODED[free]}"
-                if not sure:
-                    lines.append(f"{head}: no format is certain to lack anything against {best} {way}.")
-                    continue
-                rest = f" Not certain to lack anything: {', '.join(unsure)}." if unsure else ""
-                lines.append(
-                    f"{head}: of what a format lacks against {best} {way}, the grammar closes {'; '.join(sure)}.{rest}"
-                )
+            for rule in RULES:
+                lines += rule_findings(source, test, system, free, rule)
     return Listing(tuple(lines)) if lines else None
 
 
-def _said(closing: Closing) -> str:
+def rule_findings(source: Source, test: TestSet, system: System, free: str, rule: Rule) -> list[str]:
+    """What the grammar closes, gains and costs by a rule, in sentences; empty where that is not known."""
+    best, found = closings(source, pairs(source, system, test, free, rule))
+    head = f"{source.collection.title(test)}, {system.title}, {RULES[rule]} ({source.collection.count(test)})"
+    said = []
+    others = sorted([c for c in found if c.free and c.closed], key=lambda c: -c.free.value if c.free else 0.0)
+    if others:
+        sure = [_closed(c) for c in others if c.share is not None]
+        unsure = [c.pair.format for c in others if c.free and c.free.low > 0 and c.share is None]
+        even = [c.pair.format for c in others if c.free and c.free.low <= 0]
+        way = f"against {best} when decoded {DECODED[free]}"
+        parts = [f"of what a format lacks {way}, the grammar {'; '.join(sure)}"] if sure else []
+        parts += [f"whether it closes any of what {', '.join(unsure)} lacks cannot be told"] if unsure else []
+        if even:
+            more = "" if sure or unsure else f" {way}"
+            parts.append(f"it cannot be told that {', '.join(even)} lacks anything{more}")
+        said.append(f"{head}: {'. '.join(p[0].upper() + p[1:] if i else p for i, p in enumerate(parts))}.")
+    gains = [(c.pair.format, c.gain) for c in found if c.gain]
+    for verb, sign in (("costs", -1), ("gains", 1)):
+        some = [_points(format, d) for format, d in gains if d.sure and sign * d.value > 0]
+        if some:
+            said.append(f"{head}: against free answers the grammar {verb} F1 in {'; '.join(some)}.")
+    if untold := [format for format, d in gains if not d.sure]:
+        said.append(f"{head}: whether the grammar gains or costs F1 cannot be told in {', '.join(untold)}.")
+    return said
+
+
+def _points(format: str, d: Difference) -> str:
+    low, high = sorted((abs(d.low), abs(d.high)))
+    return f"{format} by {shown(Value(abs(d.value), 'gap'))} points ({detail(Value(0, 'gap', low, high))})"
+
+
+def _closed(closing: Closing) -> str:
     assert closing.free
     assert closing.closed
+    assert closing.share is not None
     d = closing.closed
-    points = Value(d.value, "gap", d.low, d.high)
-    return (
-        f"{shown(points)} of {100 * closing.free.value:.2f} points of {closing.pair.format} ({detail(points)}), "
-        f"{shown(Value(closing.share[0] if closing.share else 0.0, 'percent'))} %"
-    )
+    low, high = sorted((abs(d.low), abs(d.high)))
+    points = Value(abs(d.value), "gap", low, high)
+    share = shown(Value(abs(closing.share), "percent"))
+    lacks = f"{100 * closing.free.value:.2f} points of {closing.pair.format}"
+    if d.value < 0:
+        return f"widens the {lacks} by {shown(points)} ({detail(points)}), {share} %"
+    return f"closes {shown(points)} of {lacks} ({detail(points)}), {share} %"
 
 
 def _both(source: Source) -> list[tuple[int, TestSet, list[System], str]]:
@@ -115,7 +145,7 @@ def _systems(source: Source, test: TestSet, free: str) -> list[System]:
     return sorted(both[0] & both[1])
 
 
-def pairs(source: Source, system: System, test: TestSet, free: str, published: bool = False) -> list[Pair]:
+def pairs(source: Source, system: System, test: TestSet, free: str, rule: Rule = "strict") -> list[Pair]:
     """Each format of a system, decoded in both ways; the trainings common to `free` and the grammar."""
     collection = source.collection
     known = {g.key.format for g in collection.scores() if g.key.test == test and g.key.system == system}
@@ -125,27 +155,26 @@ def pairs(source: Source, system: System, test: TestSet, free: str, published: b
         one, two = (group.trained().keys() for group in groups)
         common = one & two
         dropped = len(one ^ two) if common else 0
-        picked = [_picked(source, group, common, published) for group in groups]
-        found.append(Pair(format, picked[0], picked[1], published, dropped))
+        picked = [_picked(source, group, common, rule) for group in groups]
+        found.append(Pair(format, picked[0], picked[1], rule, dropped))
     return found
 
 
-def _picked(source: Source, group: Group, common: Collection[str | None], published: bool) -> Entry:
+def _picked(source: Source, group: Group, common: Collection[str | None], rule: Rule) -> Entry:
     """The score by the `common` trainings, each with the same weight; by all where nothing is common."""
     trained = group.trained()
     items: list[Item] = [item for id, found in trained.items() if not common or id in common for item in found]
-    rule = "published" if published else "strict"
     values = [v for item in items if (v := item.metric(rule, "f1")) is not None]
     if not values or len(values) < len(items):
         return absence(group.items) if not items else Missing("undefined", tuple(i.id for i in items), "no such figure")
     cells = tuple(item.id for item in items)
-    low, high = source.draws.interval(cells, published) or (None, None)
+    low, high = source.draws.interval(cells, rule) or (None, None)
     return Value(sum(values) / len(values), low=low, high=high, cells=cells)
 
 
 def closings(source: Source, found: Sequence[Pair]) -> tuple[str, list[Closing]]:
     """The format that is best when free (empty when none is known), and what the grammar closes of each format's
-    deficit to it."""
+    deficit to it. The intervals of each figure are at 95 % for all formats together."""
     whole = [p for p in found if p.both]
     if not whole:
         return "", [Closing(p) for p in found]
@@ -168,20 +197,15 @@ def closings(source: Source, found: Sequence[Pair]) -> tuple[str, list[Closing]]
         free = statistic(lambda b, f: b - f, nbf - nf, bf, f)
         under = statistic(lambda b, g: b - g, nbg - ng, bg, g)
         closed = statistic(lambda bf, f, bg, g: (bf - f) - (bg - g), (nbf - nf) - (nbg - ng), bf, f, bg, g)
-        share = None
-        if free.low > 0:
-            deficits = bf - f
-            shares = 1 - (bg - g) / np.where(deficits > 0, deficits, np.nan)
-            low, high = interval(shares[np.isfinite(shares)])
-            share = (closed.value / free.value, low, high)
-        result.append(Closing(pair, gain, free, under, closed, share))
-    return best.format, result
+        result.append(Closing(pair, gain, free, under, closed))
+    figures = [together([getattr(c, name) for c in result]) for name in ("gain", "free", "grammar", "closed")]
+    return best.format, [Closing(c.pair, *judged) for c, *judged in zip(result, *figures, strict=True)]
 
 
 def _scores(source: Source, pair: Pair) -> tuple[Array, Array] | None:
     assert isinstance(pair.free, Value)
     assert isinstance(pair.grammar, Value)
-    free, grammar = (source.draws.f1(e.cells, pair.published) for e in (pair.free, pair.grammar))
+    free, grammar = (source.draws.f1(e.cells, pair.rule) for e in (pair.free, pair.grammar))
     return None if free is None or grammar is None else (free, grammar)
 
 
@@ -201,20 +225,19 @@ def _table(source: Source, test: TestSet, systems: Sequence[System], free: str, 
     rows, notes = [], []
     asked: set[float] = set()  # answers that a format gave
     for system in systems:
-        for published, rule in RULES.items():
-            found = pairs(source, system, test, free, published)
-            found = [p for p in found if p.both or not published]
+        for rule, name in RULES.items():
+            found = pairs(source, system, test, free, rule)
+            found = [p for p in found if p.both or rule == "strict"]
             best, results = closings(source, found)
-            adjusted = _adjusted(results)
-            for closing, p in zip(results, adjusted, strict=True):
+            for closing in results:
                 asked.add(_answers(source, closing.pair.free))
-                entries = (*_entries(closing, closing.pair.format == best, p), *_faults(source, closing.pair))
-                rows.append(Row((closing.pair.format,), entries, f"{system.title}, {rule}"))
+                entries = (*_entries(closing, closing.pair.format == best), *_faults(source, closing.pair))
+                rows.append(Row((closing.pair.format,), entries, f"{system.title}, {name}"))
             notes += [
                 f"{system.title}, {pair.format}: {pair.dropped} trainings that were decoded in one way only are left "
                 "out."
                 for pair in found
-                if pair.dropped and not published
+                if pair.dropped and rule == "strict"
             ]
     several = asked - {0.0}
     of = f"Of {several.pop():,.0f} free answers" if len(several) == 1 else "Free answers"
@@ -233,15 +256,14 @@ def _table(source: Source, test: TestSet, systems: Sequence[System], free: str, 
             *(Column(name, of) for name in (*FAULTS.values(), "misplaced")),
         ),
         tuple(rows),
-        f"{test.about}. The same adapters, decoded {DECODED[free]} and under the grammar. F1 and shares in percent, "
-        "differences in points. Deficits: to the format that is best when free, in bold.",
+        f"{source.collection.about(test)}. The same adapters, decoded {DECODED[free]} and under the grammar. "
+        "F1 and shares in percent, differences in points. Deficits: to the format that is best when free, in bold.",
         (
-            "Strict: a mention that a free answer puts in a wrong place counts where it stands in the text. By the "
-            "paper's rule it counts where the answer puts it, so that wrong offsets cost their score.",
-            "Intervals at 95 %, paired bootstrap over documents. Gain: * p < 0.05, ** p < 0.01, adjusted by Holm's "
-            "method for the formats of a system and rule; ? no test was possible.",
+            "How a free answer is read: " + "; ".join(MEANINGS.values()) + ".",
+            "Intervals of differences: paired bootstrap over documents, at 95 % for the formats of a system and rule "
+            f"together. Gain: {STARS.format(family='formats of a system and rule')}.",
             "Closed: the free deficit less that under the grammar, and its share of the free deficit, which is "
-            "given only where the interval of the free deficit lies above 0.",
+            "given only where neither interval holds 0.",
             "Free answers: how many break their format, hold what is neither in the text nor a label, end before the "
             "text does (one may be counted under several); and the mentions that reading had to put in another place "
             "(offsets, occurrence, a copy that differs).",
@@ -265,13 +287,7 @@ def _faults(source: Source, pair: Pair) -> list[Entry]:
     return [Value(number, "count", cells=pair.free.cells) for number in (*faulty, misplaced)]
 
 
-def _adjusted(results: Sequence[Closing]) -> list[float | None]:
-    ps = [c.gain.p for c in results if c.gain]
-    adjusted = iter(holm(ps))
-    return [next(adjusted) if c.gain else None for c in results]
-
-
-def _entries(closing: Closing, best: bool, p: float | None) -> tuple[Entry, ...]:
+def _entries(closing: Closing, best: bool) -> tuple[Entry, ...]:
     pair = closing.pair
     cells = tuple(dict.fromkeys(id for e in (pair.free, pair.grammar) if isinstance(e, Value) for id in e.cells))
     # Their intervals stand in the main tables; here it is the differences that are to be read.
@@ -279,19 +295,16 @@ def _entries(closing: Closing, best: bool, p: float | None) -> tuple[Entry, ...]
     free = replace(free, best=best) if isinstance(free, Value) else free
     gap = Missing("undefined", cells, "one of the two was not run, or kept no answers")
 
-    def points(d: Difference | None) -> Entry:
-        return Value(d.value, "gap", d.low, d.high, cells=cells) if d else gap
+    def lacking(d: Difference | None) -> Entry:
+        return Value(d.value, "gap", *limits(d), cells=cells) if d else gap
 
-    gain: Entry = gap
-    if closing.gain:
-        d = closing.gain
-        gain = Value(d.value, "points", d.low, d.high, p=p, mark=stars(p), cells=cells)
+    gain = points(closing.gain, cells) if closing.gain else gap
     if best:
         none = Missing("undefined", cells, "this is the best format")
         return free, grammar, gain, none, none, none, none
     share: Entry = gap
-    if closing.share:
-        share = Value(closing.share[0], "percent", cells=cells)  # its interval is that of the points, and wilder
+    if closing.share is not None:
+        share = Value(closing.share, "percent", cells=cells)  # its interval is that of the points, and wilder
     elif closing.free:
-        share = Missing("undefined", cells, "the interval of the free deficit holds 0")
-    return free, grammar, gain, points(closing.free), points(closing.grammar), points(closing.closed), share
+        share = Missing("undefined", cells, "an interval holds 0")
+    return free, grammar, gain, lacking(closing.free), lacking(closing.grammar), lacking(closing.closed), share

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genner.evaluation.bootstrap import Array, Difference, bounds, f1_columns, paired, ratio, resample
-from genner.report.outcomes import Outcome, micro
+from genner.report.outcomes import Outcome, Rule, micro
 
 Interval = tuple[float, float]
 
@@ -37,27 +37,25 @@ class Draws:
         self._outcomes = outcomes
         self._resamples = resamples
         self._seed = seed
-        self._done: dict[str, Array] = {}
-        self._published: dict[str, Array] = {}
+        self._done: dict[tuple[str, Rule], Array] = {}
 
-    def f1(self, cells: Sequence[str], published: bool = False) -> Array | None:
-        """The mean strict F1 (or by the paper's rule) of cells, an array `[resamples]`.
+    def f1(self, cells: Sequence[str], rule: Rule = "strict") -> Array | None:
+        """The mean F1 of cells by a rule, an array `[resamples]`.
 
         None without cells, or when one kept no answers, or they are on different documents.
         """
         known = [self._outcomes[id] for id in cells if id in self._outcomes]
         if not cells or len(known) < len(cells) or len({o.ids for o in known}) > 1:
             return None
-        if published and any(o.published is None for o in known):
+        if any(o.by(rule) is None for o in known):
             return None
-        done = self._published if published else self._done
-        if cells[0] not in done or any(id not in done for id in cells):
-            self._work_out(known[0].ids, published)
-        return np.asarray(np.mean([done[id] for id in cells], axis=0))
+        if any((id, rule) not in self._done for id in cells):
+            self._work_out(known[0].ids, rule)
+        return np.asarray(np.mean([self._done[id, rule] for id in cells], axis=0))
 
-    def interval(self, cells: Sequence[str], published: bool = False) -> Interval | None:
+    def interval(self, cells: Sequence[str], rule: Rule = "strict") -> Interval | None:
         """The 95 % interval of `f1`; None where that is."""
-        scores = self.f1(cells, published)
+        scores = self.f1(cells, rule)
         return None if scores is None else interval(scores)
 
     def aligned(self, cells: Sequence[str]) -> bool:
@@ -95,18 +93,52 @@ class Draws:
             return None
         return Change(scores[0], scores[1], paired(one, two, scores[1] - scores[0]), len(shared), bool(shared))
 
-    def _work_out(self, ids: tuple[str, ...], published: bool) -> None:
+    def bucketed(self, groups: Sequence[Sequence[str]], kind: str, names: Sequence[str]) -> list[dict[str, Interval]]:
+        """For each group of cells the interval of the strict F1 of each bucket: of `kind` `labels` or `lengths`.
+
+        Empty for a group of which a cell kept no answers, or whose cells are on different documents.
+        """
+        found: list[dict[str, Interval]] = [{} for _ in groups]
+        by_ids: dict[tuple[str, ...], list[int]] = {}
+        for i, cells in enumerate(groups):
+            if cells and self.aligned(cells):
+                by_ids.setdefault(self._outcomes[cells[0]].ids, []).append(i)
+        for ids, places in by_ids.items():
+            nothing = np.zeros((len(ids), 3))
+            outcomes = [self._outcomes[id] for i in places for id in groups[i]]
+            counts = [np.asarray(o.buckets.get((kind, name), nothing), float) for o in outcomes for name in names]
+            drawn = self._drawn(counts, ids)
+            scores = iter(drawn.reshape(len(outcomes), len(names), -1))
+            for i in places:
+                mean = np.mean([next(scores) for _ in groups[i]], axis=0)  # [names, resamples]
+                found[i] = {name: interval(mean[k]) for k, name in enumerate(names)}
+        return found
+
+    def error_rate(self, cells: Sequence[str]) -> Interval | None:
+        """The interval of the number of errors, of all cells together, for each of their gold entities."""
+        known = [o for id in cells if (o := self._outcomes.get(id))]
+        wrong = [o.errors for o in known if o.errors is not None]
+        if not cells or len(wrong) < len(cells) or not self.aligned(cells):
+            return None
+        errors = np.sum(wrong, axis=0)
+        gold = np.sum([o.counts[:, 0] + o.counts[:, 2] for o in known], axis=0)
+        sums = resample(np.stack([errors, gold], axis=1), self._resamples, self._seed_of(known[0].ids))
+        return interval(ratio(sums[:, 0], sums[:, 1]))
+
+    def _work_out(self, ids: tuple[str, ...], rule: Rule) -> None:
         """The scores of every cell on these documents, from one set of resamples."""
-        cells = [id for id, o in self._outcomes.items() if o.ids == ids and not (published and o.published is None)]
-        counts = [(o.published if published else o.counts) for id in cells if (o := self._outcomes[id])]
-        drawn = self._drawn([c for c in counts if c is not None], ids)
-        (self._published if published else self._done).update(zip(cells, drawn, strict=True))
+        known = {id: c for id, o in self._outcomes.items() if o.ids == ids and (c := o.by(rule)) is not None}
+        drawn = self._drawn([*known.values()], ids)
+        self._done.update(((id, rule), scores) for id, scores in zip(known, drawn, strict=True))
+
+    def _seed_of(self, ids: tuple[str, ...]) -> int:
+        """Other documents are drawn by other numbers, so that sets are independent of each other in an average."""
+        return self._seed + zlib.crc32("\n".join(ids).encode("utf-8", "replace"))
 
     def _drawn(self, counts: Sequence[Array], ids: tuple[str, ...]) -> Array:
         """F1 `[k, resamples]` of k arrays of counts `[n, 3]` on the same resamples."""
         values = np.concatenate([f1_columns(*c.T) for c in counts], axis=1)  # [n, 2k]
-        # Other documents are drawn by other numbers, so that sets are independent of each other in an average.
-        sums = resample(values, self._resamples, self._seed + zlib.crc32("\n".join(ids).encode("utf-8", "replace")))
+        sums = resample(values, self._resamples, self._seed_of(ids))
         return np.stack([ratio(sums[:, 2 * k], sums[:, 2 * k + 1]) for k in range(len(counts))])
 
 
@@ -120,17 +152,21 @@ def statistic(function: Callable[..., Array], observed: float, *scores: Array) -
     return paired(np.zeros(len(scores[0])), np.asarray(function(*scores)), observed)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """P values adjusted for as many tests as there are, by Holm's step-down method (Holm, 1979, Scandinavian Journal
-    of Statistics 6): the chance of any false finding among them stays below the level."""
-    order = sorted(range(len(ps)), key=lambda i: ps[i])
-    adjusted, highest = [0.0] * len(ps), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
-        adjusted[i] = highest
-    return adjusted
+def together(found: Sequence[Difference | None]) -> list[Difference | None]:
+    """Each difference as one of as many comparisons as there are: intervals at 95 % for all of them together."""
+    several = sum(d is not None for d in found)
+    return [d and d.among(several) for d in found]
 
 
-def stars(p: float | None) -> str:
-    """`**` below 0.01, `*` below 0.05, `?` where nothing could be tested."""
-    return "?" if p is None else "**" if p < 0.01 else "*" if p < 0.05 else ""
+def stars(d: Difference | None) -> str:
+    """`*` where the interval does not hold 0, `**` where the one at 99 % does not; `?` where nothing can be said."""
+    if d is None or not d.known:
+        return "?"
+    return "**" if d.p <= 0.01 + 1e-12 else "*" if d.sure else ""
+
+
+STARS = (
+    "* the interval of the difference does not hold 0, at 95 % for all {family} together (Bonferroni); ** nor at 99 %; "
+    "? nothing could be told: no answers were kept, or there are too few resamples"
+)
+"""What the marks mean; `family` says which comparisons are judged together."""

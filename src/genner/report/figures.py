@@ -54,12 +54,13 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                 entry = score(source, source.collection.get(Key(system, format, test, decoding)))
                 if isinstance(entry, Value):
                     bars.setdefault((system, decoding), []).append((at, entry))
-                    rows.append(
-                        (system.title, format, decoding, entry.number, entry.low, entry.high, " ".join(entry.cells))
-                    )
+                    numbers = (entry.number, entry.low, entry.high, entry.spread, len(entry.cells))
+                    rows.append((system.title, format, decoding, *numbers, " ".join(entry.cells)))
     means = {format: paper_mean(format, test.corpus) for format in formats}
     rows += [
-        ("the paper's mean over 8 models", f, "sampled", mean, None, None, "") for f, mean in means.items() if mean
+        ("the paper's mean over 8 models", f, "sampled", mean, None, None, None, None, "")
+        for f, mean in means.items()
+        if mean
     ]
     shown = [s for s in systems_here if any((s, d) in bars for d in decodings)]
     if not shown:
@@ -97,14 +98,24 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     return Figure(
         f"formats-{n}",
         f"F1 by format and decoding: {source.collection.title(test)}",
-        ("system", "format", "decoding", "f1", "low", "high", "cells"),
+        ("system", "format", "decoding", "f1", "low", "high", "standard deviation", "seeds", "cells"),
         tuple(rows),
         draw,
         size(len(shown)),
-        f"{test.about}. Strict F1 with 95 % intervals."
+        f"{source.collection.about(test)}. Strict F1 with 95 % intervals by bootstrap over documents (thin lines)."
+        + _seeds([v for found in bars.values() for _, v in found])
         + (" The dashes are the paper's figures, by its own rule." if any(means.values()) else ""),
         "Bars of F1 for each format and decoding",
     )
+
+
+def _seeds(values: Sequence[Value]) -> str:
+    """How many seeds the numbers of a figure are means of, where they are."""
+    counts = sorted({len(v.cells) for v in values if v.spread is not None})
+    if not counts:
+        return ""
+    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f" Means of {n} seeds; thick lines: one standard deviation over the seeds either way."
 
 
 def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
@@ -166,7 +177,8 @@ def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         tuple(rows),
         draw,
         size(len(found), height=0.32 * len(formats) + 0.9),
-        "The deficit to the best format, with paired 95 % intervals. What lies between the two marks is decoding.",
+        f"{source.collection.about(test)}. Strict: the deficit to the format that is best when free, with paired "
+        "intervals at 95 % for all formats together. What lies between the two marks is decoding.",
         "For each format two marks: its deficit when decoded freely, and under the grammar",
     )
 
@@ -193,6 +205,8 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                 k.format,
                 k.decoding,
                 f1.number,
+                f1.low,
+                f1.high,
                 *(numbers.get(what) for what in COSTS),
                 " ".join(f1.cells),
             )
@@ -217,6 +231,9 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                     linewidths=0,
                 )
                 dots.set_urls(["#" + anchor(f1.cells[0])])
+                if f1.low is not None and f1.high is not None:
+                    hue = format_colour(group.key.format, formats)
+                    a.plot([x, x], [100 * f1.low, 100 * f1.high], color=hue, linewidth=0.8)
         axes[0].set_ylabel("strict F1, %")
         handles = [axes[0].scatter([], [], color=format_colour(f, formats), marker="o", s=30) for f in formats]
         handles += [
@@ -227,11 +244,12 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     return Figure(
         f"cost-{n}",
         f"Cost against F1: {source.collection.title(test)}",
-        ("system", "format", "decoding", "f1", *COSTS, "cells"),
+        ("system", "format", "decoding", "f1", "low", "high", *COSTS, "cells"),
         tuple(rows),
         draw,
         size(len(used), height=2.6, extra=0.8),
-        "A mark a system, format and decoding; costs on a logarithmic scale. A mark leads to its cell.",
+        f"{source.collection.about(test)}. A mark a system, format and decoding, with the 95 % interval of its F1 by "
+        "bootstrap over documents; costs on a logarithmic scale. A mark leads to its cell.",
         "F1 against what a document costs",
     )
 
@@ -241,6 +259,8 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
     shown, formats, _ = here(source, test)
     decoding = headline(source, test)
     bars: dict[System, dict[str, dict[str, float]]] = {}
+    totals: dict[tuple[System, str], tuple[float, float]] = {}
+    entities: set[int] = set()
     rows: list[tuple[str | float | None, ...]] = []
     for system in shown:
         for format in formats:
@@ -250,19 +270,30 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
             if gold:
                 counts = {kind: sum(o.kinds[kind] for o in known) for kind in KINDS if kind != "right"}
                 bars.setdefault(system, {})[format] = {kind: count / gold for kind, count in counts.items()}
+                entities.add(round(gold / len(known)))
+                if bounds := source.draws.error_rate([id for id in group.cells if id in outcomes]):
+                    totals[system, format] = bounds
                 rows += [
-                    (system.title, format, decoding, kind, count, count / gold, " ".join(group.cells))
+                    (system.title, format, decoding, kind, count, count / gold, None, None, " ".join(group.cells))
                     for kind, count in counts.items()
                 ]
+                total = sum(counts.values())
+                low, high = totals.get((system, format), (None, None))
+                rows.append(
+                    (system.title, format, decoding, "all", total, total / gold, low, high, " ".join(group.cells))
+                )
     if not bars:
         return None
 
     def draw(drawing: Any) -> None:
         axes = panels(drawing, [s.title for s in bars])
         handles: dict[str, Any] = {}
-        for a, found in zip(axes, bars.values(), strict=True):
+        for a, (system, found) in zip(axes, bars.items(), strict=True):
             a.grid(axis="x")
             for format, shares in found.items():
+                if bounds := totals.get((system, format)):
+                    y = formats.index(format)
+                    a.plot([100 * x for x in bounds], [y, y], color=INK, linewidth=1, zorder=3)
                 left = 0.0
                 for k, (kind, share) in enumerate(shares.items()):
                     drawn = a.barh(formats.index(format), 100 * share, 0.7, left=left, color=colour(k))
@@ -276,11 +307,12 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
     return Figure(
         f"kinds-{n}",
         f"Kinds of errors: {source.collection.title(test)}",
-        ("system", "format", "decoding", "kind", "errors", "share of gold", "cells"),
+        ("system", "format", "decoding", "kind", "errors", "share of gold", "low", "high", "cells"),
         tuple(rows),
         draw,
         size(len(bars), height=0.32 * len(formats) + 0.9),
-        f"Decoded {DECODED.get(decoding, decoding)}.",
+        f"{source.collection.about(test)}, {', '.join(f'{n:,}' for n in sorted(entities))} gold entities; decoded "
+        f"{DECODED.get(decoding, decoding)}. Lines: 95 % interval of all errors together, by bootstrap over documents.",
         "Errors of each format by kind",
     )
 
@@ -299,7 +331,10 @@ def logarithmic(axes: Any, xs: Sequence[float]) -> None:
 
 
 def whiskers(axes: Any, xs: Sequence[float], values: Sequence[Value]) -> None:
-    """Intervals of upright bars or points, where they are known."""
+    """Intervals of upright bars or points, where they are known, and standard deviations over seeds, thick."""
     for x, v in zip(xs, values, strict=True):
         if v.low is not None and v.high is not None:
             axes.plot([x, x], [100 * v.low, 100 * v.high], color=INK, linewidth=1)
+        if v.spread is not None:
+            ends = [100 * (v.number - v.spread), 100 * (v.number + v.spread)]
+            axes.plot([x, x], ends, color=INK, linewidth=3.5, alpha=0.5, solid_capstyle="butt")

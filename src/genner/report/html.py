@@ -28,6 +28,7 @@ from genner.report.table import (
     anchor,
     detail,
     shown,
+    versus,
 )
 
 LONG = 24  # rows: a supporting table with more is folded away
@@ -219,10 +220,10 @@ def _entry(entry: Entry, column: Column, wide: bool, sources: Sources) -> str:
             return f'<td class="{side} missing{loud}"{title}>{linked(text)}</td>{beside}'
         case Value():
             number = linked(f"<b>{text}</b>" if entry.best else text)
-            about = "; ".join(part for part in (detail(entry), entry.part) if part)
+            beside_it = "; ".join(part for part in (detail(entry), entry.part) if part)
             mark = f"<sup>{text_html(entry.mark)}</sup>" if entry.mark else ""
-            p = f' title="p = {entry.p:.4f}"' if entry.p is not None else ""
-            beside = f'<td class="beside">{mark}{text_html(about)}</td>' if wide else ""
+            p = f' title="{attribute(about)}"' if (about := versus(entry)) else ""
+            beside = f'<td class="beside">{mark}{text_html(beside_it)}</td>' if wide else ""
             return f'<td class="number{"" if wide else " alone"}"{p}>{number}</td>{beside}'
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from genner.report.collect import DECODED, DECODINGS, Group, Key, System, TestSet
-from genner.report.measures import STARS, Source, against_best, mean_of, score, tested, tested_means
+from genner.report.measures import BEST, Source, against_best, mean_of, score, tested, tested_means
+from genner.report.outcomes import Rule
 from genner.report.paper import FORMATS, GPT_NER_NOTE, GROUPS, TITLES, Family, figure, system_of, systems
 from genner.report.table import Column, Entry, Missing, Row, Table, Value, best_of
 
@@ -25,11 +26,7 @@ MEANING = (
     f"{PAPER}: micro-F1 as printed there; {PUBLISHED}: our answers counted as its scripts count them; {STRICT}: our "
     "answers by exact spans and labels, with the 95 % interval of the bootstrap over documents; all in percent."
 )
-OWN_BEST = (
-    "Bold: the best of a column, over all formats and systems. Strict: * below the best at p < 0.05, ** at p < 0.01 "
-    "(two-sided paired bootstrap over documents, adjusted by Holm's method for the number of comparisons in the "
-    "column); ? no test was possible."
-)
+OWN_BEST = "Over all formats and systems. Strict: " + BEST.format(family="comparisons of the column")
 
 
 def main_tables(source: Source) -> list[Table]:
@@ -109,13 +106,13 @@ class _PaperTable:
             for test in self.tests[corpus]:
                 group = TITLES[corpus] if len(self.tests[corpus]) == 1 else self.source.collection.title(test)
                 columns += [Column(PUBLISHED, group), Column(STRICT, group)]
-                cells += [self._ours(test, published=True), self._ours(test, published=False)]
+                cells += [self._ours(test, "published"), self._ours(test, "strict")]
         columns.append(Column(PAPER, "Average"))
         average = self._across([published[c] for c in self.corpora])
         cells.append(_bold(average, self._single()))
         if all(len(self.tests[c]) == 1 for c in self.corpora):
             columns += [Column(PUBLISHED, "Average"), Column(STRICT, "Average")]
-            cells += [self._ours_across(published=True), self._ours_across(published=False)]
+            cells += [self._ours_across("published"), self._ours_across("strict")]
         rows = [
             Row((line.head,), tuple(column[i] for column in cells), line.block, line.average)
             for i, line in enumerate(self.lines)
@@ -155,19 +152,18 @@ class _PaperTable:
         assert line.ours
         return self.source.collection.get(Key(line.ours, line.format, test, self.decoding))
 
-    def _ours(self, test: TestSet, published: bool) -> list[Entry]:
+    def _ours(self, test: TestSet, rule: Rule) -> list[Entry]:
         column: list[Entry] = [
-            score(self.source, self._group(line, test), published) if line.ours else Missing("absent")
-            for line in self.lines
+            score(self.source, self._group(line, test), rule) if line.ours else Missing("absent") for line in self.lines
         ]
-        column = self._averaged(column, published)
-        if published:
+        column = self._averaged(column)
+        if rule == "published":
             return _bold(
                 [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
             )
         return against_best(column, tested(self.source), self._single())
 
-    def _ours_across(self, published: bool) -> list[Entry]:
+    def _ours_across(self, rule: Rule) -> list[Entry]:
         tests = [self.tests[c][0] for c in self.corpora]
         column: list[Entry] = []
         parts: dict[tuple[str, ...], list[Value]] = {}
@@ -175,18 +171,18 @@ class _PaperTable:
             if not line.ours:
                 column.append(Missing("absent"))
                 continue
-            scores = [score(self.source, self._group(line, t), published) for t in tests]
-            column.append(mean := mean_of(self.source, scores, published))
+            scores = [score(self.source, self._group(line, t), rule) for t in tests]
+            column.append(mean := mean_of(self.source, scores, rule))
             if isinstance(mean, Value):
                 parts[mean.cells] = [s for s in scores if isinstance(s, Value)]
-        column = self._averaged(column, published)
-        if published:
+        column = self._averaged(column)
+        if rule == "published":
             return _bold(
                 [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
             )
         return against_best(column, tested_means(self.source, parts), self._single())
 
-    def _averaged(self, column: list[Entry], published: bool) -> list[Entry]:
+    def _averaged(self, column: list[Entry]) -> list[Entry]:
         """With the mean of each format's systems in its row; of those that have a figure, and it says of how many."""
         result = list(column)
         for i, line in enumerate(self.lines):
@@ -211,9 +207,9 @@ class _PaperTable:
             notes.append("The paper's other systems stand in the table before.")
         for tests in self.tests.values():
             notes += [
-                f"{t.title}: our figures are of {t.about}; the paper's of the whole test split, so they do not compare."
+                f"{t.title}: ours are of {self.source.collection.about(t)}"
+                + ("." if t.whole else "; the paper's of the whole test split, so they do not compare.")
                 for t in tests
-                if not t.whole
             ]
         if "ontonotes5" in self.corpora:
             notes.append(GPT_NER_NOTE)
@@ -240,11 +236,13 @@ def _own_table(source: Source, decoding: str, groups: Sequence[Group]) -> Table:
         for system in sorted({g.key.system for g in groups if g.key.test == test}):
             keys = [Key(system, format, test, decoding) for format in formats]
             strict = against_best([score(source, collection.get(key)) for key in keys], tested(source))
-            loose = [score(source, collection.get(key), published=True) for key in keys]
+            loose = [score(source, collection.get(key), "published") for key in keys]
             loose = [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in loose]
             loose = _bold(loose, range(len(loose)))
             title = collection.title(test)
-            block = title if "(" in title else f"{title} ({test.about})"
+            block = (
+                f"{test.title} ({collection.about(test)})" if "(" not in title else f"{title}, {collection.count(test)}"
+            )
             rows += [
                 Row((system.title, STRICT), tuple(strict), block),
                 Row((system.title, PUBLISHED), tuple(loose), block),
@@ -256,5 +254,5 @@ def _own_table(source: Source, decoding: str, groups: Sequence[Group]) -> Table:
         tuple(Column(format) for format in formats),
         tuple(rows),
         MEANING.partition("; ")[2],
-        (STARS.replace("its column", "its row").replace("the column", "the row"),),
+        (BEST.format(family="comparisons of the row"),),
     )

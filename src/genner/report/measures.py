@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import stdev
 
 import numpy as np
 
-from genner.evaluation.bootstrap import Array, paired
+from genner.evaluation.bootstrap import Array, Difference, paired
 from genner.report.collect import Collection, Group, absence
-from genner.report.draws import Change, Draws, holm, interval, stars
+from genner.report.draws import STARS, Draws, interval, stars, together
+from genner.report.outcomes import Rule
 from genner.report.table import Entry, Missing, Value, best_of
 
-STARS = (
-    "* below the best of its column at p < 0.05, ** at p < 0.01 (two-sided paired bootstrap over documents, "
-    "adjusted by Holm's method for the number of comparisons in the column); ? no test was possible; bold: the best."
-)
+BEST = "Bold: the best. Below the best: " + STARS + ". The differences stand in the CSV, and on hover on the page."
+"""What the marks beside scores mean; `family` is to be filled in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,23 @@ class Source:
     draws: Draws
 
 
-def score(source: Source, group: Group, published: bool = False) -> Entry:
-    """The F1 of a group, strict or by the paper's rule, with its interval; its mean over seeds where it has several."""
-    number = group.mean("published" if published else "strict", "f1")
+def score(source: Source, group: Group, rule: Rule = "strict") -> Entry:
+    """The F1 of a group by a rule, with its interval; its mean and standard
+    deviation over seeds where it has several."""
+    number = group.mean(rule, "f1")
     if number is None:
         if group.done:
             return Missing("undefined", group.cells, "the record has no such figure")
         return absence(group.items)
-    low, high = source.draws.interval(group.cells, published) or _recorded(
-        group, "published" if published else "strict"
-    )
-    return Value(number, low=low, high=high, cells=group.cells, part=part(group))
+    low, high = source.draws.interval(group.cells, rule) or _recorded(group, rule)
+    spread = deviation(group, rule, "f1")
+    return Value(number, low=low, high=high, spread=spread, cells=group.cells, part=part(group))
+
+
+def deviation(group: Group, *path: str) -> float | None:
+    """The standard deviation of a metric over the seeds (n - 1 below); None where fewer than two have it."""
+    found = [value for item in group.done if (value := item.metric(*path)) is not None]
+    return stdev(found) if len(found) > 1 else None
 
 
 def part(group: Group) -> str:
@@ -43,7 +49,7 @@ def part(group: Group) -> str:
     return f"{done} of {all_} seeds" if done < all_ else f"{done} seeds" if done > 1 else ""
 
 
-def _recorded(group: Group, rule: str) -> tuple[float | None, float | None]:
+def _recorded(group: Group, rule: Rule) -> tuple[float | None, float | None]:
     """The interval that a single cell recorded itself."""
     if len(group.done) != 1:
         return None, None
@@ -59,13 +65,13 @@ def rates(group: Group, key: str) -> Entry:
     return Value(number, "percent", cells=group.cells, part=part(group) if len(group.done) < len(group.items) else "")
 
 
-def mean_of(source: Source, entries: Sequence[Entry], published: bool = False) -> Entry:
+def mean_of(source: Source, entries: Sequence[Entry], rule: Rule = "strict") -> Entry:
     """The plain mean of scores, with its interval; missing when one of them is."""
     values = [e for e in entries if isinstance(e, Value)]
     if len(values) < len(entries) or not values:
         gap = next((e for e in entries if isinstance(e, Missing)), None)
         return replace(gap, note=gap.note or "an average needs all its parts") if gap else Missing("absent")
-    scores = [source.draws.f1(v.cells, published) for v in values]
+    scores = [source.draws.f1(v.cells, rule) for v in values]
     known = [s for s in scores if s is not None]
     low, high = interval(np.mean(known, axis=0)) if len(known) == len(values) else (None, None)
     cells = tuple(dict.fromkeys(id for v in values for id in v.cells))
@@ -73,11 +79,13 @@ def mean_of(source: Source, entries: Sequence[Entry], published: bool = False) -
 
 
 def against_best(
-    entries: Sequence[Entry], test: Callable[[Value, Value], float | None], candidates: Sequence[int] | None = None
+    entries: Sequence[Entry],
+    test: Callable[[Value, Value], Difference | None],
+    candidates: Sequence[int] | None = None,
 ) -> list[Entry]:
     """The column with its best in bold, and marks on all that are below it.
 
-    `test(best, value)` gives the p value of a difference. Only `candidates` (places; else all) take part.
+    `test(best, value)` gives the difference, value less best. Only `candidates` (places; else all) take part.
     """
     places = [i for i in (range(len(entries)) if candidates is None else candidates) if isinstance(entries[i], Value)]
     values = {i: e for i in places if isinstance(e := entries[i], Value)}
@@ -87,31 +95,26 @@ def against_best(
         return result
     best = values[min(top)]
     rest = [i for i in places if i not in top]
-    ps = {i: test(best, values[i]) for i in rest}
-    adjusted = dict(
-        zip([i for i in rest if ps[i] is not None], holm([p for p in ps.values() if p is not None]), strict=True)
-    )
-    for i in rest:
-        p = adjusted.get(i)
-        result[i] = replace(values[i], p=p, mark=stars(p))
+    for i, d in zip(rest, together([test(best, values[i]) for i in rest]), strict=True):
+        result[i] = replace(values[i], p=d.p if d else None, mark=stars(d), against=d)
     for i in top:
         result[i] = replace(values[i], best=True)
     return result
 
 
-def tested(source: Source) -> Callable[[Value, Value], float | None]:
-    """The p value of the difference of two scores from the cells behind them."""
+def tested(source: Source) -> Callable[[Value, Value], Difference | None]:
+    """The difference of two scores, from the cells behind them."""
 
-    def test(best: Value, value: Value) -> float | None:
+    def test(best: Value, value: Value) -> Difference | None:
         change = source.draws.change(best.cells, value.cells)
-        return change.difference.p if change and change.together else None
+        return change.difference if change and change.together else None
 
     return test
 
 
 def tested_means(
     source: Source, parts: Mapping[tuple[str, ...], Sequence[Value]]
-) -> Callable[[Value, Value], float | None]:
+) -> Callable[[Value, Value], Difference | None]:
     """As `tested` for means: `parts` has the scores that a mean is of, by the mean's cells."""
 
     def draws_of(value: Value) -> Array | None:
@@ -119,19 +122,22 @@ def tested_means(
         known = [s for s in scores if s is not None]
         return np.asarray(np.mean(known, axis=0)) if known and len(known) == len(scores) else None
 
-    def test(best: Value, value: Value) -> float | None:
+    def test(best: Value, value: Value) -> Difference | None:
         one, two = draws_of(best), draws_of(value)
         if one is None or two is None:
             return None
-        return paired(one, two, value.number - best.number).p
+        return paired(one, two, value.number - best.number)
 
     return test
 
 
-def points(change: Change | None, cells: tuple[str, ...], p: float | None = None) -> Entry:
-    """A difference in percentage points with its interval and mark (by `p`, else its own p value)."""
-    if change is None:
-        return Missing("undefined", cells, "a cell kept no answers, or they are of other documents")
-    d = change.difference
-    value = d.p if p is None else p
-    return Value(d.value, "points", low=d.low, high=d.high, p=value, mark=stars(value), cells=cells)
+def points(d: Difference | None, cells: tuple[str, ...], why: str = "") -> Entry:
+    """A difference in percentage points with its interval and mark."""
+    if d is None:
+        return Missing("undefined", cells, why or "a cell kept no answers, or they are of other documents")
+    return Value(d.value, "points", *limits(d), p=d.p, mark=stars(d), cells=cells)
+
+
+def limits(d: Difference) -> tuple[float | None, float | None]:
+    """The bounds of an interval; None where there are too few resamples to say."""
+    return (d.low, d.high) if d.known else (None, None)

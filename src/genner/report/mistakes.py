@@ -41,7 +41,8 @@ def examples(source: Source, outcomes: Mapping[str, Outcome], each: int) -> list
             items.sort(key=lambda e: order[e.kind])
             title = source.collection.title(test)
             caption = (
-                f"{test.about}. Up to {each} for each kind, format and decoding, drawn by a hash of the document's id."
+                f"{source.collection.about(test)}. Up to {each} for each kind, format and decoding, drawn by a hash of "
+                "the document's id."
             )
             found.append(Examples(title, caption, tuple(items)))
     return found

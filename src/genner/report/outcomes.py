@@ -2,17 +2,37 @@
 
 import hashlib
 import heapq
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genner.assess.records import Answered, Run
+from genner.assess.scoring import LENGTHS
+from genner.document import Document, Entity
 from genner.errors import DataError, GennerError
 from genner.evaluation.bootstrap import Array
+from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING
 from genner.evaluation.taxonomy import KINDS, Verdict, verdicts
 from genner.report.collect import Collection, Item
+
+Rule = Literal["published", "as_said", "strict"]
+RULES: dict[Rule, str] = {
+    "published": "by the paper's rule",
+    "as_said": "as said",
+    "strict": "strict",
+}
+"""How an answer is read, by its name in the records (`genner.generations.readings`)."""
+
+MEANINGS: dict[Rule, str] = {
+    "published": "by the paper's rule a mention counts as its published script counts it, faults included",
+    "as_said": "as said, an answer is what it says: a mention counts where the answer puts it, and nowhere else",
+    "strict": "strict, a mention that a free answer puts in a wrong place is looked up in the text, and counts where "
+    "it stands",
+}
 
 INVALID = "invalid answer"
 TOLERANCE = 5e-4  # of F1: a record rounded to three digits agrees with its answers
@@ -30,18 +50,26 @@ class Sighting:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A cell's answers, counted. `counts` is `[n, 3]`: true positives, false positives, false negatives of each
-    document, strict; `published` the same by the paper's rule, None unless every document has it. Documents are in
-    order of their ids, which are made unique (`x`, `x#2`, ...)."""
+    document, strict; `published` and `as_said` the same by these readings, None unless every document has it. `errors`
+    is `[n]`, the errors of each document of any kind; `buckets` has strict counts `[n, 3]` by `("labels", LABEL)` and
+    `("lengths", LENGTH)`. Documents are in order of their ids, which are made unique (`x`, `x#2`, ...)."""
 
     ids: tuple[str, ...]
     counts: Array
     published: Array | None
     kinds: Mapping[str, int]
     sightings: Mapping[str, tuple[Sighting, ...]] = field(repr=False)
+    as_said: Array | None = None
+    errors: Array | None = None
+    buckets: Mapping[tuple[str, str], NDArray[np.uint16]] = field(default_factory=dict, repr=False)
 
     @property
     def f1(self) -> float:
         return micro(self.counts)
+
+    def by(self, rule: Rule) -> Array | None:
+        """The counts by one of `RULES`."""
+        return {"strict": self.counts, "as_said": self.as_said, "published": self.published}[rule]
 
 
 def micro(counts: Array) -> float:
@@ -76,7 +104,8 @@ def read_outcome(run: Run, shown: int) -> Outcome | None:
     names: Counter[str] = Counter()
     kinds: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
     best: dict[str, list[tuple[int, int, Sighting]]] = {}
-    rows: list[tuple[str, tuple[int, int, int], tuple[float, float, float] | None]] = []
+    rows: list[tuple[str, Answered, tuple[int, int, int], int]] = []
+    buckets: defaultdict[tuple[str, str], dict[int, list[int]]] = defaultdict(dict)
     for at, answered in enumerate(run.predictions()):
         names[answered.id] += 1
         unique = answered.id if names[answered.id] == 1 else f"{answered.id}#{names[answered.id]}"
@@ -86,7 +115,14 @@ def read_outcome(run: Run, shown: int) -> Outcome | None:
             raise DataError(str(run.folder / "predictions.jsonl"), str(error), at + 1) from None
         expected, predicted = set(answered.gold), set(answered.entities)
         right = len(expected & predicted)
-        rows.append((unique, (right, len(predicted) - right, len(expected) - right), answered.published))
+        wrong = sum(v.kind != "right" for v in judged)
+        answers = replace(answered, text="", raw=(), gold=(), entities=(), problems=(), chunks=())
+        rows.append((unique, answers, (right, len(predicted) - right, len(expected) - right), wrong))
+        gold = answered.document()
+        for e in expected | predicted:
+            for key in (("labels", e.label), ("lengths", length(e, gold))):
+                place = buckets[key].setdefault(at, [0, 0, 0])
+                place[0 if e in expected and e in predicted else 1 if e in predicted else 2] += 1
         kinds.update(v.kind for v in judged)
         sightings = [Sighting(v.kind, answered, v) for v in judged if v.kind != "right"]
         if answered.prediction().invalid:
@@ -102,15 +138,36 @@ def read_outcome(run: Run, shown: int) -> Outcome | None:
                 heapq.heappop(heap)
     if not rows:
         return None
-    rows.sort(key=lambda row: row[0])
-    published = [p for _, _, p in rows if p is not None]
+    order = sorted(range(len(rows)), key=lambda i: rows[i][0])
+    place_of = {at: n for n, at in enumerate(order)}
+    counted: dict[tuple[str, str], NDArray[np.uint16]] = {}
+    for key, found in buckets.items():
+        counted[key] = np.zeros((len(rows), 3), dtype=np.uint16)
+        for at, numbers in found.items():
+            counted[key][place_of[at]] = numbers
+    rows = [rows[i] for i in order]
     return Outcome(
-        tuple(id for id, _, _ in rows),
-        np.array([counts for _, counts, _ in rows], dtype=np.float64),
-        np.array(published, dtype=np.float64) if len(published) == len(rows) else None,
+        tuple(id for id, *_ in rows),
+        np.array([counts for _, _, counts, _ in rows], dtype=np.float64),
+        _all([a.published for _, a, _, _ in rows]),
         dict(kinds),
         {kind: tuple(s for _, _, s in sorted(heap, key=lambda x: (-x[0], x[1]))) for kind, heap in best.items()},
+        _all([a.as_said for _, a, _, _ in rows]),
+        np.array([errors for *_, errors in rows], dtype=np.float64),
+        counted,
     )
+
+
+def _all(counts: Sequence[tuple[float, float, float] | None]) -> Array | None:
+    """The counts as an array; None unless every document has them."""
+    known = [c for c in counts if c is not None]
+    return np.array(known, dtype=np.float64) if len(known) == len(counts) else None
+
+
+def length(entity: Entity, gold: Document) -> str:
+    """The bucket of a mention by its number of words, as in the records."""
+    words = BREAKDOWNS["length"].bucket(entity, gold, NOTHING)
+    return next((name for name, members in LENGTHS.items() if words in members), words)
 
 
 def _checked(item: Item, outcome: Outcome | None) -> Iterable[str]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
+from textwrap import wrap
 from typing import Any
 
 from genner.render.layout import PALETTE, visible_line
@@ -109,7 +110,7 @@ def legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], longest: 
     """One legend for all panels, above them, in as many columns as long labels leave room for."""
     if handles:
         said = [label(x, longest) for x in labels]
-        room = 12.5 * figure.get_figwidth()  # characters, of which a handle takes six
+        room = 12.5 * figure.bbox.width / figure.dpi  # characters, of which a handle takes six
         columns = max(1, min(len(said), int(room / (max(map(len, said)) + 6))))
         figure.legend(handles, said, loc="outside upper left", ncols=columns)
 
@@ -143,34 +144,51 @@ def _themed(tag: str, name: str) -> str:
 
 
 def svg_file(figure: Figure) -> str:
-    """The figure as a file of its own."""
+    """The figure as a file of its own, with its title and caption in it."""
     return _svg(figure, as_text=False)
 
 
 def png_file(figure: Figure) -> bytes:
-    """The figure in pixels, 200 an inch."""
-    return _drawn(figure, "png", dpi=200, facecolor="white", metadata={"Software": None})
+    """The figure in pixels, 200 an inch, with its title and caption in it."""
+    return _drawn(figure, "png", alone=True, dpi=200, facecolor="white", metadata={"Software": None})
 
 
 def _svg(figure: Figure, as_text: bool) -> str:
     face = "none" if as_text else "white"
     fonts = {"svg.fonttype": "none" if as_text else "path"}
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    return _drawn(figure, "svg", facecolor=face, metadata=nothing, rc=fonts).decode("utf-8")
+    return _drawn(figure, "svg", alone=not as_text, facecolor=face, metadata=nothing, rc=fonts).decode("utf-8")
 
 
-def _drawn(figure: Figure, kind: str, rc: dict[str, Any] | None = None, **how: Any) -> bytes:
+def _drawn(figure: Figure, kind: str, alone: bool, rc: dict[str, Any] | None = None, **how: Any) -> bytes:
+    """One that stands `alone` says itself what it shows, and of how many documents."""
     # Without pyplot: no window system is asked for, and nothing is kept globally.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
     with _look(rc or {}):
-        drawing = Drawing(figsize=figure.size, layout="constrained")
+        width, height = figure.size
+        if alone:
+            title, caption = _wrapped(figure.title, 0.7 * width), _wrapped(figure.caption, width)
+            above, below = (0.06 + 0.18 * (title.count("\n") + 1), 0.1 + 0.14 * (caption.count("\n") + 1))
+            drawing = Drawing(figsize=(width, above + height + below), layout="constrained")
+            parts: Any = drawing.subfigures(3, 1, height_ratios=(above, height, below))
+            head, body, foot = parts
+            head.text(0.01, 0.1, title, va="bottom", fontsize=10, fontweight="bold", color=INK)
+            foot.text(0.01, 0.9, caption, va="top", fontsize=7, color=FAINT)
+        else:
+            body = drawing = Drawing(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawing)
-        figure.draw(drawing)
+        figure.draw(body)
         out = io.BytesIO()
         drawing.savefig(out, format=kind, **how)
     return out.getvalue()
+
+
+def _wrapped(text: str, width: float) -> str:
+    """Text on lines that fit a drawing of this width in inches."""
+    line = re.sub("[\ufffe\uffff]", "\ufffd", visible_line(text))  # no characters to XML
+    return "\n".join(wrap(line, max(20, int(19 * width))))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from genner.report.collect import DECODED, DECODINGS, Group, Key, TestSet
-from genner.report.draws import Change, holm, stars
+from genner.report.draws import STARS, Change, stars, together
 from genner.report.figures import headline
 from genner.report.measures import Source, part, points, score
 from genner.report.paper import FORMATS
@@ -54,14 +54,12 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
     found = _changes(source, test)
     if not found:
         return None
-    adjusted = iter(holm([c.difference.p for _, _, c in found if c]))
     rows = []
     for original, group, change in found:
         cells = tuple(dict.fromkeys((*original.cells, *group.cells)))
-        p = next(adjusted) if change else None
         known = bool(original.done and group.done)
         before, after = _before(source, original, change), score(source, group)
-        difference = points(change, cells, p) if known else Missing("undefined", cells, GAP)
+        difference = points(change.difference if change else None, cells) if known else Missing("undefined", cells, GAP)
         if isinstance(difference, Missing) and isinstance(before, Value) and isinstance(after, Value):
             difference = Value(after.number - before.number, "points", mark=stars(None), cells=cells)
         documents: Entry = (
@@ -76,12 +74,11 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
         ("Probe", "Format", "Decoding"),
         (Column("documents"), Column("original"), Column("probe"), Column("difference")),
         tuple(rows),
-        f"{test.about}. Strict F1; the difference is the probe less the original, in points.",
+        f"{source.collection.about(test)}. Strict F1; the difference is the probe less the original, in points.",
         (
             "Original and probe are compared on the documents that both have, by id (documents); where the probe "
-            "leaves some out, the original is scored on the same ones. Paired bootstrap over documents, intervals "
-            "at 95 %; * p < 0.05, ** p < 0.01, adjusted by Holm's method for the rows of this table; ? no test was "
-            "possible.",
+            "leaves some out, the original is scored on the same ones. Paired bootstrap over documents; differences: "
+            f"{STARS.format(family='rows of this table')}; their intervals are those at 95 % for all together.",
             *([f"No document in common, so resampled apart: {', '.join(dict.fromkeys(apart))}."] if apart else []),
         ),
     )
@@ -96,7 +93,7 @@ def _before(source: Source, original: Group, change: Change | None) -> Entry:
 
 
 def _changes(source: Source, test: TestSet) -> list[tuple[Group, Group, Change | None]]:
-    """Each probe's group with the original's, and their difference; in the order shown."""
+    """Each probe's group with the original's, and their difference, judged together; in the order shown."""
     formats, decodings, names = list(FORMATS), list(DECODINGS), probe_names(source)
     groups = [g for g in source.collection.probes() if g.key.test == test]
     groups.sort(
@@ -119,7 +116,11 @@ def _changes(source: Source, test: TestSet) -> list[tuple[Group, Group, Change |
             [item.id for id in two if id in common for item in two[id]],
         )
         found.append((original, group, change))
-    return found
+    judged = together([change.difference if change else None for _, _, change in found])
+    return [
+        (original, group, replace(change, difference=d) if change and d else None)
+        for (original, group, change), d in zip(found, judged, strict=True)
+    ]
 
 
 def _original(source: Source, key: Key) -> Group:
@@ -191,6 +192,10 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     names = list(dict.fromkeys(named(g.key) for g, _ in found))
     systems = list(dict.fromkeys(g.key.system for g, _ in found))
     used = {g.key.format for g, _ in found}
+    on: dict[str, set[int]] = {}
+    for g, c in found:
+        on.setdefault(named(g.key), set()).add(c.documents)
+    shared = {name: "-".join(f"{n:,}" for n in sorted({min(ns), max(ns)})) for name, ns in on.items()}
     formats = [f for f in FORMATS if f in used] + sorted(used - set(FORMATS))
     rows: list[tuple[str | float | None, ...]] = [
         (
@@ -221,7 +226,7 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                         elinewidth=1.1,
                     )
                     handles.setdefault(group.key.format, drawn)
-            a.set_yticks(range(len(names)), [label(x, 36) for x in names])
+            a.set_yticks(range(len(names)), [f"{label(x, 36)} ({shared[x]})" for x in names])
             a.set_ylim(len(names) - 0.5, -0.5)
             a.set_xlabel("probe less original, points of F1")
         legend(drawing, list(handles.values()), list(handles))
@@ -245,6 +250,7 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         tuple(rows),
         draw,
         size(len(systems), height=0.3 * len(names) + 0.9),
-        f"{test.about}; decoded {DECODED.get(decoding, decoding)}. Paired 95 % intervals.",
+        f"{source.collection.about(test)}; decoded {DECODED.get(decoding, decoding)}. Paired intervals at 95 % for all "
+        "rows of the table of probes together; in brackets the documents that original and probe share.",
         "The difference that each probe makes",
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genner.document import Document
+from genner.evaluation.bootstrap import Difference
 
 Kind = Literal["f1", "percent", "points", "gap", "count", "seconds", "minutes", "number"]
 """How a number is written: F1 in percent with two decimals, percent with one, a difference in percentage points with
@@ -37,10 +38,10 @@ class Value:
     """A number of a table.
 
     `number`, `low` and `high` (the interval at 95 %) and `spread` are in one unit: shares in [0, 1] for `f1`,
-    `percent`, `points` and `gap`. `spread` is a standard error, or a standard deviation over seeds: the column says
-    which. `p` is that of a test which the table's notes describe, `mark` what is set beside the number for it. `cells`
-    are the ids of the cells that the number comes from, and `part` says how many those are (`2 of 3 seeds`) where they
-    are not just one."""
+    `percent`, `points` and `gap`. `spread` is a standard deviation over seeds, or, beside no interval, a standard
+    error. `p` is that of a test which the table's notes describe, `mark` what is set beside the number for it, and
+    `against` the difference that was tested, where that is not the number itself. `cells` are the ids of the cells that
+    the number comes from, and `part` says how many those are (`2 of 3 seeds`) where they are not just one."""
 
     number: float
     kind: Kind = "f1"
@@ -52,6 +53,7 @@ class Value:
     best: bool = False
     cells: tuple[str, ...] = ()
     part: str = ""
+    against: Difference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +252,23 @@ def shown(entry: Entry) -> str:
 
 
 def detail(value: Value) -> str:
-    """The interval, `69.2 to 74.7`, or the spread, `± 0.3`; empty without either."""
+    """The interval and the standard deviation over seeds, `69.2 to 74.7; sd 0.3`; or the standard error, `± 0.3`."""
+    spread = _bound(abs(value.spread), value.kind).lstrip("+") if value.spread is not None else ""
     if value.low is not None and value.high is not None:
-        return f"{_bound(value.low, value.kind)} to {_bound(value.high, value.kind)}"
-    return f"± {_bound(abs(value.spread), value.kind).lstrip('+')}" if value.spread is not None else ""
+        interval = f"{_bound(value.low, value.kind)} to {_bound(value.high, value.kind)}"
+        return f"{interval}; sd {spread}" if spread else interval
+    return f"{'sd' if 'seeds' in value.part else '±'} {spread}" if spread else ""
+
+
+def versus(value: Value) -> str:
+    """What a mark is for, in words: the difference that was tested, its interval, and p; empty without a test."""
+    p = f"p = {value.p:.4f}" if value.p is not None else ""
+    if value.against is None:
+        return p
+    d = value.against
+    points = Value(d.value, "points", d.low if d.known else None, d.high if d.known else None)
+    interval = f" ({detail(points)})" if d.known else ""
+    return f"{shown(points)} points against the best{interval}, {p}"
 
 
 def _written(number: float, kind: Kind) -> str:

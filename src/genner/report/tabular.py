@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from genner.render.layout import visible
 from genner.report.table import Figure, Missing, Report, Table, Value, Words
 
-FIELDS = ("group", "column", "value", "kind", "low", "high", "spread", "p", "mark", "best", "state", "note", "cells")
-"""The columns behind those that name the row."""
+NUMBERS = ("value", "kind", "low", "high", "spread", "p", "mark", "best", "against", "against_low", "against_high")
+FIELDS = ("group", "column", *NUMBERS, "state", "note", "cells")
+"""The columns behind those that name the row; `against` is the difference to the best, which `p` and `mark` are of."""
 
 
 def csv_files(report: Report) -> dict[str, str]:
@@ -32,12 +33,14 @@ def table_csv(table: Table) -> str:
             cells = " ".join(entry.cells)
             match entry:
                 case Value(number, kind, low, high, spread, p, mark, best):
-                    note = entry.part
-                    lines.append((*place, number, kind, low, high, spread, p, mark, int(best), "number", note, cells))
+                    d = entry.against
+                    against = (d.value, *((d.low, d.high) if d.known else (None, None))) if d else (None,) * 3
+                    numbers = (number, kind, low, high, spread, p, mark, int(best), *against)
+                    lines.append((*place, *numbers, "number", entry.part, cells))
                 case Missing(why, _, note):
-                    lines.append((*place, None, None, None, None, None, None, None, None, why, note, cells))
+                    lines.append((*place, *(None,) * len(NUMBERS), why, note, cells))
                 case Words(text):
-                    lines.append((*place, text, None, None, None, None, None, None, None, "text", None, cells))
+                    lines.append((*place, text, *(None,) * (len(NUMBERS) - 1), "text", None, cells))
     return _csv(("block", *table.heads, *FIELDS), lines)
 
 
