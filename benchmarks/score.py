@@ -2,7 +2,9 @@
 
     python benchmarks/score.py --data ../shared/data --out scores.json genia uner_en_ewt litbank
 
-Each set is asked for by its own label set. A line a set: F1, its interval, invalid outputs, sentences a second.
+Each set is asked for by its own label set. Entities of any score count, unless `--min-score` says otherwise: a number,
+or `calibration` for the thresholds that `genner extract` uses. A line a set: F1, its interval, invalid outputs,
+sentences a second.
 """
 
 import argparse
@@ -28,14 +30,17 @@ def main() -> None:
     parser.add_argument("--format", default=None)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--free", action="store_true")
+    parser.add_argument("--min-score", default="0")
     parser.add_argument("--limit", type=int, default=None, help="only so many sentences, drawn evenly")
     args = parser.parse_args()
 
     done = json.loads(args.out.read_text()) if args.out.exists() else {}
-    ner = load(args.model, format=args.format, constrained=not args.free)
+    least = None if args.min_score == "calibration" else float(args.min_score)
+    ner = load(args.model, format=args.format, constrained=not args.free, min_score=least)
     ner.split = False
     for name in args.sets:
         key = f"{name}/{args.split}/{ner.form.name}/{'free' if args.free else 'grammar'}"
+        key += f"/min-score {args.min_score}" if least != 0 else ""
         if key in done:
             continue
         gold = list(read_jsonl(args.data / name / f"{args.split}.jsonl"))
@@ -45,7 +50,7 @@ def main() -> None:
         begun = time.perf_counter()
         found = list(tqdm(ner.pipe(gold, labels, args.batch), total=len(gold), desc=key))
         seconds = time.perf_counter() - begun
-        predictions = args.out.with_name(key.replace("/", "-") + ".jsonl")
+        predictions = args.out.with_name(key.replace("/", "-").replace(" ", "-") + ".jsonl")
         predictions.write_text("".join(json.dumps(p.to_dict(), ensure_ascii=False) + "\n" for p in found))
         report = evaluate(gold, found, settings=ner.signature)
         done[key] = {**report.to_dict(), "sentences_per_second": len(gold) / seconds}

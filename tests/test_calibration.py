@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import genner
 import tiny
 from conftest import Run
-from genner.calibration import COOLEST, FILE, HOTTEST, Calibration, Fit, Scale, cool
+from genner.calibration import COOLEST, FILE, HOTTEST, Calibration, Fit, Scale, Thresholds, cool
 from genner.decisions import KINDS, UNCOUNTED, Family, decisions, family
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Generation, Request
@@ -328,8 +328,11 @@ def a_calibration(adapter: str = "") -> Calibration:
     degrees = {"open": 1.5, "label": 2.0, "inside": 1.0, "close": 0.5}
     scale = Scale(degrees, 1.25, -0.5, {("LOC", "PER"): 0.25, ("x",): -1.0})
     one = {"sentences": 5, "entities": 9, "right": 4, "error_before": 0.2, "error_after": 0.1}
-    told = Fit("inline_xml", {"a": one}, 0.2, 0.1, 10)
-    return Calibration({"inline": scale, "json": Scale.identity("json")}, adapter, {"inline": told})
+    more = {"gold": 7, "f1_all": 0.5, "f1_kept": 0.55}
+    told = Fit("inline_xml", {"a": one, "b": {**one, **more}}, 0.2, 0.1, 10)
+    thresholds = Thresholds(0.25, {("LOC", "PER"): 0.4, ("x",): 0.0})
+    scales: dict[Family, Scale] = {"inline": scale, "json": Scale.identity("json")}
+    return Calibration(scales, adapter, {"inline": told}, {"inline": thresholds})
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -490,10 +493,11 @@ def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: 
     adapter = an_adapter(tmp_path / "adapter", a_base(tmp_path / "base"))
     recipe = half_right(tmp_path, adapter)
     monkeypatch.setattr(calibrating, "FEWEST", 10)
-    before = genner.load(str(adapter), ["PER", "LOC"]).extract("Ada 3 is in New York.").entities
+    before = genner.load(str(adapter), ["PER", "LOC"]).extract("Ada 3 is in New York.", min_score=0).entities
     code, out, _ = run("calibrate", str(adapter), str(recipe), "--data", str(tmp_path), "--sentences", "10")
     assert code == 0
     assert "calibration of inline_bracketed: expected calibration error" in out
+    assert "thresholds of inline_bracketed: " in out
     ner = genner.load(str(adapter), ["PER", "LOC"])
     calibration = Calibration.read(adapter)
     assert calibration is not None
@@ -502,8 +506,10 @@ def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: 
     told = calibration.fits["inline"]
     assert told.entities >= 10
     assert told.sets["a"]["sentences"] == 10
+    assert set(calibration.thresholds["inline"].by_labels) == {("LOC", "PER")}
+    assert ner.least() == ner.threshold() == calibration.thresholds["inline"].of(["PER", "LOC"])
     # The same entities, other scores; merged, the same scores.
-    after = ner.extract("Ada 3 is in New York.").entities
+    after = ner.extract("Ada 3 is in New York.", min_score=0).entities
     assert after == before
     assert [e.score for e in after] != [e.score for e in before]
     pretend(monkeypatch, "bf16")  # what is merged is written in bf16

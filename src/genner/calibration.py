@@ -11,6 +11,9 @@ This is temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural N
 taken for one between this and all else, and Platt scaling (Platt 1999) of the whole: the decisions on one entity are
 right or wrong together, which a product does not know. With temperatures of 1 and offsets of 0 nothing changes;
 whatever they are, a more probable decision never scores less.
+
+Beside the scale stand thresholds (`genner.training.thresholds` chooses them): what scores less is left out, unless a
+caller asks for another `min_score`.
 """
 
 import json
@@ -75,13 +78,30 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """The least scores of what is kept where nobody says otherwise.
+
+    Attributes:
+        other: for a label set that is not in `by_labels`.
+        by_labels: by the `tags` of the label set that was asked for.
+    """
+
+    other: float
+    by_labels: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+
+    def of(self, labels: Iterable[str]) -> float:
+        return self.by_labels.get(tags(labels), self.other)
+
+
+@dataclass(frozen=True)
 class Fit:
-    """What a scale was fitted on, and what it brought there.
+    """What a scale and its thresholds were fitted on, and what they brought there.
 
     Attributes:
         format: the answers' format.
         sets: by data set, its sentences, the entities found in them, how many of those are right, and the expected
-            calibration error before and after.
+            calibration error before and after; where thresholds were chosen also the gold entities, and the micro-F1 of
+            all entities (`f1_all`) and of those kept (`f1_kept`), on the halves that they were not chosen on.
         before, after: the expected calibration error of all entities; `after` by cross-validation, of scores that were
             fitted on other sentences.
         bins: of that error, of equal width.
@@ -109,6 +129,12 @@ class Calibration:
     scales: Mapping[Family, Scale]
     adapter: str = ""
     fits: Mapping[Family, Fit] = field(default_factory=dict)
+    thresholds: Mapping[Family, Thresholds] = field(default_factory=dict)
+
+    def threshold(self, kind: Family, labels: Iterable[str]) -> float | None:
+        """The least score of the entities that are kept by default; None where none was chosen for this family."""
+        chosen = self.thresholds.get(kind)
+        return None if chosen is None else chosen.of(labels)
 
     def score(self, written: Written, generation: Generation, labels: Iterable[str] = ()) -> float | None:
         """The calibrated score of an entity; None when the engine gave no log-probabilities."""
@@ -128,6 +154,9 @@ class Calibration:
                 "offset": scale.offset,
                 "offsets": [{"labels": list(labels), "offset": offset} for labels, offset in scale.offsets.items()],
             }
+            if chosen := self.thresholds.get(kind):
+                listed = [{"labels": list(labels), "threshold": least} for labels, least in chosen.by_labels.items()]
+                families[kind]["thresholds"] = {"other": chosen.other, "sets": listed}
             if fit := self.fits.get(kind):
                 families[kind]["fit"] = {
                     "format": fit.format,
@@ -147,7 +176,7 @@ class Calibration:
         adapter = table.get("adapter")
         if not isinstance(adapter, str):
             raise DataError("adapter", f"{adapter!r} is not a string")
-        scales, fits = dict[Family, Scale](), dict[Family, Fit]()
+        scales, fits, thresholds = dict[Family, Scale](), dict[Family, Fit](), dict[Family, Thresholds]()
         for name, value in _table(table.get("families"), "families").items():
             kind = next((known for known in KINDS if known == name), None)
             if kind is None:
@@ -156,7 +185,9 @@ class Calibration:
             scales[kind] = _scale(one, kind)
             if "fit" in one:
                 fits[kind] = _fit(one["fit"], f"{name}.fit")
-        return cls(scales, adapter, fits)
+            if "thresholds" in one:
+                thresholds[kind] = _thresholds(_table(one["thresholds"], f"{name}.thresholds"), f"{name}.thresholds")
+        return cls(scales, adapter, fits, thresholds)
 
     def write(self, folder: Path) -> Path:
         """Put it into an adapter's or a model's folder, in place of another. Returns the file; raises `ModelError`."""
@@ -220,7 +251,17 @@ def _scale(one: dict[str, Any], kind: Family) -> Scale:
 
 
 def _offsets(one: dict[str, Any], kind: Family) -> dict[tuple[str, ...], float]:
-    where, listed, made = f"{kind}.offsets", one.get("offsets"), {}
+    return _by_labels(one.get("offsets"), f"{kind}.offsets", "offset", -FARTHEST, FARTHEST)
+
+
+def _thresholds(table: dict[str, Any], where: str) -> Thresholds:
+    other = _number(table.get("other"), f"{where}.other", 0, 1)
+    return Thresholds(other, _by_labels(table.get("sets"), f"{where}.sets", "threshold", 0, 1))
+
+
+def _by_labels(listed: Any, where: str, name: str, low: float, high: float) -> dict[tuple[str, ...], float]:
+    """Numbers called `name`, from `low` to `high`, by the label sets that stand beside them."""
+    made: dict[tuple[str, ...], float] = {}
     if not isinstance(listed, list):
         raise DataError(where, f"is {type(listed).__name__}, not a list")
     for value in listed:
@@ -230,7 +271,7 @@ def _offsets(one: dict[str, Any], kind: Family) -> dict[tuple[str, ...], float]:
             raise DataError(where, f"labels {labels!r} is not a list of tags")
         if tags(labels) in made:
             raise DataError(where, f"labels {labels!r} are given twice; keep one")
-        made[tags(labels)] = _number(table.get("offset"), f"{where}.offset", -FARTHEST, FARTHEST)
+        made[tags(labels)] = _number(table.get(name), f"{where}.{name}", low, high)
     return made
 
 
@@ -243,10 +284,13 @@ def _fit(raw: Any, where: str) -> Fit:
     for name, value in _table(table.get("sets"), f"{where}.sets").items():
         one = _table(value, f"{where}.sets.{name}")
         sets[name] = {
-            key: _number(one.get(key), f"{where}.sets.{name}.{key}", 0, high) for key, high in _COUNTED.items()
+            key: _number(one.get(key), f"{where}.sets.{name}.{key}", 0, high)
+            for key, high in _COUNTED.items()
+            if key in one or key not in _CHOSEN
         }
     before, after = (_number(table.get(f"error_{when}"), f"{where}.error_{when}", 0, 1) for when in ("before", "after"))
     return Fit(form, sets, before, after, round(_number(table.get("bins"), f"{where}.bins", 1, inf)))
 
 
-_COUNTED = {"sentences": inf, "entities": inf, "right": inf, "error_before": 1.0, "error_after": 1.0}
+_CHOSEN = {"gold": inf, "f1_all": 1.0, "f1_kept": 1.0}  # there where thresholds were chosen
+_COUNTED = {"sentences": inf, "entities": inf, "right": inf, "error_before": 1.0, "error_after": 1.0, **_CHOSEN}

@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from genner.document import LabelSet
 from genner.engines.base import Generation
+from genner.formats import Format
 from genner.grammar import Written
 
 Family = Literal["inline", "json"]
@@ -32,6 +34,11 @@ _STRUCTURE = frozenset(b"<>/[]|@# ")  # what tags are made of besides the label'
 _ITEM = re.compile(
     rb'(?P<open>[^"]*(?:"text": )?)(?P<mention>"(?:[^"\\]|\\.)*")(?P<label>(?:, "label": "[^"]*")?)', re.DOTALL
 )
+
+
+def family_of(form: Format) -> Family:
+    """The family of all entities of a format."""
+    return "inline" if form.json_schema("a", LabelSet.of("A")) is None else "json"
 
 
 def family(written: Written) -> Family:

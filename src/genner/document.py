@@ -80,9 +80,7 @@ class Extra(Mapping[str, Any]):
         return f"Extra({self._fields!r})"
 
 
-_KNOWN = frozenset(
-    {"id", "text", "entities", "problems", "below_min_score"}
-)  # the fields of a record that genner interprets
+_KNOWN = frozenset({"id", "text", "entities", "problems"})  # the fields of a record that genner interprets
 
 
 @dataclass(frozen=True, slots=True)

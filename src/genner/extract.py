@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from genner.calibration import Calibration
 from genner.chunks import Chunk, chunks
+from genner.decisions import family_of
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
@@ -71,10 +72,12 @@ class Extractor:
         widen: ask for the whole shipped label set when some of its labels are wanted, and keep those. A small model
             that was trained on whole sets tells people from places better when it may name both.
         min_score: leave out entities that score less, to the four digits that are written; raise it where precision
-            matters more than recall.
+            matters more than recall. None: the threshold that the calibration has for the labels that are asked for,
+            0 without one; 0: leave out nothing.
         calibration: what makes scores of the model's probabilities; None for the plain product of them.
         split: cut texts into sentences; else give each to the model whole, as far as it fits.
-        signature: what identifies this system in a score: model, adapter, format ...
+        signature: what identifies this system in a score: model, adapter, format ...; `min_score` in it is that of
+            calls that name neither labels nor a `min_score`.
     """
 
     def __init__(
@@ -85,18 +88,20 @@ class Extractor:
         *,
         constrained: bool = True,
         widen: bool = False,
-        min_score: float = 0.0,
+        min_score: float | None = None,
         split: bool = True,
         signature: dict[str, str] | None = None,
         calibration: Calibration | None = None,
     ) -> None:
         self.engine, self.form, self.labels = engine, form, labels
         self.constrained, self.widen, self.split = constrained, widen, split
-        self.min_score, self.calibration = min_score, calibration
+        self.min_score = None if min_score is None else checked_score(min_score)
+        self.calibration = calibration
         decoding = "grammar" if constrained else "free"
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
-        if min_score:
-            self.signature["min_score"] = f"{min_score} calibrated" if calibration else str(min_score)
+        if least := self.least():
+            source = "from calibration" if min_score is None else "calibrated" if calibration else ""
+            self.signature["min_score"] = f"{least} {source}".rstrip()
 
     def extract(self, text: str | Document, labels: Labels = None, *, min_score: float | None = None) -> Prediction:
         """The entities of one text, nested ones included, with their positions and scores.
@@ -114,12 +119,23 @@ class Extractor:
         found: list[dict[str, Any]] = self.extract(text, labels, min_score=threshold).to_dict()["entities"]
         return found
 
-    def least(self, min_score: float | None = None) -> float:
+    def least(self, labels: Labels = None, min_score: float | None = None) -> float:
         """The least score of the entities that a call with these arguments keeps.
 
-        It is the call's `min_score`, else the extractor's. Raises `UsageError` when it is not in [0, 1].
+        It is the call's `min_score`, else the extractor's, else the threshold that the calibration has for these
+        labels, else 0. Raises `UsageError` when it is not in [0, 1].
         """
-        return self.min_score if min_score is None else checked_score(min_score)
+        given = self.min_score if min_score is None else checked_score(min_score)
+        if given is not None:
+            return given
+        chosen = self.threshold(labels)
+        return 0.0 if chosen is None else chosen
+
+    def threshold(self, labels: Labels = None) -> float | None:
+        """The threshold that the calibration has for these labels; None without a calibration that has any."""
+        if self.calibration is None:
+            return None
+        return self.calibration.threshold(family_of(self.form), self._asked(self._labels(labels)).tags)
 
     def pipe(
         self,
@@ -144,7 +160,7 @@ class Extractor:
         """
         not_one_text(texts)
         wanted = self._labels(labels)
-        return self._pipe(texts, wanted, batch_size, self.least(min_score), on_generation)
+        return self._pipe(texts, wanted, batch_size, self.least(wanted, min_score), on_generation)
 
     def _pipe(
         self,
@@ -154,7 +170,7 @@ class Extractor:
         least: float,
         on_generation: OnGeneration | None,
     ) -> Iterator[Prediction]:
-        asked = family(wanted) if self.widen else wanted
+        asked = self._asked(wanted)
         waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
         owners: deque[_Owner] = deque()  # of requests that are not yet answered, in order
 
@@ -254,11 +270,15 @@ class Extractor:
             document.id,
             tuple(pending.problems),
             below_min_score=len(asked) - len(kept),
-            extra=document.extra,
+            extra={key: value for key, value in document.extra.items() if key != "below_min_score"},
         )
 
     def _labels(self, labels: Labels) -> LabelSet:
         return self.labels if labels is None else as_label_set(labels)
+
+    def _asked(self, wanted: LabelSet) -> LabelSet:
+        """What the model is asked for, when these are wanted."""
+        return family(wanted) if self.widen else wanted
 
 
 def score(written: Written, generation: Generation) -> float | None:

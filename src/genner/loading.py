@@ -173,7 +173,7 @@ def load(
     *,
     format: str | None = None,
     constrained: bool = True,
-    min_score: float = 0.0,
+    min_score: float | None = None,
     device: str | None = None,
     decoder: str = "speculative",
 ) -> Extractor:
@@ -186,7 +186,8 @@ def load(
             the model was trained on, if that was one; else PER, LOC, ORG.
         format: how the model writes its answers; by default, the one that its adapter was trained on most.
         constrained: decode under the grammar.
-        min_score: leave out entities that score less. Where the model comes with a calibration, scores are calibrated.
+        min_score: leave out entities that score less; 0 leaves out none. By default the threshold that the model's
+            calibration has for the labels of a call, which was chosen on dev data; 0 where it has none.
         device: `cpu`, `cuda` ...; by default the GPU, if there is one.
         decoder: `speculative`, or the slow `reference` that it equals.
 

@@ -5,12 +5,9 @@ grammar languages that other engines read: GBNF (llama.cpp), EBNF (xgrammar, so 
 Lark (llguidance). Each format says in `rules` how much that is.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
-
-SHORT = 3  # characters of a string that is written out each time
 
 
 class Part(NamedTuple):
@@ -32,28 +29,27 @@ class Rules:
     def pruned(self) -> "Rules":
         """Without the choices that lead to no end, and the rules that no choice leads to."""
         ends: set[str] = set()
-        users: dict[str, list[str]] = {}  # of a rule, those that lead to it
-        for name, choices in self.rules.items():
-            for target in {part.rule for parts in choices for part in parts if part.rule}:
-                users.setdefault(target, []).append(name)
-        todo = [*self.rules]
-        while todo:
-            name = todo.pop()
-            if name not in ends and any(_all_in(parts, ends) for parts in self.rules[name]):
-                ends.add(name)
-                todo += users.get(name, ())
+        grown = True
+        while grown:
+            new = {
+                name
+                for name, choices in self.rules.items()
+                if name not in ends and any(all(not p.rule or p.rule in ends for p in parts) for parts in choices)
+            }
+            grown = bool(new)
+            ends |= new
         kept = {
-            name: tuple(parts for parts in choices if _all_in(parts, ends))
+            name: tuple(parts for parts in choices if all(not p.rule or p.rule in ends for p in parts))
             for name, choices in self.rules.items()
             if name in ends
         }
         root = next(iter(self.rules))
-        reached, todo = {root}, [root]
+        reached, todo = {root: None}, [root]
         while todo:
             for parts in kept.get(todo.pop(), ()):
                 for part in parts:
                     if part.rule and part.rule not in reached:
-                        reached.add(part.rule)
+                        reached[part.rule] = None
                         todo.append(part.rule)
         return Rules({name: kept[name] for name in kept if name in reached})
 
@@ -66,14 +62,10 @@ class Rules:
         """As Lark, in the dialect of llguidance; the root rule is called `start`.
 
         A string is written character by character. Its lexer takes the longest string it can, and would not go back
-        when ` | PER]` turns out to be a blank and a bar of the text. A string that occurs often has a rule of its own,
-        since a grammar of llguidance has 65,535 symbols at most.
+        when ` | PER]` turns out to be a blank and a bar of the text.
         """
-        often = Counter(part.text for choices in self.rules.values() for parts in choices for part in parts)
-        shared = {text: f"text_{i}" for i, (text, n) in enumerate(often.items()) if n > 1 and len(text) > SHORT}
         names = {name: "start" if i == 0 else name for i, name in enumerate(self.rules)}
-        written = self._written(names, ": ", lambda text: shared.get(text) or _spelled(text))
-        return written + "".join(f"{name}: {_spelled(text)}\n" for text, name in shared.items())
+        return self._written(names, ": ", lambda text: " ".join(map(_quoted, text)))
 
     def _written(self, names: Mapping[str, str], defined: str, quoted: Callable[[str], str]) -> str:
         def sequence(parts: tuple[Part, ...]) -> str:
@@ -82,14 +74,6 @@ class Rules:
 
         lines = (f"{names[name]}{defined}{' | '.join(map(sequence, choices))}" for name, choices in self.rules.items())
         return "\n".join(lines) + "\n"
-
-
-def _all_in(parts: Iterable[Part], ends: Collection[str]) -> bool:
-    return all(not part.rule or part.rule in ends for part in parts)
-
-
-def _spelled(text: str) -> str:
-    return " ".join(map(_quoted, text))
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}

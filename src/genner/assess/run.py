@@ -292,7 +292,10 @@ def extractor(work: Work, labels: LabelSet) -> "Extractor":
         from genner.loading import load
 
         constrained = about["decoding"] == "grammar"
-        ner = load(work.model, labels, format=about["format"], constrained=constrained, device=work.device)
+        # All entities, whatever their score: a study compares answers, and a threshold is no part of them.
+        ner = load(
+            work.model, labels, format=about["format"], constrained=constrained, min_score=0.0, device=work.device
+        )
     ner.widen, ner.split = False, False
     return ner
 

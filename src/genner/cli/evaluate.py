@@ -112,6 +112,9 @@ def _documents(
         from genner.evaluation.confidence import Confidence
 
         confidence = Confidence.of(documents, found)
+        counts = [d.extra.get("below_min_score") for d in found]
+        if left_out := sum(number for number in counts if isinstance(number, int)):
+            tell(f"{left_out} entities are not in {pred}, since they scored too little: extract with --min-score 0")
         record["scores"] = confidence.to_dict()
         text += f"\n\n{confidence.table()}"
         _curve(confidence, pr_curve, pred.name)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from genner.data.base import Journal, Syntax
 from genner.data.guard import GuardError, guarded, on_disk
 from genner.data.records import Intake, Record, Span, optional, unkept
-from genner.data.survey import MANY, tag_spelling
+from genner.data.survey import MANY
 from genner.data.tags import Scheme, Spelling
 from genner.data.tags import spans as spans_of
 from genner.data.tokens import join
@@ -75,10 +75,7 @@ class HuggingFace(Syntax):
                     shape = self._shape(part, *item)
                     if shape.tagged and spelling is None:
                         names = shape.names or self._values(parts, journal)
-                        if names:
-                            spelling = tag_spelling(
-                                set(names), self.scheme, self.outside, self.label, part, journal, self.name
-                            )
+                        spelling = self._spelling(names, part, journal) if names else None
                     continue
                 for record in item:
                     row += 1
@@ -139,6 +136,21 @@ class HuggingFace(Syntax):
         """The different tags of all files, when they are strings."""
         quiet = Journal(lenient=True)  # what is broken is said when it is read
         return sorted({v for part in parts for vs in self._guarded("values", part, quiet, self.tags, MANY) for v in vs})
+
+    def _spelling(self, names: list[str], part: Traversable, journal: Journal) -> Spelling:
+        if self.scheme == "bare":
+            return Spelling("bare", self.outside)
+        spelling = Spelling.of(names, self.outside, self.label)
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        if spelling.form == "bare" and (self.scheme != "auto" or spelling.outside not in names):
+            raise DataError(
+                str(part),
+                f"the tags are {shown}: not like B-PER, nor labels with an {self.outside!r} among them for what is "
+                "none; say which tag that is with --from hf:outside=TAG, or that all are labels with scheme=bare",
+            )
+        if spelling.form == "untyped" and not self.label:
+            journal.note(part, f"the tags have no type ({shown}): labelled ENTITY; --from hf:label=NAME names it")
+        return spelling
 
     def _row(self, record: Record, shape: "_Shape", spelling: Spelling) -> tuple[Any, list[Span]]:
         first, second = (self.tokens, self.tags) if shape.tagged else (self.text, self.entities)

@@ -22,7 +22,6 @@ from genner.data.ontonotes import OntoNotesName
 from genner.data.opening import visible
 from genner.data.prodigy import Prodigy
 from genner.data.spacy_bin import SpacyDocBin
-from genner.data.token_csv import TokenCsv
 from genner.errors import UnknownNameError, UsageError
 
 # In the order in which they are asked whether they know a file: the more particular first.
@@ -39,7 +38,6 @@ SYNTAXES: dict[str, type[Syntax]] = {
     "prodigy": Prodigy,
     "alpaca": Alpaca,
     "jsonl": Jsonl,
-    "token_csv": TokenCsv,
     "conll": Conll,
 }
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from genner.calibration import CERTAIN, COOLEST, FARTHEST, HOTTEST, Calibration, Fit, Scale, tags
-from genner.decisions import KINDS, Family, decisions, family
+from genner.calibration import CERTAIN, COOLEST, FARTHEST, HOTTEST, Calibration, Fit, Scale, Thresholds, tags
+from genner.decisions import KINDS, Family, decisions, family, family_of
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Engine, Generation
 from genner.errors import TrainingError
@@ -26,6 +26,7 @@ from genner.extract import Extractor
 from genner.formats import Format
 from genner.grammar import Written
 from genner.training.mixture import Mixture
+from genner.training.thresholds import Found, choose_all, f1
 
 FEWEST = 100  # entities: with fewer, what is fitted is chance
 SPREAD = 0.5  # of the prior: how far the log of a kind's temperature is thought to lie from 0
@@ -40,8 +41,8 @@ Samples = Mapping[str, tuple[LabelSet, Sequence[Document]]]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An entity that a model found: in which set and document, asked for which labels, what decided it, whether it is
-    right."""
+    """An entity that a model found: in which set and which document of it (by number), asked for which labels, what
+    decided it, whether it is right."""
 
     name: str
     document: int
@@ -54,17 +55,19 @@ class Judged:
 class _Judge(Extractor):
     """An extractor that keeps what decided each entity."""
 
-    def __init__(self, engine: Engine, form: Format, labels: LabelSet, name: str) -> None:
-        super().__init__(engine, form, labels, split=False)
+    def __init__(
+        self, engine: Engine, form: Format, labels: LabelSet, name: str, documents: Sequence[Document]
+    ) -> None:
+        super().__init__(engine, form, labels, split=False, min_score=0.0)
         self.name, self.judged = name, list[Judged]()
-        self._numbers: dict[int, int] = {}
+        self._numbers = {id(document): number for number, document in enumerate(documents)}
 
     def _score(self, owner: Any, written: Written, generation: Generation) -> float | None:
         document = owner.pending.document
         entity = Entity(owner.chunk.start + written.start, owner.chunk.start + written.end, written.label)
         decided = decisions(written, generation)
         if decided is not None:
-            number = self._numbers.setdefault(id(document), len(self._numbers))
+            number = self._numbers[id(document)]
             asked, right = tags(owner.labels.tags), entity in document.entities
             self.judged.append(Judged(self.name, number, asked, family(written), decided, right))
         return None
@@ -76,7 +79,7 @@ def judge(engine: Engine, form: Format, samples: Samples) -> list[Judged]:
     total = sum(len(documents) for _, documents in samples.values())
     with tqdm(total=total, desc=f"calibration: {form.name}", unit="doc", leave=False) as bar:
         for name, (labels, documents) in samples.items():
-            one = _Judge(engine, form, labels, name)
+            one = _Judge(engine, form, labels, name, documents)
             for _ in one.pipe(documents):
                 bar.update()
             found += one.judged
@@ -106,26 +109,27 @@ def calibrate(engine: Engine, mixture: Mixture, sentences: int, adapter: str = "
         raise TrainingError(
             "no [[set]] of the recipe has dev documents to calibrate on; name a file: dev = 'NAME/dev.jsonl'"
         )
-    scales, fits = dict[Family, Scale](), dict[Family, Fit]()
+    scales, fits, thresholds = dict[Family, Scale](), dict[Family, Fit](), dict[Family, Thresholds]()
     reasons = []
     for kind, form in _forms(mixture):
         found = judge(engine, form, samples)
         try:
             scales[kind], fits[kind] = fit(found), assess(found, form, samples)
+            thresholds[kind] = choose_all(_scored(scales[kind], found, samples))
         except TrainingError as error:
             reasons.append(f"{form.name}: {error}")
     if not scales:
         raise TrainingError("; ".join(reasons))
     for reason in reasons:
         tqdm.write(f"no calibration of {reason}")
-    return Calibration(scales, adapter, fits)
+    return Calibration(scales, adapter, fits, thresholds)
 
 
 def _forms(mixture: Mixture) -> Iterator[tuple[Family, Format]]:
     """For each family that the recipe trains, its format with the most weight."""
     seen = set[Family]()
     for form in mixture.ranked:
-        kind: Family = "inline" if form.json_schema("a", LabelSet.of("A")) is None else "json"
+        kind = family_of(form)
         if kind not in seen:
             yield kind, form
         seen.add(kind)
@@ -202,7 +206,7 @@ def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
             if one.document % FOLDS == fold:
                 held_out[i] = scale.score(one.decided, one.labels)
     right = [one.right for one in found]
-    sets = {}
+    chosen, sets = _cross_checked(found, samples), {}
     for name, (_, documents) in samples.items():
         mine = [i for i, one in enumerate(found) if one.name == name]
         hits = [right[i] for i in mine]
@@ -213,9 +217,39 @@ def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
             "right": sum(hits),
             "error_before": round(before, 4),
             "error_after": round(after, 4),
+            **chosen[name],
         }
     before, after = (round(calibration_error(scores, right), 4) for scores in (plain, held_out))
     return Fit(form.name, sets, before, after, BINS)
+
+
+def _scored(scale: Scale, found: Sequence[Judged], samples: Samples, half: int | None = None) -> dict[str, Found]:
+    """What was found in each set, scored; of one half of its documents, the even (0) or odd (1) ones, or of all."""
+    scored = {}
+    for name, (labels, documents) in samples.items():
+        mine = [one for one in found if one.name == name and half in (None, one.document % 2)]
+        scores = tuple((scale.score(one.decided, one.labels), one.right) for one in mine)
+        gold = sum(len(d.entities) for number, d in enumerate(documents) if half in (None, number % 2))
+        scored[name] = Found(tags(labels.tags), scores, gold)
+    return scored
+
+
+def _cross_checked(found: Sequence[Judged], samples: Samples) -> dict[str, dict[str, float]]:
+    """By set, what thresholds bring: F1 on each half of the documents, scale and thresholds fitted on the other."""
+    halves = []
+    for half in (0, 1):
+        scale = _most_likely([one for one in found if one.document % 2 == half])
+        thresholds = choose_all(_scored(scale, found, samples, half))
+        halves.append((thresholds, _scored(scale, found, samples, 1 - half)))
+    brought = {}
+    for name in samples:
+        parts = [(scored[name], thresholds.of(scored[name].labels)) for thresholds, scored in halves]
+        brought[name] = {
+            "gold": sum(part.gold for part, _ in parts),
+            "f1_all": round(f1(part.counts(0.0) for part, _ in parts), 4),
+            "f1_kept": round(f1(part.counts(least) for part, least in parts), 4),
+        }
+    return brought
 
 
 def write(calibration: Calibration, folder: Path) -> None:
@@ -229,3 +263,12 @@ def write(calibration: Calibration, folder: Path) -> None:
             f"after, on {some.entities} entities of {len(some.sets)} sets ({some.bins} bins); temperatures: {degrees}; "
             f"offset {scale.offset:+.2f}; in {path}"
         )
+        if chosen := calibration.thresholds.get(kind):
+            every, kept = (
+                sum(one[key] for one in some.sets.values()) / len(some.sets) for key in ("f1_all", "f1_kept")
+            )
+            listed = ", ".join(f"{least:.2f} for {'/'.join(labels)}" for labels, least in chosen.by_labels.items())
+            tqdm.write(
+                f"thresholds of {some.format}: {listed}; {chosen.other:.2f} for other label sets; chosen on a half and "
+                f"tried on the other, mean micro-F1 {every:.3f} of all entities, {kept:.3f} of those kept"
+            )
