@@ -301,14 +301,35 @@ def test_faults_in_brat(tmp_path: Path, line: str, message: str) -> None:
     assert journal.faults.total() == 1
 
 
-@pytest.mark.parametrize(("there", "left"), [("d.txt", 1), ("d.ann", 0)])
-def test_half_a_pair_of_brat(tmp_path: Path, there: str, left: int) -> None:
+@pytest.mark.parametrize("there", ["d.txt", "d.ann"])
+def test_half_a_pair_of_brat(tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("")
     with pytest.raises(DataError, match=r"is missing; a \.txt and an \.ann make a pair"):
         read(Brat(), tmp_path)
     journal = Journal(lenient=True)
-    assert len(read(Brat(), tmp_path, journal)) == left
+    assert read(Brat(), tmp_path, journal) == []
     assert journal.faults.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments", "kept"),
+    [
+        ("Foo\nBar baz", "0 3;4 7", (0, 7)),
+        ("Foo\r\n  Bar", "0 3;7 10", (0, 10)),
+        ("a\n b\n\nc", "0 1;3 4;6 7", (0, 7)),
+        ("left and right lung", "0 4;15 19", None),
+    ],
+)
+def test_a_mention_that_brat_cuts_at_line_ends(
+    tmp_path: Path, text: str, fragments: str, kept: tuple[int, int] | None
+) -> None:
+    (tmp_path / "d.txt").write_bytes(text.encode())
+    pairs = [tuple(map(int, pair.split())) for pair in fragments.split(";")]
+    mention = " ".join(text[a:b] for a, b in pairs)
+    (tmp_path / "d.ann").write_text(f"T1\tX {fragments}\t{mention}\n")
+    journal = Journal()
+    assert [e.span for e in read(Brat(), tmp_path, journal)[0].entities] == ([kept] if kept else [])
+    assert journal.losses.total() == (kept is None)
 
 
 def test_mentions_given_twice_are_a_loss(tmp_path: Path) -> None:

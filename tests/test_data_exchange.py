@@ -16,11 +16,11 @@ from genner.data.alpaca import Alpaca
 from genner.data.base import Journal, Syntax
 from genner.data.gliner import GlinerJson
 from genner.data.hf import HuggingFace, hub
+from genner.data.json_stream import CHUNK, records, top_keys
 from genner.data.jsonl_syntax import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.opening import open_source
 from genner.data.prodigy import Prodigy
-from genner.data.records import CHUNK, records, top_keys
 from genner.data.registry import SYNTAXES, guess, guess_target, syntax
 from genner.data.spacy_bin import SpacyDocBin
 from genner.data.tokens import join, locate, tokenize
@@ -176,7 +176,7 @@ def test_wrong_options(text: str, error: type[Exception], message: str) -> None:
 
 
 def test_what_cannot_be_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot tell what .*x\.json' is; by its name it may be: gliner, "):
+    with pytest.raises(UsageError, match=r"cannot tell what .*x\.json' is: no syntax has such records; .*--from NAME"):
         guess(file(tmp_path, "{}", "x.json"))
     with pytest.raises(UsageError, match=r"the name 'x.json' does not say which syntax to write; .*as one of: gliner"):
         guess_target(Path("x.json"))
@@ -207,7 +207,7 @@ def test_top_keys_are_those_of_the_first_object(value: Any, cut: int) -> None:
 def test_a_list_is_read_in_a_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[dict[str, Any]], size: int
 ) -> None:
-    monkeypatch.setattr("genner.data.records.CHUNK", size)
+    monkeypatch.setattr("genner.data.json_stream.CHUNK", size)
     for text in (json.dumps(values), json.dumps(values, indent=2, ensure_ascii=False)):
         path = tmp_path / "x.json"
         path.write_bytes(text.encode("utf-8", "surrogatepass") if text.isascii() else json.dumps(values).encode())
@@ -284,7 +284,7 @@ BAD = [
     (
         Prodigy(),
         "\n".join,
-        lambda i, s, e: {"text": "Ada", "meta": {"id": i}, "spans": [{"start": s, "end": e, "label": "P"}]},
+        lambda i, s, e: {"text": "Ada", "id": i, "spans": [{"start": s, "end": e, "label": "P"}], "answer": "accept"},
     ),
     (
         LabelStudio(),
@@ -449,7 +449,7 @@ def test_what_else_a_task_may_hold(tmp_path: Path) -> None:
 
 
 def test_a_text_under_another_key(tmp_path: Path) -> None:
-    made = {"id": 1, "data": {"body": "Ada"}, "annotations": []}
+    made = {"id": 1, "data": {"body": "Ada"}, "annotations": [{"result": []}]}
     assert studio(tmp_path, made, key="body")[0] == [Document("Ada", (), "1")]
     with pytest.raises(DataError, match="'data' has no text under 'text'; it has: body; choose with key="):
         studio(tmp_path, made)
@@ -459,13 +459,19 @@ def test_a_text_under_another_key(tmp_path: Path) -> None:
 
 
 def test_only_what_was_accepted_is_gold(tmp_path: Path) -> None:
-    lines = [{"text": a, "spans": [], "answer": a} for a in ("accept", "reject", "ignore")] + [{"text": "no answer"}]
+    lines = [{"text": a, "spans": [], "answer": a} for a in ("accept", "reject", "ignore")] + [
+        {"text": "no answer", "spans": []}
+    ]
+    lines.append({"text": "nothing at all"})
     path = file(tmp_path, "\n".join(map(json.dumps, lines)), "x.jsonl")
     assert type(guess(path)) is Prodigy
     found, journal = read(Prodigy(), path)
-    assert [d.text for d in found] == ["accept", "no answer"]
-    assert journal.losses == {"task answered 'reject'": 1, "task answered 'ignore'": 1}
-    assert [d.text for d in read(Prodigy("accept,ignore"), path)[0]] == ["accept", "ignore", "no answer"]
+    assert [d.text for d in found] == ["accept"]
+    assert journal.losses == {"task answered 'reject'": 1, "task answered 'ignore'": 1, "task without an answer": 2}
+    assert [d.text for d in read(Prodigy("accept,ignore"), path)[0]] == ["accept", "ignore"]
+    found, journal = read(Prodigy("none"), path)
+    assert [d.text for d in found] == ["no answer"]
+    assert journal.losses["task without an answer and without spans"] == 1
 
 
 # GLiNER
@@ -649,7 +655,7 @@ def test_answers_of_others(tmp_path: Path) -> None:
 
 def test_an_answer_that_does_not_fit_its_text(tmp_path: Path) -> None:
     path = alpaca(tmp_path, {"instruction": "?", "input": "Ada met Bob.", "output": "<PER>Ada</PER> saw Bob."})
-    with pytest.raises(DataError, match=r"x\.json:1: the answer does not fit its text: the copy differs"):
+    with pytest.raises(DataError, match=r"x\.json:1: record 1: the answer does not fit its text: the copy differs"):
         read(Alpaca(), path)
     [found], journal = read(Alpaca(), path, lenient=True)
     assert found.entities == (Entity(0, 3, "PER"),)

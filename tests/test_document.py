@@ -151,13 +151,16 @@ def test_a_prediction_says_what_went_wrong() -> None:
 
 @pytest.mark.parametrize(("record", "id"), [({}, ""), ({"id": None}, ""), ({"id": 0}, "0"), ({"id": "a", "x": 1}, "a")])
 def test_the_id_is_a_string(record: dict[str, Any], id: str) -> None:
-    assert Document.from_dict({"text": "a", "entities": None, **record}) == Document("a", (), id)
+    assert Document.from_dict({"text": "a", "entities": [], **record}) == Document("a", (), id)
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({}, "'text' is NoneType"),
+        ({}, "has no 'text'; it has: nothing"),
+        ({"content": "a", "id": None}, "has no 'text'; it has: content"),
+        ({"text": "a", "id": 1}, "has no 'entities'; it has: text, id"),
+        ({"text": "a", "entities": None, "\x1b[2J": 1}, r"has no 'entities'; it has: text, '\\x1b\[2J'"),
         ({"text": 3}, "'text' is int"),
         ({"text": "a", "entities": {"start": 0}}, "'entities' is dict"),
         ({"text": "a", "entities": ["PER"]}, "an entity is str"),

@@ -77,9 +77,10 @@ def test_only_the_line_feed_ends_a_line(tmp_path: Path) -> None:
     assert list(read_jsonl(file(tmp_path, data))) == [odd]
 
 
-def test_a_missing_id_is_stem_and_line(tmp_path: Path) -> None:
-    data = b'{"text": "a"}\n\n{"text": "b", "id": null}\n{"text": "c", "id": 7}\n'
-    assert [d.id for d in read_jsonl(file(tmp_path, data))] == ["x-1", "x-3", "7"]
+def test_a_missing_id_is_stem_and_number(tmp_path: Path) -> None:
+    ids = [None, None, 7, "x-5", None, ""]
+    data = b"\n\n".join(json.dumps({"text": "a", "id": id, "entities": []}).encode() for id in ids)
+    assert [d.id for d in read_jsonl(file(tmp_path, data))] == ["x-1", "x-2", "7", "x-5", "x-5+", "x-6"]
 
 
 BAD = {
@@ -88,12 +89,15 @@ BAD = {
     b'{"text": ' + b"[" * 100_000: "is not JSON: maximum recursion",
     b'{"text": "a", "id": ' + b"1" * 5000 + b"}": "is not JSON: Exceeds the limit",
     b'["text"]': "is a JSON list, not an object",
-    b"{}": "'text' is NoneType, not a string",
-    b'{"text": "\\ud800"}': "lone surrogate",
+    b"{}": "has no 'text'; it has: nothing",
+    b'{"text": "\\ud800", "entities": []}': "lone surrogate",
     b'{"text": "a", "id": ["x"]}': r"'id' is \['x'\]; legal: a string",
     b'{"text": "a", "entities": [{"start": 0, "end": 2, "label": "X"}]}': "outside the text",
-    b'{"text": "a", "problems": [{"kind": "odd"}]}': "'problems' is not a list .* one of: invalid",
-    b'{"text": "z", "id": "a"}': "id 'a' was given on an earlier line",
+    b'{"text": "a"}': "has no 'entities'; it has: text; .*\\[\\]",
+    b'{"text": "a", "entities": null, "tokens": []}': "has no 'entities'; it has: text, tokens",
+    b'{"text": "a", "label": [[0, 1, "X"]]}': "has no 'entities'; it has: text, label; .*--from doccano",
+    b'{"text": "a", "entities": [], "problems": [{"kind": "odd"}]}': "'problems' is not a list .* one of: invalid",
+    b'{"text": "z", "id": "a", "entities": []}': "id 'a' was given on an earlier line",
 }
 
 

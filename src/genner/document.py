@@ -80,7 +80,8 @@ class Extra(Mapping[str, Any]):
         return f"Extra({self._fields!r})"
 
 
-_KNOWN = frozenset({"id", "text", "entities", "problems"})  # the fields of a record that genner interprets
+KNOWN = frozenset({"id", "text", "entities", "problems"})
+"""The fields of a record that genner interprets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Document:
             raise DocumentError(
                 f"text holds a lone surrogate at {error.start}; decode the file with errors='replace'"
             ) from None
-        if taken := _KNOWN.intersection(self.extra) - {"id"}:
+        if taken := KNOWN.intersection(self.extra) - {"id"}:
             raise DocumentError(f"document {self.id!r}: {min(taken)!r} in 'extra' is a field of its own; rename it")
         if not isinstance(self.extra, Extra):
             object.__setattr__(self, "extra", Extra(self.extra))
@@ -159,10 +160,18 @@ class Document:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`; unknown keys go into `extra`. Raises `DocumentError` on anything malformed."""
-        text, entities = record.get("text"), record.get("entities") or ()
+        """The inverse of `to_dict`; unknown keys go into `extra`.
+
+        Raises `DocumentError` on anything malformed. A record without `entities`, or with null, says nothing of them,
+        so that it is malformed too: a document without entities says `[]`.
+        """
+        text, entities = record.get("text"), record.get("entities")
         if not isinstance(text, str):
-            raise DocumentError(f"'text' is {type(text).__name__}, not a string")
+            raise DocumentError(
+                f"'text' is {type(text).__name__}, not a string" if "text" in record else _lacks("text", record)
+            )
+        if entities is None:
+            raise DocumentError(_lacks("entities", record))
         if not isinstance(entities, list | tuple):
             raise DocumentError(f"'entities' is {type(entities).__name__}, not a list")
         read = []
@@ -181,10 +190,16 @@ class Document:
                 )
             read.append(Entity(start, end, label, score))
         id = record.get("id")
-        extra = {key: value for key, value in record.items() if key not in _KNOWN}
+        extra = {key: value for key, value in record.items() if key not in KNOWN}
         if id is not None and not isinstance(id, str):
             extra["id"] = id
         return cls(text, tuple(read), "" if id is None else str(id), extra=extra)
+
+
+def _lacks(key: str, record: Mapping[str, Any]) -> str:
+    found = [str(k) if str(k).isprintable() else repr(k) for k, value in record.items() if value is not None]
+    rest = f" and {len(found) - 12} more" if len(found) > 12 else ""
+    return f"has no {key!r}; it has: {', '.join(found[:12]) or 'nothing'}{rest}"
 
 
 ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated", "split", "missing"]

@@ -9,75 +9,51 @@ what stands behind `Text:` in the instruction; where neither is, an inline answe
 """
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from genner.data.base import Journal, Syntax
-from genner.data.records import Intake, Record, Span, records, top_keys, unkept, write_records
+from genner.data.answers import Exchange, decoded, label_set, text_in
+from genner.data.base import Journal
+from genner.data.json_stream import records
+from genner.data.records import Record, RecordSyntax, typed_id, unkept, write_records
 from genner.data.writing import atomic
-from genner.document import Document, Entity, LabelSet, Prediction
-from genner.errors import DataError, LabelError
-from genner.formats import Format, get_format
-from genner.formats.inline import InlineFormat
-from genner.labels import of_tags, parse_labels
+from genner.document import Document, Entity, LabelSet
+from genner.errors import DataError, DocumentError
+from genner.formats import get_format
+from genner.labels import parse_labels
 from genner.prompts import instruction
 
 INFO = "dataset_info.json"
 
-_LISTED = re.compile(r"^(?:-|\d+\.) ([^:\n]+?)(?::|$)", re.MULTILINE)  # a label, as `genner.prompts` lists it
-_CLOSING = re.compile(r"</([^<>\\/]+)>|\s\|\s([^\[\]|\\]+)\]")
+_OWN = frozenset({"instruction", "input", "output", "id"})
 
 
 @dataclass(frozen=True)
-class Alpaca(Syntax):
-    """Alpaca JSON. Options: `format` is the answers' format; `labels` are as on the command line (`PER,ORG`, `genia`).
+class Alpaca(RecordSyntax):
+    """Alpaca JSON; a record without an output is left out.
 
-    Without `labels`, those of the documents are written, in the order of the alphabet, and those read that a record's
-    instruction lists, or else those that the file's answers use. Documents, or a file, are then gone through twice.
+    Options: `format` is the answers' format; `labels` are as on the command line (`PER,ORG`, `genia`). Without them,
+    those of the documents are written, in the order of the alphabet, and those read that a record's instruction lists,
+    or else those that the file's answers use. Documents, or a file, are then gone through twice.
     """
 
     name: ClassVar[str] = "alpaca"
+    title: ClassVar[str] = "Alpaca records"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
     format: str = "inline_xml"
     labels: str = ""
 
     @classmethod
-    def recognizes(cls, source: Traversable, head: bytes) -> bool:
-        return {"instruction", "output"} <= top_keys(head)
+    def recognizes_record(cls, record: Any) -> bool:
+        return isinstance(record, dict) and "instruction" in record and isinstance(record.get("output", 0), str | None)
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        form = get_format(self.format)
-        given = parse_labels(self.labels) if self.labels else None
-        used: LabelSet | None = None
-        intake = Intake(source, journal)
-        for line, record in records(source, journal):
-            answer, text = record.get("output"), _text(record)
-            if not isinstance(answer, str):
-                journal.fault("bad record", source, "'output' is not a string", line)
-                continue
-            labels = given or _asked(str(record.get("instruction"))) or used
-            if labels is None:
-                labels = used = _used(source)
-            if text is None and not isinstance(form, InlineFormat):
-                what = f"no text is given, in 'input' or behind 'Text:', and {form.name} does not repeat it"
-                journal.fault("no text", source, what, line)
-                continue
-            found = _without_text(form, answer, labels) if text is None else form.decode(text, answer, labels)
-            if found.problems:
-                what = f"the answer does not fit its text: {found.problems[0].detail}; is it {form.name}? (format=...)"
-                journal.fault("answer repaired", source, what, line)
-            spans = (Span(e.start, e.end, e.label) for e in found.entities)
-            document = intake.document(line, found.text, spans, record.get("id"))
-            if document is not None:
-                yield document
+        return decoded(source, journal, _exchange, self.format, self.labels, _OWN)
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
         """Write the records, and their entry in `dataset_info.json` beside them."""
@@ -92,7 +68,7 @@ class Alpaca(Syntax):
                 seen: set[str] = set()
                 write_records(spool, (d.to_dict() for d in _noting(documents, seen, journal)), as_list=False)
                 waiting = (Document.from_dict(record) for _, record in records(spool, Journal()))
-                count = self._write(waiting, _label_set(sorted(seen)), target, journal)
+                count = self._write(waiting, label_set(sorted(seen)), target, journal)
         with atomic(target.with_name(INFO)) as file:
             file.write(json.dumps(info, ensure_ascii=False, indent=2).encode() + b"\n")
         return count
@@ -114,7 +90,7 @@ class Alpaca(Syntax):
                 "instruction": task,
                 "input": document.text,
                 "output": form.encode(sayable, labels),
-                "id": document.id,
+                "id": typed_id(document),
             }
 
         return write_records(target, map(made, documents), as_list=True)
@@ -125,7 +101,8 @@ def _noting(documents: Iterable[Document], seen: set[str], journal: Journal) -> 
     for document in documents:
         seen.update(e.label for e in document.entities)
         unkept(document, journal)
-        yield Document(document.text, tuple(Entity(*e.span, e.label) for e in document.entities), document.id)
+        entities = tuple(Entity(*e.span, e.label) for e in document.entities)
+        yield Document(document.text, entities, document.id, extra={"id": typed_id(document)})
 
 
 def _info(target: Path) -> Record:
@@ -141,67 +118,11 @@ def _info(target: Path) -> Record:
     return {**info, target.stem: {"file_name": target.name, "columns": columns}}
 
 
-def _text(record: Record) -> str | None:
-    """The text of a record, None when it has none."""
-    given, task = record.get("input"), record.get("instruction")
-    if isinstance(given, str) and given:
-        return given
-    if isinstance(task, str) and "\nText:\n" in task:
-        return task.split("\nText:\n", 1)[1]
-    return "" if isinstance(task, str) and task.endswith("\nText:") else None
-
-
-def _without_text(form: Format, answer: str, labels: LabelSet) -> Prediction:
-    """Decode an inline answer whose text is not known: what stands between its tags, without any reasoning."""
-    text, entities, problems = form.parse("", form.reply("", answer, labels), labels)
-    return Prediction(text, tuple(dict.fromkeys(entities)), problems=tuple(problems))
-
-
-@lru_cache(maxsize=8)
-def _asked(task: str) -> LabelSet | None:
-    """The labels that an instruction of genner's lists, in its order; None for other instructions."""
-    listed = _LISTED.findall(task.split("\nText:", 1)[0]) if "\nText:" in task else []
-    tags = [tag for tag in dict.fromkeys(listed) if _legal(tag)]
-    return _label_set(tags) if tags else None
-
-
-def _used(source: Traversable) -> LabelSet:
-    """The labels that the answers of a file use, in whatever format they are."""
-    seen: set[str] = set()
-    for _, record in records(source, Journal(lenient=True)):  # faults are reported when the file is read in earnest
-        if isinstance(answer := record.get("output"), str):
-            seen.update(_labels_in(answer, _text(record) or ""))
-    return _label_set([tag for tag in sorted(seen) if _legal(tag)])
-
-
-def _legal(tag: str) -> bool:
-    """Whether this is a tag; if not, what looked like one is text."""
-    try:
-        return bool(LabelSet.of(tag))
-    except LabelError:
-        return False
-
-
-def _label_set(tags: list[str]) -> LabelSet:
-    """The label set of these tags. There is none without labels: a file without entities asks for any entity."""
-    return of_tags(tags) if tags else LabelSet.of("ENTITY")
-
-
-def _labels_in(answer: str, text: str) -> Iterator[str]:
-    try:
-        value = json.loads(answer)
-    except ValueError:
-        value = None
-    if isinstance(value, dict):
-        yield from (str(label) for label in value)
-    elif isinstance(value, list):
-        yield from (str(item["label"]) for item in value if isinstance(item, dict) and "label" in item)
-    else:
-        # A closing tag that the text itself spells as often is the text's.
-        closings = Counter(m.group() for m in _CLOSING.finditer(answer))
-        for match in _CLOSING.finditer(answer):
-            if closings[match.group()] > text.count(match.group()):
-                yield (match.group(1) or match.group(2)).strip()
-
-
-__all__ = ["INFO", "Alpaca"]
+def _exchange(record: Record) -> Exchange | None:
+    answer, task, given = record.get("output"), record.get("instruction"), record.get("input")
+    if answer is None:
+        return None
+    if not isinstance(answer, str):
+        raise DocumentError("'output' is not a string")
+    task = task if isinstance(task, str) else ""
+    return Exchange(task, given if isinstance(given, str) and given else text_in(task), answer)

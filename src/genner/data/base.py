@@ -104,6 +104,10 @@ class Syntax(ABC):
         """
         raise NotImplementedError(f"{self.name} is read only")
 
+    def companions(self, target: Path) -> tuple[Path, ...]:
+        """Files that `write` writes anew beside `target`."""
+        return ()
+
 
 def read_lines(source: Traversable, journal: Journal, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, from 1, without `\\n` or `\\r\\n`.

@@ -4,9 +4,10 @@
     T2	LOC 22 28;33 40	London Chelsea
 
 A `T` line has a type, one or more `start end` parted by `;`, and what they cut out, fragments joined by a blank and
-line breaks written as blanks. Offsets are half-open and count the code points of the `.txt`, every `\\r`, and a byte
-order mark, among them. All other lines (R relations, E events, A and M attributes, N normalizations, # notes, *
-equivalences) are losses. Source: brat's documentation of its standoff format (brat.nlplab.org/standoff.html).
+line breaks written as blanks. brat cuts a mention at line breaks: fragments with nothing but blanks between them are
+one mention. Offsets are half-open and count the code points of the `.txt`, every `\\r`, and a byte order mark, among
+them. All other lines (R relations, E events, A and M attributes, N normalizations, # notes, * equivalences) are losses.
+Source: brat's documentation of its standoff format (brat.nlplab.org/standoff.html).
 
 What is written, brat shows if the labels are made of letters, digits, `_` and `-`; others are read by genner alone.
 """
@@ -15,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -67,10 +69,10 @@ class Brat(Syntax):
             if not text_file.is_file() or not notes_file.is_file():
                 missing = text_file if notes_file.is_file() else notes_file
                 journal.fault("file missing", source, f"{missing.name} is missing; a .txt and an .ann make a pair")
-            text = decode(text_file, journal, keep_mark=True) if text_file.is_file() else None
+                continue  # a text that nobody has annotated, such as a README, does not have no entities
+            text = decode(text_file, journal, keep_mark=True)
             if text is not None:
-                entities = self._entities(text, notes_file, journal) if notes_file.is_file() else ()
-                yield Document(text, distinct(entities, journal, id), id)
+                yield Document(text, distinct(self._entities(text, notes_file, journal), journal, id), id)
 
     def _entities(self, text: str, source: Traversable, journal: Journal) -> Iterator[Entity]:
         for number, line in read_lines(source, journal, returns_within=True):  # as the texts' own
@@ -94,7 +96,8 @@ class Brat(Syntax):
                 what = f"span {found[2]} cuts out {mention!r}, not {found[3]!r}; offsets count code points"
                 journal.fault("offsets", source, what, number)
                 continue
-            if len(pairs) > 1:
+            gaps = (text[end:start] for (_, end), (start, _) in pairwise(sorted(pairs)))
+            if any(gap.strip() for gap in gaps):  # brat cuts a mention at each line break, which makes it no other
                 journal.loss("discontinuous mention", f"{source.name}:{number}: {mention!r}")
                 if self.discontinuous == "drop":
                     continue

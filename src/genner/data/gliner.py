@@ -10,37 +10,46 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from genner.data.base import Journal, Syntax
-from genner.data.records import Intake, Record, Span, records, top_keys, unkept, write_records
+from genner.data.base import Journal
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
 from genner.data.tokens import join, locate, tokenize
 from genner.document import Document, Entity
 from genner.errors import DocumentError
 
+_OWN = frozenset({"tokenized_text", "ner", "relations", "text", "id"})
+
 
 @dataclass(frozen=True)
-class GlinerJson(Syntax):
-    """GLiNER JSON, a list or lines. Option: `lines` writes lines."""
+class GlinerJson(RecordSyntax):
+    """GLiNER JSON, a list or lines. A record without `ner` is left out. Option: `lines` writes lines."""
 
     name: ClassVar[str] = "gliner"
+    title: ClassVar[str] = "GLiNER's training data"
     suffixes: ClassVar[tuple[str, ...]] = (".json", ".jsonl")
 
     lines: bool = False
 
     @classmethod
-    def recognizes(cls, source: Traversable, head: bytes) -> bool:
-        return "tokenized_text" in top_keys(head)
+    def recognizes_record(cls, record: Any) -> bool:
+        return isinstance(record, dict) and "tokenized_text" in record
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         intake = Intake(source, journal)
-        for line, record in records(source, journal):
+        for record in intake.records():
+            if record.get("ner") is None:
+                intake.loss("record without 'ner'")
+                continue
+            if isinstance(relations := record.get("relations"), list):
+                intake.loss("relation", len(relations))
             try:
                 text, spans = _read(record)
             except DocumentError as error:
-                journal.fault("bad record", source, str(error), line)
+                intake.fault("bad record", str(error))
                 continue
-            document = intake.document(line, text, spans, record.get("id"))
+            extra = {key: value for key, value in record.items() if key not in _OWN}
+            document = intake.build(text, spans, record.get("id"), extra)
             if document is not None:
                 yield document
 
@@ -49,7 +58,7 @@ class GlinerJson(Syntax):
 
 
 def _read(record: Record) -> tuple[str, list[Span]]:
-    tokens, given, text = record.get("tokenized_text"), record.get("ner") or [], record.get("text")
+    tokens, given, text = record.get("tokenized_text"), record.get("ner"), record.get("text")
     if not isinstance(tokens, list) or not all(isinstance(t, str) for t in tokens):
         raise DocumentError("'tokenized_text' is not a list of strings")
     if isinstance(text, str):
@@ -71,7 +80,7 @@ def _read(record: Record) -> tuple[str, list[Span]]:
 
 
 def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal)
+    unkept(document, journal, fields=False)
     places = tokenize(document.text, document.entities)
     starts = {start: i for i, (start, _) in enumerate(places)}
     ends = {end: i for i, (_, end) in enumerate(places)}
@@ -85,7 +94,11 @@ def _record(document: Document, journal: Journal) -> Record:
             journal.loss("blank at the edge of a mention", document.id)
         ner[starts[trimmed[0]], ends[trimmed[1]], e.label] = None
     tokens = [document.text[start:end] for start, end in places]
-    return {"tokenized_text": tokens, "ner": [list(n) for n in ner], "text": document.text, "id": document.id}
+    rest = {key: value for key, value in document.extra.items() if key not in _OWN}
+    for key in document.extra.keys() & _OWN - {"id"}:
+        journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
+    made = {"tokenized_text": tokens, "ner": [list(n) for n in ner], "text": document.text, "id": typed_id(document)}
+    return made | rest
 
 
 def _trimmed(document: Document, entity: Entity) -> tuple[int, int] | None:

@@ -69,18 +69,18 @@ class HuggingFace(Syntax):
         parts = [source] if source.is_file() else self._chosen(source)
         spelling: Spelling | None = None
         for part in parts:
-            shape: _Shape | None = None
+            shape: Shape | None = None
             for item in self._guarded("rows", part, journal, self._wanted):
                 if shape is None:
-                    shape = self._shape(part, *item)
+                    shape = self.shape(part, *item)
                     if shape.tagged and spelling is None:
                         names = shape.names or self._values(parts, journal)
-                        spelling = self._spelling(names, part, journal) if names else None
+                        spelling = self.spelling(names, part, journal) if names else None
                     continue
                 for record in item:
                     row += 1
                     try:
-                        text, spans = self._row(record, shape, spelling or Spelling())
+                        text, spans = self.row(record, shape, spelling or Spelling())
                     except DocumentError as error:
                         journal.fault("bad row", part, str(error), row)
                         continue
@@ -112,32 +112,32 @@ class HuggingFace(Syntax):
             raise DataError(str(folder), f"has no data of split {self.split!r}; it has: {there}")
         splits = sorted(set().union(*words) & _SPLITS)
         if not self.split and len(splits) > 1:
-            what = (
-                f"holds the splits {', '.join(splits)}; say which: --from hf:split={splits[-1]}, or split=all for all"
-            )
+            say = f"--from {self.name}:split={splits[-1]}, or split=all for all"
+            what = f"holds the splits {', '.join(splits)}; say which: {say}"
             raise DataError(str(folder), what)
         return found
 
-    def _shape(self, part: Traversable, features: Record, columns: list[str]) -> "_Shape":
+    def shape(self, part: Traversable, features: Record, columns: list[str]) -> "Shape":
         """How the rows of a file are read. Raises `DataError` when a column is missing."""
         if {self.text, self.entities} <= set(columns):
-            return _Shape(False, [])
+            return Shape(False, [])
         if not {self.tokens, self.tags} <= set(columns):
             what = (
                 f"columns are {', '.join(sorted(columns))}; needed: {self.tokens!r} and {self.tags!r}, or "
-                f"{self.text!r} and {self.entities!r}; name them, as with --from hf:tokens=words,tags=tags (text=, "
-                "entities=)"
+                f"{self.text!r} and {self.entities!r}; name them, as with --from {self.name}:tokens=words,tags=tags "
+                "(text=, entities=)"
             )
             raise DataError(str(part), what)
         names = self.names.split(",") if self.names else _names(features.get(self.tags))
-        return _Shape(True, [str(name) for name in names])
+        return Shape(True, [str(name) for name in names])
 
     def _values(self, parts: list[Traversable], journal: Journal) -> list[str]:
         """The different tags of all files, when they are strings."""
         quiet = Journal(lenient=True)  # what is broken is said when it is read
         return sorted({v for part in parts for vs in self._guarded("values", part, quiet, self.tags, MANY) for v in vs})
 
-    def _spelling(self, names: list[str], part: Traversable, journal: Journal) -> Spelling:
+    def spelling(self, names: list[str], part: Traversable, journal: Journal) -> Spelling:
+        """How a file spells its tags, of which these are all. Raises `DataError` when that cannot be told."""
         if self.scheme == "bare":
             return Spelling("bare", self.outside)
         spelling = Spelling.of(names, self.outside, self.label)
@@ -146,13 +146,17 @@ class HuggingFace(Syntax):
             raise DataError(
                 str(part),
                 f"the tags are {shown}: not like B-PER, nor labels with an {self.outside!r} among them for what is "
-                "none; say which tag that is with --from hf:outside=TAG, or that all are labels with scheme=bare",
+                f"none; say which tag that is with --from {self.name}:outside=TAG, or that all are labels with "
+                "scheme=bare",
             )
         if spelling.form == "untyped" and not self.label:
-            journal.note(part, f"the tags have no type ({shown}): labelled ENTITY; --from hf:label=NAME names it")
+            journal.note(
+                part, f"the tags have no type ({shown}): labelled ENTITY; --from {self.name}:label=NAME names it"
+            )
         return spelling
 
-    def _row(self, record: Record, shape: "_Shape", spelling: Spelling) -> tuple[Any, list[Span]]:
+    def row(self, record: Record, shape: "Shape", spelling: Spelling) -> tuple[Any, list[Span]]:
+        """Text and entities of a row. Raises `DocumentError` when it does not say what they are."""
         first, second = (self.tokens, self.tags) if shape.tagged else (self.text, self.entities)
         for column in (first, second):
             if record[column] is None:
@@ -178,8 +182,8 @@ class HuggingFace(Syntax):
             tag = _tag(given, shape.names)
             if not spelling.fits(tag):
                 raise DocumentError(
-                    f"tag {at}, {tag!r}, is not spelt as the others are; --from hf:scheme=bare reads every tag as a "
-                    "label, outside=TAG says which is none"
+                    f"tag {at}, {tag!r}, is not spelt as the others are; --from {self.name}:scheme=bare reads every "
+                    "tag as a label, outside=TAG says which is none"
                 )
             normal.append(spelling.normal(tag))
         text, places = join(tokens)
@@ -207,7 +211,7 @@ class HuggingFace(Syntax):
         return {self.id: document.id, self.text: document.text, self.entities: made}
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """How the rows of a file are read: as tokens with tags, or as text with entities; and the tags' names, if known."""
 
     tagged: bool

@@ -11,12 +11,14 @@ would turn `\\r\\n` into `\\n` and so move every offset behind it.
 import json
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 from genner.data.base import ALONE
 from genner.data.ids import Ids
 from genner.data.opening import open_binary
+from genner.data.records import stem
 from genner.document import Document, Prediction, Problem, ProblemKind
 from genner.errors import DataError, DocumentError
 
@@ -28,21 +30,28 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
     """Yield the documents of a JSON Lines file, in UTF-8 with or without a byte order mark; blank lines are skipped.
 
-    One line is in memory at a time, besides 8 bytes for each id seen so far. A record without an `id` gets `<file
-    stem>-<line>`, lines counted from 1. A bad line (invalid UTF-8 or JSON, no object, a malformed document, an id
-    seen before) raises `DataError`; with `lenient` it is logged as a warning and skipped. A file that cannot be
-    read, or is binary, raises `DataError` either way.
+    The file may be packed with gzip. One line is in memory at a time, besides 8 bytes for each id seen so far. A record
+    without an `id` gets `<file stem>-<number>`: which record it is, from 1; blank lines are none. A bad line (invalid
+    UTF-8 or JSON, no object, a malformed document, one without `entities`, an id seen before) raises `DataError`; with
+    `lenient` it is logged as a warning and skipped. A file that cannot be read, or is binary, raises `DataError` either
+    way.
     """
     return read_records(path, document_of, lenient)
 
 
 def read_records(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool = False) -> Iterator[Document]:
     """The documents that `build` makes of the records of a file; else as `read_jsonl`."""
-    ids, stem = Ids(), PurePath(path.name.removesuffix(".gz")).stem
-    for number, line in numbered_lines(path):
+    ids = Ids()
+    for count, (number, line) in enumerate(numbered_lines(path), 1):
         try:
-            document = build(record_of(line, default_id=f"{stem}-{number}"))
-            if not ids.add(document.id):
+            record = record_of(line)
+            made_up = record.get("id") in (None, "")
+            document = build(record)
+            if made_up:
+                document = replace(document, id=f"{stem(path)}-{count}")
+            while not (new := ids.add(document.id)) and made_up:
+                document = replace(document, id=document.id + "+")
+            if not new:
                 raise DocumentError(f"id {document.id!r} was given on an earlier line; give every document its own")
         except DocumentError as error:
             bad = DataError(str(path), str(error), number)
@@ -65,8 +74,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def record_of(line: bytes, default_id: str = "") -> dict[str, Any]:
-    """The JSON object on `line`, with an `id`, `default_id` if it has none. Raises `DocumentError`, without a line."""
+def record_of(line: bytes) -> dict[str, Any]:
+    """The JSON object on `line`. Raises `DocumentError`, without a line, for anything else or an odd `id`."""
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -80,12 +89,18 @@ def record_of(line: bytes, default_id: str = "") -> dict[str, Any]:
     given = record.get("id")
     if given is not None and type(given) not in (str, int):
         raise DocumentError(f"'id' is {given!r}; legal: a string or an integer")
-    return record | {"id": default_id} if given in (None, "") else record
+    return record
 
 
 def document_of(record: dict[str, Any]) -> Document:
-    """The `Document`, or with `problems` the `Prediction`, of a record. Raises `DocumentError`."""
-    document = Document.from_dict(record)
+    """The `Document`, or with `problems` the `Prediction`, of an annotated record. Raises `DocumentError`."""
+    try:
+        document = Document.from_dict(record)
+    except DocumentError as error:
+        from genner.data.registry import looks_like  # which knows this module too
+
+        advice = looks_like(record)
+        raise DocumentError(f"{error}; {advice}" if advice else str(error)) from None
     if "problems" not in record:
         return document
     problems, kinds = record["problems"], get_args(ProblemKind)

@@ -1,42 +1,52 @@
 """genner's own JSON Lines as a file syntax: what `genner extract` writes and `genner train` reads."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from genner.data.base import Journal, Syntax
+from genner.data.base import Journal
 from genner.data.jsonl import document_of
-from genner.data.records import Intake, records, top_keys, write_records
+from genner.data.records import Intake, RecordSyntax, write_records
 from genner.document import Document
 from genner.errors import DocumentError
 
 
 @dataclass(frozen=True)
-class Jsonl(Syntax):
-    """`{"id", "text", "entities": [{"start", "end", "label", "score"?}], "problems"?}` a line; holds everything."""
+class Jsonl(RecordSyntax):
+    """`{"id", "text", "entities": [{"start", "end", "label", "score"?}], "problems"?}` a line; holds everything.
+
+    A list of such objects is read too. A record without `entities` is a fault: it does not say that it has none.
+    """
 
     name: ClassVar[str] = "jsonl"
+    title: ClassVar[str] = "genner's own JSON lines"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
 
     @classmethod
-    def recognizes(cls, source: Traversable, head: bytes) -> bool:
-        keys = top_keys(head)
-        return head.lstrip().startswith(b"{") and ({"text", "entities"} <= keys or keys == {"text"})
+    def recognizes_record(cls, record: Any) -> bool:
+        if not isinstance(record, dict) or not {"text", "entities"} <= record.keys():
+            return False
+        match record["entities"]:
+            case None | []:
+                return True
+            case [{"start": _, "end": _, "label": _}, *_]:
+                return True
+        return False
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         intake = Intake(source, journal)
-        for line, record in records(source, journal):
-            identifier = intake.identifier(record.get("id"), line)
+        for record in intake.records():
+            identifier = intake.identifier(record.get("id"))
             if identifier is None:
                 continue
             try:
-                document = document_of(record if record.get("id") else {**record, "id": identifier})
+                document = document_of(record)
             except DocumentError as error:
-                journal.fault("bad document", source, str(error), line)
+                intake.fault("bad document", str(error))
                 continue
-            yield document
+            yield replace(document, id=identifier)
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
         return write_records(target, (d.to_dict() for d in documents), as_list=False)

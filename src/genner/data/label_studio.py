@@ -3,155 +3,220 @@
     [{"id": 1, "data": {"text": "Ada met Bob."}, "annotations": [{"result": [{"type": "labels", "from_name": "label",
       "to_name": "text", "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}}]}]}]
 
-Label Studio once counted JavaScript's UTF-16 units (its issue 1347) and later versions count code points (its
-`charsToCodePoints`); the export does not say which. They differ behind characters beyond U+FFFF, as emoji. Each result
-carries the text it marks, so the unit is chosen, task by task, by which one cuts those texts out.
+A task without an annotation that counts says nothing of entities and is left out, and counted. What a model found (a
+`Prediction`) is written under `predictions`, which Label Studio shows to annotators, with its score and model version.
+Beside the tasks, `X.config.xml` holds a labelling configuration that shows them.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from itertools import accumulate
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar, Literal
+from xml.sax.saxutils import quoteattr
 
-from genner.data.base import Journal, Syntax
-from genner.data.records import Intake, Record, Span, records, top_keys, unkept, write_records
-from genner.document import Document
+from genner.data.base import Journal
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
+from genner.data.studio_offsets import Mark, Units, code_points, utf16
+from genner.data.writing import write_atomic
+from genner.document import Document, Prediction
 from genner.errors import DocumentError
 
-Units = Literal["auto", "code_points", "utf16"]
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
-class LabelStudio(Syntax):
-    """Label Studio JSON. Of a task that several people annotated, the first annotation that was not cancelled is read.
+class LabelStudio(RecordSyntax):
+    """Label Studio JSON. Of a task's annotations the one marked as ground truth is read, else the first.
 
-    Options: `key` is the field of `data` that holds the text; `units` is how offsets count, `auto` by the check above
-    (in writing: code points); `from_name` and `to_name` are the names in the labelling configuration, for writing.
+    Those that were cancelled do not count. Options: `key` is the field of `data` that holds the text; `annotations`
+    says whether annotations or predictions are read; `annotator` whose (an id or an address; a model version of
+    predictions); `units` how offsets count, `auto` by the texts that results mark (in writing: code points);
+    `from_name` and `to_name` are the names in the labelling configuration: in reading, results with other names are
+    left out, in writing they are `label` and `text`; `model_version` is written with predictions.
     """
 
     name: ClassVar[str] = "label_studio"
+    title: ClassVar[str] = "Label Studio's JSON export"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
     key: str = "text"
+    annotations: Literal["annotations", "predictions"] = "annotations"
+    annotator: str = ""
     units: Units = "auto"
-    from_name: str = "label"
-    to_name: str = "text"
+    from_name: str = ""
+    to_name: str = ""
+    model_version: str = "genner"
 
     @classmethod
-    def recognizes(cls, source: Traversable, head: bytes) -> bool:
-        keys = top_keys(head)
-        return "data" in keys and bool(keys & {"annotations", "completions", "predictions"})
+    def recognizes_record(cls, record: Any) -> bool:
+        return (
+            isinstance(record, dict)
+            and isinstance(record.get("data", ""), dict | None)
+            and bool(record.keys() & {"annotations", "completions", "predictions"})
+        )
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         intake = Intake(source, journal)
-        for line, task in records(source, journal):
+        for task in intake.records():
             try:
-                text, results = self._task(task, journal, f"{source}:{line}")
-                spans = self._spans(text, results, journal, f"{source}:{line}")
+                data = task.get("data")
+                text = data.get(self.key) if isinstance(data, dict) else None
+                if not isinstance(data, dict) or not isinstance(text, str):
+                    known = ", ".join(data) if isinstance(data, dict) else "nothing"
+                    raise DocumentError(f"'data' has no text under {self.key!r}; it has: {known}; choose with key=")
+                results = self._results(task, intake)
+                spans = None if results is None else self._spans(data, text, results, intake)
             except DocumentError as error:
-                journal.fault("bad task", source, str(error), line)
+                intake.fault("bad task", str(error))
                 continue
-            given = (task.get("meta") or {}).get("id") if isinstance(task.get("meta"), dict) else None
-            document = intake.document(line, text, spans, given if given is not None else task.get("id"))
+            if spans is None:
+                continue
+            meta = task.get("meta")
+            given = meta.get("id") if isinstance(meta, dict) else None
+            document = intake.build(
+                text,
+                spans,
+                task.get("id") if given is None else given,
+                {key: value for key, value in data.items() if key != self.key},
+                () if self.annotations == "predictions" else None,
+            )
             if document is not None:
                 yield document
 
-    def _task(self, task: Record, journal: Journal, where: str) -> tuple[str, list[Record]]:
-        """The text of a task and the results of the annotation that counts."""
-        data = task.get("data")
-        text = data.get(self.key) if isinstance(data, dict) else None
-        if not isinstance(text, str):
-            known = ", ".join(data) if isinstance(data, dict) else "nothing"
-            raise DocumentError(f"'data' has no text under {self.key!r}; it has: {known}; choose with key=")
-        made = task.get("annotations", task.get("completions")) or []
+    def _results(self, task: Record, intake: Intake) -> list[Record] | None:
+        """The results of the annotation that counts; None, which is recorded, when there is none."""
+        made = task.get(self.annotations)
+        if made is None and self.annotations == "annotations":
+            made = task.get("completions")  # so called before version 1.0
+        made = made or []
         if not isinstance(made, list) or not all(isinstance(a, dict) for a in made):
-            raise DocumentError("'annotations' is not a list of objects")
-        valid = [a for a in made if not (a.get("was_cancelled") or a.get("skipped"))]
-        if cancelled := len(made) - len(valid):
-            journal.loss("cancelled annotation", where, cancelled)
-        if len(valid) > 1:
-            journal.loss("further annotation of a task", where, len(valid) - 1)
-        results = (valid[0].get("result") if valid else None) or []
+            raise DocumentError(f"{self.annotations!r} is not a list of objects")
+        valid = [a for a in made if not (a.get("was_cancelled") or a.get("skipped")) and a.get("result") is not None]
+        intake.loss(f"cancelled {self.annotations[:-1]}", len(made) - len(valid))
+        chosen = [a for a in valid if not self.annotator or self.annotator in _by(a)]
+        if self.annotations == "annotations" and isinstance(guessed := task.get("predictions"), list):
+            intake.loss("prediction", len(guessed), "--from label_studio:annotations=predictions reads them")
+        if not chosen:
+            by = f" by {self.annotator}" if self.annotator else ""
+            intake.loss(f"task without {'an annotation' if self.annotations == 'annotations' else 'a prediction'}{by}")
+            return None
+        intake.loss(f"further {self.annotations[:-1]} of a task", len(valid) - 1)
+        results = next((a for a in chosen if a.get("ground_truth") is True), chosen[0])["result"]
         if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
             raise DocumentError("'result' is not a list of objects")
-        return text, results
+        return results
 
-    def _spans(self, text: str, results: list[Record], journal: Journal, where: str) -> list[Span]:
-        marked: list[tuple[int, int, list[str], str | None, float | None]] = []
+    def _spans(self, data: Record, text: str, results: list[Record], intake: Intake) -> list[Span] | None:
+        labelled = []
         for result in results:
-            value = result.get("value")
-            if result.get("type") != "labels" or not isinstance(value, dict):
-                journal.loss(f"result of type {result.get('type')!r}", where)
-                continue
+            kind, value = result.get("type"), result.get("value")
+            if kind == "labels" and isinstance(value, dict):
+                labelled.append(result)
+            elif isinstance(kind, str) and kind.endswith("labels") and kind != "labels":
+                intake.loss(f"task marked with {kind}, which are not offsets in a text")
+                return None
+            else:
+                intake.loss(f"result of type {kind!r}")
+        marks: list[Mark] = []
+        rest: list[tuple[list[str], float | None]] = []
+        for result in self._of_this_text(data, labelled, intake):
+            value = result["value"]
             start, end, labels = value.get("start"), value.get("end"), value.get("labels")
             if type(start) is not int or type(end) is not int or not isinstance(labels, list):
                 raise DocumentError(
                     f"a result's value is {value!r}; it needs integers 'start', 'end' and a list 'labels'"
                 )
             if not labels:
-                journal.loss("span without a label", where)
-            mention, score = value.get("text"), result.get("score")
-            score = score if isinstance(score, int | float) and 0 <= score <= 1 else None
-            marked.append((start, end, labels, mention if isinstance(mention, str) else None, score))
-        place = self._unit(text, [(start, end, mention) for start, end, _, mention, _ in marked], journal, where)
+                intake.loss("span without a label")
+            mention = value.get("text")
+            marks.append(Mark(start, end, mention if isinstance(mention, str) else None))
+            rest.append((labels, _score(result.get("score"))))
+        places, certain = code_points(text, marks, self.units)
+        if not certain:
+            intake.loss("certainty of the unit of offsets (no text to check)")
         return [
-            Span(place(start), place(end), label, mention and _same(mention, text, place(start)), score)
-            for start, end, labels, mention, score in marked
+            Span(start, end, label, None, score)
+            for (start, end), (labels, score) in zip(places, rest, strict=True)
             for label in labels
         ]
 
-    def _unit(self, text: str, marked: list[tuple[int, int, str | None]], journal: Journal, where: str) -> Any:
-        """A function from the offsets of this task to code points."""
-        if self.units == "code_points" or max(text, default="") <= "\uffff":
-            return _as_given
-        units = _utf16(text)
-        back = {unit: point for point, unit in enumerate(units)}
+    def _of_this_text(self, data: Record, results: list[Record], intake: Intake) -> list[Record]:
+        """The results that mark the text that is read: a task may have several. Raises `DocumentError`."""
+        if self.from_name:
+            kept = [r for r in results if r.get("from_name") == self.from_name]
+            intake.loss(f"result of another from_name than {self.from_name!r}", len(results) - len(kept))
+            results = kept
+        names = {name for r in results if isinstance(name := r.get("to_name"), str)}
+        if self.to_name:
+            ours = {self.to_name}
+        elif names & {"text", self.key}:
+            ours = names & {self.key} or {"text"}
+        else:
+            ours = names - data.keys()
+            if len(ours) > 1:
+                several = ", ".join(sorted(ours))
+                raise DocumentError(f"results mark several texts: {several}; choose that of {self.key!r} with to_name=")
+        kept = [r for r in results if r.get("to_name") is None or r.get("to_name") in ours]
+        intake.loss("result that marks another text of its task", len(results) - len(kept))
+        return kept
 
-        def from_utf16(offset: int) -> int:
-            return back.get(offset, offset if offset > units[-1] else -1)  # within a pair, or beyond: no legal place
-
-        if self.units == "utf16":
-            return from_utf16
-        checks = [(s, e, m) for s, e, m in marked if m is not None]
-        if all(text[s:e] == _same(m, text, s) for s, e, m in checks):
-            if not checks and any(e > 0 and units[min(s, len(text))] != s for s, e, _ in marked):
-                journal.loss("certainty of the unit of offsets (no text to check)", where)
-            return _as_given
-        return from_utf16
+    def companions(self, target: Path) -> tuple[Path, ...]:
+        return (target.with_name(f"{target.name.removesuffix('.json')}.config.xml"),)
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
-        return write_records(target, (self._record(i, d, journal) for i, d in enumerate(documents, 1)), as_list=True)
+        labels: set[str] = set()
+        made = (self._record(i, d, journal, labels) for i, d in enumerate(documents, 1))
+        count = write_records(target, made, as_list=True)
+        write_atomic(self.companions(target)[0], self._config(labels, journal))
+        return count
 
-    def _record(self, number: int, document: Document, journal: Journal) -> Record:
-        unkept(document, journal, scores=False)
-        units = _utf16(document.text) if self.units == "utf16" else range(len(document.text) + 1)
+    def _record(self, number: int, document: Document, journal: Journal, labels: set[str]) -> Record:
+        unkept(document, journal, scores=False, fields=False)
+        labels.update(e.label for e in document.entities)
+        units = utf16(document.text) if self.units == "utf16" else range(len(document.text) + 1)
         results: list[Record] = []
         for i, e in enumerate(document.entities):
             value = {"start": units[e.start], "end": units[e.end], "text": document.mention(e), "labels": [e.label]}
-            names = {"from_name": self.from_name, "to_name": self.to_name, "type": "labels"}
+            names = {"from_name": self.from_name or "label", "to_name": self.to_name or "text", "type": "labels"}
             score = {} if e.score is None else {"score": e.score}
             results.append({"id": f"{number}-{i}", **names, "value": value, **score})
+        data = {key: value for key, value in document.extra.items() if key != "id"}
+        if self.key in data:
+            journal.loss("further field of a record", f"{self.key!r} of document {document.id!r}")
+        data[self.key] = document.text
         # Label Studio numbers tasks itself; ours stands in `meta`, which it keeps.
-        return {
-            "id": number,
-            "data": {self.key: document.text},
-            "annotations": [{"result": results}],
-            "meta": {"id": document.id},
-        }
+        task = {"id": number, "data": data, "annotations": [{"result": results}], "meta": {"id": typed_id(document)}}
+        if isinstance(document, Prediction):
+            scores = [e.score for e in document.entities if e.score is not None]
+            score = {"score": round(fmean(scores), 4)} if scores else {}
+            guessed = {"model_version": self.model_version, "result": results, **score}
+            task |= {"annotations": [], "predictions": [guessed]}
+        return task
+
+    def _config(self, labels: set[str], journal: Journal) -> str:
+        """The XML of a labelling configuration with these labels."""
+        lines = []
+        for label in sorted(labels):
+            if _NO_XML.search(label):
+                journal.loss("label that the labelling configuration, being XML, cannot hold", repr(label))
+            else:
+                lines.append(f"    <Label value={quoteattr(label)}/>\n")
+        to_name = quoteattr(self.to_name or "text")
+        return (
+            f"<View>\n  <Labels name={quoteattr(self.from_name or 'label')} toName={to_name}>\n{''.join(lines)}"
+            f"  </Labels>\n  <Text name={to_name} value={quoteattr('$' + self.key)}/>\n</View>\n"
+        )
 
 
-def _utf16(text: str) -> list[int]:
-    """How many UTF-16 units lie before each code point, and before the end."""
-    return [0, *accumulate(1 + (c > "\uffff") for c in text)]
+def _by(annotation: Record) -> set[str]:
+    """By what names the author of an annotation, or of a prediction, may be asked for."""
+    by = annotation.get("completed_by")
+    names = [by.get("id"), by.get("email"), by.get("username")] if isinstance(by, dict) else [by]
+    return {str(name) for name in (*names, annotation.get("model_version")) if name is not None}
 
 
-def _as_given(offset: int) -> int:
-    return offset
-
-
-def _same(mention: str, text: str, start: int) -> str:
-    """The mention as the text spells it: Label Studio writes a line end as a backslash and an n."""
-    plain = mention.replace("\\n", "\n")
-    return plain if mention != plain and text.startswith(plain, max(start, 0)) else mention
+def _score(given: Any) -> float | None:
+    return given if isinstance(given, int | float) and 0 <= given <= 1 else None

@@ -60,10 +60,10 @@ class JsonlWriter:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    identifier = str(record_of(line)["id"])
+                    given = record_of(line).get("id")
                 except DocumentError as error:
                     raise DataError(str(self.part), f"{error}; delete the file to start anew", number) from None
-                self.done.add(identifier)
+                self.done.add("" if given is None else str(given))
                 self.count += 1
                 end += len(line)
         self.done.discard("")  # says nothing about which document it was

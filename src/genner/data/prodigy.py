@@ -9,46 +9,59 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genner.data.base import Journal, Syntax
-from genner.data.records import Intake, Record, Span, records, top_keys, unkept, write_records
+from genner.data.base import Journal
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
 from genner.document import Document
+
+_OWN = frozenset({"text", "spans", "answer", "relations", "tokens", "id", "meta"})
 
 
 @dataclass(frozen=True)
-class Prodigy(Syntax):
+class Prodigy(RecordSyntax):
     """Prodigy tasks. Only accepted ones are gold: the rest is counted as lost, unless `answers` asks for it.
 
-    Option: `answers` is which to read, of accept, reject and ignore, with commas; a task without an answer is accepted.
+    Option: `answers` is which to read, of accept, reject, ignore and none, with commas. A task that was accepted
+    without `spans` has no entities; one without an answer was not looked at, and its spans may be a model's.
     `tokens` are not read, as spans have characters, and not written: Prodigy's recipes add their own.
     """
 
     name: ClassVar[str] = "prodigy"
+    title: ClassVar[str] = "Prodigy's tasks"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
 
     answers: str = "accept"
 
     @classmethod
-    def recognizes(cls, source: Traversable, head: bytes) -> bool:
-        keys = top_keys(head)
+    def recognizes_record(cls, record: Any) -> bool:
         return (
-            "text" in keys and "entities" not in keys and bool(keys & {"spans", "answer", "_input_hash", "_task_hash"})
+            isinstance(record, dict)
+            and "text" in record
+            and "entities" not in record
+            and bool(record.keys() & {"spans", "answer", "_input_hash", "_task_hash"})
         )
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         intake = Intake(source, journal)
         wanted = {answer.strip() for answer in self.answers.split(",")}
-        for line, task in records(source, journal):
-            answer = task.get("answer", "accept")
-            if answer not in wanted:
-                journal.loss(f"task answered {answer!r}", f"{source}:{line}")
+        for task in intake.records():
+            answer = task.get("answer")
+            if answer is None and "none" not in wanted:
+                intake.loss("task without an answer", detail="--from prodigy:answers=accept,none reads those as well")
                 continue
-            given = task.get("spans") or []
-            if not isinstance(given, list) or not all(isinstance(s, dict) for s in given):
-                journal.fault("bad task", source, "'spans' is not a list of objects", line)
+            if answer is not None and answer not in wanted:
+                intake.loss(f"task answered {answer!r}")
                 continue
-            if task.get("relations"):
-                journal.loss("relation", f"{source}:{line}", len(task["relations"]))
-            document = intake.document(line, task.get("text"), map(_span, given), _id(task))
+            given = task.get("spans")
+            if given is None and answer is None:
+                intake.loss("task without an answer and without spans")
+                continue
+            if not isinstance(given or [], list) or not all(isinstance(s, dict) for s in given or []):
+                intake.fault("bad task", "'spans' is not a list of objects")
+                continue
+            if isinstance(relations := task.get("relations"), list):
+                intake.loss("relation", len(relations))
+            extra = {key: value for key, value in task.items() if key not in _OWN and not key.startswith("_")}
+            document = intake.build(task.get("text"), map(_span, given or []), _id(task), _meta(task) | extra)
             if document is not None:
                 yield document
 
@@ -67,12 +80,29 @@ def _id(task: Record) -> Any:
     return task["id"] if "id" in task else meta.get("id") if isinstance(meta, dict) else None
 
 
+def _meta(task: Record) -> Record:
+    """What a task says of where it is from, without the id."""
+    meta = task.get("meta")
+    rest = {k: v for k, v in meta.items() if k != "id"} if isinstance(meta, dict) else meta
+    return {"meta": rest} if rest else {}
+
+
 def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal, scores=False)
+    unkept(document, journal, scores=False, fields=False)
     spans: list[Record] = []
     for e in document.entities:
         spans.append({"start": e.start, "end": e.end, "label": e.label})
         if e.score is not None:
             spans[-1]["score"] = e.score
+    rest = {key: value for key, value in document.extra.items() if key != "id"}
+    meta = rest.pop("meta", {})
+    for key in sorted(rest):
+        if key in _OWN or key.startswith("_"):
+            journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
+            del rest[key]
+    if not isinstance(meta, dict):
+        journal.loss("further field of a record", f"'meta' of document {document.id!r}")
+        meta = {}
     # Prodigy shows `meta` beside the text and keeps it.
-    return {"text": document.text, "spans": spans, "meta": {"id": document.id}, "answer": "accept"}
+    about = {"meta": {**meta, "id": typed_id(document)}, "answer": "accept"}
+    return {"text": document.text, "spans": spans, **rest, **about}

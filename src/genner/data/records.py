@@ -1,27 +1,21 @@
-"""What the record syntaxes share: JSON objects read one at a time, documents built from them, files written whole.
+"""What the record syntaxes share: documents built from JSON objects, and files of records written whole."""
 
-JSON comes as lines of objects or as one list. Both are read in a window: a list of gigabytes takes the memory of its
-longest record.
-"""
-
-import codecs
 import json
-from collections.abc import Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
 from types import ModuleType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from genner.data.base import Journal, open_binary, read_lines
+from genner.data.base import Journal, Syntax
 from genner.data.ids import Ids
+from genner.data.json_stream import Record as Record
+from genner.data.json_stream import first_values, layout_of, not_an_object, values
 from genner.data.writing import atomic
-from genner.document import Document, Entity, Prediction
+from genner.document import KNOWN, Document, Entity, Prediction, Problem
 from genner.errors import DocumentError, UsageError
-
-Record = dict[str, Any]
-
-CHUNK = 1 << 16  # bytes read at a time; a record longer than that doubles it
 
 
 class Span(NamedTuple):
@@ -34,153 +28,122 @@ class Span(NamedTuple):
     score: float | None = None
 
 
-def records(source: Traversable, journal: Journal) -> Iterator[tuple[int, Record]]:
-    """The objects of a file of JSON lines, or of a JSON list, with the number of the line that each begins on.
+class RecordSyntax(Syntax):
+    """A syntax whose files are JSON records, in lines, in one list, or one after the other."""
 
-    A line, or an element, that is no JSON object is a fault; so is a list that breaks off, where reading ends.
-    """
-    with open_binary(source) as file:
-        listed = file.read(CHUNK).lstrip()[:1] == b"["
-    for line, value in _elements(source, journal) if listed else _lines(source, journal):
-        if isinstance(value, dict):
-            yield line, value
-        else:
-            journal.fault("no object", source, f"is a JSON {type(value).__name__}, not an object", line)
+    title: ClassVar[str]
+    """What such a record is, for messages: `doccano's export`."""
 
+    @classmethod
+    @abstractmethod
+    def recognizes_record(cls, record: Any) -> bool:
+        """Whether a JSON value is such a record. A value of None may be a value of any type that is not known."""
 
-def _lines(source: Traversable, journal: Journal) -> Iterator[tuple[int, Any]]:
-    for number, line in read_lines(source, journal):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
-            what = f"is not JSON: {error}; legal: one object a line, not broken over lines, or one list of objects"
-            journal.fault("bad JSON", source, what, number)
-            continue
-        yield number, value
-
-
-def _elements(source: Traversable, journal: Journal) -> Iterator[tuple[int, Any]]:
-    with open_binary(source) as file:
-        window = _Window(file)
-        try:
-            window.next_mark()  # the bracket
-            while (mark := window.peek()) != "]":
-                if not mark:
-                    raise ValueError("the file ends within the list; fetch it again, or write it to its end")
-                line, value = window.line, window.value()
-                yield line, value
-                if window.peek() == ",":
-                    window.next_mark()
-                elif window.peek() not in ("]", ""):
-                    raise ValueError(f"{window.peek()!r} where ',' or ']' is due")
-            window.next_mark()
-            if window.peek():
-                raise ValueError("something stands behind the end of the list")
-        except (ValueError, RecursionError) as error:
-            journal.fault("bad JSON", source, f"is not a JSON list of objects: {error}", window.line)
-
-
-class _Window:
-    """The part of a JSON text that is in memory."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.line = 1
-        self._file = file
-        self._decode = codecs.getincrementaldecoder("utf-8")()
-        self._json = json.JSONDecoder()
-        self._text = ""
-        self._at = 0
-        self._broken = False
-
-    def _fill(self, size: int = CHUNK) -> bool:
-        """Read on; whether there was more."""
-        data = b"" if self._broken else self._file.read(size)
-        try:
-            more = self._decode.decode(data, final=not data)
-        except UnicodeDecodeError:
-            self._broken = True
-            raise ValueError("invalid UTF-8; convert the file with iconv") from None
-        self._text, self._at = self._text[self._at :] + more, 0
-        return bool(data)
-
-    def _advance(self, to: int) -> None:
-        self.line += self._text.count("\n", self._at, to)
-        self._at = to
-
-    def peek(self) -> str:
-        """The next character that is no blank; empty at the end of the file."""
-        while True:
-            rest = self._at
-            while rest < len(self._text) and self._text[rest] in " \t\r\n":
-                rest += 1
-            self._advance(rest)
-            if rest < len(self._text):
-                return self._text[rest]
-            if self._broken or not self._fill():
-                return ""
-
-    def next_mark(self) -> str:
-        mark = self.peek()
-        self._advance(self._at + len(mark))
-        return mark
-
-    def value(self) -> Any:
-        """The JSON value that begins here. Raises `ValueError`."""
-        size = CHUNK
-        while True:
-            try:
-                value, end = self._json.raw_decode(self._text, self._at)
-                if end < len(self._text) or not self._fill(size):
-                    break
-            except json.JSONDecodeError as error:
-                # An error well before the end of the window is no matter of reading on, but for an open string's.
-                cut = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - 16
-                if not cut or not self._fill(size):
-                    raise ValueError(error.msg) from None
-            size *= 2
-        self._advance(end)
-        return value
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        return any(cls.recognizes_record(value) for value in first_values(head))
 
 
 class Intake:
-    """Builds the documents of one file; what cannot be one is a fault, and passed over when the journal is lenient."""
+    """Reads the records of one file and builds their documents.
+
+    What cannot be a document is a fault, and passed over when the journal is lenient. Faults and losses name the
+    record: by its line where each has one of its own, else by its number and its id too.
+    """
 
     def __init__(self, source: Traversable, journal: Journal) -> None:
         self.source = source
         self.journal = journal
+        self.line = self.number = 0
+        self._named = ""
+        self._listed = False
         self._ids = Ids()
+        self._made_up = False
         self._stem = stem(source)
 
+    def values(self) -> Iterator[Any]:
+        """The values of the file; each is the one that faults and losses are about until the next."""
+        self._listed = layout_of(self.source) != "lines"
+        for line, number, value in values(self.source, self.journal):
+            self.line, self.number = line, number
+            given = value.get("id") if isinstance(value, dict) else None
+            self._named = f", id {given!r}" if type(given) in (str, int) else ""
+            yield value
+
+    def records(self) -> Iterator[Record]:
+        """The objects among the values; others are faults."""
+        for value in self.values():
+            if isinstance(value, dict):
+                yield value
+            else:
+                not_an_object(self.source, self.journal, self.line, value)
+
+    def fault(self, kind: str, what: str) -> None:
+        """Record an error in the record at hand. Raises `DataError` unless the journal is lenient."""
+        named = f"record {self.number}{self._named}: " if self._listed else ""
+        self.journal.fault(kind, self.source, named + what, self.line)
+
+    def loss(self, kind: str, count: int = 1, detail: str = "") -> None:
+        """Record that `count` things of this kind in the record at hand are not kept."""
+        if count:
+            named = f", record {self.number}{self._named}" if self._listed else ""
+            self.journal.loss(kind, f"{self.source}:{self.line}{named}{detail and f': {detail}'}", count)
+
     def document(self, line: int, text: Any, spans: Iterable[Span], id: Any = None) -> Document | None:
-        """The document, or None after a fault. Without an id it gets `<file stem>-<line>`; twins become one."""
-        identifier = self.identifier(id, line)
+        """As `build`, for the record (row, document) with this number, where no JSON is read."""
+        self.line = self.number = line
+        return self.build(text, spans, id)
+
+    def build(
+        self,
+        text: Any,
+        spans: Iterable[Span],
+        id: Any = None,
+        extra: Mapping[str, Any] | None = None,
+        problems: tuple[Problem, ...] | None = None,
+    ) -> Document | None:
+        """The document, with `problems` the prediction, or None after a fault.
+
+        Without an id it gets `<file stem>-<number>`. An entity given twice is kept once.
+        """
+        identifier = self.identifier(id)
         if identifier is None:
             return None
+        kept = {key: value for key, value in (extra or {}).items() if key not in KNOWN}
+        if id not in (None, "") and not isinstance(id, str):
+            kept["id"] = id
         try:
             if not isinstance(text, str):
-                raise DocumentError(f"'text' is {type(text).__name__}, not a string")
+                raise DocumentError(f"the text is {type(text).__name__}, not a string")
             read: dict[Entity, None] = {}
             for span in spans:
                 entity = _entity(span, text)
                 if entity in read:
-                    self.journal.loss("entity given twice", f"{self.source}:{line}")
-                read[entity] = None
-            return Document(text, tuple(read), identifier)
+                    self.loss("entity given twice")
+                else:
+                    read[entity] = None
+            if problems is None:
+                return Document(text, tuple(read), identifier, extra=kept)
+            return Prediction(text, tuple(read), identifier, problems, extra=kept)
         except DocumentError as error:
-            self.journal.fault("bad document", self.source, str(error), line)
+            self.fault("bad document", str(error))
             return None
 
-    def identifier(self, given: Any, line: int) -> str | None:
+    def identifier(self, given: Any) -> str | None:
         """The id as a string, made up when there is none; None after the fault of one that was given before."""
         if given is not None and type(given) not in (str, int):
-            self.journal.fault("bad id", self.source, f"id is {given!r}; legal: a string or an integer", line)
+            self.fault("bad id", f"id is {given!r}; legal: a string or an integer")
             return None
-        identifier = f"{self._stem}-{line}" if given in (None, "") else str(given)
+        if given in (None, ""):
+            identifier = f"{self._stem}-{self.number}"
+            while not self._ids.add(identifier):  # a record before gave this id itself
+                identifier += "+"
+            self._made_up = True
+            return identifier
+        identifier = str(given)
         if not self._ids.add(identifier):
-            what = f"id {identifier!r} was given before; give every document its own"
-            self.journal.fault("duplicate id", self.source, what, line)
+            or_made_up = ", or made up for a record that has none" if self._made_up else ""
+            self.fault("duplicate id", f"id {identifier!r} was given before{or_made_up}; give every document its own")
             return None
         return identifier
 
@@ -206,38 +169,24 @@ def stem(source: Traversable) -> str:
     return PurePath(source.name.removesuffix(".gz")).stem
 
 
-def top_keys(head: bytes) -> set[str]:
-    """The keys of the first object in a file that begins with `head`, which may break off anywhere."""
-    keys: set[str] = set()
-    text = head.decode("utf-8", "replace").lstrip()
-    top = 2 if text.startswith("[") else 1
-    depth, at, string = 0, 0, ""
-    while at < len(text):
-        char = text[at]
-        if char == '"':
-            end = at + 1
-            while end < len(text) and text[end] != '"':
-                end += 2 if text[end] == "\\" else 1
-            string = text[at + 1 : end]
-            at = end
-        elif char in "{[":
-            depth += 1
-        elif char in "}]":
-            depth -= 1
-            if depth < top:
-                break
-        elif char == ":" and depth == top:
-            keys.add(string)
-        at += 1
-    return keys if text[:1] in ("{", "[") else set()
+def unkept(document: Document, journal: Journal, *, scores: bool = True, fields: bool = True) -> None:
+    """Record what only genner's own syntax has a place for.
 
-
-def unkept(document: Document, journal: Journal, *, scores: bool = True) -> None:
-    """Record what only genner's own syntax has a place for: a prediction's problems and (with `scores`) its scores."""
+    That is a prediction's problems, with `fields` the fields of a record that are not genner's, with `scores` scores.
+    """
     if isinstance(document, Prediction) and document.problems:
         journal.loss("problem of a prediction", document.id, len(document.problems))
+    for key in document.extra if fields else ():
+        if key != "id":
+            journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
     if scores and (n := sum(e.score is not None for e in document.entities)):
         journal.loss("score", document.id, n)
+
+
+def typed_id(document: Document) -> Any:
+    """The id as its record gave it: an integer, say."""
+    given = document.extra.get("id")
+    return given if given is not None and str(given) == document.id else document.id
 
 
 def json_bytes(record: Record) -> bytes:

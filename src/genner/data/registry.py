@@ -13,15 +13,25 @@ from genner.data.base import Syntax, open_binary
 from genner.data.brat import Brat
 from genner.data.conll import Conll
 from genner.data.conll2012 import Conll2012
+from genner.data.doccano import Doccano
 from genner.data.genia import Genia
 from genner.data.gliner import GlinerJson
+from genner.data.gliner2 import Gliner2
 from genner.data.hf import HuggingFace
+from genner.data.hf_json import HuggingFaceJson
+from genner.data.json_stream import breaks_off
 from genner.data.jsonl_syntax import Jsonl
 from genner.data.label_studio import LabelStudio
+from genner.data.label_studio_min import LabelStudioMin
+from genner.data.langextract_jsonl import Langextract
 from genner.data.ontonotes import OntoNotesName
 from genner.data.opening import visible
 from genner.data.prodigy import Prodigy
+from genner.data.records import RecordSyntax
+from genner.data.sharegpt import ShareGpt
 from genner.data.spacy_bin import SpacyDocBin
+from genner.data.spacy_json import SpacyJson
+from genner.data.unread import unread, unread_record
 from genner.errors import UnknownNameError, UsageError
 
 # In the order in which they are asked whether they know a file: the more particular first.
@@ -34,9 +44,16 @@ SYNTAXES: dict[str, type[Syntax]] = {
     "conll2012": Conll2012,
     "ontonotes": OntoNotesName,
     "gliner": GlinerJson,
+    "gliner2": Gliner2,
     "label_studio": LabelStudio,
-    "prodigy": Prodigy,
+    "label_studio_min": LabelStudioMin,
+    "langextract": Langextract,
+    "spacy_json": SpacyJson,
+    "hf_json": HuggingFaceJson,
+    "sharegpt": ShareGpt,
     "alpaca": Alpaca,
+    "prodigy": Prodigy,
+    "doccano": Doccano,
     "jsonl": Jsonl,
     "conll": Conll,
 }
@@ -118,7 +135,8 @@ def _typed(value: str, hint: Any, where: str) -> Any:
 
 def guess(source: Traversable) -> Syntax:
     """The syntax of a file or folder, by its content, then by its suffix. Raises `UsageError` when none knows it."""
-    found = recognized(source)
+    head = beginning(source)
+    found = recognized(source, head)
     if found is not None:
         return found
     by_suffix = list(_with_suffix(source.name))
@@ -126,16 +144,35 @@ def guess(source: Traversable) -> Syntax:
         return by_suffix[0]()
     if source.is_dir():
         raise UsageError(_folder(source))
-    some = f"; by its name it may be: {', '.join(k.name for k in by_suffix)}" if by_suffix else ""
-    raise UsageError(f"cannot tell what {str(source)!r} is{some}; say so with --from, as one of: {', '.join(SYNTAXES)}")
+    raise UsageError(
+        f"cannot tell what {str(source)!r} is: {unread(source, head) or 'nothing in it says'}; if you know its syntax, "
+        "say so with --from NAME (reader=NAME in Python); docs/data.md lists them"
+    )
 
 
-def recognized(source: Traversable) -> Syntax | None:
-    """The syntax that knows a file or folder by its content."""
-    head = b""
-    if source.is_file():
-        with open_binary(source) as file:
-            head = file.read(HEAD)
+def looks_like(record: object) -> str:
+    """What a JSON record is that is not genner's own, and what reads it; empty when nothing can be said."""
+    for kind in SYNTAXES.values():
+        if issubclass(kind, RecordSyntax) and kind.recognizes_record(record):
+            if kind is Jsonl:
+                return ""
+            return f"it looks like {kind.title}, which genner convert FILE NEW.jsonl --from {kind.name} makes of it"
+    return unread_record(record)
+
+
+def beginning(source: Traversable) -> bytes:
+    """What a file begins with, unpacked: as much as tells what it is. Empty for a folder."""
+    if not source.is_file():
+        return b""
+    with open_binary(source) as file:
+        head = file.read(HEAD)
+        # A record that is longer tells more when it is whole.
+        return head + file.read(16 * HEAD) if breaks_off(head) else head
+
+
+def recognized(source: Traversable, head: bytes | None = None) -> Syntax | None:
+    """The syntax that knows a file or folder by its content, of which `head` is the beginning."""
+    head = beginning(source) if head is None else head
     for kind in SYNTAXES.values():
         if kind.recognizes(source, head):
             return kind()

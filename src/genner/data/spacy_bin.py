@@ -24,7 +24,11 @@ from genner.errors import UsageError
 
 @dataclass(frozen=True)
 class SpacyDocBin(Syntax):
-    """A `DocBin`. Options: `spans_key`, the span group of all entities; `lang`, the language that tokenizes."""
+    """A `DocBin`. Options: `spans_key`, the span group of all entities; `lang`, the language that tokenizes.
+
+    A document without that span group, some of whose tokens have no entity annotation (spaCy's missing values), is left
+    out: it does not say that it has no entities there.
+    """
 
     name: ClassVar[str] = "spacy"
     suffixes: ClassVar[tuple[str, ...]] = (".spacy",)
@@ -52,6 +56,9 @@ class SpacyDocBin(Syntax):
                 if key != self.spans_key:
                     journal.loss(f"span group {key!r}", f"{source}:{number}", len(doc.spans[key]))
             grouped = doc.spans.get(self.spans_key, ())
+            if self.spans_key not in doc.spans and any(token.ent_iob == 0 for token in doc):
+                journal.loss("document with missing entity annotation", f"{source}:{number}")
+                continue
             spans = {(s.start_char, s.end_char, s.label_): None for s in (*doc.ents, *grouped)}
             document = intake.document(number, doc.text, (Span(*s) for s in spans), doc.user_data.get("id"))
             if document is not None:

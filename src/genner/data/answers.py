@@ -1,0 +1,149 @@
+"""Answers of a model, or for one, as records hold them: decoded against their text, in any of genner's answer formats.
+
+The text is given, or stands behind `Text:` in the task, as genner's prompts put it; where neither is, an inline answer
+with its tags removed is the text. Labels are those asked for, or listed in the task, or used in the file's answers.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+
+from genner.data.base import Journal
+from genner.data.json_stream import records
+from genner.data.records import Intake, Record, Span
+from genner.document import Document, LabelSet, Prediction
+from genner.errors import DocumentError, LabelError
+from genner.formats import Format, get_format
+from genner.formats.inline import InlineFormat
+from genner.labels import of_tags, parse_labels
+
+_LISTED = re.compile(r"^(?:-|\d+\.) ([^:\n]+?)(?::|$)", re.MULTILINE)  # a label, as `genner.prompts` lists it
+_CLOSING = re.compile(r"</([^<>\\/]+)>|\s\|\s([^\[\]|\\]+)\]")
+
+
+class Exchange(NamedTuple):
+    """What was asked and what was answered; a text that is not `certain` counts only if the answer fits it."""
+
+    task: str
+    text: str | None
+    answer: str
+    certain: bool = True
+
+
+def decoded(
+    source: Traversable,
+    journal: Journal,
+    exchange: Callable[[Record], Exchange | None],
+    format: str,
+    labels: str,
+    own: frozenset[str],
+) -> Iterator[Document]:
+    """The documents of a file of records.
+
+    `exchange` gives a record's task and answer, None where it has no answer (a loss), or raises `DocumentError`; `own`
+    are the fields of a record that are not kept.
+    """
+    form = get_format(format)
+    given = parse_labels(labels) if labels else None
+    used: LabelSet | None = None
+    intake = Intake(source, journal)
+    for record in intake.records():
+        try:
+            found = exchange(record)
+        except DocumentError as error:
+            intake.fault("bad record", str(error))
+            continue
+        if found is None:
+            intake.loss("record without an answer")
+            continue
+        asked = given or _asked(found.task) or used
+        if asked is None:
+            asked = used = _used(source, exchange)
+        prediction = _decode(form, found, asked)
+        if prediction is None:
+            what = f"no text is given, in 'input' or behind 'Text:', and {form.name} does not repeat it (format=...)"
+            intake.fault("no text", what)
+            continue
+        if prediction.problems:
+            what = f"the answer does not fit its text: {prediction.problems[0].detail}; is it {form.name}? (format=...)"
+            intake.fault("answer repaired", what)
+        spans = (Span(e.start, e.end, e.label) for e in prediction.entities)
+        extra = {key: value for key, value in record.items() if key not in own}
+        document = intake.build(prediction.text, spans, record.get("id"), extra)
+        if document is not None:
+            yield document
+
+
+def text_in(task: str) -> str | None:
+    """The text that genner's own prompt ends in; None for other tasks."""
+    if "\nText:\n" in task:
+        return task.split("\nText:\n", 1)[1]
+    return "" if task.endswith("\nText:") else None
+
+
+def _decode(form: Format, found: Exchange, labels: LabelSet) -> Prediction | None:
+    """The answer's entities in its text, or where that is not known in what it copies; None where it copies nothing."""
+    if found.text is not None:
+        decoded = form.decode(found.text, found.answer, labels)
+        if found.certain or not decoded.problems:
+            return decoded
+    return _without_text(form, found.answer, labels) if isinstance(form, InlineFormat) else None
+
+
+def _without_text(form: Format, answer: str, labels: LabelSet) -> Prediction:
+    """Decode an inline answer whose text is not known: what stands between its tags, without any reasoning."""
+    text, entities, problems = form.parse("", form.reply("", answer, labels), labels)
+    return Prediction(text, tuple(dict.fromkeys(entities)), problems=tuple(problems))
+
+
+@lru_cache(maxsize=8)
+def _asked(task: str) -> LabelSet | None:
+    """The labels that an instruction of genner's lists, in its order; None for other instructions."""
+    listed = _LISTED.findall(task.split("\nText:", 1)[0]) if "\nText:" in task else []
+    tags = [tag for tag in dict.fromkeys(listed) if _legal(tag)]
+    return label_set(tags) if tags else None
+
+
+def _used(source: Traversable, exchange: Callable[[Record], Exchange | None]) -> LabelSet:
+    """The labels that the answers of a file use, in whatever format they are."""
+    seen: set[str] = set()
+    for _, record in records(source, Journal(lenient=True)):  # faults are reported when the file is read in earnest
+        with suppress(DocumentError):
+            if (found := exchange(record)) is not None:
+                seen.update(_labels_in(found.answer, found.text or ""))
+    return label_set([tag for tag in sorted(seen) if _legal(tag)])
+
+
+def _legal(tag: str) -> bool:
+    """Whether this is a tag; if not, what looked like one is text."""
+    try:
+        return bool(LabelSet.of(tag))
+    except LabelError:
+        return False
+
+
+def label_set(tags: list[str]) -> LabelSet:
+    """The label set of these tags. There is none without labels: a file without entities asks for any entity."""
+    return of_tags(tags) if tags else LabelSet.of("ENTITY")
+
+
+def _labels_in(answer: str, text: str) -> Iterator[str]:
+    try:
+        value = json.loads(answer)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        yield from (str(label) for label in value)
+    elif isinstance(value, list):
+        yield from (str(item["label"]) for item in value if isinstance(item, dict) and "label" in item)
+    else:
+        # A closing tag that the text itself spells as often is the text's.
+        closings = Counter(m.group() for m in _CLOSING.finditer(answer))
+        for match in _CLOSING.finditer(answer):
+            if closings[match.group()] > text.count(match.group()):
+                yield (match.group(1) or match.group(2)).strip()

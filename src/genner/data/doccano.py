@@ -1,0 +1,89 @@
+"""doccano's export: a text a line, and spans as `[start, end, label]`, or as objects where relations are marked.
+
+    {"id": 7, "text": "Ada met Bob.", "label": [[0, 3, "PER"], [8, 11, "PER"]]}
+    {"id": 7, "text": "Ada met Bob.", "entities": [{"id": 1, "label": "PER", "start_offset": 0, "end_offset": 3}],
+      "relations": []}
+
+Offsets are half-open and count code points. doccano writes `label` (`labels` in old versions and in what people make
+for it). A text that nobody has looked at is exported with an empty list as well, unless only confirmed texts are.
+Source: doccano's `data_export/pipeline`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from genner.data.base import Journal
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
+from genner.document import Document
+from genner.errors import DocumentError
+
+FIELDS = ("label", "labels", "entities")
+
+
+@dataclass(frozen=True)
+class Doccano(RecordSyntax):
+    """doccano's JSONL. Its other fields (`Comments`, what was uploaded with the text) are kept."""
+
+    name: ClassVar[str] = "doccano"
+    title: ClassVar[str] = "doccano's export"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+
+    @classmethod
+    def recognizes_record(cls, record: Any) -> bool:
+        if not isinstance(record, dict) or "text" not in record:
+            return False
+        match [record[field] for field in FIELDS if field in record]:
+            case [[[int(), int(), str()], *_]]:
+                return True
+            case [[{"start_offset": _, "end_offset": _}, *_]]:
+                return True
+            case [[]]:  # in `entities` it is genner's own
+                return "entities" not in record or "relations" in record
+        return False
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        intake = Intake(source, journal)
+        for record in intake.records():
+            given = [field for field in FIELDS if record.get(field) is not None]
+            try:
+                spans = _spans(record[given[0]]) if len(given) == 1 else None
+                if spans is None:
+                    keys = ", ".join(record) or "nothing"
+                    raise DocumentError(f"has not one of 'label', 'labels' and 'entities'; it has: {keys}")
+            except DocumentError as error:
+                intake.fault("bad record", str(error))
+                continue
+            if isinstance(relations := record.get("relations"), list):
+                intake.loss("relation", len(relations))
+            extra = {key: value for key, value in record.items() if key not in (*FIELDS, "relations")}
+            document = intake.build(record.get("text"), spans, record.get("id"), extra)
+            if document is not None:
+                yield document
+
+    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+        return write_records(target, (_record(d, journal) for d in documents), as_list=False)
+
+
+def _spans(given: Any) -> list[Span]:
+    spans = []
+    for item in given if isinstance(given, list) else [given]:
+        match item:
+            case [start, end, label]:
+                spans.append(Span(start, end, label))
+            case {"start_offset": start, "end_offset": end, "label": label}:
+                spans.append(Span(start, end, label))
+            case _:
+                raise DocumentError(
+                    f"the labels hold {item!r}; legal: [start, end, label], or an object with start_offset, end_offset "
+                    "and label"
+                )
+    return spans
+
+
+def _record(document: Document, journal: Journal) -> Record:
+    unkept(document, journal)
+    label = [[e.start, e.end, e.label] for e in document.entities]
+    return {"id": typed_id(document), "text": document.text, "label": label}

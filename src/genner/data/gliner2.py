@@ -1,0 +1,93 @@
+"""GLiNER2's training data: a text, and what is to be found in it, as mentions without offsets.
+
+    {"input": "Ada met Bob.", "output": {"entities": {"person": ["Ada", "Bob"]}, "entity_descriptions": {...}}}
+
+`text` and `schema` are other names for `input` and `output`. A mention is placed where it is certain: where the text
+has it as often as the record gives it. Source: GLiNER2's training data formats.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import Any, ClassVar, Literal
+
+from genner.data.base import Journal
+from genner.data.places import found
+from genner.data.records import Intake, Record, RecordSyntax, Span
+from genner.document import Document
+from genner.errors import DocumentError
+
+_OTHERS = ("classifications", "json_structures", "relations")
+
+
+@dataclass(frozen=True)
+class Gliner2(RecordSyntax):
+    """GLiNER2's JSONL. A record without `entities` is left out; `entities: {}` says that there are none.
+
+    Option: `places` says what becomes of a mention that the text has more often than the record: `certain` leaves it
+    out, which is counted, `all` takes every place.
+    """
+
+    name: ClassVar[str] = "gliner2"
+    title: ClassVar[str] = "GLiNER2's training data"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    writes: ClassVar[bool] = False
+
+    places: Literal["certain", "all"] = "certain"
+
+    @classmethod
+    def recognizes_record(cls, record: Any) -> bool:
+        match record:
+            case {"input": str(), "output": dict(asked)} | {"text": str(), "schema": dict(asked)}:
+                return bool(asked.keys() & {"entities", *_OTHERS})
+        return False
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        intake = Intake(source, journal)
+        for record in intake.records():
+            text = record.get("input", record.get("text"))
+            asked = record.get("output", record.get("schema"))
+            asked = asked if isinstance(asked, dict) else {}
+            for other in _OTHERS:
+                if isinstance(given := asked.get(other), list):
+                    intake.loss(other.replace("_", " ").removesuffix("s"), len(given))
+            if asked.get("entities") is None:
+                intake.loss("record without entities")
+                continue
+            try:
+                spans = self._spans(text, asked["entities"], intake)
+            except DocumentError as error:
+                intake.fault("bad record", str(error))
+                continue
+            extra = {key: value for key, value in record.items() if key not in ("input", "output", "schema")}
+            document = intake.build(text, spans, record.get("id"), extra)
+            if document is not None:
+                yield document
+
+    def _spans(self, text: Any, entities: Any, intake: Intake) -> list[Span]:
+        spans = []
+        for label, mention, count in _mentions(entities):
+            starts = found(text, mention) if isinstance(text, str) else []
+            if len(starts) <= count or self.places == "all":
+                spans += [Span(start, start + len(mention), label) for start in starts]
+                intake.loss("mention that its text does not have", max(count - len(starts), 0), repr(mention))
+            else:
+                what = "mention that its text has more often than its record (places=all takes every place)"
+                intake.loss(what, count, repr(mention))
+        return spans
+
+
+def _mentions(entities: Any) -> Iterator[tuple[str, str, int]]:
+    """Label, mention, and how often the record gives it. Raises `DocumentError`."""
+    given: list[Record] = entities if isinstance(entities, list) else [entities]
+    counts: Counter[tuple[str, str]] = Counter()
+    for group in given:
+        if not isinstance(group, dict) or not all(isinstance(m, list) for m in group.values()):
+            raise DocumentError(f"'entities' holds {group!r}; legal: {{label: [mention, ...]}}")
+        for label, mentions in group.items():
+            if not all(isinstance(mention, str) for mention in mentions):
+                raise DocumentError(f"the mentions of {label!r} are {mentions!r}; legal: a list of strings")
+            counts.update((label, mention) for mention in mentions)
+    for (label, mention), count in counts.items():
+        yield label, mention, count

@@ -1,0 +1,237 @@
+"""JSON values out of a file, one at a time: lines of values, one list, or values one after the other.
+
+All are read in a window: a list of gigabytes takes the memory of its longest element. Values are numbered from 1, as
+they stand in the file, whatever lines they are on; blank lines are no values, and a broken line counts as one.
+"""
+
+import codecs
+import json
+from collections.abc import Iterator
+from importlib.resources.abc import Traversable
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+from genner.data.base import Journal, read_lines
+from genner.data.opening import open_binary
+
+Record = dict[str, Any]
+Layout = Literal["lines", "list", "stream"]
+
+CHUNK = 1 << 16  # bytes read at a time; a value longer than that doubles it
+FIRST = 50  # values of a file's beginning that tell what it is
+
+
+class Value(NamedTuple):
+    """A JSON value of a file: the line that it begins on, and its number, both from 1."""
+
+    line: int
+    number: int
+    value: Any
+
+
+def values(source: Traversable, journal: Journal) -> Iterator[Value]:
+    """The values of a file. One that is broken is a fault; in a list, reading ends there."""
+    match layout_of(source):
+        case "lines":
+            yield from _lines(source, journal)
+        case kind:
+            yield from _window(source, journal, kind)
+
+
+def records(source: Traversable, journal: Journal) -> Iterator[tuple[int, Record]]:
+    """The objects of a file with the number of the line that each begins on. What is no object is a fault."""
+    for line, _, value in values(source, journal):
+        if isinstance(value, dict):
+            yield line, value
+        else:
+            not_an_object(source, journal, line, value)
+
+
+def not_an_object(source: Traversable, journal: Journal, line: int, value: object) -> None:
+    """Record the fault of a value that should be an object."""
+    journal.fault("no object", source, f"is a JSON {type(value).__name__}, not an object", line)
+
+
+def layout_of(source: Traversable) -> Layout:
+    """How the values of a file are laid out, by its beginning. Raises `DataError` when it cannot be read."""
+    with open_binary(source) as file:
+        return _layout(file.read(CHUNK))
+
+
+def _layout(head: bytes) -> Layout:
+    head = head.lstrip()
+    if head.startswith(b"["):
+        # Lines of lists, as spaCy's tuples in lines, begin with a string; a list of records never does.
+        return "lines" if head[1:].lstrip().startswith(b'"') and _whole(head.split(b"\n", 1)[0]) else "list"
+    # The first line of an object that is spread over lines ends in the middle of it.
+    return "stream" if head.split(b"\n", 1)[0].rstrip().endswith((b"{", b",", b"[", b":")) else "lines"
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _lines(source: Traversable, journal: Journal) -> Iterator[Value]:
+    count = 0
+    for line, text in read_lines(source, journal):
+        if not text.strip():
+            continue
+        count += 1
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
+            what = f"is not JSON: {error}; legal: one object a line, not broken over lines, or one list of objects"
+            journal.fault("bad JSON", source, what, line)
+            continue
+        yield Value(line, count, value)
+
+
+def _window(source: Traversable, journal: Journal, layout: Layout) -> Iterator[Value]:
+    with open_binary(source) as file:
+        window = _Window(file)
+        count = 0
+        try:
+            if layout == "stream":
+                while window.peek():
+                    count += 1
+                    yield Value(window.line, count, window.value())
+                return
+            window.next_mark()  # the bracket
+            while (mark := window.peek()) != "]":
+                if not mark:
+                    raise ValueError("the file ends within the list; fetch it again, or write it to its end")
+                count += 1
+                yield Value(window.line, count, window.value())
+                if window.peek() == ",":
+                    window.next_mark()
+                elif window.peek() not in ("]", ""):
+                    raise ValueError(f"{window.peek()!r} where ',' or ']' is due")
+            window.next_mark()
+            if window.peek():
+                raise ValueError("something stands behind the end of the list")
+        except (ValueError, RecursionError) as error:
+            whole = "a JSON list of objects" if layout == "list" else "JSON objects one after the other"
+            journal.fault("bad JSON", source, f"is not {whole}: {error}", window.line)
+
+
+class _Window:
+    """The part of a JSON text that is in memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.line = 1
+        self._file = file
+        self._decode = codecs.getincrementaldecoder("utf-8")()
+        self._json = json.JSONDecoder()
+        self._text = ""
+        self._at = 0
+        self._broken = False
+
+    def _fill(self, size: int = CHUNK) -> bool:
+        """Read on; whether there was more."""
+        data = b"" if self._broken else self._file.read(size)
+        try:
+            more = self._decode.decode(data, final=not data)
+        except UnicodeDecodeError:
+            self._broken = True
+            raise ValueError("invalid UTF-8; convert the file with iconv") from None
+        self._text, self._at = self._text[self._at :] + more, 0
+        return bool(data)
+
+    def _advance(self, to: int) -> None:
+        self.line += self._text.count("\n", self._at, to)
+        self._at = to
+
+    def peek(self) -> str:
+        """The next character that is no blank; empty at the end of the file."""
+        while True:
+            rest = self._at
+            while rest < len(self._text) and self._text[rest] in " \t\r\n":
+                rest += 1
+            self._advance(rest)
+            if rest < len(self._text):
+                return self._text[rest]
+            if self._broken or not self._fill():
+                return ""
+
+    def next_mark(self) -> str:
+        mark = self.peek()
+        self._advance(self._at + len(mark))
+        return mark
+
+    def value(self) -> Any:
+        """The JSON value that begins here. Raises `ValueError`."""
+        size = CHUNK
+        while True:
+            try:
+                value, end = self._json.raw_decode(self._text, self._at)
+                if end < len(self._text) or not self._fill(size):
+                    break
+            except json.JSONDecodeError as error:
+                # An error well before the end of the window is no matter of reading on, but for an open string's.
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - 16
+                if not cut or not self._fill(size):
+                    raise ValueError(error.msg) from None
+            size *= 2
+        self._advance(end)
+        return value
+
+
+def first_values(head: bytes) -> tuple[Any, ...]:
+    """The values that a file begins with, as far as `head` holds them whole, and at most 50.
+
+    Where it does not hold the first object whole, an object of its keys alone, each with the value None.
+    """
+    keys = () if (found := _whole_values(head)) else sorted(top_keys(head[:CHUNK]))
+    return found or ((dict.fromkeys(keys),) if keys else ())
+
+
+def breaks_off(head: bytes) -> bool:
+    """Whether a file that begins with `head` seems to be JSON whose first value goes on behind it."""
+    return head.lstrip()[:1] in (b"{", b"[") and not _whole_values(head) and bool(top_keys(head[:4096]))
+
+
+def _whole_values(head: bytes) -> tuple[Any, ...]:
+    text = head.decode("utf-8", "replace").lstrip()
+    if text[:1] not in ("{", "["):
+        return ()
+    found: list[Any] = []
+    at = 1 if _layout(head) == "list" else 0
+    decoder = json.JSONDecoder()
+    try:
+        while len(found) < FIRST:
+            while at < len(text) and text[at] in " \t\r\n,":
+                at += 1
+            value, at = decoder.raw_decode(text, at)
+            found.append(value)
+    except (ValueError, RecursionError):
+        pass
+    return tuple(found)
+
+
+def top_keys(head: bytes) -> set[str]:
+    """The keys of the first object in a file that begins with `head`, which may break off anywhere."""
+    keys: set[str] = set()
+    text = head.decode("utf-8", "replace").lstrip()
+    top = 2 if text.startswith("[") else 1
+    depth, at, string = 0, 0, ""
+    while at < len(text):
+        char = text[at]
+        if char == '"':
+            end = at + 1
+            while end < len(text) and text[end] != '"':
+                end += 2 if text[end] == "\\" else 1
+            string = text[at + 1 : end]
+            at = end
+        elif char in "{[":
+            depth += 1
+        elif char in "}]":
+            depth -= 1
+            if depth < top:
+                break
+        elif char == ":" and depth == top:
+            keys.add(string)
+        at += 1
+    return keys if text[:1] in ("{", "[") else set()

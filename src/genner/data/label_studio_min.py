@@ -1,0 +1,96 @@
+"""Label Studio's JSON_MIN export: a flat record for each annotation, its results under the name of their control.
+
+    [{"id": 1, "text": "Ada met Bob.", "label": [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}],
+      "annotator": 1, "annotation_id": 4, "created_at": "...", "updated_at": "...", "lead_time": 3.2}]
+
+An annotation without any result has no field for it. A task that several people annotated is there once for each: the
+first is read, the others are counted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import Any, ClassVar
+
+from genner.data.base import Journal
+from genner.data.ids import Ids
+from genner.data.records import Intake, Record, RecordSyntax, Span
+from genner.data.studio_offsets import Mark, Units, code_points
+from genner.document import Document
+from genner.errors import DocumentError
+
+_OWN = frozenset({"annotator", "annotation_id", "created_at", "updated_at", "lead_time", "history", "agreement"})
+_MADE = ("annotation_id", "annotator")  # a record that has one was annotated
+
+
+@dataclass(frozen=True)
+class LabelStudioMin(RecordSyntax):
+    """Label Studio's JSON_MIN.
+
+    Options: `key` is the field of the text; `label` that of the marks (their `from_name`), each that holds marks when
+    left out; `units` is how offsets count, `auto` by the texts that are marked.
+    """
+
+    name: ClassVar[str] = "label_studio_min"
+    title: ClassVar[str] = "Label Studio's JSON_MIN export"
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    writes: ClassVar[bool] = False
+
+    key: str = "text"
+    label: str = ""
+    units: Units = "auto"
+
+    @classmethod
+    def recognizes_record(cls, record: Any) -> bool:
+        return isinstance(record, dict) and (
+            {"annotator", "annotation_id"} <= record.keys() or any(map(_is_marks, record.values()))
+        )
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        intake = Intake(source, journal)
+        seen = Ids()
+        for record in intake.records():
+            id, text = record.get("id"), record.get(self.key)
+            fields = [self.label] if self.label else [k for k, value in record.items() if _is_marks(value)]
+            given = [mark for field in fields for mark in record.get(field) or []]
+            if not fields and not any(record.get(key) is not None for key in _MADE):
+                intake.loss("record without an annotation")
+                continue
+            if record.get("annotation_id") is not None and id is not None and not seen.add(str(id)):
+                intake.loss("further annotation of a task")
+                continue
+            try:
+                if not isinstance(text, str):
+                    raise DocumentError(
+                        f"has no text under {self.key!r}; it has: {', '.join(record)}; choose with key="
+                    )
+                spans = self._spans(text, given, intake)
+            except DocumentError as error:
+                intake.fault("bad record", str(error))
+                continue
+            extra = {k: v for k, v in record.items() if k not in _OWN and k != self.key and k not in fields}
+            document = intake.build(text, spans, id, extra)
+            if document is not None:
+                yield document
+
+    def _spans(self, text: str, given: list[Record], intake: Intake) -> list[Span]:
+        marks, labels = [], []
+        for mark in given:
+            match mark:
+                case {"start": int(start), "end": int(end), "labels": list(names)}:
+                    mention = mark.get("text")
+                    marks.append(Mark(start, end, mention if isinstance(mention, str) else None))
+                    labels.append(names)
+                case _:
+                    raise DocumentError(f"a mark is {mark!r}; it needs integers 'start', 'end' and a list 'labels'")
+        places, certain = code_points(text, marks, self.units)
+        if not certain:
+            intake.loss("certainty of the unit of offsets (no text to check)")
+        return [Span(*place, name) for place, names in zip(places, labels, strict=True) for name in names]
+
+
+def _is_marks(value: Any) -> bool:
+    match value:
+        case [{"start": int(), "end": int(), "labels": [*_]}, *_]:
+            return True
+    return False

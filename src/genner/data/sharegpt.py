@@ -1,0 +1,75 @@
+"""Conversations, as chat models are trained on: a task with its text, and the answer in one of genner's answer formats.
+
+    [{"conversations": [{"from": "human", "value": "Mark names.\\nText:\\nAda met Bob."},
+      {"from": "gpt", "value": "<PER>Ada</PER> met Bob."}]}]
+
+ShareGPT's names (`conversations`, `from`, `value`, `human`, `gpt`) and OpenAI's (`messages`, `role`, `content`, `user`,
+`assistant`) are read. The text is what stands behind `Text:` in the user's turn, or that whole turn where the answer
+fits it; else an inline answer with its tags removed is the text.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import Any, ClassVar
+
+from genner.data.answers import Exchange, decoded, text_in
+from genner.data.base import Journal
+from genner.data.records import Record, RecordSyntax
+from genner.document import Document
+from genner.errors import DocumentError
+
+TURNS = ("conversations", "messages", "conversation")
+ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+
+
+@dataclass(frozen=True)
+class ShareGpt(RecordSyntax):
+    """Conversations of one question and one answer; one without an answer is left out.
+
+    Options: `format` is the answers' format; `labels` are as on the command line (`PER,ORG`, `genia`), those that the
+    task lists or the file's answers use when left out.
+    """
+
+    name: ClassVar[str] = "sharegpt"
+    title: ClassVar[str] = "ShareGPT's conversations"
+    suffixes: ClassVar[tuple[str, ...]] = (".json", ".jsonl")
+    writes: ClassVar[bool] = False
+
+    format: str = "inline_xml"
+    labels: str = ""
+
+    @classmethod
+    def recognizes_record(cls, record: Any) -> bool:
+        turns = next((record[key] for key in TURNS if key in record), ()) if isinstance(record, dict) else ()
+        named = [t.keys() for t in turns if isinstance(t, dict)] if isinstance(turns, list) else []
+        return any({"from", "value"} <= keys or {"role", "content"} <= keys for keys in named)
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        return decoded(source, journal, _exchange, self.format, self.labels, frozenset({*TURNS, "id", "system"}))
+
+
+def _exchange(record: Record) -> Exchange | None:
+    turns = next((turns for key in TURNS if isinstance(turns := record.get(key), list)), None)
+    if turns is None:
+        raise DocumentError(f"has no list {' or '.join(map(repr, TURNS))}; it has: {', '.join(record) or 'nothing'}")
+    said: dict[str, list[str]] = {"system": [], "user": [], "assistant": []}
+    for turn in turns:
+        match turn:
+            case {"from": str(role), "value": str(value)} | {"role": str(role), "content": str(value)}:
+                if role not in ROLES:
+                    raise DocumentError(f"a turn is by {role!r}; legal: {', '.join(ROLES)}")
+                said[ROLES[role]].append(value)
+            case _:
+                raise DocumentError(f"a turn is {str(turn)[:80]!r}; legal: an object with 'from' and 'value', strings")
+    if not said["assistant"]:
+        return None
+    if len(said["user"]) != 1 or len(said["assistant"]) != 1:
+        raise DocumentError(
+            f"has {len(said['user'])} questions and {len(said['assistant'])} answers; legal: one of each; split it"
+        )
+    system = record.get("system")
+    task = "\n".join([*([system] if isinstance(system, str) else []), *said["system"], said["user"][0]])
+    text = text_in(said["user"][0])
+    answer = said["assistant"][0]
+    return Exchange(task, said["user"][0] if text is None else text, answer, certain=text is not None)
