@@ -72,7 +72,7 @@ def fetch(name: str = DEFAULT_MODEL, progress: bool = True, force: bool = False)
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{name}.lock")):
+        with locked(folder.with_name(f".{name}.lock")):
             if force or not _holds_model(folder):  # else another process was faster
                 _make(MODELS[name], folder, progress)
     except OSError as error:
@@ -157,7 +157,7 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold `path` locked; another process that fetches the same model waits, then finds it done."""
     import fcntl  # the kernel drops the lock when its holder dies, which a lock made by mkdir would outlive
 

@@ -61,7 +61,10 @@ def convert(
 def data(
     files: Annotated[
         list[str] | None,
-        typer.Argument(help="Files of annotated texts, or folders of them; without any, the catalog is listed."),
+        typer.Argument(
+            help="Files of annotated texts, or folders of them; without any, the catalog is listed. `fetch NAME` "
+            "fetches a public corpus; `fetch` alone lists them."
+        ),
     ] = None,
     reader: Annotated[str | None, typer.Option("--from", help="Syntax of the files; guessed if left out.")] = None,
     corpus: Annotated[
@@ -72,8 +75,15 @@ def data(
     ] = None,
     lenient: LenientOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[Path, typer.Option(help="fetch: the folder for NAME/SPLIT.jsonl, as recipes want it.")] = Path(
+        "data"
+    ),
+    force: Annotated[bool, typer.Option(help="fetch: make splits anew that are there.")] = False,
 ) -> None:
-    """Describe files of annotated texts, or list the corpora that genner knows."""
+    """Describe files of annotated texts, list the corpora that genner knows, or fetch one: genner data fetch genia."""
+    if files and files[0] == "fetch":
+        _fetch(files[1:], out, force)
+        return
     from tqdm import tqdm
 
     from genner.data import catalog as known
@@ -112,6 +122,22 @@ def data(
     for line in warnings:
         tell(f"warning: {line}")
     _report(journal)
+
+
+def _fetch(names: list[str], out: Path, force: bool) -> None:
+    """Fetch corpora into a folder, or list what there is."""
+    from genner.data.fetching import downloads, fetch
+
+    if not names:
+        for corpus in downloads().values():
+            how = ", ".join(corpus.splits) or "by hand: genner data fetch says how"
+            print(f"{corpus.name}: {corpus.title} ({how}); {corpus.licence}")
+        return
+    differing = [line for name in names for line in fetch(name, out, tell, force=force)]
+    for line in differing:
+        tell(f"warning: {line}")
+    if differing:
+        raise typer.Exit(1)
 
 
 def _report(journal: "Journal") -> None:

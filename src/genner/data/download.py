@@ -1,0 +1,130 @@
+"""One file from the web, checked: resumed where it broke off, tried again, never half there.
+
+Proxies are those of the environment (`https_proxy`, `no_proxy`, ...). `GENNER_DATA_MIRROR=https://mirror.example/files`
+asks a mirror instead: for `https://host/path`, `https://mirror.example/files/host/path`.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from email.message import Message
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
+from urllib.request import Request, urlopen
+
+from genner.errors import DataError
+from genner.models import locked
+
+MIRROR = "GENNER_DATA_MIRROR"
+ATTEMPTS = 5
+TIMEOUT = 60.0  # seconds without a byte
+LARGEST = 1 << 28  # bytes; the largest file of the corpora has 6 MB
+_BLOCK = 1 << 16
+_FINAL = (400, 401, 403, 404, 405, 410, 451)  # asking again changes nothing
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    git: str | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Bring the file at `url` to `target`, unless it is there already, whole.
+
+    Args:
+        sha256: its SHA-256.
+        git: its id in git (of a blob), where nothing better is known.
+        wait: called with the seconds to wait before another attempt.
+
+    Raises `DataError` when it cannot be had, or is another file.
+    """
+    if target.is_file() and _is(target, sha256, git):
+        return
+    partial = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.with_name(f".{target.name}.lock")):
+            if target.is_file() and _is(target, sha256, git):  # another process was faster
+                return
+            _get(_from_mirror(url), partial, wait, url)
+            if not _is(partial, sha256, git):
+                partial.unlink()
+                raise DataError(url, "is not the file that genner knows: its hash differs; look for a newer genner")
+            partial.replace(target)
+    except OSError as error:
+        raise DataError(str(target), f"cannot be written: {error.strerror or error}") from None
+
+
+def _get(actual: str, partial: Path, wait: Callable[[float], None], url: str) -> None:
+    """Download into `partial`, going on with what is there of it."""
+    reason = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            wait(2.0**attempt)
+        try:
+            if _ask(actual, partial):
+                return
+            reason = "the connection broke off"
+        except HTTPError as error:
+            reason = f"HTTP {error.code} {error.reason}"
+            error.close()
+            if error.code == 416:  # what is there is longer than the file
+                partial.unlink(missing_ok=True)
+            elif error.code in _FINAL:
+                break
+        except (HTTPException, TimeoutError, ConnectionError, OSError) as error:
+            if isinstance(error, OSError) and error.filename:  # of the disk, not of the network
+                raise
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+    asked = url if actual == url else f"{actual} ({MIRROR} for {url})"
+    raise DataError(
+        asked,
+        f"cannot be downloaded: {reason}; behind a proxy set https_proxy, for a mirror {MIRROR}; or bring the file here"
+        f" yourself, as {partial.with_suffix('')}",
+    )
+
+
+def _ask(actual: str, partial: Path) -> bool:
+    """Ask once for what is missing; whether all of it came."""
+    begun = partial.stat().st_size if partial.exists() else 0
+    headers = {"User-Agent": "genner", "Accept-Encoding": "identity"}
+    if begun:
+        headers["Range"] = f"bytes={begun}-"
+    with urlopen(Request(actual, headers=headers), timeout=TIMEOUT) as response:
+        if response.status != 206:
+            begun = 0
+        expected = _expected(response.headers, begun)
+        size = begun
+        with partial.open("ab" if begun else "wb") as file:
+            while block := response.read(_BLOCK):
+                size += len(block)
+                if size > LARGEST:
+                    raise DataError(actual, f"is larger than {LARGEST >> 20} MiB; that is none of the corpora")
+                file.write(block)
+    return expected is None or size == expected
+
+
+def _expected(headers: Message, begun: int) -> int | None:
+    """The size of the whole file, as far as the server says it."""
+    length = headers.get("Content-Length", "")
+    return begun + int(length) if length.isdigit() else None
+
+
+def _from_mirror(url: str) -> str:
+    mirror, parts = os.environ.get(MIRROR, "").strip(), urlsplit(url)
+    return f"{mirror.rstrip('/')}/{parts.netloc}{quote(parts.path, safe='/%')}" if mirror else url
+
+
+def _is(path: Path, sha256: str | None, git: str | None) -> bool:
+    """Whether a file has the hash that is known of it."""
+    content = path.read_bytes()
+    if sha256:
+        return hashlib.sha256(content).hexdigest() == sha256
+    if git:
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == git
+    return True
