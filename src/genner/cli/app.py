@@ -13,11 +13,18 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 from typer.core import TyperGroup
 
+from genner.cli.examples import epilog
 from genner.errors import GennerError, UsageError
 
 
 class Commands(TyperGroup):
-    """A group of commands whose help says of each what it does, in full."""
+    """A group of commands whose help says of each what it does, in full, and ends in examples."""
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        command = super().get_command(ctx, name)
+        if command is not None:
+            command.epilog = epilog(name if ctx.parent is None else f"{self.name} {name}")
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -31,7 +38,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,  # rich's tables cut the names of options off where a terminal is narrow
+    epilog=epilog(""),
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from genner.evaluation.pairing import genner_version
+
+        print(f"genner {genner_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def genner(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Generative named entity recognition: entities out of text, with exact positions."""
+
 
 ModelOption = Annotated[
     str, typer.Option(help="default; or the folder of an adapter, a training run or a transformers model.")

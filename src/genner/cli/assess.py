@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,23 @@ class _StudyFirst(Commands):
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options of `run`, whose name may be left out, and the shipped studies."""
+        from genner.assess.study import shipped_studies
+
+        super().format_options(ctx, formatter)
+        records = (parameter.get_help_record(ctx) for parameter in self.commands["run"].params)
+        with formatter.section("A study (STUDY.toml, or the name of a shipped one)"):
+            formatter.write_dl([record for record in records if record])
+        with formatter.section("Shipped studies"):
+            formatter.write_dl([(name, _purpose(path)) for name, path in shipped_studies().items()])
+
+
+def _purpose(study: Path) -> str:
+    """The first sentence of the comment that a study begins with."""
+    lines = takewhile(lambda line: line.startswith("#"), study.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in lines).split(". ")[0] + "."
 
 
 assess_app = typer.Typer(
