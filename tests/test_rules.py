@@ -2,13 +2,14 @@
 
 import json
 import random
+from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.document import Document, Entity, LabelSet
-from genner.formats import FORMATS, Format
+from genner.formats import FORMATS, Format, json_rules
 from genner.grammar import accepts
 from genner.rules import Part, Rules
 from strategies import LABELS, documents
@@ -131,6 +132,82 @@ def test_rules_generate_every_encoding_that_the_grammar_accepts(form: Format, do
     answer = form.encode(sayable, LABELS)
     if accepts(form.grammar(document.text, LABELS, where="word", depth=depth), answer.encode()):
         assert generated(form.rules(document.text, LABELS, where="word", depth=depth), answer)
+
+
+@pytest.fixture
+def rough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules as of a long text: of a mention's beginning, one word is remembered."""
+    monkeypatch.setattr(json_rules, "EXACT_WORDS", 1)
+    monkeypatch.setattr(json_rules, "EXACT_RULES", 0)
+
+
+lists = pytest.mark.parametrize("form", [FORMATS["occurrence_json"], FORMATS["offset_json"]], ids=lambda f: f.name)
+
+
+@lists
+@pytest.mark.usefixtures("rough")
+@given(document=documents(), depth=st.integers(1, 2))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rough_rules_generate_every_encoding(form: Format, document: Document, depth: int) -> None:
+    sayable, _ = form.keep(document, "word")
+    answer = form.encode(sayable, LABELS)
+    if accepts(form.grammar(document.text, LABELS, where="word", depth=depth), answer.encode()):
+        assert generated(form.rules(document.text, LABELS, where="word", depth=depth), answer)
+
+
+@lists
+@pytest.mark.usefixtures("rough")
+@pytest.mark.parametrize("text", SENTENCES)
+def test_what_rough_rules_generate_are_entities_of_the_text_in_order(form: Format, text: str) -> None:
+    """Given up are the numbers of long mentions, and nothing else: mentions are verbatim, in order, and flat."""
+    labels, rng = LabelSet.of("PER", "LOC"), random.Random(text)
+    rules, wrong = form.rules(text, labels), 0
+    for _ in range(40):
+        answer = derived(rules, rng)
+        items = json.loads(answer)
+        found = form.decode(text, answer, labels)
+        at = 0
+        for item in items:
+            at = text.index(item["text"], at) + len(item["text"])
+        assert {(e.label, text[slice(*e.span)]) for e in found.entities} == {(i["label"], i["text"]) for i in items}
+        if form.name == "offset_json":  # the end tells the place
+            assert [e.end for e in found.entities] == [item["end"] for item in items]
+            assert all(a.end <= b.start for a, b in pairwise(found.entities))
+        wrong += bool(found.problems)
+    assert form.name == "occurrence_json" or wrong  # or this would test nothing
+
+
+def derived(rules: Rules, rng: random.Random) -> str:
+    """A random answer that the rules generate."""
+    out, stack = "", [Part("", next(iter(rules.rules)))]
+    while stack:
+        part = stack.pop()
+        out += part.text
+        if part.rule:
+            stack += reversed(rng.choice(rules.rules[part.rule]))
+    return out
+
+
+@formats
+def test_rules_are_linear_in_the_text(form: Format) -> None:
+    """Twice the text has twice the rules, however few different words it has."""
+    labels = LabelSet.of("PER", "LOC")
+    for sentence in ("Mina met Bo in Oslo, on Monday. ", "a "):
+        short, long = (
+            sum(
+                len(written) for rules in [form.rules(sentence * n, labels)] for written in (rules.gbnf(), rules.lark())
+            )
+            for n in (1600 // len(sentence), 3200 // len(sentence))
+        )
+        assert long < 2.3 * short
+
+
+def test_rules_without_an_end_are_pruned() -> None:
+    a, b, c = Part("a", "b"), Part("b", "a"), Part("c")
+    assert Rules({"root": ((a,), (c,)), "b": ((b,),), "a": ((a,),)}).pruned() == Rules({"root": ((c,),)})
+    # A long chain, in either order of its rules, is gone through once.
+    links = {f"r{i}": ((Part("x", f"r{i + 1}"),),) for i in range(50_000)} | {"r50000": ((c,),)}
+    assert Rules(links).pruned() == Rules(links)
 
 
 @pytest.mark.parametrize("name", ["grouped_json", "occurrence_json", "offset_json"])

@@ -5,7 +5,7 @@ grammar languages that other engines read: GBNF (llama.cpp), EBNF (xgrammar, so 
 Lark (llguidance). Each format says in `rules` how much that is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,27 +29,28 @@ class Rules:
     def pruned(self) -> "Rules":
         """Without the choices that lead to no end, and the rules that no choice leads to."""
         ends: set[str] = set()
-        grown = True
-        while grown:
-            new = {
-                name
-                for name, choices in self.rules.items()
-                if name not in ends and any(all(not p.rule or p.rule in ends for p in parts) for parts in choices)
-            }
-            grown = bool(new)
-            ends |= new
+        users: dict[str, list[str]] = {}  # of a rule, those that lead to it
+        for name, choices in self.rules.items():
+            for target in {part.rule for parts in choices for part in parts if part.rule}:
+                users.setdefault(target, []).append(name)
+        todo = [*self.rules]
+        while todo:
+            name = todo.pop()
+            if name not in ends and any(_all_in(parts, ends) for parts in self.rules[name]):
+                ends.add(name)
+                todo += users.get(name, ())
         kept = {
-            name: tuple(parts for parts in choices if all(not p.rule or p.rule in ends for p in parts))
+            name: tuple(parts for parts in choices if _all_in(parts, ends))
             for name, choices in self.rules.items()
             if name in ends
         }
         root = next(iter(self.rules))
-        reached, todo = {root: None}, [root]
+        reached, todo = {root}, [root]
         while todo:
             for parts in kept.get(todo.pop(), ()):
                 for part in parts:
                     if part.rule and part.rule not in reached:
-                        reached[part.rule] = None
+                        reached.add(part.rule)
                         todo.append(part.rule)
         return Rules({name: kept[name] for name in kept if name in reached})
 
@@ -74,6 +75,10 @@ class Rules:
 
         lines = (f"{names[name]}{defined}{' | '.join(map(sequence, choices))}" for name, choices in self.rules.items())
         return "\n".join(lines) + "\n"
+
+
+def _all_in(parts: Iterable[Part], ends: Collection[str]) -> bool:
+    return all(not part.rule or part.rule in ends for part in parts)
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}

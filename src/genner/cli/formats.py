@@ -1,6 +1,7 @@
 """`genner formats` and `genner grammar`."""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from genner.cli.app import app
 from genner.errors import UsageError
 
+MUCH = 256 * 1024  # bytes of a grammar that engines take about a second for
 LANGUAGES = ("gbnf", "ebnf", "lark", "json-schema")
 
 
@@ -39,7 +41,14 @@ def grammar(
         schema = form.json_schema(text, asked)
         if schema is None:
             raise UsageError(f"{format} is not JSON, so it has no schema; take gbnf, ebnf or lark, or a JSON format")
-        print(json.dumps(schema, ensure_ascii=False, indent=1))
+        written = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
     else:
         rules = form.rules(text, asked, depth=depth)
-        print(rules.lark() if to == "lark" else rules.gbnf(), end="")
+        written = rules.lark() if to == "lark" else rules.gbnf()
+    print(written, end="")
+    if (size := len(written.encode())) > MUCH:
+        advice = "gbnf, ebnf and lark are smaller, or give" if to == "json-schema" else "give"
+        what = f"{size // 1024} KiB for {len(text)} characters, {len(asked)} labels and --depth {depth}"
+        print(
+            f"warning: {what}: an engine may take seconds to compile this; {advice} a shorter --text", file=sys.stderr
+        )

@@ -7,16 +7,16 @@ They can say everything: nested, crossing, repeated mentions, several labels of 
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels
 from genner.formats.json_answer import find_objects, place
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
-from genner.formats.json_rules import list_rules, list_schema
+from genner.formats.json_rules import Table, list_rules, list_schema
 from genner.grammar import Boundaries, Guess
-from genner.rules import Rules
+from genner.rules import Part, Rules
 
 _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 
@@ -37,6 +37,12 @@ class JsonList(Format):
     def agrees(self, item: Mapping[str, Any], start: int, end: int) -> bool:
         """Whether the rest of what an item says of its place fits the span `[start, end)`, which `hint` led to."""
         return True
+
+    @abstractmethod
+    def rough(
+        self, text: str, starts: Sequence[int], ends: Sequence[int]
+    ) -> tuple[Table, Callable[[int], tuple[Part, ...]]]:
+        """What the rules say of a mention's place where only its end is known: see `json_rules.Rough`."""
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
@@ -60,8 +66,9 @@ class JsonList(Format):
         return ListGrammar(self, text, labels, where, depth, twins, repeats)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
-        """Exact for flat entities; of nested ones, the same may be written twice, and deeper ones than `depth`."""
-        return list_rules(text, labels, self.position, where, depth)
+        """Exact for flat entities of a few words, and in short texts of any; of a longer one, its numbers need not be
+        right. Of nested ones, the same may be written twice, and deeper ones than `depth`."""
+        return list_rules(text, labels, self.position, self.rough, where, depth)
 
     def json_schema(self, text: str, labels: LabelSet) -> dict[str, Any]:
         """Every item is a mention with its true position; the same may be written twice, in any order."""
@@ -84,9 +91,11 @@ class JsonList(Format):
                 problems.append(Problem("dropped", f"item {item!r}: no such label"))
             else:
                 start = self.hint(text, mention, item) if mention in text else None
-                if not look_up and start is not None and not self.agrees(item, start, start + len(mention)):
-                    start = None
-                found += place(text, mention, label, start, problems, look_up)
+                agrees = start is not None and self.agrees(item, start, start + len(mention))
+                placed = place(text, mention, label, start if agrees or look_up else None, problems, look_up)
+                if placed and not agrees and placed[0].start == start:
+                    problems.append(Problem("realigned", f"{label} {mention!r}: its numbers disagree; put at {start}"))
+                found += placed
         return text, found, problems
 
 

@@ -1,78 +1,121 @@
 """The rules, and the JSON schemas, of the JSON formats: mentions as stretches of the text, written word by word.
 
     w<start>_<end>   a mention that begins here, written up to this end: go on, or close the quotation
+    w<end>           the same, with the beginning forgotten
     from<start>      a mention that begins here or later
 
-Exact for the lists of flat entities, in reading order. Of nested entities the rules keep the order of the starts, but
-may let one be written twice. Grouped lists may hold any mentions in any order.
+A rule for each beginning and end would be a square of the text, and engines take minutes to compile that. So a list's
+mentions are remembered whole for their first words only, then by their end: the rules stay linear in the text. What is
+given up is that the numbers of a long mention follow from its beginning. Its words, its place in the order, and that
+flat entities do not overlap are kept.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from genner.document import LabelSet
 from genner.grammar import Boundaries, boundaries
 from genner.rules import Part, Rules
 
-Table = dict[str, tuple[tuple[Part, ...], ...]]
+Parts = tuple[Part, ...]
+Table = dict[str, tuple[Parts, ...]]
 Position = Callable[[str, int, int], dict[str, int]]
+Rough = Callable[[str, Sequence[int], Sequence[int]], tuple[Table, Callable[[int], Parts]]]
+"""From a text and the places where entities may start and end: rules for what an item says of its place where only the
+mention's end is known; and, by that end, what it says."""
+
+EXACT_WORDS = 3  # of a mention, in texts of any length
+EXACT_RULES = 600  # that short texts may have for mentions of more words
 
 
-def list_rules(text: str, labels: LabelSet, position: Position, where: Boundaries, depth: int) -> Rules:
-    """Rules for a list of items in reading order; `position` gives the keys behind text and label."""
+def list_rules(text: str, labels: LabelSet, position: Position, rough: Rough, where: Boundaries, depth: int) -> Rules:
+    """Rules for a list of items in reading order; `position` and `rough` give the keys behind text and label."""
+    flat = depth == 1
+    starts, ends = _places(text, where)
+    first, after = _next(starts, len(text)), _next(ends, len(text))
+    words = max(EXACT_WORDS, EXACT_RULES // max(1, len(starts)))
+    named = Part('", "label": "', "label")
 
-    def close(start: int, end: int) -> tuple[Part, ...]:
-        # Where the next mention may begin: behind this one if they are flat, else not before its start.
-        after = end if depth == 1 else start
-        tail = json.dumps(position(text, start, end))[1:]
-        return Part('", "label": "', "label"), Part(f'", {tail}', f"next{after}")
-
-    first = _first_starts(text, where)
     table: Table = {"list": ((Part("[]"),), (Part('[{"text": "', f"from{first[0]}"),))}
     table["label"] = tuple((Part(tag),) for tag in labels.tags)
-    table |= _mentions(text, where, close)
-    table |= {f"next{i}": ((Part("]"),), (Part(', {"text": "', f"from{s}"),)) for i, s in enumerate(first)}
+    numbers, said = rough(text, starts, ends)
+    table |= numbers
+    for end in ends:
+        last = said(end)
+        # Where the next mention may begin: behind this one if they are flat, else where this one began, by `from`.
+        closed = (named, Part('", '), *last, Part("}", f"next{end}" if flat else ""))
+        table[f"w{end}"] = (closed, *_going(text, end, after, f"w{after[end + 1]}"))
+    for start in starts:
+        begun: list[Parts] = []
+        end, nested = start, () if flat else (Part("", f"next{start}"),)
+        for word in range(words):
+            if (following := after[end + 1]) > len(text):
+                break
+            name = f"w{start}_{following}"
+            if word:
+                table[f"w{start}_{end}"] += ((Part(_spelled(text[end:following]), name),),)
+            else:
+                begun = [(Part(_spelled(text[start:following]), name),)]
+            end = following
+            tail = json.dumps(position(text, start, end))[1:]
+            table[name] = ((named, Part(f'", {tail}', f"next{end if flat else start}")),)
+        if end > start and after[end + 1] <= len(text):
+            following = after[end + 1]
+            table[f"w{start}_{end}"] += ((Part(_spelled(text[end:following]), f"w{following}"), *nested),)
+        table[f"from{start}"] = (*begun, (Part("", f"from{first[start + 1]}"),))
+    table |= {f"next{i}": ((Part("]"),), (Part(', {"text": "', f"from{first[i]}"),)) for i in {*starts, *ends}}
     return Rules(table).pruned()
 
 
 def group_rules(text: str, labels: LabelSet, where: Boundaries) -> Rules:
     """Rules for an object with a list of mentions for each label."""
-    tags, mention = labels.tags, f"from{_first_starts(text, where)[0]}"
+    tags = labels.tags
+    starts, ends = _places(text, where)
+    after = _next(ends, len(text))
     table: Table = {"object": ((Part(f'{{"{tags[0]}": [', "list0"),),)}
     for i in range(len(tags)):
         end = Part(f'], "{tags[i + 1]}": [', f"list{i + 1}") if i + 1 < len(tags) else Part("]}")
-        table[f"list{i}"] = ((end,), (Part('"', mention), Part("", f"more{i}")))
-        table[f"more{i}"] = ((end,), (Part(', "', mention), Part("", f"more{i}")))
-    return Rules(table | _mentions(text, where, lambda start, end: (Part('"'),))).pruned()
+        table[f"list{i}"] = ((end,), (Part('"', "mention"), Part("", f"more{i}")))
+        table[f"more{i}"] = ((end,), (Part(', "', "mention"), Part("", f"more{i}")))
+    table["mention"] = tuple(some for start in starts for some in _going(text, start, after, f"w{after[start + 1]}"))
+    for place in ends:
+        table[f"w{place}"] = ((Part('"'),), *_going(text, place, after, f"w{after[place + 1]}"))
+    return Rules(table).pruned()
 
 
-def _mentions(text: str, where: Boundaries, close: Callable[[int, int], tuple[Part, ...]]) -> Table:
-    first = _first_starts(text, where)
-    _, ends = boundaries(text, where)
-    last = [i for i in range(len(text) + 1) if ends[i]]
-    after = dict(zip([-1, *last], last, strict=False))  # of an end, the next one
-    table: Table = {}
-    for start in sorted({*first} - {len(text)}):
-        ahead = [e for e in last if e > start]
-        begun = ((Part(_spelled(text[start : ahead[0]]), f"w{start}_{ahead[0]}"),),) if ahead else ()
-        table[f"from{start}"] = (*begun, (Part("", f"from{first[start + 1]}"),))
-        for end in ahead:
-            going = ((Part(_spelled(text[end : after[end]]), f"w{start}_{after[end]}"),),) if end in after else ()
-            table[f"w{start}_{end}"] = (close(start, end), *going)
-    return table
+def _going(text: str, place: int, after: Sequence[int], name: str) -> tuple[Parts, ...]:
+    """The text from a place to the next end, and on to a rule; nothing where no end follows."""
+    end = after[place + 1]
+    return ((Part(_spelled(text[place:end]), name),),) if end <= len(text) else ()
 
 
-def _first_starts(text: str, where: Boundaries) -> list[int]:
-    """For each place, the first one from there on where an entity may start; the length of the text if there is none.
+def _places(text: str, where: Boundaries) -> tuple[list[int], list[int]]:
+    """Where entities may start, and where they may end."""
+    starts, ends = boundaries(text, where)
+    return [i for i, free in enumerate(starts) if free], [i for i, free in enumerate(ends) if free]
 
-    No rule begins there, so a choice that leads to it is pruned.
+
+def _next(places: Sequence[int], length: int) -> list[int]:
+    """For each of 0..length + 1, the first of the places from there on; `length + 1` where there is none.
+
+    No rule has this name, so a choice that leads to it is pruned.
     """
-    starts, _ = boundaries(text, where)
-    first = [len(text)] * (len(text) + 1)
-    for i in range(len(text) - 1, -1, -1):
-        first[i] = i if starts[i] else first[i + 1]
+    first, some = [length + 1] * (length + 2), iter(reversed(places))
+    place = next(some, None)
+    for i in range(length, -1, -1):
+        first[i] = first[i + 1]
+        if i == place:
+            first[i], place = i, next(some, None)
     return first
+
+
+def counted(name: str, numbers: Sequence[int]) -> Table:
+    """Rules `<name><i>`: one of the first i + 1 numbers."""
+    return {
+        f"{name}{i}": ((Part(str(number)),), *(((Part("", f"{name}{i - 1}"),),) if i else ()))
+        for i, number in enumerate(numbers)
+    }
 
 
 def list_schema(text: str, labels: LabelSet, position: Position) -> dict[str, Any]:

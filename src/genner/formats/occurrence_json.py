@@ -4,12 +4,15 @@ The index counts, from 1, the verbatim occurrences of the mention in the text, f
 those inside words included.
 """
 
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from genner.formats.json_answer import occurrences
 from genner.formats.json_list import JsonList
+from genner.formats.json_rules import Table, counted
+from genner.rules import Part
 
 
 class OccurrenceJSON(JsonList):
@@ -28,6 +31,22 @@ class OccurrenceJSON(JsonList):
         while (at := text.find(mention, at + 1)) < start:
             index += 1
         return {"occurrence_index": index}
+
+    def rough(
+        self, text: str, starts: Sequence[int], ends: Sequence[int]
+    ) -> tuple[Table, Callable[[int], tuple[Part, ...]]]:
+        """As many occurrences as its last word has up to there."""
+        known: dict[str, list[int]] = {}
+
+        def said(end: int) -> tuple[Part, ...]:
+            start = starts[bisect_left(starts, end) - 1]
+            word = text[start:end]
+            if word not in known:
+                known[word] = list(occurrences(text, word))
+            return (Part('"occurrence_index": ', f"index{bisect_right(known[word], start) - 1}"),)
+
+        most = max((int(said(end)[0].rule.removeprefix("index")) for end in ends), default=-1)
+        return counted("index", range(1, most + 2)), said
 
     def hint(self, text: str, mention: str, item: Mapping[str, Any]) -> int | None:
         index = item.get("occurrence_index")

@@ -3,10 +3,13 @@
 Offsets count code points from 0; the end is exclusive.
 """
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genner.formats.json_list import JsonList
+from genner.formats.json_rules import Table, counted
+from genner.rules import Part
 
 
 class OffsetJSON(JsonList):
@@ -23,9 +26,29 @@ class OffsetJSON(JsonList):
     def position(self, text: str, start: int, end: int) -> dict[str, int]:
         return {"start": start, "end": end}
 
+    def rough(
+        self, text: str, starts: Sequence[int], ends: Sequence[int]
+    ) -> tuple[Table, Callable[[int], tuple[Part, ...]]]:
+        """Its end, and any start before it."""
+
+        def said(end: int) -> tuple[Part, ...]:
+            return Part('"start": ', f"start{bisect_left(starts, end) - 1}"), Part(f', "end": {end}')
+
+        return counted("start", starts), said
+
     def hint(self, text: str, mention: str, item: Mapping[str, Any]) -> int | None:
-        start = item.get("start")
-        return start if type(start) is int and 0 <= start < len(text) else None
+        """Where it starts, or else where it ends; if neither has the mention there, its start."""
+        start, end = item.get("start"), item.get("end")
+        starts = type(start) is int and 0 <= start < len(text)
+        if type(end) is int and end >= len(mention) and not (starts and text.startswith(mention, start)):
+            by_end = end - len(mention)
+            if text.startswith(mention, by_end):
+                return by_end
+        return start if starts else None
 
     def agrees(self, item: Mapping[str, Any], start: int, end: int) -> bool:
-        return type(item.get("end")) is int and item["end"] == end
+        return (
+            all(type(n) is int for n in (item.get("start"), item.get("end")))
+            and item["start"] == start
+            and item["end"] == end
+        )
