@@ -7,7 +7,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from genner.cli import app
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format, json_rules
 from genner.grammar import accepts
@@ -223,3 +225,20 @@ def test_schemas(name: str) -> None:
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate(json.loads(bad), schema)
             assert not matches(compiled, bad.encode())
+
+
+def test_big_grammars_warn_with_their_size() -> None:
+    def run(words: int, to: str) -> tuple[str, str]:
+        text = " ".join(f"word{i}" for i in range(words))
+        call = ["grammar", "--text", text, "--labels", "PER", "--format", "occurrence_json", "--to", to]
+        result = CliRunner().invoke(app, call)
+        assert result.exit_code == 0
+        return result.stdout, result.stderr
+
+    assert run(20, "gbnf")[1] == run(20, "json-schema")[1] == ""
+    schema, warning = run(60, "json-schema")
+    json.loads(schema)
+    assert f"warning: {len(schema.encode()) // 1024} KiB for" in warning
+    assert "gbnf, ebnf and lark are smaller" in warning
+    assert run(60, "gbnf")[1] == ""
+    assert "give a shorter --text" in run(600, "gbnf")[1]

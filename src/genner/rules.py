@@ -5,9 +5,12 @@ grammar languages that other engines read: GBNF (llama.cpp), EBNF (xgrammar, so 
 Lark (llguidance). Each format says in `rules` how much that is.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+SHORT = 3  # characters of a string that is written out each time
 
 
 class Part(NamedTuple):
@@ -63,10 +66,14 @@ class Rules:
         """As Lark, in the dialect of llguidance; the root rule is called `start`.
 
         A string is written character by character. Its lexer takes the longest string it can, and would not go back
-        when ` | PER]` turns out to be a blank and a bar of the text.
+        when ` | PER]` turns out to be a blank and a bar of the text. A string that occurs often has a rule of its own,
+        since a grammar of llguidance has 65,535 symbols at most.
         """
+        often = Counter(part.text for choices in self.rules.values() for parts in choices for part in parts)
+        shared = {text: f"text_{i}" for i, (text, n) in enumerate(often.items()) if n > 1 and len(text) > SHORT}
         names = {name: "start" if i == 0 else name for i, name in enumerate(self.rules)}
-        return self._written(names, ": ", lambda text: " ".join(map(_quoted, text)))
+        written = self._written(names, ": ", lambda text: shared.get(text) or _spelled(text))
+        return written + "".join(f"{name}: {_spelled(text)}\n" for text, name in shared.items())
 
     def _written(self, names: Mapping[str, str], defined: str, quoted: Callable[[str], str]) -> str:
         def sequence(parts: tuple[Part, ...]) -> str:
@@ -79,6 +86,10 @@ class Rules:
 
 def _all_in(parts: Iterable[Part], ends: Collection[str]) -> bool:
     return all(not part.rule or part.rule in ends for part in parts)
+
+
+def _spelled(text: str) -> str:
+    return " ".join(map(_quoted, text))
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}

@@ -58,8 +58,11 @@ def list_rules(text: str, labels: LabelSet, position: Position, rough: Rough, wh
             else:
                 begun = [(Part(_spelled(text[start:following]), name),)]
             end = following
-            tail = json.dumps(position(text, start, end))[1:]
-            table[name] = ((named, Part(f'", {tail}', f"next{end if flat else start}")),)
+            keys = [
+                Part(f'{", " if i else ""}"{key}": {n}')
+                for i, (key, n) in enumerate(position(text, start, end).items())
+            ]
+            table[name] = ((named, Part('", '), *keys, Part("}", f"next{end if flat else start}")),)
         if end > start and after[end + 1] <= len(text):
             following = after[end + 1]
             table[f"w{start}_{end}"] += ((Part(_spelled(text[end:following]), f"w{following}"), *nested),)
