@@ -20,7 +20,7 @@ from genner.ability.run import Ask, compare
 from genner.ability.tasks import OFFLINE, load_task
 from genner.errors import DataError, UnknownNameError, UsageError
 
-pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed; pip install 'genner[ability]'")
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed; pip install -e '.[ability]'")
 
 HARNESS = Path(find_spec("lm_eval").origin).parent / "tasks"  # type: ignore[union-attr, arg-type]
 

@@ -27,7 +27,7 @@ def harness_file(name: str) -> ModuleType:
     """A file of the harness's tasks, by itself: the package behind it takes seconds to import."""
     found = importlib.util.find_spec("lm_eval")
     if found is None or found.origin is None:
-        pytest.skip("lm-evaluation-harness is not installed; pip install 'genner[ability]'")
+        pytest.skip("lm-evaluation-harness is not installed; pip install -e '.[ability]'")
     spec = importlib.util.spec_from_file_location("harness_file", Path(found.origin).parent / "tasks" / name)
     assert spec is not None
     assert spec.loader is not None

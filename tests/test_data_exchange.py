@@ -385,9 +385,9 @@ def test_a_missing_extra_names_its_command(tmp_path: Path, monkeypatch: pytest.M
         raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
 
     monkeypatch.setattr("genner.data.records.import_module", missing)
-    with pytest.raises(UsageError, match=r"spacy is not installed; .*pip install 'genner\[spacy\]'"):
+    with pytest.raises(UsageError, match=r"spacy is not installed; .*pip install -e .*\[spacy\]"):
         SpacyDocBin().write([ADA], tmp_path / "x.spacy", Journal())
-    with pytest.raises(UsageError, match=r"pyarrow is not installed; .*pip install 'genner\[hf\]'"):
+    with pytest.raises(UsageError, match=r"pyarrow is not installed; .*pip install -e .*\[hf\]"):
         HuggingFace().write([ADA], tmp_path / "x.parquet", Journal())
 
 

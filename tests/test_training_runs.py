@@ -180,7 +180,7 @@ def test_an_unknown_tracker_and_one_that_is_not_installed(tmp_path: Path, monkey
     with pytest.raises(UnknownNameError, match="unknown tracker 'tensorbord'; known: mlflow, tensorboard, wandb"):
         trackers(["tensorbord"], tmp_path)
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    for name, command in (("tensorboard", r"genner\[tracking\]"), ("wandb", "pip install wandb")):
+    for name, command in (("tensorboard", r"pip install -e .*\[tracking\]"), ("wandb", "pip install wandb")):
         with pytest.raises(
             UsageError, match=rf"'{name}'.*not installed; .*{command}.*known: tensorboard, wandb, mlflow"
         ):

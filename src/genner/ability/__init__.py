@@ -2,7 +2,7 @@
 
 `run` measures one model on one task; `compare` measures a base and its adapters on the same items. What they wrote is
 read with `read_items`, and `deltas` and `decompose` say what has changed between two sides, and what a change of F1 is
-made of. The harness comes with the extra: `pip install 'genner[ability]'`; what is written can be read without it.
+made of. The harness comes with the extra: `pip install -e '.[ability]'`; what is written can be read without it.
 """
 
 from genner.ability.deltas import decompose, deltas

@@ -15,6 +15,7 @@ from genner.ability.items import Item
 from genner.ability.likelihood import likelihoods
 from genner.ability.reading import SCORERS, WORDS
 from genner.errors import UsageError
+from genner.extras import install_command
 
 BOOTSTRAPS = 1000
 """Resamples of the harness's own standard errors, for metrics that are no means; means have a closed form."""
@@ -23,7 +24,7 @@ BOOTSTRAPS = 1000
 def require() -> str:
     """The harness's version. Raises `UsageError` with the command that installs it."""
     if find_spec("lm_eval") is None:
-        raise UsageError("lm-evaluation-harness is not installed; pip install 'genner[ability]'")
+        raise UsageError(f"lm-evaluation-harness is not installed; {install_command('ability')}")
     import datasets
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is done here on purpose

@@ -18,6 +18,7 @@ from genner.assess.records import Answered, Json, Kind, Progress, Run, Runs
 from genner.assess.scoring import metrics, published
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError, ModelError, UnknownNameError
+from genner.extras import install_command
 from genner.formats import get_format
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def _ability(work: Work) -> Outcome:
     from genner import ability
 
     if find_spec("lm_eval") is None:
-        raise MissingError("lm-evaluation-harness is not installed; pip install 'genner[ability]'")
+        raise MissingError(f"lm-evaluation-harness is not installed; {install_command('ability')}")
     about = work.about
     _base(about["model"])
     data = work.data / about["data"] if about["data"] else None

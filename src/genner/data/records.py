@@ -16,6 +16,7 @@ from genner.data.json_stream import first_values, layout_of, not_an_object, valu
 from genner.data.writing import atomic
 from genner.document import KNOWN, Document, Entity, Prediction, Problem
 from genner.errors import DocumentError, UsageError
+from genner.extras import install_command
 
 
 class Span(NamedTuple):
@@ -216,4 +217,4 @@ def optional(module: str, extra: str) -> ModuleType:
         package = module.split(".")[0]
         if error.name != package:
             raise
-        raise UsageError(f"{package} is not installed; install it with: pip install 'genner[{extra}]'") from None
+        raise UsageError(f"{package} is not installed; install it with: {install_command(extra)}") from None

@@ -14,6 +14,7 @@ from genner.document import LabelSet
 from genner.engines.local import fast_dtype
 from genner.engines.weights import attention_of
 from genner.errors import TrainingError
+from genner.extras import install_command
 from genner.formats.compact import Compact
 from genner.training.recipe import ALL_LINEAR, LoraSpec, Recipe
 
@@ -47,7 +48,7 @@ def _four_bits(device: torch.device, dtype: torch.dtype) -> Any:
     if device.type != "cuda":
         raise TrainingError(f"method 'qlora' needs a CUDA GPU, and this is {device.type}; use method = 'lora'")
     if find_spec("bitsandbytes") is None:
-        raise TrainingError("method 'qlora' needs bitsandbytes, which is not installed; pip install 'genner[qlora]'")
+        raise TrainingError(f"method 'qlora' needs bitsandbytes, which is not installed; {install_command('qlora')}")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

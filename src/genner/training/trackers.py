@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from genner.errors import UnknownNameError, UsageError
+from genner.extras import install_command
 
 
 class Tracker(Protocol):
@@ -112,13 +113,13 @@ def _kept(path: Path, step: int) -> str | None:
 class Known(NamedTuple):
     kind: type[TensorBoard] | type[WeightsAndBiases] | type[MlFlow]
     package: str  # that it needs
-    install: str
+    extra: str = ""  # of genner, that brings it
 
 
 TRACKERS: dict[str, Known] = {
-    "tensorboard": Known(TensorBoard, "tensorboard", "pip install 'genner[tracking]'"),
-    "wandb": Known(WeightsAndBiases, "wandb", "pip install wandb"),
-    "mlflow": Known(MlFlow, "mlflow", "pip install mlflow"),
+    "tensorboard": Known(TensorBoard, "tensorboard", "tracking"),
+    "wandb": Known(WeightsAndBiases, "wandb"),
+    "mlflow": Known(MlFlow, "mlflow"),
 }
 
 
@@ -133,8 +134,9 @@ def trackers(names: Iterable[str], out: Path) -> list[Tracker]:
             raise UnknownNameError("tracker", name, TRACKERS)
         known = TRACKERS[name]
         if find_spec(known.package) is None:
+            how = install_command(known.extra, "" if known.extra else known.package)
             raise UsageError(
-                f"tracker {name!r} needs the package {known.package!r}, which is not installed; {known.install}; "
+                f"tracker {name!r} needs the package {known.package!r}, which is not installed; {how}; "
                 f"known: {', '.join(TRACKERS)}"
             )
         made.append(known.kind(out))
