@@ -15,6 +15,9 @@ from genner.calibration import Calibration, Fit, Scale
 from genner.errors import ModelError, UsageError
 from genner.export.about import About, Base, Training
 from genner.export.card import CARD, MARK, render, sources, write_cards
+from genner.labels import label_set
+from genner.loading import shipped
+from genner.training.recipe import Recipe
 
 ASSETS = Path(__file__).resolve().parents[1] / "src" / "genner" / "assets"
 GOLDEN = Path(__file__).parent / "files" / "card.md"
@@ -98,6 +101,31 @@ def test_the_cards_of_a_run(a_run: Path) -> None:
     assert "/home/me" not in best + newest
     assert write_cards(a_run / "best") == [a_run / "best" / CARD]  # again, over its own
     assert (a_run / "best" / CARD).read_text() == best
+
+
+def test_labels_are_listed_with_their_definitions(a_run: Path) -> None:
+    own = {
+        "ship": {"name": "vessel", "definition": "ships, | <b>boats</b> & *rafts*"},
+        "port": {"name": "", "definition": ""},
+    }
+    (a_run / "data.json").write_text(json.dumps({**DATA, "labels": {"ours.json": own}}))
+    card = _card(a_run / "best")
+    assert "`ours.json`:\n\n| label | name | definition |\n|---|---|---|\n" in card
+    assert "| `ship` | vessel | ships, \\| &lt;b>boats&lt;/b> &amp; \\*rafts\\* |\n| `port` |  |  |\n" in card
+    # Without the run's records, an adapter of one label set still says which.
+    (a_run / "recipe.json").unlink()
+    about = json.loads((a_run / "best" / "genner.json").read_text())
+    (a_run / "best" / "genner.json").write_text(json.dumps(about | {"labels": own}))
+    assert "| `ship` | vessel | ships" in _card(a_run / "best")
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_cards_of_the_shipped_adapters_list_their_labels(name: str) -> None:
+    text = (shipped()[name] / CARD).read_text(encoding="utf-8")
+    recipe = Recipe.from_file(Path(__file__).parents[1] / "recipes" / f"{name}.toml")
+    for labels in {spec.labels for spec in recipe.sets}:
+        for label in label_set(labels):
+            assert f"| `{label.tag}` | {label.name} | {label.definition} |" in text
 
 
 def test_what_is_not_known_is_not_said(a_run: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import genner
 from genner.document import Document, Entity, Label, LabelSet, Prediction, Problem
 from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
@@ -266,3 +267,30 @@ def test_a_prediction_has_a_short_repr() -> None:
     assert "PER 'A', PER 'A', PER 'A', 97 more" in shown
     assert "id='doc', problems=1" in shown
     assert repr(Prediction("")) == "Prediction('', entities=[])"
+
+
+# -- loading
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "defualt"}, r"unknown model 'defualt' \(did you mean 'default'\?\); known: .*or the folder of one"),
+        ({"model": "owner/Model-1B"}, r"hf download owner/Model-1B --local-dir FOLDER"),
+        ({"model": ""}, "model ''; legal: a name"),
+        ({"model": None}, "model None; legal: a name"),
+        ({"labels": ["<a>"]}, "'<a>' cannot be written as a tag"),
+        ({"labels": "litbnak"}, "did you mean 'litbank'"),
+        ({"format": "inline-xml"}, r"unknown format 'inline-xml' \(did you mean 'inline_xml'\?\)"),
+        ({"min_score": 40}, "min_score 40; legal: a number from 0"),
+        ({"decoder": "fast"}, "unknown decoder 'fast'; known: reference, speculative"),
+        ({"device": "gpu"}, "device 'gpu' is not on this machine, or not one that PyTorch .* can use; here: cpu"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not on this machine"),
+    ],
+)
+def test_load_names_what_is_wrong_before_it_loads_anything(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr("genner.loading.ready", lambda base: pytest.fail("a model was looked for"))
+    with pytest.raises(UsageError, match=message):
+        genner.load(**arguments)

@@ -14,6 +14,7 @@ The command line exits with 2 on `UsageError`, with 1 on every other `GennerErro
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class GennerError(Exception):
@@ -29,10 +30,14 @@ class LabelError(UsageError):
 
 
 class UnknownNameError(UsageError):
-    """A name that no registry knows."""
+    """A name that no registry knows; `more`: what else may be given."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+    def __init__(self, kind: str, name: object, known: Iterable[str], more: str = "") -> None:
+        known = sorted(known)
+        close = get_close_matches(str(name), known, 1)
+        guess = f" (did you mean {close[0]!r}?)" if close else ""
+        listed = ", ".join([*known, *([more] if more else [])])
+        super().__init__(f"unknown {kind} {name!r}{guess}; known: {listed}")
 
 
 class DocumentError(GennerError):

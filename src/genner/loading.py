@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +14,8 @@ from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor
 from genner.formats import FORMATS, get_format
-from genner.labels import Labels, as_label_set
+from genner.inputs import checked_score
+from genner.labels import DEFAULT, Labels, as_label_set, label_set
 from genner.models import MANIFEST, MODELS, locate, ready, verify
 
 DEFAULT_MODEL = "default"
@@ -168,7 +171,7 @@ def find_exported(folder: Path) -> Exported | None:
 
 
 def load(
-    model: str = DEFAULT_MODEL,
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
     labels: Labels = None,
     *,
     format: str | None = None,
@@ -191,11 +194,25 @@ def load(
         device: `cpu`, `cuda` ...; by default the GPU, if there is one.
         decoder: `speculative`, or the slow `reference` that it equals.
 
-    Raises `UnknownNameError`, `ModelError`, `LabelError`. The default model is fetched if it is not there yet.
+    Raises `UnknownNameError`, `ModelError`, `LabelError`, and `UsageError` for any other argument. The default model is
+    fetched if it is not there yet.
     """
+    # All that can be wrong with the call is found out before a model is fetched or loaded.
+    model = _name(model)
+    given = None if labels is None else as_label_set(labels)
+    if min_score is not None:
+        checked_score(min_score)
+    if decoder not in ("speculative", "reference"):
+        raise UnknownNameError("decoder", decoder, ["speculative", "reference"])
+    if format is not None:
+        get_format(format)
     adapter = find_adapter(model)
     if adapter is None and model not in MODELS and not Path(model).exists():
-        raise UnknownNameError("model", model, [*shipped(), *MODELS, "or a folder"])
+        raise UnknownNameError("model", model, [*shipped(), *MODELS], _elsewhere(model))
+
+    from genner.engines.local import LocalEngine, device_of
+
+    place = device_of(device)
     tuned = find_tuned(model) if adapter is None and model not in MODELS else None
     base = adapter.base if adapter else str(tuned.folder) if tuned else model
     folder = ready(base) if base in MODELS else locate(base)
@@ -204,20 +221,13 @@ def load(
         verify(folder, trust=True)
     if adapter:
         adapter.check_base(base, folder)
-    if decoder not in ("speculative", "reference"):
-        raise UsageError(f"unknown decoder {decoder!r}; known: speculative, reference")
     known_as = adapter or tuned or exported
     form = get_format(format or next(iter(known_as.formats if known_as else ()), "inline_xml"))
-
-    import torch
-
-    from genner.engines.local import LocalEngine
-
     engine = LocalEngine.load(
         folder,
         adapter.folder if adapter else None,
         name=model,
-        device=torch.device(device) if device else None,
+        device=place,
         decoder=decoder,  # type: ignore[arg-type]
     )
     if base in MODELS:
@@ -232,13 +242,29 @@ def load(
     return Extractor(
         engine,
         form,
-        as_label_set(known_as.labels if known_as and labels is None else labels),
+        given or (known_as and known_as.labels) or label_set(DEFAULT),
         constrained=constrained,
         widen=widen,
         min_score=min_score,
         signature=signature,
         calibration=calibration,
     )
+
+
+def _name(model: object) -> str:
+    if not isinstance(model, str | os.PathLike) or not str(model):
+        raise UsageError(f"model {model!r}; legal: a name, as 'default' (see `genner models list`), or a folder")
+    return str(model)
+
+
+def _elsewhere(model: str) -> str:
+    """What to give for a model that is none here."""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        return (
+            "or the folder of one; for a model of the Hugging Face hub, fetch it first "
+            f"(hf download {model} --local-dir FOLDER) and give the folder"
+        )
+    return "or the folder of one"
 
 
 def _digest(adapter: Adapter | None) -> str:

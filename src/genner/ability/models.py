@@ -62,7 +62,7 @@ def sides(model: str, also: Mapping[str, str] | None = None) -> list[Side]:
 
 def _must_be_there(model: str) -> None:
     if model not in MODELS and find_adapter(model) is None and not Path(model).exists():
-        raise UnknownNameError("model", model, [*shipped(), *MODELS, "or a folder"])
+        raise UnknownNameError("model", model, [*shipped(), *MODELS], "or the folder of one")
 
 
 def _base_of(model: str) -> str | None:
@@ -94,13 +94,12 @@ class Models:
     """
 
     def __init__(self, dtype: str = "auto", device: str | None = None) -> None:
-        import torch
 
-        from genner.engines.local import default_device
+        from genner.engines.local import device_of
 
         if dtype not in DTYPES:
             raise UnknownNameError("dtype", dtype, DTYPES)
-        self.device = torch.device(device) if device else default_device()
+        self.device = device_of(device)
         self.dtype = ("bfloat16" if self.device.type == "cuda" else "float32") if dtype == "auto" else dtype
         self._key: tuple[Path, Path | None] | None = None
         self._model: Any = None

@@ -302,14 +302,14 @@ def extractor(work: Work, labels: LabelSet) -> "Extractor":
 
 
 def _sampling(work: Work, labels: LabelSet) -> "Extractor":
-    import torch
-
     from genner.engines.free import FreeEngine, Sampling
+    from genner.engines.local import device_of
     from genner.export.folder import parts
     from genner.extract import Extractor
 
-    device = torch.device(work.device) if work.device else None
-    engine = FreeEngine.load(*parts(work.model), device=device, sampling=Sampling(), seed=work.about["seed"])
+    engine = FreeEngine.load(
+        *parts(work.model), device=device_of(work.device), sampling=Sampling(), seed=work.about["seed"]
+    )
     return Extractor(engine, get_format(work.about["format"]), labels, constrained=False)
 
 

@@ -280,7 +280,7 @@ def find_study(name: str) -> Path:
         return Path(name)
     if name in shipped_studies():
         return shipped_studies()[name]
-    raise UnknownNameError("study", name, [*shipped_studies(), "or a TOML file"])
+    raise UnknownNameError("study", name, shipped_studies(), "or a TOML file")
 
 
 # -- tables

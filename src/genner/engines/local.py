@@ -18,6 +18,7 @@ from genner.engines.packing import pack
 from genner.engines.turns import Turns
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weights import load_weights
+from genner.errors import UsageError
 
 # On a CPU, oneDNN (and ideep in front of it) keeps compiled code for each shape of a product, 1,024 by default. Passes
 # have ever other numbers of tokens, so this grew to a gigabyte; so few cost no time (docs/log.md). Read at the first
@@ -48,6 +49,23 @@ def default_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device that a caller names; None: `default_device`. Raises `UsageError` for one that is not there."""
+    if name is None:
+        return default_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        here += ["mps"] if torch.backends.mps.is_available() else []
+        raise UsageError(
+            f"device {name!r} is not on this machine, or not one that PyTorch {torch.__version__} can use; here: "
+            f"{', '.join(here)}"
+        ) from None
+    return device
 
 
 class LocalEngine:

@@ -11,6 +11,7 @@ from typing import Any
 
 from genner.data import write_atomic
 from genner.data.catalog import catalog
+from genner.document import LabelSet
 from genner.errors import DataError, ModelError, UsageError
 from genner.export.about import FOUR_BITS, KINDS, PARTS, TUNED, About
 from genner.labels import label_sets
@@ -81,8 +82,10 @@ def render(about: About, title: str, original: bool = False) -> str:
     """The card. `title` names the model, and the folder in the examples; `original`: a person's card is beside it."""
     where = f"\n\nWhat was written by hand about its original is in [{ORIGINAL}]({ORIGINAL})." if original else ""
     parts = [_front_matter(about), MARK, f"# {title}", _opening(about) + where]
+    if about.training or about.labels:
+        parts += ["## Labels", _labels(about)]
     if about.training:
-        parts += ["## Labels", _labels(about.training.recipe), "## Data", _data(about), "## Training", _training(about)]
+        parts += ["## Data", _data(about), "## Training", _training(about)]
     elif about.formats:
         parts += ["## Training", "With which data and settings it was trained is not recorded with it."]
     parts += ["## Scores", _scores(about), "## Use", _use(about, title), "## Limits", _limits(about)]
@@ -141,13 +144,33 @@ def _opening(about: About) -> str:
     return "\n".join(lines)
 
 
-def _labels(recipe: dict[str, Any]) -> str:
-    lines = []
-    for name in dict.fromkeys(item["labels"] for item in recipe["sets"]):
-        known = label_sets().get(name)
-        tags = ", ".join(known.tags) if known else "a file of the training data; its labels are not recorded"
-        lines.append(f"- `{name}`: {tags}")
-    return "\n".join(lines)
+def _labels(about: About) -> str:
+    """A table for each label set: what the model was asked for in training."""
+    names = [item["labels"] for item in about.training.recipe["sets"]] if about.training else []
+    recorded = about.training.data.get("labels", {}) if about.training else {}
+    parts = []
+    for name in dict.fromkeys(names) or [""]:
+        heading = [f"`{name}`:", ""] if name else []
+        if known := _label_set(name, recorded.get(name), about.labels, alone=len(set(names)) < 2):
+            rows = (f"| `{label.tag}` | {_cell(label.name)} | {_cell(label.definition)} |" for label in known)
+            parts.append("\n".join([*heading, "| label | name | definition |", "|---|---|---|", *rows]))
+        else:
+            parts.append(f"`{name}`: a file of the training data; its labels are not recorded.")
+    return "\n\n".join(parts)
+
+
+def _label_set(name: str, recorded: Any, own: Any, alone: bool) -> LabelSet | None:
+    """The label set of this name: as the run recorded it, as genner knows it, or the model's only one."""
+    if recorded:
+        return LabelSet.from_json(recorded, "data.json")
+    if known := label_sets().get(name) or (catalog()[name].labels if name in catalog() else None):
+        return known
+    return LabelSet.from_json(own, "genner.json") if own and alone else None
+
+
+def _cell(text: str) -> str:
+    """Text in a cell of a table, as it is: no markup of Markdown or HTML in it counts."""
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
 @cache

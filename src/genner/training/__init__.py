@@ -215,10 +215,8 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
     It goes on from the one that is there. Raises as `run` does, and `ModelError` when the adapter does not fit the
     recipe's base.
     """
-    import torch
-
     from genner.engines.chat import Chat
-    from genner.engines.local import default_device
+    from genner.engines.local import device_of
     from genner.engines.weights import load_tokenizer
     from genner.errors import ModelError
     from genner.loading import find_adapter
@@ -235,7 +233,7 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
     adapter = found.folder
     own = adapter if (adapter / "tokenizer_config.json").is_file() else folder
     mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
-    _add_drafter(folder, adapter, mixture, torch.device(device) if device else default_device(), found)
+    _add_drafter(folder, adapter, mixture, device_of(device), found)
 
 
 def _add_drafter(
@@ -261,10 +259,8 @@ def run_calibration(adapter: str, recipe_file: Path, data: Path, sentences: int,
 
     Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
     """
-    import torch
-
     from genner.engines.chat import Chat
-    from genner.engines.local import default_device
+    from genner.engines.local import device_of
     from genner.engines.weights import load_tokenizer
     from genner.errors import ModelError
     from genner.loading import find_adapter, find_tuned
@@ -285,7 +281,7 @@ def run_calibration(adapter: str, recipe_file: Path, data: Path, sentences: int,
         )
     own = place if (place / "tokenizer_config.json").is_file() else base
     mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
-    _add_calibration(base, place, mixture, sentences, torch.device(device) if device else default_device())
+    _add_calibration(base, place, mixture, sentences, device_of(device))
 
 
 def _add_calibration(base: Path, place: Path, mixture: "Mixture", sentences: int, device: "torch.device") -> None:

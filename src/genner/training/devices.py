@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from genner.engines.local import default_device
+from genner.engines.local import device_of
 from genner.errors import TrainingError, UsageError
 from genner.training.batching import Group
 from genner.training.recipe import Recipe
@@ -57,7 +57,7 @@ class Devices:
         """
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1 or "LOCAL_RANK" not in os.environ:
-            return cls(torch.device(device) if device else default_device())
+            return cls(device_of(device))
         from accelerate import PartialState
         from accelerate.utils import parse_flag_from_env
 

@@ -132,7 +132,9 @@ class Trainer:
         total = self.total = max(1, self.spec.min_steps, round(per_epoch * self.spec.epochs))
         self.sentences = sum(report.sentences.values())
         if self.devices.main:
-            write_atomic(self.out / "data.json", json.dumps({"steps": total, **report.to_dict()}, indent=1))
+            asked = {spec.labels: labels.to_json() for spec, labels, _ in self.mixture.sets}
+            record = {"steps": total, "labels": asked, **report.to_dict()}
+            write_atomic(self.out / "data.json", json.dumps(record, indent=1))
         size = self.spec.group_tokens * self.spec.groups_per_step
         shared_by = f", shared by {self.devices.count} processes" if self.devices.count > 1 else ""
         self.devices.say(f"{total} steps of up to {size} tokens{shared_by}; {report}")
