@@ -8,22 +8,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tiny
 from genner.assess import run as module
 from genner.assess import worker
 from genner.assess.cells import plan
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there
 from genner.assess.environment import machine, peak_memory_mb, versions
 from genner.assess.estimate import _lines, estimate, units
-from genner.assess.records import Cell, Result, Run, Runs, State
+from genner.assess.forecast import Cost, Machine, forecast, size_of
+from genner.assess.missing import missing, unfetched
+from genner.assess.records import Answered, Cell, Result, Run, Runs, State
 from genner.assess.run import Outcome, Work, execute
 from genner.assess.scheduler import Scheduler, places
-from genner.assess.scoring import metrics, published
+from genner.assess.scoring import as_said, metrics, published
 from genner.assess.study import Study
 from genner.assess.worker import BUSY, INTERRUPTED, perform
 from genner.document import Document, Entity, LabelSet
@@ -31,6 +35,7 @@ from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import DataError, UnknownNameError
 from genner.evaluation import evaluate
+from genner.extras import install_command
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.generations import score_generations
@@ -395,6 +400,30 @@ def test_published_counts_are_those_of_the_file_of_the_papers_tool(tmp_path: Pat
     assert 0 < totals[0] < report.micro.support
 
 
+def test_an_answer_is_read_in_three_ways() -> None:
+    """Wrong offsets cost the entity by the paper's rule and as said; strictly, the mention is looked up."""
+    form, labels = FORMATS["offset_json"], LabelSet.of("PER", "LOC")
+    gold = Document("Ada met Bob in Rome.", (Entity(0, 3, "PER"), Entity(8, 11, "PER"), Entity(15, 19, "LOC")), "a")
+    raw = form.encode(gold, labels).replace('"start": 8, "end": 11', '"start": 7, "end": 10')
+    chunks = [(0, len(gold.text))]
+    line = Answered(
+        "a",
+        gold.text,
+        gold.entities,
+        form.decode(gold.text, raw, labels).entities,
+        (raw,),
+        chunks=((0, len(gold.text)),),
+        published=published(form, labels, gold, chunks, [raw]),
+        as_said=as_said(form, labels, gold, chunks, [raw]),
+    )
+    found, _ = metrics([line], {})
+    assert found["strict"]["correct"] == 3
+    assert (found["as_said"]["correct"], found["as_said"]["gold"]) == (2, 3)
+    assert found["published"]["correct"] == 2
+    assert Answered.from_dict(json.loads(json.dumps(line.to_dict()))) == line
+    assert metrics([replace(line, as_said=None)], {})[0]["as_said"] is None  # of an earlier version
+
+
 def test_a_text_in_chunks_is_so_many_answers() -> None:
     labels, form = LabelSet.of("PER"), FORMATS["inline_xml"]
     document = Document("Ada met. Bob met.", (Entity(0, 3, "PER"), Entity(9, 12, "PER")))
@@ -402,6 +431,94 @@ def test_a_text_in_chunks_is_so_many_answers() -> None:
     assert published(form, labels, document, [(0, 8), (9, 17)], raw) == (1, 1, 1)
     assert published(FORMATS["compact"], labels, document, [(0, 17)], ["x"]) is None
     assert published(form, labels, Document(""), [], []) == (0, 0, 0)
+
+
+# -- before anything has run
+
+BOX = Machine(flops=1e11, bandwidth=1e10, weight=2)
+
+
+def test_the_size_of_a_model_is_read_from_its_config_or_its_name(tmp_path: Path) -> None:
+    model = tiny.model("llama")
+    model.config.save_pretrained(tmp_path / "model")
+    found = size_of(str(tmp_path / "model"))
+    assert found is not None
+    # Norms are left out.
+    assert found.parameters == pytest.approx(sum(p.numel() for p in model.parameters()), rel=0.02)
+    for name, billions in (("qwen2.5-7b-instruct", 7), ("granite-4.0-micro", 3), ("a/Some-Model-1.5B", 1.5)):
+        size = size_of(name)
+        assert size is not None
+        assert size.parameters == pytest.approx(billions * 1e9, rel=0.2)
+    assert size_of("nobody/knows") is None
+
+
+def test_a_forecast_grows_with_the_model_the_data_and_what_is_written_freely(tmp_path: Path) -> None:
+    def cost(**about: Any) -> Cost:
+        found = forecast(of(Runs(tmp_path), **{"model": "qwen3-4b", "sentences": 10} | about).cell, tmp_path, BOX)
+        assert found is not None
+        assert found.rough
+        return found
+
+    base = cost()
+    assert cost(sentences=20).seconds > base.seconds
+    assert cost(sentences=20).disk_mb == pytest.approx(2 * base.disk_mb)
+    bigger = cost(model="qwen2.5-7b-instruct")
+    assert bigger.seconds > base.seconds
+    assert bigger.memory_mb > base.memory_mb > 8000  # two bytes for each of 4 billion
+    for format in ("offset_json", "grouped_json"):
+        assert cost(format=format, decoding="greedy").seconds > 2 * cost(format=format).seconds
+    faster = forecast(of(Runs(tmp_path), model="qwen3-4b").cell, tmp_path, Machine(1e13, 1e12, 2))
+    assert faster is not None
+    assert faster.seconds < base.seconds
+    assert forecast(of(Runs(tmp_path), model="nobody/knows").cell, tmp_path, BOX) is None
+    (tmp_path / "t.jsonl").write_text("{}\n" * 50)
+    train = plan(Study.from_dict({**_TRAINED, "model": [{"name": "qwen3-4b", "recipes": ["r"]}]}))[0]
+    _lines.cache_clear()
+    trained = forecast(train, tmp_path, BOX)
+    assert trained is not None
+    assert trained.seconds > base.seconds
+    assert trained.memory_mb > base.memory_mb
+
+
+def test_what_is_missing_is_found_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENNER_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("genner.assess.missing.find_spec", lambda name: None)
+    study = Study.from_dict(
+        {
+            "name": "s",
+            "model": [{"name": "qwen3-4b", "recipes": ["r"]}, {"name": "nobody/knows"}],
+            "recipe": [{"name": "r", "method": "qlora", "chat": [{"name": "talk", "train": ["talk.jsonl"]}]}],
+            "corpus": [
+                {"name": "genia", "labels": "genia", "train": ["t.jsonl"], "test": "x.jsonl"},
+                {"name": "here", "labels": "unheard", "train": ["u.jsonl"], "test": SAMPLE},
+            ],
+            "ability": [{"task": "squad", "data": "bench", "models": ["qwen3-4b"]}],
+        }
+    )
+    cells = plan(study)
+    (tmp_path / "u.jsonl").write_text("{}\n")
+    found = missing(cells, tmp_path)
+    said = {why: len(of) for why, of in found.items()}
+    for part in (
+        "model 'qwen3-4b' is not fetched, about 8.0 GB: `genner models fetch qwen3-4b`",
+        "nobody/knows",
+        "corpus 'genia': there is no",
+        "t.jsonl. GENIA",
+        "corpus 'here': label set unheard",
+        "talk.jsonl of general conversations",
+        f"bitsandbytes is not installed: {install_command('qlora')}",
+        "lm-evaluation-harness is not installed",
+        f"no folder {tmp_path / 'bench'}",
+    ):
+        assert [why for why in said if part in why], (part, said)
+    assert len([why for why in said if "corpus 'genia'" in why]) == 1  # named once, whatever file of it a cell needs
+    assert unfetched(cells) == ["qwen3-4b"]
+    write_folder = tmp_path / "model"
+    write_folder.mkdir()
+    (write_folder / "config.json").write_text("{}")
+    corpus = {"name": "c", "labels": "core", "test": SAMPLE}
+    there = Study.from_dict({"name": "s", "model": [{"name": str(write_folder)}], "corpus": [corpus]})
+    assert not missing(plan(there), tmp_path)
 
 
 # -- estimates

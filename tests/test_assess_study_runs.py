@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from conftest import Run as Command
 from genner.assess import run as run_module
 from genner.assess import scheduler
 from genner.assess.cells import plan
+from genner.assess.forecast import Machine
 from genner.assess.records import Answered, Cell, Result, Run, Runs
 from genner.assess.study import Study
 from genner.assess.worker import INTERRUPTED, perform
@@ -207,19 +209,22 @@ def test_dry_run_lists_what_would_run(run: Command, tmp_path: Path) -> None:
     code, out, _ = run("assess", "quick", "--out", "runs", "--dry-run")
     assert code == 0
     lines = out.splitlines()
-    assert len(lines) == 8 + 6 + 1
-    assert all(line.split()[0] == "?" for line in lines[:-1])
-    assert lines[-1].startswith("14 cells, 0 done, about 0 s to go, and 14 of which nothing like them")
+    head = 2 if lines[0].startswith("missing: model 'smollm2-135m-instruct' is not fetched") else 0
+    listed, (total, note) = lines[head : head + 14], lines[head + 14 :]
+    assert all(line.split()[0].startswith("~") for line in listed)  # nothing like it has run, so from size and speed
+    assert re.match(r"14 cells, 0 done; about \d+ (s|min) to go, one after another; up to [\d.]+ .B of memory; ", total)
+    assert re.search(r"\d .B on the disk, where [\d.]+ .B are free$", total)
+    assert "factor of three" in note
     assert not (tmp_path / "runs").exists()
-    id = lines[0].split()[1]
+    id = next(word for word in listed[0].split() if word.startswith("score-"))
     runs = Runs(tmp_path / "runs")
     made = next(c for c in plan(Study.from_file(_quick())) if c.id == id)
     runs.add(made)
     runs.run(id).finish(Result("score", id, made.description, "", {}, 100.0, 1, 1, 1, "", {"documents": 50}))
     _, out, _ = run("assess", "quick", "--out", "runs", "--dry-run", "--only", "inline_xml *grammar*")
-    lines = out.splitlines()
-    assert [line.split()[0] for line in lines[:2]] == ["done", "50"]
-    assert "2 of which" not in lines[-1]
+    lines = [line.split() for line in out.splitlines() if "seed" in line]
+    assert [line[0] for line in lines[:2]] == ["done", "50"]  # seconds, from the finished one
+    assert not [line for line in lines if line[0] == "?"]
 
 
 def _quick() -> Path:
@@ -258,6 +263,51 @@ def test_the_command_runs_cells_and_says_how_it_went(
     assert "ValueError: no" in out
     command = json.loads(next((tmp_path / "runs" / "cells").glob("score-*/cell.json")).read_text())["command"]
     assert command.startswith("genner assess quick --out runs --data . --only score-")
+
+
+def test_dry_run_names_first_what_is_missing(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENNER_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("genner.assess.missing.room", lambda folder: 1.0)
+    monkeypatch.setattr("genner.assess.missing.memory", lambda: 100.0)
+    monkeypatch.setattr("genner.assess.forecast.measure", lambda device: Machine(1e11, 1e10, 2))
+    code, out, _ = run("assess", "default", "--out", "runs", "--dry-run", "--only", "genia*greedy")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("missing: model 'smollm2-135m-instruct' is not fetched, about 0.3 GB")
+    assert lines[1].startswith("missing: corpus 'genia': there is no genia/test.jsonl. GENIA")
+    assert "(5 of 5 cells need it)" in lines[1]
+    assert "about" in lines[-4]
+    assert lines[-2].startswith("missing: room on the disk, ")
+    assert lines[-1].startswith("missing: memory; 100 MB can be had now")
+
+
+@pytest.mark.parametrize(
+    ("skipped", "code", "said"),
+    [
+        (
+            "'greedy', 'grammar'",
+            1,
+            ("skipped, 2 cells: get it", "2 skipped", "nothing was found: no cell has a result"),
+        ),
+        ("'greedy'", 0, ("skipped, 1 cell: get it", "1 done, 1 skipped", "shows what was found")),
+    ],
+)
+def test_skipped_cells_are_told_and_nothing_found_is_no_success(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skipped: str, code: int, said: tuple[str, ...]
+) -> None:
+    fake = tmp_path / "fake.py"
+    fake.write_text(
+        "import sys\nfrom genner.assess import worker\nfrom genner.assess.run import Outcome\n"
+        "from genner.assess.corpora import MissingError\n"
+        "def execute(work):\n"
+        f"    if work.about['decoding'] in ({skipped},): raise MissingError('get it')\n"
+        "    return Outcome({'documents': 1, 'strict': {'f1': 0.5}}, 's', 1, 1)\n"
+        "worker.execute = execute\nsys.exit(worker.main())\n"
+    )
+    monkeypatch.setattr(scheduler, "WORKER", (sys.executable, str(fake)))
+    found, _, err = run("assess", "quick", "--out", "runs", "--devices", "cpu", "--only", "offset_json litbank")
+    assert found == code
+    assert [part for part in said if part not in err] == []
 
 
 def test_a_wrong_call_says_what_is_right(run: Command) -> None:

@@ -59,12 +59,12 @@ class _Plan:
     command: Callable[[str], str]
     cells: dict[str, Cell] = field(default_factory=dict)
 
-    def add(self, kind: Kind, name: str, description: Json, needs: Iterable[str | None] = ()) -> str:
+    def add(self, kind: Kind, name: str, description: Json, needs: Iterable[str | None] = (), model: str = "") -> str:
         plain = json.loads(json.dumps(description))  # tuples become lists, as they are when it is read again
         id = cell_id(kind, plain)
         if id not in self.cells:
             wanted = tuple(need for need in needs if need is not None)
-            self.cells[id] = Cell(kind, id, name, wanted, plain, self.command(id))
+            self.cells[id] = Cell(kind, id, name, wanted, plain, self.command(id), model)
         return id
 
     def points(self) -> Iterator[_Point]:
@@ -101,16 +101,16 @@ class _Plan:
             description["start"] = _digest(find_adapter(recipe.start))  # its name alone does not say which it is
         if probe is not None:
             description |= {"probe": probe.source, "options": probe.options, **_sources(probe, point.corpus)}
-        return self.add("train", point.name(form, point.corpus.name, probe.name if probe else ""), description)
+        name = point.name(form, point.corpus.name, probe.name if probe else "")
+        return self.add("train", name, description, model=point.model.name)
 
     def score(self, point: _Point, decoding: str) -> None:
         trained = self.trained(point)
         # Of a model that is taken as it is, the same answers come with every seed, unless they are drawn.
         fixed = trained is None and decoding != "sampled"
         point = replace(point, seed=0) if fixed else point
-        self.add(
-            "score", point.name(point.format, point.corpus.name, decoding), _scored(point, trained, decoding), [trained]
-        )
+        name = point.name(point.format, point.corpus.name, decoding)
+        self.add("score", name, _scored(point, trained, decoding), [trained], point.model.name)
 
     def probe(self, point: _Point, decoding: str, probe: ProbeEntry) -> None:
         trained = self.trained(point, probe if probe.train else None)
@@ -119,7 +119,7 @@ class _Plan:
             description["sentences"] = probe.sentences
         description |= _sources(probe, point.corpus)
         name = point.name(point.format, point.corpus.name, decoding, probe.name)
-        self.add("probe", name, description, [trained])
+        self.add("probe", name, description, [trained], point.model.name)
 
 
 def _scored(point: _Point, trained: str | None, decoding: str) -> Json:
@@ -182,7 +182,8 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
                         "data": ability.data or None,
                         "seed": point.seed,
                     }
-                    made.add("ability", f"{of} {ability.task} {shots}-shot", description, [trained])
+                    called = point.model.name if model == source else ""
+                    made.add("ability", f"{of} {ability.task} {shots}-shot", description, [trained], called)
     return sorted(made.cells.values(), key=lambda cell: cell.kind != "train")
 
 

@@ -41,7 +41,11 @@ T = TypeVar("T")  # one of the records below
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One thing to do. `id` is `<kind>-<hash of the description>`; `needs` are the cells that must be done before."""
+    """One thing to do. `id` is `<kind>-<hash of the description>`; `needs` are the cells that must be done before.
+
+    `model` is the study's name for the model, which is no part of what is done, and so not of the hash; empty where the
+    cell is about none of its models, as a base that general ability is compared with.
+    """
 
     kind: Kind
     id: str
@@ -49,6 +53,7 @@ class Cell:
     needs: tuple[str, ...]
     description: Json
     command: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of
 from genner.assess.records import Answered, Json, Kind, Progress, Run, Runs
-from genner.assess.scoring import metrics, published
+from genner.assess.scoring import as_said, metrics, published
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError, ModelError, UnknownNameError
 from genner.extras import install_command
@@ -280,6 +280,7 @@ def answered(
         passes=sum(generation.passes for _, generation in heard),
         chunks=chunks,
         published=published(ner.form, labels, document, chunks, raw),
+        as_said=as_said(ner.form, labels, document, chunks, raw),
     )
 
 

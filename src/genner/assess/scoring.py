@@ -1,4 +1,4 @@
-"""From answers to a cell's metrics: strict and as published, side by side, from the same raw answers."""
+"""From answers to a cell's metrics: as published, as said and strict, side by side, from the same raw answers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from genner.assess.records import Answered, Json
 from genner.document import Document, LabelSet
 from genner.evaluation import Counts, evaluate, interval
 from genner.formats import Format
-from genner.generations.readings import published_counts
+from genner.generations.readings import published_counts, strict_counts
 
 LENGTHS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
 """Words of a mention, by the buckets of the evaluation that they consist of."""
@@ -20,6 +20,14 @@ def published(
     """True positives, false positives and false negatives by the paper's rule; None for a format without one."""
     counts = published_counts(form, labels, gold, raw, chunks)
     return None if counts is None else (counts.tp, counts.fp, counts.fn)
+
+
+def as_said(
+    form: Format, labels: LabelSet, gold: Document, chunks: Sequence[tuple[int, int]], raw: Sequence[str]
+) -> tuple[float, float, float]:
+    """True positives, false positives and false negatives, strictly, an answer being what it says, not looked up."""
+    counts = strict_counts(form, labels, gold, raw, chunks, look_up=False)
+    return counts.tp, counts.fp, counts.fn
 
 
 def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 0) -> tuple[Json, str]:
@@ -34,7 +42,8 @@ def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 
     length = report.breakdowns["length"]
     counted: Json = {
         "strict": _scores(report.micro, report.interval),
-        "published": _published(lines, seed),
+        "as_said": _read([line.as_said for line in lines], seed),
+        "published": _read([line.published for line in lines], seed),
         "labels": {label: _label(counts) for label, counts in report.per_label.items()},
         "lengths": {
             name: _label(_sum(length[bucket].counts for bucket in buckets if bucket in length))
@@ -48,9 +57,10 @@ def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 
     return counted, report.signature
 
 
-def _published(lines: Sequence[Answered], seed: int) -> Json | None:
-    counts = [Counts(*line.published) for line in lines if line.published is not None]
-    if len(counts) < len(lines):
+def _read(found: Sequence[tuple[float, float, float] | None], seed: int) -> Json | None:
+    """The scores of a reading; None unless every answer has it."""
+    counts = [Counts(*one) for one in found if one is not None]
+    if len(counts) < len(found):
         return None
     bounds = interval([c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts], seed=seed)
     return _scores(_sum(counts), bounds)

@@ -1,10 +1,11 @@
 """`genner assess`: run a study, see how it stands."""
 
 import shlex
-import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,13 +62,19 @@ def run(
         list[str] | None,
         typer.Option(help="Cells with this in their id or name (* is anything), and what they need. Repeatable."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="List what would run, with estimates from what has run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="List what is missing, what would run, and the time, memory and disk that it takes.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time; one for each device if left out.")] = None,
     devices: Annotated[
         str | None, typer.Option(help="As cuda:0,cuda:1 or cpu; every GPU, or the CPU, if left out.")
     ] = None,
 ) -> None:
-    """Run a study, or go on with it (`run` itself may be left out)."""
+    """Run a study, or go on with it (`run` itself may be left out).
+
+    Exit codes: 0 when some cells have a result and none failed (skipped ones are told with their reasons), 1 when a
+    cell failed or none has a result, 2 for wrong use, 130 when interrupted.
+    """
     from genner.assess.cells import chosen, plan
     from genner.assess.records import Runs
     from genner.assess.study import Study, find_study
@@ -78,22 +85,32 @@ def run(
     every = plan(Study.from_file(file), lambda id: shlex.join([*told, id]))
     cells, runs = chosen(every, only or ()), Runs(out)
     if dry_run:
-        _list(cells, runs, data)
+        from genner.assess.scheduler import places
+
+        _list(cells, runs, data, cache(lambda: places((devices or "").split(",") if devices else (), jobs)))
         return
     from genner.assess.scheduler import Scheduler, places
+    from genner.data.writing import write_atomic
 
     out.mkdir(parents=True, exist_ok=True)
     if not (runs.study.exists() and runs.study.samefile(file)):
-        shutil.copyfile(file, runs.study)
+        write_atomic(runs.study, file.read_bytes())  # a kill leaves no half study
     for cell in every:
         runs.add(cell)
     watch = _Watch(len(cells))
     with watch:
         states = Scheduler(runs, cells, data, places((devices or "").split(",") if devices else (), jobs), watch).work()
     counts = Counter(states.values())
-    tell(", ".join(f"{n} {state}" for state, n in counts.items()))
-    tell(f"genner report {out} --out report.html shows what was found")
-    if counts["failed"]:
+    for state in ("skipped", "failed"):
+        whys = Counter(_about(run, state) for id, found in states.items() if found == state and (run := runs.run(id)))
+        for why, n in whys.most_common():
+            tell(f"{state}, {n} {'cell' if n == 1 else 'cells'}: {why}")
+    tell(", ".join(f"{n} {state}" for state, n in counts.items()) or "nothing to do")
+    if counts["done"]:
+        tell(f"genner report {out} --out report.html shows what was found")
+    else:
+        tell("nothing was found: no cell has a result; run the same command again once what is missing is there")
+    if counts["failed"] or not counts["done"]:
         raise typer.Exit(1)
 
 
@@ -134,9 +151,12 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _list(cells: "Sequence[Cell]", runs: "Runs", data: Path) -> None:
-    """What would run and how long it would take, as far as that is known."""
+def _list(cells: "Sequence[Cell]", runs: "Runs", data: Path, places: "Callable[[], Sequence[str | None]]") -> None:
+    """What is missing, what would run, and what it would take: of cells like finished ones from these, else from the
+    model's size and this machine's speed."""
     from genner.assess.estimate import estimate
+    from genner.assess.forecast import Cost, forecast, measure, size_of
+    from genner.assess.missing import memory, missing, room, unfetched
     from genner.assess.records import Result
 
     known: list[Result] = []
@@ -145,18 +165,50 @@ def _list(cells: "Sequence[Cell]", runs: "Runs", data: Path) -> None:
             if run.state == "done" and (result := run.result):
                 known.append(result)
     done = {result.id for result in known}
-    total, unknown, todo = 0.0, 0, 0
-    for cell in cells:
-        if cell.id in done:
-            tell(f"{'done':>9}  {cell.id}  {cell.name}", sys.stdout)
-            continue
+    todo = [cell for cell in cells if cell.id not in done]
+    lacks = missing(todo, data)
+    for why, of in lacks.items():
+        tell(f"missing: {why} ({len(of)} of {len(todo)} cells need it)", sys.stdout)
+    if lacks:
+        print()
+    costs: dict[str, Cost | None] = {}
+    for cell in todo:
         seconds = estimate(cell, known, data)
-        todo, total, unknown = todo + 1, total + (seconds or 0.0), unknown + (seconds is None)
-        tell(f"{_time(seconds) if seconds is not None else '?':>9}  {cell.id}  {cell.name}", sys.stdout)
-    parts = [f"{len(cells)} cells, {len(cells) - todo} done", f"about {_time(total)} to go"]
-    if unknown:
-        parts.append(f"and {unknown} of which nothing like them has been run yet")
-    print(", ".join(parts))
+        rough = forecast(cell, data, measure(places()[0]))
+        if seconds is not None:
+            rough = replace(rough, seconds=seconds, rough=False) if rough else Cost(seconds, 0, 0, rough=False)
+        costs[cell.id] = rough
+    for cell in cells:
+        cost = costs.get(cell.id)
+        said = "done" if cell.id in done else "?" if cost is None else ("~" if cost.rough else "") + _time(cost.seconds)
+        tell(f"{said:>9}  {cell.id}  {cell.name}", sys.stdout)
+    found = [cost for cost in costs.values() if cost]
+    fetched = sum(2 * size.parameters / 1e6 for base in unfetched(todo) if (size := size_of(base)))
+    disk, free = sum(c.disk_mb for c in found) + fetched, room(runs.root)
+    parts = [f"{len(cells)} cells, {len(cells) - len(todo)} done"]
+    if found:
+        at_once = len(places())
+        seconds = sum(c.seconds for c in found) / at_once
+        way = "one after another" if at_once == 1 else f"{at_once} at a time"
+        parts.append(f"about {_time(seconds)} to go, {way}")
+        parts.append(f"up to {_size(max(c.memory_mb for c in found) * at_once)} of memory")
+        parts.append(f"{_size(disk)} on the disk, where {_size(free)} are free")
+    if unknown := len(todo) - len(found):
+        parts.append(f"{unknown} of which nothing is known (no data or no such model here)")
+    print("; ".join(parts))
+    if any(c.rough for c in found):
+        print("~: from the model's size and the speed of this machine just now; within a factor of three, at best")
+    there = memory()
+    if found and disk > free:
+        print(f"missing: room on the disk, {_size(disk - free)} more")
+    if found and there is not None and max(c.memory_mb for c in found) * len(places()) > there:
+        print(
+            f"missing: memory; {_size(there)} can be had now. Run fewer cells at a time (--jobs 1), or a smaller model"
+        )
+
+
+def _size(mb: float) -> str:
+    return f"{mb:.0f} MB" if mb < 1000 else f"{mb / 1000:.1f} GB"
 
 
 class _Watch:

@@ -100,7 +100,7 @@ def families(collection: Collection) -> list[Family]:
         changes = {
             (task, side.system): _Changes(bare, side) for task, (bare, others) in split.items() for side in others
         }
-        result.append(Family(base, split, changes))
+        result.append(Family(collection.name(base), split, changes))
     return result
 
 

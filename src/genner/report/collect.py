@@ -59,13 +59,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True, order=True)
 class System:
-    """A model and what was done to it; `trained` is False for a model as it comes, and `through` the probe that its
-    training data went through."""
+    """A model, by its name in the study, and what was done to it; `trained` is False for a model as it comes, and
+    `through` the probe that its training data went through. `source` is what `genner.load` takes."""
 
     model: str
     trained: bool
     variant: str = ""
     through: str = ""
+    source: str = ""
 
     @property
     def title(self) -> str:
@@ -151,6 +152,7 @@ class Collection:
             known = self.items.get(item.id)
             if known is None or (known.result is None and item.result is not None):
                 self.items[item.id] = item
+        self._names = self._named()
         self._variants: dict[str, str] = self._tell_apart()
         groups: defaultdict[Key, list[Item]] = defaultdict(list)
         for item in self.of("score", "probe"):
@@ -210,7 +212,20 @@ class Collection:
         trained = item.description.get("trained") is not None
         training = self.training(item)
         through = str(training.description.get("probe") or "") if training else ""
-        return System(str(item.description.get("model", "")), trained, self._variants.get(item.id, ""), through)
+        source = str(item.description.get("model", ""))
+        return System(self.name(source), trained, self._variants.get(item.id, ""), through, source)
+
+    def name(self, source: str) -> str:
+        """What a model is called in tables: its name in the study, or what it is."""
+        return self._names.get(source, source)
+
+    def _named(self) -> dict[str, str]:
+        """The study's name of each model. One that two models have, in two studies, says nothing: they keep their own."""
+        names: dict[str, str] = {}
+        for item in self.items.values():
+            if item.cell.model:
+                names.setdefault(str(item.description.get("model", "")), item.cell.model)
+        return {source: name for source, name in names.items() if [*names.values()].count(name) == 1}
 
     def key(self, item: Item) -> Key:
         d = item.description

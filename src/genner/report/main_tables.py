@@ -86,7 +86,7 @@ class _PaperTable:
         for format in formats:
             ours = sorted({g.key.system for g in self.groups if g.key.format == format})
             # The paper's models were tuned on the corpus: a model as it comes is not what its figure is of.
-            twins = {s: system_of(s.model) for s in ours if s.trained}
+            twins = {s: system_of(s.source or s.model) for s in ours if s.trained}
             found = []
             for system in systems("llm") if format in FORMATS else ():
                 same = [s for s, twin in twins.items() if twin == system]

@@ -1,0 +1,212 @@
+"""What a cell will cost where nothing like it has been run: from the size of the model and of the data, and from how
+fast this machine multiplies and copies, which is measured in a second or two.
+
+A pass through a model computes 2 operations a parameter and token, and reads every weight once; a pass takes as long
+as the two together. Training a LoRA computes twice as much in all, training all weights three times as much. How many
+tokens and passes a document takes depends on format and decoding: the figures below are from runs of the default
+adapter. All of it is rough: within a factor of three or so. Cells that are like a finished one are estimated from that
+(`estimate`).
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from genner.assess.corpora import path_of
+from genner.assess.estimate import units
+from genner.assess.records import Cell
+from genner.errors import GennerError, ModelError, UnknownNameError
+from genner.loading import find_adapter
+from genner.models import MODELS, locate
+from genner.presets import HubSource
+
+CHARS_A_TOKEN = 4.0  # of English text; other scripts have fewer, and take longer
+BATCH = 8  # rows that share a pass, by and large
+STRAGGLERS = 3  # the same, where some answers are much longer than others
+OVERHEAD = 0.02  # seconds of a pass that no weight is read in
+SHARE = 0.4  # of the speed of bare matrix products that a model reaches
+START = 4.0  # seconds until a process has begun
+BARE_MB = 500.0  # of a process that holds torch and no model
+
+# Tokens that an answer has for each entity; inline formats and the copies of GPT-NER write the text as well.
+_MENTION = {"grouped_json": 9, "occurrence_json": 24, "offset_json": 28}
+_TAGS = 8
+# Tokens of a question, and of its answer where one is written.
+_QUESTION = {
+    "drop": (300, 16), "drop_cued": (300, 16), "squad": (220, 16), "gsm8k": (120, 200), "ifeval": (60, 400),
+    "hellaswag": (400, 0), "arc_easy": (160, 0), "arc_challenge": (160, 0), "boolq": (300, 0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How fast this machine is: operations and bytes a second, and bytes of a weight in the dtype that is used here."""
+
+    flops: float
+    bandwidth: float
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A model's size: parameters, and where its config is here, its layers and hidden size; else 0."""
+
+    parameters: float
+    layers: int = 0
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of a cell: seconds, the peak of memory and what it leaves on disk, in MB. `rough`: not from finished cells."""
+
+    seconds: float
+    memory_mb: float
+    disk_mb: float
+    rough: bool = True
+
+
+@cache
+def measure(device: str | None = None) -> Machine:
+    """Measure the device that a study would use: the named one, the first GPU, or the CPU."""
+    import torch
+
+    from genner.engines.local import fast_dtype
+
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = fast_dtype(place)
+    size = 4096 if place.type == "cuda" else 768
+    a, b = (torch.ones(size, size, dtype=dtype, device=place) for _ in range(2))
+    flops = 2.0 * size**3 / _seconds(lambda: a @ b, place)
+    big = torch.ones(2**25 if place.type == "cuda" else 2**23, device=place)
+    bandwidth = 2.0 * big.numel() * big.element_size() / _seconds(lambda: big.clone(), place)
+    return Machine(flops, bandwidth, dtype.itemsize)
+
+
+def _seconds(work: Any, place: Any) -> float:
+    """The least time of several runs, within about half a second."""
+    import torch
+
+    best, end = float("inf"), time.monotonic() + 0.4
+    for turn in range(50):
+        begun = time.monotonic()
+        work()
+        if place.type == "cuda":
+            torch.cuda.synchronize(place)
+        best = min(best, max(time.monotonic() - begun, 1e-7)) if turn else best  # the first one warms up
+        if turn > 2 and time.monotonic() > end:
+            break
+    return best
+
+
+def size_of(model: str) -> Size | None:
+    """The size of a model from its config where it is here, else from its name (`...-8b-...`); None when unknown."""
+    base = model
+    try:
+        adapter = find_adapter(model)
+        base = adapter.base if adapter else model
+        config = json.loads((locate(base) / "config.json").read_text(encoding="utf-8"))
+        return _from_config(config.get("text_config", config))
+    except (ModelError, UnknownNameError, OSError, ValueError, KeyError, TypeError):
+        pass
+    spec = MODELS.get(base)
+    names = [base, *([spec.source.repo] if spec and isinstance(spec.source, HubSource) else [])]
+    names += [spec.description] if spec else []
+    for name in names:
+        if found := re.search(r"(?<![\d.])(\d+(?:\.\d+)?) ?([bm])(?:illion)?(?![a-z])", name.lower()):
+            return Size(float(found[1]) * {"b": 1e9, "m": 1e6}[found[2]])
+    return Size(3.4e9) if "granite-4.0" in base else None  # its name says `micro`
+
+
+def _from_config(config: Mapping[str, Any]) -> Size:
+    """Parameters of a decoder by its config: attention, the three layers of its MLP, the embedding."""
+    hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
+    heads = int(config["num_attention_heads"])
+    head = int(config.get("head_dim") or hidden // heads)
+    kv = int(config.get("num_key_value_heads") or heads)
+    attention = 2 * hidden * head * (heads + kv)
+    embedding = int(config["vocab_size"]) * hidden * (1 if config.get("tie_word_embeddings") else 2)
+    mlp = 3 * hidden * int(config["intermediate_size"])
+    return Size(float(layers * (attention + mlp) + embedding), layers, hidden)
+
+
+def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
+    """What a cell will cost; None where the model's size or that of the data is not known."""
+    about = cell.description
+    size = size_of(about["recipe"]["base"] if cell.kind == "train" else about["model"])
+    n = units(cell, data)
+    if size is None or n is None:
+        return None
+    weights = size.parameters * machine.weight / 1e6
+    loading = START + 2 * weights * 1e6 / machine.bandwidth
+    if cell.kind == "train":
+        return _training(about, size, n, machine, loading)
+    if cell.kind == "ability":
+        tokens, written = _QUESTION.get(about["task"], (120, 0))
+        prompt = tokens * (1 + about["shots"])
+        seconds = n * _time(prompt + written, 1 + written, size, machine, STRAGGLERS)
+        return Cost(loading + seconds, BARE_MB + 1.2 * weights + 100, n * 0.004)
+    chars, entities = _like(about["file"], data)
+    text = chars / CHARS_A_TOKEN
+    answer = entities * _MENTION.get(about["format"], _TAGS) + (0 if about["format"] in _MENTION else text)
+    listed = about["format"] in _MENTION
+    if about["decoding"] == "sampled":
+        passes, rows = 1 + answer, STRAGGLERS
+    elif about["decoding"] == "greedy" and listed:
+        passes, rows = 1 + 4 * answer, STRAGGLERS  # drafts seldom help, and some answers do not end by themselves
+    else:
+        passes, rows = 3 + entities, BATCH
+    seconds = n * _time(text + 1.3 * answer, passes, size, machine, min(rows, n))
+    # Keys and values of a batch grow with depth and width, that is with the root of the parameters.
+    cached = (300 if about["decoding"] == "grammar" else 500) * (size.parameters / 1.35e8) ** 0.5
+    memory = BARE_MB + 1.1 * weights + cached
+    return Cost(loading + seconds, memory, n * (5 * chars + 800) / 1e6)
+
+
+def _time(tokens: float, passes: float, size: Size, machine: Machine, rows: float) -> float:
+    """Seconds of a document or question, of which so many share a pass."""
+    computing = 2 * size.parameters * tokens / (SHARE * machine.flops)
+    return computing + passes * (OVERHEAD + size.parameters * machine.weight / machine.bandwidth) / max(rows, 1)
+
+
+def _training(about: Mapping[str, Any], size: Size, n: float, machine: Machine, loading: float) -> Cost:
+    recipe = about["recipe"]
+    full = recipe["method"] == "full"
+    tokens = n * 110  # a sentence, its answer, and its part of an instruction that several share
+    operations = (6 if full else 4) * size.parameters * tokens
+    seconds = operations / (SHARE * machine.flops) + 3 * size.parameters * machine.weight / machine.bandwidth * n / 8
+    if about["limits"]["max_minutes"]:
+        seconds = min(seconds, 60 * about["limits"]["max_minutes"])
+    weights = size.parameters * machine.weight / 1e6
+    trained = size.parameters / 1e6 if full else _lora(recipe["lora"]["rank"], size) / 1e6  # millions
+    group = recipe["optim"]["group_tokens"]
+    activations = group * (size.layers or 30) * (size.hidden or 2000) * machine.weight * 16 / 1e6
+    memory = BARE_MB + weights + 16 * trained + activations
+    kept = 4 * trained * 2 + 12 * trained  # the adapter and the best one; a checkpoint with what the optimizer knows
+    return Cost(loading + seconds, memory, kept + n * 0.002)
+
+
+def _lora(rank: int, size: Size) -> float:
+    """Parameters of a LoRA on all linear layers of a decoder, by and large."""
+    layers, hidden = (size.layers, size.hidden) if size.layers else (32, (size.parameters / 400) ** 0.5)
+    return float(layers * rank * hidden * 21)
+
+
+@cache
+def _like(name: str, data: Path) -> tuple[float, float]:
+    """Characters and entities of a document, on average over the first 300; of a news sentence where there is none."""
+    chars, entities, n = 0, 0, 0
+    try:
+        with path_of(name, data).open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.strip() and n < 300:
+                    raw = json.loads(line)
+                    chars, entities, n = chars + len(raw["text"]), entities + len(raw.get("entities") or ()), n + 1
+    except (OSError, GennerError, ValueError, KeyError, TypeError, AttributeError):
+        return 120.0, 2.0
+    return (chars / n, entities / n) if n else (120.0, 2.0)

@@ -1,0 +1,133 @@
+"""What a study needs and is not here, found before anything runs: models, files, packages, room on the disk."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from genner.assess.corpora import MissingError, labels_of, must_be_there, path_of
+from genner.assess.forecast import size_of
+from genner.assess.records import Cell
+from genner.errors import GennerError, ModelError, UnknownNameError
+from genner.extras import install_command
+from genner.loading import find_adapter
+from genner.models import MODELS, locate
+from genner.presets import HubSource
+
+
+def missing(cells: Sequence[Cell], data: Path) -> dict[str, list[Cell]]:
+    """What is not here, in words that say where to get it, with the cells that will be skipped or fail without it."""
+    found: dict[str, list[Cell]] = {}
+    said: dict[str, str] = {}  # of each thing: of a corpus without files the first one is named
+    for cell in cells:
+        things = set()
+        for thing, why in _lacks(cell, data):
+            if thing not in things:
+                things.add(thing)
+                found.setdefault(said.setdefault(thing, why), []).append(cell)
+    return found
+
+
+def unfetched(cells: Iterable[Cell]) -> list[str]:
+    """The presets that the cells need and that are not in the store; a study fetches those by itself."""
+    bases = dict.fromkeys(_base(cell) for cell in cells)
+    return [base for base in bases if base in MODELS and not _here(base)]
+
+
+def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
+    """Each thing that a cell lacks, and what to say of it."""
+    about = cell.description
+    yield from ((_base(cell), why) for why in _model(_base(cell)))
+    if cell.kind == "ability":
+        if find_spec("lm_eval") is None:
+            yield "lm_eval", f"lm-evaluation-harness is not installed: {install_command('ability')}"
+        if about["data"] and not (data / about["data"]).is_dir():
+            yield "bench", f"there is no folder {data / about['data']} with the tasks' files (docs/ability.md)"
+        return
+    corpora: list[tuple[str, list[str], str]] = []
+    if cell.kind == "train":
+        recipe = about["recipe"]
+        corpora += [(s["name"], [*s["train"], *([s["dev"]] if s["dev"] else [])], s["labels"]) for s in recipe["sets"]]
+        for path in (path_of(name, data) for talk in recipe.get("chat") or () for name in talk["train"]):
+            if not path.is_file():
+                yield "chat", f"there is no {path} of general conversations; docs/mixing.md says where to get some"
+        if recipe["method"] == "qlora" and find_spec("bitsandbytes") is None:
+            yield "bitsandbytes", f"bitsandbytes is not installed: {install_command('qlora')}"
+    else:
+        files = [about["file"], *(about.get("train") or ()), *([about["lexicon"]] if about.get("lexicon") else [])]
+        corpora.append((about["corpus"], files, about["labels"]))
+    for name, files, labels in corpora:
+        for file in files:
+            try:
+                must_be_there(name, [file], data)
+            except (MissingError, GennerError) as error:
+                yield f"corpus {name}", str(error)
+        if all(_is_file(file, data) for file in files):
+            try:
+                labels_of(labels, data)
+            except GennerError as error:
+                yield f"labels {name}", f"corpus {name!r}: label set {error}"
+
+
+def _is_file(name: str, data: Path) -> bool:
+    try:
+        return path_of(name, data).is_file()
+    except GennerError:
+        return False
+
+
+def _base(cell: Cell) -> str:
+    """The model whose weights a cell needs."""
+    about = cell.description
+    model: str = about["recipe"]["base"] if cell.kind == "train" else about["model"]
+    try:
+        adapter = find_adapter(model)
+    except ModelError:
+        return model
+    return adapter.base if adapter else model
+
+
+def _here(base: str) -> bool:
+    try:
+        locate(base)
+    except (ModelError, UnknownNameError):
+        return False
+    return True
+
+
+def _model(base: str) -> Iterator[str]:
+    if _here(base):
+        return
+    if base not in MODELS:
+        try:
+            locate(base)
+        except (ModelError, UnknownNameError) as error:
+            yield str(error)
+        return
+    source, size = MODELS[base].source, size_of(base)
+    room = f", about {2 * size.parameters / 1e9:.1f} GB" if size else ""
+    gated = (
+        f" after its licence was accepted at {source.page}" if isinstance(source, HubSource) and source.gated else ""
+    )
+    fetches = "" if gated else ", or the study does so when it comes to it"
+    yield f"model {base!r} is not fetched{room}: `genner models fetch {base}`{gated}{fetches}"
+
+
+def room(folder: Path) -> float:
+    """MB that are free where a folder is, or will be made."""
+    there = folder.resolve()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free / 1e6
+
+
+def memory() -> float | None:
+    """MB of memory that can be had now; None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return float(line.split()[1]) * 1024 / 1e6
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    except (OSError, ValueError):
+        return None
