@@ -116,12 +116,14 @@ class Study:
 
     root: Path
     documents: Mapping[str, list[Document]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # of models, in the study
 
     def cell(self, kind: Kind, name: str, description: dict[str, Any], needs: tuple[str, ...] = ()) -> Run:
         text = json.dumps(description, sort_keys=True)
         id = f"{kind}-{hashlib.sha256(f'{kind}{text}'.encode()).hexdigest()[:12]}"
         command = f"genner assess study.toml --only {id}"
-        return Runs(self.root).add(Cell(kind, id, name, needs, description, command))
+        called = self.names.get(description.get("model", ""), "")
+        return Runs(self.root).add(Cell(kind, id, name, needs, description, command, called))
 
     def train(self, model: str, format: str, corpus: str, seed: int = 1, **recipe: Any) -> Run:
         about = {"model": model, "format": format, "corpus": corpus, "seed": seed, "limits": {}, "recipe": recipe}

@@ -35,8 +35,8 @@ from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import DataError, UnknownNameError
 from genner.evaluation import evaluate
-from genner.extras import install_command
 from genner.extract import Extractor
+from genner.extras import install_command
 from genner.formats import FORMATS
 from genner.generations import score_generations
 

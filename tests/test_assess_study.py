@@ -278,3 +278,12 @@ def test_general_ability_is_asked_of_base_adapter_and_adapter_with_conversations
         task: ["adapter", "base", "conversations"] for task in sides
     }
     assert {shots for task, shots in sides if task.startswith("drop")} == {0, 3}
+
+
+def test_a_models_name_is_kept_and_no_part_of_what_is_done() -> None:
+    corpus = {"name": "c", "labels": "core", "test": "sample:uner_en_ewt"}
+    raw = {"name": "s", "corpus": [corpus], "model": [{"name": "mine", "model": "default"}]}
+    (named,) = plan(Study.from_dict(raw))
+    (plain,) = plan(Study.from_dict(raw | {"model": [{"name": "default"}]}))
+    assert (named.model, plain.model) == ("mine", "default")
+    assert named.id == plain.id

@@ -227,6 +227,30 @@ def test_conversations_that_are_mixed_in_are_named(tmp_path: Path) -> None:
     assert len(set(found)) == len(found) == 3
 
 
+def test_a_model_keeps_its_name(tmp_path: Path) -> None:
+    """A folder that a study gives a name stands under it in every table and figure; so does one of the paper's models,
+    which is still found in the paper."""
+    documents = {"genia": corpus(6, LABELS["genia"])}
+    folder, llama = "/home/me/runs/17/best", "llama-3.1-8b-instruct"
+    study = Study(tmp_path / "one", documents, {folder: "mine", llama: "big"})
+    study.score(folder, None, "inline_xml", "genia", "greedy", 0.9)
+    study.score(llama, study.train(llama, "inline_xml", "genia"), "inline_xml", "genia", "greedy", 0.9)
+    report = build([study.root], resamples=40)
+    names = {line["System"] for line in lines(report, "main-nested-greedy") if line["cells"]}
+    assert {"mine", "big, trained"} <= names
+    (row,) = [
+        row for t in report.tables() if t.name.startswith("main") for row in t.rows if row.heads[0] == "big, trained"
+    ]
+    assert isinstance(row.entries[0], Value)  # the paper's figure of LLaMA3.1-8B beside it
+    shown_words = " ".join(str(block) for section in report.sections for block in section.blocks)
+    assert folder not in shown_words
+    # One name for two models, in two studies, would mix them up.
+    other = Study(tmp_path / "two", documents, {"/elsewhere": "mine"})
+    other.score("/elsewhere", None, "inline_xml", "genia", "greedy", 0.1)
+    collection = Collection.open([study.root, other.root])
+    assert {collection.name(folder), collection.name("/elsewhere")} == {folder, "/elsewhere"}
+
+
 def test_a_damaged_result_loses_no_other(folder: Path, tmp_path: Path) -> None:
     study = Study(tmp_path, {"genia": corpus(6, LABELS["genia"])})
     bad = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)

@@ -220,7 +220,7 @@ class Collection:
         return self._names.get(source, source)
 
     def _named(self) -> dict[str, str]:
-        """The study's name of each model. One that two models have, in two studies, says nothing: they keep their own."""
+        """The study's name of each model; a name that two models have, in two studies, is no name."""
         names: dict[str, str] = {}
         for item in self.items.values():
             if item.cell.model:
