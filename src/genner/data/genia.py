@@ -139,7 +139,7 @@ def _open_xml(source: Traversable) -> Iterator[BinaryIO]:
             yield file
             return
         try:
-            with tarfile.open(fileobj=file) as archive:
+            with tarfile.open(fileobj=file, mode="r:") as archive:  # gzip is unpacked already
                 member = next((m for m in archive if m.isfile() and m.name.endswith(".xml")), None)
                 if member is None:
                     raise DataError(str(source), "holds no .xml file; fetch the archive again")
@@ -149,4 +149,5 @@ def _open_xml(source: Traversable) -> Iterator[BinaryIO]:
                     )
                 yield cast(BinaryIO, archive.extractfile(member))
         except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
-            raise DataError(str(source), f"is a broken archive: {error}; fetch it again") from None
+            first = str(error).partition("\n")[0]
+            raise DataError(str(source), f"is a broken archive: {first}; fetch it again") from None
