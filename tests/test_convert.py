@@ -1,7 +1,11 @@
 """`genner convert`: any syntax to any other, in little memory, with all that was wrong or lost told at the end."""
 
 import json
+import os
+import signal
 import tracemalloc
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,7 +66,7 @@ def test_rewrites_come_in_their_order(tmp_path: Path) -> None:
     assert ada == Document("Ada met Bob.", ADA.entities, "a")
     assert zoe == Document("Zoë met Bob!", ZOE.entities, "z")
     with pytest.raises(UnknownNameError, match="unknown rewrite 'case'; known: paper, running, truecase"):
-        convert(start, tmp_path / "out.jsonl", rewrites=["case"])
+        convert(start, tmp_path / "other.jsonl", rewrites=["case"])
 
 
 def test_a_syntax_that_only_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +94,63 @@ def test_the_journal_is_told_of_all_files(tmp_path: Path) -> None:
     assert journal.faults == {"duplicate id": 1}
     with pytest.raises(DataError, match=r"x\.jsonl:2: id 'a' was given before"):
         list(load(path))
+
+
+# Nothing overwritten
+
+
+@pytest.mark.parametrize("there", ["out.json", "out.config.xml"])
+def test_what_is_there_is_overwritten_only_when_asked(run: Run, tmp_path: Path, there: str) -> None:
+    lines(tmp_path / "in.jsonl", ADA)
+    (tmp_path / there).write_text("mine")
+    command = ("convert", "in.jsonl", "out.json", "--to", "label_studio")
+    code, _, err = run(*command)
+    assert (code, (tmp_path / there).read_text()) == (2, "mine")
+    assert f"{there}' is there already; overwrite it with --force" in err
+    assert run(*command, "--force")[0] == 0
+    assert list(load(tmp_path / "out.json")) == [ADA]
+
+
+def test_what_is_read_is_never_overwritten(tmp_path: Path) -> None:
+    source = lines(tmp_path / "in.jsonl", ADA)
+    (tmp_path / "link.jsonl").symlink_to(source)
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(source, "in.jsonl")
+    folder = tmp_path / "brat"
+    convert(source, folder, writer="brat")
+    for read, target, writer in (
+        (source, source, None),
+        (source, tmp_path / "link.jsonl", None),
+        (tmp_path / "*.jsonl", source, None),
+        (tmp_path / "in.zip", tmp_path / "in.zip", "jsonl"),
+        (tmp_path / "in.zip" / "in.jsonl", tmp_path / "in.zip", "jsonl"),
+        (folder, folder / "a.ann", "jsonl"),
+    ):
+        before = target.read_bytes()
+        with pytest.raises(UsageError, match="is read, so it cannot be written; choose another name"):
+            convert(read, target, writer=writer, force=True)
+        assert target.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to kill a process in")
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("name", ["jsonl", "label_studio", "alpaca", "brat"])
+def test_a_conversion_that_is_killed_leaves_no_half(tmp_path: Path, name: str, number: str) -> None:
+    source, target = lines(tmp_path / "in.jsonl", ADA, ZOE), tmp_path / "out"
+
+    def dies(documents: Iterable[Document]) -> Iterator[Document]:
+        for count, document in enumerate(documents):
+            if count:
+                os.kill(os.getpid(), getattr(signal, number))
+            yield document
+
+    if not (child := os.fork()):
+        convert(source, target, writer=name, watch=dies)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -getattr(signal, number)
+    assert not target.exists()
+    assert convert(source, target, writer=name) == 2
+    assert sorted(load(target, name), key=lambda d: d.id) == [ADA, ZOE]
 
 
 # The command
@@ -125,6 +186,18 @@ def test_faults_stop_or_are_counted(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert "fault bad JSON: 1 (first: in.jsonl:3: is not JSON" in err
     assert list(read_jsonl(tmp_path / "out.jsonl")) == [ADA, ZOE]
+
+
+def test_that_nothing_is_left_is_a_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text('[{"data": {"text": "a"}, "annotations": []}]')
+    code, _, err = run("convert", "in.json", "out.jsonl")
+    assert code == 1
+    assert err.splitlines()[-2:] == [
+        "not kept task without an annotation: 1 (first: in.json:1, record 1)",
+        "0 documents in out.jsonl",
+    ]
+    (tmp_path / "empty.jsonl").write_text("")
+    assert run("convert", "empty.jsonl", "out2.jsonl", "--from", "jsonl")[0] == 0
 
 
 def test_losses_are_told(run: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from genner.data.alpaca import Alpaca
 from genner.data.base import Journal, Syntax
+from genner.data.brat import Brat
+from genner.data.doccano import Doccano
 from genner.data.gliner import GlinerJson
 from genner.data.hf import HuggingFace, hub
 from genner.data.json_stream import CHUNK, records, top_keys
@@ -21,6 +24,7 @@ from genner.data.jsonl_syntax import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.opening import open_source
 from genner.data.prodigy import Prodigy
+from genner.data.records import RecordSyntax
 from genner.data.registry import SYNTAXES, guess, guess_target, syntax
 from genner.data.spacy_bin import SpacyDocBin
 from genner.data.tokens import join, locate, tokenize
@@ -47,18 +51,14 @@ def read(kind: Syntax, path: Path, lenient: bool = False) -> tuple[list[Document
 
 # The law
 
+# Every syntax that writes, and some with options. A syntax that is added to `SYNTAXES` is under the law by that.
 WRITERS = [
-    pytest.param(Jsonl(), "x.jsonl", id="jsonl"),
-    pytest.param(SpacyDocBin(), "x.spacy", id="spacy"),
-    pytest.param(LabelStudio(), "x.json", id="label_studio"),
+    *(pytest.param(k(), f"x{k.suffixes[0]}", id=k.name) for k in SYNTAXES.values() if k.writes),
     pytest.param(LabelStudio(units="utf16"), "x.json", id="label_studio in UTF-16"),
-    pytest.param(Prodigy(), "x.jsonl", id="prodigy"),
-    pytest.param(GlinerJson(), "x.json", id="gliner"),
     pytest.param(GlinerJson(lines=True), "x.jsonl", id="gliner in lines"),
-    pytest.param(HuggingFace(), "x.parquet", id="hf"),
     *(pytest.param(Alpaca(format=name), "x.json", id=f"alpaca {name}") for name in FORMATS),
 ]
-EXACT = (Jsonl, SpacyDocBin, LabelStudio, Prodigy, HuggingFace)
+EXACT = (Jsonl, SpacyDocBin, LabelStudio, Prodigy, HuggingFace, Doccano, Brat)
 
 
 def available(kind: Syntax) -> None:
@@ -74,18 +74,21 @@ def test_written_and_read_again(tmp_path: Path, kind: Syntax, name: str, drawn: 
     available(kind)
     given = [Document(d.text, d.entities, f"d{i}") for i, d in enumerate(drawn)]
     journal = Journal()
-    assert kind.write(iter(given), tmp_path / name, journal) == len(given)
-    found, reading = read(kind, tmp_path / name)
+    target = tmp_path / name
+    shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    assert kind.write(iter(given), target, journal) == len(given) or journal.losses
+    found, reading = read(kind, target)
     assert not reading.faults
     assert not reading.losses
-    assert [(d.id, d.text) for d in found] == [(d.id, d.text) for d in given]
     lost = journal.losses.total()
     assert not (lost and isinstance(kind, EXACT))
     if not lost:
         assert found == given
-    for before, after in zip(given, found, strict=True):
-        missing = set(before.entities) - set(after.entities)
-        assert len(missing) <= lost
+    if isinstance(kind, (RecordSyntax, *EXACT)):
+        assert [(d.id, d.text) for d in found] == [(d.id, d.text) for d in given]
+        for before, after in zip(given, found, strict=True):
+            missing = set(before.entities) - set(after.entities)
+            assert len(missing) <= lost
 
 
 @pytest.mark.parametrize(("kind", "name"), WRITERS)
@@ -100,6 +103,8 @@ def test_packed_or_in_an_archive(tmp_path: Path, kind: Syntax, name: str) -> Non
     available(kind)
     path = tmp_path / name
     kind.write([ADA], path, Journal())
+    if path.is_dir():
+        pytest.skip("a folder is packed in an archive only")
     packed = file(tmp_path, gzip.compress(path.read_bytes()), f"{name}.gz")
     with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
         archive.write(path, f"folder/{name}")
@@ -121,13 +126,16 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, kind: Syntax, name: str
         raise DataError("somewhere", "breaks off")
 
     path = file(tmp_path, b"old", name)
+    if kind.name == "brat":
+        path.unlink()  # a folder is never overwritten
+    before = list(tmp_path.iterdir())
     with pytest.raises(DataError, match="breaks off"):
         kind.write(broken(), path, Journal())
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(tmp_path.iterdir()) == before
+    assert all(there.read_bytes() == b"old" for there in before)
 
 
-@pytest.mark.parametrize("kind", [SpacyDocBin(), GlinerJson(), Alpaca()], ids=lambda k: k.name)
+@pytest.mark.parametrize("kind", [SpacyDocBin(), GlinerJson(), Alpaca(), Doccano()], ids=lambda k: k.name)
 def test_scores_and_problems_are_lost_aloud(tmp_path: Path, kind: Syntax) -> None:
     available(kind)
     found = Prediction("Ada", (Entity(0, 3, "PER", 0.5),), "p", (Problem("invalid", "x"),))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genner.cli.app import app, tell
+from genner.cli.app import ForceOption, app, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def convert(
     source: Annotated[
         str, typer.Argument(help="File, folder, zip archive (or zip/file), 'pattern*', or hub:owner/name.")
     ],
-    target: Annotated[Path, typer.Argument(help="What to write; overwritten when all is done.")],
+    target: Annotated[Path, typer.Argument(help="What to write; it appears when all is done.")],
     reader: Annotated[
         str | None, typer.Option("--from", help="Syntax of the source, as conll:column=3; guessed if left out.")
     ] = None,
@@ -36,8 +36,13 @@ def convert(
         list[str] | None, typer.Option(help="Rewrite the texts: running, paper or truecase; may be repeated.")
     ] = None,
     lenient: LenientOption = False,
+    force: ForceOption = False,
 ) -> None:
-    """Convert annotated texts from one file syntax to another."""
+    """Convert annotated texts from one file syntax to another.
+
+    What was read otherwise than it stands, and what is not kept, is said at the end. The exit code is 1 when something
+    was left out and no document is left.
+    """
     from tqdm import tqdm
 
     from genner.data.base import Journal
@@ -52,9 +57,12 @@ def convert(
         journal,
         rewrite or (),
         watch=lambda documents: tqdm(documents, unit=" documents", disable=None, file=sys.stderr),
+        force=force,
     )
     _report(journal)
     tell(f"{count} documents in {target}")
+    if not count and (journal.faults or journal.losses):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,6 +1,8 @@
 """From one file syntax to another, a document at a time."""
 
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from genner.data.base import Journal, Syntax
@@ -35,12 +37,16 @@ def load(source: str | Path, reader: str | Syntax | None = None, journal: Journa
     Raises at once when nothing is there or the syntax cannot be told, and `DataError` on a fault when it is reached.
     """
     journal = journal or Journal()
-    places = open_sources(hub(str(source).removeprefix(HUB)) if str(source).startswith(HUB) else Path(source))
+    places = _places(source)
     asked = syntax(reader) if isinstance(reader, str) else reader
     kinds = [(asked or guess(place), place) for place in places]
     if len(kinds) == 1:
         return kinds[0][0].read(places[0], journal)
     return own_ids((document for kind, place in kinds for document in kind.read(place, journal)), source, journal)
+
+
+def _places(source: str | Path) -> list[Traversable]:
+    return open_sources(hub(str(source).removeprefix(HUB)) if str(source).startswith(HUB) else Path(source))
 
 
 def expand(source: str) -> list[str]:
@@ -65,17 +71,21 @@ def convert(
     journal: Journal | None = None,
     rewrites: Iterable[str] = (),
     watch: Callable[[Iterable[Document]], Iterable[Document]] = iter,
+    force: bool = False,
 ) -> int:
     """Read the documents of `source` and write them to `target`; returns how many.
 
     Memory does not grow with them, but for their ids and where a syntax says so. `target` comes to be when all is
-    written. `rewrites` are names in `REWRITES`, applied in this order; `watch` may look on, as a progress bar does.
+    written; one that is there is overwritten only with `force`, and one that is read never. `rewrites` are names in
+    `REWRITES`, applied in this order; `watch` may look on, as a progress bar does.
 
-    Raises `UsageError` on a syntax that cannot be told or cannot write, `DataError` as readers and writers do.
+    Raises `UsageError` on a syntax that cannot be told or cannot write, and on a target that is not overwritten;
+    `DataError` as readers and writers do.
     """
     to = syntax(writer) if isinstance(writer, str) else writer or guess_target(target)
     if not to.writes:
         raise UsageError(f"{to.name} can be read but not written; choose another syntax to write")
+    _refuse_overwriting(_places(source), (target, *to.companions(target)), force)
     journal = journal or Journal()
     documents = load(source, reader, journal)
     steps: list[Rewrite] = []
@@ -89,3 +99,19 @@ def convert(
         chain = Chain(tuple(steps))
         documents = (chain.apply(d)[0] for d in documents)
     return to.write(watch(documents), target, journal)
+
+
+def _refuse_overwriting(places: list[Traversable], targets: tuple[Path, ...], force: bool) -> None:
+    """Raise `UsageError` for a target that is a file already (unless `force`), or that is read."""
+    read = [Path(str(p.root.filename)) if isinstance(p, zipfile.Path) else p for p in places]
+    for target in targets:
+        if not target.is_file():  # what else may be there, such as a folder, writers refuse
+            continue
+        for path in read:
+            if isinstance(path, Path) and (path.samefile(target) or path.resolve() in target.resolve().parents):
+                what = f"{str(target)!r} is read, so it cannot be written; choose another name for the target"
+                raise UsageError(what)
+        if not force:
+            raise UsageError(
+                f"{str(target)!r} is there already; overwrite it with --force (force=True), or choose another name"
+            )

@@ -1,5 +1,6 @@
 """What several corpus syntaxes share: lists of ids, entities given twice, folders that appear when finished."""
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -116,7 +117,8 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Raises `DataError` when it cannot be written, or `target` is there already and holds anything.
     """
-    draft = target.with_name(target.name + ".part")
+    # The process id keeps two writers of one folder out of each other's draft.
+    draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise DataError(str(target), "is there already and is no empty folder; delete it or choose another name")
