@@ -73,7 +73,7 @@ def test_files_of_one_name_stay_apart_and_the_page_is_written(run: Run, tmp_path
     files = ("a/x.txt", "b/x.txt", "c.jsonl")
     code, _, err = run("extract", *files, "--out", "o.jsonl", "--html", "p.html", "--labels", "PER")
     assert (code, "5" not in err.split("documents")[0]) == (0, True)
-    assert [r["id"] for r in records(tmp_path / "o.jsonl")] == ["x", "x#2", "1", "c-3"]
+    assert [r["id"] for r in records(tmp_path / "o.jsonl")] == ["x", "x#2", "1", "c-2"]
     assert "Ada" in (tmp_path / "p.html").read_text()
 
 
@@ -184,13 +184,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the back
 sys.path[:0] = {path!r}
 import genner.loading
 from genner import cli
-from genner.document import LabelSet
+from genner.labels import parse_labels
 from genner.engines.scripted import ScriptedEngine
 from genner.extract import Extractor
 from genner.formats import FORMATS
 def script(request):
     time.sleep(0.02)
-genner.loading.load = lambda *_, **__: Extractor(ScriptedEngine(script), FORMATS["inline_xml"], LabelSet.of("PER"))
+genner.loading.load = lambda *_, **__: Extractor(ScriptedEngine(script), FORMATS["inline_xml"], parse_labels("PER"))
 sys.argv = ["genner", "extract", "x.jsonl", "--out", "o.jsonl", "--resume"]
 cli.main()
 """
@@ -210,7 +210,8 @@ def test_an_interrupted_run_goes_on_where_it_was(run: Run, tmp_path: Path, numbe
     assert "Traceback" not in err
     assert not (tmp_path / "o.jsonl").exists()
     assert part.stat().st_size > 500
-    code, _, _ = run("extract", "x.jsonl", "--out", "o.jsonl", "--resume")
+    assert "go on with:\n  genner extract x.jsonl --out o.jsonl --resume\n" in err or number == signal.SIGKILL
+    code, _, _ = run("extract", "x.jsonl", "--out", "o.jsonl", "--resume", "--labels", "PER")
     assert code == 0
     assert [r["id"] for r in records(tmp_path / "o.jsonl")] == [str(i) for i in range(400)]
 

@@ -69,10 +69,10 @@ PIPE_CLOSED = 128 + 13  # what a shell reports of a program that SIGPIPE ended
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal other than SIGINT asks the command to stop; it is handled as Ctrl-C is."""
+    """A signal asks the command to stop, as Ctrl-C does; `said` is what the user is to know."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__()
+    def __init__(self, number: int, said: str = "interrupted; what was finished is kept") -> None:
+        super().__init__(said)
         self.number = number
 
 
@@ -117,8 +117,8 @@ def _run() -> int:
     except BrokenPipeError:  # nobody to complain to
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort) as error:
-        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-        return _complain("interrupted; what was finished is kept", 128 + number)
+        stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        return _complain(stop, 128 + stop.number)
     except OSError as error:  # a full disk, a store that is read-only, ...
         where = error.filename or "reading or writing failed"
         return _complain(f"{where}: {error.strerror or error}", 1)

@@ -1,19 +1,25 @@
 """`genner extract`."""
 
+import shlex
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import DeviceOption, ModelOption, app, must_exist, tell
-from genner.document import Document, LabelSet, Prediction
+from genner.cli.app import DeviceOption, ForceOption, Interrupted, ModelOption, app, must_exist, tell
+from genner.document import Document, LabelSet
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
+    from genner.cli.progress import Progress
+    from genner.data import JsonlWriter
+    from genner.data.base import Journal
+    from genner.data.texts import Place
     from genner.extract import Extractor
 
 PAGE_LIMIT = 500  # documents on an HTML page: more than anybody reads, few enough to open
@@ -26,9 +32,16 @@ LabelsOption = Annotated[
 @app.command()
 def extract(
     files: Annotated[
-        list[str] | None, typer.Argument(help=".txt, .jsonl with a 'text' field, or - for standard input.")
+        list[str] | None,
+        typer.Argument(
+            help="Texts (.txt, .md, .html), tables (.csv, .tsv) and JSON (.jsonl, .json), all with .gz too; folders, "
+            "patterns in quotes, or - for standard input."
+        ),
     ] = None,
     text: Annotated[str | None, typer.Option(help="A text to tag, instead of files.")] = None,
+    text_field: Annotated[
+        str, typer.Option(help="The field of JSON records, or the column of tables, that is the text.")
+    ] = "text",
     labels: LabelsOption = None,
     labels_file: Annotated[
         Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
@@ -37,7 +50,10 @@ def extract(
     format: Annotated[str | None, typer.Option(help="Answer format; see genner formats.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines here, instead of to standard output.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with the texts and their entities here.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with --out where an interrupted run left off.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --out where an interrupted run left off.")
+    ] = False,
+    force: ForceOption = False,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Sentences in a forward pass.")] = None,
     min_score: Annotated[
         float | None,
@@ -47,82 +63,108 @@ def extract(
             help="Leave out entities that score less, 0: none. If left out: the threshold of the model's calibration.",
         ),
     ] = None,
-    free: Annotated[bool, typer.Option(help="Let the model write freely, and repair; not recommended.")] = False,
+    free: Annotated[
+        bool, typer.Option("--free", help="Let the model write freely, and repair; not recommended.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and say nothing but errors.")] = False,
     device: DeviceOption = None,
 ) -> None:
     """Find the entities in texts: one JSON object a document."""
-    from genner.data import JsonlWriter, read_texts
+    from genner.data import JsonlWriter
+    from genner.data.base import Journal
+    from genner.data.texts import places
     from genner.formats import get_format
     from genner.labels import parse_labels
 
     # All that can be wrong with the call is found out before a model is loaded.
     if (text is None) == (not files):
-        raise UsageError("give either --text or files (.txt, .jsonl, or - for standard input)")
+        raise UsageError("give either --text or files (.txt, .jsonl, a folder ..., or - for standard input)")
     if labels and labels_file:
         raise UsageError("give --labels or --labels-file, not both")
     if resume and not out:
         raise UsageError("--resume goes on with a file: give --out as well")
-    must_exist(*(Path(name) for name in files or [] if name != "-"), *([labels_file] if labels_file else []))
+    if resume and force:
+        raise UsageError("--resume goes on with what is there, and --force starts anew: give one of them")
+    must_exist(*([labels_file] if labels_file else []))
     asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels else None
     if format:
         get_format(format)
-    readers = [read_texts(name) for name in files or []]
-    documents = [Document(text, id="text")] if text is not None else _distinct(d for r in readers for d in r)
-    writer = JsonlWriter(out, resume=resume) if out else None
+    journal = Journal()
+    found = places(files or [], journal)
+    _check_outputs(found, labels_file, out, html, force=force or resume)
+    if out:
+        JsonlWriter(out, resume, force=force).check()
+    documents = [Document(text, id="text")] if text is not None else _documents(found, text_field, journal)
 
     from genner.loading import load
-    from genner.render.terminal import json_text
 
     ner = load(model, asked, format=format, constrained=not free, min_score=min_score, device=device)
-    shown: list[Prediction] = []
-    pretty = not out and not html and sys.stdout.isatty()
-    if writer:
-        with writer:
-            todo = (d for d in documents if d.id not in writer.done)
-            for prediction in _progress(ner, todo, batch_size):
-                writer.write(prediction)
-                shown += [prediction] if html and len(shown) < PAGE_LIMIT else []
-        tell(f"{writer.count} documents in {out}")
+    from genner.cli.progress import Progress
+
+    progress = Progress(len(found) if all(place.single for place in found) else None, quiet)
+    shown: list[Document] = []
+    notes: list[str] = []
+    if out:
+        from genner.data import read_jsonl
+
+        writer = JsonlWriter(out, resume, force=force, about=_about(ner))
+        said = _write(writer, ner, documents, progress, batch_size, notes)
+        shown = list(islice(read_jsonl(out), PAGE_LIMIT + 1)) if html else []
+        if not quiet:
+            tell("\n".join(said))
     else:
-        for prediction in _progress(ner, documents, batch_size):
-            if html:
-                shown += [prediction] if len(shown) < PAGE_LIMIT else []
-            elif pretty:
-                from rich.console import Console
-
-                from genner.render import print_prediction
-
-                print_prediction(prediction, Console(), labels=ner.labels.tags)
-            else:
-                print(json_text(prediction.to_dict()), flush=True)
+        shown = _show(ner, documents, progress, batch_size, notes, to_page=bool(html))
+    for line in [] if quiet else [*notes, *journal.lines()]:
+        tell(line)
     if html:
         from genner.data import write_atomic
         from genner.render import html_page
 
-        notes = f"The first {PAGE_LIMIT} documents." if len(shown) == PAGE_LIMIT else ""
-        write_atomic(html, html_page(shown, title="Entities", notes=notes, labels=ner.labels))
-        tell(f"page written to {html}")
+        heading = f"The first {PAGE_LIMIT} documents." if len(shown) > PAGE_LIMIT else ""
+        write_atomic(html, html_page(shown[:PAGE_LIMIT], title="Entities", notes=heading, labels=ner.labels))
+        if not quiet:
+            tell(f"page written to {html}")
 
 
-def _distinct(documents: Iterable[Document]) -> Iterator[Document]:
-    """Documents of several files may share an id (their file's name): the later ones get a number."""
+def _check_outputs(
+    found: "list[Place]", labels_file: Path | None, out: Path | None, html: Path | None, force: bool
+) -> None:
+    """Raise `UsageError` when an output would overwrite an input, or the other output."""
+    from genner.data.writing import may_write, same_file
+
+    sources = [Path("/dev/stdin" if place.path == "-" else place.path) for place in found]
+    sources += [labels_file] if labels_file else []
+    if out:
+        may_write(out, "--out", sources, force=True)  # what is there already is the writer's concern
+    if html:
+        may_write(html, "--html", sources, force=force)
+    if out and html and same_file(out, html):
+        raise UsageError(f"--out and --html are one file, {str(out)!r}; give two")
+
+
+def _documents(found: "list[Place]", text_field: str, journal: "Journal") -> Iterator[Document]:
+    """The documents of all places. Several may share an id (their file's name): the later ones get a number."""
+    from genner.data.texts import read_texts
+
     seen: dict[str, int] = {}
-    for document in documents:
-        seen[document.id] = number = seen.get(document.id, 0) + 1
-        yield document if number == 1 else replace(document, id=f"{document.id}#{number}")
+    for place in found:
+        for document in read_texts(place, text_field, journal):
+            id = document.id
+            while id in seen:
+                seen[document.id] += 1
+                id = f"{document.id}#{seen[document.id]}"
+            seen[id] = 1
+            yield document if id == document.id else replace(document, id=id)
 
 
-def _progress(ner: "Extractor", documents: Iterable[Document], batch_size: int | None) -> Iterator[Prediction]:
-    from tqdm import tqdm
-
-    predictions, left_out = ner.pipe(documents, batch_size=batch_size), 0
-    first = list(islice(predictions, 1))  # one text needs no bar
-    rest = tqdm(predictions, initial=1, unit=" documents", disable=None, file=sys.stderr) if first else ()
-    for prediction in chain(first, rest):
+def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[str]) -> Iterator[Prediction]:
+    """The predictions; at the end, what was left out for its score is added to `notes`."""
+    left_out = 0
+    for prediction in predictions:
         left_out += prediction.below_min_score
         yield prediction
     if note := _threshold(ner, left_out):
-        tell(note)
+        notes.append(note)
 
 
 def _threshold(ner: "Extractor", left_out: int) -> str:
@@ -137,3 +179,84 @@ def _threshold(ner: "Extractor", left_out: int) -> str:
             f"{entities} {ner.least():.2f}, the calibration's threshold for these labels: left out; --min-score 0: all"
         )
     return f"{entities} --min-score {ner.min_score:g}: left out" if ner.min_score else ""
+
+
+def _about(ner: "Extractor") -> dict[str, Any]:
+    """What an output must have been begun with for a run to go on with it."""
+    from genner.evaluation.pairing import genner_version
+
+    return {"genner": genner_version(), **ner.signature, "labels": ner.labels.to_json()}
+
+
+def _write(
+    writer: "JsonlWriter",
+    ner: "Extractor",
+    documents: Iterable[Document],
+    progress: "Progress",
+    batch_size: int | None,
+    notes: list[str],
+) -> list[str]:
+    """Write the predictions; returns what there is to say. Raises `Interrupted`, saying what is kept."""
+    from genner.engines.remembering import Remembering
+
+    try:
+        with writer:
+            before, again = writer.count, 0
+
+            def todo() -> Iterator[Document]:
+                nonlocal again
+                for document in documents:
+                    if writer.has(document):
+                        again += 1
+                    else:
+                        yield document
+
+            ner.engine = Remembering(ner.engine, writer.state)
+            for prediction in _counted(ner, progress.over(ner, todo(), batch_size), notes):
+                writer.write(prediction)
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
+        raise Interrupted(number, _kept(writer)) from None
+    said = [f"{writer.count} documents in {writer.path}"]
+    if before:
+        said[0] += f", {before} of them from before"
+    if before > again:
+        said.append(f"{before - again} documents in it are not among today's texts")
+    return said
+
+
+def _kept(writer: "JsonlWriter") -> str:
+    """What there is after an interruption, and the command that goes on."""
+    parts = [f"{writer.count} documents"] if writer.count else []
+    parts += [f"{writer.state.answers} answers about the next"] if writer.state.answers else []
+    if not parts:
+        return "interrupted before anything was finished"
+    given = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
+    return (
+        f"interrupted; {' and '.join(parts)} are kept beside {writer.part}; go on with:\n"
+        f"  {shlex.join(['genner', *given, '--resume'])}"
+    )
+
+
+def _show(
+    ner: "Extractor",
+    documents: Iterable[Document],
+    progress: "Progress",
+    batch_size: int | None,
+    notes: list[str],
+    to_page: bool,
+) -> list[Document]:
+    """Print the predictions; or, `to_page`, return as many as a page holds, and one more if there are more."""
+    from genner.render.terminal import json_text, print_prediction
+
+    shown: list[Document] = []
+    for prediction in _counted(ner, progress.over(ner, documents, batch_size), notes):
+        if to_page:
+            shown += [prediction] if len(shown) <= PAGE_LIMIT else []
+        elif sys.stdout.isatty():
+            from rich.console import Console
+
+            print_prediction(prediction, Console(), labels=ner.labels.tags)
+        else:
+            print(json_text(prediction.to_dict()), flush=True)
+    return shown

@@ -1,76 +1,190 @@
 """Writing documents as JSON lines, into a file that comes to be when all are written, and can be gone on with."""
 
 import json
-import logging
+import os
 import shutil
+from contextlib import suppress
+from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from genner.data.jsonl import record_of
-from genner.data.writing import refuse_special, sync
+from genner.data.resuming import About, State, differences, read_about, write_about
+from genner.data.writing import lock, refuse_special, sync
 from genner.document import Document
-from genner.errors import DataError, DocumentError
-
-log = logging.getLogger(__name__)
+from genner.errors import DataError, DocumentError, UsageError
 
 
 class JsonlWriter:
     """Writes documents to `path`, which comes to be only when all are written: a context manager.
 
     The records go to `<path>.part`, each handed to the operating system before `write` returns. On a clean exit the
-    part is synced to disk and renamed to `path`; on an exception, or a kill, it stays, and `path` is as it was.
+    part is synced to disk and renamed to `path`; on an exception, or a kill, it stays, and `path` is as it was. One
+    process at a time writes it.
 
-    With `resume` a part that is there (or else `path` itself) is gone on with: a torn last line is cut off, `done`
-    holds the ids that are in, and writing goes on behind them. Without `resume` it is overwritten, with a warning.
-    Raises `DataError` when a file cannot be written, the disk is full, or a part holds something else than records.
+    Without `resume` and `force`, a `path` or a part that is there is refused. With `resume` a part that is there (or
+    else `path` itself) is gone on with: a torn last line is cut off, and writing goes on behind the documents that it
+    `has`. With `force` both are overwritten.
+
+    Args:
+        about: what writes the documents (model, labels, format ...). It is kept beside the output, and `resume` refuses
+            to go on with what something else began. None: nothing is kept, and nothing compared.
+
+    Raises `UsageError` on what would be overwritten or mixed, `DataError` when a file cannot be written, another
+    process writes it, the disk is full, or a part holds something else than records.
     """
 
-    def __init__(self, path: Path, resume: bool = False) -> None:
+    def __init__(self, path: Path, resume: bool = False, *, force: bool = False, about: About | None = None) -> None:
         self.path = path
         self.part = path.with_name(path.name + ".part")
-        self.resume = resume
-        self.done: set[str] = set()
+        self.meta = path.with_name(path.name + ".meta")
+        self.state = State(path.with_name(path.name + ".part.state"))
+        self.resume, self.force, self.about = resume, force, about
         self.count = 0
         """Records in the part, those of earlier runs among them."""
+        self._done: dict[str, bytes] = {}  # hashes of texts, by id
+
+    def check(self) -> None:
+        """Raise `UsageError` when this would overwrite something; `DataError` when `path` is no regular file."""
+        refuse_special(self.path)
+        if self.resume or self.force:
+            return
+        if self.path.exists():
+            raise UsageError(
+                f"{str(self.path)!r} is there already; choose another --out, go on with it with --resume, or overwrite "
+                "it with --force"
+            )
+        state = State(self.state.path)
+        state.read()
+        if self.part.exists() and (self.part.stat().st_size or state.answers):
+            raise UsageError(
+                f"{str(self.part)!r} holds what an interrupted run finished; go on with --resume, or start anew with "
+                "--force"
+            )
+
+    def has(self, document: Document) -> bool:
+        """Whether the document is in. Raises `UsageError` when one of its id is in that has another text."""
+        known = self._done.get(document.id) if document.id else None
+        if known is not None and known != _hash(document.text):
+            raise UsageError(
+                f"document {document.id!r} has another text now than in {str(self.path)!r}; choose another --out, or "
+                "start anew with --force instead of --resume"
+            )
+        return known is not None
 
     def __enter__(self) -> Self:
         try:
             refuse_special(self.path)
-            if self.resume:
-                if self.path.exists() and not self.part.exists():
-                    shutil.copyfile(self.path, self.part)
-                end = self._read_part() if self.part.exists() else 0
-                self._file = FileIO(self.part, "ab")
-                self._file.truncate(end)
-            else:
-                if self.part.exists():
-                    log.warning("%s of an interrupted run is overwritten; resume would have gone on from it", self.part)
-                self._file = FileIO(self.part, "wb")
+            refuse_special(self.part)
+            self._file = self._locked()
+            try:
+                self._find_out()
+            except BaseException:
+                self._leave(finished=False)
+                raise
         except OSError as error:
             raise DataError(str(self.part), f"cannot be written: {error.strerror}; choose another folder") from None
         return self
 
+    def _locked(self) -> FileIO:
+        """The part, opened and locked."""
+        while True:
+            file = FileIO(self.part, "ab")
+            try:
+                with suppress(OSError):
+                    self.state.read()
+                lock(file, self.path, self.state.holder)
+                # Whoever had it locked may have renamed it in the meantime.
+                if self.part.exists() and os.path.samestat(os.fstat(file.fileno()), self.part.stat()):
+                    self.state = State(self.state.path)
+                    self.state.read()
+                    return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+
+    def _find_out(self) -> None:
+        """See what is there, and go on with it or begin."""
+        if not self.resume:
+            self.check()
+            self._file.truncate(0)
+            self._begin()
+            return
+        end = self._read_part()
+        # A state without answers beside an empty part is left by a kill while one run ended or the next began.
+        if self.count or self.state.answers:
+            self._compare(self.state.about, self.part)
+            self._file.truncate(end)
+            if self.about is not None:
+                self.state.resume()
+        elif self.path.exists():
+            self._compare(read_about(self.meta, self.path), self.path)
+            self._begin()
+            self._copy()
+            self._read_part()
+        else:
+            self._file.truncate(0)
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.about is not None:
+            self.state.begin(self.about)
+
+    def _compare(self, before: About | None, path: Path) -> None:
+        if self.about is None:
+            return
+        anew = "choose another --out, or start anew with --force instead of --resume"
+        if before is None:
+            raise UsageError(
+                f"what began {str(path)!r} is not known: "
+                f"{str(self.state.path if path == self.part else self.meta)!r} is missing or damaged; {anew}"
+            )
+        if said := differences(before, self.about):
+            raise UsageError(f"{str(path)!r} was begun with {'; '.join(said)}; {anew}")
+
+    def _copy(self) -> None:
+        """Make the part a copy of the finished output, at once."""
+        draft = self.part.with_name(f"{self.part.name}.{os.getpid()}.tmp")
+        try:
+            shutil.copyfile(self.path, draft)
+            file = FileIO(draft, "ab")
+            lock(file, self.path)
+            draft.replace(self.part)
+        finally:
+            draft.unlink(missing_ok=True)
+        self._file.close()
+        self._file = file
+
     def _read_part(self) -> int:
-        """Fill `done` and `count` from the part; returns the bytes up to the end of the last whole line."""
+        """Fill `_done` and `count` from the part; returns the bytes up to the end of the last whole line."""
         end = 0
         with self.part.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    given = record_of(line).get("id")
+                    record = record_of(line)
+                    if not isinstance(record.get("text"), str):
+                        raise DocumentError("is a record without a 'text'")
                 except DocumentError as error:
-                    raise DataError(str(self.part), f"{error}; delete the file to start anew", number) from None
-                self.done.add("" if given is None else str(given))
-                self.count += 1
+                    raise DataError(
+                        str(self.part), f"{error}; start anew with --force instead of --resume", number
+                    ) from None
+                given = record.get("id")
+                self._note("" if given is None else str(given), record["text"])
                 end += len(line)
-        self.done.discard("")  # says nothing about which document it was
         return end
 
+    def _note(self, id: str, text: str) -> None:
+        self.count += 1
+        if id:  # else it says nothing about which document it was
+            self._done[id] = _hash(text)
+
     def write(self, document: Document) -> None:
-        """Append one record and add its id to `done`."""
+        """Append one record."""
         line = json.dumps(document.to_dict(), ensure_ascii=False) + "\n"
         # Only lone surrogates, in an id or a label, cannot be encoded, and "\ud800" is their JSON escape as well.
         rest = memoryview(line.encode("utf-8", errors="backslashreplace"))
@@ -78,21 +192,35 @@ class JsonlWriter:
             # Unbuffered: a buffer would keep what a full disk refused, and append the torn rest on closing.
             while rest:
                 rest = rest[self._file.write(rest) :]
+            self._note(document.id, document.text)
+            if self.about is not None:
+                self.state.forget()
         except OSError as error:
             raise self._broken(error) from None
-        self.count += 1
-        if document.id:
-            self.done.add(document.id)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        with self._file:
-            if kind is not None:
-                return
-            try:
+        try:
+            if kind is None:
                 sync(self._file)
+                if self.about is None:
+                    self.meta.unlink(missing_ok=True)  # of what is overwritten
+                else:
+                    write_about(self.meta, self.about, os.fstat(self._file.fileno()).st_size)
                 self.part.replace(self.path)
-            except OSError as failed:
-                raise self._broken(failed) from None
+                self.state.path.unlink(missing_ok=True)
+        except OSError as failed:
+            raise self._broken(failed) from None
+        finally:
+            self._leave(finished=kind is None)
+
+    def _leave(self, finished: bool) -> None:
+        """Close the files; an unfinished part that nothing is in is taken away."""
+        with suppress(OSError):
+            if not finished and not self.state.answers and os.fstat(self._file.fileno()).st_size == 0:
+                self.state.path.unlink(missing_ok=True)
+                self.part.unlink(missing_ok=True)
+        self.state.close()
+        self._file.close()
 
     def _broken(self, error: OSError) -> DataError:
         return DataError(
@@ -100,3 +228,7 @@ class JsonlWriter:
             f"cannot be written: {error.strerror}; documents safe in {self.part}: {self.count}; make room, then go on "
             "from them with --resume (resume=True)",
         )
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(text.encode("utf-8"), digest_size=16).digest()

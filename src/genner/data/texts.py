@@ -1,52 +1,146 @@
-"""The texts to extract from."""
+"""The texts to extract from: files of one text or of records, folders and patterns of files, standard input."""
 
+import csv
+import glob
+import io
+import json
 import sys
-from collections.abc import Iterator
-from io import BufferedReader
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, NamedTuple, cast
 
-from genner.data.jsonl import read_records, recode
+from genner.data.base import Journal
+from genner.data.html_text import html_text
+from genner.data.ids import Ids
+from genner.data.jsonl import recode
+from genner.data.opening import open_binary, refuse_endless
+from genner.data.records import records
 from genner.document import Document
-from genner.errors import DataError, UsageError
+from genner.errors import DataError, DocumentError, UsageError
+
+TEXTS = (".txt", ".text", ".md", ".markdown", ".rst", ".log")
+PAGES = (".html", ".htm", ".xhtml")
+TABLES = (".csv", ".tsv")
+RECORDS = (".jsonl", ".ndjson", ".json")
+SUFFIXES = (*TEXTS, *PAGES, *TABLES, *RECORDS)
+LEGAL = (
+    f"one text a file: {' '.join((*TEXTS, *PAGES))}; a text a record: {' '.join((*TABLES, *RECORDS))}; any of these "
+    "with .gz; a folder; a pattern in quotes ('notes/*.txt'); or - (standard input)"
+)
+LARGEST = 1 << 28  # bytes of one text: 256 MiB; the Bible has 5
+STDIN = "standard input"
 
 
-def read_texts(path_or_dash: str) -> Iterator[Document]:
-    """The texts to extract from, as documents without entities.
+class Place(NamedTuple):
+    """Where texts are: a file, or `-`. `id`: of its one text, or what its records are numbered after."""
 
-    `x.txt` is one document with id `x`; `x.jsonl` has an object with a `text` a line, whose `entities` play no part and
-    whose other fields are kept (`Document.extra`); `-` is standard input, one document with id `stdin`. A byte order
-    mark at the start is not part of the text; all else is, NUL characters and carriage returns too. Raises at once:
-    `UsageError` on any other suffix, `DataError` when the file cannot be opened or is not UTF-8; on a bad line when it
-    is reached.
+    path: str
+    id: str
+
+    @property
+    def suffix(self) -> str:
+        return PurePath(self.path.removesuffix(".gz")).suffix.lower()
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one document."""
+        return self.suffix in TEXTS + PAGES
+
+
+def places(names: Iterable[str], journal: Journal | None = None) -> list[Place]:
+    """The files that are meant by names of files, folders and patterns, and `-`.
+
+    A folder stands for the files anywhere in it that can be read; hidden ones and what genner wrote itself (a `.meta`
+    lies beside it) are left out, others are counted in `journal`. The id of a file in it is its path there.
+    Raises `UsageError` when there is no such file, or it is none that can be read.
     """
-    if path_or_dash == "-":
-        return iter([Document(_decode(sys.stdin.buffer.read(), "standard input"), id="stdin")])
-    path = Path(path_or_dash)
-    match path.suffix.lower():
-        case ".txt":
-            with _open(path) as file:
-                return iter([Document(_decode(file.read(), str(path)), id=path.stem)])
-        case ".jsonl":
-            _open(path).close()  # a wrong path is better known now than after a model was loaded
-            return read_records(path, lambda record: Document.from_dict({**record, "entities": ()}))
-        case suffix:
-            raise UsageError(
-                f"{path_or_dash!r} ends in {suffix!r}; legal: .txt (one document a file), .jsonl (one object with "
-                "a 'text' a line), or - (standard input); convert or rename it"
-            )
+    found: list[Place] = []
+    for name in names:
+        path = Path(name)
+        if name == "-":
+            found.append(Place("-", "stdin"))
+        elif path.is_dir():
+            found += _in_folder(path, journal or Journal())
+        elif path.exists() or not glob.has_magic(name):
+            found.append(_place(path))
+        else:
+            matches = map(Path, glob.glob(name, recursive=True))  # noqa: PTH207, as Path.glob takes no absolute ones
+            files = sorted(match for match in matches if match.is_file())
+            if not files:
+                raise UsageError(f"no file matches {name!r}; check the pattern")
+            found += map(_place, files)
+    return found
 
 
-def _open(path: Path) -> BufferedReader:
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise DataError(str(path), "there is no such file; check the path") from None
-    except IsADirectoryError:
-        raise DataError(str(path), "is a folder; name a file in it") from None
-    except PermissionError:
-        raise DataError(str(path), "may not be read by this user; change its permissions") from None
-    except OSError as error:
-        raise DataError(str(path), f"cannot be read: {error.strerror}") from None
+def _place(path: Path) -> Place:
+    place = Place(str(path), _stem(path))
+    if place.suffix not in SUFFIXES:
+        raise UsageError(f"{str(path)!r} ends in {place.suffix!r}; legal: {LEGAL}; convert or rename it")
+    if not path.exists():
+        raise UsageError(f"there is no {str(path)!r}; give the path of an existing file")
+    refuse_endless(path)
+    return place
+
+
+def _in_folder(folder: Path, journal: Journal) -> list[Place]:
+    found = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if any(part.startswith(".") for part in inside.parts) or not path.is_file():
+            continue
+        if _stem(path) and Place(path.name, "").suffix in SUFFIXES and not path.with_name(path.name + ".meta").exists():
+            found.append(Place(str(path), (inside.parent / _stem(path)).as_posix()))
+        else:
+            journal.loss("file of another kind, or of genner's own", str(path))
+    if not found:
+        raise UsageError(f"{str(folder)!r} holds no file that can be read; legal: {LEGAL}")
+    return found
+
+
+def _stem(path: Path) -> str:
+    return PurePath(path.name.removesuffix(".gz")).stem
+
+
+def read_texts(place: Place | str, text_field: str = "text", journal: Journal | None = None) -> Iterator[Document]:
+    """The texts of a file as documents without entities. What a record says besides is kept in `Document.extra`.
+
+    A text file is taken as it is, carriage returns and NUL characters too, but for a byte order mark; of an HTML page
+    the text is what a reader sees (`html_text`). The records of JSON (lines, or a list) and of tables, whose first row
+    names their columns, have their text in `text_field` and may have an `id`; their `entities` play no part. Standard
+    input is one text, unless it is JSON lines or a list of JSON objects. gzip is unpacked.
+
+    Raises `UsageError` at once on a file of another kind, and `DataError` when something cannot be read.
+    """
+    if isinstance(place, str):
+        place = Place("-", "stdin") if place == "-" else _place(Path(place))
+    journal = journal or Journal()
+    if place.path == "-":
+        return _standard_input(text_field, journal)
+    if place.suffix in TEXTS + PAGES:
+        return _text(place)
+    path = Path(place.path)
+    found = _rows(path, text_field) if place.suffix in TABLES else records(path, journal)
+    return _documents(found, place.path, place.id, text_field, journal)
+
+
+def _text(place: Place) -> Iterator[Document]:
+    with open_binary(Path(place.path)) as file:
+        text = _decode(_bounded(file, place.path), place.path)
+    if place.suffix in PAGES:
+        try:
+            text = html_text(text)
+        except ValueError as error:
+            raise DataError(place.path, f"is no HTML that can be read: {error}; save its text as .txt") from None
+    yield Document(text, id=place.id)
+
+
+def _bounded(file: BinaryIO, where: str) -> bytes:
+    data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise DataError(where, f"is one text of more than {LARGEST:,} bytes; divide it among files or records")
+    return data
 
 
 def _decode(data: bytes, where: str) -> str:
@@ -54,3 +148,140 @@ def _decode(data: bytes, where: str) -> str:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(where, f"invalid UTF-8 at byte {error.start}; {recode(data)}") from None
+
+
+class _Bytes(NamedTuple):
+    """Data in memory where a file is expected."""
+
+    data: bytes
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        return io.BytesIO(self.data)
+
+    def __str__(self) -> str:
+        return STDIN
+
+
+def _standard_input(text_field: str, journal: Journal) -> Iterator[Document]:
+    stream = sys.stdin.buffer
+    first = stream.readline(LARGEST + 1)
+    if first.startswith(b"\x1f\x8b"):
+        with open_binary(cast(Any, _Bytes(first + _bounded(stream, STDIN)))) as file:
+            stream = cast(Any, io.BytesIO(_bounded(file, STDIN)))
+            first = stream.readline()
+    first = first.removeprefix(b"\xef\xbb\xbf")
+    while first and not first.strip() and (line := stream.readline(LARGEST + 1)):
+        first += line  # blank lines before the text
+    if isinstance(_json(first), dict):  # lines of objects, which may go on for ever
+        return _documents(
+            _json_lines(chain([first], iter(lambda: stream.readline(LARGEST + 1), b""))),
+            STDIN,
+            "stdin",
+            text_field,
+            journal,
+        )
+    data = first + _bounded(stream, STDIN)
+    if data.lstrip()[:1] in (b"[", b"{"):
+        value = _json(data)
+        listed = value if isinstance(value, list) else [value]
+        if listed and all(isinstance(record, dict) for record in listed):
+            return _documents(enumerate(listed, 1), STDIN, "stdin", text_field, journal)
+    return iter([Document(_decode(data, STDIN), id="stdin")])
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            record = _json(line)
+            if not isinstance(record, dict):
+                raise DataError(STDIN, "is no JSON object, as the lines before are", number)
+            yield number, record
+
+
+def _rows(path: Path, text_field: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a table with the lines that they end on, by the names in its first row."""
+    csv.field_size_limit(LARGEST)
+    with open_binary(path) as file:
+        lines = io.TextIOWrapper(file, "utf-8", newline="")  # line ends within quotes stay as they are
+        try:
+            head = lines.readline()
+            divider = _divider(head, path, text_field)
+            rows = csv.reader(chain([head], lines), delimiter=divider, strict=True)
+            names = next(rows, [])
+            for twice in (name for name in names if names.count(name) > 1):
+                raise DataError(str(path), f"has two columns named {twice!r}; rename one", 1)
+            for row in rows:
+                if row and len(row) != len(names):
+                    raise DataError(
+                        str(path),
+                        f"has {len(row)} cells where the first row has {len(names)}; put cells that hold {divider!r} "
+                        "into quotes",
+                        rows.line_num,
+                    )
+                if row:
+                    yield rows.line_num, dict(zip(names, row, strict=True))
+        except UnicodeDecodeError as error:
+            raise DataError(str(path), f"invalid UTF-8; {recode(error.object[:4])}") from None
+        except csv.Error as error:
+            raise DataError(str(path), f"is no table that can be read: {error}", rows.line_num) from None
+
+
+def _divider(head: str, path: Path, text_field: str) -> str:
+    """What divides the cells: what makes the text's field a cell of the first row."""
+    usual = "\t" if Place(str(path), "").suffix == ".tsv" else ","
+    try:
+        for divider in dict.fromkeys((usual, ",", ";", "\t")):
+            if text_field in next(csv.reader([head], delimiter=divider), []):
+                return divider
+        names = next(csv.reader([head], delimiter=usual), [])
+    except csv.Error:
+        names = []
+    raise DataError(
+        str(path),
+        f"has no column {text_field!r}; its first row has: {', '.join(map(repr, names)) or 'nothing'}; name the column "
+        "of the texts with --text-field",
+        1,
+    )
+
+
+def _documents(
+    found: Iterable[tuple[int, dict[str, Any]]], where: str, stem: str, text_field: str, journal: Journal
+) -> Iterator[Document]:
+    ids = Ids()
+    for number, (line, record) in enumerate(found, 1):
+        try:
+            made_up = record.get("id") in (None, "")
+            document = _document({**record, "id": f"{stem}-{number}"} if made_up else record, text_field)
+        except DocumentError as error:
+            raise DataError(where, str(error), line) from None
+        if text_field != "text" and "text" in record:
+            journal.loss("field 'text' beside the one that is read", document.id)
+        while not ids.add(document.id):
+            if not made_up:
+                what = f"id {document.id!r} was given before; give every document its own"
+                raise DataError(where, what, line)
+            document = replace(document, id=document.id + "+")
+        yield document
+
+
+def _document(record: dict[str, Any], text_field: str) -> Document:
+    """Raises `DocumentError`, naming what would read the record."""
+    text = record.get(text_field)
+    if not isinstance(text, str):
+        if text_field in record:
+            raise DocumentError(f"{text_field!r} is {type(text).__name__}, not a string")
+        others = {key: value for key, value in record.items() if isinstance(value, str) and key != "id"}
+        fix = f"--text-field {max(others, key=lambda key: len(others[key]))}" if others else "--text-field"
+        has = ", ".join(key for key in record if record is not None)
+        raise DocumentError(f"has no {text_field!r}; it has: {has}; name the field of the text, as with {fix}")
+    if type(record["id"]) not in (str, int):
+        raise DocumentError(f"'id' is {record['id']!r}; legal: a string or an integer")
+    rest = {key: value for key, value in record.items() if key not in (text_field, "text", "entities")}
+    return Document.from_dict({**rest, "text": text})

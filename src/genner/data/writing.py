@@ -1,12 +1,63 @@
-"""Files that appear when they are whole."""
+"""Files that appear when they are whole, overwrite nothing unasked, and have one writer at a time."""
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
 
-from genner.errors import DataError
+from genner.errors import DataError, UsageError
+
+log = logging.getLogger(__name__)
+
+
+def may_write(target: Path, option: str, sources: Iterable[Path] = (), *, force: bool = False) -> None:
+    """Raise `UsageError` when `target` would overwrite something: one of `sources`, through links too, which `force`
+    does not change; or, without `force`, whatever is there already (an empty folder is nothing).
+
+    `option` is what `target` was given as. Raises `DataError` when it is a device or a pipe.
+    """
+    for source in sources:
+        if same_file(target, source):
+            raise UsageError(
+                f"{option} {str(target)!r} is an input too ({str(source)!r}) and would be overwritten; choose another "
+                f"{option}"
+            )
+    if target.is_dir():
+        if not force and any(target.iterdir()):
+            raise UsageError(f"{option} {str(target)!r} holds files; choose another, or write over them with --force")
+        return
+    refuse_special(target)
+    if not force and target.exists():
+        raise UsageError(f"{option} {str(target)!r} is there already; choose another, or overwrite it with --force")
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths lead to one file, through whatever links."""
+    try:
+        return a.samefile(b)
+    except (OSError, ValueError):  # one is not there
+        return a.absolute() == b.absolute()
+
+
+def lock(file: FileIO, path: Path, holder: str = "another process") -> None:
+    """Lock an open file until it is closed, or its process ends in whatever way.
+
+    Raises `DataError`, naming `path` and `holder`, when another process has locked it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(
+            str(path), f"is being written by {holder}; wait until it is done, or choose another --out"
+        ) from None
+    except OSError as error:
+        log.warning("%s cannot be locked (%s); see to it that no other process writes it", path, error.strerror)
 
 
 @contextmanager

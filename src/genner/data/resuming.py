@@ -1,0 +1,160 @@
+"""What is kept beside an unfinished output so that a later run can go on with it, and cannot mix two systems in it.
+
+`<output>.part.state` lies beside `<output>.part`. Its first line says what began the output (the model, the labels, the
+format ...); each further one is an answer of the model about the document that is not finished yet, so that a long
+document goes on within. When the output is whole, `<output>.meta` says what wrote it.
+"""
+
+import base64
+import json
+import os
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from genner.data.writing import write_atomic
+from genner.engines.base import Generation
+from genner.errors import DataError
+
+About = Mapping[str, Any]
+
+
+def differences(before: About, now: About) -> list[str]:
+    """In words, in what two systems differ: `labels PER, now LOC`."""
+    said = []
+    for key in dict.fromkeys([*before, *now]):
+        then, today = before.get(key), now.get(key)
+        if then == today:
+            continue
+        if isinstance(then, Mapping) and isinstance(today, Mapping):
+            if list(then) != list(today):
+                said.append(f"{key} {','.join(then)}, now {','.join(today)}")
+            else:
+                said.append(f"other definitions of {key} {','.join(k for k in then if then[k] != today[k])}")
+        else:
+            said.append(f"{key} {_value(then)}, now {_value(today)}")
+    return said
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(value)
+    return "not said" if value is None else str(value)
+
+
+def read_about(meta: Path, output: Path) -> dict[str, Any] | None:
+    """What wrote a finished output, as its `.meta` says; None when that does not say, or belongs to another file."""
+    try:
+        about = json.loads(meta.read_text(encoding="utf-8"))
+        return about if about.pop("bytes") == output.stat().st_size else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_about(meta: Path, about: About, size: int) -> None:
+    """Say what wrote an output of `size` bytes. Raises `DataError`."""
+    write_atomic(meta, json.dumps({**about, "bytes": size}, ensure_ascii=False, indent=1) + "\n")
+
+
+class State:
+    """The file beside an unfinished output; the memory of a `genner.engines.remembering.Remembering`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.about: dict[str, Any] | None = None
+        """What began the output; None while nothing is known."""
+        self.holder = "another process"
+        """The process that began it."""
+        self.answers = 0
+        """Answers in the file."""
+        self._known: dict[str, deque[Generation]] = defaultdict(deque)
+        self._head = self._end = 0  # bytes: of the first line, of the whole lines
+        self._file: FileIO | None = None
+
+    def read(self) -> None:
+        """Take what the file says, if it is there; a torn last line is left out. Raises `OSError`."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = json.loads(line)
+                    if self.about is None:
+                        self.about = dict(record["about"])
+                        self.holder = f"process {int(record['process'])}"
+                        self._head = len(line)
+                    else:
+                        key, generation = _generation(record)
+                        self._known[key].append(generation)
+                        self.answers += 1
+                except (ValueError, KeyError, TypeError):
+                    return  # what follows cannot be trusted; it is asked for again
+                self._end += len(line)
+
+    def begin(self, about: About) -> None:
+        """Say what begins the output. Raises `DataError`."""
+        line = json.dumps({"about": dict(about), "process": os.getpid()}).encode() + b"\n"
+        write_atomic(self.path, line)
+        self.about, self.answers, self._head, self._end = dict(about), 0, len(line), len(line)
+        self._known.clear()
+        self.resume()
+
+    def resume(self) -> None:
+        """Go on behind what was read. Raises `OSError`."""
+        self._file = FileIO(self.path, "ab")
+        self._file.truncate(self._end)
+
+    def take(self, key: str) -> Generation | None:
+        """See `genner.engines.remembering.Memory`."""
+        known = self._known.get(key)
+        return known.popleft() if known else None
+
+    def keep(self, key: str, generation: Generation) -> None:
+        """See `genner.engines.remembering.Memory`. Raises `DataError` when the disk is full."""
+        assert self._file is not None
+        rest = memoryview(_line(key, generation))
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise DataError(
+                str(self.path), f"cannot be written: {error.strerror}; make room, then go on with --resume"
+            ) from None
+        self.answers += 1
+
+    def forget(self) -> None:
+        """Drop the answers: the document that they belong to is finished."""
+        assert self._file is not None
+        if self.answers:
+            self._file.truncate(self._head)
+            self.answers = 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _line(key: str, generation: Generation) -> bytes:
+    record = {
+        "key": key,
+        "answer": base64.b64encode(generation.answer).decode(),
+        "ends": generation.ends,
+        "logprobs": generation.logprobs,
+        "complete": generation.complete,
+        "passes": generation.passes,
+        "computed": generation.computed,
+    }
+    return json.dumps(record).encode() + b"\n"
+
+
+def _generation(record: dict[str, Any]) -> tuple[str, Generation]:
+    answer = base64.b64decode(record["answer"])
+    ends, logprobs = tuple(map(int, record["ends"])), tuple(map(float, record["logprobs"]))
+    found = Generation(answer, ends, logprobs, bool(record["complete"]), int(record["passes"]), int(record["computed"]))
+    return str(record["key"]), found
