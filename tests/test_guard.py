@@ -115,11 +115,11 @@ def test_tags_without_a_type_and_tags_that_are_unclear(tmp_path: Path) -> None:
     journal = Journal()
     assert found(read(path, journal=journal)) == [[("Mina Berg", "ENTITY")]]
     assert [note.split(": ", 1)[1] for note in journal.notes] == [
-        "the tags have no type (B, I, O): labelled ENTITY; --from hf:label=NAME names it"
+        "the tags have no type ('B', 'I', 'O'): labelled ENTITY; --from hf:label=NAME names it"
     ]
     assert found(read(path, HuggingFace(label="PER"))) == [[("Mina Berg", "PER")]]
     path = write(tmp_path / "x.parquet", {"tokens": [["a", "b"]], "ner_tags": [["PER", "none"]]})
-    with pytest.raises(DataError, match=r"the tags are PER, none: .*--from hf:outside=TAG, .* scheme=bare"):
+    with pytest.raises(DataError, match=r"the tags are 'PER', 'none': .*--from hf:outside=TAG, .* scheme=bare"):
         read(path)
     assert found(read(path, HuggingFace(outside="none"))) == [[("a", "PER")]]
     path = write(tmp_path / "x.parquet", {"tokens": [["a", "b"]], "ner_tags": [["B-PER", "LOC"]]})

@@ -82,7 +82,10 @@ def test_labels_without_prefixes(labels: set[str]) -> None:
             r"x\.conll:2: tag 'Y' is malformed; .*--from conll:scheme=bare reads every tag as a label",
         ),
         ("a B-X\nb _\n", r"x\.conll:2: tag '_' is malformed; .*outside=TAG says which is none"),
-        ("a NN\nb VB\n", r"x\.conll: column -1 holds 'NN', 'VB': none of them is .*--from conll:column=N.*outside=TAG"),
+        (
+            "a NN\nb VB\n",
+            r"the tags are 'NN', 'VB': not like B-PER, nor .*--from conll:outside=TAG.*scheme=bare.*column=N",
+        ),
         ("a\nb\n", r"x\.conll:1: has one column; two are needed"),
         ("a,B-X\nb,O\n", r"x\.conll:1: has one column; two are needed .*parted by blanks"),
     ],
@@ -96,7 +99,7 @@ def test_a_scheme_that_is_said_is_kept_to(tmp_path: Path) -> None:
     assert found(read(tmp_path, "a B\nb O\n", Conll(scheme="bare"))) == [("a", "B")]
     assert found(read(tmp_path, "a X\nb _\n", Conll(outside="_"))) == [("a", "X")]
     assert found(read(tmp_path, "a S\nb O\n", Conll(scheme="bare"))) == [("a", "S")]
-    with pytest.raises(DataError, match="none of them has a prefix as scheme=iob2 wants it"):
+    with pytest.raises(DataError, match="the tags are 'O', 'X': not like B-PER; say"):
         read(tmp_path, "a X\nb O\n", Conll(scheme="iob2"))
 
 
@@ -170,6 +173,43 @@ def test_numbers_alone_are_asked_for_and_chunks_are_no_entities(tmp_path: Path) 
     assert not found(read(tmp_path, "Ada NNP B-NP O\nleft VBD B-VP O\n"))
     assert found(read(tmp_path, "Ada NNP B-NP PER\nleft VBD B-VP O\n")) == [("Ada", "PER")]
     assert found(read(tmp_path, "Ada NNP B-NP\nleft VBD B-VP\n")) == [("Ada", "NP"), ("left", "VP")]
+
+
+# Tables
+
+KAGGLE = 'Sentence #,Word,POS,Tag\nSentence: 1,Mina,NNP,B-per\n,Berg,NNP,I-per\n,",",",",O\nSentence: 2,Bo,NNP,B-per\n'
+TABLES = {
+    "kaggle": KAGGLE,
+    "tabs, the sentence in each row": "sent_id\ttoken\tner\n0\tMina\tB-per\n0\tBerg\tI-per\n0\t,\tO\n1\tBo\tB-per\n",
+    "semicolons, empty rows": "word;label\nMina;B_per\nBerg;I_per\n,;O\n;\nBo;B_per\n",
+    "line ends of Windows": KAGGLE.replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_with_a_token_a_row(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.csv").write_bytes(TABLES[name].encode())
+    documents = list(load(tmp_path / "x.csv"))
+    assert [(d.id, d.text) for d in documents] == [("x-1", "Mina Berg ,"), ("x-2", "Bo")]
+    assert found(documents) == [("Mina Berg", "per"), ("Bo", "per")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,text\n1,Ada\n", r"x\.csv:1: has no column of 'token'; it has: id, text; .*token=NAME .*genner extract"),
+        ("word,tag\na,B-X\nb,O\n", "no column says where a sentence begins, .*token_csv:sentence=NAME"),
+        ("sentence,word,tag\n1,a,B-X\n1,b\n", r"x\.csv:3: has 2 cells; legal: 3"),
+        ("sentence,word,tag\n1,a,B-X\n1,,O\n", r"x\.csv:3: column 'word' holds no token; .*'NA'"),
+        ("sentence,word,tag\n1,a,B-X\n1,b,X\n", r"x\.csv:3: tag 'X' is malformed.*--from token_csv:scheme=bare"),
+        ("sentence,word,tag\n1,a,X\n1,b,Y\n", r"x\.csv: the tags are 'X', 'Y': not like B-PER.*token_csv:outside=TAG"),
+        ('sentence,word,tag\n1,"' + "a" * 200_000 + '",O\n', r"x\.csv:2: is no table from here on: field larger"),
+    ],
+)
+def test_tables_that_are_unclear(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        list(load(tmp_path / "x.csv"))
 
 
 # Lines and files

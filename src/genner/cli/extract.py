@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genner.cli.app import DeviceOption, ForceOption, Interrupted, ModelOption, app, must_exist, tell
-from genner.document import Document, LabelSet
+from genner.document import Document, LabelSet, Prediction
 from genner.errors import UsageError
 
 if TYPE_CHECKING:

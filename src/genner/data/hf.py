@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from genner.data.base import Journal, Syntax
 from genner.data.guard import GuardError, guarded, on_disk
 from genner.data.records import Intake, Record, Span, optional, unkept
-from genner.data.survey import MANY
+from genner.data.survey import MANY, tag_spelling
 from genner.data.tags import Scheme, Spelling
 from genner.data.tags import spans as spans_of
 from genner.data.tokens import join
@@ -138,22 +138,7 @@ class HuggingFace(Syntax):
 
     def spelling(self, names: list[str], part: Traversable, journal: Journal) -> Spelling:
         """How a file spells its tags, of which these are all. Raises `DataError` when that cannot be told."""
-        if self.scheme == "bare":
-            return Spelling("bare", self.outside)
-        spelling = Spelling.of(names, self.outside, self.label)
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        if spelling.form == "bare" and (self.scheme != "auto" or spelling.outside not in names):
-            raise DataError(
-                str(part),
-                f"the tags are {shown}: not like B-PER, nor labels with an {self.outside!r} among them for what is "
-                f"none; say which tag that is with --from {self.name}:outside=TAG, or that all are labels with "
-                "scheme=bare",
-            )
-        if spelling.form == "untyped" and not self.label:
-            journal.note(
-                part, f"the tags have no type ({shown}): labelled ENTITY; --from {self.name}:label=NAME names it"
-            )
-        return spelling
+        return tag_spelling(set(names), self.scheme, self.outside, self.label, part, journal, self.name)
 
     def row(self, record: Record, shape: "Shape", spelling: Spelling) -> tuple[Any, list[Span]]:
         """Text and entities of a row. Raises `DocumentError` when it does not say what they are."""

@@ -31,6 +31,7 @@ from genner.data.records import RecordSyntax
 from genner.data.sharegpt import ShareGpt
 from genner.data.spacy_bin import SpacyDocBin
 from genner.data.spacy_json import SpacyJson
+from genner.data.token_csv import TokenCsv
 from genner.data.unread import unread, unread_record
 from genner.errors import UnknownNameError, UsageError
 
@@ -55,6 +56,7 @@ SYNTAXES: dict[str, type[Syntax]] = {
     "prodigy": Prodigy,
     "doccano": Doccano,
     "jsonl": Jsonl,
+    "token_csv": TokenCsv,
     "conll": Conll,
 }
 

@@ -148,31 +148,37 @@ def _spelling(
     journal: Journal,
 ) -> Spelling:
     width = len(columns)
-    if asked.scheme == "bare":
-        return Spelling("bare", asked.outside)
     values: set[str] = set()
     for at in (column, inner):
-        if at is not None and -width <= at < width:
-            held = columns[at]
-            if held is None:
-                raise DataError(str(source), f"column {at} holds over {MANY} different values, no tags; {_FIX}")
-            values |= held
-    spelling = Spelling.of(values, asked.outside, asked.label)
-    if spelling.form == "untyped" and not asked.label:
-        journal.note(
-            source, f"the tags have no type ({_some(values)}): labelled ENTITY; --from conll:label=NAME names it"
-        )
-    if spelling.form == "bare" and (asked.scheme != "auto" or spelling.outside not in values):
-        known = (
-            "none of them is that of a token outside of entities, 'O'"
-            if asked.scheme == "auto"
-            else (f"none of them has a prefix as scheme={asked.scheme} wants it")
-        )
-        raise DataError(str(source), f"column {column} holds {_some(values)}: {known}; {_FIX}")
+        held = columns[at] if at is not None and -width <= at < width else set()
+        if held is None and asked.scheme != "bare":
+            what = f"column {at} holds over {MANY} different values, no tags; say --from conll:column=N"
+            raise DataError(str(source), what)
+        values |= held or set()
+    return tag_spelling(values, asked.scheme, asked.outside, asked.label, source, journal, "conll")
+
+
+def tag_spelling(
+    values: set[str], scheme: Scheme | str, outside: str, label: str, source: object, journal: Journal, syntax: str
+) -> Spelling:
+    """How the tags of a file are spelt, all of which are given. That they have no type becomes a note of the journal.
+
+    Raises `DataError` when they are neither like `B-PER` nor labels with one for the tokens outside of entities.
+    """
+    if scheme == "bare":
+        return Spelling("bare", outside)
+    spelling = Spelling.of(values, outside, label)
+    if spelling.form == "untyped" and not label:
+        what = f"the tags have no type ({_some(values)}): labelled ENTITY; --from {syntax}:label=NAME names it"
+        journal.note(source, what)
+    if spelling.form == "bare" and (scheme != "auto" or spelling.outside not in values):
+        found = f"the tags are {_some(values)}: not like B-PER"
+        if scheme == "auto":
+            found += f", nor labels with an {outside!r} among them for what is none"
+        fix = f"--from {syntax}:outside=TAG, if one of them is, scheme=bare, if all are labels"
+        other = ", column=N, if they are in another column" if syntax == "conll" else ""
+        raise DataError(str(source), f"{found}; say {fix}{other}")
     return spelling
-
-
-_FIX = "say which column holds the tags with --from conll:column=N, and what 'O' is with outside=TAG"
 
 
 def _all(spelling: Spelling, values: Iterable[str]) -> bool:
@@ -182,6 +188,3 @@ def _all(spelling: Spelling, values: Iterable[str]) -> bool:
 def _some(values: set[str]) -> str:
     shown = sorted(values)[:6]
     return ", ".join(map(repr, shown)) + (", ..." if len(values) > 6 else "")
-
-
-__all__ = ["Found", "Layout", "survey", "tagged"]

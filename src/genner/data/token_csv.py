@@ -1,0 +1,164 @@
+"""Tables with a token a row, as they go around for Kaggle's NER corpora: CSV, TSV or with semicolons, with a header.
+
+    Sentence #,Word,POS,Tag
+    Sentence: 1,Mina,NNP,B-per
+    ,left,VBD,O
+    Sentence: 2,Bo,NNP,B-per
+
+A sentence begins where its column says something new, or behind an empty row. Tags may be spelt in any way that `conll`
+reads. A table with a text a row is none of these: `genner extract` reads its texts.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import ClassVar, Literal, NamedTuple
+
+from genner.data import tags
+from genner.data.base import Journal, Syntax, read_lines
+from genner.data.records import Intake, Span, stem
+from genner.data.survey import MANY, tag_spelling
+from genner.data.tokens import join
+from genner.document import Document
+from genner.errors import DataError
+
+_TOKEN = ("word", "token", "words", "tokens", "form")
+_TAG = ("tag", "ner_tag", "ner", "ner_tags", "tags", "iob", "bio", "label", "labels", "entity")
+_SENTENCE = ("sentence #", "sentence", "sentence_id", "sentence_idx", "sent_id", "sentence id", "sentence_no", "sent")
+
+
+class _Row(NamedTuple):
+    line: int
+    sentence: str
+    token: str
+    tag: str
+
+
+@dataclass(frozen=True)
+class TokenCsv(Syntax):
+    """A table with a token a row. A document is a sentence, its words parted by blanks; its id `<file stem>-<n>`.
+
+    Options: `token`, `tag` and `sentence` are the names of columns, found by the usual ones if they are not given;
+    `scheme`, `outside` and `label` say how tags are meant, as for `conll`.
+    """
+
+    token: str = ""
+    tag: str = ""
+    sentence: str = ""
+    scheme: Literal["auto", "iob2", "iob1", "bioes", "io", "bare"] = "auto"
+    outside: str = "O"
+    label: str = ""
+
+    name: ClassVar[str] = "token_csv"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
+    writes: ClassVar[bool] = False
+
+    @classmethod
+    def recognizes(cls, source: Traversable, head: bytes) -> bool:
+        line = head.partition(b"\n")[0].decode("utf-8", "replace").strip().casefold()
+        names = [name.strip(' "') for name in line.split(_delimiter(line))]
+        return bool({*_TOKEN} & {*names}) and bool({*_TAG} & {*names}) and len(names) > 1
+
+    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+        quiet = Journal(lenient=True)  # what is wrong is said when the rows are read in earnest
+        given: set[str] = set()
+        parted = False
+        for row in self._rows(source, quiet):
+            parted = parted or row is None or bool(row.sentence)
+            if row is not None and len(given) <= MANY:
+                given.add(row.tag)
+        if given and not parted:
+            what = (
+                "no column says where a sentence begins, and no row is empty; name it: --from token_csv:sentence=NAME"
+            )
+            raise DataError(str(source), what)
+        spelling = tag_spelling(given, self.scheme, self.outside, self.label, source, journal, self.name)
+        scheme = self.scheme
+        if scheme == "auto":
+            guess = tags.SchemeGuess()
+            for rows in _sentences(self._rows(source, quiet)):
+                guess.add(spelling.normal(row.tag) for row in rows)
+            scheme = "bare" if spelling.form == "bare" else guess.scheme
+        intake = Intake(source, journal)
+        for number, rows in enumerate(_sentences(self._rows(source, journal)), 1):
+            normal = [spelling.normal(row.tag) for row in rows]
+            for index, what in tags.faults(normal, scheme):
+                if "malformed" in what:
+                    what += "; --from token_csv:scheme=bare reads every tag as a label, outside=TAG says which is none"
+                journal.fault("tag sequence", source, what, rows[min(index, len(rows) - 1)].line)
+            text, places = join([row.token for row in rows])
+            spans = [Span(places[a][0], places[b - 1][1], label) for a, b, label in tags.spans(normal, scheme)]
+            document = intake.document(rows[0].line, text, spans, f"{stem(source)}-{number}")
+            if document is not None:
+                yield document
+
+    def _rows(self, source: Traversable, journal: Journal) -> Iterator[_Row | None]:
+        """The rows, None for an empty one."""
+        lines = iter(read_lines(source, journal))
+        first = next(lines, None)
+        if first is None:
+            return
+        delimiter = _delimiter(first[1])
+        head = next(csv.reader([first[1]], delimiter=delimiter), [])
+        token, tag = self._column(head, "token", _TOKEN, source), self._column(head, "tag", _TAG, source)
+        sentence = self._column(head, "sentence", _SENTENCE, source)
+        assert token is not None
+        assert tag is not None
+        number = first[0]
+
+        def numbered() -> Iterator[str]:
+            nonlocal number
+            for line_number, line in lines:
+                number = line_number
+                yield line + "\n"
+
+        try:
+            for row in csv.reader(numbered(), delimiter=delimiter):
+                if not any(cell.strip() for cell in row):
+                    yield None
+                elif len(row) != len(head):
+                    what = f"has {len(row)} cells; legal: {len(head)}, as the header has"
+                    journal.fault("number of cells", source, what, number)
+                elif not row[token].strip():
+                    what = f"column {head[token]!r} holds no token; a program may have taken 'NA' or 'null' for none"
+                    journal.fault("empty token", source, what, number)
+                else:
+                    yield _Row(
+                        number, row[sentence].strip() if sentence is not None else "", row[token], row[tag].strip()
+                    )
+        except csv.Error as error:
+            journal.fault("broken table", source, f"is no table from here on: {error}", number)
+
+    def _column(self, head: list[str], what: str, usual: tuple[str, ...], source: Traversable) -> int | None:
+        """Which column holds this; None for a sentence's where there is none. Raises `DataError` on what is missing."""
+        names = [name.strip().casefold() for name in head]
+        asked = getattr(self, what)
+        found = [names.index(name) for name in ((asked.casefold(),) if asked else usual) if name in names]
+        if found or (what == "sentence" and not asked):
+            return found[0] if found else None
+        raise DataError(
+            str(source),
+            f"has no column of {asked or what!r}; it has: {', '.join(head)}; say which: --from token_csv:{what}=NAME "
+            "(columns without a header are read with --from conll; texts, one a row, by genner extract)",
+            1,
+        )
+
+
+def _delimiter(head: str) -> str:
+    return max("\t;,", key=head.count)
+
+
+def _sentences(rows: Iterable[_Row | None]) -> Iterator[list[_Row]]:
+    """The rows of each sentence."""
+    held: list[_Row] = []
+    last = ""
+    for row in rows:
+        if held and (row is None or (row.sentence and row.sentence != last)):
+            yield held
+            held = []
+        if row is not None:
+            last = row.sentence or last
+            held.append(row)
+    if held:
+        yield held
