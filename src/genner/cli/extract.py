@@ -227,13 +227,12 @@ def _write(
 
 def _kept(writer: "JsonlWriter") -> str:
     """What there is after an interruption, and the command that goes on."""
-    parts = [f"{writer.count} documents"] if writer.count else []
-    parts += [f"{writer.state.answers} answers about the next"] if writer.state.answers else []
-    if not parts:
+    if not writer.count and not writer.state.answers:
         return "interrupted before anything was finished"
     given = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
     return (
-        f"interrupted; {' and '.join(parts)} are kept beside {writer.part}; go on with:\n"
+        f"interrupted; finished documents: {writer.count}, answers about the next: {writer.state.answers}; kept in "
+        f"{writer.part} and beside it; go on with:\n"
         f"  {shlex.join(['genner', *given, '--resume'])}"
     )
 

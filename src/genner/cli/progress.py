@@ -30,6 +30,7 @@ class Progress:
             file=sys.stderr,
             disable=quiet or sys.stderr is None or not sys.stderr.isatty(),
             delay=1.0,
+            smoothing=0,
             dynamic_ncols=True,
             leave=False,
             bar_format="{desc}: {n_fmt} sentences, {rate_noinv_fmt} [{elapsed}]",

@@ -147,7 +147,7 @@ class JsonlWriter:
 
     def _copy(self) -> None:
         """Make the part a copy of the finished output, at once."""
-        draft = self.part.with_name(f"{self.part.name}.{os.getpid()}.tmp")
+        draft = self.part.with_name(f"{self.part.name}.new.tmp")
         try:
             shutil.copyfile(self.path, draft)
             file = FileIO(draft, "ab")

@@ -55,7 +55,7 @@ def read_about(meta: Path, output: Path) -> dict[str, Any] | None:
 
 def write_about(meta: Path, about: About, size: int) -> None:
     """Say what wrote an output of `size` bytes. Raises `DataError`."""
-    write_atomic(meta, json.dumps({**about, "bytes": size}, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(meta, json.dumps({**about, "bytes": size}, ensure_ascii=False, indent=1) + "\n", alone=True)
 
 
 class State:
@@ -100,7 +100,7 @@ class State:
     def begin(self, about: About) -> None:
         """Say what begins the output. Raises `DataError`."""
         line = json.dumps({"about": dict(about), "process": os.getpid()}).encode() + b"\n"
-        write_atomic(self.path, line)
+        write_atomic(self.path, line, alone=True)
         self.about, self.answers, self._head, self._end = dict(about), 0, len(line), len(line)
         self._known.clear()
         self.resume()

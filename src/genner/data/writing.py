@@ -61,14 +61,15 @@ def lock(file: FileIO, path: Path, holder: str = "another process") -> None:
 
 
 @contextmanager
-def atomic(target: Path) -> Iterator[BufferedWriter]:
+def atomic(target: Path, alone: bool = False) -> Iterator[BufferedWriter]:
     """A file to write to that takes its place when all is written; on an exception nothing has happened.
 
-    Raises `DataError` when it cannot be written.
+    `alone`: a lock keeps other processes away. Raises `DataError` when it cannot be written.
     """
     refuse_special(target)
-    # The process id keeps two writers of one path out of each other's half-written file.
-    draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    # The process id keeps two writers of one path out of each other's half-written file. Where there is one writer, a
+    # name that stays the same lets the next one write over what a kill has left.
+    draft = target.with_name(f"{target.name}.{'new' if alone else os.getpid()}.tmp")
     try:
         with draft.open("wb") as file:
             yield file
@@ -81,12 +82,12 @@ def atomic(target: Path) -> Iterator[BufferedWriter]:
             draft.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
+def write_atomic(path: Path, data: str | bytes, alone: bool = False) -> None:
     """Write a whole file (a `str` in UTF-8, as it is) so that a reader sees the old one or the new one, never a half.
 
-    Raises `DataError` when it cannot be written; the old file is then as it was.
+    `alone`: see `atomic`. Raises `DataError` when it cannot be written; the old file is then as it was.
     """
-    with atomic(path) as file:
+    with atomic(path, alone) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
