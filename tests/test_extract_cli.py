@@ -128,6 +128,39 @@ def test_no_output_overwrites_an_input_or_what_is_there(extract: Run, tmp_path: 
         assert extract("x.jsonl", *output, "--force")[0] == 0
 
 
+def test_no_command_overwrites_an_input_or_what_is_there(run: Run, tmp_path: Path) -> None:
+    gold = tmp_path / "g.jsonl"
+    gold.write_text('{"id": "1", "text": "Ada", "entities": [{"start": 0, "end": 3, "label": "PER", "score": 0.5}]}\n')
+    (tmp_path / "l.csv").symlink_to(gold)
+    (tmp_path / "o.csv").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "folder" / "notes").write_text("")
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    evaluate, probe = ("evaluate", "g.jsonl", "g.jsonl"), ("probe", "casing", "g.jsonl")
+    for command, forced in (
+        ((*evaluate, "--html", "g.jsonl"), False),
+        ((*evaluate, "--pr-curve", "l.csv"), False),
+        ((*evaluate, "--pr-curve", "n.csv", "--html", "n.csv"), False),
+        ((*evaluate, "--pr-curve", "o.csv"), True),
+        ((*evaluate, "--html", "o.csv"), True),
+        ((*probe, "g.jsonl"), False),
+        (("report", "runs", "--out", "o.csv"), True),
+        (("report", "runs", "--csv", "folder"), True),
+        (("report", "runs", "--markdown", "folder/notes"), True),
+        (("report", "runs", "--csv", "n", "--latex", "n"), False),
+    ):
+        code, _, err = run(*command)
+        assert (command, code, "--force" in err or "is an input too" in err or "one file" in err) == (command, 2, True)
+        assert {p: p.read_bytes() for p in before} == before
+        code, _, err = run(*command, "--force")
+        assert (command, code == 2) == (command, not forced), err
+        for path, data in before.items():
+            if path.name == "o.csv":
+                path.write_bytes(data)
+            assert path.read_bytes() == data
+
+
 def test_resume_goes_on_with_the_same_system_and_texts_only(extract: Run, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"id": "1", "text": "Ada"}\n')
     assert extract("x.jsonl", "--labels", "PER", "--out", "o.jsonl")[0] == 0
@@ -153,6 +186,17 @@ def test_resume_goes_on_with_the_same_system_and_texts_only(extract: Run, tmp_pa
     code, _, err = extract(*common, "PER", "--html", "o.html")
     assert (code, "2 documents in it are not among today's texts" in err) == (0, True)
     assert "Bob" in (tmp_path / "o.html").read_text()  # the page shows what earlier runs found too
+
+
+def test_a_model_that_was_trained_anew_is_another(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    weights = tmp_path / "m" / "model.safetensors"
+    weights.write_bytes(bytes(3 << 20))
+    before = genner.loading.weights_of(str(tmp_path / "m"))
+    assert before == genner.loading.weights_of(str(tmp_path / "m"))
+    weights.write_bytes(bytes(3 << 20).replace(b"\0", b"\1", 1))
+    assert genner.loading.weights_of(str(tmp_path / "m")) != before
+    assert genner.loading.weights_of("default") is None
 
 
 def test_quiet_says_nothing(extract: Run, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.data import JsonlWriter, read_jsonl, write_atomic
@@ -178,16 +178,17 @@ def test_answers_are_kept_until_their_document_is_written(tmp_path: Path) -> Non
 
 generations = st.builds(
     Generation,
-    st.binary(),
-    st.lists(st.integers(0)).map(tuple),
-    st.lists(st.floats(allow_nan=False, allow_infinity=False)).map(tuple),
+    st.binary(max_size=9),
+    st.lists(st.integers(0), max_size=3).map(tuple),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple),
     st.booleans(),
     st.integers(0),
     st.integers(0),
 )
 
 
-@given(st.lists(generations, max_size=4))
+@given(st.lists(generations, max_size=3))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_an_answer_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, kept: list[Generation]) -> None:
     path = tmp_path_factory.mktemp("law") / "state"
     state = State(path)

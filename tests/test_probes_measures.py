@@ -299,9 +299,9 @@ def test_probe_takes_training_data_lexicons_and_options(run: Run, tmp_path: Path
     code, _, err = run("probe", "mentions_unseen", gold, "out.jsonl", "--train", train, "--lexicon", "names.json")
     assert (code, "replaced: 2" in err) == (0, True)
     assert [d.text for d in read(tmp_path / "out.jsonl")] == ["Zoe Day left Oslo.", "Nothing to see."]
-    code, _, _ = run("probe", "neutral", gold, "out.jsonl", "--option", 'templates=["Hier steht {}."]')
+    code, _, _ = run("probe", "neutral", gold, "o2.jsonl", "--option", 'templates=["Hier steht {}."]')
     assert code == 0
-    assert [d.text for d in read(tmp_path / "out.jsonl")] == ["Hier steht Ann Lee.", "Hier steht Rio."]
+    assert [d.text for d in read(tmp_path / "o2.jsonl")] == ["Hier steht Ann Lee.", "Hier steht Rio."]
 
 
 def test_probe_list_and_what_a_probe_is_about(run: Run) -> None:

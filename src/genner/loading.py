@@ -82,6 +82,31 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 _LIBRARYS = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"}
 
 
+def weights_of(model: str) -> str | None:
+    """What tells the weights of a folder from others of the same shape: a hash of samples of them, 4 KiB of each MiB or
+    so. None for a preset, whose name tells it, and for an adapter of one. Raises `ModelError`."""
+    adapter = find_adapter(model)
+    tuned = find_tuned(model) if adapter is None and model not in MODELS else None
+    base = adapter.base if adapter else str(tuned.folder) if tuned else model
+    if base in MODELS or not Path(base).is_dir():
+        return None
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(path for end in _WEIGHTS for path in Path(base).glob(end)):
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                digest.update(f"{path.name}:{size}".encode())
+                for at in range(0, size, max(SAMPLED, size // 1000)):
+                    file.seek(at)
+                    digest.update(file.read(4096))
+    except OSError as error:
+        raise ModelError(f"{base} cannot be read: {error.strerror}") from None
+    return digest.hexdigest()[:16]
+
+
+SAMPLED = 1 << 20
+
+
 def _counts(name: str) -> bool:
     return name == "config.json" or name.endswith((".safetensors", ".bin"))
 

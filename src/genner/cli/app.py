@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -81,6 +81,20 @@ def tell(message: object, file: TextIO | None = None) -> None:
     from genner.render.terminal import tell as say
 
     say(message, file)
+
+
+def may_write(outputs: Mapping[str, Path | None], inputs: Iterable[Path], force: bool) -> None:
+    """Raise `UsageError` when one of `outputs`, by option, would overwrite an input, another of them or, without
+    `force`, something that is there. See `genner.data.writing.may_write`."""
+    from genner.data.writing import may_write as check
+    from genner.data.writing import same_file
+
+    sources, given = list(inputs), [(option, path) for option, path in outputs.items() if path]
+    for number, (option, path) in enumerate(given):
+        check(path, option, sources, force=force)
+        for before, other in given[:number]:
+            if same_file(path, other):
+                raise UsageError(f"{before} and {option} are one file, {str(path)!r}; give two")
 
 
 def must_exist(*paths: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genner.cli.app import DeviceOption, ModelOption, app
+from genner.cli.app import DeviceOption, ModelOption, app, may_write
 
 
 @app.command()
@@ -18,4 +18,5 @@ def demo(
     """Tag the example texts, show them, and score the bundled gold sample."""
     from genner.demo import run
 
+    may_write({"--page": page}, examples.glob("*"), force=True)  # the page of an earlier demo is made anew
     run(examples, page, model, device)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import app, must_exist, tell
+from genner.cli.app import ForceOption, app, may_write, must_exist, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,12 +45,15 @@ def evaluate(
     ] = None,
     resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    force: ForceOption = False,
 ) -> None:
     """Score predictions against gold: strict span micro-F1 with its interval, and other scores beside it.
 
     With PRED2, the difference of two systems. With --generations, the answers of another tool; GOLD is then optional.
     """
-    must_exist(*(path for path in (gold, pred, other, train, generations) if path))
+    inputs = [path for path in (gold, pred, other, train, generations) if path]
+    must_exist(*inputs)
+    may_write({"--html": html, "--pr-curve": pr_curve}, inputs, force)
     if pr_curve and pr_curve.suffix.lower() not in CURVES:
         raise UsageError(f"--pr-curve {pr_curve}: the name ends in {pr_curve.suffix!r}; legal: {', '.join(CURVES)}")
     if generations:

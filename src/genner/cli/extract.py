@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import DeviceOption, ForceOption, Interrupted, ModelOption, app, must_exist, tell
+from genner.cli.app import DeviceOption, ForceOption, Interrupted, ModelOption, app, may_write, must_exist, tell
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import UsageError
 
@@ -107,7 +107,7 @@ def extract(
     if out:
         from genner.data import read_jsonl
 
-        writer = JsonlWriter(out, resume, force=force, about=_about(ner))
+        writer = JsonlWriter(out, resume, force=force, about=_about(ner, model))
         said = _write(writer, ner, documents, progress, batch_size, notes)
         shown = list(islice(read_jsonl(out), PAGE_LIMIT + 1)) if html else []
         if not quiet:
@@ -130,16 +130,11 @@ def _check_outputs(
     found: "list[Place]", labels_file: Path | None, out: Path | None, html: Path | None, force: bool
 ) -> None:
     """Raise `UsageError` when an output would overwrite an input, or the other output."""
-    from genner.data.writing import may_write, same_file
-
     sources = [Path("/dev/stdin" if place.path == "-" else place.path) for place in found]
     sources += [labels_file] if labels_file else []
-    if out:
-        may_write(out, "--out", sources, force=True)  # what is there already is the writer's concern
-    if html:
-        may_write(html, "--html", sources, force=force)
-    if out and html and same_file(out, html):
-        raise UsageError(f"--out and --html are one file, {str(out)!r}; give two")
+    # What is there already is the writer's concern.
+    may_write({"--out": out}, sources, force=True)
+    may_write({"--html": html}, [*sources, *([out] if out else [])], force=force)
 
 
 def _documents(found: "list[Place]", text_field: str, journal: "Journal") -> Iterator[Document]:
@@ -181,11 +176,13 @@ def _threshold(ner: "Extractor", left_out: int) -> str:
     return f"{entities} --min-score {ner.min_score:g}: left out" if ner.min_score else ""
 
 
-def _about(ner: "Extractor") -> dict[str, Any]:
+def _about(ner: "Extractor", model: str) -> dict[str, Any]:
     """What an output must have been begun with for a run to go on with it."""
     from genner.evaluation.pairing import genner_version
+    from genner.loading import weights_of
 
-    return {"genner": genner_version(), **ner.signature, "labels": ner.labels.to_json()}
+    weights = {"weights": found} if (found := weights_of(model)) else {}
+    return {"genner": genner_version(), **ner.signature, **weights, "labels": ner.labels.to_json()}
 
 
 def _write(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import app, must_exist, tell
+from genner.cli.app import ForceOption, app, may_write, must_exist, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def probe(
     score: Annotated[
         Path | None, typer.Option(help="Predictions on OUT (JSON lines): print what the probe measures of them.")
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Change gold data so that a score tells recognition from memorization.
 
@@ -63,7 +64,11 @@ def probe(
         raise UsageError(f"{str(out)!r} ends in {out.suffix!r}; legal: .jsonl")
     if labels and labels_file:
         raise UsageError("give --labels or --labels-file, not both")
-    must_exist(*(path for path in (source, labels_file, train, lexicon, score) if path))
+    inputs = [path for path in (source, labels_file, train, lexicon, score) if path]
+    must_exist(*inputs)
+    if out is not None:
+        about = {"OUT.labels.json": out.with_suffix(".labels.json"), "OUT.probe.json": out.with_suffix(".probe.json")}
+        may_write({"OUT": out, **about}, inputs, force)
 
     from genner.data import read_jsonl
     from genner.render.terminal import json_text
@@ -82,7 +87,7 @@ def probe(
     documents = list(read_jsonl(source))
     probed = made.apply(documents, _labels(labels, labels_file, documents))
     if out is not None:
-        _write(probed, out, {"probe": name, "seed": seed, "options": _options(option or ())})
+        _write(probed, out, {"probe": name, "seed": seed, "options": _options(option or ())}, inputs, force)
     if score is not None:
         print(json_text(made.measure(probed, list(read_jsonl(score))), indent=1))
     for key, n in probed.report.items():
@@ -134,18 +139,19 @@ def _labels(labels: str | None, labels_file: Path | None, documents: "list[Docum
     return as_label_set(labels or tags or None)
 
 
-def _write(probed: "Probed", out: Path, settings: dict[str, Any]) -> None:
+def _write(probed: "Probed", out: Path, settings: dict[str, Any], inputs: list[Path], force: bool) -> None:
     from genner.data import JsonlWriter, write_atomic
 
-    readings = {}
-    for name, documents in {"": probed.documents, **probed.readings}.items():
-        path = out if not name or documents == probed.documents else out.with_suffix(f".{name}.jsonl")
-        if name:
-            readings[name] = path.name
-        if not name or path != out:
-            with JsonlWriter(path) as writer:
-                for document in documents:
-                    writer.write(document)
+    readings, files = {}, {out: probed.documents}
+    for name, documents in probed.readings.items():
+        path = out if documents == probed.documents else out.with_suffix(f".{name}.jsonl")
+        readings[name] = path.name
+        files[path] = documents
+        may_write({f"OUT.{name}.jsonl": path}, inputs, force)
+    for path, documents in files.items():
+        with JsonlWriter(path, force=force) as writer:
+            for document in documents:
+                writer.write(document)
     asked = {label.tag: {"name": label.name, "definition": label.definition} for label in probed.labels}
     write_atomic(out.with_suffix(".labels.json"), json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
     about = {**settings, "back": dict(probed.back), "report": dict(probed.report), "readings": readings}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genner.cli.app import app, must_exist, tell
+from genner.cli.app import ForceOption, app, may_write, must_exist, tell
 from genner.errors import UsageError
 
 
@@ -25,6 +25,7 @@ def report(
     examples: Annotated[int, typer.Option(min=0, help="Errors shown of each kind, format and decoding.")] = 2,
     resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    force: ForceOption = False,
 ) -> None:
     """Put an assessment's results together: the paper's tables with ours beside, formats, probes, abilities, errors.
 
@@ -35,6 +36,9 @@ def report(
         raise UsageError(
             "nothing to write; give --out report.html, or a folder as --markdown, --latex, --figures, --csv"
         )
+    outputs = {"--out": out, "--markdown": markdown, "--latex": latex, "--figures": figures, "--csv": csv}
+    may_write(outputs, runs, force)
+
     from genner.report import build, write
 
     made = build(runs, title=title, resamples=resamples, seed=seed, each=examples)

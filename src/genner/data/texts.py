@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from genner.data.base import Journal
 from genner.data.html_text import html_text
 from genner.data.ids import Ids
+from genner.data.json_stream import records
 from genner.data.jsonl import recode
 from genner.data.opening import open_binary, refuse_endless
-from genner.data.records import records
 from genner.document import Document
 from genner.errors import DataError, DocumentError, UsageError
 
@@ -284,4 +284,4 @@ def _document(record: dict[str, Any], text_field: str) -> Document:
     if type(record["id"]) not in (str, int):
         raise DocumentError(f"'id' is {record['id']!r}; legal: a string or an integer")
     rest = {key: value for key, value in record.items() if key not in (text_field, "text", "entities")}
-    return Document.from_dict({**rest, "text": text})
+    return Document.from_dict({**rest, "text": text, "entities": []})
