@@ -84,6 +84,9 @@ class Seen:
     def started(self, cell: Cell, device: str | None) -> None:
         self.started_.append(cell.id)
 
+    def elsewhere(self, run: Run, holder: str) -> None:
+        pass
+
     def ended(self, run: Run, state: State) -> None:
         assert run.cell.id not in self.ended_
         self.ended_[run.cell.id] = state

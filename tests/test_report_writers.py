@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from genner.document import Document, Entity
+from genner.render import markdown as md
 from genner.render.layout import UNPRINTABLE, picture, visible_line
 from genner.report import latex, markdown, plots, tabular
 from genner.report.html import html
@@ -151,13 +152,13 @@ def spaced(text: str) -> str:
 @given(texts)
 @settings(deadline=None)
 def test_markdown_reads_an_escaped_text_as_it_is(text: str) -> None:
-    assert inline_text(markdown.escaped(text)) == spaced(text)
+    assert inline_text(md.escaped(text)) == spaced(text)
 
 
 @given(texts)
 @settings(deadline=None)
 def test_an_escaped_text_begins_no_block(text: str) -> None:
-    line = markdown.escaped(text)
+    line = md.escaped(text)
     assert [t.type for t in GFM.parse(line)] in ([], ["paragraph_open", "inline", "paragraph_close"])
 
 
@@ -180,10 +181,22 @@ def test_a_table_of_hostile_texts_keeps_its_shape(text: str, other: str) -> None
     assert squeezed(rows[3][4]) == squeezed(visible_line(text))
 
 
+def test_the_tables_of_general_ability_read_hostile_names_as_they_are() -> None:
+    from genner.ability.deltas import delta
+    from genner.ability.run import Comparison, Comparisons
+    from genner.ability.table import markdown as table
+
+    name = "[x](javascript:alert(1)) <b>|`"
+    found = Comparison("squad", 0, "base", name, {"f1": delta([0.0, 1.0], [1.0, 1.0], 100)}, [])
+    tokens = GFM.parse(table(Comparisons([], [found], {name: name})))
+    assert not {t.type for token in tokens for t in token.children or ()} & {"html_inline", "link_open", "code_inline"}
+    assert "".join(t.content for token in tokens for t in token.children or ()).count(name) == 3
+
+
 @given(texts)
 @settings(deadline=None)
 def test_a_fence_holds_whatever_it_is_put_around(text: str) -> None:
-    (block,) = GFM.parse(markdown.fenced(text))
+    (block,) = GFM.parse(md.fenced(text))
     assert block.type == "fence"
     # Line breaks of any kind are line breaks to Markdown, and NUL is replaced by its picture before it gets there.
     shown_text = UNPRINTABLE.sub(lambda m: picture(m[0]), text)

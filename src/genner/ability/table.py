@@ -2,6 +2,7 @@
 
 from genner.ability.deltas import Decomposition, Delta, Part
 from genner.ability.run import Comparison, Comparisons
+from genner.render.markdown import escaped
 
 # Measure -> what it is called, and what its unit is multiplied by.
 _NAMES = {
@@ -31,7 +32,7 @@ def markdown(found: Comparisons) -> str:
         ]
     lines += [*_scores(found), ""]
     for comparison in found.comparisons:
-        lines += [f"## {comparison.task}, {comparison.shots} shots: {comparison.other} against base", ""]
+        lines += [f"## {comparison.task}, {comparison.shots} shots: {escaped(comparison.other)} against base", ""]
         lines += ["| | n | base | other | difference | 95 % interval | p |", "|---|---|---|---|---|---|---|"]
         lines += [_row(name, change) for name, change in comparison.deltas.items() if not _twice(name, comparison)]
         if comparison.parts:
@@ -40,7 +41,12 @@ def markdown(found: Comparisons) -> str:
             lines += ["", verdict(comparison)]
         lines.append("")
     if found.problems:
-        lines += ["## Not measured", "", *(f"- {where}: {why}" for where, why in found.problems.items()), ""]
+        lines += [
+            "## Not measured",
+            "",
+            *(f"- {escaped(where)}: {escaped(why)}" for where, why in found.problems.items()),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -52,7 +58,7 @@ def _scores(found: Comparisons) -> list[str]:
         for metric, score in result.scores.items():
             error = f" (se {score['stderr']:.3f})" if score["stderr"] is not None else ""
             cells.setdefault((result.task, result.shots, metric), {})[result.side] = f"{score['value']:.3f}{error}"
-    lines = [f"| task | shots | score | {' | '.join(sides)} |", "|---|---|---|" + "---|" * len(sides)]
+    lines = [f"| task | shots | score | {' | '.join(map(escaped, sides))} |", "|---|---|---|" + "---|" * len(sides)]
     for (task, shots, metric), row in cells.items():
         lines.append(f"| {task} | {shots} | {metric} | {' | '.join(row.get(side, '') for side in sides)} |")
     return lines if cells else []

@@ -6,7 +6,7 @@
         result.json              written last, so its being there means done: `Result`
         failure.json             why it went wrong, until it is run again: `Failure`
         skipped.json             why it cannot be run here: {"why": str}
-        claim                    locked by the process that runs it; the kernel frees it when that process dies
+        claim                    locked by the process that runs it, whom it names; the kernel frees it when that dies
         progress.json            how far that process is, while it runs: {"done", "total", "unit", "seconds"}
         log.txt                  its output
         predictions.jsonl        (score, probe) a line a document, appended as it goes: `Answered`
@@ -19,6 +19,7 @@ Offsets are half-open code points, as everywhere.
 import fcntl
 import json
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -210,6 +211,15 @@ class Run:
             return True
         return False
 
+    @property
+    def holder(self) -> str:
+        """Who runs it now, `process 123 on HOST`; empty when nobody does."""
+        if not self.locked:
+            return ""
+        with suppress(OSError):
+            return (self.folder / "claim").read_text(encoding="utf-8", errors="replace").strip()
+        return ""
+
     def predictions(self) -> Iterator[Answered]:
         """The answers so far, in order. A last line that a killed process left unfinished is no answer.
 
@@ -252,6 +262,10 @@ class Run:
             except BlockingIOError:
                 yield False
                 return
+            with suppress(OSError):  # who holds it is for people to read; the lock is what counts
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+                file.flush()
             yield True
 
     def begin(self) -> None:
@@ -273,10 +287,12 @@ class Run:
 
     def report(self, progress: Progress) -> None:
         """Say how far it is. A full disk is no reason to stop: the next line of results will say so."""
+        draft = self.folder / f"progress.json.{os.getpid()}.tmp"
         with suppress(OSError):
-            draft = self.folder / f"progress.json.{os.getpid()}.tmp"
             draft.write_text(json.dumps(asdict(progress)), encoding="utf-8")
             draft.replace(self.folder / "progress.json")
+            return
+        draft.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove the answers: they are of other documents."""

@@ -30,6 +30,10 @@ class Watch(Protocol):
 
     def started(self, cell: Cell, device: str | None) -> None: ...
 
+    def elsewhere(self, run: Run, holder: str) -> None:
+        """Another process runs this cell, which is waited for; said once."""
+        ...
+
     def ended(self, run: Run, state: State) -> None: ...
 
     def tick(self, running: Sequence[Run]) -> None:
@@ -66,6 +70,7 @@ class Scheduler:
     _since: float = field(default_factory=time.time)
     _states: dict[str, State] = field(default_factory=dict)  # of cells that are over
     _running: dict[int, _Process] = field(default_factory=dict)  # by place
+    _told: set[str] = field(default_factory=set)  # cells of which was said that another process has them
 
     def work(self) -> dict[str, State]:
         """Run what can be run; returns what became of each cell. On `KeyboardInterrupt`, running cells are asked to
@@ -77,6 +82,7 @@ class Scheduler:
                 for id, run in list(waiting.items()):
                     if self._settle(run):
                         del waiting[id]
+                self._tell_elsewhere(waiting.values())
                 for id, run in list(waiting.items()):
                     free = [place for place in range(len(self.places)) if place not in self._running]
                     if not free:
@@ -90,6 +96,13 @@ class Scheduler:
             self._stop()
             raise
         return self._states
+
+    def _tell_elsewhere(self, waiting: Iterable[Run]) -> None:
+        """Say of each cell that another process has, once, who that is."""
+        for run in waiting:
+            if run.cell.id not in self._told and run.cell.id not in self._here and (holder := run.holder):
+                self._told.add(run.cell.id)
+                self.watch.elsewhere(run, holder)
 
     @property
     def _here(self) -> set[str]:

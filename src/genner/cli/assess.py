@@ -247,6 +247,9 @@ class _Watch:
         if not self._live:
             self._print(f"started: {cell.id} ({cell.name})" + (f" on {device}" if device else ""))
 
+    def elsewhere(self, run: "Run", holder: str) -> None:
+        self._print(f"running elsewhere: {run.cell.id} ({run.cell.name}), by {holder}")
+
     def ended(self, run: "Run", state: "State") -> None:
         if run.cell.id in self._tasks:
             self._bars.remove_task(self._tasks.pop(run.cell.id))
