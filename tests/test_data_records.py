@@ -494,3 +494,10 @@ def test_fields_that_it_has_no_place_for_are_counted(tmp_path: Path, name: str) 
     assert journal.losses == {"further field of a record": 1}
     [found], _ = read(tmp_path / "x", kind)
     assert found == ADA
+
+
+def test_the_table_of_the_docs_is_that_of_the_registry() -> None:
+    docs = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in docs.splitlines() if line.startswith("| `")]
+    table = {name.strip("`"): writes for name, _, writes in rows if writes in ("yes", "no")}
+    assert table == {name: "yes" if kind.writes else "no" for name, kind in SYNTAXES.items()}

@@ -55,6 +55,8 @@ def decoded(
     for record in intake.records():
         try:
             found = exchange(record)
+            for said in (found.text, found.answer) if found is not None else ():
+                Document(said or "")  # what is no text cannot be decoded
         except DocumentError as error:
             intake.fault("bad record", str(error))
             continue
@@ -115,7 +117,7 @@ def _used(source: Traversable, exchange: Callable[[Record], Exchange | None]) ->
     for _, record in records(source, Journal(lenient=True)):  # faults are reported when the file is read in earnest
         with suppress(DocumentError):
             if (found := exchange(record)) is not None:
-                seen.update(_labels_in(found.answer, found.text or ""))
+                seen.update(_labels_in(Document(found.answer).text, found.text or ""))
     return label_set([tag for tag in sorted(seen) if _legal(tag)])
 
 

@@ -240,7 +240,8 @@ def _names(feature: Any) -> list[str]:
     while isinstance(feature, list | dict) and "names" not in feature:
         inner = feature[0] if isinstance(feature, list) and feature else None
         feature = feature.get("feature") if isinstance(feature, dict) else inner
-    return feature["names"] if isinstance(feature, dict) else []
+    names = feature["names"] if isinstance(feature, dict) else []
+    return names if isinstance(names, list) else []
 
 
 def _tag(tag: Any, names: list[str]) -> str:

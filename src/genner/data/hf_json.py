@@ -68,7 +68,13 @@ class HuggingFaceJson(RecordSyntax):
                 if features:  # of an answer, each row is a record
                     intake.number = count
                 reader = self._reader(row)
-                if row.get(reader.tags) is None and reader.tokens in row:
+                if reader.tokens not in row:
+                    has = ", ".join(row) or "nothing"
+                    intake.fault(
+                        "bad row", f"has no {reader.tokens!r}; it has: {has}; name the columns with tokens=, tags="
+                    )
+                    continue
+                if row.get(reader.tags) is None:
                     intake.loss(f"row without {reader.tags!r}")
                     continue
                 try:
@@ -119,7 +125,9 @@ def _rows(record: Record) -> tuple[Record, list[Record]]:
     """The features by name and the rows of an answer of the rows API; a record that is none is a row."""
     match record:
         case {"features": [*features], "rows": [*rows]}:
-            named = {f["name"]: f.get("type") for f in features if isinstance(f, dict) and "name" in f}
+            named = {
+                f["name"]: f.get("type") for f in features if isinstance(f, dict) and isinstance(f.get("name"), str)
+            }
             return named, [r["row"] for r in rows if isinstance(r, dict) and isinstance(r.get("row"), dict)]
     return {}, [record]
 

@@ -159,7 +159,7 @@ class LabelStudio(RecordSyntax):
             if len(ours) > 1:
                 several = ", ".join(sorted(ours))
                 raise DocumentError(f"results mark several texts: {several}; choose that of {self.key!r} with to_name=")
-        kept = [r for r in results if r.get("to_name") is None or r.get("to_name") in ours]
+        kept = [r for r in results if (name := r.get("to_name")) is None or str(name) in ours]
         intake.loss("result that marks another text of its task", len(results) - len(kept))
         return kept
 

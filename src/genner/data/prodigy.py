@@ -48,6 +48,9 @@ class Prodigy(RecordSyntax):
             if answer is None and "none" not in wanted:
                 intake.loss("task without an answer", detail="--from prodigy:answers=accept,none reads those as well")
                 continue
+            if not isinstance(answer, str | None):
+                intake.fault("bad task", f"'answer' is {answer!r}; legal: accept, reject or ignore")
+                continue
             if answer is not None and answer not in wanted:
                 intake.loss(f"task answered {answer!r}")
                 continue
