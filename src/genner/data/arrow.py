@@ -43,7 +43,7 @@ def _open(path: str, wanted: list[str]) -> tuple[Any, Iterator[Any]]:
     with Path(path).open("rb") as file:
         head = file.read(6)
     if head.startswith(b"PAR1"):
-        table = parquet.ParquetFile(path)
+        table = parquet.ParquetFile(path, page_checksum_verification=True)
         return table.schema_arrow, table.iter_batches(
             ROWS, columns=[c for c in wanted if c in table.schema_arrow.names]
         )

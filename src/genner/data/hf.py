@@ -184,7 +184,7 @@ class HuggingFace(Syntax):
         features = {self.id: string, self.text: string, self.entities: [shape]}
         schema = pa.schema(columns.items(), metadata={"huggingface": json.dumps({"info": {"features": features}})})
         rows, count = (self._record(d, journal) for d in documents), 0
-        with atomic(target) as file, parquet.ParquetWriter(file, schema) as writer:
+        with atomic(target) as file, parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
             while batch := list(islice(rows, ROWS)):
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 count += len(batch)
