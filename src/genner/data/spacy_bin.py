@@ -3,7 +3,8 @@
 `doc.ents` holds no two entities that overlap; span groups do. So all entities are in the span group `spans_key`, and
 `doc.ents` has the outermost of them: both of spaCy's components, `ner` and `spancat`, find what they can learn. Tokens
 are spaCy's own for the language, cut further where an entity starts or ends within one. A `DocBin` is one compressed
-block: it is read and written as a whole, so a large corpus needs memory.
+block: it is read and written as a whole, so a large corpus needs memory. It is read in another process (`guard.py`), as
+a damaged one may crash spaCy.
 """
 
 import zlib
@@ -13,13 +14,17 @@ from functools import cache
 from importlib.resources.abc import Traversable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from genner.data.base import Journal, Syntax, open_binary
+from genner.data.base import Journal, Syntax
+from genner.data.guard import GuardError, guarded, on_disk
+from genner.data.opening import LIMIT, RATIO, max_unpacked
 from genner.data.records import Intake, Span, optional, unkept
 from genner.data.writing import atomic
 from genner.document import Document, Entity
-from genner.errors import UsageError
+from genner.errors import DataError, UsageError
+
+BATCH = 200  # documents that are handed on at a time
 
 
 @dataclass(frozen=True)
@@ -41,28 +46,26 @@ class SpacyDocBin(Syntax):
         return source.name.endswith(".spacy") and head[:1] == b"\x78"  # zlib's mark
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        vocab = _nlp(self.lang).vocab
-        from_bytes = optional("spacy.tokens", "spacy").DocBin().from_bytes
-        with open_binary(source) as file:
-            data = file.read()
-        try:
-            docs = from_bytes(data)
-        except (zlib.error, ValueError, KeyError, TypeError) as error:
-            journal.fault("broken DocBin", source, f"is not a whole DocBin: {error}; write it again with spaCy")
-            return
         intake = Intake(source, journal)
-        for number, doc in enumerate(docs.get_docs(vocab), 1):
-            for key in doc.spans:
-                if key != self.spans_key:
-                    journal.loss(f"span group {key!r}", f"{source}:{number}", len(doc.spans[key]))
-            grouped = doc.spans.get(self.spans_key, ())
-            if self.spans_key not in doc.spans and any(token.ent_iob == 0 for token in doc):
-                journal.loss("document with missing entity annotation", f"{source}:{number}")
-                continue
-            spans = {(s.start_char, s.end_char, s.label_): None for s in (*doc.ents, *grouped)}
-            document = intake.document(number, doc.text, (Span(*s) for s in spans), doc.user_data.get("id"))
-            if document is not None:
-                yield document
+        number = 0
+        try:
+            with on_disk(source) as path:
+                for batch in guarded(
+                    "genner.data.spacy_bin:docs", str(path), self.lang, self.spans_key, max_unpacked(0)
+                ):
+                    for found in batch:
+                        number += 1
+                        for key, count in found.other_groups:
+                            journal.loss(f"span group {key!r}", f"{source}:{number}", count)
+                        if found.missing:
+                            journal.loss("document with missing entity annotation", f"{source}:{number}")
+                            continue
+                        spans = (Span(*span) for span in found.spans)
+                        document = intake.document(number, found.text, spans, found.id)
+                        if document is not None:
+                            yield document
+        except GuardError as error:
+            journal.fault("broken DocBin", source, f"is not a whole DocBin: {error}; write it again with spaCy")
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
         nlp = _nlp(self.lang)
@@ -85,6 +88,43 @@ class SpacyDocBin(Syntax):
         doc.spans[self.spans_key] = list(made.values())
         doc.set_ents([made[e] for e in _outermost(document.entities)])
         return doc
+
+
+class Found(NamedTuple):
+    """What a `Doc` of spaCy's says, in types that can be sent."""
+
+    text: str
+    spans: list[tuple[int, int, str]]
+    """Start, end and label, in code points."""
+    id: Any
+    missing: bool
+    """Whether tokens have no entity annotation, and no span group says it."""
+    other_groups: list[tuple[str, int]]
+    """Names and sizes of span groups that are not read."""
+
+
+def docs(path: str, lang: str, spans_key: str, limit: int) -> Iterator[list[Found]]:
+    """The documents of a `DocBin` in lists. Run by `guarded`, in its process; raises what spaCy does on a broken one.
+
+    Raises `DataError` when it unpacks to over `limit` bytes, or to over `RATIO` times its size where that is more.
+    """
+    vocab = _nlp(lang).vocab
+    data = Path(path).read_bytes()
+    limit = max(limit, RATIO * len(data))
+    unpacking = zlib.decompressobj()
+    if len(unpacking.decompress(data, limit)) == limit and unpacking.unconsumed_tail:
+        raise DataError(path, f"unpacks to over {limit:,} bytes; if it is sound, set {LIMIT} to what it may have")
+    held: list[Found] = []
+    for doc in optional("spacy.tokens", "spacy").DocBin().from_bytes(data).get_docs(vocab):
+        spans = {(s.start_char, s.end_char, s.label_): None for s in (*doc.ents, *doc.spans.get(spans_key, ()))}
+        others = [(key, len(doc.spans[key])) for key in doc.spans if key != spans_key]
+        missing = spans_key not in doc.spans and any(token.ent_iob == 0 for token in doc)
+        held.append(Found(doc.text, list(spans), doc.user_data.get("id"), missing, others))
+        if len(held) == BATCH:
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 @cache
