@@ -18,10 +18,19 @@ def calibrate(
     recipe: Annotated[Path, typer.Argument(help="The recipe (TOML) that it was trained after, for its dev files.")],
     data: Annotated[Path, typer.Option(help="The folder that the recipe's file names are relative to.")] = Path(),
     sentences: Annotated[int, typer.Option(min=1, help="Dev sentences of each set to fit on.")] = SENTENCES,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit the formats of one kind (inline, JSON) alone, on this one; the others stay as they are."
+        ),
+    ] = None,
     device: DeviceOption = None,
 ) -> None:
-    """Fit scores to how often a model is right on dev data: a score of 0.9 then means right in nine of ten cases."""
+    """Fit scores to how often a model is right on dev data: a score of 0.9 then means right in nine of ten cases.
+
+    Chosen with them are the thresholds below which entities are left out by default.
+    """
     from genner.training import run_calibration
 
     must_exist(recipe, data)
-    run_calibration(adapter, recipe, data, sentences, device=device)
+    run_calibration(adapter, recipe, data, sentences, only=format, device=device)

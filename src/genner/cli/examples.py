@@ -27,6 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "calibrate": (
         "genner calibrate runs/mine recipes/mine.toml --data DATA",
         "genner calibrate default recipes/default.toml --data DATA --sentences 200",
+        "genner calibrate default recipes/default.toml --data DATA --sentences 200 --format inline_xml",
     ),
     "merge": ("genner merge runs/mine --out mine",),
     "export": (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from genner.formats import Format
     from genner.loading import Adapter
     from genner.training.mixture import Mixture
     from genner.training.progress import Progress
@@ -254,20 +255,31 @@ def _add_drafter(
     return f1
 
 
-def run_calibration(adapter: str, recipe_file: Path, data: Path, sentences: int, *, device: str | None = None) -> None:
+def run_calibration(
+    adapter: str,
+    recipe_file: Path,
+    data: Path,
+    sentences: int,
+    *,
+    only: str | None = None,
+    device: str | None = None,
+) -> None:
     """Calibrate the scores of an adapter, or a fully tuned model, on dev documents of a recipe; into its folder.
 
+    `only`: the name of a format; its family alone is fitted, on it, and what the folder has for the other is kept.
     Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
     """
     from genner.engines.chat import Chat
     from genner.engines.local import device_of
     from genner.engines.weights import load_tokenizer
     from genner.errors import ModelError
+    from genner.formats import get_format
     from genner.loading import find_adapter, find_tuned
     from genner.models import MODELS, fetch, locate
     from genner.training.mixture import Mixture
     from genner.training.recipe import Recipe
 
+    form = get_format(only) if only else None
     recipe = Recipe.from_file(recipe_file)
     if found := find_adapter(adapter):
         base = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
@@ -281,15 +293,25 @@ def run_calibration(adapter: str, recipe_file: Path, data: Path, sentences: int,
         )
     own = place if (place / "tokenizer_config.json").is_file() else base
     mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
-    _add_calibration(base, place, mixture, sentences, device_of(device))
+    _add_calibration(base, place, mixture, sentences, device_of(device), form)
 
 
-def _add_calibration(base: Path, place: Path, mixture: "Mixture", sentences: int, device: "torch.device") -> None:
+def _add_calibration(
+    base: Path,
+    place: Path,
+    mixture: "Mixture",
+    sentences: int,
+    device: "torch.device",
+    only: "Format | None" = None,
+) -> None:
     """Calibrate what lies in `place`: an adapter of `base`, or a model of its own."""
+    from genner.calibration import Calibration
     from genner.engines.local import LocalEngine
     from genner.loading import _digest, find_adapter
     from genner.training.calibrating import calibrate, write
 
     adapter = find_adapter(str(place))
+    digest = _digest(adapter) if adapter else ""
+    before = Calibration.read(place, digest) if only else None
     engine = LocalEngine.load(base if adapter else place, place if adapter else None, device=device)
-    write(calibrate(engine, mixture, sentences, _digest(adapter) if adapter else ""), place)
+    write(calibrate(engine, mixture, sentences, digest, only, before), place)

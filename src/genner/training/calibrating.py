@@ -96,11 +96,19 @@ def sample(mixture: Mixture, sentences: int) -> Samples:
     return drawn
 
 
-def calibrate(engine: Engine, mixture: Mixture, sentences: int, adapter: str = "") -> Calibration:
+def calibrate(
+    engine: Engine,
+    mixture: Mixture,
+    sentences: int,
+    adapter: str = "",
+    only: Format | None = None,
+    before: Calibration | None = None,
+) -> Calibration:
     """Fit a calibration of the engine's model on dev documents of a recipe, at most `sentences` of each set.
 
     There is one scale for each family of formats that the recipe trains, fitted on the format of it with the most
-    weight. `adapter`: see `Calibration`.
+    weight. `adapter`: see `Calibration`. With `only`, that format's family alone is fitted, on it; the rest is that of
+    `before`.
 
     Raises `TrainingError` when there are no dev documents, or too few entities are found in them.
     """
@@ -110,15 +118,18 @@ def calibrate(engine: Engine, mixture: Mixture, sentences: int, adapter: str = "
             "no [[set]] of the recipe has dev documents to calibrate on; name a file: dev = 'NAME/dev.jsonl'"
         )
     scales, fits, thresholds = dict[Family, Scale](), dict[Family, Fit](), dict[Family, Thresholds]()
+    if before is not None:
+        scales, fits, thresholds = dict(before.scales), dict(before.fits), dict(before.thresholds)
+    forms = [(family_of(only), only)] if only else _forms(mixture)
     reasons = []
-    for kind, form in _forms(mixture):
+    for kind, form in forms:
         found = judge(engine, form, samples)
         try:
             scales[kind], fits[kind] = fit(found), assess(found, form, samples)
             thresholds[kind] = choose_all(_scored(scales[kind], found, samples))
         except TrainingError as error:
             reasons.append(f"{form.name}: {error}")
-    if not scales:
+    if not scales or (only and reasons):
         raise TrainingError("; ".join(reasons))
     for reason in reasons:
         tqdm.write(f"no calibration of {reason}")
@@ -255,8 +266,8 @@ def _cross_checked(found: Sequence[Judged], samples: Samples) -> dict[str, dict[
 def write(calibration: Calibration, folder: Path) -> None:
     """Put a calibration into a folder, and say what it brought."""
     path = calibration.write(folder)
-    for kind, scale in calibration.scales.items():
-        some = calibration.fits[kind]
+    for kind, some in calibration.fits.items():
+        scale = calibration.scales[kind]
         degrees = ", ".join(f"{name} {t:.2f}" for name, t in [*scale.temperatures.items(), ("all", scale.overall)])
         tqdm.write(
             f"calibration of {some.format}: expected calibration error {some.before:.3f} before, {some.after:.3f} "
