@@ -71,10 +71,7 @@ def main() -> None:
     def requests() -> list[Request]:
         grammars = [permitted(ner.form, d.text, labels) for d in documents]
         ends = label_ends(asked, labels)
-        return [
-            Request(asked, d.text, grammar, growth=ner.form.growth, options=ends)
-            for d, grammar in zip(documents, grammars, strict=True)
-        ]
+        return [Request(asked, d.text, grammar, options=ends) for d, grammar in zip(documents, grammars, strict=True)]
 
     drafter = engine._speculator._drafter
     taps = drafter.taps if drafter else (engine.network.depth,)

@@ -79,11 +79,11 @@ def cost(
     """Tokens of all answers, and the microseconds that each of them took, the building of its grammar included."""
     tokens, micros = 0, list[float]()
     for number, document in enumerate(tqdm(documents, desc=form.name, leave=False)):
-        sayable, _ = form.keep(document, "word")
+        sayable, _ = form.keep(document, "strict")
         answer = form.encode(sayable, labels)
         ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
         begun = time.perf_counter()
-        grammar = form.grammar(sayable.text, labels, where="word", depth=8)
+        grammar = form.grammar(sayable.text, labels, where="strict", depth=8)
         state: Any = grammar.start()
         mine = []
         for token in ids:

@@ -34,10 +34,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "budget", lambda *_: 12)
 
 
-def requests(growth: int = 1, instructions: int = 2) -> list[Request]:
+def requests(instructions: int = 2) -> list[Request]:
     return [
-        Request(f"Tag {i % instructions}:\n", text, FORM.grammar(text, LABELS), False, growth)
-        for i, text in enumerate(TEXTS)
+        Request(f"Tag {i % instructions}:\n", text, FORM.grammar(text, LABELS), False) for i, text in enumerate(TEXTS)
     ]
 
 
@@ -117,7 +116,7 @@ def test_an_answer_that_outgrows_its_budget_is_cut_off() -> None:
     engine = FreeEngine(of("llama"), tiny.tokenizer("bytes"))
     asked = requests()[:2]
     for request, found in zip(asked, engine.generate(asked), strict=True):
-        room = len(engine.chat.body_ids(request.text)) + 64
+        room = decoding.budget(engine.chat, request, 0, engine.window)
         assert len(found.ends) <= room
         assert found.complete or len(found.ends) == room
     assert list(engine.generate([])) == []

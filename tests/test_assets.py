@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from genner.data.describe import nesting
 from genner.document import Document, Label, LabelSet
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "src" / "genner" / "assets"
 GOLD = sorted((ASSETS / "gold").glob("*.jsonl"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.jsonl"))
-LABELS: dict[str, dict[str, dict[str, str]]] = json.loads((ASSETS / "labels.json").read_text(encoding="utf-8"))
+SETS: dict[str, dict[str, Any]] = json.loads((ASSETS / "labels.json").read_text(encoding="utf-8"))
+LABELS: dict[str, dict[str, dict[str, str]]] = {name: about["labels"] for name, about in SETS.items()}
 
 
 def label_set_of(name: str) -> str:
@@ -40,6 +42,12 @@ def test_label_set_is_valid_and_every_definition_is_concise(name: str) -> None:
         assert 1 <= len(label.definition.split()) <= 12, label
     definitions = [label.definition for label in labels]
     assert len(set(definitions)) == len(definitions)
+
+
+@named(GOLD)
+def test_gold_nests_no_deeper_than_its_label_set_says(path: Path) -> None:
+    depth = SETS[label_set_of(path.stem)]["depth"]
+    assert max(nesting(Document.from_dict(record).entities)[2] for record in records(path)) <= depth
 
 
 def test_gold_sample_is_large_enough() -> None:

@@ -236,6 +236,18 @@ def test_label_files(tmp_path: Path, content: Any, labels: LabelSet) -> None:
     assert LabelSet.from_file(path) == labels
 
 
+def test_a_label_file_may_say_how_deep_its_labels_nest(tmp_path: Path) -> None:
+    path, labels = tmp_path / "labels.json", LabelSet((Label("A", "a"), Label("labels")), depth=1)
+    path.write_text(labels.to_file(), encoding="utf-8")
+    found = LabelSet.from_file(path)
+    assert (found, found.depth, found.subset(["A"]).depth) == (labels, 1, 1)
+    path.write_text(LabelSet(labels.labels).to_file(), encoding="utf-8")
+    assert LabelSet.from_file(path).depth is None
+    assert LabelSet.from_json({"depth": "how far down", "labels": "what it says"}, "f").tags == ("depth", "labels")
+    with pytest.raises(LabelError, match="depth 0"):
+        LabelSet.from_json({"depth": 0, "labels": ["A"]}, "f")
+
+
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 import tiny
 from genner.chunks import chunks
-from genner.document import Document, Entity, LabelSet, Prediction
+from genner.data.describe import nesting
+from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.engines.base import Generation, Request
 from genner.engines.local import LocalEngine
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import LabelError, UsageError
-from genner.extract import LONGEST, Extractor, score
+from genner.extract import DEPTH, LONGEST, UNKNOWN, Extractor, permitted, score
 from genner.formats import FORMATS
-from genner.grammar import Written
+from genner.grammar import Written, worded
 from genner.labels import label_set
 from genner.prompts import instruction
 from strategies import texts
@@ -227,6 +228,80 @@ def test_a_model_that_runs_out_of_tokens(monkeypatch: pytest.MonkeyPatch) -> Non
     assert prediction.text == "one two three four five"
 
 
+# -- what decoding allows
+
+
+def opening(request: Request) -> str | None:
+    """A model that marks all that it may, as early, as often and as late to end as it may."""
+    grammar, answer = request.grammar, bytearray()
+    state = grammar.start()
+    while not grammar.final(state):
+        edges = dict(grammar.edges(state))
+        marks = [byte for byte in (*b"<[@{", *b",") if byte in edges and len(edges) > 1]
+        copied = grammar.draft(state, 1)[0]
+        byte = marks[0] if marks else next((b for b in edges if b not in b"</ |#]}" and b != copied), copied)
+        answer.append(byte)
+        state = edges[byte]
+    return answer.decode()
+
+
+@forms
+@pytest.mark.parametrize(("labels", "nested", "deepest"), [
+    (label_set("core"), None, 1), (label_set("core").subset(["PER", "LOC"]), None, 1), (label_set("genia"), None, 4),
+    (label_set("genia"), False, 1), (label_set("genia"), True, 4), (label_set("core"), True, DEPTH),
+    (LabelSet.of("mine", "yours"), None, UNKNOWN), (LabelSet.of("mine", "yours"), False, 1),
+    (LabelSet.of("mine", "yours"), True, DEPTH), (LabelSet((Label("mine"),), depth=2), None, 2),
+])  # fmt: skip
+def test_no_answer_nests_deeper_than_its_labels_do(
+    form: str, labels: LabelSet, nested: bool | None, deepest: int
+) -> None:
+    text = "one two three four five six seven eight nine ten"
+    found = Extractor(ScriptedEngine(opening), FORMATS[form], labels, nested=nested).extract(text)
+    assert found.entities
+    assert nesting(found.entities)[2] <= deepest
+    assert not found.invalid
+
+
+def test_labels_that_are_asked_for_one_by_one_share_a_flat_text() -> None:
+    form = FORMATS["gpt_ner"]
+
+    class Scored(ScriptedEngine):
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+            answers = iter([("@@Ann Lee## left.", 0.5), ("@@Ann## @@Lee## left.", 0.6)])
+            for _ in requests:
+                said, probability = next(answers)
+                yield Generation(said.encode(), (len(said),), (log(probability),))
+
+    labels = LabelSet(LABELS.labels, depth=1)
+    flat = Extractor(Scored(), form, labels).extract("Ann Lee left.")
+    assert flat.entities == (Entity(0, 3, "LOC"), Entity(4, 7, "LOC"))
+    assert kinds(flat) == ["dropped"]
+    assert "PER at [0, 7)" in flat.problems[0].detail
+    assert len(Extractor(Scored(), form, labels, nested=True).extract("Ann Lee left.").entities) == 3
+
+
+def test_what_decoding_allows_is_in_the_signature_where_it_is_not_the_usual() -> None:
+    plain = saying(lambda r: None).signature
+    assert {"nesting", "symbols"}.isdisjoint(plain)
+    assert saying(lambda r: None, nested=False, symbols=True).signature == plain | {
+        "nesting": "flat",
+        "symbols": "allowed",
+    }
+
+
+@given(text=texts)
+@settings(max_examples=25, deadline=None)
+def test_markup_of_a_text_is_no_entity_unless_it_is_allowed(text: str) -> None:
+    """A model that marks whatever it may."""
+    text = f"<b>{text}</b>"
+    strict = saying(opening).extract(text)
+    assert not any(strict.mention(e).startswith("<") for e in strict.entities)
+    assert all(any(map(worded, strict.mention(e))) for e in strict.entities)
+    answer = XML.encode(Document(text, (Entity(0, 3, "PER"),)), LABELS).encode()
+    assert permitted(XML, text, LABELS).read(answer) is None
+    assert permitted(XML, text, LABELS, symbols=True).read(answer) is not None
+
+
 # -- what is too long
 
 
@@ -288,7 +363,7 @@ def test_illegal_labels_are_refused(labels: str | list[str]) -> None:
 def test_scores_are_probabilities(form: str, some: list[str]) -> None:
     for text, prediction in zip(some, random_model(form).pipe(some), strict=True):
         assert prediction.text == text
-        assert prediction.problems == ()
+        assert set(kinds(prediction)) <= ({"dropped"} if FORMATS[form].by_label else set())
         assert all(e.score is not None and 0.0 <= e.score <= 1.0 for e in prediction.entities)
 
 

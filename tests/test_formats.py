@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from genner.document import Document, Entity, LabelSet
 from genner.errors import FormatError
 from genner.formats import FORMATS, Format
-from genner.grammar import Boundaries, accepts, boundaries
+from genner.grammar import Boundaries, accepts, boundaries, first_ends
 from strategies import LABELS, PIECES, documents, texts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
@@ -62,7 +63,7 @@ def test_a_grammar_without_twins_accepts_all_but_second_labels(form: Format, doc
 
 @formats
 @given(
-    text=texts, seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word"]), twins=st.booleans(),
+    text=texts, seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word", "strict"]), twins=st.booleans(),
     depth=st.sampled_from([1, 3, None]), repeats=st.booleans(),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)
@@ -85,12 +86,13 @@ def test_every_legal_path_decodes_without_problems(form, text, seed, where, dept
     assert Counter((w.start, w.end, w.label) for w in written) == Counter(
         (e.start, e.end, e.label) for e in prediction.entities
     )
-    starts, ends = boundaries(text, where)
-    assert all(starts[e.start] and ends[e.end] for e in prediction.entities)
+    starts, ends = boundaries(text, where, form.sealed)
+    first = first_ends(text, where, ends)
+    assert all(starts[e.start] and ends[e.end] and first[e.start] <= e.end for e in prediction.entities)
     spans = [e.span for e in prediction.entities]
     assert twins or form.by_label or len(set(spans)) == len(spans)
     assert depth is None or all(
-        sum(e.start <= place < e.end for e in prediction.entities if e.label == label or not form.one_label) <= depth
+        sum(e.start <= place < e.end for e in prediction.entities if e.label == label or not form.by_label) <= depth
         for label in LABELS.tags
         for place in range(len(text))
     )
@@ -108,7 +110,7 @@ def test_decode_takes_any_string(form: Format, text: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize("form", [FORMATS[name] for name in ("occurrence_json", "offset_json")], ids=lambda f: f.name)
-@given(document=documents(crossing=True), seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word"]))
+@given(document=documents(crossing=True), seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word", "strict"]))
 @settings(max_examples=100, deadline=None)
 def test_a_list_may_end_in_what_it_has(form: Format, document: Document, seed: int, where: Boundaries) -> None:
     """The repetition is legal where asked for, ends the list, and is read as nothing."""
@@ -140,15 +142,50 @@ def test_a_group_may_have_what_another_has() -> None:
     assert [(w.start, w.label) for w in read] == [(0, "PER"), (0, "LOC"), (15, "LOC")]
 
 
-def test_no_entity_opens_where_a_bracket_is_to_be_escaped() -> None:
-    form, text = FORMATS["inline_bracketed"], "[The role of NF-kappa B]"
-    words, free = (form.grammar(text, LABELS, where=where) for where in ("word", "any"))  # type: ignore[arg-type]
-    assert [byte for byte, _ in words.edges(words.start())] == [ord("\\")]
-    assert {byte for byte, _ in free.edges(free.start())} == {ord("\\"), ord("[")}
-    document = Document(text, (Entity(0, 4, LABELS.tags[0]), Entity(13, 23, LABELS.tags[0])))
-    kept, left_out = form.keep(document, "word")
-    assert (kept.entities, left_out) == (document.entities[1:], document.entities[:1])
-    assert form.keep(document)[0] == document
+@pytest.mark.parametrize(
+    ("name", "text", "only"),
+    [
+        ("inline_bracketed", "[The role of NF-kappa B]", b"\\"),
+        ("inline_xml", "<PER>Ann", b"<"),
+        ("compact", "<b>Ann", b"<"),
+        ("gpt_ner", "@@ann met @bob", b"\\"),
+    ],
+)
+def test_no_entity_starts_at_what_the_markup_starts_with(name: str, text: str, only: bytes) -> None:
+    """Two ways on at the mark itself, copying it and opening an entity: `strict` leaves the first."""
+    form, labels = FORMATS[name], LabelSet.of("PER")
+    strict, word = form.grammar(text, labels, where="strict"), form.grammar(text, labels, where="word")
+    whole = Entity(0, len(text), "PER")
+    answer = form.encode(Document(text, (whole,)), labels).encode()
+    assert accepts(word, answer)
+    assert not accepts(strict, answer)
+    assert [byte for byte, _ in strict.edges(strict.start())] == list(only)
+    word_of = re.search(r"\w+\W*$", text)
+    assert word_of
+    document = Document(text, (whole, Entity(word_of.start(), len(text), "PER")))
+    assert form.keep(document, "strict") == (Document(text, document.entities[1:]), (whole,))
+    assert form.keep(document, "word")[0] == document
+
+
+def test_a_single_mark_of_gpt_ner_may_start_an_entity() -> None:
+    form, document = FORMATS["gpt_ner"], Document("@ann met #bob", (Entity(0, 4, "PER"), Entity(9, 13, "PER")))
+    assert form.keep(document, "strict") == (document, ())
+
+
+@formats
+@pytest.mark.parametrize("text", ["- a", "<> <", "...", "a -- b", "( % )", "5 °C, 3 €; $", "* x *"])
+def test_no_entity_is_punctuation_alone(form: Format, text: str) -> None:
+    starts, ends = boundaries(text, "word")
+    pairs = [(s, e) for s in range(len(text)) for e in range(s + 1, len(text) + 1) if starts[s] and ends[e]]
+    for start, end in pairs:
+        document = Document(text, (Entity(start, end, "PER"),))
+        named = any(c.isalnum() or c in "%°€$" for c in text[start:end])
+        sealed = any(text.startswith(mark, start) for mark in form.sealed)
+        sayable, _ = form.keep(document)
+        if sayable.entities:
+            answer = form.encode(sayable, LABELS).encode()
+            assert accepts(form.grammar(text, LABELS, where="strict"), answer) == (named and not sealed)
+        assert bool(form.keep(document, "strict")[0].entities) == (named and not sealed and sayable == document)
 
 
 @formats

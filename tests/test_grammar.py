@@ -15,7 +15,7 @@ from genner.grammar import Boundaries, accepts, boundaries, crossing
 from strategies import LABELS, PIECES, documents, texts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
-wheres = st.sampled_from(["any", "word"])
+wheres = st.sampled_from(["any", "word", "strict"])
 MARKS = "\u0301\u093f\ufe0f\u20e3\u3099\u0e31"
 
 # -- boundaries

@@ -63,7 +63,7 @@ def matches(grammar: xgrammar.Grammar, answer: bytes) -> bool:
 
 def walk(form: Format, text: str, labels: LabelSet, rng: random.Random) -> bytes:
     """A random answer of flat entities at word boundaries."""
-    grammar = form.grammar(text, labels, where="word", depth=1)
+    grammar = form.grammar(text, labels, where="strict", depth=1)
     state, answer = grammar.start(), bytearray()
     while not (grammar.final(state) and not grammar.edges(state)):
         edges = grammar.edges(state)
@@ -79,7 +79,7 @@ def test_other_engines_accept_what_the_automaton_does(form: Format, text: str, b
     labels, rng = LabelSet.of("PER", "LOC"), random.Random(text)
     rules = form.rules(text, labels)
     written = rules.lark() if by is by_llguidance else rules.gbnf()
-    automaton = form.grammar(text, labels, where="word", depth=1)
+    automaton = form.grammar(text, labels, where="strict", depth=1)
     for _ in range(4):
         answer = walk(form, text, labels, rng)
         assert by(written, answer)
@@ -130,10 +130,10 @@ def _literal(rules: Rules, text: str) -> str:
 @given(document=documents(), depth=st.integers(1, 2))
 @settings(max_examples=60, deadline=None)
 def test_rules_generate_every_encoding_that_the_grammar_accepts(form: Format, document: Document, depth: int) -> None:
-    sayable, _ = form.keep(document, "word")
+    sayable, _ = form.keep(document, "strict")
     answer = form.encode(sayable, LABELS)
-    if accepts(form.grammar(document.text, LABELS, where="word", depth=depth), answer.encode()):
-        assert generated(form.rules(document.text, LABELS, where="word", depth=depth), answer)
+    if accepts(form.grammar(document.text, LABELS, where="strict", depth=depth), answer.encode()):
+        assert generated(form.rules(document.text, LABELS, where="strict", depth=depth), answer)
 
 
 @pytest.fixture
@@ -151,10 +151,10 @@ lists = pytest.mark.parametrize("form", [FORMATS["occurrence_json"], FORMATS["of
 @given(document=documents(), depth=st.integers(1, 2))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rough_rules_generate_every_encoding(form: Format, document: Document, depth: int) -> None:
-    sayable, _ = form.keep(document, "word")
+    sayable, _ = form.keep(document, "strict")
     answer = form.encode(sayable, LABELS)
-    if accepts(form.grammar(document.text, LABELS, where="word", depth=depth), answer.encode()):
-        assert generated(form.rules(document.text, LABELS, where="word", depth=depth), answer)
+    if accepts(form.grammar(document.text, LABELS, where="strict", depth=depth), answer.encode()):
+        assert generated(form.rules(document.text, LABELS, where="strict", depth=depth), answer)
 
 
 @lists

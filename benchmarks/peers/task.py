@@ -54,7 +54,6 @@ class Task:
                 words,
                 d.text,
                 permitted(self.form, d.text, part),
-                growth=self.form.growth,
                 options=label_ends(words, part),
             )
             for d in self.documents
@@ -64,7 +63,7 @@ class Task:
     def rules(self, i: int) -> Rules:
         """What other engines are told of the grammar of request `i`."""
         document, part = divmod(i, len(self.parts))
-        return self.form.rules(self.documents[document].text, self.parts[part], where="word", depth=self.depth)
+        return self.form.rules(self.documents[document].text, self.parts[part], depth=self.depth)
 
     def head(self, count: int) -> "Task":
         """Only the first sentences."""

@@ -285,10 +285,14 @@ class Label:
 class LabelSet:
     """The labels asked for, in the order in which the prompt lists them.
 
-    Raises `LabelError` when it is empty or a tag occurs twice.
+    `depth` is how many of their entities may cover one place, as in the corpus that they come from: 1 for flat ones,
+    None where it is not known. It takes no part in equality.
+
+    Raises `LabelError` when it is empty, a tag occurs twice, or the depth is below 1.
     """
 
     labels: tuple[Label, ...]
+    depth: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -296,6 +300,8 @@ class LabelSet:
         twice = [tag for tag, n in Counter(self.tags).items() if n > 1]
         if twice:
             raise LabelError(f"label {twice[0]!r} is given twice; keep one")
+        if self.depth is not None and self.depth < 1:
+            raise LabelError(f"depth {self.depth} lets no entity in; legal: 1 (flat) or more, None if it is not known")
 
     @classmethod
     def of(cls, *tags: str) -> "LabelSet":
@@ -317,8 +323,12 @@ class LabelSet:
     def from_json(cls, data: Any, source: str) -> "LabelSet":
         """The label set of `{"TAG": {"name": ..., "definition": ...}}`, `{"TAG": "definition"}` or `["TAG", ...]`.
 
+        `{"depth": 1, "labels": ...}` with any of these says how deep it nests, too (1: flat).
+
         Raises `DataError`, naming `source`, when it is none of these.
         """
+        if isinstance(data, dict) and set(data) == {"depth", "labels"} and type(data["depth"]) is int:
+            return cls(cls.from_json(data["labels"], source).labels, data["depth"])
         if isinstance(data, list) and all(isinstance(tag, str) for tag in data):
             return cls.of(*data)
         if not isinstance(data, dict):
@@ -337,8 +347,15 @@ class LabelSet:
         return cls(tuple(labels))
 
     def to_json(self) -> dict[str, dict[str, str]]:
-        """What `from_json` reads."""
+        """What `from_json` reads, without the depth."""
         return {label.tag: {"name": label.name, "definition": label.definition} for label in self.labels}
+
+    def to_file(self) -> str:
+        """What `from_file` reads, with the depth where it is known."""
+        data: Any = self.to_json()
+        if self.depth is not None:
+            data = {"depth": self.depth, "labels": data}
+        return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -352,7 +369,7 @@ class LabelSet:
             if tag not in by_tag:
                 raise LabelError(f"label {tag!r} is not in the label set; it has: {', '.join(self.tags)}")
             chosen.append(by_tag[tag])
-        return LabelSet(tuple(chosen))
+        return LabelSet(tuple(chosen), self.depth)
 
     def __contains__(self, tag: object) -> bool:
         return tag in self.tags

@@ -9,10 +9,11 @@ illegal; whatever tokenization the model prefers is allowed. The path through th
 import unicodedata
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-Boundaries = Literal["any", "word"]
-"""Where entities may start and end: anywhere between two code points, or only where words do."""
+Boundaries = Literal["any", "word", "strict"]
+"""Where entities may start and end: anywhere between two code points; only where words do; or, `strict`, where words do
+but none starts at the markup of the format, and none consists of punctuation alone."""
 
 State = Hashable
 """An opaque, immutable state of an automaton."""
@@ -72,6 +73,13 @@ NOTHING = Guess()
 """The guess that there are no entities: its draft is the plain copy of the text, or an empty list."""
 
 
+class Need(NamedTuple):
+    """What a part of the longest answer takes: so many times one of some strings, whichever has the most tokens."""
+
+    strings: tuple[str, ...]
+    times: int
+
+
 class Grammar(Protocol):
     """An automaton over the bytes of an answer."""
 
@@ -96,6 +104,10 @@ class Grammar(Protocol):
 
     def read(self, answer: bytes) -> tuple[Written, ...] | None:
         """The entities that `answer` writes, or None when it is not a legal and complete answer."""
+        ...
+
+    def needs(self) -> tuple[Need, ...]:
+        """What an answer takes that has an entity for each word of the text: as long as any is allowed to be."""
         ...
 
 
@@ -149,12 +161,13 @@ def _joined(base: str, left: str, right: str) -> bool:
     return base.isalnum() and right.isalnum() and not (_unspaced(base) or _unspaced(right))
 
 
-def boundaries(text: str, where: Boundaries, sealed: str = "") -> tuple[list[bool], list[bool]]:
+def boundaries(text: str, where: Boundaries, sealed: tuple[str, ...] = ()) -> tuple[list[bool], list[bool]]:
     """Where entities may start and where they may end: two lists of len(text) + 1 flags.
 
     With `word`, an entity starts and ends where a word does and has no white space at its edges; marks that stand on a
     blank are white space too. So each start has its end. (Of 217,000 gold entities in eleven corpora, 27 break this.)
-    Nor does one start at a character of `sealed`: see `Format.sealed`.
+    With `strict`, one starts neither where the text has a string of `sealed` (see `Format.sealed`) nor where all that
+    follows is punctuation.
     """
     n = len(text)
     if where == "any":
@@ -167,9 +180,45 @@ def boundaries(text: str, where: Boundaries, sealed: str = "") -> tuple[list[boo
             base = text[i]
         blank[i] = base.isspace()
         free[i] = not joined or blank[i] != blank[i - 1]
-    starts = [free[i] and i < n and not blank[i] and text[i] not in sealed for i in range(n + 1)]
+    starts = [free[i] and i < n and not blank[i] for i in range(n + 1)]
     ends = [free[i] and i > 0 and not blank[i - 1] for i in range(n + 1)]
+    if where == "strict":
+        last = max((i for i in range(n) if worded(text[i])), default=-1)
+        starts = [free and i <= last and not text.startswith(sealed, i) for i, free in enumerate(starts)]
     return starts, ends
+
+
+def first_ends(text: str, where: Boundaries, ends: Sequence[bool]) -> list[int]:
+    """For each place, the first one where an entity that starts there may end, `ends` being those of `boundaries`.
+
+    It is len(text) + 1 where there is none. With `strict`, an entity ends behind something that is no punctuation.
+    """
+    n = len(text)
+    first, after = [n + 1] * (n + 1), n + 1  # `after`: the first end behind the place in hand
+    for i in range(n - 1, -1, -1):
+        after = i + 1 if ends[i + 1] else after
+        first[i] = after if where != "strict" or worded(text[i]) else first[i + 1]
+    return first
+
+
+def worded(char: str) -> bool:
+    """Whether a character makes a mention more than punctuation: no white space, punctuation, control, ASCII symbol.
+
+    Signs that stand for a word do: of 468,000 gold entities in 38 corpora 394 are `%`, 39 a currency or a degree.
+    """
+    if char.isalnum() or char in "%‰$":
+        return True
+    kind = unicodedata.category(char)
+    return char > "\x7f" and not char.isspace() and kind[0] not in "PZ" and kind not in ("Cc", "Cf")
+
+
+def most_mentions(starts: Sequence[bool], first: Sequence[int]) -> int:
+    """How many entities a text has at most, side by side: about its words. `first` is of `first_ends`."""
+    count = at = 0
+    for i, free in enumerate(starts):
+        if free and i >= at and first[i] < len(starts):
+            count, at = count + 1, first[i]
+    return count
 
 
 def crossing(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]] | None:

@@ -24,8 +24,10 @@ def label_sets() -> dict[str, LabelSet]:
     """All shipped label sets by name."""
     raw = json.loads((files("genner") / "assets" / "labels.json").read_text(encoding="utf-8"))
     return {
-        name: LabelSet(tuple(Label(tag, about["name"], about["definition"]) for tag, about in tags.items()))
-        for name, tags in raw.items()
+        name: LabelSet(
+            tuple(Label(tag, said["name"], said["definition"]) for tag, said in about["labels"].items()), about["depth"]
+        )
+        for name, about in raw.items()
     }
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor
 from genner.formats import FORMATS, get_format
 from genner.inputs import checked_score
-from genner.labels import DEFAULT, Labels, as_label_set, label_set
+from genner.labels import DEFAULT, Labels, as_label_set, family, label_set
 from genner.models import MANIFEST, MODELS, locate, ready, verify
 
 DEFAULT_MODEL = "default"
@@ -145,7 +145,11 @@ def find_adapter(name: str) -> Adapter | None:
 
 
 def _labels(raw: dict[str, Any], about: Path) -> LabelSet | None:
-    return LabelSet.from_json(raw["labels"], str(about)) if raw.get("labels") else None
+    """The label set of an adapter or a model; what it nests it says itself, or the shipped set does that it is of."""
+    if not raw.get("labels"):
+        return None
+    found = LabelSet.from_json(raw["labels"], str(about))
+    return replace(found, depth=raw.get("depth") or family(found).depth)
 
 
 class Tuned(NamedTuple):
@@ -204,6 +208,8 @@ def load(
     min_score: float | None = None,
     device: str | None = None,
     decoder: str = "speculative",
+    nested: bool | None = None,
+    symbols: bool = False,
 ) -> Extractor:
     """Load a model and return what extracts entities with it.
 
@@ -218,6 +224,8 @@ def load(
             calibration has for the labels of a call, which was chosen on dev data; 0 where it has none.
         device: `cpu`, `cuda` ...; by default the GPU, if there is one.
         decoder: `speculative`, or the slow `reference` that it equals.
+        nested: whether entities may lie within each other; None: as the label set says (see `Extractor`).
+        symbols: allow entities that start at markup or consist of punctuation (see `Extractor`).
 
     Raises `UnknownNameError`, `ModelError`, `LabelError`, and `UsageError` for any other argument. The default model is
     fetched if it is not there yet.
@@ -273,6 +281,8 @@ def load(
         min_score=min_score,
         signature=signature,
         calibration=calibration,
+        nested=nested,
+        symbols=symbols,
     )
 
 

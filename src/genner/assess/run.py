@@ -165,8 +165,7 @@ def _probed_recipe(work: Work, recipe: Any) -> Any:
         lines = [json.dumps(d.to_dict(), ensure_ascii=False) + "\n" for d in probed.documents]
         write_atomic(folder / f"{name}.jsonl", "".join(lines))
         written[name] = probed.labels
-    about = {label.tag: {"name": label.name, "definition": label.definition} for label in written["train"]}
-    write_atomic(folder / "labels.json", json.dumps(about, ensure_ascii=False, indent=1))
+    write_atomic(folder / "labels.json", written["train"].to_file())
     spec = replace(
         spec,
         train=("probed/train.jsonl",),

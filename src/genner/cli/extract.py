@@ -63,6 +63,14 @@ def extract(
             help="Leave out entities that score less, 0: none. If left out: the threshold of the model's calibration.",
         ),
     ] = None,
+    nested: Annotated[
+        bool | None,
+        typer.Option("--nested/--flat", help="Entities within each other, or none; by default as the label set says."),
+    ] = None,
+    symbols: Annotated[
+        bool,
+        typer.Option("--symbols", help="Allow entities that start at markup, as in <b>, or are punctuation alone."),
+    ] = False,
     free: Annotated[
         bool, typer.Option("--free", help="Let the model write freely, and repair; not recommended.")
     ] = False,
@@ -98,7 +106,16 @@ def extract(
 
     from genner.loading import load
 
-    ner = load(model, asked, format=format, constrained=not free, min_score=min_score, device=device)
+    ner = load(
+        model,
+        asked,
+        format=format,
+        constrained=not free,
+        min_score=min_score,
+        device=device,
+        nested=nested,
+        symbols=symbols,
+    )
     from genner.cli.progress import Progress
 
     progress = Progress(len(found) if all(place.single for place in found) else None, quiet)

@@ -152,8 +152,7 @@ def _write(probed: "Probed", out: Path, settings: dict[str, Any], inputs: list[P
         with JsonlWriter(path, force=force) as writer:
             for document in documents:
                 writer.write(document)
-    asked = {label.tag: {"name": label.name, "definition": label.definition} for label in probed.labels}
-    write_atomic(out.with_suffix(".labels.json"), json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(out.with_suffix(".labels.json"), probed.labels.to_file())
     about = {**settings, "back": dict(probed.back), "report": dict(probed.report), "readings": readings}
     write_atomic(out.with_suffix(".probe.json"), json.dumps(about, ensure_ascii=False, indent=1) + "\n")
     tell(f"{len(probed.documents)} documents in {out}")

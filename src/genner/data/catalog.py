@@ -46,7 +46,9 @@ def catalog() -> dict[str, Corpus]:
             name=name,
             title=about["title"],
             nested=about["nested"],
-            labels=LabelSet(tuple(Label(tag, *pair) for tag, pair in about["labels"].items())),
+            labels=LabelSet(
+                tuple(Label(tag, *pair) for tag, pair in about["labels"].items()), None if about["nested"] else 1
+            ),
             splits=tuple(Split(split, *counts) for split, counts in about["splits"].items()),
             counts_from=about["counts_from"],
             syntax=about["syntax"],

@@ -12,16 +12,16 @@ class Request:
     """One thing to answer.
 
     `grammar` describes the legal answers; an engine that is `constrained` writes no other. Unconstrained, the model
-    writes what it likes, and the grammar only helps to guess ahead. An answer is cut off when it is about `growth`
-    times as long as the text. `options` are places in the instruction, in code points: the ends of the lines that say
-    what may be chosen among (the labels, in their order); a drafter reads there what they mean.
+    writes what it likes, and the grammar only helps to guess ahead. An answer is cut off when it is longer than the
+    grammar says that it needs to be (`Grammar.needs`). `options` are places in the instruction, in code points: the
+    ends of the lines that say what may be chosen among (the labels, in their order); a drafter reads there what they
+    mean.
     """
 
     instruction: str
     text: str
     grammar: Grammar
     constrained: bool = True
-    growth: int = 3
     options: tuple[int, ...] = ()
 
 

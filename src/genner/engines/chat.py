@@ -14,6 +14,7 @@ Text and answer are tokenized as plain text: what looks like a control token in 
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from genner.errors import ModelError
@@ -24,6 +25,7 @@ from genner.errors import ModelError
 _DAY = """{% macro strftime_now(form) -%}
 {{ {"%d %b %Y": "26 Jul 2024", "%B %d, %Y": "July 26, 2024"}.get(form, "2024-07-26") }}
 {%- endmacro %}{{ "" }}"""
+REMEMBERED = 2048  # strings whose number of tokens is remembered
 _TEXT, _ANSWER = "\ue000text\ue000", "\ue000answer\ue000"  # private-use characters: in no template
 
 
@@ -50,6 +52,7 @@ class Chat:
             raise ModelError(f"{tokenizer.name_or_path}: the chat template does not keep the words of a turn")
         self._head, self._tail = asked.split(_TEXT)
         self._tail_ids = self._encode(self._tail, special=True)
+        self._length = lru_cache(REMEMBERED)(lambda text: len(self._encode(text, special=False)))
         closing = self._encode(told.split(_ANSWER)[1], special=True)
         if not closing:
             raise ModelError(f"{tokenizer.name_or_path}: the chat template does not end the assistant's turn")
@@ -126,6 +129,10 @@ class Chat:
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text."""
         return self._encode(text, special=False)
+
+    def length(self, text: str) -> int:
+        """Tokens of plain text; what was counted lately is remembered, since tags are asked about again and again."""
+        return self._length(text)
 
     def _render(self, messages: list[dict[str, str]], **options: Any) -> str:
         rendered: str = self._renderer.apply_chat_template(

@@ -38,9 +38,19 @@ class _Lane(Row):
     task: Task
 
 
-def budget(prefix: int, body: int, growth: int, window: int) -> int:
-    """How many tokens an answer may take: room for the text, `body` tokens of it, `growth` times over, if it fits."""
-    return max(1, min(growth * body + 64, window - prefix - body))
+SEAM = 2  # tokens that a tag may take besides its own: the text is cut where it stands
+SPARE = 64  # tokens beyond all need: a model may spell otherwise than its tokenizer does
+
+
+def budget(chat: Chat, request: Request, prompt: int, window: int) -> int:
+    """How many tokens an answer may take: what the grammar needs at most, if it fits behind a prompt of `prompt`.
+
+    So it grows with the text, and with the length of the labels in this tokenizer's tokens, and with nothing else.
+    """
+    needed = sum(
+        need.times * (SEAM + max(map(chat.length, need.strings), default=0)) for need in request.grammar.needs()
+    )
+    return max(1, min(needed + SPARE, window - prompt))
 
 
 def choose(logits: torch.Tensor, tokens: list[int]) -> tuple[int, float]:
@@ -55,7 +65,7 @@ def reference(causal: Any, chat: Chat, vocabulary: Vocabulary, request: Request)
     prefix, body = chat.prefix_ids(request.instruction), chat.body_ids(request.text)
     ids, cache = [*prefix, *body], None
     window = causal.config.get_text_config().max_position_embeddings
-    row = Row(request, [], budget(len(prefix), len(body), request.growth, window), request.grammar.start())
+    row = Row(request, [], budget(chat, request, len(ids), window), request.grammar.start())
     row.computed = len(ids)
     while not row.finished:
         out = causal(input_ids=torch.tensor([ids], device=causal.device), past_key_values=cache, use_cache=True)
@@ -129,7 +139,7 @@ class Speculator:
         task = self._task(request)
         cache.copy_row(task.prefix, 0, slot)
         body = self._chat.body_ids(request.text)
-        room = budget(task.prefix.lengths[0], len(body), request.growth, self._network.window)
+        room = budget(self._chat, request, task.prefix.lengths[0] + len(body), self._network.window)
         guess = None if task.trusts() else NOTHING
         return _Lane(request, body, room, request.grammar.start(), slot, guess, task=task)
 

@@ -128,7 +128,7 @@ class FreeEngine:
             rows.append([*before, *[self._pad] * gap, *behind, *body])
             seen.append([*[1] * len(before), *[0] * gap, *[1] * len(behind + body)])
         rooms = [
-            budget(len(prefix), len(body), request.growth, self.window)
+            budget(self.chat, request, len(prefix) + len(body), self.window)
             for body, request in zip(bodies, requests, strict=True)
         ]
         own = copy.deepcopy(cache)

@@ -143,7 +143,7 @@ class LocalEngine:
         """Tokens that the answer may take."""
         with self._turns:
             prefix, body = self.chat.prefix_ids(request.instruction), self.chat.body_ids(request.text)
-        return budget(len(prefix), len(body), request.growth, self.window)
+            return budget(self.chat, request, len(prefix) + len(body), self.window)
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
         if self.decoder == "reference":

@@ -106,6 +106,7 @@ class About:
     start: dict[str, str] | None = None
     calibration: dict[str, list[float]] = field(default_factory=dict)
     labels: dict[str, Any] | None = None
+    depth: int | None = None
 
     @classmethod
     def of(cls, model: str) -> "About":
@@ -115,7 +116,8 @@ class About:
         if model not in MODELS and (tuned := find_tuned(model)):
             raw = read_json(tuned.folder / TUNED)
             more = {**_run(tuned.folder, raw), "calibration": _calibration(tuned.folder, "")}
-            return cls("tuned", Base.of(raw["base"]), None, tuned.formats, labels=raw.get("labels"), **more)
+            more |= {"labels": raw.get("labels"), "depth": raw.get("depth")}
+            return cls("tuned", Base.of(raw["base"]), None, tuned.formats, **more)
         folder = locate(model)
         if model not in MODELS and (known := cls.read(folder)):
             return known
@@ -153,8 +155,8 @@ def _of_adapter(adapter: Adapter, widen: bool) -> About:
     more = {**_run(adapter.folder, raw), "calibration": _calibration(adapter.folder, sha256[:12])}
     if start := raw.get("start"):
         more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
-    labels = raw.get("labels")
-    return About("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, labels=labels, **more)
+    more |= {"labels": raw.get("labels"), "depth": raw.get("depth")}
+    return About("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, **more)
 
 
 def _calibration(folder: Path, adapter: str) -> dict[str, list[float]]:

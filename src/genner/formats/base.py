@@ -17,7 +17,7 @@ from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError
 from genner.formats.align import align
 from genner.formats.reply import reply
-from genner.grammar import Boundaries, Grammar, Written, boundaries
+from genner.grammar import Boundaries, Grammar, Written, boundaries, first_ends
 from genner.rules import Rules
 
 
@@ -42,12 +42,9 @@ class Format(ABC):
     by_label: bool = False
     """Whether the entities of each label are written apart from the others, so that no rule holds for them together."""
 
-    sealed: str = ""
-    """Characters at which no entity starts where entities keep to words: those that open one unless they are escaped. A
+    sealed: tuple[str, ...] = ()
+    """Where the text has one of these, no entity starts (with `strict` boundaries): what the markup begins with. A
     model that means to copy such a one, and forgets to escape it, would open an entity, and another, and another."""
-
-    growth: int = 3
-    """How many times the tokens of the text an answer may take, before it is cut off."""
 
     @abstractmethod
     def encode(self, document: Document, labels: LabelSet) -> str:
@@ -66,14 +63,14 @@ class Format(ABC):
     ) -> Grammar:
         """All legal answers for `text`.
 
-        Entities lie between any (or word) boundaries; at most `depth` of them (of one label, in a format that is asked
-        for one at a time) cover a place. With `twins=False` no span has two labels, unless the format
-        writes them label by label (`by_label`). With `repeats=True` a list of entities
-        may end in one that it has already, which `decode` passes over: how a model ends that repeats itself.
+        Entities lie between any, word or strict boundaries; at most `depth` of them (of one label, in a format that
+        writes them label by label) cover a place. With `twins=False` no span has two labels, unless the format writes
+        them label by label (`by_label`). With `repeats=True` a list of entities may end in one that it has already,
+        which `decode` passes over: how a model ends that repeats itself.
         """
 
     @abstractmethod
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
         """The legal answers for `text` as context-free rules, for other engines.
 
         They accept every answer that the grammar of the same arguments accepts, and may accept more (each format says
@@ -161,7 +158,8 @@ class Format(ABC):
     def keep(self, document: Document, where: Boundaries = "any") -> tuple[Document, tuple[Entity, ...]]:
         """The document without the entities that this format cannot say, and those left out."""
         starts, ends = boundaries(document.text, where, self.sealed)
-        kept = tuple(e for e in document.entities if starts[e.start] and ends[e.end])
+        first = first_ends(document.text, where, ends)
+        kept = tuple(e for e in document.entities if starts[e.start] and ends[e.end] and first[e.start] <= e.end)
         # Whether an entity can be said depends on the others, so those inside words go first.
         out = set(self.cannot_say(Document(document.text, kept, document.id)))
         kept = tuple(e for e in kept if e not in out)

@@ -15,7 +15,7 @@ class InlineBracketed(InlineFormat):
     name = "inline_bracketed"
     instruction = "Copy the text with each entity as [mention | LABEL]"
     example = "[John Smith | PER] reported from [New York | LOC]."
-    sealed = "["
+    sealed = ("[",)
 
     def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
         return ["["], [f" | {tag}]" for tag in labels.tags]

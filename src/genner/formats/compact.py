@@ -21,6 +21,7 @@ class Compact(InlineFormat):
     instruction = "Copy the text with each entity as <N>mention</>, N the number of its label"
     example = "<1>John Smith</> reported from <2>New York</>."
     numbered = True
+    sealed = ("<",)
 
     def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
         return [f"<{number}>" for number in range(1, len(labels) + 1)], [CLOSE]

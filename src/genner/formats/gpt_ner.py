@@ -18,7 +18,7 @@ from genner.formats.base import Format, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_grammar import InlineGrammar
 from genner.formats.inline_rules import inline_rules
-from genner.grammar import NOTHING, Boundaries, Grammar, Guess, State, Written, boundaries
+from genner.grammar import NOTHING, Boundaries, Grammar, Guess, Need, State, Written, boundaries, first_ends
 from genner.rules import Part, Rules
 
 LINE = b"\n"
@@ -30,6 +30,7 @@ class GPTNER(Format):
     example = "@@John Smith## reported from New York.\nJohn Smith reported from @@New York##."
     one_label = True
     by_label = True
+    sealed = ("@@",)  # a single `@` begins 547 of 468,000 gold entities in our corpora, a doubled one none
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
@@ -52,11 +53,12 @@ class GPTNER(Format):
         lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth, twins=twins) for tag in labels.tags]
         return lines[0] if len(lines) == 1 else LinesGrammar(lines)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same span may be marked twice."""
         rules: dict[str, tuple[tuple[Part, ...], ...]] = {}
         copies, tags = _MARKED.copies(text, labels), _MARKED.tags(labels)
-        places = boundaries(text, where, _MARKED.sealed)
+        starts, ends = boundaries(text, where, self.sealed)
+        places = starts, ends, first_ends(text, where, ends)
         for line in range(len(labels)):
             tail = Part("\n", f"l{line + 1}r0") if line + 1 < len(labels) else Part("")
             rules |= inline_rules(text, copies, *tags, places, depth, tail, f"l{line}r")
@@ -97,6 +99,7 @@ class _Marked(InlineFormat):
 
     name = GPTNER.name
     instruction = GPTNER.instruction
+    sealed = GPTNER.sealed
 
     def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
         return ["@@"], ["##"]
@@ -185,6 +188,9 @@ class LinesGrammar:
             ]
             at += len(part) + 1
         return tuple(found)
+
+    def needs(self) -> tuple[Need, ...]:
+        return tuple(need for grammar in self._lines for need in (*grammar.needs(), Need(("\n",), 1)))
 
     @property
     def _height(self) -> int:

@@ -26,7 +26,6 @@ class GroupedJSON(Format):
     instruction = 'List the entities of the text by label as JSON: {"LABEL": [mention, mention], "LABEL": []}'
     example = '{"PER": ["John Smith"], "LOC": ["New York"]}'
     by_label = True
-    growth = 8
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
@@ -45,11 +44,11 @@ class GroupedJSON(Format):
         twins: bool = True,
         repeats: bool = False,
     ) -> "GroupedGrammar":
-        # A span may be in two lists whatever `twins` says: kept from ending a mention because another list has it, a
-        # model does not drop it, but runs on to a longer one (docs/log.md).
+        # A span may be in two lists whatever `twins` says, and each list has a depth of its own: kept from ending a
+        # mention because another list has it, a model does not drop it, but runs on to a longer one (docs/log.md).
         return GroupedGrammar(text, labels, where, depth, repeats)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
         """Every string is a stretch of the text; the same may be written twice, in any order and at any depth."""
         return group_rules(text, labels, where)
 
@@ -147,7 +146,9 @@ class GroupedGrammar(JsonGrammar):
         start = self._rule.place(self._text[some : some + length], last and (last.start, last.end))
         if start is None or not self._begins[start] or not self._ends[start + length]:
             return None
-        if not self._permitted(start, start + length, items):
+        if self._first_ends[start] > start + length:
+            return None
+        if not self._permitted(Item(start, start + length, rank), items):
             return None
         return Step((*items, Item(start, start + length, rank)), None, (rank, _FILLED))
 
@@ -165,25 +166,29 @@ class GroupedGrammar(JsonGrammar):
                 return 0
             if start == last.start:
                 limit = self._end_before[last.end - 1]
-        if not self._bars(items):
+        if not self._bars(items, rank):
             return limit
         # A deeper place is barred: the latest end such that the rule puts the mention here, and here it may be.
         after = last and (last.start, last.end)
-        while limit > start:
-            if self._permitted(start, limit, items) and self._rule.place(self._text[start:limit], after) == start:
+        while limit >= self._first_ends[start]:
+            item = Item(start, limit, rank)
+            if self._permitted(item, items) and self._rule.place(self._text[start:limit], after) == start:
                 return limit
             limit = self._end_before[limit - 1]
         return 0
 
-    def _bars(self, items: Items) -> bool:
-        """Whether what is written may keep another entity from its place."""
-        return self._depth is not None and len(items) >= self._depth
+    def _item(self, tag: str) -> str:
+        return '"", '
 
-    def _permitted(self, start: int, end: int, items: Items) -> bool:
-        """Whether no place of `[start, end)` is covered too often."""
-        if self._depth is None or not self._bars(items):
+    def _bars(self, items: Items, rank: int) -> bool:
+        """Whether what is written of a label may keep another entity of it from its place."""
+        return self._depth is not None and sum(item.rank == rank for item in items) >= self._depth
+
+    def _permitted(self, item: Item, items: Items) -> bool:
+        """Whether no place of the entity is covered too often, in the list of its label."""
+        if self._depth is None or not self._bars(items, item.rank):
             return True
-        inside = [item for item in items if item.start < end and start < item.end]
+        inside = [i for i in items if i.rank == item.rank and i.start < item.end and item.start < i.end]
         # The cover is greatest where something begins.
-        places = [start, *(item.start for item in inside if item.start > start)]
-        return all(sum(item.start <= place < item.end for item in inside) < self._depth for place in places)
+        places = [item.start, *(i.start for i in inside if i.start > item.start)]
+        return all(sum(i.start <= place < i.end for i in inside) < self._depth for place in places)

@@ -11,7 +11,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.formats.base import Format, check_labels, crossing_entities, tag_order
 from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
 from genner.formats.inline_rules import inline_rules
-from genner.grammar import Boundaries, boundaries
+from genner.grammar import Boundaries, boundaries, first_ends
 from genner.rules import Rules
 
 
@@ -54,9 +54,10 @@ class InlineFormat(Format):
             text, labels, copies, opening, closing, where, depth=depth, twins=twins, sealed=self.sealed
         )
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same span may be given the same label twice."""
-        places = boundaries(text, where, self.sealed)
+        starts, ends = boundaries(text, where, self.sealed)
+        places = starts, ends, first_ends(text, where, ends)
         return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)).pruned()
 
     def copies_in(self, labels: LabelSet) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from genner.document import LabelSet
-from genner.grammar import NOTHING, Boundaries, Guess, State, Written, boundaries
+from genner.grammar import NOTHING, Boundaries, Guess, Need, State, Written, boundaries, first_ends, most_mentions
 
 ANY_LABEL = -1  # the label of an open entity where the format names it only at the close, or of a close that names none
 
@@ -102,7 +102,7 @@ class InlineGrammar:
         where: Boundaries = "any",
         depth: int | None = None,
         twins: bool = True,
-        sealed: str = "",
+        sealed: tuple[str, ...] = (),
     ) -> None:
         self._tags = labels.tags
         self._twins = twins
@@ -113,6 +113,8 @@ class InlineGrammar:
         self._shared = any(label == ANY_LABEL for _, label in closing)
         self._depth = depth if depth is not None else self._n * len(labels) + 1
         self._starts, self._ends = boundaries(text, where, sealed)
+        self._first_ends = first_ends(text, where, self._ends)
+        self._markup = tuple(tag.decode() for tag, _ in opening), tuple(tag.decode() for tag, _ in closing)
         # How many places at or after i an entity may end: so that none is opened that could not be closed.
         self._ends_from = [0] * (self._n + 2)
         for i in range(self._n, -1, -1):
@@ -151,9 +153,9 @@ class InlineGrammar:
         room = i < self._n and self._room(frames, i + 1)
         if room:
             moves.append(self._copy(i, 0, frames))
-        if frames and self._ends[i] and frames[-1].start < i:
+        if frames and self._ends[i] and self._first_ends[frames[-1].start] <= i:
             moves += self._in_tag(i, frames, Tag(True, 1))
-        if room and self._starts[i] and len(frames) < self._depth and self._ends_from[i + 1]:
+        if room and self._starts[i] and len(frames) < self._depth and self._ends_from[self._first_ends[i]]:
             moves += self._in_tag(i, frames, Tag(False, 0))
         return moves
 
@@ -186,7 +188,7 @@ class InlineGrammar:
     def _openable(self, i: int, frames: tuple[Frame, ...]) -> set[int]:
         """The labels that may open here."""
         labels = self._tries.labels[0]
-        if len(frames) < self._ends_from[i + 1]:
+        if len(frames) < self._ends_from[self._first_ends[i]]:
             return labels
         return {label for label in labels if self._room((*frames, Frame(label, i, i, ())), i + 1)}
 
@@ -220,10 +222,14 @@ class InlineGrammar:
 
         Twins (same start, same label; or same start, where a span has one label) need different places to end, or
         different labels where the close names it.
-        Closing each as early as its twins allow, from the innermost on, takes the fewest places.
+        Closing each as early as its twins allow, from the innermost on, takes the fewest places. No outer one has to
+        end later than an inner one.
         """
+        if not frames:
+            return True
+        i = max(i, self._first_ends[frames[-1].start])
         places = self._ends_from[i]
-        if len(frames) <= places or not frames:
+        if len(frames) <= places:
             return True
         each = len(self._tags) if self._late and self._twins else 1
         needed, used = 1, dict[tuple[int, int], int]()
@@ -262,7 +268,7 @@ class InlineGrammar:
 
     def _closes(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
         """Whether the innermost open entity is thought to end at `i`."""
-        if not frames or frames[-1].start == i or not self._ends[i]:
+        if not frames or i < self._first_ends[frames[-1].start] or not self._ends[i]:
             return False
         known = self._open(i, frames, guess)
         return known is not None and known[0] == i
@@ -281,7 +287,7 @@ class InlineGrammar:
     def _opens(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
         """Whether an entity of the guess still has to be opened at `i`."""
         likely = guess.starting(i)
-        if not likely or not self._starts[i] or len(frames) >= self._depth or not self._ends_from[i + 1]:
+        if not likely or not self._starts[i] or len(frames) >= self._depth or self._first_ends[i] > self._n:
             return False
         return _reached(likely, i, frames) < len(likely)
 
@@ -327,6 +333,11 @@ class InlineGrammar:
                 return None
         complete = [history for (i, _, frames, tag), _, history in alive if i == self._n and not frames and tag is None]
         return self._written(complete[0]) if complete else None
+
+    def needs(self) -> tuple[Need, ...]:
+        mentions = most_mentions(self._starts, self._first_ends)
+        copy = b"".join(self._copies).decode()
+        return Need((copy,), 1), *(Need(tags, mentions) for tags in self._markup)
 
     def _written(self, history: _History | None) -> tuple[Written, ...]:
         tags: list[_History] = []

@@ -1,6 +1,6 @@
 """The rules of the inline formats: right-linear, a rule for each place and stack of open entities.
 
-    r<place>_<open>: the rest of the answer, from this place on, with these entities open (n: one that is still empty)
+    r<place>_<open>: the rest of the answer, from this place on, with these entities open (n: one that may not end yet)
 
 Exact for flat entities. Nested ones are limited to a depth, and the same span may be given the same label twice, which
 the automaton forbids: an entity written twice is kept once.
@@ -21,7 +21,7 @@ def inline_rules(
     copies: Sequence[str],
     opening: Sequence[str],
     closing: Sequence[str],
-    places: tuple[Sequence[bool], Sequence[bool]],
+    places: tuple[Sequence[bool], Sequence[bool], Sequence[int]],
     depth: int,
     tail: Part = END,
     prefix: str = "r",
@@ -29,9 +29,9 @@ def inline_rules(
     """Rules for the copy of a text with tags; the first is where it begins.
 
     `opening` and `closing` hold a tag for each label, or a single one for all; `places` says where entities may start
-    and end, as `boundaries` does. `tail` is what comes after the copy.
+    and end, as `boundaries` does, and where first, as `first_ends` does. `tail` is what comes after the copy.
     """
-    starts, ends = places
+    starts, ends, first = places
     stops = [i for i in range(len(text) + 1) if i in (0, len(text)) or starts[i] or ends[i]]
     after = dict(pairwise(stops))
     # With a single closing tag or a single opening tag, which label is open makes no difference to what may follow.
@@ -53,7 +53,7 @@ def inline_rules(
         choices: Choices = []
         if place in after:
             end = after[place]
-            choices.append((Part("".join(copies[place:end]), name((end, stack, False))),))
+            choices.append((Part("".join(copies[place:end]), name((end, stack, fresh and first[place] > end))),))
         elif not stack:
             choices.append((tail,))
         if stack and not fresh and ends[place]:

@@ -22,7 +22,9 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple, cast
 
 from genner.document import LabelSet
-from genner.grammar import NOTHING, Boundaries, Guess, State, Written, boundaries
+from genner.grammar import NOTHING, Boundaries, Guess, Need, State, Written, boundaries, first_ends, most_mentions
+
+QUOTED = 4  # how often a whole text may be quoted in its answer
 
 
 class Item(NamedTuple):
@@ -93,6 +95,7 @@ class JsonGrammar(ABC):
         self._depth = depth
         self._copies = spelled(text)
         self._begins, self._ends = boundaries(text, where)
+        self._first_ends = first_ends(text, where, self._ends)
         self._places = [i for i, free in enumerate(self._begins) if free]
         self._last_end = max((i for i, free in enumerate(self._ends) if free), default=0)
         # The latest end at or before each place: by how much an entity of the same start may be shortened.
@@ -121,6 +124,10 @@ class JsonGrammar(ABC):
     def _may_repeat(self, item: Item, step: Step) -> bool:
         """Whether the list that is being written may end in a repetition of `item`, one of the step's."""
         return True
+
+    @abstractmethod
+    def _item(self, tag: str) -> str:
+        """What an entity of this label takes in an answer besides its mention."""
 
     # -- the automaton
 
@@ -160,10 +167,10 @@ class JsonGrammar(ABC):
 
     def _starts(self, items: Items, rank: int) -> tuple[int, ...]:
         """Where the next mention may begin."""
-        return tuple(s for s in self._places if self._limit(s, items, rank) > s)
+        return tuple(s for s in self._places if self._limit(s, items, rank) >= self._first_ends[s])
 
     def _any_start(self, items: Items, rank: int) -> bool:
-        return any(self._limit(s, items, rank) > s for s in reversed(self._places))
+        return any(self._limit(s, items, rank) >= self._first_ends[s] for s in reversed(self._places))
 
     def _quote(self, quote: Quote) -> list[tuple[int, State]]:
         starts, length, off, rank, items = quote
@@ -246,12 +253,13 @@ class JsonGrammar(ABC):
             if (starts is None or start in starts) and end - start >= length:
                 item = Item(start, end, number if rank < 0 else rank)
                 free = self._comes_next(item, items) and start < end <= self._limit(start, items, rank)
-                if free and self._permitted(start, end, items):
+                free = free and self._first_ends[start] <= end
+                if free and self._permitted(item, items):
                     return start, end
         return None
 
-    def _permitted(self, start: int, end: int, items: Items) -> bool:
-        """Whether `[start, end)` may be written next, as far as `_limit` does not tell."""
+    def _permitted(self, item: Item, items: Items) -> bool:
+        """Whether an entity may be written next, as far as `_limit` does not tell."""
         return True
 
     @abstractmethod
@@ -273,6 +281,14 @@ class JsonGrammar(ABC):
             return edges[-1] if edges[-1][0] == 0x22 else edges[0]
         wanted = self._copies[target[0] + length][off]
         return next((edge for edge in edges if edge[0] == wanted), edges[0])
+
+    def needs(self) -> tuple[Need, ...]:
+        mentions = most_mentions(self._begins, self._first_ends)
+        plain = self.draft(self.start(), 1 << 30).decode()
+        # Each place is quoted once for each entity that covers it.
+        quoted = b"".join(self._copies).decode()
+        times = QUOTED if self._depth is None else min(QUOTED, self._depth)
+        return Need((plain,), 1), Need((quoted,), times), Need(tuple(map(self._item, self._tags)), mentions)
 
     def read(self, answer: bytes) -> tuple[Written, ...] | None:
         state: State = self._first()

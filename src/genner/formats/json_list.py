@@ -24,8 +24,6 @@ _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 class JsonList(Format):
     """A format whose answer is a JSON list with an object for each entity."""
 
-    growth = 12
-
     @abstractmethod
     def position(self, text: str, start: int, end: int) -> dict[str, int]:
         """The keys that say where in `text` the mention `[start, end)` stands."""
@@ -65,7 +63,7 @@ class JsonList(Format):
     ) -> "ListGrammar":
         return ListGrammar(self, text, labels, where, depth, twins, repeats)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "word", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
         """Exact for flat entities of a few words, and in short texts of any; of a longer one, its numbers need not be
         right. Of nested ones, the same may be written twice, and deeper ones than `depth`."""
         return list_rules(text, labels, self.position, self.rough, where, depth)
@@ -125,7 +123,8 @@ class ListGrammar(JsonGrammar):
 
     def _closed(self, quote: Quote) -> Step | None:
         starts, length, _, _, items = quote
-        places = [s for s in starts if s >= 0 and self._ends[s + length] and self._limit(s, items, -1) >= s + length]
+        places = [s for s in starts if s >= 0 and self._ends[s + length] and self._first_ends[s] <= s + length]
+        places = [s for s in places if self._limit(s, items, -1) >= s + length]
         places += self._repeated(quote)
         return Step(items, None, (_LABEL, length, *places)) if places else None
 
@@ -159,6 +158,11 @@ class ListGrammar(JsonGrammar):
 
     def _tail(self, start: int, end: int) -> bytes:
         return json.dumps(self._form.position(self._text, start, end))[1:].encode()
+
+    def _item(self, tag: str) -> str:
+        last = len(self._text)
+        numbers = self._form.position(self._text, max(0, last - 1), last)
+        return json.dumps({"text": "", "label": tag, **dict.fromkeys(numbers, last)}) + ", "
 
     def _wants_menu(self, step: Step, guess: Guess) -> bool:
         if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places

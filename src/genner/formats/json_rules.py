@@ -6,8 +6,8 @@
 
 A rule for each beginning and end would be a square of the text, and engines take minutes to compile that. So a list's
 mentions are remembered whole for their first words only, then by their end: the rules stay linear in the text. What is
-given up is that the numbers of a long mention follow from its beginning. Its words, its place in the order, and that
-flat entities do not overlap are kept.
+given up is that the numbers of a long mention follow from its beginning, and that it is more than punctuation. Its
+words, its place in the order, and that flat entities do not overlap are kept. Grouped lists may have punctuation too.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from genner.document import LabelSet
-from genner.grammar import Boundaries, boundaries
+from genner.grammar import Boundaries, boundaries, first_ends
 from genner.rules import Part, Rules
 
 Parts = tuple[Part, ...]
@@ -34,6 +34,7 @@ def list_rules(text: str, labels: LabelSet, position: Position, rough: Rough, wh
     flat = depth == 1
     starts, ends = _places(text, where)
     first, after = _next(starts, len(text)), _next(ends, len(text))
+    earliest = first_ends(text, where, boundaries(text, "any" if where == "any" else "word")[1])
     words = max(EXACT_WORDS, EXACT_RULES // max(1, len(starts)))
     named = Part('", "label": "', "label")
 
@@ -62,7 +63,8 @@ def list_rules(text: str, labels: LabelSet, position: Position, rough: Rough, wh
                 Part(f'{", " if i else ""}"{key}": {n}')
                 for i, (key, n) in enumerate(position(text, start, end).items())
             ]
-            table[name] = ((named, Part('", '), *keys, Part("}", f"next{end if flat else start}")),)
+            closed = (named, Part('", '), *keys, Part("}", f"next{end if flat else start}"))
+            table[name] = (closed,) if earliest[start] <= end else ()
         if end > start and after[end + 1] <= len(text):
             following = after[end + 1]
             table[f"w{start}_{end}"] += ((Part(_spelled(text[end:following]), f"w{following}"), *nested),)
@@ -94,8 +96,8 @@ def _going(text: str, place: int, after: Sequence[int], name: str) -> tuple[Part
 
 
 def _places(text: str, where: Boundaries) -> tuple[list[int], list[int]]:
-    """Where entities may start, and where they may end."""
-    starts, ends = boundaries(text, where)
+    """Where entities may start, and where they may end; with `strict`, where words do."""
+    starts, ends = boundaries(text, "any" if where == "any" else "word")
     return [i for i, free in enumerate(starts) if free], [i for i, free in enumerate(ends) if free]
 
 

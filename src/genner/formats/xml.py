@@ -16,6 +16,7 @@ class InlineXML(InlineFormat):
     name = "inline_xml"
     instruction = "Copy the text with each entity as <LABEL>mention</LABEL>"
     example = "<PER>John Smith</PER> reported from <LOC>New York</LOC>."
+    sealed = ("<",)
 
     def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
         return [f"<{tag}>" for tag in labels.tags], [f"</{tag}>" for tag in labels.tags]

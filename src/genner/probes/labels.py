@@ -50,7 +50,9 @@ class Symbols(Probe):
             random.Random(f"symbols:{self.seed}:{labels.tags}").shuffle(symbols)
         about = _definitions(labels) if self.defined else [""] * len(labels)
         made = tuple(Label(symbol, "", said) for symbol, said in zip(symbols, about, strict=True))
-        return _relabelled(documents, labels, LabelSet(made), dict(zip(labels.tags, symbols, strict=True)))
+        return _relabelled(
+            documents, labels, LabelSet(made, labels.depth), dict(zip(labels.tags, symbols, strict=True))
+        )
 
     def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
         """The plain score; with `span_` spans without labels; with `best_` the best naming of the symbols."""
@@ -96,7 +98,7 @@ class Permuted(Probe):
         if len(labels) > 1:
             _definitions(labels)
         tags = _exchanged(labels, self.seed)
-        made = LabelSet(tuple(Label(tags[label.tag], label.name, label.definition) for label in labels))
+        made = LabelSet(tuple(Label(tags[label.tag], label.name, label.definition) for label in labels), labels.depth)
         probed = _relabelled(documents, labels, made, tags)
         original = tuple(retagged(d, probed.back) for d in probed.documents)
         return Probed(
@@ -135,7 +137,7 @@ class DefinitionsSwapped(Probe):
         tags = _exchanged(labels, self.seed)  # to which tag a label's definition goes
         source = {new: old for old, new in tags.items()}
         said = {label.tag: label.definition for label in labels}
-        made = LabelSet(tuple(Label(label.tag, label.name, said[source[label.tag]]) for label in labels))
+        made = LabelSet(tuple(Label(label.tag, label.name, said[source[label.tag]]) for label in labels), labels.depth)
         gold = checked(documents, labels)
         followed = tuple(retagged(d, tags) for d in gold)
         return Probed(gold, made, same(labels), _counted(gold, labels, tags), {"tag": gold, "definition": followed})

@@ -61,7 +61,7 @@ def with_absent(asked: LabelSet, absent: Sequence[Label], share: float, rng: ran
     labels = list(asked)
     for label in rng.sample(absent, rng.randint(1, min(MOST, len(absent)))):
         labels.insert(rng.randint(0, len(labels)), label)
-    return LabelSet(tuple(labels))
+    return LabelSet(tuple(labels), asked.depth)
 
 
 # -- other tags
@@ -100,7 +100,8 @@ def renamed(asked: LabelSet, rng: random.Random) -> LabelSet:
         tuple(
             Label(tag, "", label.definition) if tag != label.tag else label
             for tag, label in zip(tags, asked, strict=True)
-        )
+        ),
+        asked.depth,
     )
 
 
@@ -114,5 +115,6 @@ def in_symbols(asked: LabelSet, rng: random.Random) -> LabelSet:
         tuple(
             Label(symbol, "", said) if said else label
             for symbol, label, said in zip(symbols, asked, about, strict=True)
-        )
+        ),
+        asked.depth,
     )

@@ -51,7 +51,7 @@ def save_model(
     were trained, by name, where the model itself does not hold them whole.
     """
     recipe, full = mixture.recipe, mixture.recipe.method == "full"
-    about = {
+    about: dict[str, Any] = {
         "base": recipe.base,
         "formats": [form.name for form in mixture.ranked],
         "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
@@ -60,7 +60,7 @@ def save_model(
     }
     asked = {labels for _, labels, _ in mixture.sets}
     if len(asked) == 1:  # what to ask for when nothing is said
-        about["labels"] = asked.pop().to_json()
+        about["labels"], about["depth"] = asked.pop().to_json(), mixture.depth
     with writing(target):
         scratch = target.with_name(f"{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)

@@ -100,7 +100,7 @@ def answered(engine: LocalEngine, task: Task) -> list[Document]:
     for document in task.documents:
         if engine.measure(task.instruction, document.text) < engine.window:
             grammar = permitted(task.form, document.text, task.labels)
-            requests.append(Request(task.instruction, document.text, grammar, growth=task.form.growth, options=ends))
+            requests.append(Request(task.instruction, document.text, grammar, options=ends))
             texts.append(document)
     made = []
     for document, request, generation in zip(texts, requests, engine.generate(requests), strict=True):

@@ -4,11 +4,13 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from genner.data.base import Journal
 from genner.data.catalog import catalog
 from genner.data.convert import load
+from genner.data.describe import nesting
 from genner.data.detokenize import detokenize
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
@@ -104,6 +106,12 @@ class Mixture:
             for spec, labels, _ in self.sets
             if spec.dev is not None
         }
+
+    @cached_property
+    def depth(self) -> int:
+        """How many entities cover one place at most: in the training data, or where the label sets say more."""
+        found = (nesting(document.entities)[2] for _, _, documents in self.sets for document in documents)
+        return max([1, *found, *(labels.depth or 1 for _, labels, _ in self.sets)])
 
     @property
     def ranked(self) -> list[Format]:

@@ -1,0 +1,117 @@
+"""What decoding does not allow, counted over gold: entities lost by each rule, and answers that outgrow their budget.
+
+    python benchmarks/allowed.py DATA [--budgets MODEL] [--sentences N] [--out FILE]
+
+DATA holds a folder of JSON lines for each corpus. A rule's count is of the entities that it alone would leave out:
+
+    word          those that do not begin and end where words do
+    FORMAT        those that begin where the text has what the format's markup begins with
+    punctuation   those without a letter, a digit or another sign that stands for a word
+    span          those whose span another one has as well
+    depth         those of sentences that nest deeper than decoding allows where nothing is known of the labels
+
+With `--budgets`, each gold answer is spelled with the model's tokenizer and compared with what it may take, in every
+format, with the labels as they are and with labels of 40 characters. So many evenly spaced sentences of each corpus are
+asked about (1,000 by default; 0: all).
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from genner.data import read_jsonl
+from genner.data.describe import nesting
+from genner.document import Document, Entity, LabelSet
+from genner.engines.base import Request
+from genner.engines.chat import Chat
+from genner.engines.decoding import budget
+from genner.extract import DEPTH, permitted
+from genner.formats import FORMATS
+from genner.grammar import boundaries, worded
+from genner.models import locate
+
+WINDOW = 1 << 30
+LONG = 40  # characters of a long label
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--budgets", metavar="MODEL")
+    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    chat = Chat(AutoTokenizer.from_pretrained(locate(args.budgets))) if args.budgets else None
+    rows: dict[str, dict[str, Any]] = {}
+    for folder in sorted(path for path in args.data.iterdir() if path.is_dir()):
+        documents = [d for file in sorted(folder.glob("*.jsonl")) for d in read_jsonl(file)]
+        if not any(d.entities for d in documents):
+            continue
+        row: dict[str, Any] = dict(lost(documents))
+        if chat:
+            step = max(1, len(documents) // args.sentences) if args.sentences else 1
+            row["budgets"] = budgets(documents[::step], chat)
+        rows[folder.name] = row
+        print(folder.name, " ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+    total: Counter[str] = Counter()
+    for row in rows.values():
+        total.update({key: value for key, value in row.items() if isinstance(value, int)})
+    print("all", " ".join(f"{key}={value}" for key, value in total.items()))
+    if args.out:
+        args.out.write_text(json.dumps({**rows, "all": total}, indent=1) + "\n")
+
+
+def lost(documents: Sequence[Document]) -> Counter[str]:
+    """Entities in all, and those that each rule leaves out; only rules that leave out any."""
+    found: Counter[str] = Counter()
+    for document in documents:
+        starts, ends = boundaries(document.text, "word")
+        spans = Counter(e.span for e in document.entities)
+        found["entities"] += len(document.entities)
+        found["span"] += len(document.entities) - len(spans)
+        found["depth"] += nesting(document.entities)[2] > DEPTH
+        for entity in document.entities:
+            found["word"] += not (starts[entity.start] and ends[entity.end])
+            found["punctuation"] += not any(map(worded, document.mention(entity)))
+            for form in FORMATS.values():
+                found[form.name] += document.text.startswith(form.sealed, entity.start)
+    return +found
+
+
+def budgets(documents: Sequence[Document], chat: Chat) -> dict[str, Any]:
+    """For each format: gold answers, those that outgrow their budget, and the share of it that the longest takes."""
+    tags = sorted({e.label for d in documents for e in d.entities})
+    depth = max(nesting(d.entities)[2] for d in documents)
+    long = {tag: (f"{tag}_" + "sovereign_state_or_other_kind_of_territory")[: max(LONG, len(tag))] for tag in tags}
+    found: dict[str, Any] = {}
+    for form in FORMATS.values():
+        over, fullest, answers = 0, 0.0, 0
+        for names in ({tag: tag for tag in tags}, {tag: f"{i}{long[tag]}" for i, tag in enumerate(tags)}):
+            for document, labels in asked(documents, names, depth, form.one_label):
+                sayable, _ = form.keep(document, "strict")
+                taken = len(chat.answer_ids(form.encode(sayable, labels)))
+                request = Request("", document.text, permitted(form, document.text, labels))
+                room = budget(chat, request, 0, WINDOW)
+                answers, over, fullest = answers + 1, over + (taken > room), max(fullest, taken / room)
+        found[form.name] = {"answers": answers, "over": over, "fullest": round(fullest, 2)}
+    return found
+
+
+def asked(
+    documents: Sequence[Document], names: dict[str, str], depth: int, one_label: bool
+) -> Iterator[tuple[Document, LabelSet]]:
+    """Documents with labels by other names, and the label set that each is asked for."""
+    labels = LabelSet(LabelSet.of(*names.values()).labels, depth)
+    for document in documents:
+        renamed = [Entity(e.start, e.end, names[e.label]) for e in document.entities]
+        for part in [labels.subset([tag]) for tag in labels.tags] if one_label else [labels]:
+            yield Document(document.text, tuple(e for e in renamed if e.label in part)), part
+
+
+if __name__ == "__main__":
+    main()
