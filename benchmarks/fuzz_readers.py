@@ -122,6 +122,11 @@ def readers() -> dict[str, Callable[[], list[Seed]]]:
 def _of_syntax(name: str) -> list[Seed]:
     """Raises `KeyError` for a syntax that has no seed."""
     made = [Seed({f"x{ending}": data}, f"x{ending}", _by(name)) for ending, data in BY_HAND.get(name, ())]
+    if name in RECORDS:
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECORDS[name])
+        for ending, text in ((".json", json.dumps(RECORDS[name], ensure_ascii=False, indent=1)), (".jsonl", lines)):
+            made.append(Seed({f"x{ending}": text.encode()}, f"x{ending}", _by(name)))
+    made += [Seed({"x.json": json.dumps(one).encode()}, "x.json", _by(name)) for one in WHOLE.get(name, ())]
     if SYNTAXES[name].writes:
         made.append(_written(name))
     made += FOLDERS.get(name, list)()
@@ -168,6 +173,92 @@ APF = (
     'ID="E1-1" TYPE="NOM"><extent><charseq START="2" END="19">The mayor of Ghent</charseq></extent><head><charseq '
     'START="6" END="10">mayor</charseq></head></entity_mention></entity></document></source_file>\n'
 )
+RECORDS: dict[str, list[Any]] = {
+    "gliner2": [{"input": "Ada met Bob.", "output": {"entities": {"person": ["Ada", "Bob"]}, "relations": [{"a": 1}]}}],
+    "label_studio": [
+        {
+            "id": 7,
+            "data": {"text": "Ada 🙂 Bob."},
+            "annotations": [
+                {
+                    "id": 1,
+                    "was_cancelled": False,
+                    "result": [
+                        {
+                            "type": "labels",
+                            "from_name": "label",
+                            "to_name": "text",
+                            "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]},
+                        }
+                    ],
+                }
+            ],
+            "predictions": [],
+        }
+    ],
+    "label_studio_min": [
+        {
+            "id": 1,
+            "text": "Ada met Bob.",
+            "label": [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}],
+            "annotator": 1,
+        }
+    ],
+    "langextract": [
+        {
+            "document_id": "a",
+            "text": "Ada met Bob.",
+            "extractions": [
+                {"extraction_class": "PER", "extraction_text": "Ada", "char_interval": {"start_pos": 0, "end_pos": 3}},
+                {"extraction_class": "PER", "extraction_text": "Bob", "char_interval": None, "attributes": {"x": "y"}},
+            ],
+        }
+    ],
+    "spacy_json": [["Ada met Bob.", {"entities": [[0, 3, "PER"]]}], ["Zoe", {"entities": [], "cats": {"A": 1}}]],
+    "hf_json": [
+        {"id": "7", "tokens": ["Ada", "met"], "ner_tags": ["B-PER", "O"]},
+        {"tokens": ["x"], "ner_tags": ["O"]},
+    ],
+    "sharegpt": [
+        {
+            "conversations": [
+                {"from": "human", "value": "Mark names.\nText:\nAda met Bob."},
+                {"from": "gpt", "value": "<PER>Ada</PER> met Bob."},
+            ]
+        }
+    ],
+    "doccano": [
+        {
+            "id": 1,
+            "text": "Ada met Bob.",
+            "entities": [{"id": 1, "label": "PER", "start_offset": 0, "end_offset": 3}],
+            "relations": [],
+        }
+    ],
+}
+WHOLE = {  # JSON that is one object, not records
+    "spacy_json": [
+        {"classes": ["PER"], "annotations": [["Ada met Bob.", {"entities": [[0, 3, "PER"]]}], None]},
+        [
+            {
+                "id": 0,
+                "paragraphs": [
+                    {
+                        "raw": "Ada met",
+                        "sentences": [{"tokens": [{"orth": "Ada", "ner": "U-PER"}, {"orth": "met", "ner": "O"}]}],
+                    }
+                ],
+            }
+        ],
+        {"text": "Ada met Bob.", "ents": [{"start": 0, "end": 3, "label": "PER"}]},
+    ],
+    "hf_json": [
+        {
+            "features": [{"name": "ner_tags", "type": {"feature": {"names": ["O", "B-PER"], "_type": "ClassLabel"}}}],
+            "rows": [{"row_idx": 0, "row": {"tokens": ["Ada", "met"], "ner_tags": [1, 0]}}],
+        }
+    ],
+}
 BY_HAND: dict[str, list[tuple[str, bytes]]] = {
     "conll2012": [(".v4_gold_conll", CONLL_2012.encode())],
     "genia": [(".xml", GENIA.encode())],
