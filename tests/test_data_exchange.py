@@ -170,7 +170,7 @@ def test_options_are_typed() -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("jason", UnknownNameError, "unknown syntax .jason.; .*json"),
+        ("jason", UnknownNameError, "unknown syntax 'jason'.*; known: .*jsonl"),
         ("alpaca:fromat=x", UsageError, "alpaca has no option 'fromat'; it has: format=text, labels=text"),
         ("jsonl:x=1", UsageError, "jsonl has no option 'x'; it has: none"),
         ("gliner:lines=often", UsageError, r"gliner:lines='often' is not legal; legal: true\|false"),

@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources.abc import Traversable
+from itertools import chain, islice
 from pathlib import Path
 
 from genner.data.base import Journal, Syntax
@@ -85,7 +86,8 @@ def convert(
     to = syntax(writer) if isinstance(writer, str) else writer or guess_target(target)
     if not to.writes:
         raise UsageError(f"{to.name} can be read but not written; choose another syntax to write")
-    _refuse_overwriting(_places(source), (target, *to.companions(target)), force)
+    targets = (target, *to.companions(target))
+    _refuse_sources(_places(source), targets)
     journal = journal or Journal()
     documents = load(source, reader, journal)
     steps: list[Rewrite] = []
@@ -96,22 +98,24 @@ def convert(
         quiet = Journal(lenient=journal.lenient)  # what is read to learn from is read, and reported, once more
         steps.append(REWRITES[name](lambda: (before.apply(d)[0] for d in load(source, reader, quiet))))  # noqa: B023
     if steps:
-        chain = Chain(tuple(steps))
-        documents = (chain.apply(d)[0] for d in documents)
-    return to.write(watch(documents), target, journal)
+        rewrite = Chain(tuple(steps))
+        documents = (rewrite.apply(d)[0] for d in documents)
+    first = list(islice(documents, 1))  # what is wrong with the source is said first
+    there = [path for path in targets if path.is_file()]  # what else may be there, such as a folder, writers refuse
+    if there and not force:
+        raise UsageError(
+            f"{str(there[0])!r} is there already; overwrite it with --force (force=True), or choose another name"
+        )
+    return to.write(watch(chain(first, documents)), target, journal)
 
 
-def _refuse_overwriting(places: list[Traversable], targets: tuple[Path, ...], force: bool) -> None:
-    """Raise `UsageError` for a target that is a file already (unless `force`), or that is read."""
+def _refuse_sources(places: list[Traversable], targets: tuple[Path, ...]) -> None:
+    """Raise `UsageError` for a target that is read."""
     read = [Path(str(p.root.filename)) if isinstance(p, zipfile.Path) else p for p in places]
     for target in targets:
-        if not target.is_file():  # what else may be there, such as a folder, writers refuse
-            continue
         for path in read:
-            if isinstance(path, Path) and (path.samefile(target) or path.resolve() in target.resolve().parents):
+            if not isinstance(path, Path) or not target.is_file():
+                continue
+            if path.samefile(target) or path.resolve() in target.resolve().parents:
                 what = f"{str(target)!r} is read, so it cannot be written; choose another name for the target"
                 raise UsageError(what)
-        if not force:
-            raise UsageError(
-                f"{str(target)!r} is there already; overwrite it with --force (force=True), or choose another name"
-            )

@@ -158,7 +158,7 @@ def looks_like(record: object) -> str:
         if issubclass(kind, RecordSyntax) and kind.recognizes_record(record):
             if kind is Jsonl:
                 return ""
-            return f"it looks like {kind.title}, which genner convert FILE NEW.jsonl --from {kind.name} makes of it"
+            return f"it looks like {kind.title}; convert it: genner convert FILE NEW.jsonl --from {kind.name}"
     return unread_record(record)
 
 
