@@ -17,6 +17,7 @@ from genner.document import Document, Entity, Prediction
 from genner.errors import UsageError
 from genner.evaluation import evaluate
 from genner.evaluation.confidence import Confidence, brier, by_chance, calibration_error, curve, reliability
+from genner.evaluation.confidence_plot import wilson
 from genner.evaluation.counts import Counts
 
 # Ties and the edges of bins are what goes wrong.
@@ -243,3 +244,11 @@ def test_wrong_use_is_named(run: Run, files: tuple[str, str], arguments: list[st
 def test_unscored_predictions_have_no_curve(run: Run, files: tuple[str, str]) -> None:
     code, _, err = run("evaluate", files[0], files[0], "--pr-curve", "c.csv")
     assert (code, "no predicted entity has a score" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "low", "high"), [(0.0, 10, 0.0, 0.2775), (0.5, 10, 0.2366, 0.7634), (0.95, 100, 0.8882, 0.9785)]
+)
+def test_the_bars_of_the_diagram_have_wilsons_intervals(share: float, n: int, low: float, high: float) -> None:
+    """Newcombe (1998) and statsmodels give the same figures."""
+    assert wilson(share, n) == pytest.approx((low, high), abs=1e-4)

@@ -10,6 +10,7 @@ from genner.cli.app import ForceOption, app, may_write, must_exist, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
+    from genner.document import Document
     from genner.evaluation.confidence import Confidence
 
 CURVES = (".csv", ".png", ".svg", ".pdf")
@@ -120,7 +121,7 @@ def _documents(
             tell(f"{left_out} entities are not in {pred}, since they scored too little: extract with --min-score 0")
         record["scores"] = confidence.to_dict()
         text += f"\n\n{confidence.table()}"
-        _curve(confidence, pr_curve, pred.name)
+        _curve(confidence, pr_curve, f"{pred.name} on {gold.name}: {_number(documents)}")
     if html:
         from genner.data import write_atomic
         from genner.evaluation.taxonomy import KINDS
@@ -131,6 +132,13 @@ def _documents(
         )
         tell(f"page written to {html}")
     _print(record, text, as_json)
+
+
+def _number(gold: "list[Document]") -> str:
+    """Of how much a figure is."""
+    return (
+        f"n = {len(gold):,} documents, {sum(len(d.entities) for d in gold):,} gold entities; bars with 95 % intervals"
+    )
 
 
 def _curve(confidence: "Confidence", out: Path, title: str) -> None:

@@ -1,7 +1,8 @@
 """A picture of what scores are worth: the precision-recall curve, the choice of a least score, the reliability diagram
-(DeGroot and Fienberg, 1983)."""
+(DeGroot and Fienberg, 1983) with Wilson's intervals (1927)."""
 
 from io import BytesIO
+from math import sqrt
 
 from genner.evaluation.confidence import Confidence
 
@@ -43,6 +44,9 @@ def picture(some: Confidence, kind: str, title: str = "") -> bytes:
     right.bar(lows, shares, 1 / some.bins, align="edge", alpha=0.5, edgecolor="C0")
     right.plot([b.score for b in filled], shares, "o", color="C1", markersize=4)
     for b in filled:
+        middle_of = (b.low + b.high) / 2
+        right.plot([middle_of, middle_of], wilson(b.right, b.count), color="C0", linewidth=1)
+    for b in filled:
         right.text((b.low + b.high) / 2, 0.02, str(b.count), ha="center", fontsize=7)
     right.set(xlabel="score", ylabel="share that is right", title=f"expected calibration error {some.error:.3f}")
     if title:
@@ -50,3 +54,11 @@ def picture(some: Confidence, kind: str, title: str = "") -> bytes:
     file = BytesIO()
     figure.savefig(file, format=kind, dpi=120)
     return file.getvalue()
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The interval at 95 % of a share of n things, by Wilson's method."""
+    z = 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, middle - reach), min(1.0, middle + reach)

@@ -2,20 +2,29 @@
 
 The paper's tables have a row a system, in blocks (encoders, GPT-NER, then one a format with its eight models and their
 average), and a column a corpus: CoNLL-2003 and OntoNotes (flat), ACE 2005 and GENIA (nested). Under each corpus stand
-here the paper's figure, ours by the paper's rule, and ours by strict spans. Corpora of our own get a table with a row
-a system and a column a format, since there may be many of them.
+here the paper's figure, ours by the paper's rule, ours as said where answers are free, and ours by strict spans.
+Corpora of our own get a table with a row a system and a column a format, since there may be many of them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from genner.report.collect import DECODED, DECODINGS, Group, Key, System, TestSet
+from genner.report.decoding import GRAMMAR
 from genner.report.measures import BEST, Source, against_best, mean_of, score, tested, tested_means
 from genner.report.outcomes import Rule
 from genner.report.paper import FORMATS, GPT_NER_NOTE, GROUPS, TITLES, Family, figure, system_of, systems
 from genner.report.table import Column, Entry, Missing, Row, Table, Value, best_of
 
-PAPER, PUBLISHED, STRICT = "paper", "paper's rule", "strict"
+PAPER = "paper"
+NAMES: dict[Rule, str] = {"published": "paper's rule", "as_said": "as said", "strict": "strict"}
+
+
+def readings(decoding: str) -> tuple[Rule, ...]:
+    """The rules that a table has: under the grammar an answer cannot say anything else than what is read."""
+    return ("published", "strict") if decoding == GRAMMAR else ("published", "as_said", "strict")
+
+
 FAMILIES: dict[Family, str] = {
     "encoder": "Encoders, as the paper reports them",
     "gpt-ner": "GPT-3 in context (GPT-NER)",
@@ -23,8 +32,10 @@ FAMILIES: dict[Family, str] = {
 AVERAGE = "average"
 
 MEANING = (
-    f"{PAPER}: micro-F1 as printed there; {PUBLISHED}: our answers counted as its scripts count them; {STRICT}: our "
-    "answers by exact spans and labels, with the 95 % interval of the bootstrap over documents; all in percent."
+    f"{PAPER}: micro-F1 as printed there; {NAMES['published']}: our answers counted as its scripts count them; "
+    f"{NAMES['as_said']}: by exact spans and labels, an answer being what it says; {NAMES['strict']}: the same, but a "
+    "mention that a free answer puts in a wrong place is looked up in the text, with the 95 % interval of the "
+    "bootstrap over documents; all in percent."
 )
 OWN_BEST = "Over all formats and systems. Strict: " + BEST.format(family="comparisons of the column")
 
@@ -68,6 +79,7 @@ class _PaperTable:
         self, source: Source, name: str, corpora: Sequence[str], decoding: str, groups: Sequence[Group], whole: bool
     ) -> None:
         self.source, self.name, self.corpora, self.decoding, self.whole = source, name, corpora, decoding, whole
+        self.rules = readings(decoding)
         self.groups = [g for g in groups if g.key.test.corpus in corpora]
         self.tests: dict[str, list[TestSet]] = {
             corpus: [t for t in source.collection.tests() if t.corpus == corpus and self._has(t)] for corpus in corpora
@@ -105,14 +117,14 @@ class _PaperTable:
             cells.append(_bold(published[corpus], self._single()))
             for test in self.tests[corpus]:
                 group = TITLES[corpus] if len(self.tests[corpus]) == 1 else self.source.collection.title(test)
-                columns += [Column(PUBLISHED, group), Column(STRICT, group)]
-                cells += [self._ours(test, "published"), self._ours(test, "strict")]
+                columns += [Column(NAMES[rule], group) for rule in self.rules]
+                cells += [self._ours(test, rule) for rule in self.rules]
         columns.append(Column(PAPER, "Average"))
         average = self._across([published[c] for c in self.corpora])
         cells.append(_bold(average, self._single()))
         if all(len(self.tests[c]) == 1 for c in self.corpora):
-            columns += [Column(PUBLISHED, "Average"), Column(STRICT, "Average")]
-            cells += [self._ours_across("published"), self._ours_across("strict")]
+            columns += [Column(NAMES[rule], "Average") for rule in self.rules]
+            cells += [self._ours_across(rule) for rule in self.rules]
         rows = [
             Row((line.head,), tuple(column[i] for column in cells), line.block, line.average)
             for i, line in enumerate(self.lines)
@@ -157,7 +169,7 @@ class _PaperTable:
             score(self.source, self._group(line, test), rule) if line.ours else Missing("absent") for line in self.lines
         ]
         column = self._averaged(column)
-        if rule == "published":
+        if rule != "strict":
             return _bold(
                 [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
             )
@@ -176,7 +188,7 @@ class _PaperTable:
             if isinstance(mean, Value):
                 parts[mean.cells] = [s for s in scores if isinstance(s, Value)]
         column = self._averaged(column)
-        if rule == "published":
+        if rule != "strict":
             return _bold(
                 [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
             )
@@ -227,7 +239,7 @@ def _bold(column: Sequence[Entry], places: Sequence[int]) -> list[Entry]:
 
 
 def _own_table(source: Source, decoding: str, groups: Sequence[Group]) -> Table:
-    """Two rows a corpus and system, one a rule; a column a format. The tests are within a row."""
+    """A row a corpus, system and rule; a column a format. The tests are within a row."""
     collection = source.collection
     known = {g.key.format for g in groups}
     formats = [f for f in FORMATS if f in known] + sorted(known - set(FORMATS))
@@ -236,17 +248,15 @@ def _own_table(source: Source, decoding: str, groups: Sequence[Group]) -> Table:
         for system in sorted({g.key.system for g in groups if g.key.test == test}):
             keys = [Key(system, format, test, decoding) for format in formats]
             strict = against_best([score(source, collection.get(key)) for key in keys], tested(source))
-            loose = [score(source, collection.get(key), "published") for key in keys]
-            loose = [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in loose]
-            loose = _bold(loose, range(len(loose)))
             title = collection.title(test)
             block = (
                 f"{test.title} ({collection.about(test)})" if "(" not in title else f"{title}, {collection.count(test)}"
             )
-            rows += [
-                Row((system.title, STRICT), tuple(strict), block),
-                Row((system.title, PUBLISHED), tuple(loose), block),
-            ]
+            rows.append(Row((system.title, NAMES["strict"]), tuple(strict), block))
+            for rule in (r for r in readings(decoding) if r != "strict"):
+                loose = [score(source, collection.get(key), rule) for key in keys]
+                loose = [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in loose]
+                rows.append(Row((system.title, NAMES[rule]), tuple(_bold(loose, range(len(loose)))), block))
     return Table(
         f"main-other-{decoding}",
         f"Corpora that the paper does not have; decoded {DECODED[decoding]}",
