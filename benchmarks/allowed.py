@@ -17,6 +17,7 @@ asked about (1,000 by default; 0: all).
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -85,13 +86,17 @@ def lost(documents: Sequence[Document]) -> Counter[str]:
 
 def budgets(documents: Sequence[Document], chat: Chat) -> dict[str, Any]:
     """For each format: gold answers, those that outgrow their budget, and the share of it that the longest takes."""
-    tags = sorted({e.label for d in documents for e in d.entities})
+    legal = {e.label: re.sub(r"[/&,:#]", "-", e.label) for d in documents for e in d.entities}  # as a tag has to be
+    documents = [
+        Document(d.text, tuple(Entity(e.start, e.end, legal[e.label]) for e in d.entities), d.id) for d in documents
+    ]
+    tags = sorted(set(legal.values()))
     depth = max(nesting(d.entities)[2] for d in documents)
     long = {tag: (f"{tag}_" + "sovereign_state_or_other_kind_of_territory")[: max(LONG, len(tag))] for tag in tags}
     found: dict[str, Any] = {}
     for form in FORMATS.values():
         over, fullest, answers = 0, 0.0, 0
-        for names in ({tag: tag for tag in tags}, {tag: f"{i}{long[tag]}" for i, tag in enumerate(tags)}):
+        for names in ({tag: tag for tag in tags}, {tag: f"{i}{said}" for i, (tag, said) in enumerate(long.items())}):
             for document, labels in asked(documents, names, depth, form.one_label):
                 sayable, _ = form.keep(document, "strict")
                 taken = len(chat.answer_ids(form.encode(sayable, labels)))

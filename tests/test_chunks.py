@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from genner.chunks import chunks
+from genner.chunks import chunks, tags
 from genner.grammar import composed
 from strategies import texts
 
@@ -39,24 +39,47 @@ class Fits:
         return self.measure(piece) <= self.most
 
 
-@given(text=long_texts, limit=st.integers(1, 60), most=st.integers(0, 40), measure=st.sampled_from(MEASURES))
+@given(
+    text=long_texts, limit=st.integers(1, 60), most=st.integers(0, 40), measure=st.sampled_from(MEASURES),
+    keep=st.booleans(),
+)  # fmt: skip
 @settings(max_examples=300, deadline=None)
-def test_chunks_cover_everything_but_white_space(
-    text: str, limit: int, most: int, measure: Callable[[str], int]
+def test_chunks_cover_everything_but_white_space_and_tags(
+    text: str, limit: int, most: int, measure: Callable[[str], int], keep: bool
 ) -> None:
     fits = Fits(most, measure)
-    found = list(chunks(text, fits, limit))
-    at = 0
+    found = list(chunks(text, fits, limit, keep_tags=keep))
+    at, asked = 0, text
+    for start, end in [] if keep else tags(text):
+        asked = asked[:start] + " " * (end - start) + asked[end:]
     for chunk in found:
         piece = text[chunk.start : chunk.end]
-        assert not text[at : chunk.start].strip()
+        assert piece == asked[chunk.start : chunk.end]
+        assert not asked[at : chunk.start].strip()
         assert piece
         assert piece == piece.strip()
         assert len(piece) <= limit
         assert len(piece) == 1 or fits(piece)
         at = chunk.end
-    assert not text[at:].strip()
+    assert not asked[at:].strip()
     assert not (found and found[-1].cut)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("<b>Ann</b>, <i class='x'>Rome</i>", ["Ann", ",", "Rome"]),
+        ("one<br>two<BR/>three", ["one", "two", "three"]),
+        ('<?xml version="1.0"?><!DOCTYPE a><a><x:y>Ann</x:y></a>', ["Ann"]),
+        ("<PERSON> met Ann", ["<PERSON> met Ann"]),  # closed nowhere: no tag
+        ("Ann <ann@example.org> if a <b and c> d", ["Ann <ann@example.org> if a <b and c> d"]),
+        ("vector<int> x<y> <3 </>", ["vector<int> x<y> <3 </>"]),
+        ("<PER>Ann</PER> and <LOC>Rome", ["Ann", "and <LOC>Rome"]),
+    ],
+)
+def test_texts_are_cut_at_tags(text: str, pieces: list[str]) -> None:
+    assert [text[c.start : c.end] for c in chunks(text, lambda _: True, 1000)] == pieces
+    assert [text[c.start : c.end] for c in chunks(text, lambda _: True, 1000, keep_tags=True)] == [text]
 
 
 @given(text=long_texts)

@@ -1,4 +1,7 @@
-"""Cut a text into pieces that a model can take: sentences, and windows of sentences that are too long."""
+"""Cut a text into pieces that a model can take: sentences, and windows of sentences that are too long.
+
+Tags of HTML and XML are in no piece: a model that is to copy a text out, with tags of its own, is lost among others.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,6 +12,9 @@ import sentencex
 from genner.grammar import composed
 
 _PARAGRAPHS = re.compile(r"(\n\s*\n)")
+_TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)(?:\s[^<>]*)?/?>|<!DOCTYPE[^<>]*>|<\?xml[^<>]*\?>", re.IGNORECASE)
+# Elements of HTML that have no end. Other names are tags where they are closed: `<PERSON> said` is an ordinary text.
+_VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +26,15 @@ class Chunk:
     cut: bool = False
 
 
-def chunks(text: str, fits: Callable[[str], bool], limit: int) -> Iterator[Chunk]:
-    """Cover all of `text` that is not white space, in order and without overlap.
+def chunks(text: str, fits: Callable[[str], bool], limit: int, *, keep_tags: bool = False) -> Iterator[Chunk]:
+    """Cover all of `text` that is neither white space nor a tag (see `tags`), in order and without overlap.
 
     Args:
         fits: whether the model's window holds a piece.
         limit: no piece is longer than this many code points, whether it would fit or not.
+        keep_tags: take tags for text like any other.
     """
-    at = 0
-    for sentence in _sentences(text):
-        start, end = at, at + len(sentence)
-        at = end
+    for start, end in _pieces(text, [] if keep_tags else tags(text)):
         while start < end and text[start].isspace():
             start += 1
         while end > start and text[end - 1].isspace():
@@ -44,6 +48,28 @@ def chunks(text: str, fits: Callable[[str], bool], limit: int) -> Iterator[Chunk
             start = stop
             while start < end and text[start].isspace():
                 start += 1
+
+
+def tags(text: str) -> list[tuple[int, int]]:
+    """Where the tags of a text are: `[start, end)`, in order. Empty but in texts with elements of HTML or XML.
+
+    (24 of the 231,000 texts in our corpora, where 8 of 467,826 gold entities hold a tag.)
+    """
+    if "<" not in text:
+        return []
+    found = list(_TAG.finditer(text))
+    closed = {match[2] for match in found if match[1]}
+    return [m.span() for m in found if m[2] is None or m[2] in closed or m[2].lower() in _VOID]
+
+
+def _pieces(text: str, between: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The sentences before, between and after these parts of a text, as `[start, end)`."""
+    begin = 0
+    for start, end in [*between, (len(text), len(text))]:
+        for sentence in _sentences(text[begin:start]):
+            yield begin, begin + len(sentence)
+            begin += len(sentence)
+        begin = end
 
 
 def _sentences(text: str) -> Iterator[str]:

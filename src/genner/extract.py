@@ -27,9 +27,9 @@ from genner.labels import Labels, as_label_set, family
 from genner.prompts import instruction, label_ends
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
-WHERE: Boundaries = "strict"  # costs 271 of the 468,000 gold entities at hand in inline XML (docs/formats.md)
+WHERE: Boundaries = "strict"  # costs 276 of the 467,826 gold entities at hand in inline XML (docs/formats.md)
 DEPTH = 7  # entities that may cover one place where nested ones are asked for: the most in any corpus at hand
-UNKNOWN = DEPTH  # and where nothing is known of the labels
+UNKNOWN = DEPTH  # and where nothing is known of the labels: on flat corpora it changes nothing (docs/log.md)
 TWINS = False  # of 130,000 gold entities 31 share their span with another; models in a loop write all labels
 REPEATS = True  # a list may end in an entity that it has already, which is how models in a loop get out of it
 
@@ -95,8 +95,8 @@ class Extractor:
         nested: whether entities may lie within each other, while decoding under the grammar. None: as deep as the label
             set says that they do (`LabelSet.depth`), and no deeper.
         symbols: allow entities that start at a character of the format's markup (`<` in XML), or that consist of
-            punctuation alone. By default none does, under the grammar: a model that meets markup in a text takes it for
-            its own.
+            punctuation alone; and show the model tags of HTML and XML, which texts are cut at otherwise. By default
+            none does, under the grammar: a model that meets markup in a text takes it for its own.
         signature: what identifies this system in a score: model, adapter, format ...; `min_score` in it is that of
             calls that name neither labels nor a `min_score`.
     """
@@ -245,7 +245,7 @@ class Extractor:
 
     def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
         if self.split or len(text) > LONGEST or not fits(text):
-            return chunks(text, fits, LONGEST)
+            return chunks(text, fits, LONGEST, keep_tags=self.symbols)
         return iter([Chunk(0, len(text))] if text else [])
 
     def _fits(self, asked: str) -> Callable[[str], bool]:
