@@ -1,7 +1,9 @@
 """Opening files: what is damaged, encrypted, endless or a bomb is refused by name, in one line."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import tarfile
 import zipfile
@@ -147,6 +149,23 @@ def test_gzip_is_read_where_jsonl_is(tmp_path: Path, run: Run) -> None:
     code, out, _ = run("evaluate", str(tmp_path / "gold.jsonl.gz"), str(tmp_path / "gold.jsonl"), "--json")
     assert code == 0
     assert '"f1": 1.0' in out
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("Ada B-PER\n".encode("utf-16"), "is UTF-16; convert it with: iconv -f UTF-16"),
+        ("Ada B-PER\n".encode("utf-32"), "is UTF-32; convert it with: iconv -f UTF-32"),
+        (bz2.compress(b"Ada B-PER\n"), "is packed with bzip2; convert it with: bunzip2"),
+        (lzma.compress(b"Ada B-PER\n"), "is packed with xz; convert it with: unxz"),
+        (tarfile.TarInfo("x.conll").tobuf() + b"Ada B-PER\n" * 99, "is a tar archive; unpack it with: tar xf"),
+    ],
+)
+def test_what_is_packed_or_encoded_otherwise_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    for name, packed in (("x.conll", data), ("x.conll.gz", gzip.compress(data))):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(DataError, match=rf"{name}: {message}"):
+            load(tmp_path / name)
 
 
 # XML

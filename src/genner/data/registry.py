@@ -33,7 +33,7 @@ from genner.data.spacy_bin import SpacyDocBin
 from genner.data.spacy_json import SpacyJson
 from genner.data.token_csv import TokenCsv
 from genner.data.unread import unread, unread_record
-from genner.errors import UnknownNameError, UsageError
+from genner.errors import DataError, UnknownNameError, UsageError
 
 # In the order in which they are asked whether they know a file: the more particular first.
 SYNTAXES: dict[str, type[Syntax]] = {
@@ -58,6 +58,18 @@ SYNTAXES: dict[str, type[Syntax]] = {
     "jsonl": Jsonl,
     "token_csv": TokenCsv,
     "conll": Conll,
+}
+
+# What a file that no syntax can know begins with, what it is, and what makes it readable.
+ENCODED = {
+    b"\xff\xfe\0\0": ("UTF-32", "iconv -f UTF-32 -t UTF-8 OLD > NEW"),
+    b"\xff\xfe": ("UTF-16", "iconv -f UTF-16 -t UTF-8 OLD > NEW"),
+    b"\xfe\xff": ("UTF-16", "iconv -f UTF-16 -t UTF-8 OLD > NEW"),
+    b"BZh": ("packed with bzip2", "bunzip2 FILE"),
+    b"\xfd7zXZ\0": ("packed with xz", "unxz FILE"),
+    b"\x28\xb5\x2f\xfd": ("packed with zstd", "unzstd FILE"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "7z x FILE"),
+    b"Rar!\x1a\x07": ("a RAR archive", "unrar x FILE"),
 }
 
 HEAD = 1 << 16  # bytes of a file that guessing looks at
@@ -138,6 +150,7 @@ def _typed(value: str, hint: Any, where: str) -> Any:
 def guess(source: Traversable) -> Syntax:
     """The syntax of a file or folder, by its content, then by its suffix. Raises `UsageError` when none knows it."""
     head = beginning(source)
+    refuse_encoded(source, head)
     found = recognized(source, head)
     if found is not None:
         return found
@@ -150,6 +163,15 @@ def guess(source: Traversable) -> Syntax:
         f"cannot tell what {str(source)!r} is: {unread(source, head) or 'nothing in it says'}; if you know its syntax, "
         "say so with --from NAME (reader=NAME in Python); docs/data.md lists them"
     )
+
+
+def refuse_encoded(source: Traversable, head: bytes) -> None:
+    """Raise `DataError` for a file that is packed, or written in an encoding, that no reader knows."""
+    for beginning, (title, command) in ENCODED.items():
+        if head.startswith(beginning):
+            raise DataError(str(source), f"is {title}; convert it with: {command}")
+    if head[257:262] == b"ustar" and not Genia.recognizes(source, head):
+        raise DataError(str(source), "is a tar archive; unpack it with: tar xf FILE, and name a file or folder of it")
 
 
 def looks_like(record: object) -> str:
