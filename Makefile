@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # Tried in this order; `make PYTHON=/path/to/python` goes first.
 PYTHONS := $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 python
-# Pinned by hand, not by `make lock`: it is nearly all of the download.
+# Pinned by hand, not by `make lock`: it is nearly all of the download. Its CPU builds: tools/torch-cpu.sha256.
 TORCH := 2.13.0
 
 .PHONY: install demo test check lock clean
@@ -31,36 +31,28 @@ check: $(DEV_STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The build backend is in the lock too, hence --no-build-isolation: nothing unpinned is installed.
-$(STAMP): requirements.lock pyproject.toml
+# Locks are complete, so pip has nothing to resolve, and the build backend is among them: nothing unpinned is installed.
+# PyTorch's CUDA build, which is what PyPI has for Linux, needs more than the others; `pip check` tells which it is.
+$(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
 	@echo "installing into $(VENV); the first time takes some minutes"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { $(find_python) && "$$python" -m venv --clear $(VENV); }
-	@$(PIP) install -r requirements.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) check >/dev/null || $(PIP) install --require-hashes --no-deps -r requirements-cuda.lock
+	@$(PIP) check
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-# What tests and checks need besides; complete, so pip has nothing to resolve.
+# What tests and checks need besides.
 $(DEV_STAMP): requirements-dev.lock $(STAMP)
 	@echo "installing what the tests need"
-	@$(PIP) install --no-deps -r requirements-dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-# Resolves pyproject.toml afresh in a venv of its own. torch goes first, so that nothing draws in a newer one; xgrammar
-# goes without its requirements, as only the tests use it, and not what it wants triton for.
+# Resolves pyproject.toml afresh, for all platforms; `make lock KEEP=--keep` keeps the versions and renews the hashes.
 lock:
 	@$(find_python) && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && "$$python" -m venv "$$scratch" \
-	  && pip="$$scratch/bin/python -m pip --disable-pip-version-check" \
-	  && freeze() { $$pip freeze --all --exclude-editable --exclude pip | sed 's/^\(torch==[^+]*\)+.*/\1/' \
-	       | grep -vE '^(nvidia-|cuda-|triton==)' | LC_ALL=C sort; } \
-	  && header() { sed '/^[^#]/,$$d' "$$1"; } \
-	  && $$pip install -qq torch==$(TORCH) && $$pip install -qq hatchling editables \
-	  && $$pip install -qq --no-build-isolation -e . && freeze > "$$scratch/base" \
-	  && $$pip install -qq --no-build-isolation -e '.[dev]' && $$pip install -qq --no-deps xgrammar apache-tvm-ffi \
-	  && freeze > "$$scratch/all" && LC_ALL=C comm -13 "$$scratch/base" "$$scratch/all" > "$$scratch/dev" \
-	  && { header requirements.lock; cat "$$scratch/base"; } > "$$scratch/lock" \
-	  && { header requirements-dev.lock; cat "$$scratch/dev"; } > "$$scratch/dev-lock" \
-	  && cp "$$scratch/lock" requirements.lock && cp "$$scratch/dev-lock" requirements-dev.lock \
-	  && grep -c == requirements.lock requirements-dev.lock
+	  && "$$scratch/bin/python" -m pip --disable-pip-version-check install -qq uv \
+	  && "$$python" tools/lock.py "$$scratch/bin/uv" $(TORCH) $(KEEP)
 
 clean: # the model store stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

@@ -480,7 +480,7 @@ def test_a_time_budget_sets_the_schedule_stops_and_saves(tmp_path: Path, monkeyp
     spec = OptimSpec(learning_rate=0.01)
     rates = [r["lr"] for r in read_metrics(tmp_path / "out" / "metrics.jsonl")]
     assert rates == pytest.approx([rate(i / 5, spec) for i in range(5)])
-    assert torch.load(tmp_path / "out" / "state.pt")["progress"]["step"] == 5
+    assert torch.load(tmp_path / "out" / "state.pt", weights_only=True)["progress"]["step"] == 5
     assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").is_file()
     # With more time it goes on.
     assert trainer(tmp_path, "out", Limits(max_minutes=7 / 60)).run(resume=True).step == 7
@@ -535,7 +535,7 @@ def test_states_stay_small_and_old_ones_load(tmp_path: Path, monkeypatch: pytest
     first = trainer(tmp_path, "out")
     at_step(monkeypatch, first, 2, interrupt)
     first.run()
-    state = torch.load(tmp_path / "out" / "state.pt")
+    state = torch.load(tmp_path / "out" / "state.pt", weights_only=True)
     state["progress"]["losses"] = [5.0] * 3000  # once, all of them were kept
     torch.save(state, tmp_path / "out" / "state.pt")
     progress = trainer(tmp_path, "out").run(resume=True)

@@ -177,7 +177,7 @@ def test_an_interrupted_run_goes_on_in_either_way(folder: Path, way: str) -> Non
 
 
 def test_one_process_goes_on_where_two_have_stopped(folder: Path, tmp_path: Path) -> None:
-    states = [torch.load(folder / f"{out}-full" / "state.pt") for out in ("alone", *WAYS)]
+    states = [torch.load(folder / f"{out}-full" / "state.pt", weights_only=True) for out in ("alone", *WAYS)]
     for state in states[1:]:
         assert state["progress"]["step"] == states[0]["progress"]["step"]
         assert [m.shape for m in state["masters"]] == [m.shape for m in states[0]["masters"]]

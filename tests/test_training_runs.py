@@ -1,5 +1,6 @@
 """Runs: when they stop, whom they tell, and that a process killed at any moment goes on to the same weights."""
 
+import ast
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from genner.errors import TrainingError, UnknownNameError, UsageError
 from genner.training import progress
 from genner.training import trackers as module
 from genner.training import trainer as trainer_module
-from genner.training.checkpoint import check_recipe
+from genner.training.checkpoint import check_recipe, load_state
 from genner.training.curve import read_metrics
 from genner.training.progress import Limits
 from genner.training.recipe import Recipe
@@ -335,9 +336,128 @@ def test_a_process_killed_between_two_checkpoints_ends_with_the_same_weights(tmp
     for where in ("step", "state", "adapter"):
         killed = process(tmp_path, where, where)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert torch.load(tmp_path / where / "state.pt")["progress"]["step"] == 2
+        assert torch.load(tmp_path / where / "state.pt", weights_only=True)["progress"]["step"] == 2
         resumed = trainer(tmp_path, where, Scores(0.3, 0.4, 0.5, 0.6, 0.7)).run(resume=True)
         assert (resumed.step, resumed.tokens, resumed.finished) == (whole.step, whole.tokens, True)
         expected, found = (weights(tmp_path / out / "adapter") for out in ("whole", where))
         assert all(torch.equal(expected[name], found[name]) for name in expected)
         assert not list((tmp_path / where).glob("*.part"))
+
+
+# -- kill -9 at any moment
+
+KILLED = """
+import os, random, signal, sys
+from pathlib import Path
+import torch
+import conftest
+from genner.training import trainer as module
+from test_training_runs import ByStep, trainer
+
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+module.draw = lambda metrics, out: None
+torch.set_num_threads(1)
+WRITES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
+
+
+def child(out, moment):
+    count = 0
+
+    def hook(event, arguments):
+        nonlocal count
+        writes = event == "open" and str(folder) in str(arguments[0]) and set(str(arguments[1])) & set("wax+")
+        if event in WRITES or writes:
+            count += 1
+            if count == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    scores = ByStep()
+    scores.trainer = trainer(folder, out, scores)
+    scores.trainer.run(resume=True)
+    (folder / f"{out}.count").write_text(str(count))
+
+
+def forked(out, moment):
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            child(out, moment)
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+trainer(folder, "warm", None)
+assert forked("whole", 0) == 0
+total = int((folder / "whole.count").read_text())
+for i, moment in enumerate(sorted(random.Random(7).sample(range(1, total + 1), number))):
+    code = forked(f"cut{i}", moment)
+    assert code == -signal.SIGKILL, (i, moment, total, code)
+    for path in (folder / f"cut{i}").glob("*/adapter_model.safetensors"):
+        from safetensors.torch import load_file
+        load_file(path)
+    assert forked(f"cut{i}", 0) == 0, (i, moment)
+print(total)
+"""
+
+
+class ByStep:
+    """Evaluations that rise with the steps of `trainer`, wherever it went on."""
+
+    trainer: Trainer
+
+    def __call__(self) -> dict[str, float]:
+        return {"f1": self.trainer.progress.step / 100}
+
+
+def test_a_run_killed_at_random_moments_of_its_writing_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """Moments among all openings for writing, renamings and removals; GENNER_KILLS=10 tries so many."""
+    number = int(os.environ.get("GENNER_KILLS", "2"))
+    recipe_of = mixture(tmp_path, PATIENT)  # the files that all runs read
+    assert recipe_of.sets
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(number)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[-1]) > 3 * number
+    whole = {part: weights(tmp_path / "whole" / part) for part in ("adapter", "best")}
+    steps = [(r["step"], r.get("dev_f1"), r.get("loss")) for r in read_metrics(tmp_path / "whole" / "metrics.jsonl")]
+    for i in range(number):
+        for part, expected in whole.items():
+            found = weights(tmp_path / f"cut{i}" / part)
+            assert all(torch.equal(expected[name], found[name]) for name in expected), (i, part)
+        told = [
+            (r["step"], r.get("dev_f1"), r.get("loss")) for r in read_metrics(tmp_path / f"cut{i}" / "metrics.jsonl")
+        ]
+        assert told == steps, i
+        assert not list((tmp_path / f"cut{i}").glob("*.part")), i
+
+
+def test_a_file_of_another_kind_is_no_state(tmp_path: Path) -> None:
+    for number, value in enumerate(([1], {"progress": {}}, {"masters": 3}, {"masters": ["a"]})):
+        torch.save(value, tmp_path / f"{number}.pt")
+        with pytest.raises(TrainingError, match="cannot be read"):
+            load_state(tmp_path / f"{number}.pt", [], torch.device("cpu"))
+
+
+def test_nothing_that_is_loaded_can_run_code() -> None:
+    """`torch.load` unpickles: with `weights_only` it makes tensors and plain values, and nothing else."""
+    root = Path(__file__).parent.parent
+    for page in [*(root / "src").rglob("*.py"), *(root / "tests").glob("*.py"), *(root / "benchmarks").rglob("*.py")]:
+        calls = [
+            node
+            for node in ast.walk(ast.parse(page.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
+        ]
+        for call in calls:
+            given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+            assert given.get("weights_only") == "True", f"{page}:{call.lineno}"

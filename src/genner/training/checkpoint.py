@@ -6,11 +6,11 @@ Every file is replaced atomically: it is written beside its place, and renamed.
 import hashlib
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -95,13 +95,27 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         scratch.replace(path)
 
 
+# What torch.load raises for files that are damaged, or are something else, and reading their content then does.
+_UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, UnpicklingError)
+
+
 def load_state(path: Path, shapes: Sequence[torch.Size], device: torch.device) -> dict[str, Any]:
     """The state of a run whose masters have these shapes. Raises `TrainingError` for another's, or a damaged file."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        found = [m.shape for m in state["masters"]]
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        UnpicklingError,
+    ) as error:
         raise TrainingError(f"{path} cannot be read: {error}; start anew with another --out") from error
-    if [m.shape for m in state["masters"]] != list(shapes):
+    if found != list(shapes):
         raise TrainingError(f"{path} belongs to another model or rank; give another --out")
     return state
 
