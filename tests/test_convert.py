@@ -99,15 +99,14 @@ def test_the_journal_is_told_of_all_files(tmp_path: Path) -> None:
 # Nothing overwritten
 
 
-@pytest.mark.parametrize("there", ["out.json", "out.config.xml"])
-def test_what_is_there_is_overwritten_only_when_asked(run: Run, tmp_path: Path, there: str) -> None:
+def test_a_target_is_replaced_when_all_is_written_and_it_is_said(run: Run, tmp_path: Path) -> None:
     lines(tmp_path / "in.jsonl", ADA)
-    (tmp_path / there).write_text("mine")
-    command = ("convert", "in.jsonl", "out.json", "--to", "label_studio")
-    code, _, err = run(*command)
-    assert (code, (tmp_path / there).read_text()) == (2, "mine")
-    assert f"{there}' is there already; overwrite it with --force" in err
-    assert run(*command, "--force")[0] == 0
+    (tmp_path / "bad.jsonl").write_text('{"text": "Ada"}\n')
+    (tmp_path / "out.json").write_text("mine")
+    assert run("convert", "bad.jsonl", "out.json", "--to", "label_studio")[0] == 1
+    assert (tmp_path / "out.json").read_text() == "mine"
+    code, _, err = run("convert", "in.jsonl", "out.json", "--to", "label_studio")
+    assert (code, "out.json, in place of the file that was there" in err) == (0, True)
     assert list(load(tmp_path / "out.json")) == [ADA]
 
 
@@ -128,7 +127,7 @@ def test_what_is_read_is_never_overwritten(tmp_path: Path) -> None:
     ):
         before = target.read_bytes()
         with pytest.raises(UsageError, match="is read, so it cannot be written; choose another name"):
-            convert(read, target, writer=writer, force=True)
+            convert(read, target, writer=writer)
         assert target.read_bytes() == before
 
 

@@ -73,7 +73,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, run: Run, name: str) -> None
     with pytest.raises(DataError, match=message):
         list(load(tmp_path / name))
     code, out, err = run("data", str(tmp_path / name))
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert name in err
     assert err.count("\n") == 1
 

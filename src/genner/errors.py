@@ -6,6 +6,7 @@
     │   └── UnknownNameError  no such format, model, engine, corpus ...
     ├── DocumentError         a span that does not lie in its text
     ├── DataError             a file that does not hold what its reader expects (file and line named)
+    │   └── UnreadableError   a file that cannot be opened at all; also a `UsageError`, since another has to be named
     ├── FormatError           entities that a format cannot write down
     ├── ModelError            a model that is missing, corrupt, or cannot be fetched
     └── TrainingError         training cannot start or go on
@@ -49,6 +50,10 @@ class DataError(GennerError):
 
     def __init__(self, where: str, what: str, line: int | None = None) -> None:
         super().__init__(f"{where}{f':{line}' if line is not None else ''}: {what}")
+
+
+class UnreadableError(DataError, UsageError):
+    """What is at a path is no file that can be read: nothing, a folder, a device, a damaged or encrypted archive."""
 
 
 class FormatError(GennerError):

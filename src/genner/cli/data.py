@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genner.cli.app import ForceOption, app, tell
+from genner.cli.app import app, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def convert(
     source: Annotated[
         str, typer.Argument(help="File, folder, zip archive (or zip/file), 'pattern*', or hub:owner/name.")
     ],
-    target: Annotated[Path, typer.Argument(help="What to write; it appears when all is done.")],
+    target: Annotated[
+        Path, typer.Argument(help="What to write; it appears, or replaces the file there, when all is done.")
+    ],
     reader: Annotated[
         str | None, typer.Option("--from", help="Syntax of the source, as conll:column=3; guessed if left out.")
     ] = None,
@@ -36,7 +38,6 @@ def convert(
         list[str] | None, typer.Option(help="Rewrite the texts: running, paper or truecase; may be repeated.")
     ] = None,
     lenient: LenientOption = False,
-    force: ForceOption = False,
 ) -> None:
     """Convert annotated texts from one file syntax to another.
 
@@ -49,6 +50,7 @@ def convert(
     from genner.data.convert import convert as run
 
     journal = Journal(lenient=lenient)
+    replaced = target.is_file()
     count = run(
         source,
         target,
@@ -57,10 +59,9 @@ def convert(
         journal,
         rewrite or (),
         watch=lambda documents: tqdm(documents, unit=" documents", disable=None, file=sys.stderr),
-        force=force,
     )
     _report(journal)
-    tell(f"{count} documents in {target}")
+    tell(f"{count} documents in {target}{', in place of the file that was there' if replaced else ''}")
     if not count and (journal.faults or journal.losses):
         raise typer.Exit(1)
 

@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources.abc import Traversable
-from itertools import chain, islice
 from pathlib import Path
 
 from genner.data.base import Journal, Syntax
@@ -72,22 +71,20 @@ def convert(
     journal: Journal | None = None,
     rewrites: Iterable[str] = (),
     watch: Callable[[Iterable[Document]], Iterable[Document]] = iter,
-    force: bool = False,
 ) -> int:
     """Read the documents of `source` and write them to `target`; returns how many.
 
     Memory does not grow with them, but for their ids and where a syntax says so. `target` comes to be when all is
-    written; one that is there is overwritten only with `force`, and one that is read never. `rewrites` are names in
-    `REWRITES`, applied in this order; `watch` may look on, as a progress bar does.
+    written; a file that is there is then replaced, one that is read never. `rewrites` are names in `REWRITES`, applied
+    in this order; `watch` may look on, as a progress bar does.
 
-    Raises `UsageError` on a syntax that cannot be told or cannot write, and on a target that is not overwritten;
+    Raises `UsageError` on a syntax that cannot be told or cannot write, and on a target that is read;
     `DataError` as readers and writers do.
     """
     to = syntax(writer) if isinstance(writer, str) else writer or guess_target(target)
     if not to.writes:
         raise UsageError(f"{to.name} can be read but not written; choose another syntax to write")
-    targets = (target, *to.companions(target))
-    _refuse_sources(_places(source), targets)
+    _refuse_sources(_places(source), (target, *to.companions(target)))
     journal = journal or Journal()
     documents = load(source, reader, journal)
     steps: list[Rewrite] = []
@@ -98,24 +95,18 @@ def convert(
         quiet = Journal(lenient=journal.lenient)  # what is read to learn from is read, and reported, once more
         steps.append(REWRITES[name](lambda: (before.apply(d)[0] for d in load(source, reader, quiet))))  # noqa: B023
     if steps:
-        rewrite = Chain(tuple(steps))
-        documents = (rewrite.apply(d)[0] for d in documents)
-    first = list(islice(documents, 1))  # what is wrong with the source is said first
-    there = [path for path in targets if path.is_file()]  # what else may be there, such as a folder, writers refuse
-    if there and not force:
-        raise UsageError(
-            f"{str(there[0])!r} is there already; overwrite it with --force (force=True), or choose another name"
-        )
-    return to.write(watch(chain(first, documents)), target, journal)
+        chain = Chain(tuple(steps))
+        documents = (chain.apply(d)[0] for d in documents)
+    return to.write(watch(documents), target, journal)
 
 
 def _refuse_sources(places: list[Traversable], targets: tuple[Path, ...]) -> None:
-    """Raise `UsageError` for a target that is read."""
+    """Raise `UsageError` for a target that is a file that is read, through links too, or lies in a folder that is."""
     read = [Path(str(p.root.filename)) if isinstance(p, zipfile.Path) else p for p in places]
     for target in targets:
+        if not target.is_file():  # what else may be there, such as a folder, writers refuse
+            continue
         for path in read:
-            if not isinstance(path, Path) or not target.is_file():
-                continue
-            if path.samefile(target) or path.resolve() in target.resolve().parents:
+            if isinstance(path, Path) and (path.samefile(target) or path.resolve() in target.resolve().parents):
                 what = f"{str(target)!r} is read, so it cannot be written; choose another name for the target"
                 raise UsageError(what)

@@ -20,7 +20,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
-from genner.errors import DataError, UsageError
+from genner.errors import UnreadableError, UsageError
 
 RATIO = 200
 FLOOR = 1 << 28
@@ -48,8 +48,8 @@ _DAMAGE = (
 def open_binary(source: Traversable) -> Iterator[io.BufferedReader]:
     """Open a file for reading, unpacking gzip, a byte order mark skipped.
 
-    Raises `DataError` when it cannot be read: there is none, it is a folder, a device or a pipe, damaged, encrypted, or
-    unpacks to more than the limit. Damage is found where it is read.
+    Raises `UnreadableError` when it cannot be read: there is none, it is a folder, a device or a pipe, damaged,
+    encrypted, or unpacks to more than the limit. Damage is found where it is read.
     """
     try:
         with _open(source) as file:
@@ -57,7 +57,7 @@ def open_binary(source: Traversable) -> Iterator[io.BufferedReader]:
                 file.seek(0)
             yield file
     except OSError as error:
-        raise DataError(str(source), f"cannot be read: {error.strerror or error}") from None
+        raise UnreadableError(str(source), f"cannot be read: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -66,15 +66,15 @@ def _open(source: Traversable) -> Iterator[io.BufferedReader]:
     try:
         raw = cast(io.BufferedReader, source.open("rb"))
     except (FileNotFoundError, KeyError):
-        raise DataError(str(source), "there is no such file; check the path") from None
+        raise UnreadableError(str(source), "there is no such file; check the path") from None
     except IsADirectoryError:
-        raise DataError(str(source), f"is a folder; name a file in it{_within(source)}") from None
+        raise UnreadableError(str(source), f"is a folder; name a file in it{_within(source)}") from None
     except PermissionError:
-        raise DataError(str(source), "may not be read by this user; change its permissions") from None
+        raise UnreadableError(str(source), "may not be read by this user; change its permissions") from None
     except RuntimeError as error:
         _encrypted(source, error)
     except _DAMAGE as error:
-        raise DataError(str(source), _damaged(error)) from None
+        raise UnreadableError(str(source), _damaged(error)) from None
     with raw:
         zipped = isinstance(raw, zipfile.ZipExtFile)
         size = _size(source)
@@ -87,7 +87,7 @@ def _open(source: Traversable) -> Iterator[io.BufferedReader]:
 
 
 class _Unpacked(io.RawIOBase):
-    """A file that is unpacked while it is read; damage and what is over the limit raise `DataError`."""
+    """A file that is unpacked while it is read; damage and what is over the limit raise `UnreadableError`."""
 
     def __init__(self, file: BinaryIO, source: Traversable, size: int) -> None:
         self._file = file
@@ -106,10 +106,10 @@ class _Unpacked(io.RawIOBase):
         try:
             data = self._file.read(len(view))
         except _DAMAGE as error:
-            raise DataError(str(self._source), _damaged(error)) from None
+            raise UnreadableError(str(self._source), _damaged(error)) from None
         view[: len(data)] = data
         if self._file.tell() > self._limit:
-            raise DataError(str(self._source), self._bomb())
+            raise UnreadableError(str(self._source), self._bomb())
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -118,11 +118,11 @@ class _Unpacked(io.RawIOBase):
                 pass
         at = offset + (0 if whence == os.SEEK_SET else self._file.tell())
         if at > self._limit:
-            raise DataError(str(self._source), self._bomb())
+            raise UnreadableError(str(self._source), self._bomb())
         try:
             return self._file.seek(at)
         except _DAMAGE as error:
-            raise DataError(str(self._source), _damaged(error)) from None
+            raise UnreadableError(str(self._source), _damaged(error)) from None
 
     def tell(self) -> int:
         return self._file.tell()
@@ -145,7 +145,7 @@ def max_unpacked(size: int) -> int:
 
 
 def refuse_endless(source: Traversable) -> None:
-    """Raise `DataError` for a device, a pipe or a socket, whose data may have no end."""
+    """Raise `UnreadableError` for a device, a pipe or a socket, whose data may have no end."""
     if not isinstance(source, Path):
         return
     try:
@@ -153,13 +153,13 @@ def refuse_endless(source: Traversable) -> None:
     except (OSError, ValueError):
         return  # opening it tells
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise DataError(str(source), "is a device or a pipe, not a regular file; save its data in a file first")
+        raise UnreadableError(str(source), "is a device or a pipe, not a regular file; save its data in a file first")
 
 
 def open_source(path: Path) -> Traversable:
     """The file or folder at `path`, which may be a zip archive or lead on into one (`corpus.zip/train.jsonl`).
 
-    An archive that holds one file, or one folder, stands for it. Raises `DataError` when nothing is there, or the
+    An archive that holds one file, or one folder, stands for it. Raises `UnreadableError` when nothing is there, or the
     archive is damaged.
     """
     try:
@@ -168,9 +168,9 @@ def open_source(path: Path) -> Traversable:
                 return _in_archive(archive, path)
         there = path.exists()
     except (OSError, ValueError) as error:  # a name too long, or with a NUL
-        raise DataError(str(path), f"is no path: {error}") from None
+        raise UnreadableError(str(path), f"is no path: {error}") from None
     if not there:
-        raise DataError(str(path), "there is no such file or folder; check the path")
+        raise UnreadableError(str(path), "there is no such file or folder; check the path")
     refuse_endless(path)
     return path
 
@@ -178,7 +178,7 @@ def open_source(path: Path) -> Traversable:
 def open_sources(path: Path) -> list[Traversable]:
     """What `open_source` gives, or if nothing is at `path` and it is a pattern (`corpus/*.conll`), all that match it.
 
-    A pattern may also stand for files in an archive (`corpus.zip/*.conll`). Raises `DataError` when none matches.
+    A pattern may also stand for files in an archive (`corpus.zip/*.conll`). Raises `UnreadableError` when none matches.
     """
     with suppress(OSError, ValueError):
         if glob.has_magic(str(path)) and not path.exists():
@@ -187,7 +187,7 @@ def open_sources(path: Path) -> list[Traversable]:
             if not found and not glob.has_magic(str(path.parent)):
                 found = [f for f in visible(open_source(path.parent)) if fnmatch(f.name, path.name)]
             if not found:
-                raise DataError(str(path), "no file matches this pattern; check the path")
+                raise UnreadableError(str(path), "no file matches this pattern; check the path")
             return found
     return [open_source(path)]
 
@@ -200,7 +200,7 @@ def _is_archive(path: Path) -> bool:
     except OSError:
         return False
     if path.suffix.lower() == ".zip" and head not in _ZIP:
-        raise DataError(str(path), "is no zip archive, whatever its name says; fetch it again")
+        raise UnreadableError(str(path), "is no zip archive, whatever its name says; fetch it again")
     return head in _ZIP
 
 
@@ -211,20 +211,20 @@ def _in_archive(archive: Path, path: Path) -> Traversable:
     except RuntimeError as error:
         _encrypted(archive, error)
     except _DAMAGE as error:
-        raise DataError(str(archive), _damaged(error)) from None
+        raise UnreadableError(str(archive), _damaged(error)) from None
     for name in opened.namelist():
         parts = name.removesuffix("/").split("/")
         if not all(parts) or {".", ".."} & set(parts):
-            raise DataError(str(archive), f"holds an entry named {name!r}, which is no path; pack it again")
+            raise UnreadableError(str(archive), f"holds an entry named {name!r}, which is no path; pack it again")
         if len(parts) > DEEPEST:
-            raise DataError(str(archive), f"holds folders within folders more than {DEEPEST} deep; pack it again")
+            raise UnreadableError(str(archive), f"holds folders within folders more than {DEEPEST} deep; pack it again")
     found = zipfile.Path(opened, "" if inside == "." else inside)
     if found.at and not found.exists():
         found = zipfile.Path(opened, inside + "/")  # a folder, as archives spell it
     while found.is_dir() and len(children := visible(cast(Traversable, found))) == 1:
         found = cast(zipfile.Path, children[0])
     if not found.exists() and found.at:  # the archive's root has no entry of its own
-        raise DataError(
+        raise UnreadableError(
             str(path), f"there is no such file in the archive{_within(cast(Traversable, zipfile.Path(opened)))}"
         )
     return cast(Traversable, found)
@@ -262,5 +262,5 @@ def _damaged(error: Exception) -> str:
 
 def _encrypted(source: object, error: RuntimeError) -> NoReturn:
     if "encrypted" in str(error) or "password" in str(error):
-        raise DataError(str(source), "is encrypted; unpack the archive with its password first") from None
-    raise DataError(str(source), f"is a broken zip archive: {error}; fetch it again") from None
+        raise UnreadableError(str(source), "is encrypted; unpack the archive with its password first") from None
+    raise UnreadableError(str(source), f"is a broken zip archive: {error}; fetch it again") from None
