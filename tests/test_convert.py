@@ -103,7 +103,7 @@ def test_a_target_is_replaced_when_all_is_written_and_it_is_said(run: Run, tmp_p
     lines(tmp_path / "in.jsonl", ADA)
     (tmp_path / "bad.jsonl").write_text('{"text": "Ada"}\n')
     (tmp_path / "out.json").write_text("mine")
-    assert run("convert", "bad.jsonl", "out.json", "--to", "label_studio")[0] == 1
+    assert run("convert", "bad.jsonl", "out.json", "--to", "label_studio", "--from", "jsonl")[0] == 1
     assert (tmp_path / "out.json").read_text() == "mine"
     code, _, err = run("convert", "in.jsonl", "out.json", "--to", "label_studio")
     assert (code, "out.json, in place of the file that was there" in err) == (0, True)
@@ -210,14 +210,14 @@ def test_losses_are_told(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (("none.jsonl", "x.jsonl"), 1, "none.jsonl: there is no such file or folder; check the path"),
+        (("none.jsonl", "x.jsonl"), 2, "none.jsonl: there is no such file or folder; check the path"),
         (("in.jsonl", "x.json"), 2, "the name 'x.json' does not say which syntax to write"),
         (("in.jsonl", "x", "--to", "xml"), 2, "unknown syntax 'xml'; known: "),
         (("in.jsonl", "x.jsonl", "--from", "jsonl:a=1"), 2, "jsonl has no option 'a'; it has: none"),
         (("in.jsonl", "no/x.jsonl"), 1, "cannot be written: No such file or directory"),
         (("in.jsonl", "."), 2, "does not say which syntax to write"),
         (("in.jsonl", "folder.jsonl"), 1, "folder.jsonl: is a folder; name a file"),
-        (("folder.jsonl", "x.jsonl", "--from", "jsonl"), 1, "folder.jsonl: is a folder; name a file in it"),
+        (("folder.jsonl", "x.jsonl", "--from", "jsonl"), 2, "folder.jsonl: is a folder; name a file in it"),
     ],
 )
 def test_wrong_use(run: Run, tmp_path: Path, args: tuple[str, ...], code: int, message: str) -> None:
