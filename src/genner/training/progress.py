@@ -75,7 +75,7 @@ class Records:
         if not self._path:
             return
         head = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1)}
-        with writing(self._path) as path, path.open("a") as file:
+        with writing(self._path) as path, path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(head | values) + "\n")
         for tracker in self._trackers:
             tracker.log(values, progress.step)
