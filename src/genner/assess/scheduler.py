@@ -82,12 +82,15 @@ class Scheduler:
                 for id, run in list(waiting.items()):
                     if self._settle(run):
                         del waiting[id]
-                self._tell_elsewhere(waiting.values())
                 for id, run in list(waiting.items()):
                     free = [place for place in range(len(self.places)) if place not in self._running]
                     if not free:
                         break
-                    if id not in self._here and not run.locked and all(self._done(n) for n in run.cell.needs):
+                    if id in self._here or not all(self._done(n) for n in run.cell.needs):
+                        continue
+                    if run.locked:
+                        self._tell_elsewhere(run)
+                    else:
                         self._start(run, free[0])
                 self.watch.tick([process.run for process in self._running.values()])
                 if waiting or self._running:
@@ -97,12 +100,11 @@ class Scheduler:
             raise
         return self._states
 
-    def _tell_elsewhere(self, waiting: Iterable[Run]) -> None:
-        """Say of each cell that another process has, once, who that is."""
-        for run in waiting:
-            if run.cell.id not in self._told and run.cell.id not in self._here and (holder := run.holder):
-                self._told.add(run.cell.id)
-                self.watch.elsewhere(run, holder)
+    def _tell_elsewhere(self, run: Run) -> None:
+        """Say of a cell that another process has, once, who that is."""
+        if run.cell.id not in self._told and (holder := run.holder):
+            self._told.add(run.cell.id)
+            self.watch.elsewhere(run, holder)
 
     @property
     def _here(self) -> set[str]:

@@ -163,7 +163,7 @@ def _method_section(resamples: int, seed: int) -> Section:
                     "last two is mended by a reader, without a grammar.",
                     f"Intervals: percentile bootstrap over documents, {resamples:,} resamples, seed {seed} (Efron "
                     "and Tibshirani, 1993, ch. 13), at 95 %. Scores on the same documents are resampled together, so "
-                    "their differences are paired.",
+                    "their differences are paired. With fewer than some twenty documents they are too narrow.",
                     "Marks: a difference is marked if and only if its interval does not hold 0. Several comparisons: "
                     "the intervals of differences, and so the marks, are at 95 % for all comparisons of the column, "
                     "row or table together that the note names (Bonferroni; Dunn, 1961). A p value is the level at "
