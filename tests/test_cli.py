@@ -65,6 +65,24 @@ def test_a_text(run: Run) -> None:
     assert record["problems"] == []
 
 
+def test_what_is_said_of_nesting_and_symbols_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+
+    def load(model: str, labels: LabelSet | None = None, **options: object) -> Extractor:
+        asked.append(options)
+        return Extractor(ScriptedEngine(capitalized), FORMATS["inline_xml"], LabelSet.of("PER", "LOC"))
+
+    monkeypatch.setattr(genner.loading, "load", load)
+    for options in ([], ["--flat"], ["--nested"], ["--symbols"]):
+        assert run("extract", "--text", "Ada met Bob.", *options, scripted=False)[0] == 0
+    assert [(some["nested"], some["symbols"]) for some in asked] == [
+        (None, False),
+        (False, False),
+        (True, False),
+        (None, True),
+    ]
+
+
 def test_files_of_one_name_stay_apart_and_the_page_is_written(run: Run, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

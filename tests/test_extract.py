@@ -23,6 +23,7 @@ from genner.extract import DEPTH, LONGEST, UNKNOWN, Extractor, permitted, score
 from genner.formats import FORMATS
 from genner.grammar import Written, worded
 from genner.labels import label_set
+from genner.loading import find_adapter
 from genner.prompts import instruction
 from strategies import texts
 
@@ -260,6 +261,14 @@ def test_no_answer_nests_deeper_than_its_labels_do(
     assert found.entities
     assert nesting(found.entities)[2] <= deepest
     assert not found.invalid
+
+
+def test_an_adapter_of_a_shipped_label_set_nests_as_that_does() -> None:
+    """The shipped one was trained before adapters said it."""
+    adapter = find_adapter("bio")
+    assert adapter
+    assert adapter.labels
+    assert adapter.labels.depth == label_set("genia").depth == 4
 
 
 def test_labels_that_are_asked_for_one_by_one_share_a_flat_text() -> None:

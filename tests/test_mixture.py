@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genner.data.describe import nesting
 from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, TrainingError, UsageError
@@ -68,6 +69,17 @@ def mixture(folder: Path, body: str = "", more: str = "", number: int = 40) -> M
         encoding="utf-8",
     )
     return Mixture(Recipe.from_file(path), folder, cast(Chat, Spelling()))
+
+
+def test_a_mixture_is_as_deep_as_its_data_or_as_its_labels_say(tmp_path: Path) -> None:
+    assert mixture(tmp_path).depth == max(nesting(d.entities)[2] for d in corpus(40)) == 1
+    text, tag = "Ann of Rome", next(iter(LABELS))
+    nested = Document(text, (Entity(0, 11, tag), Entity(7, 11, tag), Entity(0, 3, tag)), "n")
+    (tmp_path / "b.jsonl").write_text(json.dumps(nested.to_dict()) + "\n", encoding="utf-8")
+    assert mixture(tmp_path, more="[[set]]\nname = 'b'\ntrain = ['b.jsonl']\nlabels = 'labels.json'").depth == 2
+    deep = mixture(tmp_path)
+    deep.sets = [(spec, LabelSet(labels.labels, 3), documents) for spec, labels, documents in deep.sets]
+    assert deep.depth == 3
 
 
 def tasks(some: Mixture) -> tuple[list[Task], dict[str, Any]]:

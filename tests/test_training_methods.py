@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import tiny
+from genner.data import read_jsonl
+from genner.data.describe import nesting
 from genner.document import Document, LabelSet
 from genner.engines.chat import Chat
 from genner.engines.local import LocalEngine
@@ -187,7 +189,9 @@ def test_every_method_trains_resumes_and_is_loaded(tmp_path: Path, more: str, fo
     found = ner.extract("Ada met Turing in Köln.")
     assert not found.invalid
     assert all(0 <= e.start < e.end <= len(found.text) for e in found.entities)
-    assert load(str(tmp_path / "whole")).labels == LabelSet.from_file(tmp_path / "labels.json")
+    again = load(str(tmp_path / "whole"))
+    assert again.labels == LabelSet.from_file(tmp_path / "labels.json")
+    assert again.labels.depth == max(nesting(d.entities)[2] for d in read_jsonl(tmp_path / "train.jsonl"))
     # It is the trained model, not its base.
     ids = torch.arange(3, 30)[None]
     trained = LocalEngine.load(*_parts(tmp_path / "whole", folder, newest), decoder="reference", dtype=torch.float32)
