@@ -92,7 +92,7 @@ def test_files_of_one_name_stay_apart_and_the_page_is_written(run: Run, tmp_path
     code, _, err = run("extract", *files, "--out", "o.jsonl", "--html", "p.html", "--labels", "PER")
     assert (code, "5" not in err.split("documents")[0]) == (0, True)
     assert [r["id"] for r in records(tmp_path / "o.jsonl")] == ["x", "x#2", "1", "c-2"]
-    assert "Ada" in (tmp_path / "p.html").read_text()
+    assert "Ada" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

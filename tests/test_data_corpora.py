@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from genner.data.ace import Ace2005
 from genner.data.base import Journal, Syntax
 from genner.data.brat import Brat
+from genner.data.files import new_folder
 from genner.data.genia import Genia
 from genner.data.jsonl import read_jsonl
 from genner.document import Document, Entity, Prediction, Problem
@@ -243,6 +244,12 @@ def test_brat_written_and_read_again(
     assert Brat().write(given_documents, folder, journal) == len(given_documents)
     assert sorted(read(Brat(), folder), key=lambda d: d.id) == sorted(given_documents, key=lambda d: d.id)
     assert not journal.losses
+
+
+def test_a_name_that_the_locale_cannot_write_is_an_error_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'é' in ascii; set LC_ALL"), new_folder(tmp_path / "out") as folder:
+        (folder / "é".encode("ascii").decode()).touch()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["\ufeffa", "a\r\nb\r", "\x00", "a\u2028b", "\ta\n\n", "a 1 2", "X 0 1\tb 0 9"])

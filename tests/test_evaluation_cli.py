@@ -45,7 +45,7 @@ def test_a_report(run: Run) -> None:
     ):
         assert part in out
     assert "|bootstrap:50|" in out
-    assert Path("page.html").read_text().startswith("<!DOCTYPE html>")
+    assert Path("page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_json(run: Run) -> None:

@@ -128,5 +128,8 @@ def new_folder(target: Path) -> Iterator[Path]:
         draft.replace(target)
     except OSError as error:
         raise DataError(str(target), f"cannot be written: {error.strerror or error}") from None
+    except UnicodeEncodeError as error:  # where the locale knows ASCII alone, and Python's UTF-8 mode is off
+        what = f"a file's name cannot be written: {error.object!r} in {error.encoding}; set LC_ALL=C.UTF-8"
+        raise DataError(str(target), what) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
