@@ -12,7 +12,7 @@ PYTHONS := $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 python
 # Pinned by hand, not by `make lock`: it is nearly all of the download. Its CPU builds: tools/torch-cpu.sha256.
 TORCH := 2.13.0
 
-.PHONY: install demo test check lock clean
+.PHONY: install demo picture test check lock clean
 
 install: $(STAMP)
 
@@ -20,6 +20,12 @@ install: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/genner models fetch
 	$(BIN)/genner demo
+
+# README's picture: what the default model finds in a passage of fiction. Needs Chromium (apt-get install chromium).
+picture: $(STAMP)
+	$(BIN)/genner extract examples/fiction.jsonl --labels litbank --html docs/demo.html
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,720 --screenshot=docs/demo.png docs/demo.html
+	rm docs/demo.html
 
 test: $(DEV_STAMP)
 	$(BIN)/genner models fetch
