@@ -36,9 +36,9 @@ BARE_MB = 500.0  # of a process that holds torch and no model
 # Tokens that an answer has for each entity; inline formats and the copies of GPT-NER write the text as well.
 _MENTION = {"grouped_json": 9, "occurrence_json": 24, "offset_json": 28}
 _TAGS = 8
-# Tokens of a question, and of its answer where one is written.
+# Tokens of a question (of passages five times: wrong answers are scored too), and of an answer that is written.
 _QUESTION = {
-    "drop": (300, 16), "drop_cued": (300, 16), "squad": (220, 16), "gsm8k": (120, 200), "ifeval": (60, 400),
+    "drop": (1500, 32), "drop_cued": (1500, 32), "squad": (1100, 32), "gsm8k": (120, 200), "ifeval": (60, 400),
     "hellaswag": (400, 0), "arc_easy": (160, 0), "arc_challenge": (160, 0), "boolq": (300, 0),
 }  # fmt: skip
 
