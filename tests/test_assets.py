@@ -89,9 +89,8 @@ def test_example_is_one_attributed_document(path: Path) -> None:
     (record,) = records(path)
     assert set(record) == {"id", "title", "text", "labels", "label_set", "source", "license", "attribution"}
     assert all(record.values())
-    document = Document.from_dict(record)
+    document = Document.from_dict({**record, "entities": []})
     assert len(document.text.split()) >= 90
-    assert not document.entities
     assert set(record["labels"]) <= set(LABELS[record["label_set"]])
     readme = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
     assert f"`{path.name}`" in readme

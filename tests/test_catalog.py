@@ -153,7 +153,7 @@ def test_which_split_it_is(run: Run, tmp_path: Path) -> None:
 
 
 def test_faults_stop_or_are_counted(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n{"text": 7}\n')
+    (tmp_path / "x.jsonl").write_text('{"text": "a", "entities": []}\n{"text": 7, "entities": []}\n')
     code, _, err = run("data", "x.jsonl")
     assert code == 1
     assert "x.jsonl:2: 'text' is int, not a string" in err

@@ -1,10 +1,14 @@
 """JSON records as other tools write them: what they say is read, what they do not say is not taken for nothing."""
 
+import copy
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from genner.data.base import Journal, Syntax
 from genner.data.doccano import Doccano
@@ -190,6 +194,32 @@ def test_an_id_that_was_made_up_gives_way(tmp_path: Path) -> None:
         read(path)
 
 
+ODD = [None, True, 0, -1, 3, 2**70, 1.5, "", "a", "\ud800", [], {}, [[]], [None], {"a": None}, [[0, 3, "PER"]]]
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Where something stands in a JSON value: the list or object that holds it, and its index or key."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_odd_values_in_odd_places_are_faults(tmp_path: Path, data: st.DataObject) -> None:
+    name, _, record = data.draw(st.sampled_from(FORMS))
+    record = copy.deepcopy(record)
+    holder, key = data.draw(st.sampled_from(places(record)))
+    holder[key] = data.draw(st.sampled_from(ODD))
+    path = write(tmp_path, lines(record))
+    for kind in (SYNTAXES[name](), Jsonl()):
+        for lenient in (False, True):
+            with suppress(DataError):
+                for document in kind.read(path, Journal(lenient)):
+                    document.to_dict()
+    with suppress(UsageError):
+        guess(path)
+
+
 # Unknown is not none
 
 UNKNOWN: list[tuple[Syntax, Any, dict[str, int]]] = [
@@ -329,12 +359,12 @@ def test_line_ends_of_two_characters_that_a_browser_counts_as_one(tmp_path: Path
     text = "Mina Berg\r\nworks in\r\nOslo 🙂 and Bergen."
     value = {"start": 19, "end": 23, "text": "Oslo", "labels": ["LOC"]}
     far = {"start": 31, "end": 37, "text": "Bergen", "labels": ["LOC"]}  # behind the emoji, in UTF-16 units
-    for given, wanted in (
+    for values, wanted in (
         ([value], [(21, 25)]),
         ([value, {**far, "start": 30, "end": 36}], [(21, 25), (32, 38)]),
         ([value, far], [(21, 25), (32, 38)]),
     ):
-        [found], journal = read(write(tmp_path, [{"id": 42, "data": {"text": text}, "annotations": [marks(*given)]}]))
+        [found], journal = read(write(tmp_path, [{"id": 42, "data": {"text": text}, "annotations": [marks(*values)]}]))
         assert [e.span for e in found.entities] == wanted
         assert not journal.lines()
     wrong = {"id": 42, "data": {"text": text}, "annotations": [marks({**value, "start": 18, "end": 22})]}
