@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from conftest import Run
 from genner.calibration import FILE, Calibration, Scale, Thresholds
+from genner.decisions import family_of
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.engines.base import Generation, Request
 from genner.engines.scripted import ScriptedEngine
@@ -22,6 +23,7 @@ from genner.evaluation.counts import Counts
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set
+from genner.loading import find_adapter, shipped
 from genner.training.calibrating import Judged, assess
 from genner.training.thresholds import Found, choose, choose_all, f1
 
@@ -126,6 +128,18 @@ def test_the_command_line_says_what_was_left_out(run: Run, monkeypatch: pytest.M
         assert (code, len(json.loads(out)["entities"])) == (0, entities)
         assert said in told
         assert ("below" in told or "threshold" in told) is bool(said)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_adapters_come_with_thresholds_for_their_first_format(name: str) -> None:
+    calibration, adapter = Calibration.read(shipped()[name]), find_adapter(name)
+    assert calibration is not None
+    assert adapter is not None
+    kind = family_of(FORMATS[adapter.formats[0]])
+    thresholds = calibration.thresholds[kind]
+    assert set(thresholds.by_labels) == set(calibration.scales[kind].offsets)
+    assert all(0 <= least < 0.5 for least in (thresholds.other, *thresholds.by_labels.values()))
+    assert all(one["gold"] >= one["right"] for one in calibration.fits[kind].sets.values())
 
 
 # -- in the file
