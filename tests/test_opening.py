@@ -7,6 +7,7 @@ import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,3 +215,19 @@ def test_marks_that_begin_no_tag_take_no_time(tmp_path: Path) -> None:
     (tmp_path / "x.sgm").write_text("<" * 300_000)  # each was searched for to the end of the file
     (tmp_path / "x.apf.xml").write_text("<source_file></source_file>")
     assert len(next(load(tmp_path / "x.apf.xml")).text) == 300_000
+
+
+def test_json_lines_that_end_in_carriage_returns_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(LINES.replace(b"\n", b"\r"))
+    with pytest.raises(DataError, match=r"x\.jsonl:1: lines end in carriage returns alone; .* tr '\\r' '\\n'"):
+        list(read_jsonl(tmp_path / "x.jsonl"))
+
+
+def test_a_docbin_that_bursts_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("spacy")
+    from genner.data import spacy_bin
+
+    monkeypatch.setattr(spacy_bin, "RATIO", 10)
+    (tmp_path / "x.spacy").write_bytes(zlib.compress(bytes(1 << 20)))
+    with pytest.raises(DataError, match=r"unpacks to over 10,\d\d\d bytes; if it is sound, set GENNER_MAX_UNPACKED"):
+        next(spacy_bin.docs(str(tmp_path / "x.spacy"), "en", "sc", 0))
