@@ -3,16 +3,25 @@
 A model that writes freely changes what it copies: it drops a blank, mends a typo, adds a preface, stops early. The two
 texts are aligned by their Levenshtein edit script (rapidfuzz, bit-parallel), and an entity goes where its characters
 went. What cannot be placed is dropped; both are counted, each in its own `Problem`.
+
+An edit script takes time with the product of the two lengths. So what both begin and end with is set aside, and what
+lies between is aligned in windows, one behind the other, each from where the last long stretch that both have in common
+ended. Where a window has none, the copy goes on where the two meet again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rapidfuzz.distance import Levenshtein
 
 from genner.document import Entity, Problem
+from genner.formats.json_answer import brief
 
 MIN_OVERLAP = 0.8  # the share of a mention's characters that must stand in the text, in order
-MAX_CELLS = 400_000_000  # beyond, the edit script would take hundreds of megabytes: search for mentions instead
+WINDOW = 4096  # characters of each text that are aligned at a time
+ANCHOR = 24  # equal characters from which on two texts are sure to have met
+
+Equal = tuple[int, int, int]
+"""`copy[i : i + n]` is `text[j : j + n]`: (i, j, n)."""
 
 
 def align(
@@ -27,79 +36,127 @@ def align(
         placed: list[Entity | None] = [*entities]
     elif not look_up:
         placed = _by_prefix(text, copy, entities, problems)
-    elif len(copy) * len(text) <= MAX_CELLS:
-        placed = _by_edit_script(text, copy, entities, problems)
     else:
-        placed = _by_search(text, copy, entities, problems)
+        placed = _by_edit_script(text, copy, entities, problems)
     unique: dict[Entity, None] = {}
     for entity in placed:
         if entity is None:
             continue
         if entity in unique:
-            mention = text[entity.start : entity.end]
-            problems.append(Problem("duplicate", f"{entity.label} {mention!r} at {entity.start} is written twice"))
+            mention = brief(text[entity.start : entity.end][:100])
+            problems.append(Problem("duplicate", f"{entity.label} {mention} at {entity.start} is written twice"))
         unique[entity] = None
     return tuple(unique), problems
 
 
 def _by_prefix(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
-    same = next((i for i, (a, b) in enumerate(zip(text, copy, strict=False)) if a != b), min(len(text), len(copy)))
+    same = _common(text, copy)
     problems.append(Problem("invalid", f"the copy differs from the text at {same}"))
     placed: list[Entity | None] = []
     for entity in entities:
         placed.append(entity if entity.end <= same else None)
         if entity.end > same:
-            mention = copy[entity.start : entity.end]
-            problems.append(Problem("dropped", f"{entity.label} {mention!r} is not where the answer says"))
+            problems.append(Problem("dropped", f"{entity.label} {_mention(copy, entity)} is not where the answer says"))
     return placed
 
 
 def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
-    where: list[int | None] = [None] * len(copy)  # for each character of the copy, its place in the text
-    lost, added, tail = 0, 0, ""
-    for edit in Levenshtein.opcodes(copy, text):
-        if edit.tag == "equal":
-            where[edit.src_start : edit.src_end] = range(edit.dest_start, edit.dest_end)
-        else:
-            lost += edit.dest_end - edit.dest_start
-            added += edit.src_end - edit.src_start
-            if edit.dest_end == len(text):
-                tail = text[edit.dest_start :]
+    n = len(copy)
+    where = [-1] * n  # for each character of the copy, its place in the text
+    kept = reached = 0
+    for i, j, length in equals(text, copy):
+        where[i : i + length] = range(j, j + length)
+        kept, reached = kept + length, j + length
+    lost, added, tail = len(text) - kept, n - kept, text[reached:]
     problems.append(
         Problem("invalid", f"the copy differs from the text: {lost} characters missing or changed, {added} added")
     )
     if tail.strip():
         problems.append(Problem("truncated", f"the copy ends {len(tail)} characters before the text does"))
+    # Of the characters before each place of the copy, how many stand in the text; and the last, and the next, that do.
+    count, last, following = [0] * (n + 1), [-1] * (n + 1), [-1] * (n + 1)
+    for i, j in enumerate(where):
+        count[i + 1] = count[i] + (j >= 0)
+        last[i + 1] = j if j >= 0 else last[i]
+    for i in range(n - 1, -1, -1):
+        following[i] = where[i] if where[i] >= 0 else following[i + 1]
     placed: list[Entity | None] = []
     for entity in entities:
-        mention = copy[entity.start : entity.end]
-        found = [i for i in where[entity.start : entity.end] if i is not None]
-        span = (found[0], found[-1] + 1) if found else (0, 0)
-        if not found or len(found) < MIN_OVERLAP * max(len(mention), span[1] - span[0]):
-            problems.append(Problem("dropped", f"{entity.label} {mention!r} is not in the text"))
+        found = count[entity.end] - count[entity.start]
+        span = (following[entity.start], last[entity.end] + 1) if found else (0, 0)
+        if not found or found < MIN_OVERLAP * max(entity.end - entity.start, span[1] - span[0]):
+            problems.append(Problem("dropped", f"{entity.label} {_mention(copy, entity)} is not in the text"))
             placed.append(None)
             continue
         if span != entity.span:
-            problems.append(Problem("realigned", f"{entity.label} {mention!r} placed at {span[0]}"))
+            problems.append(Problem("realigned", f"{entity.label} {_mention(copy, entity)} placed at {span[0]}"))
         placed.append(Entity(*span, entity.label, entity.score))
     return placed
 
 
-def _by_search(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
-    """Place each mention at its next verbatim occurrence; linear, for texts too long for an edit script."""
-    problems.append(Problem("invalid", "the copy differs from the text; both are too long to align, so searched"))
-    if len(copy) < len(text) and text.startswith(copy):
-        problems.append(Problem("truncated", f"the copy ends {len(text) - len(copy)} characters before the text does"))
-    placed: list[Entity | None] = []
-    after = 0
-    for entity in sorted(entities, key=lambda e: e.start):
-        mention = copy[entity.start : entity.end]
-        at = text.find(mention, after)
-        if at < 0:
-            problems.append(Problem("dropped", f"{entity.label} {mention!r} is not in the rest of the text"))
-            placed.append(None)
+def equals(text: str, copy: str) -> Iterator[Equal]:
+    """The stretches that a copy shares with its text, in order, none overlapping another."""
+    begin = _common(text, copy)
+    end = min(_common(text[::-1], copy[::-1]), min(len(text), len(copy)) - begin)
+    if end < ANCHOR:
+        end = 0
+    if begin:
+        yield 0, 0, begin
+    yield from _windows(text, copy, begin, len(text) - end, len(copy) - end)
+    if end:
+        yield len(copy) - end, len(text) - end, end
+
+
+def _windows(text: str, copy: str, at: int, text_end: int, copy_end: int) -> Iterator[Equal]:
+    i = j = at  # what is before these places of the copy and of the text is aligned
+    anchors: dict[str, list[int]] | None = None
+    while i < copy_end and j < text_end:
+        whole = copy_end - i <= WINDOW and text_end - j <= WINDOW
+        stop_i, stop_j = min(i + WINDOW, copy_end), min(j + WINDOW, text_end)
+        some = [
+            (i + block.src_start, j + block.dest_start, block.src_end - block.src_start)
+            for block in Levenshtein.opcodes(copy[i:stop_i], text[j:stop_j])
+            if block.tag == "equal"
+        ]
+        if whole:
+            yield from some
+            return
+        # Behind the last long stretch a window says nothing: what belongs there may lie beyond it.
+        known = next((k for k in range(len(some) - 1, -1, -1) if some[k][2] >= ANCHOR), None)
+        if known is not None:
+            yield from some[: known + 1]
+            i, j = some[known][0] + some[known][2], some[known][1] + some[known][2]
             continue
-        problems.append(Problem("realigned", f"{entity.label} {mention!r} placed at {at}"))
-        placed.append(Entity(at, at + len(mention), entity.label, entity.score))
-        after = at  # not past it: an inner entity may follow
-    return placed
+        if anchors is None:
+            anchors = {}
+            for place in range(j, text_end - ANCHOR + 1):
+                anchors.setdefault(text[place : place + ANCHOR], []).append(place)
+        met = _meeting(copy, anchors, i, j, copy_end)
+        if met is None:
+            return
+        i, j = met
+
+
+def _meeting(copy: str, anchors: dict[str, list[int]], i: int, j: int, copy_end: int) -> tuple[int, int] | None:
+    """The next place of the copy where an anchor of the text begins that occurs once from `j` on, and that place."""
+    for k in range(i, copy_end - ANCHOR + 1):
+        places = anchors.get(copy[k : k + ANCHOR])
+        if places is not None and len(places) == 1 and places[0] >= j and (k > i or places[0] > j):
+            return k, places[0]
+    return None
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with in common."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _mention(copy: str, entity: Entity) -> str:
+    return brief(copy[entity.start : min(entity.end, entity.start + 100)])

@@ -109,6 +109,7 @@ class Format(ABC):
             look_up: whether a mention that does not stand where the answer says is looked for in the text. Without,
                 it is dropped, so that the answer is taken for what it says.
         """
+        answer = answer.encode("utf-8", "replace").decode()  # no lone surrogates
         said, problems = answer, list[Problem]()
         entities = self.legal(text, said, labels)
         if entities is None and (said := self.reply(text, answer, labels)) != answer:
@@ -132,10 +133,12 @@ class Format(ABC):
         """How many copies of the text an answer holds."""
         return 0
 
+    @abstractmethod
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
-        """The entities of an answer that the grammar accepts; None where it does not."""
-        written = self.grammar(text, labels, repeats=True).read(answer.encode("utf-8", "replace"))
-        return None if written is None else tuple(Entity(w.start, w.end, w.label) for w in written)
+        """The entities of an answer that the grammar accepts, `repeats` included; None where it does not accept it.
+
+        What the grammar's `read` says, in time that grows with the answer, whatever it holds.
+        """
 
     def repaired(
         self, text: str, answer: str, labels: LabelSet, look_up: bool
@@ -170,12 +173,16 @@ class Format(ABC):
 
 
 def crossing_entities(entities: Iterable[Entity]) -> list[Entity]:
-    """The entities to leave out so that no two cross: of two that do, the later in reading order."""
-    kept: list[Entity] = []
+    """Of entities in reading order, those to leave out so that no two cross: of two that do, the later."""
     out: list[Entity] = []
+    around: list[Entity] = []  # those kept that cover the place, the innermost last
     for entity in entities:
-        crosses = any(k.start < entity.start < k.end < entity.end for k in kept)
-        (out if crosses else kept).append(entity)
+        while around and around[-1].end <= entity.start:
+            around.pop()
+        if around and around[-1].start < entity.start and around[-1].end < entity.end:
+            out.append(entity)
+        else:
+            around.append(entity)
     return out
 
 

@@ -6,9 +6,11 @@ its bar; where it spells such an escaped closing, one more. Nothing else is esca
 """
 
 import re
+from bisect import bisect_left, bisect_right
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat
+from genner.formats.json_answer import brief
 
 
 class InlineBracketed(InlineFormat):
@@ -23,7 +25,7 @@ class InlineBracketed(InlineFormat):
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         copies = ["\\[" if c == "[" else c for c in text]
         if "|" in text:
-            for match in _escapable(labels).finditer(text):
+            for match in _closings(labels).finditer(text):
                 copies[match.start() + 1] = "|\\"
         return copies
 
@@ -36,46 +38,63 @@ class InlineBracketed(InlineFormat):
         stack: list[tuple[int, int]] = []  # (place in `copy`, number of pieces before it)
         copy: list[str] = []
         length = begin = 0
-        for match in re.finditer(r"\\\[|\[|\s*\|\s*([^\[\]|\\]*?)\s*\]", answer):
-            copy.append(_unescape(answer[begin : match.start()], labels))
+        literal = _escapable(labels)
+        in_text = {match.group(1).strip() for match in _MARK.finditer(text) if match.group(1) is not None}
+        for match in _MARK.finditer(answer):
+            before, label = answer[begin : match.start()], match.group(1)
+            shown = before
+            if label is not None:  # as it ought to be, one blank belongs to the closing; else, as many as there are
+                proper = before.endswith(" ") and label == f" {label.strip()}"
+                shown = before[:-1] if proper else before.rstrip()
+            written = before[len(shown) :] + match.group()  # the blanks before a closing are its own
+            if (
+                literally := label is not None
+                and (name := label.strip()) not in labels
+                and (not stack or name in in_text)
+            ):
+                shown = before
+            copy.append(literal.sub(r"\1", shown) if "|\\" in shown else shown)
             length, begin = length + len(copy[-1]), match.end()
-            label = match.group(1)
-            if match.group() == "\\[":
-                copy.append("[")
-                length += 1
+            if match.group() == "\\[" or literally:
+                copy.append("[" if label is None else match.group())
+                length += len(copy[-1])
             elif label is None:
                 stack.append((length, len(copy)))
                 copy.append("")
-            elif not stack or (label not in labels and match.group() in text):
-                if label in labels:
-                    problems.append(Problem("invalid", f"{match.group()!r} at {length} closes nothing"))
-                else:
-                    copy.append(match.group())
-                    length += len(copy[-1])
+            elif not stack:
+                problems.append(Problem("invalid", f"{brief(written)} at {length} closes nothing"))
             else:
                 start, _ = stack.pop()
-                if match.group() != f" | {label}]":
-                    problems.append(Problem("invalid", f"{match.group()!r} is not written ' | {label}]'"))
-                if label not in labels:
-                    problems.append(Problem("dropped", f"{match.group()!r} at {length}: no such label"))
+                if written != f" | {name}]":
+                    problems.append(Problem("invalid", f"{brief(written)} is not written {brief(f' | {name}]')}"))
+                if name not in labels:
+                    problems.append(Problem("dropped", f"{brief(written)} at {length}: no such label"))
                 elif start == length:
-                    problems.append(Problem("dropped", f"an empty {label} at {start}"))
+                    problems.append(Problem("dropped", f"an empty {name} at {start}"))
                 else:
-                    found.append(Entity(start, length, label))
-        copy.append(_unescape(answer[begin:], labels))
+                    found.append(Entity(start, length, name))
+        copy.append(literal.sub(r"\1", answer[begin:]))
         for start, piece in reversed(stack):
             problems.append(Problem("invalid", f"'[' at {start} is not escaped or not closed"))
             copy[piece] = "["
-            found = [Entity(e.start + (e.start >= start), e.end + (e.end > start), e.label) for e in found]
+        if stack:  # each of them is a character more
+            added = [start for start, _ in stack]
+            found = [
+                Entity(e.start + bisect_right(added, e.start), e.end + bisect_left(added, e.end), e.label)
+                for e in found
+            ]
         return "".join(copy), found, problems
+
+
+# Without a way back, so that blanks and bars are gone through once. The blanks before a bar are looked at afterwards.
+_MARK = re.compile(r"\\\[|\[|\|([^\[\]|\\]*+)\]")
 
 
 def _escapable(labels: LabelSet) -> re.Pattern[str]:
     # A look-ahead, since a closing that follows at once may share no character, but its blank must be seen.
+    tags = "|".join(map(re.escape, labels.tags))
+    return re.compile(rf"( \|)\\(?=\\* (?:{tags})\])")
+
+
+def _closings(labels: LabelSet) -> re.Pattern[str]:
     return re.compile(rf" \|(?=\\* (?:{'|'.join(map(re.escape, labels.tags))})\])")
-
-
-def _unescape(piece: str, labels: LabelSet) -> str:
-    if "|\\" not in piece:
-        return piece
-    return re.sub(rf"( \|)\\(?=\\* (?:{'|'.join(map(re.escape, labels.tags))})\])", r"\1", piece)

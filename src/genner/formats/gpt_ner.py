@@ -71,6 +71,18 @@ class GPTNER(Format):
     def copies_in(self, labels: LabelSet) -> int:
         return len(labels)
 
+    def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
+        lines, height = answer.split("\n"), text.count("\n") + 1
+        if len(lines) != height * len(labels):
+            return None
+        entities: list[Entity] = []
+        for i, tag in enumerate(labels.tags):
+            found = _MARKED.legal(text, "\n".join(lines[i * height : (i + 1) * height]), LabelSet.of(tag))
+            if found is None:
+                return None
+            entities += found
+        return tuple(entities)
+
     def repaired(
         self, text: str, answer: str, labels: LabelSet, look_up: bool
     ) -> tuple[tuple[Entity, ...], list[Problem]]:

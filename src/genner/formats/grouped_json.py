@@ -11,10 +11,11 @@ from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels
-from genner.formats.json_answer import find_lists, place
+from genner.formats.json_answer import brief, find_lists, load
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import group_rules, group_schema
-from genner.grammar import Boundaries, Guess, boundaries
+from genner.formats.search import WordSearch, place
+from genner.grammar import Boundaries, Guess
 from genner.rules import Rules
 
 Span = tuple[int, int]
@@ -67,6 +68,28 @@ class GroupedJSON(Format):
                 out.append(entity)
         return out
 
+    def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
+        lists = load(answer)
+        if not isinstance(lists, dict) or [*lists] != [*labels.tags] or json.dumps(lists, ensure_ascii=False) != answer:
+            return None
+        rule, entities = Rule(text), list[Entity]()
+        for label, mentions in lists.items():
+            if not isinstance(mentions, list):
+                return None
+            last: Span | None = None
+            listed = set[str]()
+            for i, mention in enumerate(mentions):
+                if not isinstance(mention, str) or not mention:
+                    return None
+                start = rule.place(mention, last)
+                if start is not None:
+                    last = start, start + len(mention)
+                    entities.append(Entity(*last, label))
+                elif mention not in listed or i + 1 < len(mentions):
+                    return None  # but for the last, which may be one that is listed already
+                listed.add(mention)
+        return tuple(entities)
+
     def parse(
         self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
     ) -> tuple[str, list[Entity], list[Problem]]:
@@ -78,35 +101,29 @@ class GroupedJSON(Format):
             last: Span | None = None
             for mention in mentions:
                 if label not in labels:
-                    problems.append(Problem("dropped", f"{label} {mention!r}: no such label"))
+                    problems.append(Problem("dropped", f"{brief(label)} {brief(mention)}: no such label"))
                 elif not isinstance(mention, str) or not mention:
-                    problems.append(Problem("dropped", f"{label} {mention!r} is not a mention"))
+                    problems.append(Problem("dropped", f"{label} {brief(mention)} is not a mention"))
                 else:
-                    entities = place(text, mention, label, rule.place(mention, last), problems, look_up)
+                    entities = place(rule, mention, label, rule.place(mention, last), problems, look_up)
                     found += entities
                     last = entities[0].span if entities else last
         return text, found, problems
 
 
-class Rule:
+class Rule(WordSearch):
     """Where a listed mention stands."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._starts, self._ends = boundaries(text, "word")
 
     def place(self, mention: str, last: Span | None) -> int | None:
         """The place of a mention that is listed behind one of span `last`; None when the text has no such place."""
-        start, end = last or (0, len(self._text) + 1)
-        first: int | None = None
-        at = self._text.find(mention, start)
-        while at >= 0:
-            if at > start or at + len(mention) < end:
-                if self._starts[at] and self._ends[at + len(mention)]:
-                    return at
-                first = at if first is None else first
-            at = self._text.find(mention, at + 1)
-        return first
+        start, end = last or (0, len(self.text) + 1)
+        for first in (self.at_words, self.at_or_after):
+            at = first(mention, start)
+            if at == start and at + len(mention) >= end:
+                at = first(mention, start + 1)
+            if at is not None:
+                return at
+        return None
 
 
 class GroupedGrammar(JsonGrammar):

@@ -6,6 +6,7 @@ the grammar is `InlineGrammar`, and reading what is not legal is the format's ow
 
 import re
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from genner.document import Document, Entity, LabelSet
 from genner.formats.base import Format, check_labels, crossing_entities, tag_order
@@ -13,6 +14,8 @@ from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
 from genner.formats.inline_rules import inline_rules
 from genner.grammar import Boundaries, boundaries, first_ends
 from genner.rules import Rules
+
+DEEP = 64  # open entities, from which on a copy is read only as it is encoded
 
 
 class InlineFormat(Format):
@@ -28,9 +31,12 @@ class InlineFormat(Format):
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
+        return self._written(document.text, tag_order(self.keep_all(document), labels, len(document.text)), labels)
+
+    def _written(self, text: str, places: Sequence[tuple[list[Entity], list[Entity]]], labels: LabelSet) -> str:
+        """The text with the tags of the entities that close, and then of those that open, at each place."""
         opening, closing = (dict(zip(labels.tags, _each(tags, labels), strict=True)) for tags in self.tags(labels))
-        places = tag_order(self.keep_all(document), labels, len(document.text))
-        copies = [*self.copies(document.text, labels), ""]
+        copies = [*self.copies(text, labels), ""]
         out = []
         for copy, (closed, opened) in zip(copies, places, strict=True):
             out += [closing[e.label] for e in closed]
@@ -59,6 +65,33 @@ class InlineFormat(Format):
         starts, ends = boundaries(text, where, self.sealed)
         places = starts, ends, first_ends(text, where, ends)
         return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)).pruned()
+
+    def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
+        copy, entities, problems = self.parse(text, answer, labels)
+        if not problems and copy == text and len(set(entities)) == len(entities):
+            # They come as they close. The same tags in the same places, the text copied as it ought to be?
+            places: list[tuple[list[Entity], list[Entity]]] = [([], []) for _ in range(len(text) + 1)]
+            for entity in entities:
+                places[entity.end][0].append(entity)
+            outer_first = entities[::-1]
+            for entity in sorted(outer_first, key=lambda e: -e.end):  # stable
+                places[entity.start][1].append(entity)
+            if self._written(text, places, labels) == answer:
+                return tuple(entities)
+        # A tag within what looks like one is read by the automaton alone, whose states hold all that is open.
+        if self._depth(answer, labels) > DEEP:
+            return None
+        written = self.grammar(text, labels).read(answer.encode("utf-8"))
+        return None if written is None else tuple(Entity(w.start, w.end, w.label) for w in written)
+
+    def _depth(self, answer: str, labels: LabelSet) -> int:
+        """How many tags are open at once, at most."""
+        opening, closing = self.tags(labels)
+        opens, most, depth = frozenset(opening), 0, 0
+        for match in re.finditer("|".join(map(re.escape, [*opening, *closing])), answer):
+            depth = depth + 1 if match.group() in opens else max(0, depth - 1)
+            most = max(most, depth)
+        return most
 
     def copies_in(self, labels: LabelSet) -> int:
         return 1

@@ -1,41 +1,59 @@
-"""Reading what a model wrote as JSON and should not have: broken, wrapped in prose, cut off, with mentions changed."""
+"""Reading what a model wrote as JSON and should not have: broken, wrapped in prose, cut off.
+
+All of it takes time in proportion to the answer: nothing is read again for each place where it might begin.
+"""
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from rapidfuzz import fuzz
+from genner.document import Problem
 
-from genner.document import Entity, Problem
-
-CLOSE_ENOUGH = 85.0  # similarity, in percent, from which a changed mention is taken for a stretch of the text
-
-_KEYED_LIST = re.compile(r'"([^"\\]+)"\s*:\s*\[')
-_BETWEEN = re.compile(r"[\s,]*")
+# An object without others in it. Nothing is given back, so that what matches nothing costs no more than what does.
+_OBJECT = re.compile(r'\{(?:[^{}"\\]|"(?:[^"\\]|\\.)*+")*+\}', re.DOTALL)
+_KEYED_LIST = re.compile(r'"([^"\\]++)"\s*+:\s*+\[')
+_BETWEEN = re.compile(r"[\s,]*+")
 _DECODER = json.JSONDecoder(strict=False)
+_SHOWN = 60
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object, with keys that are given twice."""
+
+
+_PAIRS = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it, cut where it gets long: for messages."""
+    shown = repr(value[: 2 * _SHOWN] if isinstance(value, str) else value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
 
 def find_objects(answer: str) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """All innermost JSON objects in an answer, in order, wherever they stand; and what is wrong with the answer.
+    """All items in an answer, in order, wherever they stand; and what is wrong with the answer.
 
-    So an answer that is cut off, or has one bad item, loses that item only.
+    An item is a JSON object that has a "text", or no other object in it. An answer that is cut off, or has one bad
+    item, loses that item only.
     """
-    problems = [_verdict(answer)]
+    value, problem = _whole(answer, _DECODER)
+    problems = [problem]
+    if isinstance(value, list | dict):
+        return _items(value), problems
     objects: list[dict[str, Any]] = []
     at = answer.find("{")
     while at >= 0:
-        value, end = _object(answer, at)
-        if value is None:
-            nested = answer.find("{", at + 1)
-            closes = answer.find("}", at + 1)
-            if closes >= 0 and (nested < 0 or closes < nested):
-                problems.append(Problem("dropped", f"item {answer[at : closes + 1]!r} is not JSON"))
-            at = nested
-        else:
-            inner = [v for v in _values(value) if isinstance(v, dict)]
-            objects += inner if inner else [value]
-            at = answer.find("{", end)
+        match = _OBJECT.match(answer, at)
+        try:
+            item = _DECODER.decode(match.group()) if match else None
+        except (ValueError, RecursionError):
+            item = None
+        if item is not None:
+            objects.append(item)
+        elif match:
+            problems.append(Problem("dropped", f"item {brief(match.group())} is not JSON"))
+        at = answer.find("{", match.end() if match else at + 1)
     return objects, problems
 
 
@@ -44,7 +62,10 @@ def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]
 
     A list that is cut off, or goes wrong, loses what comes after.
     """
-    problems = [_verdict(answer)]
+    value, problem = _whole(answer, _PAIRS)
+    problems = [problem]
+    if isinstance(value, list):
+        return list(_keyed(value)), problems
     lists: list[tuple[str, list[Any]]] = []
     at = 0
     while match := _KEYED_LIST.search(answer, at):
@@ -52,90 +73,69 @@ def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]
         values: list[Any] = []
         while (at := _BETWEEN.match(answer, at).end()) < len(answer) and answer[at] != "]":  # type: ignore[union-attr]
             try:
+                if answer[at] in "[{":  # no mention; what is in it may be another list
+                    raise ValueError
                 value, at = _DECODER.raw_decode(answer, at)
-            except (ValueError, RecursionError):
-                problems.append(Problem("dropped", f"{key}: {answer[at : at + 40]!r} is not JSON"))
+            except ValueError:
+                problems.append(Problem("dropped", f"{key}: {brief(answer[at : at + _SHOWN])} is no mention"))
                 break
             values.append(value)
         lists.append((key, values))
     return lists, problems
 
 
-def _values(value: Any) -> Iterator[Any]:
-    """What lists and objects hold, at any depth."""
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield inner
-        yield from _values(inner)
-
-
-def _object(answer: str, at: int) -> tuple[dict[str, Any] | None, int]:
+def load(answer: str) -> Any:
+    """The JSON value that an answer is; None where it is none, or Python gives up on it."""
     try:
-        value, end = _DECODER.raw_decode(answer, at)
+        return json.loads(answer)
     except (ValueError, RecursionError):
-        return None, at
-    return value, end
+        return None
 
 
-def _verdict(answer: str) -> Problem:
-    """What is wrong with an answer as a whole, which is known not to be legal."""
+def _items(value: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    holds: list[bool] = []  # whether each has an object in it
+    todo: list[tuple[Any, int]] = [(value, -1)]  # with the number of the object that it is in
+    while todo:
+        inner, outer = todo.pop()
+        if isinstance(inner, dict):
+            if outer >= 0:
+                holds[outer] = True
+            outer = len(found)
+            found.append(inner)
+            holds.append(False)
+            inner = [*inner.values()]
+        if isinstance(inner, list):
+            todo += ((some, outer) for some in reversed(inner))
+    return [item for item, holds_one in zip(found, holds, strict=True) if "text" in item or not holds_one]
+
+
+def _keyed(value: Any) -> Iterator[tuple[str, list[Any]]]:
+    todo: list[Any] = [value]
+    while todo:
+        inner = todo.pop()
+        if isinstance(inner, _Pairs):
+            todo += reversed(inner)
+        elif isinstance(inner, tuple):
+            key, some = inner
+            if isinstance(some, list) and not isinstance(some, _Pairs):
+                yield key, some
+            else:
+                todo.append(some)
+        elif isinstance(inner, list):
+            todo += reversed(inner)
+
+
+def _whole(answer: str, decoder: json.JSONDecoder) -> tuple[Any, Problem]:
+    """The JSON value that an answer is, None where it is none, and what is wrong with it, which is known not to be
+    legal."""
     try:
-        json.loads(answer)
+        return decoder.decode(answer), Problem("invalid", "the JSON is not what the format prescribes for this text")
     except (ValueError, RecursionError) as error:
         # "Expecting value", "unterminated string" at the very end: it stopped too early.
         cut = isinstance(error, json.JSONDecodeError) and error.pos >= len(answer.rstrip())
         begun = answer.lstrip()[:1] in ("[", "{")
         started = isinstance(error, json.JSONDecodeError) and error.msg.startswith("Unterminated")
         if begun and (cut or started):
-            return Problem("truncated", f"the JSON ends too early: {error}")
-        return Problem("invalid", f"the answer is not JSON: {error}")
-    return Problem("invalid", "the JSON is not what the format prescribes for this text")
-
-
-def occurrences(text: str, mention: str) -> Iterator[int]:
-    """Where `mention` begins in `text`, overlapping occurrences included."""
-    at = text.find(mention)
-    while at >= 0:
-        yield at
-        at = text.find(mention, at + 1)
-
-
-def place(
-    text: str, mention: str, label: str, start: int | None, problems: list[Problem], look_up: bool = True
-) -> list[Entity]:
-    """The entity of a mention that ought to begin at `start` (None: not known): one, or none if the text lacks it.
-
-    Without `look_up`, none either if it is not there.
-    """
-    if start is not None and text.startswith(mention, start):
-        return [Entity(start, start + len(mention), label)]
-    if not look_up:
-        problems.append(Problem("dropped", f"{label} {mention!r} is not where the answer says"))
-        return []
-    found = list(occurrences(text, mention))
-    if found:
-        at = min(found, key=lambda place: abs(place - (start or 0)))
-        problems.append(Problem("realigned", f"{label} {mention!r} placed at {at}"))
-        return [Entity(at, at + len(mention), label)]
-    span = _similar(text, mention)
-    if span is None:
-        problems.append(Problem("dropped", f"{label} {mention!r} is not in the text"))
-        return []
-    problems.append(Problem("realigned", f"{label} {mention!r} read as {text[slice(*span)]!r} at {span[0]}"))
-    return [Entity(*span, label)]
-
-
-def _similar(text: str, mention: str) -> tuple[int, int] | None:
-    """The stretch of the text most like a mention: with another spacing or case, or else with few changes."""
-    words = r"\s*".join(map(re.escape, mention.split()))
-    if words and (match := re.search(words, text) or re.search(words, text, re.IGNORECASE)):
-        return match.span()
-    found = fuzz.partial_ratio_alignment(mention, text, score_cutoff=CLOSE_ENOUGH)
-    # It slides the shorter along the longer: only a mention within the text is of use.
-    if found is None or len(mention) > len(text) or found.dest_start >= found.dest_end:
-        return None
-    start, end = found.dest_start, found.dest_end
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    return (start, end) if start < end else None
+            return None, Problem("truncated", f"the JSON ends too early: {error}")
+        return None, Problem("invalid", f"the answer is not JSON: {error}")

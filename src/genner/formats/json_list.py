@@ -12,9 +12,10 @@ from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, check_labels
-from genner.formats.json_answer import find_objects, place
+from genner.formats.json_answer import brief, find_objects, load
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import Table, list_rules, list_schema
+from genner.formats.search import Search, place
 from genner.grammar import Boundaries, Guess
 from genner.rules import Part, Rules
 
@@ -25,16 +26,16 @@ class JsonList(Format):
     """A format whose answer is a JSON list with an object for each entity."""
 
     @abstractmethod
+    def numbers(self, search: Search, start: int, end: int) -> dict[str, int]:
+        """The keys that say where in the text the mention `[start, end)` stands."""
+
     def position(self, text: str, start: int, end: int) -> dict[str, int]:
-        """The keys that say where in `text` the mention `[start, end)` stands."""
+        """`numbers` of a single mention."""
+        return self.numbers(Search(text), start, end)
 
     @abstractmethod
-    def hint(self, text: str, mention: str, item: Mapping[str, Any]) -> int | None:
-        """Where an item says that its mention, which does occur in `text`, begins; None when it cannot be there."""
-
-    def agrees(self, item: Mapping[str, Any], start: int, end: int) -> bool:
-        """Whether the rest of what an item says of its place fits the span `[start, end)`, which `hint` led to."""
-        return True
+    def hint(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
+        """Where an item says that its mention begins; None when it cannot be there."""
 
     @abstractmethod
     def rough(
@@ -45,9 +46,10 @@ class JsonList(Format):
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
         rank = {tag: i for i, tag in enumerate(labels.tags)}
+        ordered = sorted(document.entities, key=lambda e: (e.start, -e.end, rank[e.label]))
+        search = Search(document.text)
         items = [
-            {"text": document.mention(e), "label": e.label, **self.position(document.text, e.start, e.end)}
-            for e in sorted(document.entities, key=lambda e: (e.start, -e.end, rank[e.label]))
+            {"text": document.mention(e), "label": e.label, **self.numbers(search, e.start, e.end)} for e in ordered
         ]
         return json.dumps(items, ensure_ascii=False)
 
@@ -80,21 +82,58 @@ class JsonList(Format):
     ) -> tuple[str, list[Entity], list[Problem]]:
         """Every object that can be found in the answer is an item; each is placed, or dropped, by itself."""
         objects, problems = find_objects(answer)
+        search = Search(text)
         found: list[Entity] = []
         for item in objects:
             mention, label = item.get("text"), item.get("label")
             if not isinstance(mention, str) or not isinstance(label, str) or not mention:
-                problems.append(Problem("dropped", f"item {item!r} lacks a 'text' or a 'label'"))
+                problems.append(Problem("dropped", f"item {brief(item)} lacks a 'text' or a 'label'"))
             elif label not in labels:
-                problems.append(Problem("dropped", f"item {item!r}: no such label"))
+                problems.append(Problem("dropped", f"item {brief(item)}: no such label"))
             else:
-                start = self.hint(text, mention, item) if mention in text else None
-                agrees = start is not None and self.agrees(item, start, start + len(mention))
-                placed = place(text, mention, label, start if agrees or look_up else None, problems, look_up)
-                if placed and not agrees and placed[0].start == start:
-                    problems.append(Problem("realigned", f"{label} {mention!r}: its numbers disagree; put at {start}"))
+                start = self.hint(search, mention, item)
+                agrees = start is not None and self._agrees(search, mention, item, start)
+                placed = place(search, mention, label, start if agrees or look_up else None, problems, look_up)
+                if placed and not agrees and placed[0].start == start and text.startswith(mention, start):
+                    problems.append(
+                        Problem("realigned", f"{label} {brief(mention)}: its numbers disagree; put at {start}")
+                    )
                 found += placed
         return text, found, problems
+
+    def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
+        items = load(answer)
+        if not isinstance(items, list) or json.dumps(items, ensure_ascii=False) != answer:
+            return None
+        rank = {tag: i for i, tag in enumerate(labels.tags)}
+        search, keys = Search(text), None
+        entities = dict[Entity, None]()
+        last = (-1, 0, 0)
+        for i, item in enumerate(items):
+            if not isinstance(item, dict) or [*item][:2] != ["text", "label"]:
+                return None
+            mention, label = item["text"], item["label"]
+            if not isinstance(mention, str) or not mention or not isinstance(label, str) or label not in rank:
+                return None
+            start = self.hint(search, mention, item)
+            if start is None or not text.startswith(mention, start) or not self._agrees(search, mention, item, start):
+                return None
+            if keys is None:
+                keys = ["text", "label", *self.numbers(search, start, start + len(mention))]
+            if [*item] != keys:
+                return None
+            entity, place = Entity(start, start + len(mention), label), (start, -start - len(mention), rank[label])
+            if place <= last and not (entity in entities and i + 1 == len(items)):
+                return None  # but for the last, which may be one that is listed already
+            entities[entity], last = None, place
+        return tuple(entities)
+
+    def _agrees(self, search: Search, mention: str, item: Mapping[str, Any], start: int) -> bool:
+        """Whether all that an item says of its place is so where its mention begins at `start`."""
+        if not search.text.startswith(mention, start):
+            return False
+        said = self.numbers(search, start, start + len(mention))
+        return all(type(item.get(key)) is int and item[key] == number for key, number in said.items())
 
 
 class ListGrammar(JsonGrammar):

@@ -9,6 +9,7 @@ from typing import Any
 
 from genner.formats.json_list import JsonList
 from genner.formats.json_rules import Table, counted
+from genner.formats.search import Search
 from genner.rules import Part
 
 
@@ -23,7 +24,7 @@ class OffsetJSON(JsonList):
         '{"text": "New York", "label": "LOC", "start": 25, "end": 33}]'
     )
 
-    def position(self, text: str, start: int, end: int) -> dict[str, int]:
+    def numbers(self, search: Search, start: int, end: int) -> dict[str, int]:
         return {"start": start, "end": end}
 
     def rough(
@@ -36,19 +37,12 @@ class OffsetJSON(JsonList):
 
         return counted("start", starts), said
 
-    def hint(self, text: str, mention: str, item: Mapping[str, Any]) -> int | None:
+    def hint(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
         """Where it starts, or else where it ends; if neither has the mention there, its start."""
         start, end = item.get("start"), item.get("end")
-        starts = type(start) is int and 0 <= start < len(text)
-        if type(end) is int and end >= len(mention) and not (starts and text.startswith(mention, start)):
+        starts = type(start) is int and 0 <= start < len(search.text)
+        if type(end) is int and end >= len(mention) and not (starts and search.text.startswith(mention, start)):
             by_end = end - len(mention)
-            if text.startswith(mention, by_end):
+            if search.text.startswith(mention, by_end):
                 return by_end
         return start if starts else None
-
-    def agrees(self, item: Mapping[str, Any], start: int, end: int) -> bool:
-        return (
-            all(type(n) is int for n in (item.get("start"), item.get("end")))
-            and item["start"] == start
-            and item["end"] == end
-        )

@@ -21,10 +21,11 @@ _MARK = re.compile(
     r"<(?P<close>/?)(?P<name>(?i:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis))>"
     r"|\[(?P<close2>/?)(?P<name2>THINK)\]|◁(?P<close3>/?)(?P<name3>think)▷|<\|(?P<thought>begin|end)_of_thought\|>"
 )
-_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
+_CHANNEL = re.compile(r"<\|channel\|>\s*+(\w++)[^<]*+(?:<\|constrain\|>[^<]*+)?+<\|message\|>")
 _TURN_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
+_BLANKS = re.compile(r"\s*+")
 _MARKUP = re.compile(r"[\[{<@]")
 
 
@@ -84,11 +85,13 @@ def _outside(answer: str, marks: list[_Mark]) -> str:
     """What no reasoning covers. The rarer names mark reasoning only where an answer begins with them."""
     pieces: list[str] = []
     at, inside = 0, ""
+    blank = _behind_blanks(answer, 0)  # where the first character stands that says something
     for mark in marks:
         if inside:
             if mark.closes and mark.kind == inside:
                 at, inside = mark.end, ""
-        elif mark.kind in _ALWAYS or (not mark.closes and not answer[at : mark.begin].strip() and not pieces):
+                blank = blank if pieces else _behind_blanks(answer, at)
+        elif mark.kind in _ALWAYS or (not mark.closes and mark.begin <= blank):
             if mark.closes:
                 pieces = []
                 at = mark.end
@@ -99,6 +102,11 @@ def _outside(answer: str, marks: list[_Mark]) -> str:
     if not inside:
         pieces.append(answer[at:])
     return "".join(pieces)
+
+
+def _behind_blanks(answer: str, at: int) -> int:
+    match = _BLANKS.match(answer, at)
+    return match.end() if match else at
 
 
 def _end_of_leading(answer: str, marks: list[_Mark], in_text: list[_Mark], text: str, copies: int) -> int:

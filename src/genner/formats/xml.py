@@ -7,9 +7,11 @@ and one `>`, at its ends, none can arise where a tag is put in.
 """
 
 import re
+from collections import Counter
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat, escaped, unescaped
+from genner.formats.json_answer import brief
 
 
 class InlineXML(InlineFormat):
@@ -31,36 +33,41 @@ class InlineXML(InlineFormat):
         problems: list[Problem] = []
         copy: list[str] = []
         length = begin = 0
+        literal, in_text = _escapable(labels), {match.group() for match in _ANY_TAG.finditer(text)}
         stack: list[tuple[str, int]] = []
-        unknown: list[str] = []  # open tags of labels that were not asked for
+        opened, unknown = Counter[str](), Counter[str]()  # open tags, and those of labels that were not asked for
         found: list[Entity] = []
         for match in _ANY_TAG.finditer(answer):
             escapes, slash, label = match.groups()
-            if escapes or (label not in labels and match.group() in text):
+            if escapes or (label not in labels and match.group() in in_text):
                 continue  # a literal, copied with the rest (and unescaped there)
-            piece = unescaped(answer[begin : match.start()], _escapable(labels))
+            piece = unescaped(answer[begin : match.start()], literal)
             copy.append(piece)
             length, begin = length + len(piece), match.end()
             if label not in labels:
-                if slash and label in unknown:
-                    unknown.remove(label)
+                if slash and unknown[label]:
+                    unknown[label] -= 1
                     continue  # reported when it was opened
-                problems.append(Problem("dropped", f"tag {match.group()!r}: no such label"))
+                problems.append(Problem("dropped", f"tag {brief(match.group())}: no such label"))
                 if not slash:
-                    unknown.append(label)
+                    unknown[label] += 1
             elif not slash:
                 stack.append((label, length))
-            elif all(open_label != label for open_label, _ in stack):
+                opened[label] += 1
+            elif not opened[label]:
                 problems.append(Problem("invalid", f"{match.group()!r} at {length} closes nothing"))
             else:
                 while stack[-1][0] != label:
-                    problems.append(Problem("dropped", f"<{stack[-1][0]}> opened at {stack.pop()[1]} is not closed"))
+                    other, start = stack.pop()
+                    opened[other] -= 1
+                    problems.append(Problem("dropped", f"<{other}> opened at {start} is not closed"))
                 start = stack.pop()[1]
+                opened[label] -= 1
                 if start == length:
                     problems.append(Problem("dropped", f"<{label}> at {start} is empty"))
                 else:
                     found.append(Entity(start, length, label))
-        copy.append(unescaped(answer[begin:], _escapable(labels)))
+        copy.append(unescaped(answer[begin:], literal))
         problems += [Problem("dropped", f"<{label}> opened at {start} is not closed") for label, start in stack]
         return "".join(copy), found, problems
 
