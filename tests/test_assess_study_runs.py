@@ -312,7 +312,10 @@ def test_skipped_cells_are_told_and_nothing_found_is_no_success(
 
 def test_a_wrong_call_says_what_is_right(run: Command) -> None:
     code, _, err = run("assess", "nowhere.toml", "--out", "runs")
-    assert (code, "unknown study 'nowhere.toml'; known: default, or a TOML file, paper, quick, small" in err) == (
+    assert (
+        code,
+        "unknown study 'nowhere.toml'; known: default, paper, quick, small, tuning, or a TOML file" in err,
+    ) == (
         2,
         True,
     )

@@ -567,7 +567,7 @@ def test_new_weights_drop_the_calibration_of_the_old(tmp_path: Path) -> None:
 
 def test_without_dev_data_there_is_nothing_to_fit_on(tmp_path: Path) -> None:
     a_base(tmp_path / "base")
-    (tmp_path / "t.jsonl").write_text('{"text": "Ada"}\n')
+    (tmp_path / "t.jsonl").write_text('{"text": "Ada", "entities": []}\n')
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         f"base = '{tmp_path}'\n[formats]\ninline_xml = 1.0\n[[set]]\nname = 'a'\ntrain = ['t.jsonl']\nlabels = 'core'\n"
@@ -578,7 +578,7 @@ def test_without_dev_data_there_is_nothing_to_fit_on(tmp_path: Path) -> None:
 
 
 def test_each_family_is_fitted_on_its_format_with_the_most_weight(tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text('{"text": "Ada"}\n')
+    (tmp_path / "t.jsonl").write_text('{"text": "Ada", "entities": []}\n')
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         "base = 'b'\n[formats]\ninline_xml = 0.2\noffset_json = 0.1\ngpt_ner = 0.1\ngrouped_json = 0.3\n"

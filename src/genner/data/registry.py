@@ -157,6 +157,8 @@ def guess(source: Traversable) -> Syntax:
     by_suffix = list(_with_suffix(source.name))
     if len(by_suffix) == 1:
         return by_suffix[0]()
+    if source.is_file() and not head.strip() and Jsonl in by_suffix:
+        return Jsonl()  # no records, in whatever syntax
     if source.is_dir():
         raise UsageError(_folder(source))
     raise UsageError(

@@ -30,6 +30,7 @@ LEGAL = (
     "with .gz; a folder; a pattern in quotes ('notes/*.txt'); or - (standard input)"
 )
 LARGEST = 1 << 28  # bytes of one text: 256 MiB; the Bible has 5
+csv.field_size_limit(LARGEST)  # holds for the whole process, so it is not set by whoever reads first
 STDIN = "standard input"
 
 
@@ -207,7 +208,6 @@ def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _rows(path: Path, text_field: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a table with the lines that they end on, by the names in its first row."""
-    csv.field_size_limit(LARGEST)
     with open_binary(path) as file:
         lines = io.TextIOWrapper(file, "utf-8", newline="")  # line ends within quotes stay as they are
         try:

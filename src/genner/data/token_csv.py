@@ -114,7 +114,7 @@ class TokenCsv(Syntax):
                 yield line + "\n"
 
         try:
-            for row in csv.reader(numbered(), delimiter=delimiter):
+            for row in csv.reader(numbered(), delimiter=delimiter, strict=True):
                 if not any(cell.strip() for cell in row):
                     yield None
                 elif len(row) != len(head):

@@ -14,7 +14,7 @@ from genner.data.describe import nesting
 from genner.data.detokenize import detokenize
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
-from genner.errors import DataError, TrainingError, UsageError
+from genner.errors import DataError, TrainingError, UnreadableError, UsageError
 from genner.formats import Format, get_format
 from genner.labels import label_set, label_sets
 from genner.prompts import instruction
@@ -299,6 +299,8 @@ def _documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: Journ
     for name in names:
         try:
             found = load(root / name, spec.from_, journal)
+        except UnreadableError:
+            raise
         except UsageError as error:
             raise UsageError(
                 f"[set] {spec.name!r}: {error}; in the recipe: from = 'SYNTAX', as in from = 'conll'"
