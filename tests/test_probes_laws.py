@@ -149,7 +149,7 @@ def test_what_a_probe_needs_is_asked_for(name: str) -> None:
 
 
 def test_names_and_options_are_checked() -> None:
-    with pytest.raises(UnknownNameError, match="unknown probe 'symbol'.*; known: definitions_swapped, lower"):
+    with pytest.raises(UnknownNameError, match=r"unknown probe 'symbol'.*; known: definitions_swapped, lower"):
         make("symbol")
     with pytest.raises(UsageError, match="option 'shuffled' is 'no'; legal: as True, its default"):
         make("symbols", shuffled="no")

@@ -178,7 +178,7 @@ def test_trackers_end_when_a_run_fails(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_an_unknown_tracker_and_one_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnknownNameError, match="unknown tracker 'tensorbord'.*; known: mlflow, tensorboard, wandb"):
+    with pytest.raises(UnknownNameError, match=r"unknown tracker 'tensorbord'.*; known: mlflow, tensorboard, wandb"):
         trackers(["tensorbord"], tmp_path)
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     for name, command in (("tensorboard", r"pip install -e .*\[tracking\]"), ("wandb", "pip install wandb")):
