@@ -531,3 +531,50 @@ def test_the_table_of_the_docs_is_that_of_the_registry() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in docs.splitlines() if line.startswith("| `")]
     table = {name.strip("`"): writes for name, _, writes in rows if writes in ("yes", "no")}
     assert table == {name: "yes" if kind.writes else "no" for name, kind in SYNTAXES.items()}
+
+
+@pytest.mark.parametrize("layout", ["lines", "list", "alone"])
+def test_a_key_given_twice_says_nothing_certain(tmp_path: Path, layout: str) -> None:
+    record = '{"text": "Ada", "entities": [{"start": 0, "end": 3, "label": "PER"}], %s}'
+    twice = {"lines": "%s\n", "list": "[%s]", "alone": "%s"}[layout]
+    if layout == "alone":
+        record = record.replace("{", "{\n", 1)
+    with pytest.raises(DataError, match="has the key 'entities' twice"):
+        read(write(tmp_path, twice % (record % '"entities": []'), "x.jsonl"))
+    documents, _ = read(write(tmp_path, twice % (record % '"text": "Ada"'), "x.jsonl"))
+    assert documents[0].entities == (Entity(0, 3, "PER"),)  # one value, however often
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"text": TEXT, "spans": {}, "answer": "accept"}, "'spans' is not a list"),
+        ({"text": TEXT, "spans": "", "answer": "accept"}, "'spans' is not a list"),
+        ({"text": TEXT, "spans": 0, "answer": "accept"}, "'spans' is not a list"),
+        ({"text": TEXT, "label": [[0, 3, "PER"]]}, "is no task of Prodigy's; it has: text, label"),
+        ({"text": TEXT, "entities": []}, "is no task of Prodigy's; it has: text, entities"),
+    ],
+)
+def test_what_is_no_task_of_prodigys(tmp_path: Path, task: dict[str, Any], message: str) -> None:
+    whole = {"text": TEXT, "spans": [], "answer": "accept"}
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path, lines(whole, task), "x.jsonl"), SYNTAXES["prodigy"]())
+
+
+@pytest.mark.parametrize("field", [{"label": "SPORT"}, {"options": [{"id": 1}], "accept": [1]}, {"cats": {"A": 1}}])
+def test_tasks_of_prodigy_about_whole_texts_are_left_out(tmp_path: Path, field: dict[str, Any]) -> None:
+    documents, journal = read(write(tmp_path, lines({"text": TEXT, "answer": "accept", **field}), "x.jsonl"))
+    assert (documents, journal.losses) == ([], {"task that asks for something else than spans": 1})
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": "Labels"}, {"type": "labels", "value": None}])
+def test_results_of_label_studio_that_may_be_entities(tmp_path: Path, kind: dict[str, Any]) -> None:
+    task = {"id": 7, "data": {"text": TEXT}, "annotations": [{"result": [{"value": SPANS[0], **kind}]}]}
+    with pytest.raises(DataError, match=r"a result of type .* has the value"):
+        read(write(tmp_path, [task]))
+
+
+def test_a_from_name_that_no_result_has(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"id": 7, "data": {"text": TEXT}, "annotations": [marks(*SPANS)]}])
+    with pytest.raises(DataError, match="no result has from_name 'lable'; legal: label"):
+        read(path, LabelStudio(from_name="lable"))

@@ -188,6 +188,50 @@ def test_resume_goes_on_with_the_same_system_and_texts_only(extract: Run, tmp_pa
     assert "Bob" in (tmp_path / "o.html").read_text()  # the page shows what earlier runs found too
 
 
+def test_resume_with_labels_in_another_order_or_depth(extract: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"id": "1", "text": "Ada"}\n')
+    (tmp_path / "deep.json").write_text('{"depth": 2, "labels": ["PER", "LOC"]}')
+    resumed = ("x.jsonl", "--out", "o.jsonl", "--resume", "--labels")
+    assert extract("x.jsonl", "--out", "o.jsonl", "--labels", "PER,LOC")[0] == 0
+    assert extract(*resumed, "PER,LOC")[0] == 0
+    code, _, err = extract(*resumed, "LOC,PER")
+    assert (code, "was begun with labels PER,LOC, now LOC,PER" in err) == (2, True)
+    code, _, err = extract(*resumed[:-1], "--labels-file", "deep.json")
+    assert (code, "depth of nesting 1, now 2" in err) == (2, True)  # these two are core's, which are flat
+
+
+def test_names_that_are_nothing_or_a_folder(extract: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"id": "1", "text": "Ada"}\n')
+    code, _, err = extract("")
+    assert (code, "the name of a file is empty" in err) == (2, True)
+    for folder in ("", ".", "/"):
+        code, _, err = extract("x.jsonl", "--out", folder)
+        assert (code, "is a folder" in err) == (1, True)
+
+
+def test_two_outputs_through_a_link_are_one_file(extract: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"id": "1", "text": "Ada"}\n')
+    (tmp_path / "d").mkdir()
+    (tmp_path / "here").symlink_to(tmp_path)
+    for out in ("d/../n.html", "here/n.html"):  # which is not there yet
+        code, _, err = extract("x.jsonl", "--out", out, "--html", "n.html")
+        assert (code, "is an input too" in err, (tmp_path / "n.html").exists()) == (2, True, False)
+
+
+def test_an_output_that_is_a_link_stays_one(extract: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"id": "1", "text": "Ada"}\n')
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "o.jsonl").symlink_to("disk/real.jsonl")
+    (tmp_path / "o.html").symlink_to("disk/real.html")
+    assert extract("x.jsonl", "--out", "o.jsonl", "--html", "o.html")[0] == 0
+    (tmp_path / "x.jsonl").write_text('{"id": "1", "text": "Ada"}\n{"id": "2", "text": "Bob"}\n')
+    assert extract("x.jsonl", "--out", "o.jsonl", "--resume")[0] == 0
+    assert [r["id"] for r in records(tmp_path / "disk" / "real.jsonl")] == ["1", "2"]
+    assert (tmp_path / "disk" / "real.html").is_file()
+    assert (tmp_path / "o.jsonl").is_symlink()
+    assert (tmp_path / "o.html").is_symlink()
+
+
 def test_a_model_that_was_trained_anew_is_another(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     weights = tmp_path / "m" / "model.safetensors"

@@ -175,6 +175,14 @@ def test_numbers_alone_are_asked_for_and_chunks_are_no_entities(tmp_path: Path) 
     assert found(read(tmp_path, "Ada NNP B-NP\nleft VBD B-VP\n")) == [("Ada", "NP"), ("left", "VP")]
 
 
+@pytest.mark.parametrize("spelt", ["{}:PER", "{}–PER", "{}/PER", "{}PER", "PER:{}", "{}-"])
+def test_prefixes_in_a_spelling_that_is_not_known_are_no_labels(tmp_path: Path, spelt: str) -> None:
+    text = f"Ada {spelt.format('B')}\nBerg {spelt.format('I')}\nmet O\n"
+    with pytest.raises(DataError, match=r"seem to begin and go on with an entity.*--from conll:scheme=bare"):
+        read(tmp_path, text)
+    assert len(found(read(tmp_path, text, Conll(scheme="bare")))) == 2
+
+
 # Tables
 
 KAGGLE = 'Sentence #,Word,POS,Tag\nSentence: 1,Mina,NNP,B-per\n,Berg,NNP,I-per\n,",",",",O\nSentence: 2,Bo,NNP,B-per\n'

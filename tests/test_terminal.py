@@ -15,6 +15,7 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genner import cli
 from genner.cli.app import app
 from genner.render.terminal import json_text, tell
 
@@ -128,6 +129,22 @@ def test_signals_end_a_command_in_a_line(name: str, code: int) -> None:
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err.count("\n")) == (code, 1)
     assert "interrupted" in err
+
+
+def test_a_second_signal_does_not_break_into_what_the_first_made_it_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(message: object) -> None:
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            signal.raise_signal(getattr(signal, name))
+        said.append(message)
+
+    said: list[object] = []
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys.modules["genner.cli.app"], "tell", stopped)
+    monkeypatch.setattr("genner.formats.FORMATS", type("", (), {"items": lambda self: signal.raise_signal(15)})())
+    monkeypatch.setattr(sys, "argv", ["genner", "formats"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert (stop.value.code, len(said), signal.getsignal(signal.SIGTERM)) == (143, 1, before)
 
 
 def test_a_hang_up_that_nohup_has_ignored_stays_ignored() -> None:

@@ -132,7 +132,8 @@ def _run() -> int:
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort) as error:
         stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
-        return _complain(stop, 128 + stop.number)
+        with _deaf():
+            return _complain(stop, 128 + stop.number)
     except OSError as error:  # a full disk, a store that is read-only, ...
         where = error.filename or "reading or writing failed"
         return _complain(f"{where}: {error.strerror or error}", 1)
@@ -201,6 +202,20 @@ def _signals() -> Iterator[None]:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A command that ends is not asked again to end: what it says last is said once, and whole."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for name in names if (number := getattr(signal, name, None))
+    }
     try:
         yield
     finally:

@@ -195,11 +195,17 @@ def _threshold(ner: "Extractor", left_out: int) -> str:
 
 def _about(ner: "Extractor", model: str) -> dict[str, Any]:
     """What an output must have been begun with for a run to go on with it."""
+    from hashlib import blake2b
+
     from genner.evaluation.pairing import genner_version
+    from genner.extract import depth_of
     from genner.loading import weights_of
 
-    weights = {"weights": found} if (found := weights_of(model)) else {}
-    return {"genner": genner_version(), **ner.signature, **weights, "labels": ner.labels.to_json()}
+    told: dict[str, Any] = {"weights": found} if (found := weights_of(model)) else {}
+    if ner.calibration:
+        told["calibration"] = blake2b(repr(ner.calibration.to_dict()).encode(), digest_size=6).hexdigest()
+    told["depth of nesting"] = depth_of(ner.labels, ner.nested)
+    return {"genner": genner_version(), **ner.signature, **told, "labels": ner.labels.to_json()}
 
 
 def _write(

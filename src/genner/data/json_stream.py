@@ -20,6 +20,18 @@ CHUNK = 1 << 16  # bytes read at a time; a value longer than that doubles it
 FIRST = 50  # values of a file's beginning that tell what it is
 
 
+def _once(pairs: list[tuple[str, Any]]) -> Record:
+    """An object. Raises `ValueError` where it has a key twice, with two values: the file leaves open which is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs) and (twice := next((key for key, value in pairs if found[key] != value), None)):
+        raise ValueError(f"an object has the key {twice!r} twice, with two values; keep one")
+    return found
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_once)
+"""Reads JSON that says one thing."""
+
+
 class Value(NamedTuple):
     """A JSON value of a file: the line that it begins on, and its number, both from 1."""
 
@@ -81,7 +93,7 @@ def _lines(source: Traversable, journal: Journal) -> Iterator[Value]:
             continue
         count += 1
         try:
-            value = json.loads(text)
+            value = JSON.decode(text)
         except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
             what = f"is not JSON: {error}; legal: one object a line, not broken over lines, or one list of objects"
             journal.fault("bad JSON", source, what, line)
@@ -124,7 +136,6 @@ class _Window:
         self.line = 1
         self._file = file
         self._decode = codecs.getincrementaldecoder("utf-8")()
-        self._json = json.JSONDecoder()
         self._text = ""
         self._at = 0
         self._broken = False
@@ -166,7 +177,7 @@ class _Window:
         size = CHUNK
         while True:
             try:
-                value, end = self._json.raw_decode(self._text, self._at)
+                value, end = JSON.raw_decode(self._text, self._at)
                 if end < len(self._text) or not self._fill(size):
                     break
             except json.JSONDecodeError as error:

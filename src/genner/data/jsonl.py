@@ -8,7 +8,6 @@ A record with `problems` is a `Prediction`. All files are read as bytes, split a
 would turn `\\r\\n` into `\\n` and so move every offset behind it.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any, get_args
 
 from genner.data.base import ALONE
 from genner.data.ids import Ids
+from genner.data.json_stream import JSON
 from genner.data.opening import open_binary
 from genner.data.records import stem
 from genner.document import Document, Prediction, Problem, ProblemKind
@@ -77,7 +77,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def record_of(line: bytes) -> dict[str, Any]:
     """The JSON object on `line`. Raises `DocumentError`, without a line, for anything else or an odd `id`."""
     try:
-        record = json.loads(line.decode("utf-8"))
+        record = JSON.decode(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DocumentError(f"invalid UTF-8 at byte {error.start} of the line; {recode(line)}") from None
     except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits

@@ -60,6 +60,7 @@ class LabelStudio(RecordSyntax):
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         intake = Intake(source, journal)
+        names: set[str] = set()  # by which results are marked
         for task in intake.records():
             try:
                 data = task.get("data")
@@ -68,6 +69,7 @@ class LabelStudio(RecordSyntax):
                     known = ", ".join(data) if isinstance(data, dict) else "nothing"
                     raise DocumentError(f"'data' has no text under {self.key!r}; it has: {known}; choose with key=")
                 results = self._results(task, intake)
+                names |= {str(r["from_name"]) for r in results or () if "from_name" in r}
                 spans = None if results is None else self._spans(data, text, results, intake)
             except DocumentError as error:
                 intake.fault("bad task", str(error))
@@ -85,6 +87,9 @@ class LabelStudio(RecordSyntax):
             )
             if document is not None:
                 yield document
+        if self.from_name and names and self.from_name not in names:
+            what = f"no result has from_name {self.from_name!r}; legal: {', '.join(sorted(names))}"
+            journal.fault("unknown from_name", source, what)
 
     def _results(self, task: Record, intake: Intake) -> list[Record] | None:
         """The results of the annotation that counts; None, which is recorded, when there is none."""
@@ -115,7 +120,11 @@ class LabelStudio(RecordSyntax):
             kind, value = result.get("type"), result.get("value")
             if kind == "labels" and isinstance(value, dict):
                 labelled.append(result)
-            elif isinstance(kind, str) and kind.endswith("labels") and kind != "labels":
+            elif kind in (None, "labels", "Labels"):
+                raise DocumentError(
+                    f"a result of type {kind!r} has the value {value!r}; legal: 'labels', with an object"
+                )
+            elif isinstance(kind, str) and kind.endswith("labels"):
                 intake.loss(f"task marked with {kind}, which are not offsets in a text")
                 return None
             else:

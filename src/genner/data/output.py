@@ -12,7 +12,7 @@ from typing import Self
 
 from genner.data.jsonl import record_of
 from genner.data.resuming import About, State, differences, read_about, write_about
-from genner.data.writing import lock, refuse_special, sync
+from genner.data.writing import followed, lock, refuse_special, sync
 from genner.document import Document
 from genner.errors import DataError, DocumentError, UsageError
 
@@ -38,9 +38,10 @@ class JsonlWriter:
 
     def __init__(self, path: Path, resume: bool = False, *, force: bool = False, about: About | None = None) -> None:
         self.path = path
-        self.part = path.with_name(path.name + ".part")
-        self.meta = path.with_name(path.name + ".meta")
-        self.state = State(path.with_name(path.name + ".part.state"))
+        self._place = followed(path)
+        # Not `with_name`: the root, which `check` refuses, has no name.
+        self.part, self.meta = (self._place.parent / f"{self._place.name}{end}" for end in (".part", ".meta"))
+        self.state = State(self._place.parent / f"{self._place.name}.part.state")
         self.resume, self.force, self.about = resume, force, about
         self.count = 0
         """Records in the part, those of earlier runs among them."""
@@ -206,7 +207,7 @@ class JsonlWriter:
                     self.meta.unlink(missing_ok=True)  # of what is overwritten
                 else:
                     write_about(self.meta, self.about, os.fstat(self._file.fileno()).st_size)
-                self.part.replace(self.path)
+                self.part.replace(self._place)
                 self.state.path.unlink(missing_ok=True)
         except OSError as failed:
             raise self._broken(failed) from None

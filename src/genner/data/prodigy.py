@@ -14,6 +14,8 @@ from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, un
 from genner.document import Document
 
 _OWN = frozenset({"text", "spans", "answer", "relations", "tokens", "id", "meta"})
+_OTHER = frozenset({"label", "options", "accept", "cats"})
+"""Fields of tasks of other kinds: without spans they say nothing of entities."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Prodigy(RecordSyntax):
         intake = Intake(source, journal)
         wanted = {answer.strip() for answer in self.answers.split(",")}
         for task in intake.records():
+            if not self.recognizes_record(task) and task.keys() & {"entities", "label", "labels"}:
+                intake.fault("bad task", f"is no task of Prodigy's; it has: {', '.join(task)}")
+                continue
             answer = task.get("answer")
             if answer is None and "none" not in wanted:
                 intake.loss("task without an answer", detail="--from prodigy:answers=accept,none reads those as well")
@@ -58,7 +63,10 @@ class Prodigy(RecordSyntax):
             if given is None and answer is None:
                 intake.loss("task without an answer and without spans")
                 continue
-            if not isinstance(given or [], list) or not all(isinstance(s, dict) for s in given or []):
+            if given is None and task.keys() & _OTHER:
+                intake.loss("task that asks for something else than spans", detail="a choice, or a label of the text")
+                continue
+            if given is not None and not (isinstance(given, list) and all(isinstance(s, dict) for s in given)):
                 intake.fault("bad task", "'spans' is not a list of objects")
                 continue
             if isinstance(relations := task.get("relations"), list):

@@ -26,14 +26,14 @@ def differences(before: About, now: About) -> list[str]:
     said = []
     for key in dict.fromkeys([*before, *now]):
         then, today = before.get(key), now.get(key)
-        if then == today:
-            continue
         if isinstance(then, Mapping) and isinstance(today, Mapping):
+            if list(then.items()) == list(today.items()):  # in this order, in which a prompt lists labels
+                continue
             if list(then) != list(today):
                 said.append(f"{key} {','.join(then)}, now {','.join(today)}")
             else:
                 said.append(f"other definitions of {key} {','.join(k for k in then if then[k] != today[k])}")
-        else:
+        elif then != today:
             said.append(f"{key} {_value(then)}, now {_value(today)}")
     return said
 

@@ -171,6 +171,12 @@ def tag_spelling(
     if spelling.form == "untyped" and not label:
         what = f"the tags have no type ({_some(values)}): labelled ENTITY; --from {syntax}:label=NAME names it"
         journal.note(source, what)
+    if spelling.form == "bare" and (pair := Spelling.alike(values)):
+        raise DataError(
+            str(source),
+            f"the tags {pair[0]!r} and {pair[1]!r} seem to begin and go on with an entity, in a spelling other than "
+            f"B-PER, B_PER, PER-B and PER_B; spell them so, or say --from {syntax}:scheme=bare, if both are labels",
+        )
     if spelling.form == "bare" and (scheme != "auto" or spelling.outside not in values):
         found = f"the tags are {_some(values)}: not like B-PER"
         if scheme == "auto":

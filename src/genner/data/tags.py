@@ -136,6 +136,19 @@ class Spelling:
             form = "bare"  # `i-phone` beside `car`
         return cls(form, outside, label or "ENTITY")  # type: ignore[arg-type]
 
+    @staticmethod
+    def alike(labels: Iterable[str]) -> tuple[str, str] | None:
+        """Two labels that differ in a B and an I at their beginning or end alone: prefixes, spelt in some other way."""
+        given = set(labels)
+        for tag in sorted(given):
+            for begins, goes_on in (("B", "I"), ("b", "i")):
+                pairs = (goes_on + tag[1:], tag[:-1] + goes_on)
+                ours = (tag.startswith(begins), tag.endswith(begins))
+                for other, mine in zip(pairs, ours, strict=True):
+                    if mine and len(tag) > 1 and other in given:
+                        return tag, other
+        return None
+
     def normal(self, tag: str) -> str:
         """The tag as `B-PER` or `O`, in `bare` as it stands; one that is not spelt so is returned as it is."""
         if tag == self.outside:

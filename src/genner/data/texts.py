@@ -15,7 +15,7 @@ from genner.data.base import Journal
 from genner.data.html_text import html_text
 from genner.data.ids import Ids
 from genner.data.json_stream import records
-from genner.data.jsonl import recode
+from genner.data.jsonl import recode, record_of
 from genner.data.opening import open_binary, refuse_endless
 from genner.document import Document
 from genner.errors import DataError, DocumentError, UsageError
@@ -60,6 +60,8 @@ def places(names: Iterable[str], journal: Journal | None = None) -> list[Place]:
     found: list[Place] = []
     for name in names:
         path = Path(name)
+        if not name:  # which would be the folder at hand
+            raise UsageError("the name of a file is empty; is a variable of the shell not set? '.' is this folder")
         if name == "-":
             found.append(Place("-", "stdin"))
         elif path.is_dir():
@@ -200,9 +202,12 @@ def _json(data: bytes) -> Any:
 def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
-            record = _json(line)
-            if not isinstance(record, dict):
+            if not isinstance(_json(line), dict):
                 raise DataError(STDIN, "is no JSON object, as the lines before are", number)
+            try:
+                record = record_of(line)
+            except DocumentError as error:
+                raise DataError(STDIN, str(error), number) from None
             yield number, record
 
 

@@ -38,7 +38,12 @@ def same_file(a: Path, b: Path) -> bool:
     try:
         return a.samefile(b)
     except (OSError, ValueError):  # one is not there
-        return a.absolute() == b.absolute()
+        return os.path.realpath(a) == os.path.realpath(b)
+
+
+def followed(path: Path) -> Path:
+    """Where a link leads, so that it stays one when what it leads to is replaced; else `path`."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def lock(file: FileIO, path: Path, holder: str = "another process") -> None:
@@ -67,6 +72,7 @@ def atomic(target: Path, alone: bool = False) -> Iterator[BufferedWriter]:
     `alone`: a lock keeps other processes away. Raises `DataError` when it cannot be written.
     """
     refuse_special(target)
+    target = followed(target)
     # The process id keeps two writers of one path out of each other's half-written file. Where there is one writer, a
     # name that stays the same lets the next one write over what a kill has left.
     draft = target.with_name(f"{target.name}.{'new' if alone else os.getpid()}.tmp")
