@@ -294,3 +294,17 @@ def test_load_names_what_is_wrong_before_it_loads_anything(
     monkeypatch.setattr("genner.loading.ready", lambda base: pytest.fail("a model was looked for"))
     with pytest.raises(UsageError, match=message):
         genner.load(**arguments)
+
+
+def test_a_set_of_labels_has_one_order_in_every_process() -> None:
+    tags = ["T9", "T2", "T7", "T1", "T4"]
+    assert as_label_set(set(tags)).tags == as_label_set(frozenset(reversed(tags))).tags == tuple(sorted(tags))
+    assert as_label_set(tags).tags == tuple(tags)
+
+
+@pytest.mark.parametrize("text", ["PER;LOC", "PER LOC", "PER; LOC ;ORG"])
+def test_labels_divided_by_something_else_than_commas_are_questioned(text: str) -> None:
+    with pytest.raises(LabelError, match="looks like several; divide them by commas: PER,LOC"):
+        parse_labels(text)
+    assert parse_labels("PER,LOC").tags == ("PER", "LOC")
+    assert parse_labels("new kind").tags == ("new kind",)

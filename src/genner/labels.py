@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -92,6 +92,8 @@ def as_label_set(labels: Labels) -> LabelSet:
         except DataError as error:
             raise LabelError(str(error)) from None
     given = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, bytes) else [labels]
+    if isinstance(labels, Set):  # whose order is another in each process, and a prompt lists labels in order
+        given.sort(key=str)
     if others := [one for one in given if not isinstance(one, str | Label)]:
         raise LabelError(
             f"labels hold {others[0]!r}, a {type(others[0]).__name__}; legal: a LabelSet, a string as 'PER,ORG' or "
@@ -107,6 +109,9 @@ def _question(tag: str) -> None:
     sets = label_sets()
     if any(tag in known for known in sets.values()):
         return
+    parts = [part for part in re.split(r"[;\s]+", tag) if part]
+    if len(parts) > 1 and all(any(part in known for known in sets.values()) for part in parts):
+        raise LabelError(f"label {tag!r} looks like several; divide them by commas: {','.join(parts)}")
     anyway = f"for a label of this name: --labels '{tag},' with the comma, or in Python ['{tag}']"
     if tag.lower().endswith((".json", ".toml", ".txt", ".jsonl")):
         raise LabelError(f"label {tag!r} looks like a file; give it as --labels-file {tag}; {anyway}")
