@@ -199,6 +199,17 @@ def test_that_nothing_is_left_is_a_failure(run: Run, tmp_path: Path) -> None:
     assert run("convert", "empty.jsonl", "out2.jsonl", "--from", "jsonl")[0] == 0
 
 
+def test_a_description_is_whole_where_it_is_no_terminal(run: Run, tmp_path: Path) -> None:
+    name = f"a-long-name-of-a-file-{'x' * 60}.jsonl"
+    lines(tmp_path / name, ADA, ZOE)
+    code, out, _ = run("data", name)
+    head, row = out.splitlines()[:2]
+    assert code == 0
+    assert " ".join(head.split()) == "file documents entities inner crossing depth duplicates longest labels"
+    assert row.startswith(f"{name}  ")
+    assert row.rstrip().endswith("PER 4")
+
+
 def test_losses_are_told(run: Run, tmp_path: Path) -> None:
     lines(tmp_path / "in.jsonl", Document("abc", (Entity(0, 2, "X"), Entity(1, 3, "Y", 0.5)), "c"))
     code, _, err = run("convert", "in.jsonl", "out.json", "--to", "alpaca")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genner.data.alpaca import Alpaca
 from genner.data.base import Journal, Syntax
 from genner.data.doccano import Doccano
 from genner.data.gliner import GlinerJson
@@ -316,6 +317,14 @@ def test_what_is_not_read_is_named(tmp_path: Path, data: Any, message: str) -> N
         guess(write(tmp_path, data))
 
 
+def test_what_is_not_read_is_named_whatever_its_suffix(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("#FORMAT=WebAnno TSV 3.3\n\n#Text=Ada\n1-1\t0-3\tAda\t_\n")
+    with pytest.raises(UsageError, match="looks like INCEpTION's WebAnno TSV; export it as CoNLL 2002"):
+        guess(tmp_path / "a.tsv")
+    with pytest.raises(UsageError, match="looks like INCEpTION's UIMA CAS JSON; export it as CoNLL 2002"):
+        guess(write(tmp_path, {"%TYPES": {}, "%FEATURE_STRUCTURES": []}))
+
+
 # Label Studio
 
 
@@ -492,6 +501,16 @@ def test_conversations(tmp_path: Path) -> None:
     listed = [CHAT[0], {"from": "gpt", "value": '{"PER": ["Ada"]}'}]
     [found], _ = read(write(tmp_path, [{"conversations": listed}]), ShareGpt("grouped_json"))
     assert (found.text, found.entities) == (TEXT, BOTH[:1])
+    for other, answer in (("inline_bracketed", "[Ada | PER] met Bob."), ("grouped_json", '{"PER": ["Ada"]}')):
+        # An answer in another format is not a text without entities.
+        unlike = [{"from": "human", "value": f"Mark names in: {TEXT}"}, {"from": "gpt", "value": answer}]
+        with pytest.raises(DataError, match=rf"inline_xml does not repeat it \(format={other} reads"):
+            read(write(tmp_path, [{"conversations": unlike}]))
+        with pytest.raises(DataError, match=r"no text is given, .* inline_xml does not repeat it"):
+            read(write(tmp_path, [{"instruction": unlike[0]["value"], "output": answer}]), Alpaca())
+    none = [{"from": "human", "value": f"Mark names in: {TEXT}"}, {"from": "gpt", "value": TEXT}]
+    [found], _ = read(write(tmp_path, [{"conversations": none}]))
+    assert (found.text, found.entities) == (TEXT, ())
     with pytest.raises(DataError, match="has 2 questions and 1 answers; legal: one of each"):
         read(write(tmp_path, [{"conversations": [CHAT[0], *CHAT]}]))
     with pytest.raises(DataError, match="a turn is by 'tool'; legal: system, human"):

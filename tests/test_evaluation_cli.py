@@ -33,6 +33,32 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "title"),
+    [
+        ("g.json", json.dumps([{"id": 1, "data": {"text": "a"}, "annotations": []}], indent=1), "label_studio", ""),
+        ("g.json", json.dumps([["a", {"entities": []}]]), "spacy_json", "it looks like spaCy's training data"),
+        ("g.json", json.dumps([GOLD]), "jsonl", "it is JSON, but not one record a line"),
+        ("g.csv", "Sentence #,Word,Tag\nSentence: 1,Ada,B-PER\n,met,O\n", "token_csv", ""),
+        ("g.conll", "Ada B-PER\nmet O\n", "conll", "it looks like the syntax conll"),
+        ("a b/d.ann", "T1\tPER 0 3\tAda\n", "brat", "is a folder; it looks like the syntax brat"),
+    ],
+)
+def test_gold_in_another_syntax_is_named_with_the_command(
+    run: Run, name: str, content: str, kind: str, title: str
+) -> None:
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    if kind == "brat":
+        Path("a b/d.txt").write_text("Ada met.")
+        path, name = path.parent, "'a b'"
+    code, _, err = run(str(path), "p.jsonl")
+    assert code in (1, 2)
+    assert title in err
+    assert f"genner convert {name} NEW.jsonl --from {kind}" in err
+
+
 def test_a_report(run: Run) -> None:
     code, out, _ = run("g.jsonl", "p.jsonl", "--train", "g.jsonl", "--html", "page.html", "--resamples", "50")
     assert code == 0

@@ -46,6 +46,24 @@ def test_tags_in_a_list_are_taken_as_they_are(name: str) -> None:
     assert as_label_set((name, "PER")).tags == (name, "PER")
 
 
+def test_a_missing_text_is_refused_with_the_same_advice_whatever_stands_for_it() -> None:
+    for missing in (None, float("nan"), NAType()):
+        with pytest.raises(UsageError, match="leave it out, or give it to pipe"):
+            extractor().extract(missing)  # type: ignore[arg-type]
+
+
+def test_labels_in_a_set_have_the_same_order_in_each_process() -> None:
+    tags = [f"L{i}" for i in range(20)]
+    assert as_label_set(set(tags)).tags == as_label_set(frozenset(tags)).tags == tuple(sorted(tags))
+
+
+def test_several_words_may_be_one_tag() -> None:
+    assert parse_labels("cell line").tags == ("cell line",)
+    assert parse_labels("ship name").tags == ("ship name",)
+    with pytest.raises(LabelError, match="give at least one label"):
+        parse_labels("")
+
+
 def test_a_tag_in_a_list_is_not_split() -> None:
     with pytest.raises(LabelError, match="'PER, living' cannot be written as a tag"):
         as_label_set(["PER, living", "LOC"])
@@ -98,6 +116,8 @@ def test_labels_of_other_kinds_are_refused(labels: Any, message: str) -> None:
         ("wikineural", "looks like the corpus wikineural, for which no label set is shipped"),
         ("CoNLL-2003", "looks like the corpus conll2003"),
         ("labels.json", "--labels-file labels.json"),
+        ("PER;ORG", "looks like several; divide them by commas, as in PER,ORG;"),
+        ("PER LOC ORG", "looks like several; divide them by commas, as in PER,LOC,ORG;"),
     ],
 )
 def test_one_word_that_looks_like_a_slip_is_questioned(text: str, message: str) -> None:

@@ -32,9 +32,16 @@ def document_of(text: Any, number: int) -> Document:
         return text
     if isinstance(text, str):
         return Document(text)
-    if text is None or type(text).__name__ in ("NAType", "NaTType") or (isinstance(text, Real) and text != text):
+    if is_missing(text):
         return Document("")
     raise UsageError(no_text(f"text {number}", text))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether this stands for no value: None, NaN, and what pandas has for them."""
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Real) and value != value)
+    )
 
 
 def no_text(what: str, value: object) -> str:
@@ -47,7 +54,8 @@ def no_text(what: str, value: object) -> str:
         Path: "read it, as path.read_text(encoding='utf-8')",
         NoneType: "leave it out, or give it to pipe, which makes an empty prediction of it",
     }
-    fix = next((fix for kind, fix in fixes.items() if isinstance(value, kind)), "turn it into a string, as str(value)")
+    kind = NoneType if is_missing(value) else type(value)
+    fix = next((fix for one, fix in fixes.items() if issubclass(kind, one)), "turn it into a string, as str(value)")
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
     return f"{what} is {shown}, a {type(value).__name__}; legal: a str or a Document; {fix}"

@@ -42,9 +42,9 @@ def label_set(name: str) -> LabelSet:
 def parse_labels(text: str) -> LabelSet:
     """Read `--labels`: the name of a shipped set (`litbank`), or tags (`PER,ORG`); see `of_tags` for these.
 
-    A single word without a comma that looks like the name of a label set, a corpus or a file, and is none of the
-    shipped sets, is more likely a slip than a tag. Raises `LabelError` for it, saying how to ask for such a tag all the
-    same, and for an illegal tag.
+    What has no comma and looks like the name of a label set, a corpus or a file, and is none of the shipped sets, or
+    like several tags (`PER;ORG`, `PER ORG`), is more likely a slip than a tag. Raises `LabelError` for it, saying how
+    to ask for such a tag all the same, and for an illegal tag or none.
     """
     sets = label_sets()
     if text in sets:
@@ -91,6 +91,8 @@ def as_label_set(labels: Labels) -> LabelSet:
             return LabelSet.from_json(plain, "labels")
         except DataError as error:
             raise LabelError(str(error)) from None
+    if isinstance(labels, set | frozenset):  # whose own order differs from one process to the next
+        labels = sorted(labels, key=str)
     given = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, bytes) else [labels]
     if isinstance(labels, Set):  # whose order is another in each process, and a prompt lists labels in order
         given.sort(key=str)
@@ -113,6 +115,9 @@ def _question(tag: str) -> None:
     if len(parts) > 1 and all(any(part in known for known in sets.values()) for part in parts):
         raise LabelError(f"label {tag!r} looks like several; divide them by commas: {','.join(parts)}")
     anyway = f"for a label of this name: --labels '{tag},' with the comma, or in Python ['{tag}']"
+    parts = [part for part in re.split(r"[;\s]+", tag) if part]
+    if len(parts) > 1 and (";" in tag or all(part.isupper() for part in parts)):
+        raise LabelError(f"label {tag!r} looks like several; divide them by commas, as in {','.join(parts)}; {anyway}")
     if tag.lower().endswith((".json", ".toml", ".txt", ".jsonl")):
         raise LabelError(f"label {tag!r} looks like a file; give it as --labels-file {tag}; {anyway}")
     names = {_plain(name): name for name in [*_corpora(), *sets]}  # a shipped set goes before a corpus of its name

@@ -164,13 +164,14 @@ def _show(described: "list[Description]") -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("file", overflow="fold")
     for head in ("documents", "entities", "inner", "crossing", "depth", "duplicates", "longest"):
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True, min_width=len(head))
     table.add_column("labels")
     for d in described:
         counts = (d.documents, d.entities, d.inner, d.crossing, d.depth, d.duplicates, d.longest)
         labels = ", ".join(f"{label} {n:,}" for label, n in d.labels.most_common())
         table.add_row(Text(visible_line(d.name)), *(f"{n:,}" for n in counts), Text(visible_line(labels)))
-    Console().print(table)
+    # Into a file or a pipe, a line a row, so that nothing is cut or broken.
+    Console(width=None if sys.stdout.isatty() else 100_000).print(table)
 
 
 def _list(corpora: "list[Corpus]", as_json: bool) -> None:

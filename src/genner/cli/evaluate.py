@@ -162,7 +162,7 @@ def _generations(
     from genner.labels import parse_labels
 
     documents = list(read_jsonl(gold)) if gold else None
-    asked = parse_labels(labels) if labels else None
+    asked = parse_labels(labels) if labels is not None else None
     report = score_generations(path, format, rule, asked, documents, resamples=n, seed=seed)
     _print(report.to_dict(), report.table(), as_json)
 

@@ -94,7 +94,7 @@ def extract(
     if resume and force:
         raise UsageError("--resume goes on with what is there, and --force starts anew: give one of them")
     must_exist(*([labels_file] if labels_file else []))
-    asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels else None
+    asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels is not None else None
     if format:
         get_format(format)
     journal = Journal()

@@ -18,7 +18,7 @@ from genner.data.json_stream import records
 from genner.data.records import Intake, Record, Span
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DocumentError, LabelError
-from genner.formats import Format, get_format
+from genner.formats import FORMATS, Format, get_format
 from genner.formats.inline import InlineFormat
 from genner.labels import of_tags, parse_labels
 
@@ -68,7 +68,9 @@ def decoded(
             asked = used = _used(source, exchange)
         prediction = _decode(form, found, asked)
         if prediction is None:
-            what = f"no text is given, in 'input' or behind 'Text:', and {form.name} does not repeat it (format=...)"
+            other = next((name for name in FORMATS if name != form.name and _reads(name, found, asked)), None)
+            how = f"format={other} reads the answer" if other else "format=..."
+            what = f"no text is given, in 'input' or behind 'Text:', and {form.name} does not repeat it ({how})"
             intake.fault("no text", what)
             continue
         if prediction.problems:
@@ -89,12 +91,23 @@ def text_in(task: str) -> str | None:
 
 
 def _decode(form: Format, found: Exchange, labels: LabelSet) -> Prediction | None:
-    """The answer's entities in its text, or where that is not known in what it copies; None where it copies nothing."""
+    """The answer's entities in its text, or where that is not known in what it copies; None where it copies no text."""
     if found.text is not None:
         decoded = form.decode(found.text, found.answer, labels)
         if found.certain or not decoded.problems:
             return decoded
-    return _without_text(form, found.answer, labels) if isinstance(form, InlineFormat) else None
+    if not isinstance(form, InlineFormat):
+        return None
+    copied = _without_text(form, found.answer, labels)
+    # Without an entity, only that the task has the text tells a copy from an answer in another format.
+    repeated = copied.entities or copied.text.strip() in f"{found.task}\n{found.text or ''}"
+    return copied if repeated else None
+
+
+def _reads(name: str, found: Exchange, labels: LabelSet) -> bool:
+    """Whether the format of this name finds an entity in the answer."""
+    prediction = _decode(get_format(name), found, labels)
+    return prediction is not None and bool(prediction.entities)
 
 
 def _without_text(form: Format, answer: str, labels: LabelSet) -> Prediction:

@@ -68,7 +68,8 @@ class Brat(Syntax):
         for id, text_file, notes_file in _pairs(source, ""):
             if not text_file.is_file() or not notes_file.is_file():
                 missing = text_file if notes_file.is_file() else notes_file
-                journal.fault("file missing", source, f"{missing.name} is missing; a .txt and an .ann make a pair")
+                what = "a .txt and an .ann make a pair: move the other one away, or leave it out with --lenient"
+                journal.fault("file missing", source, f"{missing.name} is missing; {what}")
                 continue  # a text that nobody has annotated, such as a README, does not have no entities
             text = decode(text_file, journal, keep_mark=True)
             if text is not None:

@@ -20,7 +20,7 @@ from genner.data.json_stream import JSON
 from genner.data.opening import open_binary
 from genner.data.records import stem
 from genner.document import Document, Prediction, Problem, ProblemKind
-from genner.errors import DataError, DocumentError
+from genner.errors import DataError, DocumentError, UnreadableError
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,14 @@ def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
 
 def read_records(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool = False) -> Iterator[Document]:
     """The documents that `build` makes of the records of a file; else as `read_jsonl`."""
+    from genner.data.registry import looks_like_file  # which knows this module too
+
     ids = Ids()
+    if path.is_dir() and (advice := looks_like_file(path)):
+        raise UnreadableError(str(path), f"is a folder; {advice}")
     for count, (number, line) in enumerate(numbered_lines(path), 1):
         try:
-            record = record_of(line)
+            record = _first(line, path) if count == 1 else record_of(line)
             made_up = record.get("id") in (None, "")
             document = build(record)
             if made_up:
@@ -60,6 +64,17 @@ def read_records(path: Path, build: Callable[[dict[str, Any]], Document], lenien
             log.warning("%s; line skipped", bad)
             continue
         yield document
+
+
+def _first(line: bytes, path: Path) -> dict[str, Any]:
+    """The record on the first line of a file; where there is none, the error says what the file looks like instead."""
+    from genner.data.registry import looks_like_file
+
+    try:
+        return record_of(line)
+    except DocumentError as error:
+        advice = looks_like_file(path)
+        raise DocumentError(f"{error}; {advice}" if advice else str(error)) from None
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:

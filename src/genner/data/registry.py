@@ -1,5 +1,6 @@
 """The file syntaxes by name, their options on the command line, and guessing which one a file is in."""
 
+import shlex
 import types
 from collections.abc import Iterator
 from dataclasses import fields
@@ -32,8 +33,8 @@ from genner.data.sharegpt import ShareGpt
 from genner.data.spacy_bin import SpacyDocBin
 from genner.data.spacy_json import SpacyJson
 from genner.data.token_csv import TokenCsv
-from genner.data.unread import unread, unread_record
-from genner.errors import DataError, UnknownNameError, UsageError
+from genner.data.unread import unread, unread_beginning, unread_record
+from genner.errors import DataError, GennerError, UnknownNameError, UsageError
 
 # In the order in which they are asked whether they know a file: the more particular first.
 SYNTAXES: dict[str, type[Syntax]] = {
@@ -155,7 +156,7 @@ def guess(source: Traversable) -> Syntax:
     if found is not None:
         return found
     by_suffix = list(_with_suffix(source.name))
-    if len(by_suffix) == 1:
+    if len(by_suffix) == 1 and not unread_beginning(head):
         return by_suffix[0]()
     if source.is_file() and not head.strip() and Jsonl in by_suffix:
         return Jsonl()  # no records, in whatever syntax
@@ -184,6 +185,22 @@ def looks_like(record: object) -> str:
                 return ""
             return f"it looks like {kind.title}; convert it: genner convert FILE NEW.jsonl --from {kind.name}"
     return unread_record(record)
+
+
+def looks_like_file(source: Path) -> str:
+    """What a file or folder is that is not JSON lines of genner's own, and the command that converts it; else empty."""
+    try:
+        kind = recognized(source)
+    except (GennerError, OSError):
+        return ""
+    if kind is None:
+        return unread(source, beginning(source)) if source.is_file() else ""
+    told = "it is JSON, but not one record a line" if isinstance(kind, Jsonl) else f"it looks like {_title(kind)}"
+    return f"{told}; convert it: genner convert {shlex.quote(str(source))} NEW.jsonl --from {kind.name}"
+
+
+def _title(kind: Syntax) -> str:
+    return kind.title if isinstance(kind, RecordSyntax) else f"the syntax {kind.name}"
 
 
 def beginning(source: Traversable) -> bytes:

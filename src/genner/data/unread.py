@@ -28,6 +28,7 @@ RECORDS: dict[str, tuple[str, Callable[[Record], bool]]] = {
         "export them with to_datasets, and give the spans as entities [{start, end, label}]",
         lambda r: {"fields", "responses"} <= r.keys() or ({"text", "tokens"} <= r.keys() and "annotation" in r),
     ),
+    "INCEpTION's UIMA CAS JSON": ("export it as CoNLL 2002 instead", lambda r: "%FEATURE_STRUCTURES" in r),
     "SQuAD's questions": ("it marks answers, not entities", lambda r: _has(r, "data", "paragraphs")),
     "labels of whole texts": (
         "for entities each label needs a start and an end",
@@ -49,15 +50,22 @@ BEGINNINGS = {
 
 def unread(source: Traversable, head: bytes) -> str:
     """What a file looks like that no syntax knows, and how to go on; empty when nothing can be said."""
-    for beginning, (title, advice) in BEGINNINGS.items():
-        if head.lstrip().startswith(beginning):
-            return f"looks like {title}; {advice}"
+    if told := unread_beginning(head):
+        return told
     found = first_values(head)
     first = next((value for value in found if isinstance(value, dict)), None)
     if first is not None:
         return f"{unread_record(first) or 'no syntax has such records'}; its first record has: {_keys(first)}"
     if found:
         return f"holds JSON values of type {type(found[0]).__name__}, none of which is a record"
+    return ""
+
+
+def unread_beginning(head: bytes) -> str:
+    """The same of a file that tells by its first bytes what it is."""
+    for beginning, (title, advice) in BEGINNINGS.items():
+        if head.lstrip().startswith(beginning):
+            return f"looks like {title}; {advice}"
     return ""
 
 
