@@ -116,8 +116,8 @@ def test_labels_of_other_kinds_are_refused(labels: Any, message: str) -> None:
         ("wikineural", "looks like the corpus wikineural, for which no label set is shipped"),
         ("CoNLL-2003", "looks like the corpus conll2003"),
         ("labels.json", "--labels-file labels.json"),
-        ("PER;ORG", "looks like several; divide them by commas, as in PER,ORG;"),
-        ("PER LOC ORG", "looks like several; divide them by commas, as in PER,LOC,ORG;"),
+        ("PER;ORG", "looks like several; divide them by commas: PER,ORG;"),
+        ("PER LOC ORG", "looks like several; divide them by commas: PER,LOC,ORG;"),
     ],
 )
 def test_one_word_that_looks_like_a_slip_is_questioned(text: str, message: str) -> None:

@@ -111,13 +111,11 @@ def _question(tag: str) -> None:
     sets = label_sets()
     if any(tag in known for known in sets.values()):
         return
-    parts = [part for part in re.split(r"[;\s]+", tag) if part]
-    if len(parts) > 1 and all(any(part in known for known in sets.values()) for part in parts):
-        raise LabelError(f"label {tag!r} looks like several; divide them by commas: {','.join(parts)}")
     anyway = f"for a label of this name: --labels '{tag},' with the comma, or in Python ['{tag}']"
     parts = [part for part in re.split(r"[;\s]+", tag) if part]
-    if len(parts) > 1 and (";" in tag or all(part.isupper() for part in parts)):
-        raise LabelError(f"label {tag!r} looks like several; divide them by commas, as in {','.join(parts)}; {anyway}")
+    known_or_capital = all(part.isupper() or any(part in known for known in sets.values()) for part in parts)
+    if len(parts) > 1 and (";" in tag or known_or_capital):
+        raise LabelError(f"label {tag!r} looks like several; divide them by commas: {','.join(parts)}; {anyway}")
     if tag.lower().endswith((".json", ".toml", ".txt", ".jsonl")):
         raise LabelError(f"label {tag!r} looks like a file; give it as --labels-file {tag}; {anyway}")
     names = {_plain(name): name for name in [*_corpora(), *sets]}  # a shipped set goes before a corpus of its name
