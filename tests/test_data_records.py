@@ -434,6 +434,21 @@ def test_a_task_that_two_annotated_is_there_twice_in_json_min(tmp_path: Path) ->
 # Mentions without offsets
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"input": "Bob met Bob.", "output": {"entities": {"PER": ["Bob"]}}},
+        {"text": "Bob met Bob.", "extractions": [{"extraction_class": "PER", "extraction_text": "Bob"}]},
+    ],
+)
+def test_a_document_none_of_whose_mentions_can_be_placed_is_not_one_without_entities(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    documents, journal = read(write(tmp_path, lines(record)))
+    assert documents == []
+    assert journal.losses["document none of whose mentions has a certain place"] == 1
+
+
 def test_a_mention_is_placed_only_where_that_is_certain(tmp_path: Path) -> None:
     text = "Ann met Anna. Bob met Bob. Zoë."
     record = {"input": text, "output": {"entities": {"PER": ["Ann", "Bob", "Eve"], "X": ["Bob", "Bob"]}}}

@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, Literal
 
 from genner.data.base import Journal
-from genner.data.places import found
+from genner.data.places import UNPLACED, found
 from genner.data.records import Intake, Record, RecordSyntax, Span
 from genner.document import Document
 from genner.errors import DocumentError
@@ -59,6 +59,9 @@ class Gliner2(RecordSyntax):
                 spans = self._spans(text, asked["entities"], intake)
             except DocumentError as error:
                 intake.fault("bad record", str(error))
+                continue
+            if not spans and any(_mentions(asked["entities"])):
+                intake.loss(UNPLACED)
                 continue
             extra = {key: value for key, value in record.items() if key not in ("input", "output", "schema")}
             document = intake.build(text, spans, record.get("id"), extra)

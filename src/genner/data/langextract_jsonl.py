@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
 from genner.data.base import Journal
-from genner.data.places import found
+from genner.data.places import UNPLACED, found
 from genner.data.records import Intake, RecordSyntax, Span
 from genner.document import Document
 from genner.errors import DocumentError
@@ -47,6 +47,9 @@ class Langextract(RecordSyntax):
                 spans = [span for item in given if (span := _span(text, item, intake)) is not None]
             except DocumentError as error:
                 intake.fault("bad document", str(error))
+                continue
+            if given and not spans:
+                intake.loss(UNPLACED)
                 continue
             extra = {k: v for k, v in record.items() if k not in ("extractions", "document_id")}
             document = intake.build(text, spans, record.get("document_id", record.get("id")), extra, ())

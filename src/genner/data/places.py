@@ -2,6 +2,9 @@
 
 import re
 
+UNPLACED = "document none of whose mentions has a certain place"
+"""The loss of a document that would look as if it had no entities."""
+
 
 def found(text: str, mention: str) -> list[int]:
     """Where `mention` starts in `text`: as whole words, or else anywhere."""
