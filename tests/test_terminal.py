@@ -181,3 +181,21 @@ def test_a_full_disk_under_standard_output_is_a_line(arguments: tuple[str, ...])
         assert (done.returncode != 0, done.stderr.count("\n")) == (True, 1)
         silent = subprocess.run(program(*arguments), stdout=full, stderr=full, timeout=60)
         assert silent.returncode == done.returncode
+
+
+def test_an_interrupt_while_the_command_line_is_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from genner.__main__ import main
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "genner.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "genner.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+    assert capsys.readouterr() == ("", "genner: interrupted before anything was done\n")
