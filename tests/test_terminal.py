@@ -174,8 +174,12 @@ def test_the_reader_of_a_pipe_may_go(unbuffered: bool) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [("formats",), ("--help",), ("no-such-command",)])
-def test_a_full_disk_under_standard_output_is_a_line(arguments: tuple[str, ...]) -> None:
+def test_a_full_disk_under_standard_output_is_a_line(
+    arguments: tuple[str, ...], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)  # which writes fail hangs on it
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(program(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
         assert (done.returncode != 0, done.stderr.count("\n")) == (True, 1)

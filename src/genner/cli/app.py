@@ -112,7 +112,8 @@ def main() -> NoReturn:
     """
     with _signals(), _log():
         code = _run()
-        code = _flush() or code
+        failed = _flush(quiet=code != 0)  # what has failed has said so
+        code = code or failed
     sys.exit(code)
 
 
@@ -159,7 +160,7 @@ def _complain(message: object, code: int) -> int:
     return code
 
 
-def _flush() -> int:
+def _flush(quiet: bool) -> int:
     """Hand on what is buffered, so that Python has nothing left to complain about when it ends."""
     code = 0
     for stream in (sys.stdout, sys.stderr):
@@ -172,7 +173,8 @@ def _flush() -> int:
             _mute(stream)
         except (OSError, ValueError) as error:
             what = getattr(error, "strerror", None) or error
-            code = _complain(f"standard output cannot be written: {what}", 1) if stream is sys.stdout else 1
+            told = quiet or stream is not sys.stdout
+            code = 1 if told else _complain(f"standard output cannot be written: {what}", 1)
             _mute(stream)
     return code
 
