@@ -64,8 +64,10 @@ def test_the_threshold_of_the_labels_is_the_default() -> None:
     assert ner.signature["min_score"] == "0.6 from calibration"
 
 
-def test_the_threshold_is_that_of_the_labels_that_the_model_is_asked_for() -> None:
-    assert extractor(widen=True).least("PER") == 0.6
+def test_a_part_of_a_label_set_does_not_have_the_threshold_of_the_whole() -> None:
+    """Though the model is asked for the whole."""
+    ner = extractor(widen=True)
+    assert [ner.least(labels) for labels in ("core", "PER", "LOC", "ORG,PER,LOC")] == [0.6, 0.9, 0.45, 0.6]
 
 
 def test_a_call_may_ask_for_another_threshold() -> None:

@@ -83,7 +83,7 @@ class Thresholds:
 
     Attributes:
         other: for a label set that is not in `by_labels`.
-        by_labels: by the `tags` of the label set that was asked for.
+        by_labels: by the `tags` of a whole label set.
     """
 
     other: float

@@ -163,7 +163,8 @@ class Extractor:
         """The threshold that the calibration has for these labels; None without a calibration that has any."""
         if self.calibration is None:
             return None
-        return self.calibration.threshold(family_of(self.form), self._asked(self._labels(labels)).tags)
+        # Of the labels that are wanted, not of all that the model is asked for: nobody chose one for a part of a set.
+        return self.calibration.threshold(family_of(self.form), self._labels(labels).tags)
 
     def pipe(
         self,
