@@ -1,6 +1,6 @@
 """How near decoding comes to its limit, one plain forward pass over prompt and output, and where others stand.
 
-    python benchmarks/decoding.py ../shared/data/genia/test.jsonl ../shared/data/uner_en_ewt/test.jsonl \\
+    python benchmarks/decoding.py DATA/genia/test.jsonl DATA/uner_en_ewt/test.jsonl \\
         --labels genia core --out decoding.json --table decoding.md --figure docs/decoding.png
 
 The same sentences, weights and threads for every row; each is warmed up on a few sentences, then timed on all. Every

@@ -1,6 +1,6 @@
 """What each source of drafts is worth: passes, tokens and time of the same answers with and without it.
 
-    python benchmarks/drafts.py ../shared/data/genia/test.jsonl --labels genia --sentences 100 --out drafts.json
+    python benchmarks/drafts.py DATA/genia/test.jsonl --labels genia --sentences 100 --out drafts.json
 
     plain      the plain copy (or the empty list) only
     hints      and what the model chose behind a rejected token

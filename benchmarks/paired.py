@@ -1,6 +1,6 @@
 """How near genner comes to the limit, the two measured in turn: a machine that grows slower meanwhile moves both.
 
-    python benchmarks/paired.py ../shared/data/genia/test.jsonl ../shared/data/uner_en_ewt/test.jsonl \\
+    python benchmarks/paired.py DATA/genia/test.jsonl DATA/uner_en_ewt/test.jsonl \\
         --labels genia core --sentences 100 --batches 1,16 --rounds 5 --out paired.json
 
 The limit is that of `decoding.py`: one forward pass over text and finished answer, no decision taken. One process, one

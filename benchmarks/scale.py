@@ -1,6 +1,6 @@
 """Whether the time a document takes stays the same from few documents to many, and from short ones to one long one.
 
-    python benchmarks/scale.py ../shared/data/uner_en_ewt/train.jsonl --labels core --sentences 20000 --out scale.json
+    python benchmarks/scale.py DATA/uner_en_ewt/train.jsonl --labels core --sentences 20000 --out scale.json
 
 Sentences are read and answered as a stream, over and over the file until there are enough; after each part the time a
 sentence took and the memory held are written down. Then the same number of sentences as the last part had, as the

@@ -1,6 +1,6 @@
 """Strict span micro-F1 of a model on whole test splits, one set after the other, written as it goes and resumable.
 
-    python benchmarks/score.py --data ../shared/data --out scores.json genia uner_en_ewt litbank
+    python benchmarks/score.py --data DATA --out scores.json genia uner_en_ewt litbank
 
 Each set is asked for by its own label set. Entities of any score count, unless `--min-score` says otherwise: a number,
 or `calibration` for the thresholds that `genner extract` uses. A line a set: F1, its interval, invalid outputs,

@@ -1,6 +1,6 @@
 """How fast genner trains beside TRL's SFTTrainer: the same conversations, base, LoRA, optimizer, threads.
 
-    python benchmarks/training.py recipes/default.toml --data ../shared/data --out training.json --table training.md
+    python benchmarks/training.py recipes/default.toml --data DATA --out training.json --table training.md
 
 The first groups of the recipe's first epoch are the steps: some to warm up, some that are timed. Every row has a
 process of its own, so that its memory is its own. Rounds go through all rows in turn, so that what disturbs the machine
