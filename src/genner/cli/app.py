@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from genner.cli.examples import epilog
+from genner.cli.signals import Interrupted, ending, interruptible
 from genner.errors import GennerError, UsageError
 
 
@@ -68,14 +68,6 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is th
 PIPE_CLOSED = 128 + 13  # what a shell reports of a program that SIGPIPE ended
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal asks the command to stop, as Ctrl-C does; `said` is what the user is to know."""
-
-    def __init__(self, number: int, said: str = "interrupted; what was finished is kept") -> None:
-        super().__init__(said)
-        self.number = number
-
-
 def tell(message: object, file: TextIO | None = None) -> None:
     """See `genner.render.terminal.tell`, which is loaded when there is something to say."""
     from genner.render.terminal import tell as say
@@ -110,7 +102,7 @@ def main() -> NoReturn:
     Exit codes: 0 done, 2 wrong use, 1 failure, 128 + n stopped by signal n (130: Ctrl-C), 141: the reader of a pipe has
     gone.
     """
-    with _signals(), _log():
+    with interruptible(), _log():
         code = _run()
         failed = _flush(quiet=code != 0)  # what has failed has said so
         code = code or failed
@@ -133,7 +125,7 @@ def _run() -> int:
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort) as error:
         stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
-        with _deaf():
+        with ending():
             return _complain(stop, 128 + stop.number)
     except OSError as error:  # a full disk, a store that is read-only, ...
         where = error.filename or "reading or writing failed"
@@ -187,42 +179,6 @@ def _mute(stream: Any) -> None:
         os.close(null)
     except (OSError, ValueError):
         pass
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a command as Ctrl-C does, unless whoever started it has them ignored (nohup)."""
-    owner, before = os.getpid(), {}
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if os.getpid() != owner:  # a worker that was forked off has nothing to tidy up
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        raise Interrupted(number)
-
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            before[number] = signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """A command that ends is not asked again to end: what it says last is said once, and whole."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    before = {
-        number: signal.signal(number, signal.SIG_IGN) for name in names if (number := getattr(signal, name, None))
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Visible(logging.Formatter):

@@ -40,7 +40,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "genner convert brat-folder corpus.jsonl --from brat --lenient",
         "genner convert corpus.jsonl train.json --to alpaca:format=inline_xml",
     ),
-    "data": ("genner data", "genner data train.jsonl dev.jsonl test.jsonl", "genner data test.jsonl --corpus genia"),
+    "data": (
+        "genner data",
+        "genner data train.jsonl dev.jsonl test.jsonl",
+        "genner data test.jsonl --corpus genia",
+        "genner data fetch genia uner_en_ewt --out DATA",
+    ),
     "demo": ("genner demo", "genner demo --examples examples --page demo.html"),
     "formats": ("genner formats",),
     "grammar": (

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import DeviceOption, ForceOption, Interrupted, ModelOption, app, may_write, must_exist, tell
+from genner.cli.app import DeviceOption, ForceOption, ModelOption, app, may_write, must_exist, tell
+from genner.cli.signals import Interrupted
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import UsageError
 
