@@ -678,7 +678,7 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
     for name in ("adapter", "best"):
         folder = tmp_path / "out" / name
         about = json.loads((folder / "genner.json").read_text())
-        assert about.keys() == {"base", "formats", "recipe", "scores", "labels", "depth"}
+        assert about.keys() == {"base", "formats", "recipe", "scores", "labels", "depth", "trained"}
         assert about["recipe"] == sha
         assert about["scores"].keys() == {"f1", "f1_a", *RATES}
         assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "some-model"

@@ -8,6 +8,7 @@ comes with a calibration (`genner.calibration`), the score is what that makes of
 of this score that are right, on texts like those it was fitted on.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from genner.grammar import Boundaries, Grammar, Written
 from genner.inputs import checked_score, document_of, no_text, not_one_text
 from genner.labels import Labels, as_label_set, family
 from genner.prompts import instruction, label_ends
+from genner.trained import Trained, named
+
+log = logging.getLogger(__name__)
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
 WHERE: Boundaries = "strict"  # costs 276 of the 467,826 gold entities at hand in inline XML (docs/formats.md)
@@ -97,6 +101,8 @@ class Extractor:
         symbols: allow entities that start at a character of the format's markup (`<` in XML), or that consist of
             punctuation alone; and show the model tags of HTML and XML, which texts are cut at otherwise. By default
             none does, under the grammar: a model that meets markup in a text takes it for its own.
+        trained: what the model was trained on, where it is known; a call that asks for labels that are new to the model
+            gets a word on it (see `caution`).
         signature: what identifies this system in a score: model, adapter, format ...; `min_score` in it is that of
             calls that name neither labels nor a `min_score`.
     """
@@ -115,12 +121,14 @@ class Extractor:
         calibration: Calibration | None = None,
         nested: bool | None = None,
         symbols: bool = False,
+        trained: Trained | None = None,
     ) -> None:
         self.engine, self.form, self.labels = engine, form, labels
         self.constrained, self.widen, self.split = constrained, widen, split
         self.min_score = None if min_score is None else checked_score(min_score)
         self.calibration = calibration
         self.nested, self.symbols = nested, symbols
+        self.trained, self._cautioned = trained, set[LabelSet]()
         decoding = "grammar" if constrained else "free"
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
         if nested is not None:
@@ -166,6 +174,27 @@ class Extractor:
         # Of the labels that are wanted, not of all that the model is asked for: nobody chose one for a part of a set.
         return self.calibration.threshold(family_of(self.form), self._labels(labels).tags)
 
+    def new_labels(self, labels: Labels = None) -> tuple[str, ...] | None:
+        """Of the labels that a call asks for, the tags of those that are new to the model: none of the label sets that
+        it was trained on has one of this name. None where it is not known what it was trained on."""
+        return None if self.trained is None else self.trained.new(self._labels(labels))
+
+    def caution(self, labels: Labels = None) -> str:
+        """A word on labels that are new to the model; empty where none is, and where it was said before.
+
+        `pipe` logs it as a warning of the logger `genner.extract`, unless the caller has had it.
+        """
+        asked = self._labels(labels)
+        new = self.new_labels(asked)
+        if not new or asked in self._cautioned:
+            return ""
+        self._cautioned.add(asked)
+        which = "all" if len(new) == len(asked) else len(new)
+        return (
+            f"new to the model, {which} of {len(asked)} labels: {named(new)}; the recipe that it was trained after has "
+            "none of that name. It finds fewer such entities, and with the right words often gives the wrong label"
+        )
+
     def pipe(
         self,
         texts: Iterable[str | Document | None],
@@ -200,6 +229,8 @@ class Extractor:
         on_generation: OnGeneration | None,
     ) -> Iterator[Prediction]:
         asked = self._asked(wanted)
+        if caution := self.caution(wanted):
+            log.warning(caution)
         waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
         owners: deque[_Owner] = deque()  # of requests that are not yet answered, in order
 

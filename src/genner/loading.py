@@ -17,6 +17,7 @@ from genner.formats import FORMATS, get_format
 from genner.inputs import checked_score
 from genner.labels import DEFAULT, Labels, as_label_set, family, label_set
 from genner.models import MANIFEST, MODELS, locate, ready, verify
+from genner.trained import KEY, Trained
 
 DEFAULT_MODEL = "default"
 
@@ -26,7 +27,7 @@ class Adapter:
     """A LoRA adapter: its folder, the base it belongs to, the formats it was trained on (the first is preferred).
 
     `fingerprint` is that of the base it was trained on; empty where nobody took it. `labels` is the label set that it
-    was trained on, where that was one.
+    was trained on, where that was one; `trained` all of them, None where it does not say.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Adapter:
     formats: tuple[str, ...]
     fingerprint: dict[str, str] = field(default_factory=dict)
     labels: LabelSet | None = None
+    trained: Trained | None = None
 
     def check_base(self, base: str, folder: Path) -> None:
         """Raise `ModelError` when `base`, in `folder`, is not the model that the adapter was trained on.
@@ -141,7 +143,7 @@ def find_adapter(name: str) -> Adapter | None:
     if not base:
         raise ModelError(f"adapter {folder} does not say which model it belongs to; add genner.json with 'base'")
     formats = tuple(raw.get("formats", FORMATS))
-    return Adapter(name, folder, base, formats, raw.get("fingerprint", {}), _labels(raw, about))
+    return Adapter(name, folder, base, formats, raw.get("fingerprint", {}), _labels(raw, about), _trained(raw, about))
 
 
 def _labels(raw: dict[str, Any], about: Path) -> LabelSet | None:
@@ -152,13 +154,19 @@ def _labels(raw: dict[str, Any], about: Path) -> LabelSet | None:
     return replace(found, depth=raw.get("depth") or family(found).depth)
 
 
+def _trained(raw: dict[str, Any], about: Path) -> Trained | None:
+    """What an adapter or a model was trained on; None where it does not say."""
+    return Trained.from_json(raw[KEY], str(about)) if raw.get(KEY) else None
+
+
 class Tuned(NamedTuple):
-    """A model all of whose weights were trained: its folder, its formats, and the label set that it was trained on,
-    where that was one."""
+    """A model all of whose weights were trained: its folder, its formats, the label set that it was trained on, where
+    that was one, and all of them."""
 
     folder: Path
     formats: tuple[str, ...]
     labels: LabelSet | None
+    trained: Trained | None
 
 
 def find_tuned(name: str) -> Tuned | None:
@@ -168,7 +176,7 @@ def find_tuned(name: str) -> Tuned | None:
         if about.is_file() and (folder / "config.json").is_file():
             try:
                 raw = json.loads(about.read_text(encoding="utf-8"))
-                return Tuned(folder, tuple(raw["formats"]), _labels(raw, about))
+                return Tuned(folder, tuple(raw["formats"]), _labels(raw, about), _trained(raw, about))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ModelError(f"{about} is corrupt: {error!r}; train the model anew, or delete the file") from None
     return None
@@ -177,14 +185,15 @@ def find_tuned(name: str) -> Tuned | None:
 @dataclass(frozen=True)
 class Exported:
     """What an exported folder says of itself (see `genner.export`): its base, the adapter merged into it (SHA-256),
-    the formats it was trained on, whether it is to be asked for whole shipped label sets, and the label set that it was
-    trained on, where that was one."""
+    the formats it was trained on, whether it is to be asked for whole shipped label sets, the label set that it was
+    trained on, where that was one, and all of them."""
 
     base: str
     adapter: str | None
     formats: tuple[str, ...]
     widen: bool
     labels: LabelSet | None
+    trained: Trained | None
 
 
 def find_exported(folder: Path) -> Exported | None:
@@ -194,7 +203,8 @@ def find_exported(folder: Path) -> Exported | None:
         raw = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
         if "kind" not in raw:
             return None
-        return Exported(raw["base"]["name"], raw["adapter"], tuple(raw["formats"]), raw["widen"], _labels(raw, about))
+        base, formats = raw["base"]["name"], tuple(raw["formats"])
+        return Exported(base, raw["adapter"], formats, raw["widen"], _labels(raw, about), _trained(raw, about))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{about} is damaged ({error!r}); export the model again") from None
 
@@ -283,6 +293,7 @@ def load(
         calibration=calibration,
         nested=nested,
         symbols=symbols,
+        trained=known_as.trained if known_as else None,
     )
 
 

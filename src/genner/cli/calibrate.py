@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genner.cli.app import DeviceOption, app, must_exist
+from genner.cli.app import DeviceOption, app, must_exist, tell
 
 SENTENCES = 100
 
@@ -24,13 +24,19 @@ def calibrate(
             help="Fit the formats of one kind (inline, JSON) alone, on this one; the others stay as they are."
         ),
     ] = None,
+    labels_only: Annotated[
+        bool, typer.Option(help="Only write down which labels the model was trained on, for a model that lacks it.")
+    ] = False,
     device: DeviceOption = None,
 ) -> None:
     """Fit scores to how often a model is right on dev data: a score of 0.9 then means right in nine of ten cases.
 
     Chosen with them are the thresholds below which entities are left out by default.
     """
-    from genner.training import run_calibration
+    from genner.training import run_calibration, run_manifest
 
     must_exist(recipe, data)
+    if labels_only:
+        tell(f"labels of the recipe written into {run_manifest(adapter, recipe, data)}")
+        return
     run_calibration(adapter, recipe, data, sentences, only=format, device=device)

@@ -119,6 +119,8 @@ def extract(
     )
     from genner.cli.progress import Progress
 
+    if (caution := ner.caution()) and not quiet:
+        tell(caution)
     progress = Progress(len(found) if all(place.single for place in found) else None, quiet)
     shown: list[Document] = []
     notes: list[str] = []

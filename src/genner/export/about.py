@@ -91,6 +91,7 @@ class About:
         calibration: by format, the expected calibration error of its scores on dev data before and after calibration;
             empty where they are not calibrated.
         labels: the label set that it was trained on, where that was one, as JSON.
+        trained: all label sets that it was trained on, as `genner.trained` writes them; None where that is not known.
         start: the adapter that training began with, its `name` without a path and the `sha256` of its weights.
     """
 
@@ -107,6 +108,7 @@ class About:
     calibration: dict[str, list[float]] = field(default_factory=dict)
     labels: dict[str, Any] | None = None
     depth: int | None = None
+    trained: list[dict[str, Any]] | None = None
 
     @classmethod
     def of(cls, model: str) -> "About":
@@ -116,7 +118,7 @@ class About:
         if model not in MODELS and (tuned := find_tuned(model)):
             raw = read_json(tuned.folder / TUNED)
             more = {**_run(tuned.folder, raw), "calibration": _calibration(tuned.folder, "")}
-            more |= {"labels": raw.get("labels"), "depth": raw.get("depth")}
+            more |= {key: raw.get(key) for key in ("labels", "depth", "trained")}
             return cls("tuned", Base.of(raw["base"]), None, tuned.formats, **more)
         folder = locate(model)
         if model not in MODELS and (known := cls.read(folder)):
@@ -155,7 +157,7 @@ def _of_adapter(adapter: Adapter, widen: bool) -> About:
     more = {**_run(adapter.folder, raw), "calibration": _calibration(adapter.folder, sha256[:12])}
     if start := raw.get("start"):
         more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
-    more |= {"labels": raw.get("labels"), "depth": raw.get("depth")}
+    more |= {key: raw.get(key) for key in ("labels", "depth", "trained")}
     return About("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, **more)
 
 

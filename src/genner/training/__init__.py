@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from genner.errors import ModelError
     from genner.formats import Format
     from genner.loading import Adapter
     from genner.training.mixture import Mixture
@@ -255,6 +256,27 @@ def _add_drafter(
     return f1
 
 
+def run_manifest(adapter: str, recipe_file: Path, data: Path) -> Path:
+    """Write what a model was trained on, after a recipe, into the file beside its weights, which training does by
+    itself. Returns the file; raises as `run_calibration` does."""
+    from genner.loading import find_adapter, find_tuned
+    from genner.training.checkpoint import record_trained
+    from genner.training.mixture import label_set_of, trained_on
+    from genner.training.recipe import Recipe
+
+    recipe = Recipe.from_file(recipe_file)
+    found = find_adapter(adapter) or find_tuned(adapter)
+    if found is None:
+        raise _no_model(adapter)
+    return record_trained(found.folder, trained_on((spec, label_set_of(spec, data)) for spec in recipe.sets))
+
+
+def _no_model(name: str) -> "ModelError":
+    from genner.errors import ModelError
+
+    return ModelError(f"{name!r} is no adapter and no tuned model; give `default`, a folder of one, or of its run")
+
+
 def run_calibration(
     adapter: str,
     recipe_file: Path,
@@ -272,7 +294,6 @@ def run_calibration(
     from genner.engines.chat import Chat
     from genner.engines.local import device_of
     from genner.engines.weights import load_tokenizer
-    from genner.errors import ModelError
     from genner.formats import get_format
     from genner.loading import find_adapter, find_tuned
     from genner.models import MODELS, fetch, locate
@@ -288,9 +309,7 @@ def run_calibration(
     elif tuned := find_tuned(adapter):
         base = place = tuned[0]
     else:
-        raise ModelError(
-            f"{adapter!r} is no adapter and no tuned model; give `default`, a folder of one, or of its run"
-        )
+        raise _no_model(adapter)
     own = place if (place / "tokenizer_config.json").is_file() else base
     mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
     _add_calibration(base, place, mixture, sentences, device_of(device), form)

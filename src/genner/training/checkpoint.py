@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from genner.calibration import FILE as CALIBRATION
-from genner.errors import TrainingError, UsageError
-from genner.training.mixture import Mixture
+from genner.errors import ModelError, TrainingError, UsageError
+from genner.trained import KEY, Trained
+from genner.training.mixture import Mixture, trained_on
 from genner.training.recipe import Recipe
 
 
@@ -57,6 +58,7 @@ def save_model(
         "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
         "scores": scores,
         **(origin or {}),
+        KEY: trained_on((spec, labels) for spec, labels, _ in mixture.sets).to_json(),
     }
     asked = {labels for _, labels, _ in mixture.sets}
     if len(asked) == 1:  # what to ask for when nothing is said
@@ -82,6 +84,23 @@ def save_model(
         for file in scratch.iterdir():
             file.replace(target / file.name)
         scratch.rmdir()
+
+
+def record_trained(folder: Path, trained: Trained) -> Path:
+    """Write what an adapter, or a model, was trained on into the file beside it that says what it is; the rest of it
+    stays. Returns the file; raises `ModelError` when it cannot be read or written."""
+    path = next((folder / name for name in ("training.json", "genner.json") if (folder / name).is_file()), None)
+    if path is None:
+        raise ModelError(f"{folder} has neither genner.json nor training.json beside its weights; train it again")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        part = path.with_name(f"{path.name}.part")
+        text = json.dumps({**about, KEY: trained.to_json()}, indent=1, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} cannot be changed: {error}; mend it, or the rights of its folder") from None
+    return path
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

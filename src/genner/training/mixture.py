@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from genner.errors import DataError, TrainingError, UnreadableError, UsageError
 from genner.formats import Format, get_format
 from genner.labels import label_set, label_sets
 from genner.prompts import instruction
+from genner.trained import Trained
 from genner.training.asking import absent_labels, retag, vary, with_absent
 from genner.training.batching import Group, Pair, bucket
 from genner.training.chats import Conversation, grouped, read_conversations
@@ -94,7 +95,7 @@ class Mixture:
         self._forms = [
             _weights(spec.formats, f"[set] {spec.name!r} formats") if spec.formats else usual for spec in recipe.sets
         ]
-        self.sets = [(spec, _labels(spec, root), self._part(spec, root)) for spec in recipe.sets]
+        self.sets = [(spec, label_set_of(spec, root), self._part(spec, root)) for spec in recipe.sets]
         self._unanswered = Counter[str]()
         self.talks = [(spec, self._conversations(spec, root)) for spec in recipe.chat]
         known = dict[str, LabelSet]()
@@ -279,7 +280,13 @@ def _weights(weights: dict[str, float], where: str) -> dict[Format, float]:
     return forms
 
 
-def _labels(spec: SetSpec, root: Path) -> LabelSet:
+def trained_on(sets: Iterable[tuple[SetSpec, LabelSet]]) -> Trained:
+    """What the sets of a recipe teach: those with a weight."""
+    return Trained.of((spec.name, labels) for spec, labels in sets if spec.weight)
+
+
+def label_set_of(spec: SetSpec, root: Path) -> LabelSet:
+    """What a set is asked for: a shipped label set, one of the catalog, or that of a file. Raises `DataError`."""
     if spec.labels in label_sets():
         return label_set(spec.labels)
     if spec.labels in catalog():
@@ -295,7 +302,7 @@ def _labels(spec: SetSpec, root: Path) -> LabelSet:
 def _documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: Journal) -> list[Document]:
     """The annotated documents of a set's files. Raises `DataError` for a label that the set's label set lacks."""
     documents = []
-    labels = _labels(spec, root)
+    labels = label_set_of(spec, root)
     for name in names:
         try:
             found = load(root / name, spec.from_, journal)

@@ -1,0 +1,73 @@
+"""What a model was trained on: the label sets of its recipe, and which other labels are new to it.
+
+A label is known where its tag or its name is that of a label of the recipe, letters alone compared, whatever their
+case (`PERSON`, `person`). That says nothing of what it means: `known` labels of another corpus may be drawn otherwise.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from genner.document import LabelSet
+from genner.errors import DataError
+
+KEY = "trained"  # in the `genner.json` of an adapter, the `training.json` of a model
+SHOWN = 8  # labels that a message names
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The label sets of a recipe, each once, with the names of the data sets that are asked for it."""
+
+    sets: tuple[tuple[tuple[str, ...], LabelSet], ...]
+
+    @classmethod
+    def of(cls, sets: Iterable[tuple[str, LabelSet]]) -> Self:
+        """From (name of a data set, its label set)."""
+        by_labels: dict[LabelSet, list[str]] = {}
+        for name, labels in sets:
+            by_labels.setdefault(labels, []).append(name)
+        return cls(tuple((tuple(names), labels) for labels, names in by_labels.items()))
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(
+            plain(name) for _, labels in self.sets for label in labels for name in (label.tag, label.name) if name
+        )
+
+    def new(self, labels: LabelSet) -> tuple[str, ...]:
+        """The tags of those labels that are new to the model, in order."""
+        return tuple(
+            label.tag
+            for label in labels
+            if not self._known.intersection(plain(name) for name in (label.tag, label.name) if name)
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """As JSON types; `from_json` reads them back."""
+        return [{"sets": list(names), "labels": labels.to_json()} for names, labels in self.sets]
+
+    @classmethod
+    def from_json(cls, raw: Any, source: str) -> Self:
+        """Raises `DataError`, naming `source`, when it is not what `to_json` gives."""
+        if not isinstance(raw, list):
+            raise DataError(source, f"{KEY!r} is {type(raw).__name__}, not a list")
+        found = []
+        for item in raw:
+            if not isinstance(item, Mapping) or not isinstance(names := item.get("sets"), list):
+                raise DataError(source, f"{KEY!r} holds {item!r}, which has no list 'sets' and no 'labels'")
+            found.append((tuple(map(str, names)), LabelSet.from_json(item.get("labels"), source)))
+        return cls(tuple(found))
+
+
+def plain(name: str) -> str:
+    """The letters and digits of a name, casefolded: what is compared."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def named(tags: Sequence[str]) -> str:
+    """Some tags, for a message: the first ones, and how many there are besides."""
+    more = f" and {len(tags) - SHOWN} more" if len(tags) > SHOWN else ""
+    return ", ".join(tags[:SHOWN]) + more
