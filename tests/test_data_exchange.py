@@ -6,6 +6,7 @@ import logging
 import shutil
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from genner.data.hf import HuggingFace, hub
 from genner.data.json_stream import CHUNK, records, top_keys
 from genner.data.jsonl_syntax import Jsonl
 from genner.data.label_studio import LabelStudio
+from genner.data.ontonotes import OntoNotesName
 from genner.data.opening import open_source
 from genner.data.prodigy import Prodigy
 from genner.data.records import RecordSyntax
@@ -89,6 +91,27 @@ def test_written_and_read_again(tmp_path: Path, kind: Syntax, name: str, drawn: 
         for before, after in zip(given, found, strict=True):
             missing = set(before.entities) - set(after.entities)
             assert len(missing) <= lost
+
+
+@pytest.mark.parametrize(("kind", "name"), WRITERS)
+def test_a_group_is_kept_or_said_to_be_lost(tmp_path: Path, kind: Syntax, name: str) -> None:
+    available(kind)
+    groups = ["", "7", "7", "", "b c", "é"]
+    given = [replace(ADA, id=f"x-{i}", group=group) for i, group in enumerate(groups, 1)]
+    journal = Journal()
+    kind.write(given, tmp_path / name, journal)
+    found, reading = read(kind, tmp_path / name)
+    assert found == given
+    assert not reading.losses
+    if isinstance(kind, Brat):  # a file is a group
+        assert [d.group for d in found] == [d.id for d in given]
+        assert journal.losses == {"group": 4}
+    elif isinstance(kind, OntoNotesName):  # all six are lines of document x
+        assert {d.group for d in found} == {"x"}
+        assert journal.losses == {"group": 4}
+    else:
+        assert [d.group for d in found] == groups
+        assert not journal.losses
 
 
 @pytest.mark.parametrize(("kind", "name"), WRITERS)

@@ -81,7 +81,7 @@ json_values = st.recursive(
     max_leaves=3,
 )
 json_fields = st.dictionaries(
-    st.text(max_size=4).filter(lambda k: k not in ("id", "text", "entities", "problems")), json_values
+    st.text(max_size=4).filter(lambda k: k not in ("id", "text", "entities", "problems", "group")), json_values
 )
 
 
@@ -107,6 +107,27 @@ def test_extra_is_read_only_and_apart_from_what_genner_writes() -> None:
     assert not hasattr(document.extra, "__setitem__")
     with pytest.raises(DocumentError, match="'text' in 'extra' is a field of its own"):
         Document("a", extra={"text": "b"})
+
+
+@given(document=documents(), group=json_values | st.text(max_size=3))
+def test_a_group_is_read_and_written_back(document: Document, group: Any) -> None:
+    record = {**document.to_dict(), "group": group}
+    read = Document.from_dict(record)
+    named = isinstance(group, str) or type(group) is int
+    assert read.group == (str(group) if named else "")
+    assert read.to_dict() == ({k: v for k, v in record.items() if k != "group"} if group == "" else record)
+    assert read == document
+    assert hash(read) == hash(document)
+    assert pickle.loads(pickle.dumps(read)).group == read.group
+    assert replace(read, group="renamed").to_dict()["group"] == "renamed"
+
+
+def test_a_group_that_is_not_known_is_not_written() -> None:
+    assert "group" not in Document("a").to_dict()
+    assert Document.from_dict({"text": "a", "entities": [], "group": ["x"]}).extra["group"] == ["x"]
+    assert Prediction("a", group="b").to_dict() == {"id": "", "text": "a", "entities": [], "group": "b", "problems": []}
+    with pytest.raises(DocumentError, match="group is 7, not a string"):
+        Document("a", group=7)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["a\ud800", "\udfff", "\ude42\ud83d"])

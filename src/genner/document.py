@@ -88,8 +88,10 @@ KNOWN = frozenset({"id", "text", "entities", "problems"})
 class Document:
     """A text and its entities, kept in reading order; flat, nested or crossing alike.
 
-    `extra` holds what else its record says (`{"source": ..., "date": ...}`), and under `id` an id that is not a string;
-    `to_dict` writes it back. It takes no part in equality.
+    `group` names the unit that was sampled and that this text is a part of: an article, an abstract, a book. It is
+    empty where it is not known. Texts of one group hang together, so that intervals resample groups. `extra` holds what
+    else the record says (`{"source": ..., "date": ...}`), and under `id` and `group` those that are not strings;
+    `to_dict` writes it back. Both take no part in equality.
 
     Raises `DocumentError` when an entity lies outside the text or occurs twice, the text holds a lone surrogate, or
     `extra` has a field that genner writes itself.
@@ -98,6 +100,7 @@ class Document:
     text: str
     entities: tuple[Entity, ...] = ()
     id: str = ""
+    group: str = field(default="", compare=False, repr=False, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=Extra, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -109,6 +112,10 @@ class Document:
             raise DocumentError(
                 f"text holds a lone surrogate at {error.start}; decode the file with errors='replace'"
             ) from None
+        if not isinstance(self.group, str):
+            raise DocumentError(
+                f"document {self.id!r}: group is {self.group!r}, not a string; legal: a name, '' for none"
+            )
         if taken := KNOWN.intersection(self.extra) - {"id"}:
             raise DocumentError(f"document {self.id!r}: {min(taken)!r} in 'extra' is a field of its own; rename it")
         if not isinstance(self.extra, Extra):
@@ -143,9 +150,9 @@ class Document:
         return fragment(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The document as JSON types: `{"id", "text", "entities": [{"start", "end", "label", "text", "score"?}]}`.
+        """The document as JSON types: `{"id", "text", "entities": [...], "group"?}`.
 
-        The fields of `extra` follow in their order.
+        An entity is `{"start", "end", "label", "text", "score"?}`. The fields of `extra` follow in their order.
         """
         entities = []
         for e in self.entities:
@@ -153,10 +160,15 @@ class Document:
             if e.score is not None:
                 item["score"] = round(e.score, 4)
             entities.append(item)
-        given = self.extra.get("id")
-        id = given if given is not None and str(given) == self.id else self.id  # a document may have been renamed
-        rest = {key: value for key, value in self.extra.items() if key != "id"}
-        return {"id": id, "text": self.text, "entities": entities, **rest}
+        record = {"id": self._as_given("id", self.id), "text": self.text, "entities": entities}
+        if self.group:
+            record["group"] = self._as_given("group", self.group)
+        return record | {key: value for key, value in self.extra.items() if key not in record}
+
+    def _as_given(self, key: str, value: str) -> Any:
+        """The id or group as its record gave it: an integer, say. It may have been changed since."""
+        given = self.extra.get(key)
+        return given if given is not None and str(given) == value else value
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
@@ -193,7 +205,19 @@ class Document:
         extra = {key: value for key, value in record.items() if key not in KNOWN}
         if id is not None and not isinstance(id, str):
             extra["id"] = id
-        return cls(text, tuple(read), "" if id is None else str(id), extra=extra)
+        group = group_of(extra)
+        if group == extra.get("group"):
+            del extra["group"]
+        return cls(text, tuple(read), "" if id is None else str(id), group=group, extra=extra)
+
+
+def group_of(record: Mapping[str, Any]) -> str:
+    """The group that a record names under `group`, a string or an integer; empty where it says none, or anything else.
+
+    What else stands there (a list, say) means something else, and stays one of the record's further fields.
+    """
+    given = record.get("group")
+    return str(given) if type(given) in (str, int) else ""
 
 
 def _lacks(key: str, record: Mapping[str, Any]) -> str:

@@ -330,6 +330,7 @@ class Extractor:
             document.id,
             tuple(pending.problems),
             below_min_score=len(asked) - len(kept),
+            group=document.group,
             extra={key: value for key, value in document.extra.items() if key != "below_min_score"},
         )
 

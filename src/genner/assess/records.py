@@ -107,6 +107,8 @@ class Answered:
         published: true positives, false positives and false negatives by the paper's rule; None where it has none.
         as_said: the same, strictly but with no mention looked up (`genner.generations.readings`); None in records of
             earlier versions.
+        group: what the text is a part of (`Document.group`); empty where it is not known, and in records of earlier
+            versions.
     """
 
     id: str
@@ -120,13 +122,14 @@ class Answered:
     chunks: tuple[tuple[int, int], ...] = ()
     published: tuple[float, float, float] | None = None
     as_said: tuple[float, float, float] | None = None
+    group: str = ""
 
     def document(self) -> Document:
         """The gold."""
-        return Document(self.text, self.gold, self.id)
+        return Document(self.text, self.gold, self.id, group=self.group)
 
     def prediction(self) -> Prediction:
-        return Prediction(self.text, self.entities, self.id, self.problems)
+        return Prediction(self.text, self.entities, self.id, self.problems, group=self.group)
 
     def to_dict(self) -> Json:
         return {
@@ -141,6 +144,7 @@ class Answered:
             "chunks": [list(chunk) for chunk in self.chunks],
             "published": list(self.published) if self.published is not None else None,
             "as_said": list(self.as_said) if self.as_said is not None else None,
+            "group": self.group,
         }
 
     @classmethod
@@ -159,6 +163,7 @@ class Answered:
             chunks=tuple((start, end) for start, end in raw.get("chunks", ())),
             published=(published[0], published[1], published[2]) if published is not None else None,
             as_said=(as_said[0], as_said[1], as_said[2]) if as_said is not None else None,
+            group=raw.get("group", ""),
         )
 
 

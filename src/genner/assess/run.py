@@ -234,7 +234,7 @@ def _probe(work: Work, labels: LabelSet) -> "Probe":
 def _answers(work: Work, documents: Sequence[Document], labels: LabelSet) -> list[Answered]:
     """What the model answers to the documents; those that are there from an interrupted run are not asked again."""
     run = work.run
-    gold = [Document(d.text, d.entities, d.id) for d in documents]
+    gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
     done = list(run.predictions())
     if [line.document() for line in done] != gold[: len(done)]:
         run.forget()  # of other data under the same name
@@ -280,6 +280,7 @@ def answered(
         chunks=chunks,
         published=published(ner.form, labels, document, chunks, raw),
         as_said=as_said(ner.form, labels, document, chunks, raw),
+        group=document.group,
     )
 
 

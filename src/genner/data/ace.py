@@ -36,7 +36,8 @@ _KINDS = ("NAM", "NOM", "PRO")
 
 @dataclass(frozen=True)
 class Ace2005(Syntax):
-    """A folder with pairs, anywhere in it, or one `.apf.xml` with its `.sgm` beside it. A document is a source text.
+    """A folder with pairs, anywhere in it, or one `.apf.xml` with its `.sgm` beside it. A document is a source text,
+    and a group by itself.
 
     Where there are folders `timex2norm`, which hold the final annotation, only they are read. The label is the type of
     the entity: PER, ORG, GPE, LOC, FAC, VEH or WEA. Mentions of other kinds than asked for, and those of times, values,
@@ -117,7 +118,7 @@ class Ace2005(Syntax):
             else:
                 entities.append(Entity(where[start], where[end], label))
         text = "".join(unescape(p) if odd % 2 else p for odd, p in enumerate(pieces))
-        return Document(text, distinct(entities, journal, id), id)
+        return Document(text, distinct(entities, journal, id), id, group=id)
 
     def _mentions(self, source: Traversable, journal: Journal) -> Iterator[tuple[ET.Element, ET.Element]]:
         """Each entity with each of its mentions."""

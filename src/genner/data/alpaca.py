@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from genner.data.answers import Exchange, decoded, label_set, text_in
 from genner.data.base import Journal
 from genner.data.json_stream import records
-from genner.data.records import Record, RecordSyntax, typed_id, unkept, write_records
+from genner.data.records import Record, RecordSyntax, typed_group, typed_id, unkept, write_records
 from genner.data.writing import atomic
 from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError, DocumentError
@@ -79,7 +79,7 @@ class Alpaca(RecordSyntax):
         task = instruction(labels, form).removesuffix("\n")
 
         def made(document: Document) -> Record:
-            unkept(document, journal)
+            unkept(document, journal, group=False)
             known = tuple(e for e in document.entities if e.label in labels)
             for e in set(document.entities).difference(known):
                 journal.loss(f"entity of label {e.label!r}, which is not in the label set", document.id)
@@ -91,6 +91,7 @@ class Alpaca(RecordSyntax):
                 "input": document.text,
                 "output": form.encode(sayable, labels),
                 "id": typed_id(document),
+                **typed_group(document),
             }
 
         return write_records(target, map(made, documents), as_list=True)
@@ -100,9 +101,10 @@ def _noting(documents: Iterable[Document], seen: set[str], journal: Journal) -> 
     """Pass the documents on, noting their labels; what a prediction has to lose is lost here."""
     for document in documents:
         seen.update(e.label for e in document.entities)
-        unkept(document, journal)
+        unkept(document, journal, group=False)
         entities = tuple(Entity(*e.span, e.label) for e in document.entities)
-        yield Document(document.text, entities, document.id, extra={"id": typed_id(document)})
+        given = {"id": typed_id(document), **typed_group(document)}
+        yield Document(document.text, entities, document.id, group=document.group, extra=given)
 
 
 def _info(target: Path) -> Record:

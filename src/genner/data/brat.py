@@ -43,11 +43,12 @@ _ESCAPE = re.compile(r"%([0-9A-F]+);")
 
 @dataclass(frozen=True)
 class Brat(Syntax):
-    """A folder of pairs, anywhere in it, or one of a pair's files. A document is a `.txt`.
+    """A folder of pairs, anywhere in it, or one of a pair's files. A document is a `.txt`, and a group by itself.
 
-    Its id is the path in the folder without suffix. Writing makes a folder with the `annotation.conf` that brat wants,
-    characters of ids that file names may not have written as `%2F;`, which reading undoes. A `.txt` without `.ann`, one
-    without the other, a span outside of the text or one that does not cut out what its line says is a fault.
+    Its id, and group, is the path in the folder without suffix. Writing makes a folder with the `annotation.conf` that
+    brat wants, characters of ids that file names may not have written as `%2F;`, which reading undoes. A `.txt` without
+    `.ann`, one without the other, a span outside of the text or one that does not cut out what its line says is a
+    fault.
     """
 
     discontinuous: Literal["drop", "hull"] = "drop"
@@ -73,7 +74,7 @@ class Brat(Syntax):
                 continue  # a text that nobody has annotated, such as a README, does not have no entities
             text = decode(text_file, journal, keep_mark=True)
             if text is not None:
-                yield Document(text, distinct(self._entities(text, notes_file, journal), journal, id), id)
+                yield Document(text, distinct(self._entities(text, notes_file, journal), journal, id), id, group=id)
 
     def _entities(self, text: str, source: Traversable, journal: Journal) -> Iterator[Entity]:
         for number, line in read_lines(source, journal, returns_within=True):  # as the texts' own
@@ -109,11 +110,13 @@ class Brat(Syntax):
         labels: dict[str, None] = {}
         with new_folder(target) as folder:
             for count, document in enumerate(documents, 1):
-                unkept(document, journal)
+                unkept(document, journal, group=False)
                 name = _UNSAFE.sub(lambda match: f"%{ord(match[0]):02X};", document.id) or f"document-{count}"
                 if (folder / f"{name}.txt").exists():
                     journal.loss("id given twice", document.id)
                     name = f"{name}-{count}"
+                if document.group not in ("", _id(name)):
+                    journal.loss("group", f"{document.group!r} of document {document.id!r}: a file is a group")
                 lines: list[str] = []
                 for e in document.entities:
                     if _UNWRITABLE.search(e.label):

@@ -11,7 +11,8 @@
 Lines that begin with `#` are comments, unless they have the columns of a token line (`#` is also a token). `# id = `
 (or `# sent_id = `, or `# id ` and a word) names the document; `# text = ` gives the text as it was spaced, and
 `# text-json = `, which is genner's own, the same in JSON, for a text with line breaks or tabs. Other comments are
-losses. `-DOCSTART-` begins a new document of the corpus. The other columns are not read.
+losses. A line with `-DOCSTART-` in one of its columns begins a new document of the corpus, and so do the comments
+`# newdoc` and `# newdoc id = `: it is the group of its sentences. The other columns are not read.
 
 Sources: the shared tasks of CoNLL-2002 and 2003 (the columns, `-DOCSTART-`, conlleval), Universal Dependencies (the
 comments).
@@ -42,21 +43,25 @@ from genner.errors import UsageError
 _DOCSTART = "-DOCSTART-"
 _COMMENT = re.compile(r"# ?([\w.:-]+) =(?: (.*))?", re.DOTALL)
 _BARE_ID = re.compile(r"# (?:sent_)?id\s+([^\s=]\S*).*")
+_NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=(?: (.*)|\s*)|\s*)", re.DOTALL)
+_CELLS = re.compile(r"[ \t]+")
+_NO_NAMES = ("O", "-X-", "_", "-", "*", _DOCSTART)
 _BREAKS = re.compile(r"[\t\n\r\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Conll(Syntax):
-    """Token and tag columns. A document is a sentence, or with `whole` all sentences from one `-DOCSTART-` to the next.
+    """Token and tag columns. A document is a sentence, or with `whole` all sentences of a document of the corpus.
 
     A sentence's id is the one in its comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without the
-    document when it is in none); a whole document's is `<file stem>-<document>`. A tag sequence that breaks the scheme
-    is a fault; a lenient journal counts it and takes the entities that conlleval would see. A line with another number
-    of columns than the first is a fault; a lenient journal leaves its token out.
+    document when it is in none); a whole document's is `<file stem>-<document>`. Its group is what `-DOCSTART-` or
+    `# newdoc` names, else `<file stem>-<document>`; empty when neither is there, or `# newdoc id =` names none. A tag
+    sequence that breaks the scheme is a fault; a lenient journal counts it and takes the entities that conlleval would
+    see. A line with another number of columns than the first is a fault; a lenient journal leaves its token out.
 
     Writing: words and single marks are tokens, cut further where an entity begins or ends. Tags are flat: of entities
     that overlap, the one that begins first is kept, of these the longest; the others are losses, as are blanks at the
-    edges of an entity.
+    edges of an entity. Groups are written as `# newdoc id = `.
     """
 
     column: int | None = None
@@ -92,7 +97,7 @@ class Conll(Syntax):
         rows = [
             line.split()
             for line in head.decode("utf-8", "replace").split("\n")[:-1]
-            if line.strip() and not line.startswith(("#", _DOCSTART))
+            if not _is_break(line) and not line.startswith("#")
         ]
         width = min(map(len, rows), default=0)
         columns = [{row[at] for row in rows} for at in range(1, width)] + [{row[-1] for row in rows}] * (width > 1)
@@ -112,7 +117,7 @@ class Conll(Syntax):
             assert first is not None  # a group holds one at least
             counted = [first.part] * (first.part > 0) + [first.number] * (not self.whole)
             id = "-".join(map(str, [stem(source), *counted]))
-            document = intake.document(first.line, text, spans, id if self.whole else first.id or id)
+            document = intake.document(first.line, text, spans, id if self.whole else first.id or id, first.group)
             if document is not None:
                 yield document
 
@@ -122,21 +127,28 @@ class Conll(Syntax):
         scheme = self._guess_scheme(source, columns, layout) if self.scheme == "auto" else self.scheme
         read = [layout.token, layout.column, *([] if layout.inner is None else [layout.inner])]
         part = number = 0
+        corpus_document = ""
         sentence = _Sentence()
         for line_number, line in chain(read_lines(source, journal), [(0, "")]):
             if _is_break(line):
+                if _is_docstart(line) and not sentence.rows:
+                    sentence.spaced = None  # the text of the mark itself
                 if sentence.rows or sentence.spaced is not None:
                     number += 1
-                    sentence.part, sentence.number = part, number
+                    sentence.part, sentence.number, sentence.group = part, number, corpus_document
                     self._interpret(sentence, scheme, layout, source, journal)
                     yield sentence
-                sentence = _Sentence()
-                if line.startswith(_DOCSTART):
+                if _is_docstart(line) and not sentence.begins:
                     part, number = part + 1, 0
+                    corpus_document = _named(line, columns) or f"{stem(source)}-{part}"
+                sentence = _Sentence()
                 continue
             sentence.line = sentence.line or line_number
             row = columns.split(line)
-            if self._is_comment(line, row, columns):
+            if newdoc := _NEWDOC.fullmatch(line):
+                part, number, sentence.begins = part + 1, 0, True
+                corpus_document = f"{stem(source)}-{part}" if newdoc[0].endswith("newdoc") else newdoc[1] or ""
+            elif self._is_comment(line, row, columns):
                 self._comment(sentence, line, line_number, source, journal)
             elif len(row) != columns.width or not _has(row, read):
                 journal.fault("number of columns", source, _misfit(row, columns, layout), line_number)
@@ -211,7 +223,7 @@ class Conll(Syntax):
                 continue
             tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
             row = _Columns(tab, 0).split(line)
-            if line.startswith("#") and (_COMMENT.fullmatch(line) or not self._is_row(row)):
+            if line.startswith("#") and (_is_known(line) or not self._is_row(row)):
                 continue
             found = _Columns(tab, len(row))
             if not line.startswith("#"):
@@ -240,7 +252,7 @@ class Conll(Syntax):
         if not line.startswith("#"):
             return False
         # With blanks for separators a comment may have as many columns as a token line by chance.
-        looks_so = not columns.tab and (_COMMENT.fullmatch(line) is not None or not self._is_row(row))
+        looks_so = not columns.tab and (_is_known(line) or not self._is_row(row))
         return looks_so or len(row) != columns.width
 
     # Writing
@@ -252,10 +264,16 @@ class Conll(Syntax):
         if self.inner is not None:
             raise UsageError(f"inner={self.inner}: inner entities are only read; write without it, or another syntax")
         count = 0
+        group = ""
         with atomic(target) as file:
             for document in documents:
-                unkept(document, journal)
-                block = "\n".join([*self._comments(document, journal), *self._rows(document, scheme, journal), "", ""])
+                unkept(document, journal, group=bool(_BREAKS.search(document.group)))
+                named = "" if _BREAKS.search(document.group) else document.group
+                begins = [f"# newdoc id = {named}" if named else "# newdoc id ="] * (named != group)
+                group = named
+                block = "\n".join(
+                    [*begins, *self._comments(document, journal), *self._rows(document, scheme, journal), "", ""]
+                )
                 if not block.strip():
                     journal.loss("document without tokens", document.id)
                 # A byte order mark that is a token must not be taken for the file's.
@@ -321,6 +339,9 @@ class _Sentence:
     part: int = 0
     number: int = 0
     id: str = ""
+    group: str = ""
+    begins: bool = False
+    """Whether it is the first of a document of the corpus, by its comments."""
     spaced: str | None = None
     rows: list[tuple[int, str, list[str]]] = field(default_factory=list)
     """Line, token, tag; the inner tag behind it if there is one."""
@@ -359,4 +380,28 @@ def _misfit(row: list[str], columns: "_Columns", layout: Found) -> str:
 
 
 def _is_break(line: str) -> bool:
-    return not line.strip() or line.startswith(_DOCSTART)
+    return not line.strip() or _is_docstart(line)
+
+
+def _is_docstart(line: str) -> bool:
+    """Whether the line marks the beginning of a document, by its first column or another one (behind a number, say)."""
+    if _DOCSTART not in line or line.startswith("#"):
+        return False
+    return line.startswith(_DOCSTART) or _DOCSTART in _CELLS.split(line)
+
+
+def _named(line: str, columns: "_Columns") -> str:
+    """The document that a `-DOCSTART-` line names: in brackets, as AIDA has it, or as the one thing behind the mark.
+
+    A line with the columns of a token line names none: what is behind the mark is that line's tags.
+    """
+    behind = line.partition(_DOCSTART)[2].strip()
+    if behind.startswith("(") and behind.endswith(")"):
+        return behind[1:-1].strip()
+    given = _CELLS.split(behind)
+    return given[0] if len(given) == 1 and given[0] not in _NO_NAMES and columns.width != 2 else ""
+
+
+def _is_known(line: str) -> bool:
+    """Whether a line is a comment of a kind that is known, whatever its columns."""
+    return bool(_COMMENT.fullmatch(line) or _NEWDOC.fullmatch(line))

@@ -36,8 +36,8 @@ _BRACKET = re.compile(r"\(([^()*|\s]+)|\*|\)")
 class Conll2012(Syntax):
     """A file, or all of them in a folder. A document is a sentence, its words parted by blanks.
 
-    Its id is `<document>/<part>-<n>`, n from 0. A bracket that does not close, or closes nothing, is a fault; a lenient
-    journal drops it. A word that the licence masks (`[WORD]`) is a fault.
+    Its id is `<document>/<part>-<n>`, n from 0; its group is `<document>`. A bracket that does not close, or
+    closes nothing, is a fault; a lenient journal drops it. A word that the licence masks (`[WORD]`) is a fault.
     """
 
     plain: bool = True
@@ -74,7 +74,7 @@ class Conll2012(Syntax):
                     rows.append((line_number, row))
                 continue
             if rows:
-                yield self._document(rows, f"{document}-{number}", source, journal)
+                yield self._document(rows, document, number, source, journal)
                 number += 1
                 rows = []
             if line.startswith("#begin document"):
@@ -92,9 +92,12 @@ class Conll2012(Syntax):
         if document:
             journal.fault("document mark", source, f"the file ends within {document!r}; fetch it again", last)
             if rows:
-                yield self._document(rows, f"{document}-{number}", source, journal)
+                yield self._document(rows, document, number, source, journal)
 
-    def _document(self, rows: list[tuple[int, list[str]]], id: str, source: Traversable, journal: Journal) -> Document:
+    def _document(
+        self, rows: list[tuple[int, list[str]]], document: str, number: int, source: Traversable, journal: Journal
+    ) -> Document:
+        id = f"{document}-{number}"
         words = [row[_WORD] for _, row in rows]
         text, places = join([plain(word) for word in words] if self.plain else words)
         open_: list[tuple[int, str, int]] = []
@@ -114,4 +117,4 @@ class Conll2012(Syntax):
                     journal.fault("brackets", source, f"{cell!r} closes a name that was not opened", line)
         for _, label, line in open_:
             journal.fault("brackets", source, f"the name ({label}* is not closed in its sentence", line)
-        return Document(text, distinct(entities, journal, id), id)
+        return Document(text, distinct(entities, journal, id), id, group=document.rpartition("/")[0] or document)

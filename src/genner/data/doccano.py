@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genner.data.base import Journal
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
 from genner.document import Document
 from genner.errors import DocumentError
 
@@ -84,6 +84,6 @@ def _spans(given: Any) -> list[Span]:
 
 
 def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal)
+    unkept(document, journal, group=False)
     label = [[e.start, e.end, e.label] for e in document.entities]
-    return {"id": typed_id(document), "text": document.text, "label": label}
+    return {"id": typed_id(document), "text": document.text, "label": label, **typed_group(document)}

@@ -167,4 +167,4 @@ def documents(part: Part) -> Iterator[Document]:
         readings = [load(place, how.replace("{list}", listed)) for how in part.read]
         for same in zip(*readings, strict=True):
             together = dict.fromkeys(entity for document in same for entity in document.entities)
-            yield Document(same[0].text, tuple(together), same[0].id)
+            yield Document(same[0].text, tuple(together), same[0].id, group=same[0].group)

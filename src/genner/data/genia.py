@@ -6,7 +6,7 @@
 How it becomes the data set with five labels and nested entities:
 
 - A document is a sentence, of the title first, then of the abstract. Its text is all character data in `<sentence>`,
-  as it stands. Its id is `<MEDLINE id>-<n>`, n from 0 within the article.
+  as it stands. Its id is `<MEDLINE id>-<n>`, n from 0 within the article; its group is the article.
 - A `<cons>` is an entity if its `sem` is `G#protein_*`, `G#DNA_*` or `G#RNA_*` (so every subclass, `N/A` among them, is
   merged into its family), `G#cell_line` or `G#cell_type`. The other classes are losses, counted by class.
 - Coordinated terms, `sem="(AND G#a G#b)"` (AND, OR, BUT_NOT, ...; "T and B cells"), are no entities, whatever the
@@ -65,7 +65,7 @@ class Genia(Syntax):
             elif wanted is None or id in wanted:
                 for n, sentence in enumerate(article.iter("sentence")):
                     try:
-                        document = _document(sentence, f"{id}-{n}", journal)
+                        document = _document(sentence, id, n, journal)
                     except RecursionError:
                         journal.fault("nested too deep", source, f"sentence {id}-{n}: elements in elements without end")
                         continue
@@ -76,7 +76,8 @@ class Genia(Syntax):
             journal.fault("listed article missing", self.split, what)
 
 
-def _document(sentence: ET.Element, id: str, journal: Journal) -> Document:
+def _document(sentence: ET.Element, article: str, number: int, journal: Journal) -> Document:
+    id = f"{article}-{number}"
     text: list[str] = []
     entities: list[Entity] = []
     length = 0
@@ -104,7 +105,7 @@ def _document(sentence: ET.Element, id: str, journal: Journal) -> Document:
             journal.loss(f"class {sem}" if sem else "fragment of a coordination", id)
 
     walk(sentence)
-    return Document("".join(text), distinct(entities, journal, id), id)
+    return Document("".join(text), distinct(entities, journal, id), id, group=article)
 
 
 def _medline(article: ET.Element) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genner.data.base import Journal
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
 from genner.data.tokens import join, locate, tokenize
 from genner.document import Document, Entity
 from genner.errors import DocumentError
@@ -80,7 +80,7 @@ def _read(record: Record) -> tuple[str, list[Span]]:
 
 
 def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal, fields=False)
+    unkept(document, journal, fields=False, group=False)
     places = tokenize(document.text, document.entities)
     starts = {start: i for i, (start, _) in enumerate(places)}
     ends = {end: i for i, (_, end) in enumerate(places)}
@@ -94,7 +94,7 @@ def _record(document: Document, journal: Journal) -> Record:
             journal.loss("blank at the edge of a mention", document.id)
         ner[starts[trimmed[0]], ends[trimmed[1]], e.label] = None
     tokens = [document.text[start:end] for start, end in places]
-    rest = {key: value for key, value in document.extra.items() if key not in _OWN}
+    rest = {key: value for key, value in document.extra.items() if key not in _OWN} | typed_group(document)
     for key in document.extra.keys() & _OWN - {"id"}:
         journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
     made = {"tokenized_text": tokens, "ner": [list(n) for n in ner], "text": document.text, "id": typed_id(document)}

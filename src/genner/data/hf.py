@@ -23,7 +23,7 @@ from genner.data.tags import Scheme, Spelling
 from genner.data.tags import spans as spans_of
 from genner.data.tokens import join
 from genner.data.writing import atomic
-from genner.document import Document
+from genner.document import Document, group_of
 from genner.errors import DataError, DocumentError
 
 ROWS = 1000  # in a row group that is written
@@ -35,8 +35,8 @@ class HuggingFace(Syntax):
     """Parquet files, or a saved folder.
 
     Options: `split` reads one split of a folder that has several, `all` reads them all; `tokens`, `tags`, `text`,
-    `entities` and `id` are the names of columns; `names` lists the tags' names, in the order of their numbers, when the
-    file does not; `scheme`, `outside` and `label` say how tags are meant, as for `conll`.
+    `entities`, `id` and `group` are the names of columns; `names` lists the tags' names, in the order of their numbers,
+    when the file does not; `scheme`, `outside` and `label` say how tags are meant, as for `conll`.
 
     A row whose tokens, tags, text or entities are missing is a fault: it does not say that there are no entities.
     """
@@ -50,6 +50,7 @@ class HuggingFace(Syntax):
     text: str = "text"
     entities: str = "entities"
     id: str = "id"
+    group: str = "group"
     names: str = ""
     scheme: Literal["auto", "iob2", "iob1", "bioes", "io", "bare"] = "auto"
     outside: str = "O"
@@ -84,13 +85,14 @@ class HuggingFace(Syntax):
                     except DocumentError as error:
                         journal.fault("bad row", part, str(error), row)
                         continue
-                    document = intake.document(row, text, spans, record.get(self.id))
+                    group = group_of({"group": record.get(self.group)})
+                    document = intake.document(row, text, spans, record.get(self.id), group)
                     if document is not None:
                         yield document
 
     @property
     def _wanted(self) -> list[str]:
-        return [self.id, self.tokens, self.tags, self.text, self.entities]
+        return [self.id, self.tokens, self.tags, self.text, self.entities, self.group]
 
     def _guarded(self, function: str, part: Traversable, journal: Journal, *args: Any) -> Iterator[Any]:
         """What a function of `arrow.py` yields for a file. A file that is broken is a fault, and ends."""
@@ -179,9 +181,10 @@ class HuggingFace(Syntax):
         pa, parquet = optional("pyarrow", "hf"), optional("pyarrow.parquet", "hf")
         entity = {"start": pa.int64(), "end": pa.int64(), "label": pa.string(), "score": pa.float64()}
         columns = {self.id: pa.string(), self.text: pa.string(), self.entities: pa.list_(pa.struct(entity.items()))}
+        columns[self.group] = pa.string()
         string, number = _value("string"), _value("int64")
         shape = {"start": number, "end": number, "label": string, "score": _value("float64")}
-        features = {self.id: string, self.text: string, self.entities: [shape]}
+        features = {self.id: string, self.text: string, self.entities: [shape], self.group: string}
         schema = pa.schema(columns.items(), metadata={"huggingface": json.dumps({"info": {"features": features}})})
         rows, count = (self._record(d, journal) for d in documents), 0
         with atomic(target) as file, parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
@@ -191,9 +194,10 @@ class HuggingFace(Syntax):
         return count
 
     def _record(self, document: Document, journal: Journal) -> Record:
-        unkept(document, journal, scores=False)
+        unkept(document, journal, scores=False, group=False)
         made = [{"start": e.start, "end": e.end, "label": e.label, "score": e.score} for e in document.entities]
-        return {self.id: document.id, self.text: document.text, self.entities: made}
+        group = document.group or None
+        return {self.id: document.id, self.text: document.text, self.entities: made, self.group: group}
 
 
 class Shape(NamedTuple):

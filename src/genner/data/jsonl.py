@@ -4,7 +4,8 @@ A record, one a line, is what `Document.to_dict` gives:
 
     {"id": "7", "text": "Ada met Bob.", "entities": [{"start": 0, "end": 3, "label": "PER", "text": "Ada"}]}
 
-A record with `problems` is a `Prediction`. All files are read as bytes, split at `\\n` only and decoded here: text mode
+`group`, where it is given, names what the text is a part of (see `Document`). A record with `problems` is a
+`Prediction`. All files are read as bytes, split at `\\n` only and decoded here: text mode
 would turn `\\r\\n` into `\\n` and so move every offset behind it.
 """
 
@@ -122,7 +123,7 @@ def document_of(record: dict[str, Any]) -> Document:
     if not isinstance(problems, list) or not all(isinstance(p, dict) and p.get("kind") in kinds for p in problems):
         raise DocumentError(f"'problems' is not a list of objects with a 'kind', one of: {', '.join(kinds)}")
     found = tuple(Problem(p["kind"], str(p.get("detail", ""))) for p in problems)
-    return Prediction(document.text, document.entities, document.id, found, extra=document.extra)
+    return Prediction(document.text, document.entities, document.id, found, group=document.group, extra=document.extra)
 
 
 def _refuse_binary(head: bytes, where: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 from xml.sax.saxutils import quoteattr
 
 from genner.data.base import Journal
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
 from genner.data.studio_offsets import Mark, Units, code_points, utf16
 from genner.data.writing import write_atomic
 from genner.document import Document, Prediction
@@ -183,7 +183,7 @@ class LabelStudio(RecordSyntax):
         return count
 
     def _record(self, number: int, document: Document, journal: Journal, labels: set[str]) -> Record:
-        unkept(document, journal, scores=False, fields=False)
+        unkept(document, journal, scores=False, fields=False, group=self.key == "group")
         labels.update(e.label for e in document.entities)
         units = utf16(document.text) if self.units == "utf16" else range(len(document.text) + 1)
         results: list[Record] = []
@@ -192,7 +192,7 @@ class LabelStudio(RecordSyntax):
             names = {"from_name": self.from_name or "label", "to_name": self.to_name or "text", "type": "labels"}
             score = {} if e.score is None else {"score": e.score}
             results.append({"id": f"{number}-{i}", **names, "value": value, **score})
-        data = {key: value for key, value in document.extra.items() if key != "id"}
+        data = {key: value for key, value in document.extra.items() if key != "id"} | typed_group(document)
         if self.key in data:
             journal.loss("further field of a record", f"{self.key!r} of document {document.id!r}")
         data[self.key] = document.text

@@ -39,7 +39,8 @@ _OUT_OF_ATTRIBUTE = {escaped: char for char, escaped in _IN_ATTRIBUTE.items()}
 class OntoNotesName(Syntax):
     """A `.name` file, or all of them in a folder. A document is a line, its text as it is spaced there.
 
-    Its id is `<DOCNO>-<n>`, n from 1; the `DOCNO` alone if that holds one line only. Writing puts documents with ids
+    Its id is `<DOCNO>-<n>`, n from 1; the `DOCNO` alone if that holds one line only. Its group is the `DOCNO` up to its
+    first `@`, the file that it is a part of. Writing puts documents with ids
     `X-1`, `X-2`, ... that follow one another into one `DOC`, and each other one into its own, so that ids are kept.
     Line breaks become blanks, entities that cross another one within their tokens are left out, and texts that hold a
     spelling such as `-LRB-` come back as what it means: losses all.
@@ -67,7 +68,7 @@ class OntoNotesName(Syntax):
             begins, ends = _DOC.fullmatch(line.strip()), _END.fullmatch(line.strip())
             if begins or ends:
                 if held and docno is not None:
-                    yield _parse(held[1], docno, source, held[0], journal)
+                    yield _parse(held[1], docno, docno, source, held[0], journal)
                 if (docno is None) != bool(begins):
                     what = "a DOC begins within another" if begins else "</DOC> ends no DOC"
                     journal.fault("document mark", source, what, line_number)
@@ -85,12 +86,12 @@ class OntoNotesName(Syntax):
                     held = line_number, line
                     continue
                 if held:
-                    yield _parse(held[1], f"{docno}-1", source, held[0], journal)
+                    yield _parse(held[1], docno, f"{docno}-1", source, held[0], journal)
                     held = None
-                yield _parse(line, f"{docno}-{number}", source, line_number, journal)
+                yield _parse(line, docno, f"{docno}-{number}", source, line_number, journal)
         if docno is not None:
             if held:
-                yield _parse(held[1], docno, source, held[0], journal)
+                yield _parse(held[1], docno, docno, source, held[0], journal)
             journal.fault("document mark", source, f"the file ends within {docno!r}; fetch it again", last)
 
     # Writing
@@ -98,14 +99,18 @@ class OntoNotesName(Syntax):
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
         count = 0
         with atomic(target) as file:
-            for docno, lines in _groups(_spell(document, journal) for document in documents):
+            for docno, held in _docs(_spell(document, journal) for document in documents):
+                lines = [line for _, line, _ in held]
+                for id, _, group in held:
+                    if group not in ("", _file(docno)):
+                        journal.loss("group", f"{group!r} of document {id!r}: it is written in DOC {docno!r}")
                 head = f'<DOC DOCNO="{escape(docno, _IN_ATTRIBUTE)}">'
                 file.write("\n".join([head, *lines, "</DOC>", ""]).encode("utf-8", "backslashreplace"))
                 count += len(lines)
         return count
 
 
-def _parse(line: str, id: str, source: Traversable, number: int, journal: Journal) -> Document:
+def _parse(line: str, docno: str, id: str, source: Traversable, number: int, journal: Journal) -> Document:
     text = ""
     open_: list[tuple[int, str, dict[str, str]]] = []
     entities: list[Entity] = []
@@ -138,28 +143,37 @@ def _parse(line: str, id: str, source: Traversable, number: int, journal: Journa
         journal.fault("markup", source, f"{kind} is not closed on its line", number)
     if "<" in "".join(pieces[::4]):
         journal.fault("markup", source, "a '<' begins no ENAMEX, TIMEX or NUMEX; spell it -LAB-", number)
-    return Document(text, distinct(entities, journal, id), id)
+    return Document(text, distinct(entities, journal, id), id, group=_file(docno))
 
 
-def _groups(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """The lines that go into one `DOC`, with its `DOCNO`, from ids and lines."""
-    first, group = "", list[str]()
-    for id, line in lines:
-        if not line.strip(" "):
+def _file(docno: str) -> str:
+    """What a `DOCNO` names a part of: `nw/wsj/00/wsj_0001` of `nw/wsj/00/wsj_0001@0001@wsj@nw@en@on`."""
+    return docno.partition("@")[0] or docno
+
+
+_Line = tuple[str, str, str]
+"""Id, line and group of a document."""
+
+
+def _docs(lines: Iterable[_Line]) -> Iterator[tuple[str, list[_Line]]]:
+    """The lines that go into one `DOC`, with its `DOCNO`."""
+    first, held = "", list[_Line]()
+    for line in lines:
+        if not line[1].strip(" "):
             continue
         base = first.removesuffix("-1")
-        if group and (base in ("", first) or id != f"{base}-{len(group) + 1}"):
-            yield first if len(group) == 1 else base, group
-            group = []
-        first = first if group else id
-        group.append(line)
-    if group:
-        yield first if len(group) == 1 else first.removesuffix("-1"), group
+        if held and (base in ("", first) or line[0] != f"{base}-{len(held) + 1}"):
+            yield first if len(held) == 1 else base, held
+            held = []
+        first = first if held else line[0]
+        held.append(line)
+    if held:
+        yield first if len(held) == 1 else first.removesuffix("-1"), held
 
 
-def _spell(document: Document, journal: Journal) -> tuple[str, str]:
-    """The id and the line of a document."""
-    unkept(document, journal)
+def _spell(document: Document, journal: Journal) -> _Line:
+    """The id, the line and the group of a document."""
+    unkept(document, journal, group=False)
     text = re.sub(r"[\n\r]", " ", document.text)
     if text != document.text:
         journal.loss("line break", document.id)
@@ -193,4 +207,4 @@ def _spell(document: Document, journal: Journal) -> tuple[str, str]:
             open_.append(end)
     if not line.strip(" "):
         journal.loss("document of blanks", document.id)
-    return document.id, line
+    return document.id, line, document.group

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genner.data.base import Journal
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_id, unkept, write_records
+from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
 from genner.document import Document
 
 _OWN = frozenset({"text", "spans", "answer", "relations", "tokens", "id", "meta"})
@@ -99,13 +99,13 @@ def _meta(task: Record) -> Record:
 
 
 def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal, scores=False, fields=False)
+    unkept(document, journal, scores=False, fields=False, group=False)
     spans: list[Record] = []
     for e in document.entities:
         spans.append({"start": e.start, "end": e.end, "label": e.label})
         if e.score is not None:
             spans[-1]["score"] = e.score
-    rest = {key: value for key, value in document.extra.items() if key != "id"}
+    rest = {key: value for key, value in document.extra.items() if key != "id"} | typed_group(document)
     meta = rest.pop("meta", {})
     for key in sorted(rest):
         if key in _OWN or key.startswith("_"):

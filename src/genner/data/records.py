@@ -14,7 +14,7 @@ from genner.data.ids import Ids
 from genner.data.json_stream import Record as Record
 from genner.data.json_stream import first_values, layout_of, not_an_object, values
 from genner.data.writing import atomic
-from genner.document import KNOWN, Document, Entity, Prediction, Problem
+from genner.document import KNOWN, Document, Entity, Prediction, Problem, group_of
 from genner.errors import DocumentError, UsageError
 from genner.extras import install_command
 
@@ -90,10 +90,10 @@ class Intake:
             named = f", record {self.number}{self._named}" if self._listed else ""
             self.journal.loss(kind, f"{self.source}:{self.line}{named}{detail and f': {detail}'}", count)
 
-    def document(self, line: int, text: Any, spans: Iterable[Span], id: Any = None) -> Document | None:
+    def document(self, line: int, text: Any, spans: Iterable[Span], id: Any = None, group: str = "") -> Document | None:
         """As `build`, for the record (row, document) with this number, where no JSON is read."""
         self.line = self.number = line
-        return self.build(text, spans, id)
+        return self.build(text, spans, id, group=group)
 
     def build(
         self,
@@ -102,10 +102,12 @@ class Intake:
         id: Any = None,
         extra: Mapping[str, Any] | None = None,
         problems: tuple[Problem, ...] | None = None,
+        group: str = "",
     ) -> Document | None:
         """The document, with `problems` the prediction, or None after a fault.
 
-        Without an id it gets `<file stem>-<number>`. An entity given twice is kept once.
+        Without an id it gets `<file stem>-<number>`, without a `group` the one that `extra` names. An entity given
+        twice is kept once.
         """
         identifier = self.identifier(id)
         if identifier is None:
@@ -113,6 +115,9 @@ class Intake:
         kept = {key: value for key, value in (extra or {}).items() if key not in KNOWN}
         if id not in (None, "") and not isinstance(id, str):
             kept["id"] = id
+        group = group or group_of(kept)
+        if group == kept.get("group"):
+            del kept["group"]
         try:
             if not isinstance(text, str):
                 raise DocumentError(f"the text is {type(text).__name__}, not a string")
@@ -124,8 +129,8 @@ class Intake:
                 else:
                     read[entity] = None
             if problems is None:
-                return Document(text, tuple(read), identifier, extra=kept)
-            return Prediction(text, tuple(read), identifier, problems, extra=kept)
+                return Document(text, tuple(read), identifier, group=group, extra=kept)
+            return Prediction(text, tuple(read), identifier, problems, group=group, extra=kept)
         except DocumentError as error:
             self.fault("bad document", str(error))
             return None
@@ -170,15 +175,20 @@ def stem(source: Traversable) -> str:
     return PurePath(source.name.removesuffix(".gz")).stem
 
 
-def unkept(document: Document, journal: Journal, *, scores: bool = True, fields: bool = True) -> None:
+def unkept(
+    document: Document, journal: Journal, *, scores: bool = True, fields: bool = True, group: bool = True
+) -> None:
     """Record what only genner's own syntax has a place for.
 
-    That is a prediction's problems, with `fields` the fields of a record that are not genner's, with `scores` scores.
+    That is a prediction's problems, with `fields` the fields of a record that are not genner's, with `scores` scores,
+    with `group` the group.
     """
     if isinstance(document, Prediction) and document.problems:
         journal.loss("problem of a prediction", document.id, len(document.problems))
+    if group and document.group:
+        journal.loss("group", f"{document.group!r} of document {document.id!r}")
     for key in document.extra if fields else ():
-        if key != "id":
+        if key != "id" and not (key == "group" and document.group):
             journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
     if scores and (n := sum(e.score is not None for e in document.entities)):
         journal.loss("score", document.id, n)
@@ -188,6 +198,13 @@ def typed_id(document: Document) -> Any:
     """The id as its record gave it: an integer, say."""
     given = document.extra.get("id")
     return given if given is not None and str(given) == document.id else document.id
+
+
+def typed_group(document: Document) -> Record:
+    """The field `group` as its record gave it, where the document has one."""
+    given = document.extra.get("group")
+    as_given = given if given is not None and str(given) == document.group else document.group
+    return {"group": as_given} if document.group else {}
 
 
 def json_bytes(record: Record) -> bytes:

@@ -21,7 +21,7 @@ from genner.data.guard import GuardError, guarded, on_disk
 from genner.data.opening import LIMIT, RATIO, max_unpacked
 from genner.data.records import Intake, Span, optional, unkept
 from genner.data.writing import atomic
-from genner.document import Document, Entity
+from genner.document import Document, Entity, group_of
 from genner.errors import DataError, UsageError
 
 BATCH = 200  # documents that are handed on at a time
@@ -61,7 +61,7 @@ class SpacyDocBin(Syntax):
                             journal.loss("document with missing entity annotation", f"{source}:{number}")
                             continue
                         spans = (Span(*span) for span in found.spans)
-                        document = intake.document(number, found.text, spans, found.id)
+                        document = intake.document(number, found.text, spans, found.id, found.group)
                         if document is not None:
                             yield document
         except GuardError as error:
@@ -71,7 +71,7 @@ class SpacyDocBin(Syntax):
         nlp = _nlp(self.lang)
         docs = optional("spacy.tokens", "spacy").DocBin(store_user_data=True)
         for document in documents:
-            unkept(document, journal)
+            unkept(document, journal, group=False)
             docs.add(self._doc(document, nlp))
         with atomic(target) as file:
             file.write(docs.to_bytes())
@@ -81,6 +81,8 @@ class SpacyDocBin(Syntax):
         words, spaces, ends = _words(document, [t.idx + at for t in nlp.make_doc(document.text) for at in (0, len(t))])
         doc = optional("spacy.tokens", "spacy").Doc(nlp.vocab, words=words, spaces=spaces)
         doc.user_data["id"] = document.id
+        if document.group:
+            doc.user_data["group"] = document.group
         starts = {end - len(word): i for i, (word, end) in enumerate(zip(words, ends, strict=True))}
         stops = {end: i + 1 for i, end in enumerate(ends)}
         span = optional("spacy.tokens", "spacy").Span
@@ -99,6 +101,7 @@ class Found(NamedTuple):
     id: Any
     missing: bool
     """Whether tokens have no entity annotation, and no span group says it."""
+    group: str
     other_groups: list[tuple[str, int]]
     """Names and sizes of span groups that are not read."""
 
@@ -119,7 +122,7 @@ def docs(path: str, lang: str, spans_key: str, limit: int) -> Iterator[list[Foun
         spans = {(s.start_char, s.end_char, s.label_): None for s in (*doc.ents, *doc.spans.get(spans_key, ()))}
         others = [(key, len(doc.spans[key])) for key in doc.spans if key != spans_key]
         missing = spans_key not in doc.spans and any(token.ent_iob == 0 for token in doc)
-        held.append(Found(doc.text, list(spans), doc.user_data.get("id"), missing, others))
+        held.append(Found(doc.text, list(spans), doc.user_data.get("id"), missing, group_of(doc.user_data), others))
         if len(held) == BATCH:
             yield held
             held = []

@@ -136,7 +136,7 @@ def _text(place: Place) -> Iterator[Document]:
             text = html_text(text)
         except ValueError as error:
             raise DataError(place.path, f"is no HTML that can be read: {error}; save its text as .txt") from None
-    yield Document(text, id=place.id)
+    yield Document(text, id=place.id, group=place.id)
 
 
 def _bounded(file: BinaryIO, where: str) -> bytes:

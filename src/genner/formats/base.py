@@ -169,7 +169,7 @@ class Format(ABC):
         if len(kept) == len(document.entities):
             return document, ()
         left_out = tuple(e for e in document.entities if e not in kept)
-        return Document(document.text, kept, document.id, extra=document.extra), left_out
+        return Document(document.text, kept, document.id, group=document.group, extra=document.extra), left_out
 
 
 def crossing_entities(entities: Iterable[Entity]) -> list[Entity]:

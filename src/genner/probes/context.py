@@ -48,7 +48,8 @@ class NoEntities(Probe):
                     report["sentences_left_out"] += 1
                 else:
                     report["sentences_kept"] += 1
-                    made.append(Document(document.text[chunk.start : chunk.end], (), f"{document.id}@{chunk.start}"))
+                    text, id = document.text[chunk.start : chunk.end], f"{document.id}@{chunk.start}"
+                    made.append(Document(text, (), id, group=document.group))
         return Probed(tuple(made), labels, same(labels), dict(report))
 
     def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
@@ -96,5 +97,6 @@ class Neutral(Probe):
                 template = self.dice(document, mention).choice(self.templates)
                 before, _, after = template.partition("{}")
                 inside = tuple(e.shifted(len(before) - group.start) for e in group.members)
-                made.append(Document(f"{before}{mention}{after}", inside, f"{document.id}:{group.start}"))
+                text, id = f"{before}{mention}{after}", f"{document.id}:{group.start}"
+                made.append(Document(text, inside, id, group=document.group))
         return Probed(tuple(made), labels, same(labels), dict(report))

@@ -7,7 +7,7 @@ order). So no part of an annotated mention is left in the text.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genner.document import Document, Entity
 from genner.training.noise import pieced
@@ -73,4 +73,5 @@ def substituted(document: Document, names: Sequence[tuple[Group, Name]]) -> Docu
     entities = {
         inner.shifted(e.start) for e, (_, name) in zip(made.entities, names, strict=True) for inner in name.inner
     }
-    return Document(made.text, tuple(entities.union(made.entities)), document.id, extra=document.extra)
+    entities = entities.union(made.entities)
+    return replace(document, text=made.text, entities=tuple(entities))

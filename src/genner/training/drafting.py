@@ -106,7 +106,7 @@ def answered(engine: LocalEngine, task: Task) -> list[Document]:
     for document, request, generation in zip(texts, requests, engine.generate(requests), strict=True):
         written = request.grammar.read(generation.answer) or ()
         entities = tuple(Entity(w.start, w.end, w.label) for w in written)
-        made.append(Document(document.text, entities, document.id))
+        made.append(Document(document.text, entities, document.id, group=document.group))
     return made
 
 

@@ -270,7 +270,7 @@ class Task:
 def _answered(document: Document, tags: dict[str, str]) -> Document:
     """The document with the entities of these labels, by the tags that they are given."""
     kept = tuple(Entity(e.start, e.end, tags[e.label], e.score) for e in document.entities if e.label in tags)
-    return Document(document.text, kept, document.id)
+    return Document(document.text, kept, document.id, group=document.group)
 
 
 def _weights(weights: dict[str, float], where: str) -> dict[Format, float]:
