@@ -9,7 +9,7 @@ from hypothesis import given
 
 from conftest import Run
 from genner.data.catalog import catalog, corpus
-from genner.data.describe import describe, disagreements, leaks, nesting
+from genner.data.describe import Description, describe, disagreements, group_leaks, leaks, nesting
 from genner.data.jsonl import read_jsonl
 from genner.data.registry import SYNTAXES
 from genner.document import Document, Entity
@@ -98,6 +98,49 @@ def test_duplicates_and_leaks() -> None:
     assert leaks([train, describe("dev", [])]) == []
 
 
+def test_groups_are_counted_and_those_in_two_files_found() -> None:
+    def described(name: str, *documents: tuple[str, str]) -> Description:
+        return describe(name, [Document(f"{name} {id}", id=id, group=group) for id, group in documents])
+
+    train = described("a/train.conll", ("1", "x"), ("2", "x"), ("3", "y"), ("4", "train-1"), ("5", ""))
+    test = described("b/train.conll.gz", ("1", "y"), ("2", "train-1"), ("3", "x"))
+    assert train.groups == {"x": 2, "y": 1, "train-1": 1}
+    assert train.to_dict()["groups"] == {"number": 3, "documents": 4, "largest": 2}
+    assert group_leaks([train, test]) == [
+        ("a/train.conll", "b/train.conll.gz", 2, 3, "x"),
+        ("b/train.conll.gz", "a/train.conll", 2, 2, "y"),
+    ]
+    numbered = described("ids", ("x-1", ""), ("x-2", ""), ("z-1", ""), ("z-2", ""))
+    assert numbered.groups == {"x": 2, "z": 2}
+    assert group_leaks([numbered, train])[0] == ("ids", "a/train.conll", 1, 2, "x")
+    unknown = described("unknown", ("test-1", ""), ("test-2", ""))
+    assert (unknown.groups, unknown.to_dict()["groups"]) == ({}, None)
+    assert group_leaks([unknown, train]) == []
+
+
+def test_the_groups_of_files_are_told(run: Run, tmp_path: Path) -> None:
+    lines(tmp_path / "train.jsonl", Document("a", id="1", group="x"), Document("b", id="2", group="y"))
+    lines(tmp_path / "test.jsonl", Document("c", id="1", group="x"))
+    lines(tmp_path / "other.jsonl", Document("d", id="1"))
+    code, out, _ = run("data", "train.jsonl", "test.jsonl", "other.jsonl")
+    assert code == 0
+    assert [line.split()[:3] for line in out.splitlines()[1:4]] == [
+        ["train.jsonl", "2", "2"],
+        ["test.jsonl", "1", "1"],
+        ["other.jsonl", "1", "unknown"],
+    ]
+    told = (
+        "1 groups of test.jsonl (1 documents), 'x' among them, are in train.jsonl too: texts of one group are in both"
+    )
+    assert told in out
+    found = json.loads(run("data", "train.jsonl", "test.jsonl", "--json")[1])
+    assert found["shared_groups"] == [
+        ["train.jsonl", "test.jsonl", 1, 1, "x"],
+        ["test.jsonl", "train.jsonl", 1, 1, "x"],
+    ]
+    assert [file["groups"]["number"] for file in found["files"]] == [2, 1]
+
+
 def test_a_wrong_count_names_both() -> None:
     found = describe("mine", [Document("IL-2 .", (Entity(0, 4, "DNA"), Entity(5, 6, "X")), "1")])
     told = disagreements(found, corpus("genia"), "test")
@@ -126,7 +169,7 @@ def test_a_table(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("data", "train.jsonl", "test.jsonl")
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
-    assert rows[1] == ["train.jsonl", "1", "2", "1", "0", "2", "0", "3", "X", "1,", "Y", "1"]
+    assert rows[1] == ["train.jsonl", "1", "unknown", "2", "1", "0", "2", "0", "3", "X", "1,", "Y", "1"]
     assert "1 of train.jsonl are in test.jsonl too" in out
 
 

@@ -205,7 +205,7 @@ def test_a_description_is_whole_where_it_is_no_terminal(run: Run, tmp_path: Path
     code, out, _ = run("data", name)
     head, row = out.splitlines()[:2]
     assert code == 0
-    assert " ".join(head.split()) == "file documents entities inner crossing depth duplicates longest labels"
+    assert " ".join(head.split()) == "file documents groups entities inner crossing depth duplicates longest labels"
     assert row.startswith(f"{name}  ")
     assert row.rstrip().endswith("PER 4")
 

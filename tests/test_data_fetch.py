@@ -128,7 +128,9 @@ def test_a_corpus_becomes_splits_with_checked_counts(
     columns = ("conll:separator=tab,column=1", "conll:separator=tab,column=2")
     parts = {
         "train": Part((remote(web, "train.tsv", FLAT),), ("conll",), 2, 2),
-        "test": Part((remote(web, "b.tsv", NESTED), remote(web, "c.tsv", NESTED)), columns, 2, 4),
+        "test": Part((remote(web, "b.tsv", NESTED), remote(web, "c.tsv", NESTED)), columns, 2, 4, group="file"),
+        "dev": Part((remote(web, "dev.tsv", f"# newdoc id = n1\n{FLAT}"),), ("conll",), 2, 2),
+        "more": Part((remote(web, "more.tsv", f"# newdoc id = n1\n{FLAT}"),), ("conll",), 2, 2, group="none"),
     }
     known = {
         "small": Download("small", "A small one", "CC0", parts),
@@ -140,6 +142,8 @@ def test_a_corpus_becomes_splits_with_checked_counts(
     assert "A small one; licence: CC0" in err
     nested = [(e.start, e.end, e.label) for e in next(iter(read_jsonl(tmp_path / "d/small/test.jsonl"))).entities]
     assert sorted(nested) == [(0, 16, "ORG"), (12, 16, "LOC")]
+    groups = {split: [d.group for d in read_jsonl(tmp_path / f"d/small/{split}.jsonl")] for split in parts}
+    assert groups == {"train": ["", ""], "test": ["b", "c"], "dev": ["n1", "n1"], "more": ["", ""]}
     # What is there is kept; counts that differ, and a corpus to be got by hand, end with 1.
     (tmp_path / "d/small/train.jsonl").write_text("mine", encoding="utf-8")
     assert "kept" in run("data", "fetch", "small", "--out", "d")[2]
@@ -151,7 +155,7 @@ def test_a_corpus_becomes_splits_with_checked_counts(
     code, _, err = run("data", "fetch", "hand")
     assert (code, "cannot be fetched by genner. Ask." in err) == (1, True)
     assert run("data", "fetch", "nothing")[0] == 2
-    assert "small: A small one (train, test); CC0" in run("data", "fetch")[1]
+    assert "small: A small one (train, test, dev, more); CC0" in run("data", "fetch")[1]
 
 
 def test_one_split_that_cannot_be_had_does_not_keep_the_others_away(

@@ -1,5 +1,6 @@
 """Groups: read from files that have them, told from ids that plainly number them, never guessed."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,14 @@ from genner.data.base import Journal, Syntax
 from genner.data.brat import Brat
 from genner.data.conll import Conll
 from genner.data.conll2012 import Conll2012
+from genner.data.corpus_groups import numberings
 from genner.data.genia import Genia
+from genner.data.hf_json import HuggingFaceJson
+from genner.data.jsonl import read_jsonl
+from genner.data.jsonl_syntax import Jsonl
 from genner.data.ontonotes import OntoNotesName
 from genner.data.texts import read_texts
+from genner.data.token_csv import TokenCsv
 from genner.document import Document, Entity
 from genner.groups import groups_from_ids, groups_of, with_groups
 
@@ -198,3 +204,52 @@ def test_texts_to_extract_from_have_their_file_or_what_a_record_says(tmp_path: P
     assert [d.group for d in read_texts(str(tmp_path / "x.jsonl"))] == ["7", ""]
     (tmp_path / "x.csv").write_text("text,group\nAda,a\nBob,\n", encoding="utf-8")
     assert [d.group for d in read_texts(str(tmp_path / "x.csv"))] == ["a", ""]
+
+
+def test_what_is_before_the_first_docstart_is_a_document_too(tmp_path: Path) -> None:
+    text = "Ada B-PER\n\nBob B-PER\n\n-DOCSTART- O\n\nEve B-PER\n\n-DOCSTART- O\n\n"  # as WikiGold has it
+    assert groups(tmp_path, text) == ["x-0", "x-0", "x-1"]
+
+
+def test_docstart_is_no_sentence_of_rows_and_tables(tmp_path: Path) -> None:
+    rows = [["-DOCSTART-"], ["Ada", "left"], ["Bob"], ["-DOCSTART-"], ["Eve"]]
+    tagged = [
+        {"tokens": row, "ner_tags": ["O" if t in ("-DOCSTART-", "left") else "B-PER" for t in row]} for row in rows
+    ]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(tagged), encoding="utf-8")
+    expected = [("Ada left", "x-1"), ("Bob", "x-1"), ("Eve", "x-2")]
+    assert [(d.text, d.group) for d in read(HuggingFaceJson(), path)] == expected
+    table = ["sentence,token,tag"]
+    table += [
+        f"{n},{t},{g}" for n, row in enumerate(tagged) for t, g in zip(row["tokens"], row["ner_tags"], strict=True)
+    ]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([*table, ""]), encoding="utf-8")
+    assert [(d.text, d.group) for d in read(TokenCsv(), path)] == expected
+
+
+def test_ids_of_known_corpora_name_their_groups(tmp_path: Path) -> None:
+    def read_as(folder: str, name: str, *ids: str) -> list[str]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        path = tmp_path / folder / name
+        path.write_text("".join(json.dumps({"id": id, "text": "a", "entities": []}) + "\n" for id in ids))
+        direct = [d.group for d in read_jsonl(path)]
+        assert [d.group for d in read(Jsonl(), path)] == direct
+        return direct
+
+    assert read_as("genia", "test.jsonl", "MEDLINE:1-7", "MEDLINE:1-2", "x-1") == ["MEDLINE:1", "MEDLINE:1", ""]
+    assert read_as("other", "test.jsonl", "MEDLINE:1-7", "MEDLINE:1-2") == ["", ""]
+    assert read_as("somesci", "dev.jsonl", "Creation_sentences/PMC2-0", "PLoS_methods/PMC2-5") == ["PMC2", "PMC2"]
+    assert read_as("sgd_slots", "dev.jsonl", "19_00018-2|Events_1", "19_00018-12|Buses_1") == ["dev:19_00018"] * 2
+    assert read_as("mobie_de", "train.jsonl", "11081/dcc9286ccef1cc31-5", "11081-6") == ["11081", "11081"]
+    assert read_as("uner_pt_bosque", "test.jsonl", "batch-0000-0001", "batch-0000-0002") == ["", ""]
+    named = tmp_path / "genia" / "named.jsonl"
+    named.write_text(json.dumps({"id": "MEDLINE:1-7", "text": "a", "entities": [], "group": "mine"}))
+    assert [d.group for d in read_jsonl(named)] == ["mine"]
+
+
+def test_what_is_known_of_ids_has_one_bracket_and_a_unit() -> None:
+    for name, numbering in numberings().items():
+        assert numbering.pattern.groups == 1, name
+        assert numbering.unit

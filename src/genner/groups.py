@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal, TypeVar
 
 from genner.document import Document
@@ -60,22 +59,49 @@ def groups_from_ids(ids: Iterable[str]) -> list[str] | None:
     them with more than one id; and every name may be that of a text: it holds a letter, or five digits, and is not a
     word like `train`, `test`, `batch` or `sentence`, alone or with a number.
     """
-    parts = [_NUMBERED.fullmatch(id) for id in ids]
-    found = [part for part in parts if part]
-    if len(found) < len(parts) or len({part[2] for part in found}) != 1:
-        return None
-    names = [part[1] for part in found]
-    sizes: dict[str, int] = {}
-    for before, part in pairwise([None, *found]):
-        assert part is not None
-        if before is not None and before[1] == part[1]:
-            if int(part[3]) <= int(before[3]):
-                return None
-        elif part[1] in sizes:
+    numbered, names = NumberedIds(), list[str]()
+    for id in ids:
+        name = numbered.add(id)
+        if name is None:
             return None
-        sizes[part[1]] = sizes.get(part[1], 0) + 1
-    several = sum(size > 1 for size in sizes.values())
-    return names if len(sizes) > 1 and 2 * several > len(sizes) and all(map(_may_name, sizes)) else None
+        names.append(name)
+    return names if numbered.plain else None
+
+
+class NumberedIds:
+    """Tells whether ids, which are put in one after the other, plainly number texts within groups (`groups_from_ids`).
+
+    Memory grows with the number of groups.
+    """
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+        """How many ids each name has; empty once an id was against it."""
+        self._fails = False
+        self._separator = ""
+        self._last = ("", 0)
+
+    def add(self, id: str) -> str | None:
+        """The name in an id; None if this id, or one before, is against it."""
+        part = None if self._fails else _NUMBERED.fullmatch(id)
+        if part is None or not self._goes_on(part[1], part[2], int(part[3])):
+            self._fails = True
+            self.sizes.clear()
+            return None
+        self._separator, self._last = part[2], (part[1], int(part[3]))
+        self.sizes[part[1]] = self.sizes.get(part[1], 0) + 1
+        return part[1]
+
+    def _goes_on(self, name: str, separator: str, number: int) -> bool:
+        if name not in self.sizes:
+            return separator == (self._separator or separator) and _may_name(name)
+        return separator == self._separator and name == self._last[0] and number > self._last[1]
+
+    @property
+    def plain(self) -> bool:
+        """Whether the ids so far plainly number texts within groups."""
+        several = sum(size > 1 for size in self.sizes.values())
+        return len(self.sizes) > 1 and 2 * several > len(self.sizes)
 
 
 def _may_name(name: str) -> bool:

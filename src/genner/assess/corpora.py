@@ -9,6 +9,7 @@ from genner.data import read_jsonl
 from genner.data.catalog import catalog
 from genner.document import Document, LabelSet
 from genner.errors import DataError, UnknownNameError
+from genner.groups import with_groups
 from genner.labels import label_sets
 
 
@@ -68,7 +69,7 @@ def labels_of(name: str, data: Path) -> LabelSet:
 def documents_of(name: str, data: Path, labels: LabelSet) -> list[Document]:
     """The documents of a file. Raises `DataError` when one has a label that the label set lacks."""
     path = path_of(name, data)
-    found = list(read_jsonl(path))
+    found = with_groups(list(read_jsonl(path)))  # before some of them are drawn: ids tell of whole files only
     for document in found:
         for entity in document.entities:
             if entity.label not in labels:

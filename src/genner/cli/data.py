@@ -98,7 +98,7 @@ def data(
     from genner.data import catalog as known
     from genner.data.base import Journal
     from genner.data.convert import expand, load
-    from genner.data.describe import describe, disagreements, leaks
+    from genner.data.describe import describe, disagreements, group_leaks, leaks
     from genner.render.layout import visible_line
     from genner.render.terminal import json_text
 
@@ -112,7 +112,7 @@ def data(
         shown = visible_line(name)
         documents = tqdm(load(name, reader, journal), unit=" documents", desc=shown, disable=None, file=sys.stderr)
         described.append(describe(name, documents))
-    shared = leaks(described)
+    shared, shared_groups = leaks(described), group_leaks(described)
     warnings = []
     for d in described if wanted else ():
         assert wanted is not None
@@ -122,12 +122,16 @@ def data(
             raise UsageError(f"cannot tell which split of {wanted.name} {d.name!r} is; say so with --split ({legal})")
         warnings += disagreements(d, wanted, which)
     if as_json:
-        found = {"files": [d.to_dict() for d in described], "shared": shared, "warnings": warnings}
+        found = {"files": [d.to_dict() for d in described], "shared": shared, "shared_groups": shared_groups}
+        found["warnings"] = warnings
         print(json_text(found, indent=1))
     else:
         _show(described)
         for a, b, n in shared:
             tell(f"{n:,} of {a} are in {b} too", sys.stdout)
+        for a, b, n, inside, name in shared_groups:
+            what = f"{n:,} groups of {a} ({inside:,} documents), {name!r} among them, are in {b} too"
+            tell(f"{what}: texts of one group are in both, unless each file names its groups anew", sys.stdout)
     for line in warnings:
         tell(f"warning: {line}")
     _report(journal)
@@ -163,13 +167,18 @@ def _show(described: "list[Description]") -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("file", overflow="fold")
-    for head in ("documents", "entities", "inner", "crossing", "depth", "duplicates", "longest"):
+    for head in ("documents", "groups", "entities", "inner", "crossing", "depth", "duplicates", "longest"):
         table.add_column(head, justify="right", no_wrap=True, min_width=len(head))
     table.add_column("labels")
     for d in described:
-        counts = (d.documents, d.entities, d.inner, d.crossing, d.depth, d.duplicates, d.longest)
+        groups = len(d.groups) or "unknown"
+        counts = (d.documents, groups, d.entities, d.inner, d.crossing, d.depth, d.duplicates, d.longest)
         labels = ", ".join(f"{label} {n:,}" for label, n in d.labels.most_common())
-        table.add_row(Text(visible_line(d.name)), *(f"{n:,}" for n in counts), Text(visible_line(labels)))
+        table.add_row(
+            Text(visible_line(d.name)),
+            *(n if isinstance(n, str) else f"{n:,}" for n in counts),
+            Text(visible_line(labels)),
+        )
     # Into a file or a pipe, a line a row, so that nothing is cut or broken.
     Console(width=None if sys.stdout.isatty() else 100_000).print(table)
 

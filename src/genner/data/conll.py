@@ -33,19 +33,18 @@ from typing import ClassVar, Literal
 
 from genner.data import tags
 from genner.data.base import Journal, Syntax, open_binary, read_lines
-from genner.data.records import Intake, Span, stem, unkept
+from genner.data.records import DOCSTART, Intake, Span, stem, unkept
 from genner.data.survey import Found, Layout, survey, tagged
 from genner.data.tokens import locate, tokenize
 from genner.data.writing import atomic
 from genner.document import Document, Entity
 from genner.errors import UsageError
 
-_DOCSTART = "-DOCSTART-"
 _COMMENT = re.compile(r"# ?([\w.:-]+) =(?: (.*))?", re.DOTALL)
 _BARE_ID = re.compile(r"# (?:sent_)?id\s+([^\s=]\S*).*")
 _NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=(?: (.*)|\s*)|\s*)", re.DOTALL)
 _CELLS = re.compile(r"[ \t]+")
-_NO_NAMES = ("O", "-X-", "_", "-", "*", _DOCSTART)
+_NO_NAMES = ("O", "-X-", "_", "-", "*", DOCSTART)
 _BREAKS = re.compile(r"[\t\n\r\ud800-\udfff]")
 
 
@@ -55,9 +54,10 @@ class Conll(Syntax):
 
     A sentence's id is the one in its comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without the
     document when it is in none); a whole document's is `<file stem>-<document>`. Its group is what `-DOCSTART-` or
-    `# newdoc` names, else `<file stem>-<document>`; empty when neither is there, or `# newdoc id =` names none. A tag
-    sequence that breaks the scheme is a fault; a lenient journal counts it and takes the entities that conlleval would
-    see. A line with another number of columns than the first is a fault; a lenient journal leaves its token out.
+    `# newdoc` names, else `<file stem>-<document>` (0 before the first `-DOCSTART-`); empty when neither is there, or
+    `# newdoc id =` names none. A tag sequence that breaks the scheme is a fault; a lenient journal counts it and takes
+    the entities that conlleval would see. A line with another number of columns than the first is a fault; a lenient
+    journal leaves its token out.
 
     Writing: words and single marks are tokens, cut further where an entity begins or ends. Tags are flat: of entities
     that overlap, the one that begins first is kept, of these the longest; the others are losses, as are blanks at the
@@ -127,7 +127,7 @@ class Conll(Syntax):
         scheme = self._guess_scheme(source, columns, layout) if self.scheme == "auto" else self.scheme
         read = [layout.token, layout.column, *([] if layout.inner is None else [layout.inner])]
         part = number = 0
-        corpus_document = ""
+        corpus_document = f"{stem(source)}-0" if _marked(source) else ""
         sentence = _Sentence()
         for line_number, line in chain(read_lines(source, journal), [(0, "")]):
             if _is_break(line):
@@ -349,6 +349,13 @@ class _Sentence:
     entities: list[tuple[int, int, str]] = field(default_factory=list)
 
 
+def _marked(source: Traversable) -> bool:
+    """Whether a `-DOCSTART-` parts the documents of a file. What is before the first is a document too."""
+    mark = DOCSTART.encode()
+    with open_binary(source) as file:
+        return any(mark in raw and _is_docstart(raw.decode("utf-8", "replace").strip()) for raw in file)
+
+
 def _raw_lines(source: Traversable) -> Iterator[str]:
     """The lines, faults passed over, since those are for the reading itself; an empty one for each break."""
     with open_binary(source) as file:
@@ -385,9 +392,9 @@ def _is_break(line: str) -> bool:
 
 def _is_docstart(line: str) -> bool:
     """Whether the line marks the beginning of a document, by its first column or another one (behind a number, say)."""
-    if _DOCSTART not in line or line.startswith("#"):
+    if DOCSTART not in line or line.startswith("#"):
         return False
-    return line.startswith(_DOCSTART) or _DOCSTART in _CELLS.split(line)
+    return line.startswith(DOCSTART) or DOCSTART in _CELLS.split(line)
 
 
 def _named(line: str, columns: "_Columns") -> str:
@@ -395,7 +402,7 @@ def _named(line: str, columns: "_Columns") -> str:
 
     A line with the columns of a token line names none: what is behind the mark is that line's tags.
     """
-    behind = line.partition(_DOCSTART)[2].strip()
+    behind = line.partition(DOCSTART)[2].strip()
     if behind.startswith("(") and behind.endswith(")"):
         return behind[1:-1].strip()
     given = _CELLS.split(behind)

@@ -1,13 +1,18 @@
 """What is in a file of documents: counts, nesting, duplicates, what two splits share, what the catalog says."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import PurePath
 from typing import Any
 
 from genner.data.catalog import Corpus
 from genner.document import Document, Entity
+from genner.groups import NumberedIds
+
+_MADE_UP = re.compile(r"-[0-9]+")
 
 
 @dataclass
@@ -28,6 +33,9 @@ class Description:
     longest_id: str = ""
     duplicates: int = 0
     """Documents whose text was there before, in this file."""
+    group_sizes: Counter[str] = field(default_factory=Counter, repr=False)
+    """Documents by the group that they name; `""` are those that name none."""
+    ids: NumberedIds = field(default_factory=NumberedIds, repr=False)
     texts: Counter[bytes] = field(default_factory=Counter, repr=False)
     """Documents by a hash of 8 bytes of their text: what two files share."""
 
@@ -45,11 +53,21 @@ class Description:
         key = blake2b(document.text.encode(), digest_size=8).digest()
         self.duplicates += key in self.texts
         self.texts[key] += 1
+        self.group_sizes[document.group] += 1
+        self.ids.add(document.id)
+
+    @property
+    def groups(self) -> Mapping[str, int]:
+        """How many documents each group has: as they name it, or else as their ids do. Empty if unknown."""
+        named = {name: size for name, size in self.group_sizes.items() if name}
+        return named or (self.ids.sizes if self.ids.plain else {})
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the hashes, as JSON types."""
-        facts = {name: value for name, value in vars(self).items() if name != "texts"}
-        return {**facts, "labels": dict(self.labels.most_common())}
+        """All but the hashes, as JSON types; `groups` is null where they are not known."""
+        facts = {name: value for name, value in vars(self).items() if name not in ("texts", "group_sizes", "ids")}
+        sizes = list(self.groups.values())
+        known = {"number": len(sizes), "documents": sum(sizes), "largest": max(sizes)} if sizes else None
+        return {**facts, "labels": dict(self.labels.most_common()), "groups": known}
 
 
 def nesting(entities: Sequence[Entity]) -> tuple[int, int, int]:
@@ -79,6 +97,25 @@ def leaks(splits: Sequence[Description]) -> list[tuple[str, str, int]]:
     pairs = ((a, b) for a in splits for b in splits if a is not b)
     counts = [(a.name, b.name, sum(n for text, n in a.texts.items() if text in b.texts)) for a, b in pairs]
     return [leak for leak in counts if leak[2]]
+
+
+def group_leaks(splits: Sequence[Description]) -> list[tuple[str, str, int, int, str]]:
+    """For each two splits (a, b), both ways around: what of a is of a group that b has documents of too, if any.
+
+    How many groups, how many documents of a, and the name of one. Names that a reader made of the file's are left out.
+    """
+    found = []
+    for a in splits:
+        for b in splits:
+            both = [] if a is b else [g for g in a.groups if g in b.groups and not _MADE_UP.fullmatch(_rest(g, a.name))]
+            if both:
+                found.append((a.name, b.name, len(both), sum(a.groups[g] for g in both), both[0]))
+    return found
+
+
+def _rest(group: str, path: str) -> str:
+    """What a group's name has behind the name of the file."""
+    return group.removeprefix(PurePath(path.removesuffix(".gz")).stem) if path else group
 
 
 def disagreements(split: Description, corpus: Corpus, which: str) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from genner.data.base import Journal
@@ -19,6 +19,7 @@ from genner.data.catalog import catalog
 from genner.data.convert import load
 from genner.data.download import download
 from genner.data.jsonl_syntax import Jsonl
+from genner.data.records import stem
 from genner.document import Document
 from genner.errors import DataError, UnknownNameError
 from genner.models import home
@@ -45,7 +46,8 @@ class Part:
     """A split: its files, one after the other; `member` is the path within them if they are archives.
 
     `read` are readers whose entities are put together (nested entities stand in several columns); `{list}` in them is
-    the path of the file `list`. `sentences` and `entities` are what is published of it.
+    the path of the file `list`. `sentences` and `entities` are what is published of it. `group` says what the groups
+    are: what the files say, or each of them (`file`), or not known, whatever they say (`none`).
     """
 
     files: tuple[Remote, ...]
@@ -54,6 +56,7 @@ class Part:
     entities: int
     member: str = ""
     list: Remote | None = None
+    group: Literal["", "file", "none"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def downloads() -> dict[str, Download]:
             name,
             title,
             about.get("licence", licence),
-            {split: _part(part) for split, part in about.get("splits", {}).items()},
+            {split: _part(part, about.get("group", "")) for split, part in about.get("splits", {}).items()},
             about.get("by_hand", ""),
             about.get("note", ""),
         )
@@ -92,7 +95,7 @@ def downloads() -> dict[str, Download]:
     return found
 
 
-def _part(raw: dict[str, Any]) -> Part:
+def _part(raw: dict[str, Any], group: Literal["", "file", "none"]) -> Part:
     sentences, entities = raw["counts"]
     return Part(
         files=tuple(Remote(**file) for file in raw["files"]),
@@ -101,6 +104,7 @@ def _part(raw: dict[str, Any]) -> Part:
         entities=entities,
         member=raw.get("member", ""),
         list=Remote(**raw["list"]) if "list" in raw else None,
+        group=group,
     )
 
 
@@ -163,8 +167,10 @@ def documents(part: Part) -> Iterator[Document]:
     """The sentences of a split, fetched file by file."""
     listed = str(part.list.fetch()) if part.list else ""
     for file in part.files:
-        place = file.fetch() / part.member
+        file_path = file.fetch()
+        place = file_path / part.member
         readings = [load(place, how.replace("{list}", listed)) for how in part.read]
         for same in zip(*readings, strict=True):
+            group = {"": same[0].group, "file": stem(file_path), "none": ""}[part.group]
             together = dict.fromkeys(entity for document in same for entity in document.entities)
-            yield Document(same[0].text, tuple(together), same[0].id, group=same[0].group)
+            yield Document(same[0].text, tuple(together), same[0].id, group=group)

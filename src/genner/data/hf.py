@@ -80,6 +80,8 @@ class HuggingFace(Syntax):
                     continue
                 for record in item:
                     row += 1
+                    if intake.begins_group(record.get(self.tokens)):
+                        continue
                     try:
                         text, spans = self.row(record, shape, spelling or Spelling())
                     except DocumentError as error:

@@ -74,6 +74,8 @@ class HuggingFaceJson(RecordSyntax):
                         "bad row", f"has no {reader.tokens!r}; it has: {has}; name the columns with tokens=, tags="
                     )
                     continue
+                if intake.begins_group(row[reader.tokens]):
+                    continue
                 if row.get(reader.tags) is None:
                     intake.loss(f"row without {reader.tags!r}")
                     continue

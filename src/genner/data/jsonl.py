@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from genner.data.base import ALONE
+from genner.data.corpus_groups import grouped
 from genner.data.ids import Ids
 from genner.data.json_stream import JSON
 from genner.data.opening import open_binary
@@ -44,7 +45,7 @@ def read_records(path: Path, build: Callable[[dict[str, Any]], Document], lenien
     """The documents that `build` makes of the records of a file; else as `read_jsonl`."""
     from genner.data.registry import looks_like_file  # which knows this module too
 
-    ids = Ids()
+    ids, group = Ids(), grouped(path)
     if path.is_dir() and (advice := looks_like_file(path)):
         raise UnreadableError(str(path), f"is a folder; {advice}")
     for count, (number, line) in enumerate(numbered_lines(path), 1):
@@ -64,7 +65,7 @@ def read_records(path: Path, build: Callable[[dict[str, Any]], Document], lenien
                 raise bad from None
             log.warning("%s; line skipped", bad)
             continue
-        yield document
+        yield group(document)
 
 
 def _first(line: bytes, path: Path) -> dict[str, Any]:

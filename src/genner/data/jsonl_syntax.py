@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genner.data.base import Journal
+from genner.data.corpus_groups import grouped
 from genner.data.jsonl import document_of
 from genner.data.records import Intake, RecordSyntax, write_records
 from genner.document import Document
@@ -36,7 +37,7 @@ class Jsonl(RecordSyntax):
         return False
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+        intake, group = Intake(source, journal), grouped(source)
         for record in intake.records():
             identifier = intake.identifier(record.get("id"))
             if identifier is None:
@@ -46,7 +47,7 @@ class Jsonl(RecordSyntax):
             except DocumentError as error:
                 intake.fault("bad document", str(error))
                 continue
-            yield replace(document, id=identifier)
+            yield group(replace(document, id=identifier))
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
         return write_records(target, (d.to_dict() for d in documents), as_list=False)

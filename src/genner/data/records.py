@@ -18,6 +18,8 @@ from genner.document import KNOWN, Document, Entity, Prediction, Problem, group_
 from genner.errors import DocumentError, UsageError
 from genner.extras import install_command
 
+DOCSTART = "-DOCSTART-"
+
 
 class Span(NamedTuple):
     """An entity as a file gives it, not yet checked; `mention`, where given, is what the offsets must cut out."""
@@ -61,6 +63,7 @@ class Intake:
         self._ids = Ids()
         self._made_up = False
         self._stem = stem(source)
+        self._parts = 0
 
     def values(self) -> Iterator[Any]:
         """The values of the file; each is the one that faults and losses are about until the next."""
@@ -90,6 +93,15 @@ class Intake:
             named = f", record {self.number}{self._named}" if self._listed else ""
             self.journal.loss(kind, f"{self.source}:{self.line}{named}{detail and f': {detail}'}", count)
 
+    def begins_group(self, tokens: Any) -> bool:
+        """Whether a row of tokens is the mark `-DOCSTART-` alone: no document, but the beginning of a group.
+
+        What follows gets the group `<file stem>-<number>`, from 1, unless it names one.
+        """
+        marks = isinstance(tokens, list) and tokens == [DOCSTART]
+        self._parts += marks
+        return marks
+
     def document(self, line: int, text: Any, spans: Iterable[Span], id: Any = None, group: str = "") -> Document | None:
         """As `build`, for the record (row, document) with this number, where no JSON is read."""
         self.line = self.number = line
@@ -106,8 +118,8 @@ class Intake:
     ) -> Document | None:
         """The document, with `problems` the prediction, or None after a fault.
 
-        Without an id it gets `<file stem>-<number>`, without a `group` the one that `extra` names. An entity given
-        twice is kept once.
+        Without an id it gets `<file stem>-<number>`, without a `group` the one that `extra` names, or that a mark has
+        begun. An entity given twice is kept once.
         """
         identifier = self.identifier(id)
         if identifier is None:
@@ -115,7 +127,7 @@ class Intake:
         kept = {key: value for key, value in (extra or {}).items() if key not in KNOWN}
         if id not in (None, "") and not isinstance(id, str):
             kept["id"] = id
-        group = group or group_of(kept)
+        group = group or group_of(kept) or (f"{self._stem}-{self._parts}" if self._parts else "")
         if group == kept.get("group"):
             del kept["group"]
         try:

@@ -82,6 +82,8 @@ class TokenCsv(Syntax):
             scheme = "bare" if spelling.form == "bare" else guess.scheme
         intake = Intake(source, journal)
         for number, rows in enumerate(_sentences(self._rows(source, journal)), 1):
+            if intake.begins_group([row.token for row in rows]):
+                continue
             normal = [spelling.normal(row.tag) for row in rows]
             for index, what in tags.faults(normal, scheme):
                 if "malformed" in what:

@@ -1,0 +1,59 @@
+"""The groups of corpora that genner knows, told from the ids of their sentences (`assets/groups.json`).
+
+Files that `genner data fetch` makes name their groups. Those that were made before, or are in no such list, are read
+with the pattern of the corpus whose name their folder has: `genia/test.jsonl`.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePath
+from typing import TypeVar, cast
+
+from genner.document import Document
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """How the ids of a corpus name groups: `pattern` matches a whole id, its one bracket the group's name.
+
+    `unit` is what a group is, for a reader. `anew`: each split numbers its groups from the beginning, so that a name is
+    that of a group only together with the file's.
+    """
+
+    pattern: re.Pattern[str]
+    unit: str
+    anew: bool = False
+
+
+@cache
+def numberings() -> dict[str, Numbering]:
+    """How ids name groups, by corpus."""
+    raw = json.loads((files("genner") / "assets" / "groups.json").read_text(encoding="utf-8"))
+    return {
+        name: Numbering(re.compile(about["ids"]), about["unit"], about.get("numbered_anew", False))
+        for name, about in raw.items()
+    }
+
+
+def grouped(source: Traversable) -> Callable[[D], D]:
+    """What gives the documents of a file their groups, if it lies in a folder named after a corpus.
+
+    A document that names its group keeps it; one whose id is not as those of the corpus gets none.
+    """
+    numbering = numberings().get(cast(Path, source).parent.name)
+    if numbering is None:
+        return lambda document: document
+    prefix = f"{PurePath(source.name.removesuffix('.gz')).stem}:" if numbering.anew else ""
+
+    def named(document: D) -> D:
+        found = None if document.group else numbering.pattern.fullmatch(document.id)
+        return replace(document, group=prefix + found[1]) if found else document
+
+    return named
