@@ -63,9 +63,9 @@ def answered(gold: Document, skill: float, rng: random.Random) -> Answered:
         passes=3,
         chunks=((0, len(gold.text)),),
         # By this rule a broken answer counts for nothing, so that the two rules differ.
-        published=(0, 0, len(gold.entities)) if broken else (right, len(found) - right, len(gold.entities) - right),
-        # As said, one of a broken answer's mentions is not where it says.
-        as_said=(said := max(0, right - broken), len(found) - said, len(gold.entities) - said),
+        paper=(0, 0, len(gold.entities)) if broken else (right, len(found) - right, len(gold.entities) - right),
+        # Strictly, one of a broken answer's mentions is not where it says.
+        strict=(said := max(0, right - broken), len(found) - said, len(gold.entities) - said),
     )
 
 
@@ -82,13 +82,13 @@ def metrics(answers: Sequence[Answered]) -> dict[str, Any]:
             one = Counts(e in a.gold and e in a.entities, e not in a.gold, e not in a.entities)
             lengths[bucket] = lengths.get(bucket, Counts()) + one
     total = sum(labels.values(), Counts())
-    published = Counts(*(sum(a.published[k] for a in answers if a.published) for k in range(3)))
-    as_said = Counts(*(sum(a.as_said[k] for a in answers if a.as_said) for k in range(3)))
+    paper = Counts(*(sum(a.paper[k] for a in answers if a.paper) for k in range(3)))
+    strict = Counts(*(sum(a.strict[k] for a in answers if a.strict) for k in range(3)))
     invalid = sum(a.prediction().invalid for a in answers)
     return {
-        "strict": score(total),
-        "published": score(published),
-        "as_said": score(as_said),
+        "strict": score(strict),
+        "repaired": score(total),
+        "paper": score(paper),
         "labels": {label: score(c) for label, c in labels.items()},
         "lengths": {bucket: score(c) for bucket, c in lengths.items()},
         "invalid": invalid / max(len(answers), 1),

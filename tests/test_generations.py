@@ -1,4 +1,4 @@
-"""Both rules on answers worked out by hand: the published scripts with their faults, and what the sound rule makes."""
+"""Three readings of answers worked out by hand: by the published scripts with their faults, strict, and repaired."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError, UnknownNameError, UsageError
 from genner.evaluation import Counts, evaluate
 from genner.formats import FORMATS
-from genner.generations import PAPER_RULES, RULES, GenerationsReport, read_generations, score_generations
+from genner.generations import PAPER_RULES, READINGS, GenerationsReport, read_generations, score_generations
 from genner.generations.records import Record
 from genner.generations.sources import find_source
 from strategies import LABELS, documents
@@ -176,7 +176,7 @@ def test_the_papers_rule_takes_anything(predict: Any, label: Any) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(documents(crossing=True))
-def test_both_rules_agree_on_a_perfect_answer(document: Document) -> None:
+def test_paper_and_format_agree_on_a_perfect_answer(document: Document) -> None:
     for name, format in FORMATS.items():
         if name not in PAPER_RULES:
             continue
@@ -187,7 +187,7 @@ def test_both_rules_agree_on_a_perfect_answer(document: Document) -> None:
         assert paper(name, answer, answer)[1:] == (0, 0)
 
 
-# The strict rule
+# Strict, and repaired
 
 
 def prompt(text: str, tail: str = "\nassistant\n") -> str:
@@ -199,7 +199,8 @@ def test_a_changed_copy_does_not_make_a_wrong_place_right(score: Score) -> None:
     assert micro(score("inline_bracketed", "paper", row)) == (1, 0, 0)
     report = score("inline_bracketed", "strict", row)
     assert micro(report) == (0, 1, 1)
-    assert report.other == Counts(1, 0, 0)
+    assert report.readings["paper"].counts == Counts(1, 0, 0)
+    assert report.readings["repaired"].counts == Counts(0, 1, 1)
     assert [case.reasons for case in report.cases] == [("paper matches texts here, not positions",)]
 
 
@@ -220,9 +221,9 @@ def test_a_bad_number_costs_one_entity(score: Score) -> None:
     row = (items(("Ann", "PER", 1), ("Rome", "LOC", "one"), ("Bob", "PER", 1)), gold)
     assert micro(score("occurrence_json", "paper", row)) == (0, 0, 2)
     report = score("occurrence_json", "strict", row)
-    assert micro(report) == (1, 1, 1)
-    assert (report.basis, report.problems) == ({"items": 1}, {"dropped": 1})
-    assert report.cases[0].reasons == ("paper discards the whole answer", "strict drops what has no place or no label")
+    assert micro(report) == (1, 2, 1)
+    assert (report.basis, report.misplaced, report.problems) == ({"items": 1}, 1, {})
+    assert report.cases[0].reasons == ("paper discards the whole answer",)
 
 
 def test_offsets_are_spans_without_a_source(score: Score) -> None:
@@ -230,7 +231,7 @@ def test_offsets_are_spans_without_a_source(score: Score) -> None:
     pred = items(("Anx", "PER", 0, 3), ("Rome", "LOC", 8, 12), ("Rome", "LOC", 8, 12), ("Ann", "P", 3, 0), keys=KEYS)
     assert micro(score("offset_json", "paper", (pred, gold))) == (1, 3, 1)
     report = score("offset_json", "strict", (pred, gold))
-    assert report.basis == {"items": 1}
+    assert (micro(report), report.basis, report.misplaced) == ((1, 2, 1), {"items": 1}, 1)
 
 
 def test_grouped_answers_have_no_places(score: Score) -> None:
@@ -279,10 +280,10 @@ def test_with_gold_documents_it_is_the_score_of_the_decoded_answers(
     entities = tuple(e for e in other.entities if e.end <= len(gold.text))
     answer = form.encode(Document(gold.text, entities), LABELS)
     path = write(tmp_path_factory.mktemp("g") / "g.jsonl", {"predict": answer, "label": "unused"})
-    report = score_generations(path, "occurrence_json", "strict", LABELS, [gold], resamples=1)
-    sound = evaluate([gold], [form.decode(gold.text, answer, LABELS)], resamples=1)
-    assert report.micro == sound.micro
-    assert {k: v for k, v in report.per_label.items() if v != Counts()} == sound.per_label
+    report = score_generations(path, "occurrence_json", "repaired", LABELS, [gold], resamples=1)
+    decoded = evaluate([gold], [form.decode(gold.text, answer, LABELS)], resamples=1)
+    assert report.micro == decoded.micro
+    assert {k: v for k, v in report.per_label.items() if v != Counts()} == decoded.per_label
 
 
 # Reports
@@ -290,7 +291,7 @@ def test_with_gold_documents_it_is_the_score_of_the_decoded_answers(
 
 def test_the_report(score: Score) -> None:
     rows = [("<PER>Ann</PER> left", "<PER>Ann</PER> left."), ("x", "<LOC>Rome</LOC>"), ("<PER>a</PER>", "<LOC>a</LOC>")]
-    for rule in RULES:
+    for rule in READINGS:
         report = score("inline_xml", rule, *rows)
         record = json.loads(json.dumps(report.to_dict()))
         assert record["micro"] == {
@@ -300,7 +301,12 @@ def test_the_report(score: Score) -> None:
         assert record["labels_inferred"]
         assert record["cases"] == []
         assert report.signature.startswith(f"match:{rule}|format:inline_xml|labels:LOC,PER|gold:answers|records:3|")
-        assert "the two rules agree on every record" in report.table()
+        assert record["readings"].keys() == set(READINGS)
+        assert "the three readings agree on every record" in report.table()
+        shown = [line.split() for line in report.table().splitlines()]
+        assert [line[:4] for line in shown if line and line[0] in READINGS] == [
+            [name, "0.5000", "0.3333", "0.4000"] for name in READINGS
+        ]
         assert report.interval[0] <= report.micro.f1 <= report.interval[1]
     assert list(score("inline_xml", "paper", *rows, labels=LabelSet.of("PER", "P")).per_label) == ["P", "PER"]
 
@@ -314,14 +320,14 @@ def test_only_given_labels_are_tags(score: Score) -> None:
 def test_cases_are_told_and_counted(score: Score) -> None:
     rows = [("[Ann | PER] met Ann", "Ann met [Ann | PER].")] * 12
     text = score("inline_bracketed", "paper", *rows).table()
-    assert "the two rules differ on 12 of 12 records:" in text
+    assert "the three readings differ on 12 of 12 records:" in text
     assert "     12  paper matches texts here, not positions" in text
     assert "the first 10 of 12; --json lists all" in text
     assert len(score("inline_bracketed", "paper", *rows).to_dict()["cases"]) == 12
 
 
 def test_nothing_to_score(score: Score) -> None:
-    for rule in RULES:
+    for rule in READINGS:
         for name in PAPER_RULES:
             assert micro(score(name, rule)) == (0, 0, 0)
             assert micro(score(name, rule, ("", ""))) == (0, 0, 0)
@@ -331,7 +337,7 @@ def test_nothing_to_score(score: Score) -> None:
 def test_mistakes_in_the_call(score: Score) -> None:
     with pytest.raises(UnknownNameError, match="unknown format of generations 'xml'; known: grouped_json, inline"):
         score("xml", "paper", ("", ""))
-    with pytest.raises(UnknownNameError, match="unknown rule 'lenient'; known: paper, strict"):
+    with pytest.raises(UnknownNameError, match="unknown rule 'lenient'; known: paper, repaired, strict"):
         score("inline_xml", "lenient", ("", ""))
     with pytest.raises(UsageError, match="gold documents: 2, records: 1"):
         score("inline_xml", "strict", ("", ""), gold=[Document("a")] * 2)

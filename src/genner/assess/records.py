@@ -22,7 +22,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -34,9 +34,14 @@ Kind = Literal["train", "score", "probe", "ability"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 State = Literal["done", "failed", "skipped", "running", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
-SCHEMA = 1
+SCHEMA = 2
+"""Of results and answers. 1 (read, no longer written): the readings were `published`, `as_said` and `strict`, which is
+now `repaired`."""
 
 Json = dict[str, Any]
+Numbers = tuple[float, float, float]
+"""True positives, false positives, false negatives."""
+
 T = TypeVar("T")  # one of the records below
 
 
@@ -104,9 +109,9 @@ class Answered:
         raw: the answers, one a chunk (and a label, in a format that is asked for one label at a time).
         chunks: `[start, end)` of the text that each answer is about, in step with `raw`.
         tokens, passes: what was computed for it.
-        published: true positives, false positives and false negatives by the paper's rule; None where it has none.
-        as_said: the same, strictly but with no mention looked up (`genner.generations.readings`); None in records of
-            earlier versions.
+        entities: those found; of free answers, by the `repaired` reading (`genner.generations.readings`).
+        paper: true positives, false positives and false negatives by the paper's rule; None where it has none.
+        strict: the same by the strict reading; None in records of earlier versions.
         group: what the text is a part of (`Document.group`); empty where it is not known, and in records of earlier
             versions.
     """
@@ -120,8 +125,8 @@ class Answered:
     tokens: int = 0
     passes: int = 0
     chunks: tuple[tuple[int, int], ...] = ()
-    published: tuple[float, float, float] | None = None
-    as_said: tuple[float, float, float] | None = None
+    paper: Numbers | None = None
+    strict: Numbers | None = None
     group: str = ""
 
     def document(self) -> Document:
@@ -142,15 +147,16 @@ class Answered:
             "tokens": self.tokens,
             "passes": self.passes,
             "chunks": [list(chunk) for chunk in self.chunks],
-            "published": list(self.published) if self.published is not None else None,
-            "as_said": list(self.as_said) if self.as_said is not None else None,
+            "paper": list(self.paper) if self.paper is not None else None,
+            "strict": list(self.strict) if self.strict is not None else None,
             "group": self.group,
         }
 
     @classmethod
     def from_dict(cls, raw: Json) -> Self:
         """The inverse of `to_dict`. Raises `KeyError`, `TypeError`, `ValueError`, `DocumentError` on another's line."""
-        published, as_said = raw.get("published"), raw.get("as_said")
+        # Schema 1 says `published`; its `as_said` had no false positive for a mention in a wrong place.
+        paper, strict = raw.get("paper", raw.get("published")), raw.get("strict")
         return cls(
             id=raw["id"],
             text=raw["text"],
@@ -161,8 +167,8 @@ class Answered:
             tokens=raw["tokens"],
             passes=raw["passes"],
             chunks=tuple((start, end) for start, end in raw.get("chunks", ())),
-            published=(published[0], published[1], published[2]) if published is not None else None,
-            as_said=(as_said[0], as_said[1], as_said[2]) if as_said is not None else None,
+            paper=(paper[0], paper[1], paper[2]) if paper is not None else None,
+            strict=(strict[0], strict[1], strict[2]) if strict is not None else None,
             group=raw.get("group", ""),
         )
 
@@ -176,7 +182,8 @@ class Run:
 
     @property
     def result(self) -> Result | None:
-        return _read(Result, self.folder / "result.json")
+        result = _read(Result, self.folder / "result.json")
+        return _renamed(result) if result and result.schema < 2 and "published" in result.metrics else result
 
     @property
     def failure(self) -> Failure | None:
@@ -398,6 +405,16 @@ def _read(kind: type[T], path: Path) -> T | None:
         return kind(**values)
     except TypeError as error:
         raise DataError(str(path), f"is damaged: {error}; delete it, and the cell is run again") from None
+
+
+def _renamed(result: Result) -> Result:
+    """A result of schema 1 with today's names. Its strict score is known under the grammar, where nothing is repaired;
+    of free answers it has to be counted anew."""
+    metrics = {key: value for key, value in result.metrics.items() if key not in ("published", "as_said", "strict")}
+    repaired = result.metrics.get("strict")
+    strict = repaired if result.description.get("decoding") == "grammar" else None
+    scores = {"strict": strict, "repaired": repaired, "paper": result.metrics["published"]}
+    return replace(result, metrics=scores | metrics)
 
 
 def _write(path: Path, value: Json) -> None:

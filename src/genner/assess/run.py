@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of
 from genner.assess.records import Answered, Json, Kind, Progress, Run, Runs
-from genner.assess.scoring import as_said, metrics, published
+from genner.assess.scoring import GRAMMAR, metrics, paper, said, strict
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError, ModelError, UnknownNameError
 from genner.extras import install_command
@@ -235,7 +235,7 @@ def _answers(work: Work, documents: Sequence[Document], labels: LabelSet) -> lis
     """What the model answers to the documents; those that are there from an interrupted run are not asked again."""
     run = work.run
     gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
-    done = list(run.predictions())
+    done = [_with_strict(work, line, labels) for line in run.predictions()]
     if [line.document() for line in done] != gold[: len(done)]:
         run.forget()  # of other data under the same name
         done = []
@@ -258,6 +258,16 @@ def _answers(work: Work, documents: Sequence[Document], labels: LabelSet) -> lis
     return done
 
 
+def _with_strict(work: Work, line: Answered, labels: LabelSet) -> Answered:
+    """A record with its strict counts, which one of an earlier version lacks."""
+    if line.strict is not None:
+        return line
+    if work.about["decoding"] == GRAMMAR:
+        return replace(line, strict=strict(line.document(), line.prediction()))
+    form = get_format(work.about["format"])
+    return replace(line, strict=said(form, labels, line.document(), line.chunks, line.raw))
+
+
 def answered(
     document: Document,
     prediction: Prediction,
@@ -278,8 +288,8 @@ def answered(
         tokens=sum(generation.computed for _, generation in heard),
         passes=sum(generation.passes for _, generation in heard),
         chunks=chunks,
-        published=published(ner.form, labels, document, chunks, raw),
-        as_said=as_said(ner.form, labels, document, chunks, raw),
+        paper=paper(ner.form, labels, document, chunks, raw),
+        strict=strict(document, prediction) if ner.constrained else said(ner.form, labels, document, chunks, raw),
         group=document.group,
     )
 
@@ -293,7 +303,7 @@ def extractor(work: Work, labels: LabelSet) -> "Extractor":
     else:
         from genner.loading import load
 
-        constrained = about["decoding"] == "grammar"
+        constrained = about["decoding"] == GRAMMAR
         # All entities, whatever their score: a study compares answers, and a threshold is no part of them.
         ner = load(
             work.model, labels, format=about["format"], constrained=constrained, min_score=0.0, device=work.device

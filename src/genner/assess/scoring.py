@@ -1,49 +1,89 @@
-"""From answers to a cell's metrics: as published, as said and strict, side by side, from the same raw answers."""
+"""From answers to a cell's metrics: the three readings, side by side, from the same raw answers.
+
+The score of a cell is `strict`: under the grammar what was decoded, of free answers what they say. What else is told of
+a cell (labels, lengths, problems, probes' measures) is of the entities that were found: of free answers, `repaired`.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from genner.assess.records import Answered, Json
+from genner.assess.records import Answered, Json, Numbers, Run
+from genner.data.catalog import catalog
 from genner.document import Document, LabelSet
-from genner.evaluation import Counts, evaluate, interval
-from genner.formats import Format
-from genner.generations.readings import published_counts, strict_counts
+from genner.evaluation import Counts, count, evaluate, interval
+from genner.formats import Format, get_format
+from genner.generations.readings import paper_counts, strict_counts
+from genner.labels import label_sets
+
+GRAMMAR = "grammar"  # the decoding under which nothing can be said but what is read
 
 LENGTHS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
 """Words of a mention, by the buckets of the evaluation that they consist of."""
 
 
-def published(
+def paper(
     form: Format, labels: LabelSet, gold: Document, chunks: Sequence[tuple[int, int]], raw: Sequence[str]
-) -> tuple[float, float, float] | None:
-    """True positives, false positives and false negatives by the paper's rule; None for a format without one."""
-    counts = published_counts(form, labels, gold, raw, chunks)
+) -> Numbers | None:
+    """The counts by the paper's rule; None for a format without one."""
+    counts = paper_counts(form, labels, gold, raw, chunks)
     return None if counts is None else (counts.tp, counts.fp, counts.fn)
 
 
-def as_said(
-    form: Format, labels: LabelSet, gold: Document, chunks: Sequence[tuple[int, int]], raw: Sequence[str]
-) -> tuple[float, float, float]:
-    """True positives, false positives and false negatives, strictly, an answer being what it says, not looked up."""
-    counts = strict_counts(form, labels, gold, raw, chunks, look_up=False)
+def strict(gold: Document, found: Document) -> Numbers:
+    """The counts of what was found under the grammar, which is what was said."""
+    counts = _sum(count(gold, found).values())
     return counts.tp, counts.fp, counts.fn
 
 
+def said(
+    form: Format, labels: LabelSet, gold: Document, chunks: Sequence[tuple[int, int]], raw: Sequence[str]
+) -> Numbers:
+    """The counts of what free answers say: the strict reading."""
+    counts = strict_counts(form, labels, gold, raw, chunks)
+    return counts.tp, counts.fp, counts.fn
+
+
+def strict_anew(run: Run) -> list[Numbers] | None:
+    """The strict counts of each answer of a cell, from the answers where records of earlier versions lack them.
+
+    None where that takes a label set that is not at hand. Raises `DataError` for answers that are damaged.
+    """
+    about, lines = run.cell.description, list(run.predictions())
+    if about["decoding"] == GRAMMAR:
+        return [line.strict or strict(line.document(), line.prediction()) for line in lines]
+    form, labels = get_format(about["format"]), _labels_asked(run, lines)
+    if labels is None:
+        return None
+    return [line.strict or said(form, labels, line.document(), line.chunks, line.raw) for line in lines]
+
+
+def _labels_asked(run: Run, lines: Sequence[Answered]) -> LabelSet | None:
+    """The label set of a cell, or one that reads its answers alike; None where there is none."""
+    about = run.cell.description
+    known = label_sets() | {name: corpus.labels for name, corpus in catalog().items() if name not in label_sets()}
+    if run.cell.kind == "score" and about["labels"] in known:
+        return known[about["labels"]]
+    form, tags = get_format(about["format"]), sorted({e.label for line in lines for e in line.gold})
+    if not tags or form.numbered or form.one_label:  # where a label is said by its place in the set
+        return None
+    return LabelSet.of(*tags)
+
+
 def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 0) -> tuple[Json, str]:
-    """The metrics of a score or probe cell, and the signature of the strict score. Ratios are in [0, 1], unrounded.
+    """The metrics of a score or probe cell, and the signature of its score, `strict`. Ratios are in [0, 1], unrounded.
 
     Intervals are at 95 %, by bootstrap over documents.
     """
     from genner.training.dev import RATES  # with the engines, which take a while to import
 
     gold, found = [line.document() for line in lines], [line.prediction() for line in lines]
-    report = evaluate(gold, found, settings=settings, seed=seed)
+    report = evaluate(gold, found, settings={**settings, "reading": "strict"}, seed=seed)
     length = report.breakdowns["length"]
     counted: Json = {
-        "strict": _scores(report.micro, report.interval),
-        "as_said": _read([line.as_said for line in lines], seed),
-        "published": _read([line.published for line in lines], seed),
+        "strict": scores([line.strict for line in lines], seed),
+        "repaired": _scores(report.micro, report.interval),
+        "paper": scores([line.paper for line in lines], seed),
         "labels": {label: _label(counts) for label, counts in report.per_label.items()},
         "lengths": {
             name: _label(_sum(length[bucket].counts for bucket in buckets if bucket in length))
@@ -57,8 +97,8 @@ def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 
     return counted, report.signature
 
 
-def _read(found: Sequence[tuple[float, float, float] | None], seed: int) -> Json | None:
-    """The scores of a reading; None unless every answer has it."""
+def scores(found: Sequence[Numbers | None], seed: int = 0) -> Json | None:
+    """The scores of a reading from the counts of each answer; None unless every answer has them."""
     counts = [Counts(*one) for one in found if one is not None]
     if len(counts) < len(found):
         return None

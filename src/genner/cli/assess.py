@@ -16,7 +16,7 @@ from genner.cli.app import Commands, app, must_exist, tell
 from genner.errors import GennerError
 
 if TYPE_CHECKING:
-    from genner.assess.records import Cell, Run, Runs, State
+    from genner.assess.records import Cell, Result, Run, Runs, State
 
 
 class _StudyFirst(Commands):
@@ -140,9 +140,14 @@ def _about(run: "Run", state: "State") -> str:
         left = at.seconds * (at.total - at.done) / at.done if at.done else None
         return f"{at.done} of {at.total} {at.unit}" + (f", about {_time(left)} to go" if left else "")
     if state == "done" and (result := run.result):
-        strict = result.metrics.get("strict")
-        return (f"F1 {100 * strict['f1']:.1f}, " if strict else "") + _time(result.seconds)
+        return "".join(f"{said}, " for said in _scores(result)) + _time(result.seconds)
     return ""
+
+
+def _scores(result: "Result") -> list[str]:
+    """The strict F1 of a cell, and of free answers what it would be if they were repaired."""
+    names = ("strict", "repaired") if result.description.get("decoding") != "grammar" else ("strict",)
+    return [f"{name} F1 {100 * scores['f1']:.1f}" for name in names if (scores := result.metrics.get(name))]
 
 
 def _time(seconds: float) -> str:

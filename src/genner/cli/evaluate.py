@@ -39,7 +39,11 @@ def evaluate(
     ] = None,
     format: Annotated[str | None, typer.Option(help="The format of the generations: inline_xml, ...")] = None,
     rule: Annotated[
-        str | None, typer.Option(help="For generations: strict (spans), or paper (the published scripts).")
+        str | None,
+        typer.Option(
+            help="For generations, which reading is the score: strict (an answer is what it says; the default), paper "
+            "(the published scripts), repaired (misplaced mentions looked up). All three are shown."
+        ),
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="For generations: PER,ORG or a shipped set; else those in the answers.")
@@ -50,7 +54,8 @@ def evaluate(
 ) -> None:
     """Score predictions against gold: strict span micro-F1 with its interval, and other scores beside it.
 
-    With PRED2, the difference of two systems. With --generations, the answers of another tool; GOLD is then optional.
+    With PRED2, the difference of two systems. With --generations, the answers of another tool by three readings; then
+    GOLD is optional.
     """
     inputs = [path for path in (gold, pred, other, train, generations) if path]
     must_exist(*inputs)

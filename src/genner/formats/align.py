@@ -24,18 +24,11 @@ Equal = tuple[int, int, int]
 """`copy[i : i + n]` is `text[j : j + n]`: (i, j, n)."""
 
 
-def align(
-    text: str, copy: str, entities: Iterable[Entity], *, look_up: bool = True
-) -> tuple[tuple[Entity, ...], list[Problem]]:
-    """The entities of `copy` placed in `text`, each once, and what had to be repaired or dropped.
-
-    Without `look_up`, those alone up to whose end the copy is the text.
-    """
+def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entity, ...], list[Problem]]:
+    """The entities of `copy` placed in `text`, each once, and what had to be repaired or dropped."""
     problems: list[Problem] = []
     if copy == text:
         placed: list[Entity | None] = [*entities]
-    elif not look_up:
-        placed = _by_prefix(text, copy, entities, problems)
     else:
         placed = _by_edit_script(text, copy, entities, problems)
     unique: dict[Entity, None] = {}
@@ -47,17 +40,6 @@ def align(
             problems.append(Problem("duplicate", f"{entity.label} {mention} at {entity.start} is written twice"))
         unique[entity] = None
     return tuple(unique), problems
-
-
-def _by_prefix(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
-    same = _common(text, copy)
-    problems.append(Problem("invalid", f"the copy differs from the text at {same}"))
-    placed: list[Entity | None] = []
-    for entity in entities:
-        placed.append(entity if entity.end <= same else None)
-        if entity.end > same:
-            problems.append(Problem("dropped", f"{entity.label} {_mention(copy, entity)} is not where the answer says"))
-    return placed
 
 
 def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
@@ -96,8 +78,8 @@ def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: 
 
 def equals(text: str, copy: str) -> Iterator[Equal]:
     """The stretches that a copy shares with its text, in order, none overlapping another."""
-    begin = _common(text, copy)
-    end = min(_common(text[::-1], copy[::-1]), min(len(text), len(copy)) - begin)
+    begin = common_prefix(text, copy)
+    end = min(common_prefix(text[::-1], copy[::-1]), min(len(text), len(copy)) - begin)
     if end < ANCHOR:
         end = 0
     if begin:
@@ -146,7 +128,7 @@ def _meeting(copy: str, anchors: dict[str, list[int]], i: int, j: int, copy_end:
     return None
 
 
-def _common(one: str, other: str) -> int:
+def common_prefix(one: str, other: str) -> int:
     """How many characters two texts begin with in common."""
     low, high = 0, min(len(one), len(other))
     while low < high:

@@ -10,7 +10,9 @@ answers as an automaton (`grammar`). The law, tested for every format over any t
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
@@ -19,6 +21,19 @@ from genner.formats.align import align
 from genner.formats.reply import reply
 from genner.grammar import Boundaries, Grammar, Written, boundaries, first_ends
 from genner.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class StrictReading:
+    """What an answer says, with nothing looked up or aligned.
+
+    `entities` are those that the text has where the answer puts them, whether or not their label was asked for, each
+    once. `wrong` counts by label the other mentions that the answer names: the text has them elsewhere or nowhere, or
+    the answer says no place that there is. Scored strictly, each of them is a false positive.
+    """
+
+    entities: tuple[Entity, ...] = ()
+    wrong: Counter[str] = field(default_factory=Counter)
 
 
 class Format(ABC):
@@ -82,33 +97,56 @@ class Format(ABC):
         return None
 
     @abstractmethod
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Read an answer that is *not* legal for its text, as leniently as makes sense.
 
         Returns the copied text, the entities in it (offsets in that copy), and what was wrong. Never raises. The
-        text tells markup from text that looks like it. `look_up` is that of `decode`; where the answer is a copy,
-        `decode` sees to it.
+        text tells markup from text that looks like it.
         """
+
+    @abstractmethod
+    def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
+        """Read a reply that is *not* legal for its text as what it says. Never raises."""
 
     @abstractmethod
     def cannot_say(self, document: Document) -> list[Entity]:
         """The entities to leave out so that the rest can be said; empty when the format can say them all."""
 
-    def decode(self, text: str, answer: str, labels: LabelSet, id: str = "", *, look_up: bool = True) -> Prediction:
-        """The entities of `answer`, with offsets in `text`. Takes any string and never raises.
+    def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
+        """The entities of `answer`, repaired, with offsets in `text`. Takes any string and never raises.
 
-        Reasoning and wrapping around the reply are passed over (`genner.formats.reply`).
+        Reasoning and wrapping around the reply are passed over (`genner.formats.reply`). A mention that is not where
+        the answer says is looked for in the text. What the answer itself says is `decode_strictly`; for a legal answer
+        the two are the same.
 
         Args:
             text: what the answer is about.
             answer: what the model wrote.
             labels: the labels asked for.
             id: the document's.
-            look_up: whether a mention that does not stand where the answer says is looked for in the text. Without,
-                it is dropped, so that the answer is taken for what it says.
         """
+        said, entities, problems = self._legally(text, answer, labels)
+        if entities is None:
+            entities, more = self.repaired(text, said, labels)
+            problems += more
+            if not any(p.kind in ("invalid", "truncated") for p in problems):
+                problems.insert(0, Problem("invalid", "the answer is not what the format prescribes for this text"))
+        return Prediction(text, entities, id, tuple(problems))
+
+    def decode_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
+        """What `answer` says of `text`, nothing looked up, aligned or left out. Takes any string and never raises.
+
+        Reasoning and wrapping around the reply are passed over, as by `decode`. What is written twice is one entity.
+        """
+        said, entities, _ = self._legally(text, answer, labels)
+        if entities is not None:
+            return StrictReading(tuple(dict.fromkeys(entities)))
+        return self.parse_strictly(text, said, labels)
+
+    def _legally(
+        self, text: str, answer: str, labels: LabelSet
+    ) -> tuple[str, tuple[Entity, ...] | None, list[Problem]]:
+        """The reply, its entities if it is legal, and what was passed over to get there."""
         answer = answer.encode("utf-8", "replace").decode()  # no lone surrogates
         said, problems = answer, list[Problem]()
         entities = self.legal(text, said, labels)
@@ -118,12 +156,7 @@ class Format(ABC):
                 Problem("invalid", f"{passed} characters of reasoning or wrapping are no part of the reply")
             )
             entities = self.legal(text, said, labels)
-        if entities is None:
-            entities, more = self.repaired(text, said, labels, look_up)
-            problems += more
-            if not any(p.kind in ("invalid", "truncated") for p in problems):
-                problems.insert(0, Problem("invalid", "the answer is not what the format prescribes for this text"))
-        return Prediction(text, entities, id, tuple(problems))
+        return said, entities, problems
 
     def reply(self, text: str, answer: str, labels: LabelSet) -> str:
         """What of an answer is the reply, without reasoning and wrapping; the answer itself where all of it is."""
@@ -140,12 +173,10 @@ class Format(ABC):
         What the grammar's `read` says, in time that grows with the answer, whatever it holds.
         """
 
-    def repaired(
-        self, text: str, answer: str, labels: LabelSet, look_up: bool
-    ) -> tuple[tuple[Entity, ...], list[Problem]]:
-        """The entities of a reply that is not legal, and what was wrong with it; `look_up` as in `decode`."""
-        copy, entities, problems = self.parse(text, answer, labels, look_up=look_up)
-        placed, more = align(text, copy, entities, look_up=look_up)
+    def repaired(self, text: str, answer: str, labels: LabelSet) -> tuple[tuple[Entity, ...], list[Problem]]:
+        """The entities of a reply that is not legal, and what was wrong with it."""
+        copy, entities, problems = self.parse(text, answer, labels)
+        placed, more = align(text, copy, entities)
         return placed, problems + more
 
     def keep_all(self, document: Document) -> tuple[Entity, ...]:
@@ -211,4 +242,4 @@ def tag_order(entities: Sequence[Entity], labels: LabelSet, length: int) -> list
     return places
 
 
-__all__ = ["Format", "Written", "check_labels", "crossing_entities", "tag_order"]
+__all__ = ["Format", "StrictReading", "Written", "check_labels", "crossing_entities", "tag_order"]

@@ -7,6 +7,7 @@ its bar; where it spells such an escaped closing, one more. Nothing else is esca
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat
@@ -29,9 +30,7 @@ class InlineBracketed(InlineFormat):
                 copies[match.start() + 1] = "|\\"
         return copies
 
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing closes the innermost open bracket; a bracket that is never closed is text."""
         problems: list[Problem] = []
         found: list[Entity] = []
@@ -84,6 +83,10 @@ class InlineBracketed(InlineFormat):
                 for e in found
             ]
         return "".join(copy), found, problems
+
+    def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
+        tags = (match[1].strip() for match in _MARK.finditer(answer) if match[1] is not None)
+        return (tag for tag in tags if tag not in labels and f"{tag}]" not in text)
 
 
 # Without a way back, so that blanks and bars are gone through once. The blanks before a bar are looked at afterwards.

@@ -9,11 +9,13 @@ tag, one more. Nothing else is escaped. (Why this can be read in one way only: s
 """
 
 import re
+from collections.abc import Iterable
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat, escaped, unescaped
 
 CLOSE = "</>"
+MANY = 4  # digits: so many labels has no label set
 
 
 class Compact(InlineFormat):
@@ -34,9 +36,7 @@ class Compact(InlineFormat):
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _LITERAL)
 
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the innermost open entity; a number that no label has drops its entity."""
         problems: list[Problem] = []
         copy: list[str] = []
@@ -63,6 +63,11 @@ class Compact(InlineFormat):
         copy.append(unescaped(answer[begin:], _LITERAL))
         problems += [Problem("dropped", f"<{number}> opened at {start} is not closed") for number, start in stack]
         return "".join(copy), found, problems
+
+    def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
+        numbers = (match[1] for match in _LITERAL.finditer(answer) if match[1] and "\\" not in match[0])
+        most = max((int(number) for number in numbers if len(number) < MANY), default=0)
+        return (f"number {i}" for i in range(len(labels) + 1, most + 1))
 
 
 # What is escaped does not depend on how many labels there are: so the copy of a text is the same for any label set.

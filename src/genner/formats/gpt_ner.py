@@ -9,12 +9,13 @@ mark that stands beside it.
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
 from genner.document import Document, Entity, LabelSet, Problem
-from genner.formats.base import Format, check_labels, crossing_entities
+from genner.formats.base import Format, StrictReading, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_grammar import InlineGrammar
 from genner.formats.inline_rules import inline_rules
@@ -83,27 +84,34 @@ class GPTNER(Format):
             entities += found
         return tuple(entities)
 
-    def repaired(
-        self, text: str, answer: str, labels: LabelSet, look_up: bool
-    ) -> tuple[tuple[Entity, ...], list[Problem]]:
-        # Each label's share is read by itself, as many lines as the text has.
-        lines, height, last = answer.split("\n"), text.count("\n") + 1, len(labels) - 1
+    def repaired(self, text: str, answer: str, labels: LabelSet) -> tuple[tuple[Entity, ...], list[Problem]]:
         entities, problems = list[Entity](), list[Problem]()
-        for i, tag in enumerate(labels.tags):
-            share = "\n".join(lines[i * height : (i + 1) * height if i < last else None])
-            one = LabelSet.of(tag)
+        for share, one in self._shares(text, answer, labels):
             found = _MARKED.legal(text, share, one)
             if found is None:
-                found, more = _MARKED.repaired(text, share, one, look_up)
+                found, more = _MARKED.repaired(text, share, one)
                 problems += more
             entities += found
         return tuple(entities), problems
 
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
+        entities, wrong = list[Entity](), Counter[str]()
+        for share, one in self._shares(text, answer, labels):
+            found = _MARKED.legal(text, share, one)
+            said = _MARKED.parse_strictly(text, share, one) if found is None else StrictReading(found)
+            entities += said.entities
+            wrong += said.wrong
+        return StrictReading(tuple(entities), wrong)
+
+    def _shares(self, text: str, answer: str, labels: LabelSet) -> Iterator[tuple[str, LabelSet]]:
+        """Each label's share of an answer: as many lines as the text has, the rest for the last."""
+        lines, height, last = answer.split("\n"), text.count("\n") + 1, len(labels) - 1
+        for i, tag in enumerate(labels.tags):
+            yield "\n".join(lines[i * height : (i + 1) * height if i < last else None]), LabelSet.of(tag)
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Read the copy for the first label."""
-        return _MARKED.parse(text, answer, labels, look_up=look_up)
+        return _MARKED.parse(text, answer, labels)
 
 
 class _Marked(InlineFormat):
@@ -119,9 +127,7 @@ class _Marked(InlineFormat):
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         return [f"\\{c}" if c in "@#" else c for c in text]
 
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A `##` closes the innermost open `@@`; a mark without its counterpart is text if the text has it."""
         problems: list[Problem] = []
         found: list[Entity] = []

@@ -7,10 +7,11 @@ entity of that label: it would be taken for that one.
 """
 
 import json
+from collections import Counter
 from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Problem
-from genner.formats.base import Format, check_labels
+from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_lists, load
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import group_rules, group_schema
@@ -90,9 +91,7 @@ class GroupedJSON(Format):
                 listed.add(mention)
         return tuple(entities)
 
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Mentions are placed by the rule; one that does not come after the one before it, at its first occurrence."""
         lists, problems = find_lists(answer)
         rule = Rule(text)
@@ -105,10 +104,32 @@ class GroupedJSON(Format):
                 elif not isinstance(mention, str) or not mention:
                     problems.append(Problem("dropped", f"{label} {brief(mention)} is not a mention"))
                 else:
-                    entities = place(rule, mention, label, rule.place(mention, last), problems, look_up)
+                    entities = place(rule, mention, label, rule.place(mention, last), problems)
                     found += entities
                     last = entities[0].span if entities else last
         return text, found, problems
+
+    def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
+        """A mention counts where the rule puts it. One that is listed more often than the text has it counts as often
+        as the text has it, or once if the text lacks it."""
+        rule = Rule(text)
+        entities = dict[Entity, None]()
+        listed = Counter[tuple[str, str]]()
+        for label, mentions in find_lists(answer)[0]:
+            last: Span | None = None
+            for mention in mentions:
+                if not (isinstance(mention, str) and mention and label):
+                    continue  # names no entity
+                listed[label, mention] += 1
+                start = rule.place(mention, last)
+                if start is not None:
+                    last = start, start + len(mention)
+                    entities[Entity(*last, label)] = None
+        placed = Counter((e.label, text[e.start : e.end]) for e in entities)
+        wrong = Counter[str]()
+        for (label, mention), n in listed.items():
+            wrong[label] += min(n, max(1, len(rule.occurrences(mention)))) - placed[label, mention]
+        return StrictReading(tuple(entities), +wrong)
 
 
 class Rule(WordSearch):

@@ -6,10 +6,13 @@ the grammar is `InlineGrammar`, and reading what is not legal is the format's ow
 
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from genner.document import Document, Entity, LabelSet
-from genner.formats.base import Format, check_labels, crossing_entities, tag_order
+from genner.document import Document, Entity, Label, LabelSet
+from genner.errors import LabelError
+from genner.formats.align import common_prefix
+from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, tag_order
 from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
 from genner.formats.inline_rules import inline_rules
 from genner.grammar import Boundaries, boundaries, first_ends
@@ -84,6 +87,27 @@ class InlineFormat(Format):
         written = self.grammar(text, labels).read(answer.encode("utf-8"))
         return None if written is None else tuple(Entity(w.start, w.end, w.label) for w in written)
 
+    def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
+        """The labels that an answer names though they were not asked for."""
+        return ()
+
+    def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
+        """An entity counts if the copy is the text up to its end."""
+        there, wrong = self._in_copy(text, answer, labels)
+        entities, not_there = list(there), Counter(e.label for e in wrong)
+        # Labels asked for are read as by `parse`: those that were not asked for change nothing about them.
+        if others := tuple(Label(tag) for tag in dict.fromkeys(self.unasked(text, answer, labels)) if is_tag(tag)):
+            there, wrong = self._in_copy(text, answer, LabelSet((*labels.labels, *others)))
+            entities += [e for e in there if e.label not in labels]
+            not_there += Counter(e.label for e in wrong if e.label not in labels)
+        return StrictReading(tuple(entities), not_there)
+
+    def _in_copy(self, text: str, answer: str, labels: LabelSet) -> tuple[list[Entity], list[Entity]]:
+        """The entities up to whose end the copy is the text, and the others; each once."""
+        copy, entities, _ = self.parse(text, answer, labels)
+        same, unique = common_prefix(text, copy), dict.fromkeys(entities)
+        return [e for e in unique if e.end <= same], [e for e in unique if e.end > same]
+
     def _depth(self, answer: str, labels: LabelSet) -> int:
         """How many tags are open at once, at most."""
         opening, closing = self.tags(labels)
@@ -106,6 +130,15 @@ def _each(tags: list[str], labels: LabelSet) -> list[str]:
 
 def _numbered(tags: list[str], labels: LabelSet) -> list[tuple[int, str]]:
     return list(enumerate(tags)) if len(tags) == len(labels) else [(ANY_LABEL, tags[0])]
+
+
+def is_tag(tag: str) -> bool:
+    """Whether a string can be a label's tag."""
+    try:
+        Label(tag)
+    except LabelError:
+        return False
+    return True
 
 
 def escaped(text: str, literal: re.Pattern[str]) -> list[str]:

@@ -7,11 +7,12 @@ They can say everything: nested, crossing, repeated mentions, several labels of 
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genner.document import Document, Entity, LabelSet, Problem
-from genner.formats.base import Format, check_labels
+from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_objects, load
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import Table, list_rules, list_schema
@@ -24,6 +25,9 @@ _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 
 class JsonList(Format):
     """A format whose answer is a JSON list with an object for each entity."""
+
+    number_keys: tuple[str, ...]
+    """The keys of an item that say where its mention stands."""
 
     @abstractmethod
     def numbers(self, search: Search, start: int, end: int) -> dict[str, int]:
@@ -77,9 +81,7 @@ class JsonList(Format):
     def cannot_say(self, document: Document) -> list[Entity]:
         return []
 
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Every object that can be found in the answer is an item; each is placed, or dropped, by itself."""
         objects, problems = find_objects(answer)
         search = Search(text)
@@ -93,13 +95,36 @@ class JsonList(Format):
             else:
                 start = self.hint(search, mention, item)
                 agrees = start is not None and self._agrees(search, mention, item, start)
-                placed = place(search, mention, label, start if agrees or look_up else None, problems, look_up)
+                placed = place(search, mention, label, start, problems)
                 if placed and not agrees and placed[0].start == start and text.startswith(mention, start):
                     problems.append(
                         Problem("realigned", f"{label} {brief(mention)}: its numbers disagree; put at {start}")
                     )
                 found += placed
         return text, found, problems
+
+    def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
+        """An item counts where its numbers put it, and all of them have to agree."""
+        search = Search(text)
+        entities, wrong = dict[Entity, None](), dict[tuple[str, str, str], None]()
+        for item in find_objects(answer)[0]:
+            mention, label = item.get("text"), item.get("label")
+            if not (isinstance(mention, str) and mention and isinstance(label, str) and label):
+                continue  # names no entity
+            start = self.hint(search, mention, item)
+            if start is not None and self._agrees(search, mention, item, start):
+                entities[Entity(start, start + len(mention), label)] = None
+            else:
+                wrong[label, mention, self.numbers_written(item)] = None
+        return StrictReading(tuple(entities), Counter(label for label, *_ in wrong))
+
+    @abstractmethod
+    def place_said(self, mention: str, item: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """The numbers of an item, if there is a text in which they are those of this mention."""
+
+    def numbers_written(self, item: Mapping[str, Any]) -> str:
+        """What an item says of its place, whatever it is, as JSON."""
+        return json.dumps([item.get(key) for key in self.number_keys])
 
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
         items = load(answer)

@@ -16,6 +16,7 @@ from genner.rules import Part
 
 class OccurrenceJSON(JsonList):
     name = "occurrence_json"
+    number_keys = ("occurrence_index",)
     instruction = (
         'List the entities of the text as JSON: [{"text": mention, "label": LABEL, "occurrence_index": which of the '
         "mention's occurrences}]"
@@ -45,3 +46,7 @@ class OccurrenceJSON(JsonList):
     def hint(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
         index, found = item.get("occurrence_index"), search.occurrences(mention)
         return found[index - 1] if type(index) is int and 1 <= index <= len(found) else None
+
+    def place_said(self, mention: str, item: Mapping[str, Any]) -> tuple[int, ...] | None:
+        index = item.get("occurrence_index")
+        return (index,) if type(index) is int and index >= 1 else None

@@ -15,6 +15,7 @@ from genner.rules import Part
 
 class OffsetJSON(JsonList):
     name = "offset_json"
+    number_keys = ("start", "end")
     instruction = (
         'List the entities of the text as JSON: [{"text": mention, "label": LABEL, "start": first character, '
         '"end": last character + 1}]'
@@ -46,3 +47,9 @@ class OffsetJSON(JsonList):
             if search.text.startswith(mention, by_end):
                 return by_end
         return start if starts else None
+
+    def place_said(self, mention: str, item: Mapping[str, Any]) -> tuple[int, ...] | None:
+        start, end = item.get("start"), item.get("end")
+        if type(start) is not int or type(end) is not int or start < 0 or end - start != len(mention):
+            return None
+        return start, end

@@ -124,19 +124,11 @@ class WordSearch(Search):
         return places[index] if index < len(places) else None
 
 
-def place(
-    search: Search, mention: str, label: str, start: int | None, problems: list[Problem], look_up: bool = True
-) -> list[Entity]:
-    """The entity of a mention that ought to begin at `start` (None: not known): one, or none if the text lacks it.
-
-    Without `look_up`, none either if it is not there.
-    """
+def place(search: Search, mention: str, label: str, start: int | None, problems: list[Problem]) -> list[Entity]:
+    """The entity of a mention that ought to begin at `start` (None: not known): one, or none if the text lacks it."""
     text, shown = search.text, f"{label} {brief(mention)}"
     if start is not None and text.startswith(mention, start):
         return [Entity(start, start + len(mention), label)]
-    if not look_up:
-        problems.append(Problem("dropped", f"{shown} is not where the answer says"))
-        return []
     at = search.nearest(mention, start or 0)
     if at is not None:
         problems.append(Problem("realigned", f"{shown} placed at {at}"))

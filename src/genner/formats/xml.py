@@ -8,6 +8,7 @@ and one `>`, at its ends, none can arise where a tag is put in.
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat, escaped, unescaped
@@ -26,9 +27,7 @@ class InlineXML(InlineFormat):
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _escapable(labels))
 
-    def parse(
-        self, text: str, answer: str, labels: LabelSet, *, look_up: bool = True
-    ) -> tuple[str, list[Entity], list[Problem]]:
+    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the nearest open entity of its label; those opened since are dropped."""
         problems: list[Problem] = []
         copy: list[str] = []
@@ -70,6 +69,10 @@ class InlineXML(InlineFormat):
         copy.append(unescaped(answer[begin:], literal))
         problems += [Problem("dropped", f"<{label}> opened at {start} is not closed") for label, start in stack]
         return "".join(copy), found, problems
+
+    def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
+        tags = (match[3] for match in _ANY_TAG.finditer(answer) if not match[1])
+        return (tag for tag in tags if tag not in labels and f"{tag}>" not in text)
 
 
 # Anything that looks like a tag, or like the escaped spelling of one.

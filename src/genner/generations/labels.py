@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from genner.document import LabelSet
-from genner.errors import LabelError
+from genner.formats.inline import is_tag
 from genner.formats.reply import reply
 from genner.generations.paper import PAPER_RULES
 from genner.generations.records import Record
@@ -14,7 +14,7 @@ _PAIR = re.compile(r"<([^<>/\s][^<>/]*)>(?=.*?</\1>)", re.DOTALL)
 
 
 def infer_labels(records: Iterable[Record], name: str) -> LabelSet | None:
-    """The labels of gold answers and predictions, those that no tag can be out; in order of the alphabet, None without.
+    """The labels in gold answers or predictions, sorted, illegal tags dropped; None if there are none.
 
     For inline XML: every name of which some answer has an opening and, behind it, a closing tag. What stands in the
     reasoning of an answer, or marks it, is none.
@@ -31,13 +31,5 @@ def infer_labels(records: Iterable[Record], name: str) -> LabelSet | None:
         else:
             reading = PAPER_RULES[name](said, meant, ())
             tags.update(item[0] for item in (*reading.gold, *reading.pred))
-    legal = sorted(filter(_is_legal, tags))
+    legal = sorted(filter(is_tag, tags))
     return LabelSet.of(*legal) if legal else None
-
-
-def _is_legal(tag: str) -> bool:
-    try:
-        LabelSet.of(tag)
-    except LabelError:
-        return False
-    return True

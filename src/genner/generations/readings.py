@@ -1,21 +1,29 @@
-"""One free answer, read in three ways: what a score says depends on how much the reader does for the model.
+"""One answer, read in three ways: what a score says depends on how much the reader does for the model.
 
-    published   by the paper's script for the format, faults included (`genner.generations.paper`)
-    as_said     strict spans, an answer being what it says: a mention counts where the answer puts it, and nowhere else
-    looked_up   strict spans, the answer repaired: a mention that is not where the answer says is looked for in the text
+    paper      by the paper's script for the format, faults included (`genner.generations.paper`)
+    strict     an answer is what it says: a mention counts where the answer puts it, and is a false positive if the text
+               does not have it there
+    repaired   what genner's reader makes of the answer: a mention that is not where the answer says is looked for in
+               the text, a copy that differs is aligned with it, and what has no place is left out
 
-Under the grammar an answer cannot say anything else than what is read, so the last two are one. The step from `as_said`
-to `looked_up` is what a lenient reader mends without the model, and no merit of a grammar. See docs/scores.md.
+Under the grammar an answer cannot say anything else than what is read, so the last two are one. What lies between them
+is mended by a reader, without the model, and is no merit of a grammar. See docs/scores.md.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from genner.document import Document, Entity, LabelSet
 from genner.errors import UsageError
 from genner.evaluation import Counts, count
 from genner.formats import Format
+from genner.formats.base import StrictReading
 from genner.generations.paper import PAPER_RULES
+
+ReadingName = Literal["paper", "strict", "repaired"]
+READINGS: tuple[ReadingName, ...] = get_args(ReadingName)
 
 Chunks = Sequence[tuple[int, int]]
 """`[start, end)` of the text that each answer is about, in code points, in step with the answers."""
@@ -23,12 +31,12 @@ Chunks = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """The counts of a document's answers by each reading, over all labels; `published` is None for a format that the
-    paper does not have."""
+    """The counts of a document's answers by each reading, over all labels; `paper` is None for a format that the paper
+    does not have."""
 
-    published: Counts | None
-    as_said: Counts
-    looked_up: Counts
+    paper: Counts | None
+    strict: Counts
+    repaired: Counts
 
 
 def read_answers(
@@ -48,13 +56,13 @@ def read_answers(
     """
     chunks = [(0, len(gold.text))] * len(answers) if chunks is None else chunks
     return Readings(
-        published_counts(form, labels, gold, answers, chunks),
-        strict_counts(form, labels, gold, answers, chunks, look_up=False),
-        strict_counts(form, labels, gold, answers, chunks, look_up=True),
+        paper_counts(form, labels, gold, answers, chunks),
+        strict_counts(form, labels, gold, answers, chunks),
+        repaired_counts(form, labels, gold, answers, chunks),
     )
 
 
-def published_counts(
+def paper_counts(
     form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks
 ) -> Counts | None:
     """The counts by the paper's rule; None for a format without one.
@@ -74,13 +82,29 @@ def published_counts(
     return total
 
 
-def strict_counts(
-    form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks, *, look_up: bool
-) -> Counts:
-    """The counts of strict spans, the answers read by `Format.decode`, which says what `look_up` does."""
+def strict_counts(form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks) -> Counts:
+    """The counts of what the answers say, by `Format.decode_strictly`."""
+    found, wrong = dict[Entity, None](), Counter[str]()
+    for (start, end), answer, asked in _asked(form, labels, answers, chunks):
+        said = form.decode_strictly(gold.text[start:end], answer, asked)
+        found.update((e.shifted(start), None) for e in said.entities)
+        wrong += said.wrong
+    return sum(count_strictly(gold, StrictReading(tuple(found), wrong)).values(), Counts())
+
+
+def count_strictly(gold: Document, said: StrictReading) -> dict[str, Counts]:
+    """The counts by label of what was said about a document: what is wrong is a false positive of its label."""
+    counts = count(gold, Document(gold.text, said.entities))
+    for label, n in said.wrong.items():
+        counts[label] = counts.get(label, Counts()) + Counts(0, n, 0)
+    return counts
+
+
+def repaired_counts(form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks) -> Counts:
+    """The counts of what genner's reader makes of the answers, by `Format.decode`."""
     found: set[Entity] = set()
     for (start, end), answer, asked in _asked(form, labels, answers, chunks):
-        decoded = form.decode(gold.text[start:end], answer, asked, look_up=look_up)
+        decoded = form.decode(gold.text[start:end], answer, asked)
         found.update(e.shifted(start) for e in decoded.entities)
     return sum(count(gold, Document(gold.text, tuple(found))).values(), Counts())
 

@@ -1,14 +1,11 @@
-"""Both rules on one file: the score by the one asked for, and every record on which they differ, with the reasons.
-
-Beside them stands what the answers are worth `as said`: strictly, but with nothing looked up or repaired.
-"""
+"""All three readings of one file: the score by the one asked for, and every record on which they differ, and why."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from genner.document import Document, LabelSet
 from genner.errors import UnknownNameError
@@ -17,11 +14,10 @@ from genner.evaluation.pairing import genner_version, sign
 from genner.evaluation.report import as_dict, classification_table
 from genner.generations.labels import infer_labels
 from genner.generations.paper import PAPER_RULES, Reading
+from genner.generations.readings import READINGS, ReadingName
 from genner.generations.records import Record, read_generations
-from genner.generations.sound import Sound, judge
+from genner.generations.strict import StrictResult, score_strict
 
-RuleName = Literal["paper", "strict"]
-RULES: tuple[RuleName, ...] = ("paper", "strict")
 SHOWN = 10  # cases in the printed report; all are in the JSON
 
 BASES = {
@@ -33,40 +29,58 @@ BASES = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A record that the two rules count differently, and why."""
+    """A record that the three readings do not count alike, and why."""
 
     line: int
     paper: Counts
     strict: Counts
+    repaired: Counts
     reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationsReport:
-    """The score of a file of generations by `rule`, beside `other`, the same counts by the other rule.
+class ReadingScore:
+    """The counts by a reading, and the interval of their micro-F1 in [0, 1]."""
 
-    `as_said` are the strict counts if no mention is looked up (`genner.generations.readings`); where the source is not
-    known, those of `strict`. Ratios are in [0, 1]; `interval` is that of micro-F1 at 95 %, by bootstrap over the
-    records. `basis` is what the strict rule matched, by number of records; `problems` what its decoder had to repair or
-    drop. `skipped` are the numbers of lines that are not JSON, which neither rule counts.
+    counts: Counts
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationsReport:
+    """The score of a file of generations by `rule`; `readings` has it by each of `READINGS`.
+
+    Where the source of a record is not known, nothing can be repaired, and `repaired` counts as `strict`. Ratios are in
+    [0, 1]; intervals are those of micro-F1 at 95 %, by bootstrap over the records. `basis` is what `strict` matched, by
+    number of records; `misplaced` how many mentions the text does not have where the answer puts them, each a false
+    positive of `strict`; `problems` what `repaired` had to mend or drop. `skipped` are the numbers of lines that are
+    not JSON, which no reading counts.
     """
 
-    rule: RuleName
+    rule: ReadingName
     format: str
     labels: tuple[str, ...]
     inferred: bool
-    micro: Counts
-    other: Counts
-    as_said: Counts
-    interval: tuple[float, float]
+    readings: dict[ReadingName, ReadingScore]
     per_label: dict[str, Counts]
     records: int
     skipped: tuple[int, ...]
     by_text: int
     basis: Counter[str]
+    misplaced: int
     problems: Counter[str]
     cases: tuple[Case, ...]
     signature: str
+
+    @property
+    def micro(self) -> Counts:
+        """The counts by `rule`."""
+        return self.readings[self.rule].counts
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval of the micro-F1 by `rule`."""
+        return self.readings[self.rule].interval
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, unrounded."""
@@ -75,6 +89,10 @@ class GenerationsReport:
             "interval": list(self.interval),
             "per_label": {label: as_dict(counts) for label, counts in self.per_label.items()},
             "rule": self.rule,
+            "readings": {
+                name: as_dict(score.counts) | {"interval": list(score.interval)}
+                for name, score in self.readings.items()
+            },
             "format": self.format,
             "labels": list(self.labels),
             "labels_inferred": self.inferred,
@@ -82,14 +100,12 @@ class GenerationsReport:
             "skipped_lines": list(self.skipped),
             "paper_by_text": self.by_text,
             "strict_basis": dict(self.basis),
-            "strict_problems": dict(self.problems),
-            "other_rule": as_dict(self.other),
-            "as_said": as_dict(self.as_said),
+            "strict_misplaced": self.misplaced,
+            "repaired_problems": dict(self.problems),
             "cases": [
                 {
                     "line": case.line,
-                    "paper": {"tp": case.paper.tp, "fp": case.paper.fp, "fn": case.paper.fn},
-                    "strict": {"tp": case.strict.tp, "fp": case.strict.fp, "fn": case.strict.fn},
+                    **{name: _numbers(getattr(case, name)) for name in READINGS},
                     "reasons": list(case.reasons),
                 }
                 for case in self.cases
@@ -98,9 +114,8 @@ class GenerationsReport:
         }
 
     def table(self) -> str:
-        """The report as text: seqeval's table, then how it was counted, then where and why the two rules differ."""
+        """The report as text: seqeval's table, how it was counted, all three readings, where and why they differ."""
         low, high = self.interval
-        paper, strict = (self.micro, self.other) if self.rule == "paper" else (self.other, self.micro)
         lines = [
             *classification_table(self.per_label, self.micro),
             "",
@@ -110,25 +125,36 @@ class GenerationsReport:
         ]
         if self.skipped:
             lines.append(f"lines that are not JSON, not counted: {_some(self.skipped)}")
-        lines += [f"strict matched {n} records by {BASES[basis]}" for basis, n in self.basis.items()]
+        lines += [f"strict: matched {n} records by {BASES[basis]}" for basis, n in self.basis.items()]
+        if self.misplaced:
+            lines.append(
+                f"strict: {self.misplaced} mentions are not in the text where the answer puts them: false positives"
+            )
         if self.problems:
-            lines.append("strict decoder: " + ", ".join(f"{n} {kind}" for kind, n in self.problems.most_common()))
-        lines += [f"signature: {self.signature}", "", *_readings(paper, self.as_said, strict), "", *self._explained()]
+            lines.append("repaired: " + ", ".join(f"{n} {kind}" for kind, n in self.problems.most_common()))
+        lines += [f"signature: {self.signature}", "", *self._side_by_side(), "", *self._explained()]
         return "\n".join(lines)
+
+    def _side_by_side(self) -> list[str]:
+        columns = {"precision": 9, "recall": 9, "f1-score": 9, "95% interval": 16, "tp": 8, "fp": 8, "fn": 8}
+        lines = [f"{'':>8}" + "".join(f" {name:>{width}}" for name, width in columns.items())]
+        for name, score in self.readings.items():
+            c, (low, high) = score.counts, score.interval
+            shown = (*(f"{x:.4f}" for x in (c.precision, c.recall, c.f1)), f"{low:.4f} to {high:.4f}", c.tp, c.fp, c.fn)
+            lines.append(f"{name:>8}" + "".join(f" {x:>{w}}" for x, w in zip(shown, columns.values(), strict=True)))
+        return lines
 
     def _explained(self) -> list[str]:
         if not self.cases:
-            return ["the two rules agree on every record"]
+            return ["the three readings agree on every record"]
         reasons = Counter(reason for case in self.cases for reason in case.reasons)
-        lines = [f"the two rules differ on {len(self.cases)} of {self.records} records:"]
+        lines = [f"the three readings differ on {len(self.cases)} of {self.records} records:"]
         lines += [f"{n:>7}  {reason}" for reason, n in reasons.most_common()]
-        lines += ["", "   line    paper tp fp fn    strict tp fp fn   why"]
+        lines += ["", "   line" + "".join(f"   {name:>8} tp fp fn" for name in READINGS) + "   why"]
         for case in self.cases[:SHOWN]:
-            a, b = case.paper, case.strict
-            lines.append(
-                f"{case.line:>7}    {a.tp:>8} {a.fp:>2} {a.fn:>2}    {b.tp:>9} {b.fp:>2} {b.fn:>2}   "
-                + "; ".join(case.reasons)
-            )
+            counts: list[Counts] = [getattr(case, name) for name in READINGS]
+            numbers = "".join(f"   {c.tp:>11} {c.fp:>2} {c.fn:>2}" for c in counts)
+            lines.append(f"{case.line:>7}{numbers}   {'; '.join(case.reasons)}")
         if len(self.cases) > SHOWN:
             lines.append(f"the first {SHOWN} of {len(self.cases)}; --json lists all")
         return lines
@@ -144,63 +170,59 @@ def score_generations(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> GenerationsReport:
-    """Score `generated_predictions.jsonl` by the paper's rule or by strict spans.
+    """Score `generated_predictions.jsonl` by all of `READINGS`; `rule` says which of them is the score.
 
     `labels` is the label set that was asked for; without it the labels found in the answers are taken, and the report
-    says so. `gold`, the documents in the order of the file, is used by the strict rule in place of the `label` strings.
+    says so. `gold`, the documents in the order of the file, is taken in place of the `label` strings, but for `paper`.
     Raises `UnknownNameError` for a format or rule that is not known, `DataError` for a file that cannot be read,
     `UsageError` when gold documents and records do not pair up.
     """
     if format not in PAPER_RULES:
         raise UnknownNameError("format of generations", format, PAPER_RULES)
-    if rule not in RULES:
-        raise UnknownNameError("rule", rule, RULES)
-    chosen_rule, other_rule = RULES if rule == RULES[0] else RULES[::-1]
+    chosen = next((name for name in READINGS if name == rule), None)
+    if chosen is None:
+        raise UnknownNameError("rule", rule, READINGS)
     generations = read_generations(path)
     records = generations.records
     used = labels or infer_labels(records, format)
     tags = used.tags if used else ()
     readings = [PAPER_RULES[format](record.predict, record.label, tags) for record in records]
     # Where no label occurs there is nothing to decode, and any label set will do.
-    sounds = judge(records, format, used or LabelSet.of("none"), gold)
-    by_rule: dict[RuleName, list[dict[str, Counts]]] = {
+    results = score_strict(records, format, used or LabelSet.of("none"), gold)
+    by_reading: dict[ReadingName, list[dict[str, Counts]]] = {
         "paper": [reading.counts() for reading in readings],
-        "strict": [sound.counts for sound in sounds],
+        "strict": [result.strict for result in results],
+        "repaired": [result.repaired for result in results],
     }
-    totals = {name: [_total(counts) for counts in by_rule[name]] for name in RULES}
-    chosen = totals[chosen_rule]
+    totals = {name: [sum(c.values(), Counts()) for c in counts] for name, counts in by_reading.items()}
     per_label: dict[str, Counts] = {tag: Counts() for tag in labels.tags} if labels else {}
-    for counts in by_rule[chosen_rule]:
+    for counts in by_reading[chosen]:
         for label, counted in counts.items():
             per_label[label] = per_label.get(label, Counts()) + counted
     cases = [
-        Case(record.line, paper, strict, _reasons(reading, sound, paper, strict))
-        for record, reading, sound, paper, strict in zip(
-            records, readings, sounds, totals["paper"], totals["strict"], strict=True
+        Case(record.line, paper, strict, repaired, _reasons(reading, result, paper, strict, repaired))
+        for record, reading, result, paper, strict, repaired in zip(
+            records, readings, results, totals["paper"], totals["strict"], totals["repaired"], strict=True
         )
-        if paper != strict
+        if not paper == strict == repaired
     ]
     return GenerationsReport(
-        rule=chosen_rule,
+        rule=chosen,
         format=format,
         labels=tags,
         inferred=labels is None,
-        micro=sum(chosen, Counts()),
-        other=sum(totals[other_rule], Counts()),
-        as_said=sum((sound.as_said for sound in sounds), Counts()),
-        interval=interval(
-            [c.tp for c in chosen], [c.fp for c in chosen], [c.fn for c in chosen], resamples=resamples, seed=seed
-        ),
+        readings={name: _score(counts, resamples, seed) for name, counts in totals.items()},
         per_label=dict(sorted(per_label.items())),
         records=len(records),
         skipped=generations.skipped,
         by_text=sum(reading.by_text for reading in readings),
-        basis=Counter(sound.basis for sound in sounds),
-        problems=sum((sound.problems for sound in sounds), Counter()),
+        basis=Counter(result.basis for result in results),
+        misplaced=sum(result.misplaced for result in results),
+        problems=sum((result.problems for result in results), Counter()),
         cases=tuple(cases),
         signature=sign(
             {
-                "match": chosen_rule,
+                "match": chosen,
                 "format": format,
                 "labels": ",".join(tags),
                 "gold": "documents" if gold is not None else "answers",
@@ -215,39 +237,38 @@ def score_generations(
     )
 
 
-def _total(counts: dict[str, Counts]) -> Counts:
-    return sum(counts.values(), Counts())
+def _score(counts: Sequence[Counts], resamples: int, seed: int) -> ReadingScore:
+    numbers = [c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts]
+    return ReadingScore(sum(counts, Counts()), interval(*numbers, resamples=resamples, seed=seed))
 
 
-def _reasons(reading: Reading, sound: Sound, paper: Counts, strict: Counts) -> tuple[str, ...]:
-    """Why the two rules differ on a record; the last resort is how many entities each reads."""
+def _reasons(
+    reading: Reading, result: StrictResult, paper: Counts, strict: Counts, repaired: Counts
+) -> tuple[str, ...]:
+    """Why the readings differ on a record; the last resort is how many entities each finds."""
     reasons = []
-    if reading.by_text:
-        reasons.append("paper matches texts here, not positions")
-    if len(reading.gold) != sound.gold:
-        reasons.append("the gold answer is read differently")
-    if not reading.pred and sound.pred:
-        reasons.append("paper discards the whole answer")
-    elif len(set(reading.pred)) < len(reading.pred):
-        reasons.append("an entity is written more than once")
-    if sound.problems["realigned"]:
-        reasons.append("strict finds a misplaced mention again")
-    if sound.problems["dropped"]:
-        reasons.append("strict drops what has no place or no label")
+    if paper != strict:
+        if reading.by_text:
+            reasons.append("paper matches texts here, not positions")
+        if len(reading.gold) != result.gold:
+            reasons.append("the gold answer is read differently")
+        if not reading.pred and result.found:
+            reasons.append("paper discards the whole answer")
+        elif len(set(reading.pred)) < len(reading.pred):
+            reasons.append("an entity is written more than once")
+    if strict != repaired:
+        if result.problems["realigned"]:
+            reasons.append("repaired finds a misplaced mention again")
+        if result.problems["dropped"]:
+            reasons.append("repaired drops what has no place or no label")
     if not reasons:
-        reasons.append(
-            "the answer is read differently" if paper.tp + paper.fp != strict.tp + strict.fp else "other entities match"
-        )
+        totals = {c.tp + c.fp for c in (paper, strict, repaired)}
+        reasons.append("the answer is read differently" if len(totals) > 1 else "other entities match")
     return tuple(reasons)
 
 
-def _readings(paper: Counts, as_said: Counts, strict: Counts) -> list[str]:
-    head = f"{'':>8}" + "".join(f" {x:>9}" for x in ("precision", "recall", "f1-score", "tp", "fp", "fn"))
-    rows = [
-        f"{name:>8}" + "".join(f" {x:>9.4f}" for x in (c.precision, c.recall, c.f1)) + f" {c.tp:>9} {c.fp:>9} {c.fn:>9}"
-        for name, c in (("paper", paper), ("as said", as_said), ("strict", strict))
-    ]
-    return [head, *rows]
+def _numbers(counts: Counts) -> dict[str, float]:
+    return {"tp": counts.tp, "fp": counts.fp, "fn": counts.fn}
 
 
 def _some(numbers: Sequence[int]) -> str:

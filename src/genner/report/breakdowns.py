@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from genner.report.collect import DECODED, Group, Key, TestSet, absence
+from genner.report.decoding import GRAMMAR
 from genner.report.draws import Interval
 from genner.report.figures import headline, here
 from genner.report.measures import Source, part
+from genner.report.outcomes import REPAIRED
 from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
 from genner.report.table import Column, Entry, Figure, Missing, Row, Table, Value, anchor
 
@@ -60,7 +62,7 @@ def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | 
         ("Format",),
         tuple(Column(f"{name} ({count:,})" if count else name) for name, count in zip(names, gold, strict=True)),
         tuple(rows),
-        f"{source.collection.about(test)}; decoded {DECODED.get(headline(source, test), '')}. Strict F1 in percent, "
+        f"{source.collection.about(test)}; decoded {_decoded(headline(source, test))} F1 in percent, "
         f"with intervals at 95 % by bootstrap over documents; behind each {kind.one} the number of gold entities.",
         supporting=True,
     )
@@ -114,13 +116,13 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
                     a.axhline(i - 0.5, color=FAINT, linewidth=0.3)
                 a.set_yticks(range(len(names)), [f"{label(x, 24)} ({gold[x]:,})" for x in names])
                 a.set_ylim(len(names) - 0.5, -0.5)
-                a.set_xlabel("strict F1, %")
+                a.set_xlabel("F1, %")
             else:
                 a.set_xticks(range(len(names)), [f"{x}\n({gold[x]:,})" for x in names])
                 a.set_xlim(-0.3, len(names) - 0.7)
                 a.set_xlabel("words of the mention")
         if kind is WORDS:
-            axes[0].set_ylabel("strict F1, %")
+            axes[0].set_ylabel("F1, %")
         legend(drawing, list(handles.values()), list(handles))
 
     height = 0.24 * len(names) + 0.9 if kind is LABELS else 2.2
@@ -131,10 +133,15 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
         tuple(rows),
         draw,
         size(len(systems), height=height),
-        f"{source.collection.about(test)}; decoded {DECODED.get(decoding, decoding)}. Intervals at 95 %, by bootstrap "
+        f"{source.collection.about(test)}; decoded {_decoded(decoding)} Intervals at 95 %, by bootstrap "
         f"over documents; in brackets the gold entities of each {kind.one}.",
         f"{kind.title}, for each format",
     )
+
+
+def _decoded(decoding: str) -> str:
+    """How answers were decoded; and of free ones, which reading of them the figures are of."""
+    return f"{DECODED.get(decoding, decoding)}." + (f" {REPAIRED}" if decoding != GRAMMAR else "")
 
 
 def _groups(source: Source, test: TestSet) -> list[Group]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from genner.generations.readings import ReadingName
 from genner.report.abilities import ability_figures, ability_findings, ability_tables, families
 from genner.report.answers import cost_table, kinds_table, validity_table
 from genner.report.breakdowns import LABELS, WORDS, bucket_figure, bucket_table
@@ -13,7 +14,7 @@ from genner.report.figures import closing_figure, cost_figure, format_figure, ki
 from genner.report.main_tables import main_tables
 from genner.report.measures import Source, score, tested
 from genner.report.mistakes import examples
-from genner.report.outcomes import MEANINGS, RULES, Outcome, Rule, read_outcomes
+from genner.report.outcomes import MEANINGS, RULES, Outcome, read_outcomes
 from genner.report.paper import GROUPS, SOURCE, TITLES
 from genner.report.probing import meanings, measure_table, probe_figure, probe_table, probe_tests
 from genner.report.provenance import complaints, entrances, gaps_table, states_table
@@ -89,7 +90,7 @@ def _main_section(source: Source) -> Section:
         blocks,
         f"Is generative NER with open models as good as the paper says? Its figures are those of {SOURCE}. It "
         "decodes by sampling (its tool's default) and counts by a rule of its own; so each way of decoding has its "
-        "table, and each score is given by both rules.",
+        "table, and each score is given by its rule and by ours.",
     )
 
 
@@ -155,12 +156,14 @@ def _method_section(resamples: int, seed: int) -> Section:
         (
             Listing(
                 (
-                    "Strict: an entity is right if its start, its end and its label are those of a gold entity; "
-                    "counts are summed over documents, and micro-F1 is a property of the sum.",
+                    "An entity is right if its start, its end and its label are those of a gold entity; counts are "
+                    "summed over documents, and micro-F1 is a property of the sum.",
                     "The paper's rule: the counts that the paper's published scripts give, one rule a format, with "
                     "their known faults; grouped JSON is matched by text there, not by position.",
-                    "A free answer is read in three ways: " + "; ".join(MEANINGS.values()) + ". What lies between the "
-                    "last two is mended by a reader, without a grammar.",
+                    "A free answer is read in three ways: " + "; ".join(MEANINGS.values()) + ". Where nothing "
+                    "else is said, scores are strict. What lies between the last two is mended by a reader, without a "
+                    "grammar. What is told of single entities of free answers (labels, lengths, kinds of errors, "
+                    "probes' measures) is of those found: repaired.",
                     f"Intervals: percentile bootstrap over documents, {resamples:,} resamples, seed {seed} (Efron "
                     "and Tibshirani, 1993, ch. 13), at 95 %. Scores on the same documents are resampled together, so "
                     "their differences are paired. With fewer than some twenty documents they are too narrow.",
@@ -227,9 +230,9 @@ def _named(group: Group) -> str:
 
 def _closing(source: Source, test: TestSet, system: System) -> list[str]:
     """The format of a system that lacks most when free, in each reading of its answers, and what the grammar closes of
-    that; then what the grammar costs and gains, strictly."""
+    that; then what the grammar costs and gains, against what answers say and against what repair makes of them."""
     for free in ("greedy", "sampled"):
-        read: dict[Rule, tuple[str, list[Closing]]] = {
+        read: dict[ReadingName, tuple[str, list[Closing]]] = {
             rule: closings(source, pairs(source, system, test, free, rule)) for rule in RULES
         }
         lacking = any(c.free and c.free.low > 0 for _, found in read.values() for c in found)
@@ -241,12 +244,11 @@ def _closing(source: Source, test: TestSet, system: System) -> list[str]:
         for rule, (best, found) in read.items():
             c = next((c for c in found if c.pair.format == worst and c.free and c.closed), None)
             if c and c.free and c.closed:
-                said = f"{RULES[rule]} (mentions looked up)" if rule == "strict" else RULES[rule]
-                parts.append(f"{said}, {_lack(c, best)}")
+                parts.append(f"{RULES[rule]}, {_lack(c, best)}")
         head = f"{source.collection.title(test)}, {system.title} ({source.collection.count(test)})"
         headline = [f"{head}: decoded {DECODED[free]}, {worst} is, {'; '.join(parts)}."] if parts and lacking else []
-        strict = rule_findings(source, test, system, free, "strict")
-        return headline + [line for line in strict if "the grammar costs F1" in line or "the grammar gains F1" in line]
+        told = [line for rule in ("strict", "repaired") for line in rule_findings(source, test, system, free, rule)]
+        return headline + [line for line in told if "the grammar costs F1" in line or "the grammar gains F1" in line]
     return []
 
 

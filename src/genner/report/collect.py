@@ -8,11 +8,12 @@ two recipes are never averaged.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genner.assess.records import Cell, Result, Run, Runs, State
+from genner.assess.records import SCHEMA, Cell, Numbers, Result, Run, Runs, State
+from genner.assess.scoring import scores, strict_anew
 from genner.errors import GennerError
 from genner.report.paper import TITLES
 from genner.report.table import Missing, Why
@@ -30,12 +31,14 @@ _TASK = {"task", "shots", "limit", "data"}  # the axes of ability
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A cell, its state, and its result or the reason why there is none."""
+    """A cell, its state, and its result or the reason why there is none. `strict` has the strict counts of each answer
+    where they were counted anew, since the record is of an earlier version."""
 
     run: Run
     state: State
     result: Result | None
     reason: str = ""
+    strict: tuple[Numbers, ...] | None = None
 
     @property
     def cell(self) -> Cell:
@@ -303,7 +306,7 @@ def _item(run: Run) -> Item:
     try:
         state, result = run.state, run.result
         if state == "done":
-            return Item(run, state, result)
+            return _up_to_date(Item(run, state, result))
         reason = ""
         if state == "failed" and (failure := run.failure):
             reason = f"{failure.error}: {failure.message}"
@@ -312,6 +315,20 @@ def _item(run: Run) -> Item:
         return Item(run, state, None, reason)
     except GennerError as error:
         return Item(run, "failed", None, str(error))
+
+
+def _up_to_date(item: Item) -> Item:
+    """An item with the strict score of its answers, which free answers of an earlier version are recorded without."""
+    result = item.result
+    if result is None or result.schema >= SCHEMA or result.kind not in ("score", "probe"):
+        return item
+    try:
+        anew = strict_anew(item.run)
+    except GennerError:  # the answers are damaged; the report says so where it reads them
+        return item
+    if not anew or result.metrics.get("strict"):
+        return replace(item, strict=tuple(anew) if anew else None)
+    return replace(item, result=replace(result, metrics=result.metrics | {"strict": scores(anew)}), strict=tuple(anew))
 
 
 def _brief(text: str) -> str:

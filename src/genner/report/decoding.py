@@ -8,10 +8,10 @@ the share of a deficit that may be none means nothing.
 
 Only trainings that were decoded in both ways count, so that the adapters are the very same.
 
-All of it is worked out in the three readings of a free answer (`genner.generations.readings`): by the paper's rule; as
-said, where a mention counts where the answer puts it; strictly, where a mention that the answer puts in a wrong place
-is looked up in the text. What lies between the last two is mended by a reader, without any grammar: so only the strict
-reading tells what the grammar itself is good for, and it may be that it costs F1 there. That is said as a gain is.
+All of it is worked out in the three readings of a free answer (`genner.generations.readings`): by the paper's rule;
+strictly, where an answer is what it says; repaired, where a mention that the answer puts in a wrong place is looked up
+in the text. What lies between the last two is mended by a reader, without any grammar: so only the repaired reading
+tells what the grammar itself is good for, and it may be that it costs F1 there. That is said as a gain is.
 
 What is said needs an interval that does not hold 0; the intervals of the formats of a system and rule are at 95 % for
 all of them together. Else it is said that it cannot be told, and from how many documents.
@@ -21,10 +21,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from genner.evaluation.bootstrap import Array, Difference
+from genner.generations.readings import ReadingName
 from genner.report.collect import DECODED, Group, Item, Key, System, TestSet, absence
 from genner.report.draws import STARS, statistic, together
 from genner.report.measures import Source, limits, points
-from genner.report.outcomes import MEANINGS, RULES, Rule
+from genner.report.outcomes import MEANINGS, RULES
 from genner.report.paper import FORMATS
 from genner.report.table import Column, Entry, Listing, Missing, Row, Table, Value, detail, shown
 
@@ -42,7 +43,7 @@ class Pair:
     format: str
     free: Entry
     grammar: Entry
-    rule: Rule = "strict"
+    rule: ReadingName = "strict"
     dropped: int = 0
 
     @property
@@ -83,7 +84,7 @@ def decoding_findings(source: Source) -> Listing | None:
     return Listing(tuple(lines)) if lines else None
 
 
-def rule_findings(source: Source, test: TestSet, system: System, free: str, rule: Rule) -> list[str]:
+def rule_findings(source: Source, test: TestSet, system: System, free: str, rule: ReadingName) -> list[str]:
     """What the grammar closes, gains and costs by a rule, in sentences; empty where that is not known."""
     best, found = closings(source, pairs(source, system, test, free, rule))
     head = f"{source.collection.title(test)}, {system.title}, {RULES[rule]} ({source.collection.count(test)})"
@@ -145,7 +146,7 @@ def _systems(source: Source, test: TestSet, free: str) -> list[System]:
     return sorted(both[0] & both[1])
 
 
-def pairs(source: Source, system: System, test: TestSet, free: str, rule: Rule = "strict") -> list[Pair]:
+def pairs(source: Source, system: System, test: TestSet, free: str, rule: ReadingName = "strict") -> list[Pair]:
     """Each format of a system, decoded in both ways; the trainings common to `free` and the grammar."""
     collection = source.collection
     known = {g.key.format for g in collection.scores() if g.key.test == test and g.key.system == system}
@@ -160,7 +161,7 @@ def pairs(source: Source, system: System, test: TestSet, free: str, rule: Rule =
     return found
 
 
-def _picked(source: Source, group: Group, common: Collection[str | None], rule: Rule) -> Entry:
+def _picked(source: Source, group: Group, common: Collection[str | None], rule: ReadingName) -> Entry:
     """The score by the `common` trainings, each with the same weight; by all where nothing is common."""
     trained = group.trained()
     items: list[Item] = [item for id, found in trained.items() if not common or id in common for item in found]
@@ -265,8 +266,8 @@ def _table(source: Source, test: TestSet, systems: Sequence[System], free: str, 
             "Closed: the free deficit less that under the grammar, and its share of the free deficit, which is "
             "given only where neither interval holds 0.",
             "Free answers: how many break their format, hold what is neither in the text nor a label, end before the "
-            "text does (one may be counted under several); and the mentions that reading had to put in another place "
-            "(offsets, occurrence, a copy that differs).",
+            "text does (one may be counted under several); and the mentions that the repaired reading had to put in "
+            "another place (offsets, occurrence, a copy that differs).",
             *notes,
         ),
     )

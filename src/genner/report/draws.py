@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from genner.evaluation.bootstrap import Array, Difference, bounds, f1_columns, paired, ratio, resample
-from genner.report.outcomes import Outcome, Rule, micro
+from genner.generations.readings import ReadingName
+from genner.report.outcomes import Outcome, micro
 
 Interval = tuple[float, float]
 
@@ -37,9 +38,9 @@ class Draws:
         self._outcomes = outcomes
         self._resamples = resamples
         self._seed = seed
-        self._done: dict[tuple[str, Rule], Array] = {}
+        self._done: dict[tuple[str, ReadingName], Array] = {}
 
-    def f1(self, cells: Sequence[str], rule: Rule = "strict") -> Array | None:
+    def f1(self, cells: Sequence[str], rule: ReadingName = "strict") -> Array | None:
         """The mean F1 of cells by a rule, an array `[resamples]`.
 
         None without cells, or when one kept no answers, or they are on different documents.
@@ -53,7 +54,7 @@ class Draws:
             self._work_out(known[0].ids, rule)
         return np.asarray(np.mean([self._done[id, rule] for id in cells], axis=0))
 
-    def interval(self, cells: Sequence[str], rule: Rule = "strict") -> Interval | None:
+    def interval(self, cells: Sequence[str], rule: ReadingName = "strict") -> Interval | None:
         """The 95 % interval of `f1`; None where that is."""
         scores = self.f1(cells, rule)
         return None if scores is None else interval(scores)
@@ -64,23 +65,23 @@ class Draws:
         return len(known) == 1 and None not in known
 
     def change(self, first: Sequence[str], second: Sequence[str]) -> Change | None:
-        """The difference of two groups; None when a cell of them kept no answers.
+        """The difference of two groups, strict; None when a cell of them kept no answers.
 
         On the documents that all of them have, by id; where there are none, each on its own.
         """
         a, b = ([self._outcomes.get(id) for id in cells] for cells in (first, second))
-        known = [o for o in (*a, *b) if o]
+        known = [o for o in (*a, *b) if o and o.strict is not None]
         if not a or not b or len(known) < len(a) + len(b):
             return None
         shared = set(known[0].ids).intersection(*(o.ids for o in known[1:]))
         whole = all(len(o.ids) == len(shared) for o in known)
         if whole:
             one, two = self.f1(first), self.f1(second)
-            scores = [float(np.mean([o.f1 for o in group if o])) for group in (a, b)]
+            scores = [_observed(group) for group in (a, b)]
         elif shared:
             at = [[[i for i, id in enumerate(o.ids) if id in shared] for o in group if o] for group in (a, b)]
             parts = [
-                [o.counts[rows] for o, rows in zip(group, places, strict=True) if o]
+                [o.strict[rows] for o, rows in zip(group, places, strict=True) if o and o.strict is not None]
                 for group, places in zip((a, b), at, strict=True)
             ]
             drawn = self._drawn([*parts[0], *parts[1]], tuple(sorted(shared)))
@@ -88,13 +89,13 @@ class Draws:
             scores = [float(np.mean([micro(part) for part in group])) for group in parts]
         else:
             one, two = self.f1(first), self.f1(second)
-            scores = [float(np.mean([o.f1 for o in group if o])) for group in (a, b)]
+            scores = [_observed(group) for group in (a, b)]
         if one is None or two is None:
             return None
         return Change(scores[0], scores[1], paired(one, two, scores[1] - scores[0]), len(shared), bool(shared))
 
     def bucketed(self, groups: Sequence[Sequence[str]], kind: str, names: Sequence[str]) -> list[dict[str, Interval]]:
-        """For each group of cells the interval of the strict F1 of each bucket: of `kind` `labels` or `lengths`.
+        """For each group of cells the interval of the F1 of each bucket: of `kind` `labels` or `lengths`.
 
         Empty for a group of which a cell kept no answers, or whose cells are on different documents.
         """
@@ -121,11 +122,11 @@ class Draws:
         if not cells or len(wrong) < len(cells) or not self.aligned(cells):
             return None
         errors = np.sum(wrong, axis=0)
-        gold = np.sum([o.counts[:, 0] + o.counts[:, 2] for o in known], axis=0)
+        gold = np.sum([o.repaired[:, 0] + o.repaired[:, 2] for o in known], axis=0)
         sums = resample(np.stack([errors, gold], axis=1), self._resamples, self._seed_of(known[0].ids))
         return interval(ratio(sums[:, 0], sums[:, 1]))
 
-    def _work_out(self, ids: tuple[str, ...], rule: Rule) -> None:
+    def _work_out(self, ids: tuple[str, ...], rule: ReadingName) -> None:
         """The scores of every cell on these documents, from one set of resamples."""
         known = {id: c for id, o in self._outcomes.items() if o.ids == ids and (c := o.by(rule)) is not None}
         drawn = self._drawn([*known.values()], ids)
@@ -140,6 +141,11 @@ class Draws:
         values = np.concatenate([f1_columns(*c.T) for c in counts], axis=1)  # [n, 2k]
         sums = resample(values, self._resamples, self._seed_of(ids))
         return np.stack([ratio(sums[:, 2 * k], sums[:, 2 * k + 1]) for k in range(len(counts))])
+
+
+def _observed(group: Sequence[Outcome | None]) -> float:
+    """The mean of the strict F1 of cells."""
+    return float(np.mean([micro(o.strict) for o in group if o and o.strict is not None]))
 
 
 def interval(scores: Array) -> Interval:

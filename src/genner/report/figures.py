@@ -8,7 +8,7 @@ from genner.report.answers import cost, ordered
 from genner.report.collect import DECODED, DECODINGS, Group, Key, System, TestSet
 from genner.report.decoding import GRAMMAR, Closing, closings, pairs
 from genner.report.measures import Source, score
-from genner.report.outcomes import Outcome
+from genner.report.outcomes import REPAIRED, Outcome
 from genner.report.paper import FORMATS, figure, systems
 from genner.report.plots import FAINT, INK, colour, decoding_colour, format_colour, label, legend, marker, panels, size
 from genner.report.table import Figure, Value, anchor
@@ -177,8 +177,9 @@ def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         tuple(rows),
         draw,
         size(len(found), height=0.32 * len(formats) + 0.9),
-        f"{source.collection.about(test)}. Strict: the deficit to the format that is best when free, with paired "
-        "intervals at 95 % for all formats together. What lies between the two marks is decoding.",
+        f"{source.collection.about(test)}. Strict, an answer being what it says: the deficit to the format that "
+        "is best when free, with paired intervals at 95 % for all formats together. What lies between the two marks is "
+        "decoding.",
         "For each format two marks: its deficit when decoded freely, and under the grammar",
     )
 
@@ -266,7 +267,7 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
         for format in formats:
             group = source.collection.get(Key(system, format, test, decoding))
             known = [outcomes[id] for id in group.cells if id in outcomes]
-            gold = sum(float(o.counts[:, 0].sum() + o.counts[:, 2].sum()) for o in known)
+            gold = sum(float(o.repaired[:, 0].sum() + o.repaired[:, 2].sum()) for o in known)
             if gold:
                 counts = {kind: sum(o.kinds[kind] for o in known) for kind in KINDS if kind != "right"}
                 bars.setdefault(system, {})[format] = {kind: count / gold for kind, count in counts.items()}
@@ -312,7 +313,8 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
         draw,
         size(len(bars), height=0.32 * len(formats) + 0.9),
         f"{source.collection.about(test)}, {', '.join(f'{n:,}' for n in sorted(entities))} gold entities; decoded "
-        f"{DECODED.get(decoding, decoding)}. Lines: 95 % interval of all errors together, by bootstrap over documents.",
+        f"{DECODED.get(decoding, decoding)}.{'' if decoding == GRAMMAR else f' {REPAIRED}'} "
+        "Lines: 95 % interval of all errors together, by bootstrap over documents.",
         "Errors of each format by kind",
     )
 

@@ -2,27 +2,27 @@
 
 The paper's tables have a row a system, in blocks (encoders, GPT-NER, then one a format with its eight models and their
 average), and a column a corpus: CoNLL-2003 and OntoNotes (flat), ACE 2005 and GENIA (nested). Under each corpus stand
-here the paper's figure, ours by the paper's rule, ours as said where answers are free, and ours by strict spans.
+here the paper's figure, and ours by the paper's rule, strict, and, where answers are free, repaired.
 Corpora of our own get a table with a row a system and a column a format, since there may be many of them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from genner.generations.readings import ReadingName
 from genner.report.collect import DECODED, DECODINGS, Group, Key, System, TestSet
 from genner.report.decoding import GRAMMAR
 from genner.report.measures import BEST, Source, against_best, mean_of, score, tested, tested_means
-from genner.report.outcomes import Rule
 from genner.report.paper import FORMATS, GPT_NER_NOTE, GROUPS, TITLES, Family, figure, system_of, systems
 from genner.report.table import Column, Entry, Missing, Row, Table, Value, best_of
 
 PAPER = "paper"
-NAMES: dict[Rule, str] = {"published": "paper's rule", "as_said": "as said", "strict": "strict"}
+NAMES: dict[ReadingName, str] = {"paper": "paper's rule", "strict": "strict", "repaired": "repaired"}
 
 
-def readings(decoding: str) -> tuple[Rule, ...]:
+def readings(decoding: str) -> tuple[ReadingName, ...]:
     """The rules that a table has: under the grammar an answer cannot say anything else than what is read."""
-    return ("published", "strict") if decoding == GRAMMAR else ("published", "as_said", "strict")
+    return ("paper", "strict") if decoding == GRAMMAR else ("paper", "strict", "repaired")
 
 
 FAMILIES: dict[Family, str] = {
@@ -32,10 +32,10 @@ FAMILIES: dict[Family, str] = {
 AVERAGE = "average"
 
 MEANING = (
-    f"{PAPER}: micro-F1 as printed there; {NAMES['published']}: our answers counted as its scripts count them; "
-    f"{NAMES['as_said']}: by exact spans and labels, an answer being what it says; {NAMES['strict']}: the same, but a "
-    "mention that a free answer puts in a wrong place is looked up in the text, with the 95 % interval of the "
-    "bootstrap over documents; all in percent."
+    f"{PAPER}: micro-F1 as printed there; {NAMES['paper']}: our answers counted as its scripts count them; "
+    f"{NAMES['strict']}: by exact spans and labels, an answer being what it says, with the 95 % interval of the "
+    f"bootstrap over documents; {NAMES['repaired']}: the same, after genner's reader has looked up in the text what a "
+    "free answer puts in a wrong place; all in percent."
 )
 OWN_BEST = "Over all formats and systems. Strict: " + BEST.format(family="comparisons of the column")
 
@@ -164,7 +164,7 @@ class _PaperTable:
         assert line.ours
         return self.source.collection.get(Key(line.ours, line.format, test, self.decoding))
 
-    def _ours(self, test: TestSet, rule: Rule) -> list[Entry]:
+    def _ours(self, test: TestSet, rule: ReadingName) -> list[Entry]:
         column: list[Entry] = [
             score(self.source, self._group(line, test), rule) if line.ours else Missing("absent") for line in self.lines
         ]
@@ -175,7 +175,7 @@ class _PaperTable:
             )
         return against_best(column, tested(self.source), self._single())
 
-    def _ours_across(self, rule: Rule) -> list[Entry]:
+    def _ours_across(self, rule: ReadingName) -> list[Entry]:
         tests = [self.tests[c][0] for c in self.corpora]
         column: list[Entry] = []
         parts: dict[tuple[str, ...], list[Value]] = {}

@@ -7,9 +7,9 @@ from statistics import stdev
 import numpy as np
 
 from genner.evaluation.bootstrap import Array, Difference, paired
+from genner.generations.readings import ReadingName
 from genner.report.collect import Collection, Group, absence
 from genner.report.draws import STARS, Draws, interval, stars, together
-from genner.report.outcomes import Rule
 from genner.report.table import Entry, Missing, Value, best_of
 
 BEST = "Bold: the best. Below the best: " + STARS + ". The differences stand in the CSV, and on hover on the page."
@@ -24,7 +24,7 @@ class Source:
     draws: Draws
 
 
-def score(source: Source, group: Group, rule: Rule = "strict") -> Entry:
+def score(source: Source, group: Group, rule: ReadingName = "strict") -> Entry:
     """The F1 of a group by a rule, with its interval; its mean and standard
     deviation over seeds where it has several."""
     number = group.mean(rule, "f1")
@@ -49,7 +49,7 @@ def part(group: Group) -> str:
     return f"{done} of {all_} seeds" if done < all_ else f"{done} seeds" if done > 1 else ""
 
 
-def _recorded(group: Group, rule: Rule) -> tuple[float | None, float | None]:
+def _recorded(group: Group, rule: ReadingName) -> tuple[float | None, float | None]:
     """The interval that a single cell recorded itself."""
     if len(group.done) != 1:
         return None, None
@@ -65,7 +65,7 @@ def rates(group: Group, key: str) -> Entry:
     return Value(number, "percent", cells=group.cells, part=part(group) if len(group.done) < len(group.items) else "")
 
 
-def mean_of(source: Source, entries: Sequence[Entry], rule: Rule = "strict") -> Entry:
+def mean_of(source: Source, entries: Sequence[Entry], rule: ReadingName = "strict") -> Entry:
     """The plain mean of scores, with its interval; missing when one of them is."""
     values = [e for e in entries if isinstance(e, Value)]
     if len(values) < len(entries) or not values:

@@ -8,7 +8,7 @@ from genner.evaluation.taxonomy import KINDS
 from genner.report.answers import ordered
 from genner.report.collect import DECODINGS, Group
 from genner.report.measures import Source
-from genner.report.outcomes import INVALID, Outcome, Sighting
+from genner.report.outcomes import INVALID, REPAIRED, Outcome, Sighting
 from genner.report.table import Example, Examples
 
 CONTEXT = 160  # code points of the text on either side of an error
@@ -42,7 +42,7 @@ def examples(source: Source, outcomes: Mapping[str, Outcome], each: int) -> list
             title = source.collection.title(test)
             caption = (
                 f"{source.collection.about(test)}. Up to {each} for each kind, format and decoding, drawn by a hash of "
-                "the document's id."
+                f"the document's id. {REPAIRED}"
             )
             found.append(Examples(title, caption, tuple(items)))
     return found

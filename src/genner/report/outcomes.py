@@ -5,34 +5,33 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genner.assess.records import Answered, Run
+from genner.assess.records import Answered, Numbers, Run
 from genner.assess.scoring import LENGTHS
 from genner.document import Document, Entity
 from genner.errors import DataError, GennerError
 from genner.evaluation.bootstrap import Array
 from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING
 from genner.evaluation.taxonomy import KINDS, Verdict, verdicts
+from genner.generations.readings import ReadingName
 from genner.report.collect import Collection, Item
 
-Rule = Literal["published", "as_said", "strict"]
-RULES: dict[Rule, str] = {
-    "published": "by the paper's rule",
-    "as_said": "as said",
-    "strict": "strict",
-}
+RULES: dict[ReadingName, str] = {"paper": "by the paper's rule", "strict": "strict", "repaired": "repaired"}
 """How an answer is read, by its name in the records (`genner.generations.readings`)."""
 
-MEANINGS: dict[Rule, str] = {
-    "published": "by the paper's rule a mention counts as its published script counts it, faults included",
-    "as_said": "as said, an answer is what it says: a mention counts where the answer puts it, and nowhere else",
-    "strict": "strict, a mention that a free answer puts in a wrong place is looked up in the text, and counts where "
-    "it stands",
+MEANINGS: dict[ReadingName, str] = {
+    "paper": "by the paper's rule a mention counts as its published script counts it, faults included",
+    "strict": "strict, an answer is what it says: a mention counts where the answer puts it, and is a false positive "
+    "if the text does not have it there",
+    "repaired": "repaired, genner's reader looks up in the text what a free answer puts in a wrong place, aligns a "
+    "copy that differs, and leaves out what it does not find",
 }
+
+REPAIRED = "Entities of free answers are those of the repaired reading."
+"""To be said where something is told of single entities, and not of counts alone."""
 
 INVALID = "invalid answer"
 TOLERANCE = 5e-4  # of F1: a record rounded to three digits agrees with its answers
@@ -49,27 +48,29 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A cell's answers, counted. `counts` is `[n, 3]`: true positives, false positives, false negatives of each
-    document, strict; `published` and `as_said` the same by these readings, None unless every document has it. `errors`
-    is `[n]`, the errors of each document of any kind; `buckets` has strict counts `[n, 3]` by `("labels", LABEL)` and
-    `("lengths", LENGTH)`. Documents are in order of their ids, which are made unique (`x`, `x#2`, ...)."""
+    """A cell's answers, counted. `repaired` is `[n, 3]`: true positives, false positives, false negatives of each
+    document, of the entities found; `strict` and `paper` the same by these readings, None unless every document has
+    it. What is told of single entities is of those found: `errors` is `[n]`, the errors of each document of any kind;
+    `buckets` has counts `[n, 3]` by `("labels", LABEL)` and `("lengths", LENGTH)`. Documents are in order of their ids,
+    which are made unique (`x`, `x#2`, ...)."""
 
     ids: tuple[str, ...]
-    counts: Array
-    published: Array | None
+    repaired: Array
+    strict: Array | None
+    paper: Array | None
     kinds: Mapping[str, int]
     sightings: Mapping[str, tuple[Sighting, ...]] = field(repr=False)
-    as_said: Array | None = None
     errors: Array | None = None
     buckets: Mapping[tuple[str, str], NDArray[np.uint16]] = field(default_factory=dict, repr=False)
 
-    @property
-    def f1(self) -> float:
-        return micro(self.counts)
-
-    def by(self, rule: Rule) -> Array | None:
+    def by(self, rule: ReadingName) -> Array | None:
         """The counts by one of `RULES`."""
-        return {"strict": self.counts, "as_said": self.as_said, "published": self.published}[rule]
+        return {"paper": self.paper, "strict": self.strict, "repaired": self.repaired}[rule]
+
+    def f1(self, rule: ReadingName = "strict") -> float | None:
+        """Micro-F1 by one of `RULES`; None where it is not known."""
+        counts = self.by(rule)
+        return None if counts is None else micro(counts)
 
 
 def micro(counts: Array) -> float:
@@ -89,7 +90,7 @@ def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, Outcome
         if item.result is None:
             continue
         try:
-            outcome = read_outcome(item.run, shown)
+            outcome = read_outcome(item.run, shown, item.strict)
         except GennerError as error:
             complaints.append(f"{item.id}: no intervals and tests: {error}")
             continue
@@ -99,14 +100,19 @@ def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, Outcome
     return found, complaints
 
 
-def read_outcome(run: Run, shown: int) -> Outcome | None:
-    """The outcome of a cell; None when it has no answers. Raises `DataError` for answers that are damaged."""
+def read_outcome(run: Run, shown: int, strict: Sequence[Numbers] | None = None) -> Outcome | None:
+    """The outcome of a cell; None when it has no answers. Raises `DataError` for answers that are damaged.
+
+    `strict` has the strict counts of each answer, where its record is of an earlier version and lacks them.
+    """
     names: Counter[str] = Counter()
     kinds: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
     best: dict[str, list[tuple[int, int, Sighting]]] = {}
     rows: list[tuple[str, Answered, tuple[int, int, int], int]] = []
     buckets: defaultdict[tuple[str, str], dict[int, list[int]]] = defaultdict(dict)
     for at, answered in enumerate(run.predictions()):
+        if strict is not None and answered.strict is None:
+            answered = replace(answered, strict=strict[at])
         names[answered.id] += 1
         unique = answered.id if names[answered.id] == 1 else f"{answered.id}#{names[answered.id]}"
         try:
@@ -149,16 +155,16 @@ def read_outcome(run: Run, shown: int) -> Outcome | None:
     return Outcome(
         tuple(id for id, *_ in rows),
         np.array([counts for _, _, counts, _ in rows], dtype=np.float64),
-        _all([a.published for _, a, _, _ in rows]),
+        _all([a.strict for _, a, _, _ in rows]),
+        _all([a.paper for _, a, _, _ in rows]),
         dict(kinds),
         {kind: tuple(s for _, _, s in sorted(heap, key=lambda x: (-x[0], x[1]))) for kind, heap in best.items()},
-        _all([a.as_said for _, a, _, _ in rows]),
         np.array([errors for *_, errors in rows], dtype=np.float64),
         counted,
     )
 
 
-def _all(counts: Sequence[tuple[float, float, float] | None]) -> Array | None:
+def _all(counts: Sequence[Numbers | None]) -> Array | None:
     """The counts as an array; None unless every document has them."""
     known = [c for c in counts if c is not None]
     return np.array(known, dtype=np.float64) if len(known) == len(counts) else None
@@ -174,11 +180,12 @@ def _checked(item: Item, outcome: Outcome | None) -> Iterable[str]:
     """Where a cell's record and its own answers do not agree."""
     if outcome is None:
         return [f"{item.id}: it kept no answers, so its figures have no intervals and tests"]
-    recorded, documents = item.metric("strict", "f1"), item.metric("documents")
-    wrong = []
-    if recorded is None or abs(recorded - outcome.f1) > TOLERANCE:
-        said = "nothing" if recorded is None else f"{100 * recorded:.2f}"
-        wrong.append(f"{item.id}: strict F1 is {said} in its record and {100 * outcome.f1:.2f} by its answers")
+    wrong, documents = [], item.metric("documents")
+    for rule in ("strict", "repaired"):
+        recorded, counted = item.metric(rule, "f1"), outcome.f1(rule)
+        if counted is not None and (recorded is None or abs(recorded - counted) > TOLERANCE):
+            said = "nothing" if recorded is None else f"{100 * recorded:.2f}"
+            wrong.append(f"{item.id}: {rule} F1 is {said} in its record and {100 * counted:.2f} by its answers")
     if documents is not None and documents != len(outcome.ids):
         wrong.append(
             f"{item.id}: its record says {documents:.0f} documents, and there are answers to {len(outcome.ids)}"
