@@ -19,16 +19,17 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genner.document import Document, LabelSet
+from genner.document import Document, Label, LabelSet
 from genner.errors import UsageError
 from genner.evaluation import Counts, count
 from genner.formats import Format, get_format
+from genner.formats.inline import InlineFormat, is_tag
 from genner.formats.json_answer import find_lists, find_objects
 from genner.formats.json_list import JsonList
 from genner.generations.labels import infer_labels
 from genner.generations.readings import count_strictly
 from genner.generations.records import Record
-from genner.generations.sources import as_text, find_source, is_inline
+from genner.generations.sources import as_text, find_source
 
 Basis = Literal["spans", "items", "texts"]
 
@@ -95,9 +96,17 @@ def _score(record: Record, form: Format, labels: LabelSet, gold: Document | None
 
 
 def _with_labels_of_gold(record: Record, form: Format, labels: LabelSet) -> LabelSet:
-    """The label set, and what else the gold answer names: gold is gold. In a copy, other tags may be text."""
-    found = None if is_inline(form) else infer_labels([Record(record.line, "", record.label, record.prompt)], form.name)
-    return LabelSet((*labels.labels, *(label for label in found or () if label.tag not in labels)))
+    """The label set, and what else the gold answer names: gold is gold. In a copy, a tag that the prompt lacks is no
+    text; without a prompt it may be."""
+    if not isinstance(form, InlineFormat):
+        found = infer_labels([Record(record.line, "", record.label, record.prompt)], form.name)
+        others = found.tags if found else ()
+    elif record.prompt is not None:
+        answer = form.reply(record.prompt, as_text(record.label), labels)
+        others = tuple(filter(is_tag, form.unasked(record.prompt, answer, labels)))
+    else:
+        others = ()
+    return LabelSet((*labels.labels, *(Label(tag) for tag in dict.fromkeys(others) if tag not in labels)))
 
 
 _Item = tuple[str, str, Hashable]
