@@ -35,7 +35,10 @@ def named(request: Request) -> str:
 def load(model: str, labels: LabelSet | None = None, **options: object) -> Extractor:
     signature = {"model": model, "min_score": str(options.get("min_score"))}
     form = FORMATS[str(options.get("format") or "inline_xml")]
-    return Extractor(ScriptedEngine(named), form, labels or LabelSet.of("PER"), signature=signature)
+    constrained = bool(options.get("constrained", True))
+    return Extractor(
+        ScriptedEngine(named), form, labels or LabelSet.of("PER"), constrained=constrained, signature=signature
+    )
 
 
 @pytest.fixture
@@ -241,6 +244,25 @@ def test_a_model_that_was_trained_anew_is_another(tmp_path: Path) -> None:
     weights.write_bytes(bytes(3 << 20).replace(b"\0", b"\1", 1))
     assert genner.loading.weights_of(str(tmp_path / "m")) != before
     assert genner.loading.weights_of("default") is None
+
+
+def test_free_answers_are_said_to_be_repaired(extract: Run, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("Ada met Bob.")
+    code, _, err = extract("x.txt", "--out", "held.jsonl")
+    assert code == 0
+    assert "repaired" not in err
+    assert extract("x.txt", "--free", "--html", "free.html")[0] == 0
+    code, _, err = extract("held.jsonl", "--free", "--out", "free.jsonl")
+    assert code == 0
+    assert "the repaired reading of free answers: 0 mentions that are not where an answer says" in err
+    held, free = records(tmp_path / "held.jsonl"), records(tmp_path / "free.jsonl")
+    assert free == [record | {"answer_reading": "repaired"} for record in held]
+    assert "reading of a free answer: repaired" in (tmp_path / "free.html").read_text(encoding="utf-8")
+    # A score of it says so, and one of what was held to the grammar, made of the same file, does not.
+    extract("free.jsonl", "--out", "again.jsonl")
+    for name, said in (("free", True), ("held", False), ("again", False)):
+        _, out, _ = run("evaluate", "held.jsonl", f"{name}.jsonl", "--json", "--resamples", "10")
+        assert ("|reading:repaired" in json.loads(out)["signature"]) == said
 
 
 def test_quiet_says_nothing(extract: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Strict is what an answer says, wherever the text comes from (gold, prompt, nowhere); repaired is a number of its own."""
+"""Strict is what an answer says, wherever the text comes from (gold, prompt, nowhere); repaired is a second number."""
 
 import json
 from collections.abc import Callable
@@ -70,7 +70,9 @@ def numbers(report: GenerationsReport, name: str) -> Numbers:
 
 
 @pytest.mark.parametrize("by", range(-3, 8))
-def test_shifted_offsets_are_wrong_with_gold_someand_without(score: Callable[..., GenerationsReport], by: int) -> None:
+def test_shifted_offsets_are_wrong_with_gold_documents_and_without(
+    score: Callable[..., GenerationsReport], by: int
+) -> None:
     rows = [(paper_gold(t, m, by), paper_gold(t, m), prompt(t)) for t, m in zip(TEXTS, MENTIONS, strict=True)]
     total = sum(map(len, MENTIONS))
     said = (total, 0, 0) if by == 0 else (0, total, total)

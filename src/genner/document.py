@@ -251,11 +251,13 @@ class Problem:
 class Prediction(Document):
     """A document whose entities a system has found, with everything that was repaired, dropped or truncated.
 
-    `below_min_score`: how many entities were left out since they scored less than was asked for.
+    `below_min_score`: how many entities were left out since they scored less than was asked for. `answer_reading`:
+    "repaired" where the model wrote freely, and the entities are what reading made of its answers; else empty.
     """
 
     problems: tuple[Problem, ...] = ()
     below_min_score: int = field(default=0, kw_only=True)
+    answer_reading: str = field(default="", kw_only=True)
 
     def __repr__(self) -> str:
         """Short: the beginning of the text, the first entities, and how much there is besides."""
@@ -265,6 +267,7 @@ class Prediction(Document):
         parts += [f"id={self.id!r}"] if self.id else []
         parts += [f"problems={len(self.problems)}"] if self.problems else []
         parts += [f"below_min_score={self.below_min_score}"] if self.below_min_score else []
+        parts += [f"answer_reading={self.answer_reading!r}"] if self.answer_reading else []
         return f"Prediction({', '.join(parts)})"
 
     @property
@@ -273,12 +276,15 @@ class Prediction(Document):
         return any(p.kind in ("invalid", "truncated") for p in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0."""
+        """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0, and
+        `"answer_reading"` unless it is empty."""
         # super() has no cell in a slotted dataclass, which is rebuilt after the class body.
         record = Document.to_dict(self)
         record["problems"] = [{"kind": p.kind, "detail": p.detail} for p in self.problems]
         if self.below_min_score:
             record["below_min_score"] = self.below_min_score
+        if self.answer_reading:
+            record["answer_reading"] = self.answer_reading
         return record
 
 

@@ -31,6 +31,7 @@ from genner.trained import Trained, named
 log = logging.getLogger(__name__)
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
+OWN_FIELDS = ("below_min_score", "answer_reading")  # of a prediction that is read again, which are no longer so
 WHERE: Boundaries = "strict"  # costs 276 of the 467,826 gold entities at hand in inline XML (docs/formats.md)
 DEPTH = 7  # entities that may cover one place where nested ones are asked for: the most in any corpus at hand
 UNKNOWN = DEPTH  # and where nothing is known of the labels: on flat corpora it changes nothing (docs/log.md)
@@ -88,7 +89,7 @@ class Extractor:
         form: the format of the answers.
         labels: what is asked for when a call does not say.
         constrained: decode under the grammar, so that no answer can be invalid; else let the model write freely, and
-            repair what it wrote.
+            repair what it wrote: what is given is the `repaired` reading of its answers (docs/scores.md).
         widen: ask for the whole shipped label set when some of its labels are wanted, and keep those. A small model
             that was trained on whole sets tells people from places better when it may name both.
         min_score: leave out entities that score less, to the four digits that are written; raise it where precision
@@ -330,8 +331,9 @@ class Extractor:
             document.id,
             tuple(pending.problems),
             below_min_score=len(asked) - len(kept),
+            answer_reading="" if self.constrained else "repaired",
             group=document.group,
-            extra={key: value for key, value in document.extra.items() if key != "below_min_score"},
+            extra={key: value for key, value in document.extra.items() if key not in OWN_FIELDS},
         )
 
     def _within_depth(self, pending: _Pending) -> list[Entity]:

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -73,7 +74,7 @@ def extract(
         typer.Option("--symbols", help="Allow entities that start at markup, as in <b>, or are punctuation alone."),
     ] = False,
     free: Annotated[
-        bool, typer.Option("--free", help="Let the model write freely, and repair; not recommended.")
+        bool, typer.Option("--free", help="Let the model write freely, and give the repaired reading; not recommended.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and say nothing but errors.")] = False,
     device: DeviceOption = None,
@@ -173,13 +174,19 @@ def _documents(found: "list[Place]", text_field: str, journal: "Journal") -> Ite
 
 
 def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[str]) -> Iterator[Prediction]:
-    """The predictions; at the end, what was left out for its score is added to `notes`."""
-    left_out = 0
+    """The predictions; at the end, what was left out for its score is added to `notes`, and what was repaired."""
+    left_out, problems = 0, Counter[str]()
     for prediction in predictions:
         left_out += prediction.below_min_score
+        problems.update(problem.kind for problem in prediction.problems)
         yield prediction
     if note := _threshold(ner, left_out):
         notes.append(note)
+    if not ner.constrained:
+        notes.append(
+            f"the repaired reading of free answers: {problems['realigned']} mentions that are not where an answer says "
+            f"were looked up, {problems['dropped']} dropped"
+        )
 
 
 def _threshold(ner: "Extractor", left_out: int) -> str:

@@ -184,7 +184,8 @@ class Scoring:
             "bootstrap": str(resamples),
             "seed": str(seed),
         }
-        signature = sign(ours | ({"train": digest(seen)} if seen is not None else {}), settings or {})
+        read = _answer_reading(pred) | dict(settings or {})
+        signature = sign(ours | ({"train": digest(seen)} if seen is not None else {}), read)
         shown = {name: b for name, b in BREAKDOWNS.items() if seen is not None or not b.needs_training}
         table = _count_all(pairs, shown, Training.of(seen) if seen is not None else NOTHING)
         self.f1 = table.f1(resamples, seed)
@@ -267,6 +268,13 @@ def _count_all(
             for bucket, counts in by_bucket.items():
                 table.add(i, (name, bucket), counts)
     return table
+
+
+def _answer_reading(pred: Sequence[Document]) -> dict[str, str]:
+    """How the answers were read that the entities come from, where the documents say so."""
+    said = (d.answer_reading if isinstance(d, Prediction) else d.extra.get("answer_reading") for d in pred)
+    found = sorted({reading for reading in said if isinstance(reading, str) and reading})
+    return {"reading": ",".join(found).replace("|", "_")} if found else {}
 
 
 def _interval(scores: Array) -> Interval:

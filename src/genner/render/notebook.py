@@ -36,6 +36,8 @@ def fragment(document: Document) -> str:
     if isinstance(document, Prediction):
         if document.below_min_score:
             parts.append(_note(f"left out, scoring too little: {document.below_min_score}"))
+        if document.answer_reading:
+            parts.append(_note(f"reading of a free answer: {document.answer_reading}"))
         parts += [_note(f"{problem.kind}: {problem.detail}") for problem in document.problems]
     return f"<div>{''.join(parts)}</div>"
 
