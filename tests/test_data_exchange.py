@@ -688,9 +688,9 @@ def test_an_answer_that_does_not_fit_its_text(tmp_path: Path) -> None:
     path = alpaca(tmp_path, {"instruction": "?", "input": "Ada met Bob.", "output": "<PER>Ada</PER> saw Bob."})
     with pytest.raises(DataError, match=r"x\.json:1: record 1: the answer does not fit its text: the copy differs"):
         read(Alpaca(), path)
-    [found], journal = read(Alpaca(), path, lenient=True)
-    assert found.entities == (Entity(0, 3, "PER"),)
-    assert journal.faults == {"answer repaired": 1}
+    found, journal = read(Alpaca(), path, lenient=True)
+    assert not found  # what an answer lost is not known, so that what is left of it is no gold
+    assert journal.faults == {"answer that does not fit its text": 1}
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:

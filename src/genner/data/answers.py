@@ -7,19 +7,21 @@ with its tags removed is the text. Labels are those asked for, or listed in the 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from importlib.resources.abc import Traversable
+from types import MappingProxyType
 from typing import NamedTuple
 
 from genner.data.base import Journal
 from genner.data.json_stream import records
 from genner.data.records import Intake, Record, Span
-from genner.document import Document, LabelSet, Prediction
+from genner.document import Document, Entity, LabelSet, Prediction
 from genner.errors import DocumentError, LabelError
 from genner.formats import FORMATS, Format, get_format
 from genner.formats.inline import InlineFormat
+from genner.formats.published import LISTS, read_published
 from genner.labels import of_tags, parse_labels
 
 _LISTED = re.compile(r"^(?:-|\d+\.) ([^:\n]+?)(?::|$)", re.MULTILINE)  # a label, as `genner.prompts` lists it
@@ -41,12 +43,12 @@ def decoded(
     exchange: Callable[[Record], Exchange | None],
     format: str,
     labels: str,
-    own: frozenset[str],
+    fields: frozenset[str],
 ) -> Iterator[Document]:
     """The documents of a file of records.
 
-    `exchange` gives a record's task and answer, None where it has no answer (a loss), or raises `DocumentError`; `own`
-    are the fields of a record that are not kept.
+    `exchange` gives a record's task and answer, None where it has no answer (a loss), or raises `DocumentError`; the
+    `fields` of a record are not kept.
     """
     form = get_format(format)
     given = parse_labels(labels) if labels else None
@@ -63,22 +65,26 @@ def decoded(
         if found is None:
             intake.loss("record without an answer")
             continue
-        asked = given or _asked(found.task) or used
+        own = _asked(found.task)
+        asked = given or own or used
         if asked is None:
             asked = used = _used(source, exchange)
-        prediction = _decode(form, found, asked)
-        if prediction is None:
+        answered = _read(form, found, asked, own=own is not None)
+        if answered is None:
             other = next((name for name in FORMATS if name != form.name and _reads(name, found, asked)), None)
             how = f"format={other} reads the answer" if other else "format=..."
             what = f"no text is given, in 'input' or behind 'Text:', and {form.name} does not repeat it ({how})"
             intake.fault("no text", what)
             continue
-        if prediction.problems:
-            what = f"the answer does not fit its text: {prediction.problems[0].detail}; is it {form.name}? (format=...)"
-            intake.fault("answer repaired", what)
-        spans = (Span(e.start, e.end, e.label) for e in prediction.entities)
-        extra = {key: value for key, value in record.items() if key not in own}
-        document = intake.build(prediction.text, spans, record.get("id"), extra)
+        if answered.problem:
+            what = f"the answer does not fit its text: {answered.problem}; is it {form.name}? (format=...)"
+            intake.fault("answer that does not fit its text", what)
+            continue
+        for kind, n in answered.left_open.items():
+            intake.loss(kind, n)
+        spans = (Span(e.start, e.end, e.label) for e in answered.entities)
+        extra = {key: value for key, value in record.items() if key not in fields}
+        document = intake.build(answered.text, spans, record.get("id"), extra)
         if document is not None:
             yield document
 
@@ -90,24 +96,46 @@ def text_in(task: str) -> str | None:
     return "" if task.endswith("\nText:") else None
 
 
-def _decode(form: Format, found: Exchange, labels: LabelSet) -> Prediction | None:
-    """The answer's entities in its text, or where that is not known in what it copies; None where it copies no text."""
-    if found.text is not None:
-        decoded = form.decode(found.text, found.answer, labels)
+class _Answered(NamedTuple):
+    """What an answer says: its text, entities as often as it gives them, what is wrong, and what it leaves open."""
+
+    text: str
+    entities: Sequence[Entity]
+    problem: str = ""
+    left_open: Mapping[str, int] = MappingProxyType({})
+
+
+def _read(form: Format, found: Exchange, labels: LabelSet, *, own: bool = False) -> _Answered | None:
+    """The answer's entities in its text, or where that is not known in what it copies; None where it copies no text.
+
+    Lists are read by the law of genner's format only where the task is genner's `own`: nobody else knows of it.
+    """
+    text, answer = found.text, found.answer
+    if text is not None:
+        legal = form.legal(text, answer, labels)
+        if legal is not None and (own or form.name not in LISTS):
+            return _Answered(text, legal)
+        published = None
+        if found.certain or isinstance(form, InlineFormat):  # a copy shows what its text is
+            published = read_published(form.name, text, answer, labels)
+        if published is not None:
+            return _Answered(text, published.entities, left_open=published.left_open)
+        decoded = form.decode(text, answer, labels)
         if found.certain or not decoded.problems:
-            return decoded
+            return _Answered(text, decoded.entities, decoded.problems[0].detail if decoded.problems else "")
     if not isinstance(form, InlineFormat):
         return None
-    copied = _without_text(form, found.answer, labels)
+    copied = _without_text(form, answer, labels)
     # Without an entity, only that the task has the text tells a copy from an answer in another format.
-    repeated = copied.entities or copied.text.strip() in f"{found.task}\n{found.text or ''}"
-    return copied if repeated else None
+    if not copied.entities and copied.text.strip() not in f"{found.task}\n{text or ''}":
+        return None
+    return _Answered(copied.text, copied.entities, copied.problems[0].detail if copied.problems else "")
 
 
 def _reads(name: str, found: Exchange, labels: LabelSet) -> bool:
     """Whether the format of this name finds an entity in the answer."""
-    prediction = _decode(get_format(name), found, labels)
-    return prediction is not None and bool(prediction.entities)
+    answered = _read(get_format(name), found, labels)
+    return answered is not None and bool(answered.entities)
 
 
 def _without_text(form: Format, answer: str, labels: LabelSet) -> Prediction:

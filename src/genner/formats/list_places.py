@@ -1,0 +1,102 @@
+"""Where the mentions of a list stand, when the list says neither place nor order: `["IL-2", "IL-2 gene", "IL-2"]`.
+
+A mention that is listed as often as it occurs needs no order. One that is listed fewer times is placed by the order of
+the list: the first of these in which all of its mentions can stand.
+
+1. By end, the shorter first, as tags close: so are all 5,150 lists of GENIA's dev and test sets that "Assessment of
+   Generative NER in the Era of LLMs" publishes.
+2. By start, the shorter first: so are all 3,159 of ACE 2005.
+3. By start, the longer first: the reading order.
+
+Where none fits, its first occurrences are taken. Which of the three comes first makes little difference (docs/log.md).
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from genner.grammar import boundaries
+
+Span = tuple[int, int]
+Order = Callable[[Span], Span]
+
+ORDERS: tuple[Order, ...] = (
+    lambda span: (span[1], -span[0]),
+    lambda span: (span[0], span[1]),
+    lambda span: (span[0], -span[1]),
+)
+
+
+class Places(NamedTuple):
+    """A span for each mention of a list, None for one that the text lacks; one listed more often than it occurs has a
+    span twice. `unsaid` is how many could as well stand elsewhere: they are listed fewer times than they occur."""
+
+    spans: list[Span | None]
+    unsaid: int
+
+
+class ListPlaces:
+    """Places lists of mentions in one text.
+
+    Of a mention's occurrences those count that begin and end where words do, unless it is listed more often than that.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._words: tuple[list[bool], list[bool]] | None = None
+
+    def place(self, mentions: Sequence[str]) -> Places:
+        """The places of a label's list, in time that grows with the list and with the occurrences of its mentions."""
+        listed = Counter(mentions)
+        found = {mention: self._candidates(mention, times) for mention, times in listed.items()}
+        unsaid = sum(times for mention, times in listed.items() if times < len(found[mention]))
+        seen = Counter[str]()
+        first: list[Span | None] = []
+        kept: list[int] = []  # the numbers of the mentions that have an occurrence of their own
+        for number, mention in enumerate(mentions):
+            starts = found[mention]
+            if seen[mention] < len(starts):
+                kept.append(number)
+            start = starts[min(seen[mention], len(starts) - 1)] if starts else None
+            first.append(None if start is None else (start, start + len(mention)))
+            seen[mention] += 1
+        if unsaid:
+            for order in ORDERS:
+                if (ordered := _in_order([(mentions[i], found[mentions[i]]) for i in kept], order)) is not None:
+                    for number, span in zip(kept, ordered, strict=True):
+                        first[number] = span
+                    break
+        return Places(first, unsaid)
+
+    def _candidates(self, mention: str, times: int) -> list[int]:
+        """Where it begins: at words, or anywhere if it is listed more often than there."""
+        anywhere: list[int] = []
+        at = self._text.find(mention) if mention else -1
+        while at >= 0:
+            anywhere.append(at)
+            at = self._text.find(mention, at + 1)
+        if len(anywhere) <= times:
+            return anywhere
+        if self._words is None:
+            self._words = boundaries(self._text, "word")
+        starts, ends = self._words
+        words = [at for at in anywhere if starts[at] and ends[at + len(mention)]]
+        return words if len(words) >= times else anywhere
+
+
+def _in_order(listed: Sequence[tuple[str, list[int]]], order: Order) -> list[Span] | None:
+    """For each mention the first of its occurrences behind the one before it; None where one has none left.
+
+    The occurrences of one mention are of one length, so that any order by start or end is theirs.
+    """
+    spans: list[Span] = []
+    for mention, starts in listed:
+        length = len(mention)
+        index = 0
+        if spans:
+            index = bisect_right(starts, order(spans[-1]), key=lambda at: order((at, at + length)))
+        if index == len(starts):
+            return None
+        spans.append((starts[index], starts[index] + length))
+    return spans

@@ -1,0 +1,114 @@
+"""Answers spelt as the published files spell them, which do not obey genner's law of a format but say as much.
+
+The files of "Assessment of Generative NER in the Era of LLMs" (Zhan, Wang and Huang 2026) have lists in another order,
+two tags of one span that close crosswise (`<protein><DNA>X</protein></DNA>`), brackets of the text that are not escaped
+(`[PDGF[B] | protein]`), and blanks that their text does not have. Here nothing is looked up or repaired: an answer is
+read where it says one thing about its text, and not at all otherwise.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from genner.document import Entity, LabelSet
+from genner.formats.list_places import ListPlaces
+from genner.formats.published_copy import Copies, brackets, tags
+
+PLACE = "place of a mention that is listed fewer times than it occurs (by the order of its list)"
+SPACING = "spacing of an answer, where it is not that of its text"
+
+LISTS = ("grouped_json", "occurrence_json", "offset_json")
+
+
+class Published(NamedTuple):
+    """What an answer says: entities as often as it gives them, and by kind how often it leaves something open."""
+
+    entities: list[Entity]
+    left_open: Counter[str]
+
+
+def read_published(name: str, text: str, answer: str, labels: LabelSet) -> Published | None:
+    """The entities of an answer in the format `name` about `text`; None where it does not say one thing of it.
+
+    Grouped JSON does not say which occurrence is meant where a mention is listed fewer times than it occurs; that is
+    counted. Formats that only genner has are not read here.
+    """
+    if name == "inline_xml":
+        return _copy(text, answer, tags(labels))
+    if name == "inline_bracketed":
+        return _copy(text, answer, brackets(labels))
+    if name not in LISTS:
+        return None
+    try:
+        value = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    if name == "grouped_json":
+        return _groups(text, value, labels)
+    return _items(text, value, labels, _by_offsets if name == "offset_json" else _by_occurrence)
+
+
+def _copy(text: str, answer: str, markup: Copies) -> Published | None:
+    entities = markup.read(text, answer)
+    if entities is not None:
+        return Published(entities, Counter())
+    entities = markup.read(text, answer, blanks=False)
+    return None if entities is None else Published(entities, Counter({SPACING: 1}))
+
+
+def _groups(text: str, value: Any, labels: LabelSet) -> Published | None:
+    if not isinstance(value, dict):
+        return None
+    found, unsaid, places = list[Entity](), 0, ListPlaces(text)
+    for label, mentions in value.items():
+        if not isinstance(mentions, list) or not all(isinstance(m, str) and m for m in mentions):
+            return None
+        if mentions and label not in labels:
+            return None
+        placed = places.place(mentions)
+        for span in placed.spans:
+            if span is None:
+                return None
+            found.append(Entity(*span, label))
+        unsaid += placed.unsaid
+    return Published(found, +Counter({PLACE: unsaid}))
+
+
+Place = Callable[[str, str, dict[str, Any]], int | None]
+
+
+def _items(text: str, value: Any, labels: LabelSet, place: Place) -> Published | None:
+    if not isinstance(value, list):
+        return None
+    found: list[Entity] = []
+    for item in value:
+        if not isinstance(item, dict):
+            return None
+        mention, label = item.get("text"), item.get("label")
+        if not isinstance(mention, str) or not mention or not isinstance(label, str) or label not in labels:
+            return None
+        start = place(text, mention, {key: number for key, number in item.items() if key not in ("text", "label")})
+        if start is None:
+            return None
+        found.append(Entity(start, start + len(mention), label))
+    return Published(found, Counter())
+
+
+def _by_offsets(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
+    match numbers:
+        case {"start": int(start), "end": int(end), **rest} if not rest and not isinstance(start, bool):
+            return start if start >= 0 and end - start == len(mention) and text[start:end] == mention else None
+    return None
+
+
+def _by_occurrence(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
+    """Occurrences are counted from 1, overlapping ones and those inside words included."""
+    match numbers:
+        case {"occurrence_index": int(index), **rest} if not rest and index >= 1 and not isinstance(index, bool):
+            at = -1
+            for _ in range(index):
+                if (at := text.find(mention, at + 1)) < 0:
+                    return None
+            return at
+    return None

@@ -1,0 +1,138 @@
+"""Inline answers that escape nothing, read against their text.
+
+The answer is held against the text, character by character. What might be a tag is one, or a character of the text that
+looks like one; nearly always the text decides, as in `[PDGF[B] | protein]` about `PDGF[B]`. All readings are followed
+side by side. Where more than one comes to the end, that one counts whose mentions hold the fewest brackets without a
+partner: `[[125I]-insulin | protein]` is about `[125I]-insulin`, not `125I]-insulin`.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from genner.document import Entity, LabelSet
+
+MOST = 200  # readings that are followed side by side
+
+Opened = tuple["Opened", str, int] | None
+"""The open tags, the innermost first: what is open around it, its label ("" where the closing has it), its place."""
+Found = tuple["Found", Entity] | None
+
+
+class Mark(NamedTuple):
+    """What may be a tag: how it is written, whether it closes, and its label, "" where it has none."""
+
+    written: str
+    closes: bool
+    label: str
+
+
+class Reading(NamedTuple):
+    """How far the text has been read, what is open, how much that is, and what was found."""
+
+    at: int
+    opened: Opened
+    depth: int
+    found: Found
+
+
+def tags(labels: LabelSet) -> "Copies":
+    """`<PER>John Smith</PER>`; a closing tag closes the nearest open one of its label."""
+    return Copies(re.compile(rf"<(?P<close>/?)(?P<label>{_any(labels)})>"))
+
+
+def brackets(labels: LabelSet) -> "Copies":
+    """`[John Smith | PER]`; a closing closes the nearest open bracket."""
+    return Copies(re.compile(rf"\[|(?P<close>\s*\|)\s*(?P<label>{_any(labels)})\s*\]"))
+
+
+def _any(labels: LabelSet) -> str:
+    return "|".join(map(re.escape, sorted(labels.tags, key=len, reverse=True)))
+
+
+class Copies:
+    """Reads copies with tags that match `mark`, whose groups are `close` and `label`."""
+
+    def __init__(self, mark: re.Pattern[str]) -> None:
+        self._mark = mark
+
+    def read(self, text: str, answer: str, *, blanks: bool = True) -> list[Entity] | None:
+        """The entities of an answer about `text`, as often as it gives them; None where it has no reading, or several.
+
+        With `blanks=False` blanks do not count, in either: mentions then begin and end with something else.
+        """
+        if blanks:
+            return self._best(text, [*self._pieces(answer)])
+        kept = [i for i, char in enumerate(text) if not char.isspace()]
+        pieces = [_without_blanks(piece) for piece in self._pieces(answer)]
+        found = self._best("".join(text[i] for i in kept), pieces)
+        if found is None:
+            return None
+        return [Entity(kept[e.start], kept[e.end - 1] + 1, e.label) for e in found]
+
+    def _pieces(self, answer: str) -> Iterator[str | Mark]:
+        at = 0
+        for match in self._mark.finditer(answer):
+            yield answer[at : match.start()]
+            yield Mark(match.group(), bool(match["close"]), match["label"] or "")
+            at = match.end()
+        yield answer[at:]
+
+    def _best(self, text: str, pieces: list[str | Mark]) -> list[Entity] | None:
+        readings = [Reading(0, None, 0, None)]
+        closings = sum(isinstance(piece, Mark) and piece.closes for piece in pieces)
+        for piece in pieces:
+            written = piece.written if isinstance(piece, Mark) else piece
+            further = [r._replace(at=r.at + len(written)) for r in readings if text.startswith(written, r.at)]
+            if isinstance(piece, Mark):
+                further += [marked for r in readings if (marked := _marked(r, piece)) is not None]
+                closings -= piece.closes
+            readings = [r for r in further if r.depth <= closings]
+            if not 0 < len(readings) <= MOST:
+                return None
+        whole = [_entities(r.found) for r in readings if r.at == len(text) and r.opened is None]
+        partners = [sum(_alone(text[e.start : e.end]) for e in entities) for entities in whole]
+        best = [entities for entities, alone in zip(whole, partners, strict=True) if alone == min(partners)]
+        return best[0] if len({tuple(sorted(entities)) for entities in best}) == 1 else None
+
+
+def _without_blanks(piece: str | Mark) -> str | Mark:
+    if isinstance(piece, Mark):
+        return piece._replace(written="".join(piece.written.split()))
+    return "".join(piece.split())
+
+
+def _marked(reading: Reading, mark: Mark) -> Reading | None:
+    """The reading with a tag here; None where none may be: it closes nothing, or holds nothing."""
+    at, opened, depth, found = reading
+    if not mark.closes:
+        return Reading(at, (opened, mark.label, at), depth + 1, found)
+    inner: list[tuple[str, int]] = []  # opened since, by tags of other labels
+    while opened is not None and opened[1] not in ("", mark.label):
+        inner.append(opened[1:])
+        opened = opened[0]
+    if opened is None or opened[2] == at:
+        return None
+    outer, _, start = opened
+    for other in reversed(inner):
+        outer = (outer, *other)
+    return Reading(at, outer, depth - 1, (found, Entity(start, at, mark.label)))
+
+
+def _entities(found: Found) -> list[Entity]:
+    entities: list[Entity] = []
+    while found is not None:
+        found, entity = found
+        entities.append(entity)
+    return entities[::-1]
+
+
+def _alone(mention: str) -> int:
+    """How many brackets of a mention have no partner in it."""
+    opened = alone = 0
+    for char in mention:
+        if char == "[":
+            opened += 1
+        elif char == "]":
+            opened, alone = max(0, opened - 1), alone + (not opened)
+    return opened + alone
