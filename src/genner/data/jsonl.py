@@ -124,7 +124,11 @@ def document_of(record: dict[str, Any]) -> Document:
     if not isinstance(problems, list) or not all(isinstance(p, dict) and p.get("kind") in kinds for p in problems):
         raise DocumentError(f"'problems' is not a list of objects with a 'kind', one of: {', '.join(kinds)}")
     found = tuple(Problem(p["kind"], str(p.get("detail", ""))) for p in problems)
-    return Prediction(document.text, document.entities, document.id, found, group=document.group, extra=document.extra)
+    extra = dict(document.extra)
+    reading = extra.pop("answer_reading") if isinstance(extra.get("answer_reading"), str) else ""
+    return Prediction(
+        document.text, document.entities, document.id, found, group=document.group, extra=extra, answer_reading=reading
+    )
 
 
 def _refuse_binary(head: bytes, where: str) -> None:

@@ -1,5 +1,6 @@
 """From gold documents and predictions to one report, which carries the settings it was made with."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -272,9 +273,8 @@ def _count_all(
 
 def _answer_reading(pred: Sequence[Document]) -> dict[str, str]:
     """How the answers were read that the entities come from, where the documents say so."""
-    said = (d.answer_reading if isinstance(d, Prediction) else d.extra.get("answer_reading") for d in pred)
-    found = sorted({reading for reading in said if isinstance(reading, str) and reading})
-    return {"reading": ",".join(found).replace("|", "_")} if found else {}
+    found = sorted({d.answer_reading for d in pred if isinstance(d, Prediction) and d.answer_reading})
+    return {"reading": re.sub(r"[|\s]", "_", ",".join(found))} if found else {}
 
 
 def _interval(scores: Array) -> Interval:
