@@ -62,6 +62,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "genner probe mentions_nonsense test.jsonl probed.jsonl --labels genia",
         "genner probe mentions_nonsense test.jsonl probed.jsonl --score found.jsonl",
     ),
+    "contamination": (
+        "genner contamination list",
+        "genner contamination runs/mine genia/test.jsonl --data DATA --out seen",
+        "genner contamination default genia/test.jsonl --recipe recipes/default.toml --data DATA --limit 60",
+        "genner contamination default test.conll --train train.conll --signals exact,ngrams,mentions",
+    ),
     "assess": (
         "genner assess quick --out runs/quick",
         "genner assess small --out runs/small --data DATA --dry-run",

@@ -1,0 +1,45 @@
+"""Contamination: has a model seen the test set? Overlap with what it was trained on, and what it says itself.
+
+`SIGNALS` has them all. To add one: a file with a frozen `Signal` whose docstring says what it shows, what it cannot
+show, and where it comes from; and a line here. `genner.contamination.run.check` looks with all of them.
+"""
+
+from genner.contamination.altered_copies import AlteredCopies
+from genner.contamination.answer_likelihood import AnswerLikelihood
+from genner.contamination.base import VERDICTS, Case, Finding, Measure, Signal, Source, Verdict
+from genner.contamination.completion import Completion
+from genner.contamination.exact import Exact
+from genner.contamination.mentions import Mentions
+from genner.contamination.name_recall import NameRecall
+from genner.contamination.ngrams import Ngrams
+from genner.contamination.order import Order
+from genner.contamination.text_likelihood import TextLikelihood
+from genner.errors import UnknownNameError, UsageError
+
+SIGNALS: dict[str, type[Signal]] = {
+    "exact": Exact,
+    "ngrams": Ngrams,
+    "mentions": Mentions,
+    "text_likelihood": TextLikelihood,
+    "altered_copies": AlteredCopies,
+    "answer_likelihood": AnswerLikelihood,
+    "order": Order,
+    "completion": Completion,
+    "name_recall": NameRecall,
+}
+
+
+def named(names: str | None) -> tuple[str, ...]:
+    """The signals of a list with commas, each once; all without one. Raises `UnknownNameError`, `UsageError`."""
+    if names is None:
+        return tuple(SIGNALS)
+    found = tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in found:
+        if name not in SIGNALS:
+            raise UnknownNameError("signal", name, SIGNALS)
+    if not found:
+        raise UsageError(f"no signal is named; legal: {', '.join(SIGNALS)}")
+    return found
+
+
+__all__ = ["SIGNALS", "VERDICTS", "Case", "Finding", "Measure", "Signal", "Source", "Verdict", "named"]

@@ -1,0 +1,109 @@
+"""How likely the gold answers are, asked for as genner asks."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genner.contamination.base import ADAPTER, BASE, Case, Finding, Signal
+from genner.contamination.kept import Kept
+from genner.contamination.membership import is_adapted, judged
+from genner.document import Document, Entity, LabelSet
+from genner.engines.chat import Chat
+from genner.formats import Format, get_format
+from genner.prompts import instruction
+
+if TYPE_CHECKING:
+    from genner.contamination.language_model import LanguageModel
+
+
+@dataclass(frozen=True)
+class AnswerLikelihood(Signal):
+    """How likely the model finds the gold answer behind the prompt, against that of unseen documents.
+
+    Shows: whether the annotation was learnt by heart, which is what genner's own training repeats. Three scores a
+    document: `answer`, the mean log-likelihood of a token of the gold answer; `margin`, by how much the gold answer is
+    likelier than the same with wrong labels (of one label: without its entities); for an adapter `reference`, by how
+    much it finds the answer likelier than its base does.
+    Cannot show: whether an answer is likely since it was seen or since it is plainly right. A well-trained model finds
+    gold answers of unseen texts likely, so only what exceeds those counts, and a hard test set can hide it.
+    Sources: Carlini et al. (2021), "Extracting Training Data from Large Language Models" (a reference model);
+    Mireshghallah et al. (2022), "Quantifying Privacy Risks of Masked Language Models Using Membership Inference
+    Attacks" (likelihood ratio to a reference). That answers are scored, and wrong labels set against them, is our own.
+    """
+
+    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+        form, labels = get_format(case.format), case.labels
+        if form.one_label:
+            counts = Counter(e.label for d in case.test for e in d.entities)
+            labels = labels.subset([max(labels.tags, key=lambda tag: counts[tag])])
+        found: dict[str, dict[str, list[Any]]] = {}
+        for side in sides:
+            if (chat := side.chat) is not None:
+                found[side.name] = {
+                    group: _scores(side, chat, form, labels, documents, kept)
+                    for group, documents in case.groups().items()
+                }
+        return [
+            self._finding(case, side.name, found, [each.name for each in sides])
+            if side.name in found
+            else Finding(side.name, "unknown", "the model has no chat template, so it cannot be asked as genner asks")
+            for side in sides
+        ]
+
+    def _finding(self, case: Case, side: str, found: dict[str, dict[str, list[Any]]], names: Sequence[str]) -> Finding:
+        own = found[side]
+        scores = {
+            "answer": {group: [one["answer"] for one in some if one] for group, some in own.items()},
+            "margin": {
+                group: [one["margin"] for one in some if one and one["margin"] is not None]
+                for group, some in own.items()
+            },
+        }
+        if side == ADAPTER and BASE in found:
+            scores["reference"] = {
+                group: [a["answer"] - b["answer"] for a, b in zip(some, found[BASE][group], strict=True) if a and b]
+                for group, some in own.items()
+            }
+        return judged(case, side, scores, is_adapted(side, names))
+
+
+def _scores(
+    side: "LanguageModel", chat: Chat, form: Format, labels: LabelSet, documents: Sequence[Document], kept: Kept
+) -> list[Any]:
+    """`answer` and `margin` of each document; None for one that the model has no room for."""
+    task = instruction(labels, form)
+    asked = [[d.text, *_answers(d, form, labels)] for d in documents]
+
+    def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
+        prefix, rows, of = chat.prefix_ids(task), [], []
+        for i in places:
+            text, *answers = asked[i]
+            body = chat.body_ids(text)
+            rows += [(body + chat.answer_ids(answer), len(body)) for answer in answers]
+            of += [i] * len(answers)
+        sums: dict[int, dict[int, tuple[float, int]]] = {}
+        first = {i: of.index(i) for i in places}
+        for row, scored in side.score(rows, prefix):
+            i = of[row]
+            sums.setdefault(i, {})[row - first[i]] = (sum(scored.logp), len(scored.logp))
+            if len(sums[i]) == of.count(i):
+                (gold, tokens), wrong = sums[i][0], sums[i].get(1)
+                yield i, {"answer": gold / tokens, "margin": gold - wrong[0] if wrong else None}
+
+    return kept.fill(f"answers, {side.name}, {form.name}: {task}", asked, compute)
+
+
+def _answers(document: Document, form: Format, labels: LabelSet) -> list[str]:
+    """The gold answer, and where there are entities a wrong one."""
+    gold, _ = form.keep(Document(document.text, tuple(e for e in document.entities if e.label in labels), document.id))
+    found = [form.encode(gold, labels)]
+    if gold.entities:
+        wrong = [Entity(e.start, e.end, _next(e.label, labels)) for e in gold.entities] if len(labels) > 1 else []
+        other, _ = form.keep(Document(gold.text, tuple(wrong), gold.id))
+        found.append(form.encode(other, labels))
+    return found
+
+
+def _next(label: str, labels: LabelSet) -> str:
+    return labels.tags[(labels.tags.index(label) + 1) % len(labels)]

@@ -1,0 +1,161 @@
+"""What a signal of contamination is: a way to ask whether a model has seen a test set, and what its answer is worth.
+
+A signal is a frozen value. It is given a `Case`, and what it finds is a `Finding` for each *side* of the model: the
+base, and the adapter on it. A finding has one of five verdicts, of which only one says that there is nothing: what
+could not be looked at is `unknown`, and what would not have been seen is `no power`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from genner.ability.result import ADAPTER as ADAPTER
+from genner.ability.result import BASE as BASE
+from genner.document import Document, LabelSet
+
+if TYPE_CHECKING:
+    from genner.contamination.kept import Kept
+    from genner.contamination.language_model import LanguageModel
+
+Verdict = Literal["found", "nothing found", "no power", "unknown", "measured"]
+VERDICTS: dict[Verdict, str] = {
+    "found": "the signal is there; what it can come of besides is said under “cannot show”",
+    "nothing found": "the signal could have been seen, and is not there",
+    "no power": "the signal is not there, and would not have been: texts that were trained on do not show it either",
+    "unknown": "what the signal needs is not known, so nothing follows from it",
+    "measured": "a description of the data, which is neither good nor bad",
+}
+assert set(VERDICTS) == set(get_args(Verdict))
+
+MAX_TOKENS = 1024
+"""Tokens of a text that are looked at: the first ones."""
+MIN_SAMPLE = 10
+"""Documents on each side of a comparison, below which none is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number of a finding: `value` with its interval at 95 % and its p value, None where there is none; of `n`."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+    def __str__(self) -> str:
+        interval = f" ({self.low:.2f} to {self.high:.2f})" if self.low is not None and self.high is not None else ""
+        return f"{self.value:.2f}{interval}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a signal says of one side of a model; `said` is a sentence with its numbers, `examples` are ids or texts."""
+
+    side: str
+    verdict: Verdict
+    said: str
+    measures: dict[str, Measure] = field(default_factory=dict)
+    examples: tuple[dict[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "side": self.side,
+            "verdict": self.verdict,
+            "said": self.said,
+            "measures": {name: asdict(measure) for name, measure in self.measures.items()},
+            "examples": list(self.examples),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "Finding":
+        """The inverse of `to_dict`. Raises `KeyError` or `TypeError` on anything else."""
+        measures = {name: Measure(**measure) for name, measure in raw["measures"].items()}
+        return cls(raw["side"], raw["verdict"], raw["said"], measures, tuple(raw["examples"]))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Documents that the model was trained on, and where they are from."""
+
+    name: str
+    documents: Sequence[Document]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A test set, and what is known about what the model has seen.
+
+    Attributes:
+        name: what the world calls the set (`GENIA`); signals ask the model for it.
+        split: which part of it: test, dev, ...
+        labels: what is annotated.
+        format: the answer format of gold answers.
+        test: the whole test set, in the order of its file.
+        sample: the part of it that is put to the model.
+        train: what the model was trained on, as far as it is known.
+        complete: whether `train` is all that the adapter (of a model without one: the model) was trained on.
+        members: documents of the set's kind that the adapter was trained on: what a signal has to see.
+        unseen: documents of the set's kind that it was not trained on: what a signal must not see.
+    """
+
+    name: str
+    split: str
+    labels: LabelSet
+    format: str
+    test: Sequence[Document]
+    sample: Sequence[Document]
+    train: Sequence[Source] = ()
+    complete: bool = False
+    members: Sequence[Document] = ()
+    unseen: Sequence[Document] = ()
+
+    def groups(self) -> dict[str, Sequence[Document]]:
+        """The documents that are put to the model: `test`, `members` and `unseen`."""
+        return {"test": self.sample, "members": self.members, "unseen": self.unseen}
+
+
+@dataclass(frozen=True)
+class Signal(ABC):
+    """A way to look for contamination. Its docstring says what it shows, what it cannot show, and its sources."""
+
+    seed: int = 0
+
+    asks: ClassVar[bool] = True
+    """Whether it puts anything to the model; those that do not compare files."""
+
+    @abstractmethod
+    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: "Kept") -> list[Finding]:
+        """What is found of each side. What is computed is kept in `kept`, and read from there after an interruption."""
+
+
+def evenly(documents: Sequence[Document], number: int | None) -> list[Document]:
+    """So many of the documents, evenly spaced and in their order, one of each group as far as groups reach.
+
+    A group is what a document says it is part of (an article): sentences of one article tell less than as many of
+    several.
+    """
+    if number is None or number >= len(documents):
+        return list(documents)
+    first: dict[str, int] = {}
+    for i, document in enumerate(documents):
+        first.setdefault(group_of(document) or f"\0{i}", i)
+    places = list(first.values())
+    if len(places) < number:
+        others = sorted(set(range(len(documents))) - set(places))
+        return [documents[i] for i in sorted([*places, *_spaced(others, number - len(places))])]
+    return [documents[i] for i in _spaced(places, number)]
+
+
+def _spaced(places: Sequence[int], number: int) -> list[int]:
+    return [places[i * len(places) // number] for i in range(number)]
+
+
+def group_of(document: Document) -> str:
+    """The article, book or abstract that a document is part of; empty where it does not say."""
+    return str(getattr(document, "group", "") or "")
+
+
+def texts_of(documents: Iterable[Document]) -> list[str]:
+    return [document.text for document in documents]

@@ -1,0 +1,212 @@
+"""Completion: does the model write the rest of a text, or the next line of the file?"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genner.contamination.base import MIN_SAMPLE, Case, Finding, Measure, Signal
+from genner.contamination.kept import Kept
+from genner.contamination.membership import is_adapted
+from genner.contamination.statistics import mean_difference
+from genner.document import Document
+from genner.evaluation.words import words
+
+if TYPE_CHECKING:
+    from genner.contamination.language_model import LanguageModel
+
+MOST_TOKENS = 64
+MIN_WORDS = 6
+"""Words of a rest below which an exact match may be luck."""
+BEFORE = 3
+"""Lines of the file before the one that is to be written."""
+
+EXAMPLES = 5
+LEVEL = 0.05
+WAYS = ("guided", "general", "plain")
+
+GUIDED = (
+    "You are provided with the first piece of an instance from the {split} split of the {name} dataset. Finish the "
+    "second piece of the instance exactly as it appears in the dataset.\nFirst piece: {first}\nSecond piece:"
+)
+GENERAL = (
+    "Finish the second piece of the text, so that the two pieces together are one text.\n"
+    "First piece: {first}\nSecond piece:"
+)
+
+
+@dataclass(frozen=True)
+class Completion(Signal):
+    """Whether the model writes the rest of a text as it stands in the file, told the set's name and split.
+
+    Shows: a text, or the file, that was learnt by heart. The first half of each text is given in three ways: `guided`
+    by an instruction with name and split, `general` by one without them, `plain` as bare text; and three lines of the
+    file, for the `next` one. `exact` is the share of rests of six words or more that come out word for word, `guided`
+    or `plain`; `guided`, `general`, `plain`, `next` are mean ROUGE-L F1 with the truth; `guided_gain` the paired difference of the
+    first two, `next_gain` that of the next line and another line of the file.
+    Cannot show: that a text was not seen: models repeat word for word only what they have read many times, small ones
+    seldom even that. Without exact matches of the members this has no power. Formulas complete themselves, so exact
+    matches count only where unseen texts have fewer. A gain of the guided instruction without exact matches can come
+    of a name that tells the subject, one of the next line from an article that goes on.
+    Sources: Golchin and Surdeanu (2024), "Time Travel in LLMs: Tracing Data Contamination in Large Language Models"
+    (guided and general instruction, ROUGE-L, exact matches; instructions in our own words); Carlini et al. (2023),
+    "Quantifying Memorization Across Neural Language Models" (bare text).
+    """
+
+    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+        places = {id(document): i for i, document in enumerate(case.test)}
+        following = [i for d in case.sample if (i := places[id(d)]) >= BEFORE]
+        lines = [document.text for document in case.test]
+        halves = {
+            group: [two for d in documents if (two := split(d)) is not None]
+            for group, documents in case.groups().items()
+        }
+        findings = []
+        for side in sides:
+            if len(halves["test"]) < MIN_SAMPLE:
+                said = f"{len(halves['test'])} texts of {2 * MIN_WORDS} words or more; it takes {MIN_SAMPLE}"
+                findings.append(Finding(side.name, "unknown", said))
+                continue
+            # The other groups are there for what comes out word for word, by reading or by luck.
+            ways = {"test": WAYS, "members": ("guided", "plain"), "unseen": ("guided", "plain")}
+            written = {
+                group: {way: _written(side, way, some, case, kept) for way in ways[group]}
+                for group, some in halves.items()
+            }
+            adapted = is_adapted(side.name, [each.name for each in sides])
+            found = _Found(halves, written, lines, following, _next(side, lines, following, kept))
+            findings.append(found.finding(side.name, adapted, self.seed))
+        return findings
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a side has written: of each group and way behind each first half; and `after` the lines before each place."""
+
+    halves: dict[str, list[tuple[str, str]]]
+    written: dict[str, dict[str, list[str]]]
+    lines: Sequence[str]
+    following: Sequence[int]
+    after: Sequence[str]
+
+    def hits(self, group: str) -> list[int]:
+        """The texts whose rest came out word for word, in any way that all groups are asked in."""
+        ways = self.written[group]
+        rests = [rest for _, rest in self.halves[group]]
+        return [i for i, rest in enumerate(rests) if any(starts(ways[way][i], rest) for way in ("guided", "plain"))]
+
+    def finding(self, side: str, adapted: bool, seed: int) -> Finding:
+        rests = [rest for _, rest in self.halves["test"]]
+        overlap = {
+            way: [rouge_l(text, rest) for text, rest in zip(some, rests, strict=True)]
+            for way, some in self.written["test"].items()
+        }
+        measures = {way: _mean(values) for way, values in overlap.items()}
+        gains = [a - b for a, b in zip(overlap["guided"], overlap["general"], strict=True)]
+        gain = measures["guided_gain"] = mean_difference(gains, seed)
+        hits = {group: self.hits(group) for group in self.halves}
+        for group, name in (("test", "exact"), ("members", "exact_members"), ("unseen", "exact_unseen")):
+            if number := len(self.halves[group]):
+                measures[name] = Measure(len(hits[group]) / number, number)
+        lines = self._lines(measures, seed)
+        said = f"{len(hits['test'])} of {len(rests)} rests and {len(lines)} of {len(self.following)} next lines come out"
+        said += " word for word"
+        if known := len(self.halves["members"]):
+            said += f" (of texts trained on {len(hits['members'])} of {known} rests"
+            said += f", of unseen ones {len(hits['unseen'])} of {len(self.halves['unseen'])})"
+        said += f"; ROUGE-L with the set's name {gain.value:+.2f} (p = {gain.p:.3f})"
+        examples = [{"first": self.halves["test"][i][0], "rest": rests[i]} for i in hits["test"][:EXAMPLES]]
+        examples += [{"next": self.lines[i]} for i in lines[:EXAMPLES]]
+        luck = measures["exact_unseen"].value if "exact_unseen" in measures else 0.0
+        if lines or measures["exact"].value > luck:
+            return Finding(side, "found", said, measures, tuple(examples))
+        if gain.p is not None and gain.p <= LEVEL:
+            return Finding(side, "unknown", f"{said}; a gain without exact matches may be the name's subject", measures)
+        if adapted and known:
+            return Finding(side, "nothing found" if hits["members"] else "no power", said, measures)
+        return Finding(side, "unknown", f"{said}; no texts are known that should come out word for word", measures)
+
+    def _lines(self, measures: dict[str, Measure], seed: int) -> list[int]:
+        """The next lines that came out word for word; adds to the measures."""
+        if not self.following:
+            return []
+        each = list(zip(self.after, self.following, strict=True))
+        far = len(self.lines) // 2
+        true = [rouge_l(text, self.lines[i]) for text, i in each]
+        other = [rouge_l(text, self.lines[(i + far) % len(self.lines)]) for text, i in each]
+        matched = [i for text, i in each if len(_words(self.lines[i])) >= MIN_WORDS and starts(text, self.lines[i])]
+        measures["next"] = _mean(true)
+        measures["next_gain"] = mean_difference([a - b for a, b in zip(true, other, strict=True)], seed)
+        measures["next_exact"] = Measure(len(matched) / len(each), len(each))
+        return matched
+
+
+def split(document: Document) -> tuple[str, str] | None:
+    """The first half of a text and the rest, cut between words; None where the rest is too short to tell luck from."""
+    found = words(document.text)
+    if len(found.starts) < 2 * MIN_WORDS:
+        return None
+    at = found.starts[len(found.starts) // 2]
+    return document.text[:at].rstrip(), document.text[at:].strip()
+
+
+def _written(side: "LanguageModel", way: str, halves: Sequence[tuple[str, str]], case: Case, kept: Kept) -> list[str]:
+    """What the model writes behind each first half."""
+    template = {"guided": GUIDED, "general": GENERAL, "plain": "{first}"}[way]
+    prompts = [template.format(first=first, name=case.name, split=case.split) for first, _ in halves]
+    return _go_on(side, way, prompts, [rest for _, rest in halves], way != "plain", kept)
+
+
+def _next(side: "LanguageModel", lines: Sequence[str], places: Sequence[int], kept: Kept) -> list[str]:
+    """What the model writes behind the lines before each place: one line."""
+    prompts = ["\n".join(lines[i - BEFORE : i]) + "\n" for i in places]
+    written = _go_on(side, "next", prompts, [lines[i] for i in places], False, kept)
+    return [text.lstrip("\n").partition("\n")[0] for text in written]
+
+
+def _go_on(
+    side: "LanguageModel", way: str, prompts: Sequence[str], truths: Sequence[str], instructs: bool, kept: Kept
+) -> list[str]:
+    """What follows each prompt, for about as long as the truth is; an instruction is a user's turn where there are
+    such."""
+
+    def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
+        chat = side.chat if instructs else None
+        ids = [chat.prefix_ids("") + chat.body_ids(prompts[i]) if chat else side.encode(prompts[i]) for i in places]
+        rooms = [min(MOST_TOKENS, len(side.encode(truths[i])) + 8) for i in places]
+        for row, text in side.write(ids, rooms):
+            yield places[row], text
+
+    asked = [[prompt, len(truth)] for prompt, truth in zip(prompts, truths, strict=True)]
+    found: list[str] = kept.fill(f"{way}, {side.name}", asked, compute)
+    return found
+
+
+def starts(text: str, truth: str) -> bool:
+    """Whether `text` begins with all words of `truth`, case and punctuation aside."""
+    wanted = _words(truth)
+    return bool(wanted) and _words(text)[: len(wanted)] == wanted
+
+
+def rouge_l(text: str, truth: str) -> float:
+    """ROUGE-L F1 (Lin, 2004, "ROUGE: A Package for Automatic Evaluation of Summaries") of casefolded words, in [0, 1]:
+    by the longest common subsequence, recall and precision counting alike."""
+    a, b = _words(text), _words(truth)
+    if not a or not b:
+        return 0.0
+    row = [0] * (len(b) + 1)
+    for word in a:
+        before = 0
+        for j, other in enumerate(b, 1):
+            before, row[j] = row[j], before + 1 if word == other else max(row[j], row[j - 1])
+    return 2 * row[-1] / (len(a) + len(b))
+
+
+def _words(text: str) -> list[str]:
+    found = words(text)
+    some = (text[start:end].casefold() for start, end in zip(found.starts, found.ends, strict=True))
+    return [word for word in some if re.match(r"\w", word)]
+
+
+def _mean(values: Sequence[float]) -> Measure:
+    return Measure(sum(values) / len(values), len(values))

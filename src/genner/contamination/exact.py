@@ -1,0 +1,85 @@
+"""Test sentences that stand in the training data, to the letter or but for case, blanks and punctuation."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, ClassVar
+
+from genner.contamination.base import Case, Finding, Measure, Signal
+from genner.contamination.kept import Kept
+from genner.contamination.overlap import by_side
+from genner.document import Document
+
+if TYPE_CHECKING:
+    from genner.contamination.language_model import LanguageModel
+
+LONG = 25
+"""Letters and digits from which a sentence that occurs twice is no accident."""
+EXAMPLES = 50
+
+
+@dataclass(frozen=True)
+class Exact(Signal):
+    """Test sentences that also occur in the training data, to the letter or but for case, blanks and punctuation.
+
+    Shows: `verbatim` and `normalized` shares of the test sentences that were trained on, `long` those of 25 letters or
+    more among the latter, `annotated` those that have the very same entities there: what a score on them is worth.
+    Each is named, with the training sentence.
+    Cannot show: paraphrases, translations, or sentences cut otherwise; what other data the model was trained on; nor
+    that a short sentence ("Thank you.") was taken from the test set. A published set can overlap with itself.
+    Sources: Elangovan et al. (2021), "Memorization vs. Generalization: Quantifying Data Leakage in NLP Performance
+    Evaluation"; Lee et al. (2022), "Deduplicating Training Data Makes Language Models Better".
+    """
+
+    asks: ClassVar[bool] = False
+
+    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+        wanted = {normalized(document.text) for document in case.test}
+        found: dict[str, list[tuple[str, Document]]] = {}  # of each normalized text: where it was trained on
+        seen: set[bytes] = set()
+        for source in case.train:
+            for document in source.documents:
+                plain = normalized(document.text)
+                if plain in wanted:
+                    found.setdefault(plain, []).append((source.name, document))
+                    seen.add(_digest(document.text))
+        hits = [d for d in case.test if normalized(d.text) in found]
+        verbatim = [d for d in hits if _digest(d.text) in seen]
+        long = [d for d in hits if len(normalized(d.text)) >= LONG]
+        annotated = [d for d in verbatim if any(_same(d, other) for _, other in found[normalized(d.text)])]
+        n = len(case.test)
+        measures = {
+            name: Measure(len(some) / n if n else 0.0, n)
+            for name, some in (("verbatim", verbatim), ("normalized", hits), ("long", long), ("annotated", annotated))
+        }
+        said = (
+            f"{len(verbatim):,} of {n:,} sentences to the letter, {len(hits):,} but for case, blanks and punctuation "
+            f"({len(long):,} of {LONG} letters or more), {len(annotated):,} with the same entities"
+        )
+        examples = tuple(
+            {"id": d.id, "text": d.text, "in": name, "train_id": other.id}
+            for d in sorted(hits, key=lambda d: -len(d.text))[:EXAMPLES]
+            for name, other in found[normalized(d.text)][:1]
+        )
+        return by_side(case, sides, bool(hits), said, measures, examples)
+
+
+def normalized(text: str) -> str:
+    """The letters and digits of a text, compatibility forms and case folded."""
+    return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
+
+
+def shared(these: Iterable[str], others: Iterable[str]) -> set[str]:
+    """The normalized texts, those without a letter or digit aside, that both have."""
+    return {normalized(text) for text in these} & {normalized(text) for text in others} - {""}
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=12).digest()
+
+
+def _same(one: Document, other: Document) -> bool:
+    return one.text == other.text and {(*e.span, e.label) for e in one.entities} == {
+        (*e.span, e.label) for e in other.entities
+    }

@@ -1,0 +1,179 @@
+"""One side of a model as signals need it: how likely it finds tokens, and how it goes on with a text."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genner.ability.models import Models, Side
+from genner.contamination.kept import batches
+from genner.engines.chat import Chat
+from genner.errors import ModelError
+
+BATCH_TOKENS = 2048
+"""Tokens that are run together, padding included."""
+POSITIONS = 256
+"""Positions whose distributions over the vocabulary are in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Of each scored token the log-likelihood (natural logarithm), and of the distribution that it was drawn from the
+    mean and the standard deviation of log-likelihoods; the latter are empty where they were not asked for."""
+
+    logp: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+
+class LanguageModel:
+    """A side of a model. Weights are loaded when something is asked for, and shared with the other side.
+
+    Args:
+        models: loads sides.
+        side: which one.
+    """
+
+    def __init__(self, models: Models, side: Side) -> None:
+        self._models, self._side = models, side
+
+    @property
+    def name(self) -> str:
+        """`base` or `adapter`."""
+        return self._side.name
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        with self._models.on(self._side) as (_, tokenizer):
+            return tokenizer
+
+    @cached_property
+    def chat(self) -> Chat | None:
+        """Renders prompts; None where the model has no chat template that serves."""
+        try:
+            return Chat(self._tokenizer)
+        except ModelError:
+            return None
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text as a document of its own: with what the tokenizer puts before one."""
+        ids: list[int] = self._tokenizer(text)["input_ids"]
+        return ids[:-1] if len(ids) > 1 and ids[-1] == self._tokenizer.eos_token_id else ids
+
+    def score(
+        self, rows: Sequence[tuple[Sequence[int], int]], prefix: Sequence[int] = (), *, spread: bool = False
+    ) -> Iterator[tuple[int, Scored]]:
+        """Of each row (token ids, and the place of the first that is scored), behind `prefix`: (its number, `Scored`).
+
+        Rows come in the order in which they are computed: the longest first. The very first token of all has nothing
+        before it and cannot be scored.
+        """
+        shared: _Prefix | None = None
+        lengths = [len(ids) for ids, _ in rows]
+        for batch in batches([len(prefix) + length for length in lengths], BATCH_TOKENS):
+            # The side is left between batches, since whoever takes the rows may ask the other one.
+            with self._models.on(self._side) as (model, _), torch.inference_mode():
+                if prefix and shared is None and _shares(model):
+                    shared = _prefix(model, prefix)
+                found = self._batch(model, [rows[i] for i in batch], prefix, shared, spread)
+            yield from zip(batch, found, strict=True)
+
+    def _batch(
+        self,
+        model: Any,
+        rows: Sequence[tuple[Sequence[int], int]],
+        prefix: Sequence[int],
+        shared: "_Prefix | None",
+        spread: bool,
+    ) -> list[Scored]:
+        head = [] if shared else list(prefix)
+        lengths = [len(head) + len(ids) for ids, _ in rows]
+        ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)  # padding stands behind: no token sees it
+        for row, (own, _) in enumerate(rows):
+            ids[row, : lengths[row]] = torch.tensor([*head, *own], dtype=torch.long)
+        ids = ids.to(model.device)
+        if shared:
+            cache = copy.deepcopy(shared.cache)
+            cache.batch_repeat_interleave(len(rows))
+            logits = model(input_ids=ids, past_key_values=cache, use_cache=True).logits
+            before = shared.logits.expand(len(rows), 1, -1)
+        else:
+            logits = model(input_ids=ids).logits
+            before = logits[:, :1]  # of the first token of all, which is never scored
+        logits = torch.cat([before, logits[:, :-1]], dim=1)  # [rows, T, V], of each token what it was drawn from
+        begins = [max(len(head) + start, 0 if shared else 1) for _, start in rows]
+        return [
+            _scored(logits[row, begins[row] : lengths[row]], ids[row, begins[row] : lengths[row]], spread)
+            for row in range(len(rows))
+        ]
+
+    def write(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """How the model goes on after each prompt, greedily, for so many tokens: (its number, the text)."""
+        tokenizer = self._tokenizer
+        end = self.chat.end_id if self.chat else tokenizer.eos_token_id
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+        for batch in batches([len(p) + room for p, room in zip(prompts, most, strict=True)], BATCH_TOKENS):
+            with self._models.on(self._side) as (model, _), torch.inference_mode():
+                width = max(len(prompts[i]) for i in batch)
+                gaps = [width - len(prompts[i]) for i in batch]
+                ids = [[pad] * gap + list(prompts[i]) for gap, i in zip(gaps, batch, strict=True)]
+                out: Tensor = model.generate(
+                    input_ids=torch.tensor(ids, device=model.device),
+                    attention_mask=torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=model.device),
+                    max_new_tokens=max(most[i] for i in batch),
+                    do_sample=False,
+                    num_beams=1,
+                    repetition_penalty=1.0,
+                    temperature=None,
+                    top_p=None,
+                    top_k=None,
+                    eos_token_id=end,
+                    pad_token_id=pad,
+                    use_cache=True,
+                )
+                found = []
+                for i, written in zip(batch, out[:, width:].tolist(), strict=True):
+                    own = written[: most[i]]
+                    own = own[: own.index(end)] if end in own else own
+                    found.append((i, str(tokenizer.decode(own, skip_special_tokens=True))))
+            yield from found
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """Keys and values of a prefix, and the logits behind it [1, 1, V]."""
+
+    cache: Any
+    logits: Tensor
+
+
+def _shares(model: Any) -> bool:
+    """Whether rows can share the cache of a prefix: where each layer attends to all that came before."""
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
+    return kinds == {"full_attention"} and not getattr(model, "_is_stateful", False)
+
+
+def _prefix(model: Any, prefix: Sequence[int]) -> _Prefix:
+    out = model(input_ids=torch.tensor([list(prefix)], device=model.device), use_cache=True)
+    return _Prefix(out.past_key_values, out.logits[:, -1:])
+
+
+def _scored(logits: Tensor, ids: Tensor, spread: bool) -> Scored:
+    """`logits` [T, V] of the tokens `ids` [T]."""
+    logp: list[float] = []
+    mean: list[float] = []
+    deviation: list[float] = []
+    for at in range(0, len(ids), POSITIONS):
+        some = torch.log_softmax(logits[at : at + POSITIONS].float(), dim=-1)
+        logp += some.gather(1, ids[at : at + POSITIONS, None])[:, 0].tolist()
+        if spread:
+            shares = some.exp()
+            expected = (shares * some).sum(-1)
+            square = (shares * some * some).sum(-1)
+            mean += expected.tolist()
+            deviation += (square - expected**2).clamp_min(0).sqrt().tolist()
+    return Scored(tuple(logp), tuple(mean), tuple(deviation))

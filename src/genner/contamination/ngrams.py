@@ -1,0 +1,83 @@
+"""Runs of words of the test set that stand in the training data."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from genner.contamination.base import Case, Finding, Measure, Signal
+from genner.contamination.kept import Kept
+from genner.contamination.overlap import by_side
+
+if TYPE_CHECKING:
+    from genner.contamination.language_model import LanguageModel
+
+SIZES = (8, 13)
+SHARE = 0.7
+"""Of its 8-grams, from which a text counts as contaminated (PaLM)."""
+EXAMPLES = 20
+
+# Scripts that put no blanks between words are taken a character at a time.
+_WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿가-힯฀-๿]|[^\W_぀-ヿ㐀-鿿豈-﫿가-힯฀-๿]+")
+
+
+@dataclass(frozen=True)
+class Ngrams(Signal):
+    """Runs of 8 and of 13 words of the test set that also stand in the training data, case and punctuation aside.
+
+    Shows: sentences that were taken over in part or with changes. `any_8` and `any_13`, the share of texts that have a
+    run in common, of those long enough to have one; `covered_8` and `covered_13`, the share of all different runs;
+    `most_8`, the share of texts 70 % of whose runs of 8 are there.
+    Cannot show: paraphrases, and nothing of texts of fewer than 8 words. Runs of 8 can be common phrases ("on the basis
+    of the results of the") or formulas of a genre, so `any_8` of a sound pair of splits is not 0.
+    Sources: Brown et al. (2020), "Language Models are Few-Shot Learners", appendix C (13-grams); Chowdhery et al.
+    (2022), "PaLM: Scaling Language Modeling with Pathways" (70 % of the 8-grams).
+    """
+
+    asks: ClassVar[bool] = False
+
+    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+        tests = [words_of(document.text) for document in case.test]
+        measures: dict[str, Measure] = {}
+        most: list[int] = []
+        for size in SIZES:
+            wanted = {gram for words in tests for gram in grams(words, size)}
+            train = (d.text for source in case.train for d in source.documents)
+            found = met(wanted, train, size)
+            rows = [[gram in found for gram in grams(words, size)] for words in tests]
+            long = [row for row in rows if row]
+            measures[f"any_{size}"] = Measure(_share(map(any, long)), len(long))
+            measures[f"covered_{size}"] = Measure(len(found) / len(wanted) if wanted else 0.0, len(wanted))
+            if size == SIZES[0]:
+                most = [i for i, row in enumerate(rows) if row and sum(row) >= SHARE * len(row)]
+                measures["most_8"] = Measure(len(most) / len(long) if long else 0.0, len(long))
+        any_8, any_13 = measures["any_8"], measures["any_13"]
+        said = (
+            f"{any_13.value:.1%} of {any_13.n:,} texts share a run of 13 words, {any_8.value:.1%} of {any_8.n:,} one "
+            f"of 8, {len(most):,} most of theirs; {len(tests) - any_8.n:,} texts are too short to tell"
+        )
+        examples = tuple({"id": case.test[i].id, "text": case.test[i].text} for i in most[:EXAMPLES])
+        return by_side(case, sides, bool(most) or any_13.value > 0, said, measures, examples)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, casefolded: runs of letters and digits; characters in scripts that write no blanks."""
+    return _WORD.findall(text.casefold())
+
+
+def grams(words: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
+    """All runs of so many words."""
+    return zip(*(words[i:] for i in range(size)), strict=False)
+
+
+def met(wanted: set[tuple[str, ...]], texts: Iterable[str], size: int) -> set[tuple[str, ...]]:
+    """Those of the runs that occur in one of the texts. Memory does not grow with the texts."""
+    found: set[tuple[str, ...]] = set()
+    for text in texts:
+        found |= wanted.intersection(grams(words_of(text), size))
+    return found
+
+
+def _share(flags: Iterable[bool]) -> float:
+    some = list(flags)
+    return sum(some) / len(some) if some else 0.0

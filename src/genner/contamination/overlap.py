@@ -1,0 +1,56 @@
+"""From an overlap of files to findings: what can be said of each side of a model."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from genner.contamination.base import Case, Finding, Measure, Verdict
+from genner.contamination.membership import is_adapted
+
+if TYPE_CHECKING:
+    from genner.contamination.language_model import LanguageModel
+
+
+def by_side(
+    case: Case,
+    sides: Sequence["LanguageModel"],
+    hit: bool,
+    said: str,
+    measures: dict[str, Measure],
+    examples: tuple[dict[str, Any], ...] = (),
+    verdict: Verdict | None = None,
+) -> list[Finding]:
+    """A finding of each side; `verdict` stands for the one that follows from `hit`.
+
+    The training data are those of the adapter. What a base was trained on before is not at hand, so that an overlap
+    with it is unknown, never none; so it is for files that are only a part of what was trained on.
+    """
+    names = [side.name for side in sides]
+    findings = []
+    for name in names:
+        if not is_adapted(name, names):
+            findings.append(
+                Finding(name, "unknown", "what the base was trained on is not at hand, so nothing is compared")
+            )
+        elif not case.train:
+            findings.append(
+                Finding(
+                    name,
+                    "unknown",
+                    "what the model was trained on is not known; give it as --recipe RECIPE.toml --data DATA, or as "
+                    "--train FILE",
+                )
+            )
+        elif hit or case.complete or verdict:
+            part = "" if case.complete else f" (in the {_files(case)} given; what else was trained on is not known)"
+            findings.append(
+                Finding(name, verdict or ("found" if hit else "nothing found"), said + part, measures, examples)
+            )
+        else:
+            part = f"; so in the {_files(case)} given, and what else was trained on is not known"
+            findings.append(Finding(name, "unknown", said + part, measures))
+    return findings
+
+
+def _files(case: Case) -> str:
+    n = len(case.train)
+    return f"{n} file{'s' * (n != 1)}"

@@ -1,0 +1,164 @@
+"""Looking with all signals, one after the other; what each has found is kept as soon as it is there.
+
+FOLDER/settings.json       what is looked at: another measurement does not go on in this folder
+FOLDER/<signal>.jsonl      what a signal has computed so far, an item a line
+FOLDER/<signal>.json       what it has found: written last, so its being there means done
+FOLDER/contamination.json  all of it
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from genner.ability.models import Models, sides
+from genner.contamination import SIGNALS
+from genner.contamination.base import Case, Finding
+from genner.contamination.kept import Kept, Watch
+from genner.contamination.language_model import LanguageModel
+from genner.data.writing import write_atomic
+from genner.document import Document
+from genner.errors import DataError, GennerError, UsageError
+from genner.evaluation.pairing import genner_version
+from genner.loading import _digest, find_adapter
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """What was found of a model and a test set: by signal a finding of each side; `problems` by signal that failed."""
+
+    settings: dict[str, Any]
+    findings: dict[str, list[Finding]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "settings": self.settings,
+            "notes": list(self.notes),
+            "signals": {name: [finding.to_dict() for finding in found] for name, found in self.findings.items()},
+            "problems": self.problems,
+        }
+
+
+def check(
+    model: str,
+    case: Case,
+    signals: Sequence[str],
+    out: Path | None = None,
+    *,
+    seed: int = 0,
+    dtype: str = "auto",
+    device: str | None = None,
+    notes: Sequence[str] = (),
+    watch: Watch = lambda what, done, total: None,
+    started: Callable[[str], None] = lambda signal: None,
+) -> Contamination:
+    """Look for contamination of a model by a test set.
+
+    Args:
+        model: as for `genner.load`; of an adapter its base is looked at, too.
+        case: the test set and what is known (`sources.case_of`).
+        signals: names in `SIGNALS`.
+        out: the folder for what is found; an interrupted run goes on there. None: nothing is kept.
+        dtype: float32, bfloat16, float16, or auto: bfloat16 on a GPU, float32 elsewhere.
+        watch: hears of progress within a signal; `started` of its beginning.
+
+    Raises `UsageError` when the folder holds another measurement, `DataError` when it is damaged; `ModelError` and
+    `UnknownNameError` as `genner.load` does. Another error of genner's in a signal is among `problems`.
+    """
+    some = sides(model)
+    models = Models(dtype, device)
+    settings = _settings(model, case, seed, models)
+    if out is not None:
+        _claim(out, settings)
+    asked = [LanguageModel(models, side) for side in some]
+    findings: dict[str, list[Finding]] = {}
+    problems: dict[str, str] = {}
+    for name in signals:
+        started(name)
+        done = _read(out / f"{name}.json") if out is not None else None
+        if done is None:
+            try:
+                kept = Kept(out / f"{name}.jsonl" if out is not None else None, watch)
+                done = SIGNALS[name](seed).look(case, asked, kept)
+            except GennerError as error:
+                problems[name] = str(error)
+                continue
+            if out is not None:
+                _write(out / f"{name}.json", {"signal": name, "findings": [finding.to_dict() for finding in done]})
+        findings[name] = done
+    found = Contamination(settings, findings, tuple(notes), problems)
+    if out is not None:
+        _write(out / "contamination.json", found.to_dict())
+    return found
+
+
+def _settings(model: str, case: Case, seed: int, models: Models) -> dict[str, Any]:
+    """All that tells one measurement from another, as JSON types."""
+    return {
+        "model": model,
+        "adapter": _digest(find_adapter(model)),
+        "set": case.name,
+        "split": case.split,
+        "labels": list(case.labels.tags),
+        "format": case.format,
+        "documents": len(case.test),
+        "sample": len(case.sample),
+        "data": _hash(case.test),
+        "train": {source.name: [len(source.documents), _hash(source.documents)] for source in case.train},
+        "complete": case.complete,
+        "members": [len(case.members), _hash(case.members)],
+        "unseen": [len(case.unseen), _hash(case.unseen)],
+        "seed": seed,
+        "dtype": models.dtype,
+        "device": models.device.type,
+        "genner": genner_version(),
+    }
+
+
+def _hash(documents: Sequence[Document]) -> str:
+    digest = blake2b(digest_size=6)
+    for d in documents:
+        digest.update(json.dumps([d.text, [[e.start, e.end, e.label] for e in d.entities]]).encode())
+    return digest.hexdigest()
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Raise `UsageError` when the folder holds another measurement."""
+    path = out / "settings.json"
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(str(path), f"is damaged: {error}; delete the folder to measure again") from None
+        for key, value in settings.items():
+            if key != "genner" and there.get(key) != value:
+                raise UsageError(
+                    f"--out {out} holds another measurement, with {key} = {there.get(key)!r} where {value!r} is "
+                    "wanted; give another --out, or delete it"
+                )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"--out {str(out)!r} holds other files; give a new folder, or that of an interrupted run")
+    out.mkdir(parents=True, exist_ok=True)
+    _write(path, settings)
+
+
+def _read(path: Path) -> list[Finding] | None:
+    if not path.is_file():
+        return None
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return [Finding.from_dict(finding) for finding in raw["findings"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(str(path), f"is damaged: {error!r}; delete it to look again") from None
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")

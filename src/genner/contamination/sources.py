@@ -1,0 +1,208 @@
+"""What a model was trained on, as far as it can be known, and the `Case` that is made of it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genner.contamination.base import Case, Source, evenly
+from genner.contamination.exact import normalized
+from genner.data.base import Journal
+from genner.data.catalog import catalog
+from genner.data.convert import load
+from genner.document import Document, LabelSet
+from genner.errors import GennerError, LabelError, UnreadableError, UsageError
+from genner.export.about import About
+from genner.labels import as_label_set
+from genner.loading import find_adapter, find_tuned
+from genner.training.chats import read_conversations
+from genner.training.mixture import _labels
+from genner.training.recipe import Recipe, SetSpec
+from genner.training.subsets import fraction, shots
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass
+class Known:
+    """Recipes that a model was trained by, the last one first; `complete`: whether these are all."""
+
+    recipes: list[Recipe] = field(default_factory=list)
+    complete: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def recipes_of(model: str, given: Sequence[Path] = ()) -> Known:
+    """The recipes of a model, and of the adapters that its training began with: from the folders of the runs.
+
+    `given` are recipes, the model's own first, where no run is at hand. Raises `DataError` for a file that is none.
+    """
+    known = Known([Recipe.from_file(path) for path in given])
+    if not given:
+        recipe = _recorded(model)
+        if recipe is None:
+            return known
+        known.recipes.append(recipe)
+    while (start := known.recipes[-1].start) is not None:
+        before = _recorded(start)
+        if before is None:
+            known.notes.append(
+                f"training began with {start!r}, whose own training data are not known; give its recipe as another "
+                "--recipe"
+            )
+            return known
+        known.recipes.append(before)
+    known.complete = True
+    return known
+
+
+def _recorded(model: str) -> Recipe | None:
+    """The recipe that a model's run, or its exported folder, has kept."""
+    try:
+        training = About.of(model).training
+        return Recipe.from_dict(training.recipe) if training else None
+    except GennerError:
+        return None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says: `data` is the test set; see `case_of`."""
+
+    data: Path
+    reader: str | None = None
+    name: str | None = None
+    split: str | None = None
+    labels: LabelSet | None = None
+    format: str | None = None
+    root: Path | None = None
+    recipes: tuple[Path, ...] = ()
+    train: tuple[Path, ...] = ()
+    members: tuple[Path, ...] = ()
+    unseen: tuple[Path, ...] = ()
+    limit: int | None = None
+
+
+def case_of(
+    model: str, given: Given, journal: Journal, watch: Callable[[str], None] = lambda said: None
+) -> tuple[Case, list[str]]:
+    """The case of a model and a test set, and notes on what is not known.
+
+    What it was trained on is `train` and the sets of its recipes, whose files lie below `root`. A recipe's set in the
+    folder of the test set says which texts of its kind were trained on (`members`) and which not (`unseen`: its dev
+    file), unless these are given. Sentences of the one that stand in the other, or in what is put to the model, are
+    left out.
+
+    Raises `UsageError` for a test set without documents, or labels that it lacks; `DataError` as readers do.
+    """
+    watch(str(given.data))
+    test = list(load(given.data, given.reader, journal))
+    if not test:
+        raise UsageError(f"{str(given.data)!r} holds no document; give a file with the test set")
+    known = recipes_of(model, given.recipes)
+    notes, root = list(known.notes), given.root or Path()
+    sources = [Source(str(path), list(load(path, None, journal))) for path in given.train]
+    missing: list[str] = []
+    own: SetSpec | None = None
+    read: set[Path] = set()
+    for recipe in known.recipes:
+        for spec in recipe.sets:
+            if own is None and any(
+                (root / file).resolve().parent == given.data.resolve().parent for file in spec.train
+            ):
+                own = spec
+            sources += _documents(spec, recipe.seed, root, read, missing, journal, watch)
+        for talk in recipe.chat:
+            for file in talk.train:
+                if (root / file).is_file():
+                    turns = (text for turns, _ in read_conversations(root / file) for _, text in turns)
+                    sources.append(Source(file, [Document(text) for text in turns]))
+                else:
+                    missing.append(file)
+    if missing:
+        some = ", ".join([*missing[:3], *(["..."] if len(missing) > 3 else [])])
+        notes.append(f"{len(missing)} files of the recipe are not under {root} ({some}); give their folder as --data")
+    members, unseen = _files(given.members, journal), _files(given.unseen, journal)
+    if own is not None and not members:
+        members = _files([root / file for file in own.train], journal, own.from_)
+    if own is not None and not unseen and own.dev is not None and (root / own.dev).exists():
+        unseen = _files([root / own.dev], journal, own.from_)
+    sample = evenly(test, given.limit)
+    asked = {normalized(d.text) for d in sample}
+    seen = {normalized(d.text) for source in sources for d in source.documents} | {normalized(d.text) for d in members}
+    members = [d for d in members if normalized(d.text) not in asked]
+    kept = [d for d in unseen if normalized(d.text) not in seen | asked]
+    if left := len(unseen) - len(kept):
+        notes.append(f"{left} of {len(unseen)} unseen texts are trained on or in the sample; they are left out")
+    case = Case(
+        name=given.name or _name(given.data),
+        split=given.split or next((s for s in SPLITS if s in given.data.stem.split(".")[0]), "test"),
+        labels=_label_set(given, own, root, [*test, *members, *kept]),
+        format=given.format or _format(model),
+        test=test,
+        sample=sample,
+        train=[source for source in sources if source.documents],
+        complete=known.complete and not missing,
+        members=evenly(members, given.limit),
+        unseen=evenly(kept, given.limit),
+    )
+    return case, notes
+
+
+def _documents(
+    spec: SetSpec,
+    seed: int,
+    root: Path,
+    read: set[Path],
+    missing: list[str],
+    journal: Journal,
+    watch: Callable[[str], None],
+) -> Iterator[Source]:
+    """The documents of a set that `fraction` and `shots` leave, by file; a file that several sets use comes once."""
+    if spec.weight <= 0:
+        return
+    found: list[Document] = []
+    whole = spec.fraction >= 1 and not spec.shots
+    for file in spec.train:
+        path = (root / file).resolve()
+        if path in read and whole:
+            continue
+        watch(file)
+        try:
+            found += load(root / file, spec.from_, journal)
+        except UnreadableError:
+            missing.append(file)
+            continue
+        if whole:
+            read.add(path)
+    named = f"{seed}:{spec.name}"
+    part = shots(found, spec.shots, named) if spec.shots else found
+    part = fraction(found, spec.fraction, named) if spec.fraction < 1 and found else part
+    yield Source(spec.name, part)
+
+
+def _files(paths: Iterable[Path], journal: Journal, reader: str | None = None) -> list[Document]:
+    return [document for path in paths for document in load(path, reader, journal)]
+
+
+def _name(data: Path) -> str:
+    """What the world calls the set: the catalog's title for its folder or file, or their name."""
+    for name in (data.stem, data.resolve().parent.name):
+        if name in catalog():
+            return catalog()[name].title
+    return data.resolve().parent.name if data.stem in SPLITS else data.stem
+
+
+def _label_set(given: Given, own: SetSpec | None, root: Path, documents: Sequence[Document]) -> LabelSet:
+    """The labels that are given, those of the recipe's set, or those of the documents. Raises `LabelError`."""
+    tags = sorted({e.label for d in documents for e in d.entities})
+    labels = given.labels or (_labels(own, root) if own else as_label_set(tags or None))
+    if lacking := [tag for tag in tags if tag not in labels]:
+        raise LabelError(f"label {lacking[0]!r} is in the data and not in the label set: {', '.join(labels.tags)}")
+    return labels
+
+
+def _format(model: str) -> str:
+    """The format that a model was trained on most."""
+    adapter = find_adapter(model)
+    formats = adapter.formats if adapter else (tuned.formats if (tuned := find_tuned(model)) else ())
+    return next(iter(formats), "inline_xml")

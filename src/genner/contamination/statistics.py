@@ -1,0 +1,101 @@
+"""Intervals and p values for few observations: of an area under a curve, of a mean of differences, of a rank.
+
+All intervals are at 95 %. Observations are documents; `base.evenly` draws one of each article as far as it can, since
+sentences of one article hang together.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from math import erfc, sqrt
+
+import numpy as np
+
+from genner.contamination.base import Measure
+
+Z = 1.959964
+EXACT = 14
+"""Differences up to which all ways to give them signs are gone through."""
+DRAWS = 10_000
+
+
+def auc(these: Sequence[float], others: Sequence[float]) -> Measure:
+    """The chance that one of `these` is greater than one of `others`, ties counting half; 0.5: they are alike.
+
+    The interval is that of Newcombe (2006), "Confidence intervals for an effect size measure based on the Mann-Whitney
+    statistic. Part 2", method 5: a score interval with the variance of Hanley and McNeil (1982), which does not shrink
+    to a point where all of `these` are greater. `p` is two-sided, of the Mann-Whitney test with ties, normal
+    approximation. Needs one value of each.
+    """
+    m, n = len(these), len(others)
+    values = np.concatenate([np.asarray(these, float), np.asarray(others, float)])
+    order = np.unique(values, return_inverse=True, return_counts=True)
+    counts = order[2]
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[order[1]]
+    value = float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
+    low, high = _bound(value, m, n, 0.0), _bound(value, m, n, 1.0)
+    total = m + n
+    ties = float((counts**3 - counts).sum()) / (total * (total - 1)) if total > 1 else 0.0
+    variance = (total + 1 - ties) / (12 * m * n)
+    p = _two_sided((value - 0.5) / sqrt(variance)) if variance > 0 else 1.0
+    return Measure(value, total, low, high, p)
+
+
+def _bound(value: float, m: int, n: int, end: float) -> float:
+    """Where an area between `value` and `end` is just compatible with `value`, by bisection."""
+
+    def apart(area: float) -> bool:
+        star = (m + n) / 2 - 1
+        variance = area * (1 - area) * (1 + star * ((1 - area) / (2 - area) + area / (1 + area))) / (m * n)
+        return (value - area) ** 2 > Z * Z * variance
+
+    inside, outside = value, end
+    # At 0 and 1 the variance is 0, so that only the value itself is compatible with them.
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if apart(middle) else (middle, outside)
+    return inside
+
+
+def mean_difference(differences: Sequence[float], seed: int = 0, *, greater: bool = True) -> Measure:
+    """The mean of paired differences, with Student's interval and the p value of the sign-flip test.
+
+    The test is one-sided (`greater`: that the mean is above 0) or two-sided; it takes each difference to be as likely
+    with the other sign, and goes through all signs where there are few (`EXACT`), else through 10,000 draws.
+    """
+    values = np.asarray(differences, float)
+    n, value = len(values), float(values.mean())
+    if n < 2:
+        return Measure(value, n)
+    half = student(n - 1) * float(values.std(ddof=1)) / sqrt(n)
+    if n <= EXACT:
+        signs = np.array(list(product((1.0, -1.0), repeat=n)))
+    else:
+        signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(DRAWS, n))
+        signs[0] = 1.0  # the signs that there are
+    means = signs @ values / n
+    reached = means >= value - 1e-12 if greater else np.abs(means) >= abs(value) - 1e-12
+    return Measure(value, n, value - half, value + half, float(reached.mean()))
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % point of Student's t (Abramowitz and Stegun, 1964, 26.7.5; within 0.2 % from 4 degrees of freedom)."""
+    exact = {1: 12.706205, 2: 4.302653, 3: 3.182446}
+    if freedom in exact:
+        return exact[freedom]
+    z, v = Z, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4)
+    )
+
+
+def rank_p(value: float, others: Sequence[float]) -> float:
+    """The p value of being as high among controls as it is: 1 / (controls + 1) at best."""
+    return (1 + sum(other >= value for other in others)) / (1 + len(others))
+
+
+def _two_sided(z: float) -> float:
+    return erfc(abs(z) / sqrt(2))
