@@ -384,6 +384,10 @@ def test_documents_are_drawn_one_of_each_group() -> None:
     some = [replace(d, id=f"{i}") for i, d in enumerate(TEST)]
     assert evenly(some, None) == some == evenly(some, 12)
     assert [d.id for d in evenly(some, 4)] == ["0", "3", "6", "9"]
+    grouped = [replace(d, group=f"article {i // 5}") for i, d in enumerate(some)]  # of 5, 5 and 2
+    assert [d.id for d in evenly(grouped, 3)] == ["0", "5", "10"]
+    assert [d.id for d in evenly(grouped, 2)] == ["0", "5"]
+    assert [d.id for d in evenly(grouped, 5)] == ["0", "1", "5", "6", "10"]
 
 
 @quick

@@ -133,14 +133,13 @@ class Signal(ABC):
 def evenly(documents: Sequence[Document], number: int | None) -> list[Document]:
     """So many of the documents, evenly spaced and in their order, one of each group as far as groups reach.
 
-    A group is what a document says it is part of (an article): sentences of one article tell less than as many of
-    several.
+    A group is what a document is part of (an article): sentences of one tell less than as many of several.
     """
     if number is None or number >= len(documents):
         return list(documents)
     first: dict[str, int] = {}
     for i, document in enumerate(documents):
-        first.setdefault(group_of(document) or f"\0{i}", i)
+        first.setdefault(document.group or f"\0{i}", i)
     places = list(first.values())
     if len(places) < number:
         others = sorted(set(range(len(documents))) - set(places))
@@ -150,11 +149,6 @@ def evenly(documents: Sequence[Document], number: int | None) -> list[Document]:
 
 def _spaced(places: Sequence[int], number: int) -> list[int]:
     return [places[i * len(places) // number] for i in range(number)]
-
-
-def group_of(document: Document) -> str:
-    """The article, book or abstract that a document is part of; empty where it does not say."""
-    return str(getattr(document, "group", "") or "")
 
 
 def texts_of(documents: Iterable[Document]) -> list[str]:

@@ -42,8 +42,8 @@ class Completion(Signal):
     Shows: a text, or the file, that was learnt by heart. The first half of each text is given in three ways: `guided`
     by an instruction with name and split, `general` by one without them, `plain` as bare text; and three lines of the
     file, for the `next` one. `exact` is the share of rests of six words or more that come out word for word, `guided`
-    or `plain`; `guided`, `general`, `plain`, `next` are mean ROUGE-L F1 with the truth; `guided_gain` the paired difference of the
-    first two, `next_gain` that of the next line and another line of the file.
+    or `plain`; `guided`, `general`, `plain`, `next` are mean ROUGE-L F1 with the truth; `guided_gain` the paired
+    difference of the first two, `next_gain` that of the next line and another line of the file.
     Cannot show: that a text was not seen: models repeat word for word only what they have read many times, small ones
     seldom even that. Without exact matches of the members this has no power. Formulas complete themselves, so exact
     matches count only where unseen texts have fewer. A gain of the guided instruction without exact matches can come
@@ -81,7 +81,7 @@ class Completion(Signal):
 
 @dataclass(frozen=True)
 class _Found:
-    """What a side has written: of each group and way behind each first half; and `after` the lines before each place."""
+    """What a side has written: of each group and way behind each first half; `after` the lines before each place."""
 
     halves: dict[str, list[tuple[str, str]]]
     written: dict[str, dict[str, list[str]]]
@@ -109,8 +109,10 @@ class _Found:
             if number := len(self.halves[group]):
                 measures[name] = Measure(len(hits[group]) / number, number)
         lines = self._lines(measures, seed)
-        said = f"{len(hits['test'])} of {len(rests)} rests and {len(lines)} of {len(self.following)} next lines come out"
-        said += " word for word"
+        said = (
+            f"{len(hits['test'])} of {len(rests)} rests and {len(lines)} of {len(self.following)} next lines word for"
+        )
+        said += " word"
         if known := len(self.halves["members"]):
             said += f" (of texts trained on {len(hits['members'])} of {known} rests"
             said += f", of unseen ones {len(hits['unseen'])} of {len(self.halves['unseen'])})"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import ADAPTER, BASE, Case, Finding, Measure, Signal, group_of
+from genner.contamination.base import ADAPTER, BASE, Case, Finding, Measure, Signal
 from genner.contamination.kept import Kept
 from genner.contamination.statistics import mean_difference
+from genner.document import Document
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
@@ -37,7 +38,7 @@ class Order(Signal):
     """
 
     def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
-        grouped = all(group_of(document) for document in case.test)
+        grouped = all(document.group for document in case.test)
         units = _units(case.test, grouped)
         found = {side.name: self._differences(side, units, len(case.sample), kept) for side in sides}
         names = "articles" if grouped else "documents"
@@ -94,11 +95,11 @@ class Order(Signal):
         return found
 
 
-def _units(documents: Sequence[Any], grouped: bool) -> list[str]:
+def _units(documents: Sequence[Document], grouped: bool) -> list[str]:
     """The texts that are put in order: of each run of documents of one group, or of each document."""
     if not grouped:
         return [document.text for document in documents]
-    return ["\n".join(d.text for d in some) for _, some in groupby(documents, key=group_of)]
+    return ["\n".join(d.text for d in some) for _, some in groupby(documents, key=lambda document: document.group)]
 
 
 def _shards(lengths: Sequence[int]) -> Iterator[list[int]]:

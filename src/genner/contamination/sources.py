@@ -12,10 +12,11 @@ from genner.data.convert import load
 from genner.document import Document, LabelSet
 from genner.errors import GennerError, LabelError, UnreadableError, UsageError
 from genner.export.about import About
+from genner.groups import with_groups
 from genner.labels import as_label_set
 from genner.loading import find_adapter, find_tuned
 from genner.training.chats import read_conversations
-from genner.training.mixture import _labels
+from genner.training.mixture import label_set_of
 from genner.training.recipe import Recipe, SetSpec
 from genner.training.subsets import fraction, shots
 
@@ -95,7 +96,7 @@ def case_of(
     Raises `UsageError` for a test set without documents, or labels that it lacks; `DataError` as readers do.
     """
     watch(str(given.data))
-    test = list(load(given.data, given.reader, journal))
+    test = with_groups(list(load(given.data, given.reader, journal)))
     if not test:
         raise UsageError(f"{str(given.data)!r} holds no document; give a file with the test set")
     known = recipes_of(model, given.recipes)
@@ -181,7 +182,7 @@ def _documents(
 
 
 def _files(paths: Iterable[Path], journal: Journal, reader: str | None = None) -> list[Document]:
-    return [document for path in paths for document in load(path, reader, journal)]
+    return [document for path in paths for document in with_groups(list(load(path, reader, journal)))]
 
 
 def _name(data: Path) -> str:
@@ -195,7 +196,7 @@ def _name(data: Path) -> str:
 def _label_set(given: Given, own: SetSpec | None, root: Path, documents: Sequence[Document]) -> LabelSet:
     """The labels that are given, those of the recipe's set, or those of the documents. Raises `LabelError`."""
     tags = sorted({e.label for d in documents for e in d.entities})
-    labels = given.labels or (_labels(own, root) if own else as_label_set(tags or None))
+    labels = given.labels or (label_set_of(own, root) if own else as_label_set(tags or None))
     if lacking := [tag for tag in tags if tag not in labels]:
         raise LabelError(f"label {lacking[0]!r} is in the data and not in the label set: {', '.join(labels.tags)}")
     return labels
