@@ -102,7 +102,7 @@ class Draws:
         found: list[dict[str, Interval]] = [{} for _ in groups]
         by_ids: dict[tuple[str, ...], list[int]] = {}
         for i, cells in enumerate(groups):
-            if cells and self.aligned(cells):
+            if names and cells and self.aligned(cells):
                 by_ids.setdefault(self._outcomes[cells[0]].ids, []).append(i)
         for ids, places in by_ids.items():
             nothing = np.zeros((len(ids), 3))
