@@ -181,3 +181,49 @@ def test_labels_beyond_those_given_count_wherever_the_text_comes_from(name: str)
         (found,) = score_strict([Record(1, answer, answer, prompt(gold.text))], name, LabelSet.of("PER"), some)
         assert found.strict == {"PER": Counts(1, 0, 0), "GPE": Counts(1, 0, 0)}
         assert found.repaired == {"PER": Counts(1, 0, 0), "GPE": Counts(0, 0, 1)}
+
+
+WORDS = "Ann saw Ann and Bob in Oslo; Oslo saw Bob."
+numbers_said = st.integers(-2, 45) | st.sampled_from([None, "8", 1.0, True, 8.5])
+items_said = st.lists(
+    st.fixed_dictionaries(
+        {
+            "text": st.sampled_from(["Ann", "Bob", "Oslo", "an", "Ann saw", "Kyoto", "", None]),
+            "label": st.sampled_from(["PER", "LOC", "ORG", "", 3]),
+            "occurrence_index": st.integers(-1, 4) | numbers_said,
+            "start": numbers_said,
+            "end": numbers_said,
+        }
+    ),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("name", ["occurrence_json", "offset_json"])
+@given(said=items_said, right=st.lists(st.sampled_from([(0, 3), (8, 11), (16, 19), (23, 27), (29, 33)]), unique=True))
+def test_strict_counts_are_those_of_a_plain_count(
+    name: str, said: list[dict[str, object]], right: list[tuple[int, int]]
+) -> None:
+    gold = Document(WORDS, tuple(Entity(*span, "PER") for span in right))
+    found = set[tuple[object, ...]]()
+    for item in said:
+        text, label, start, end = (item[key] for key in ("text", "label", "start", "end"))
+        if name == "occurrence_json":
+            index, places = item["occurrence_index"], [i for i in range(len(WORDS)) if WORDS.startswith(str(text), i)]
+            possible = type(index) is int and 1 <= index <= len(places)
+            start, end = (places[index - 1], places[index - 1] + len(str(text))) if possible else (None, repr(index))  # type: ignore[operator]
+        elif type(start) is not int or type(end) is not int or start < 0 or WORDS[start:end] != text:
+            start, end = None, repr((start, end))
+        if text and label and isinstance(label, str):
+            found.add((label, start, end) if start is not None else (label, text, start, end))
+    wanted = {(e.label, e.start, e.end) for e in gold.entities}
+    answer = json.dumps([{key: item[key] for key in item if key in _KEYS[name]} for item in said])
+    (result,) = score_strict([Record(1, answer, "[]", None)], name, LabelSet.of("PER", "LOC"), [gold])
+    right_ones = len(found & wanted)
+    assert counted(result)[0] == Counts(right_ones, len(found) - right_ones, len(wanted) - right_ones)
+
+
+_KEYS = {
+    "occurrence_json": ("text", "label", "occurrence_index"),
+    "offset_json": ("text", "label", "start", "end"),
+}
