@@ -92,7 +92,7 @@ def test_what_decides_is_what_the_score_counts(form: str, data: st.DataObject) -
         assert exp(min(0.0, counted)) == pytest.approx(score(one, made), rel=1e-9)
         # A scale of ones changes nothing.
         assert Scale.identity(family(one)).score(found) == pytest.approx(score(one, made), rel=1e-9)
-        assert Calibration({}).score(one, made) == pytest.approx(score(one, made), rel=1e-9)
+        assert Calibration({}).score(one, made, LABELS) == pytest.approx(score(one, made), rel=1e-9)
 
 
 SPELLED: dict[str, list[dict[str, str]]] = {

@@ -437,9 +437,14 @@ def test_predict_entities() -> None:
 
 
 def test_the_signature_names_format_and_decoding() -> None:
-    assert scripted().signature == {"format": "inline_xml", "decoding": "greedy-grammar"}
+    assert scripted().signature == {"format": "inline_xml", "decoding": "greedy-grammar", "scores": "uncalibrated"}
     free = Extractor(ScriptedEngine(), XML, LABELS, constrained=False, signature={"model": "m"})
-    assert free.signature == {"format": "inline_xml", "decoding": "greedy-free", "model": "m"}
+    assert free.signature == {
+        "format": "inline_xml",
+        "decoding": "greedy-free",
+        "model": "m",
+        "scores": "uncalibrated",
+    }
 
 
 def test_wanted_labels_are_asked_for_with_their_family() -> None:

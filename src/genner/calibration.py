@@ -12,6 +12,9 @@ taken for one between this and all else, and Platt scaling (Platt 1999) of the w
 right or wrong together, which a product does not know. With temperatures of 1 and offsets of 0 nothing changes;
 whatever they are, a more probable decision never scores less.
 
+That holds for the label sets that it was fitted on. For others there is `genner.transfer`, where one was fitted; what
+scores are worth for some labels, `Calibration.standing` says.
+
 Beside the scale stand thresholds (`genner.training.thresholds` chooses them): what scores less is left out, unless a
 caller asks for another `min_score`.
 """
@@ -21,15 +24,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import exp, expm1, inf, isfinite, log, log1p
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from genner.decisions import KINDS, UNCOUNTED, Decisions, Family, decisions, family
+from genner.decisions import KINDS, UNCOUNTED, Decisions, Family, decisions, family, family_of
+from genner.document import LabelSet
 from genner.engines.base import Generation
 from genner.errors import DataError, ModelError
+from genner.formats import Format
 from genner.grammar import Written
+from genner.trained import Trained
+from genner.transfer import FEATURES, Transfer, features
 
 FILE = "calibration.json"  # in an adapter's folder, or a model's
 VERSION = 1
+
+Standing = Literal["calibrated", "calibrated for other labels", "uncalibrated"]
+"""What scores are worth: fitted on this very label set; fitted on others, and tried on sets that had no part in the
+fit; or not to be read as probabilities."""
 
 CERTAIN = -1e-6  # the log-probability of what is certain: float32, in which it is computed, tells no nearer from 0
 COOLEST, HOTTEST = 0.01, 100.0  # legal temperatures
@@ -123,26 +134,43 @@ class Calibration:
     """The scales of a model by family of formats, and what they were fitted on.
 
     `adapter` is the first digits of the adapter's SHA-256, so that no other is calibrated by it; empty where the model
-    has none. A family without a scale keeps the model's own scores.
+    has none. A family without a scale keeps the model's own scores. `transfers` are for labels that no scale was fitted
+    on; they need to know what the model was `trained` on, which is not part of the file.
     """
 
     scales: Mapping[Family, Scale]
     adapter: str = ""
     fits: Mapping[Family, Fit] = field(default_factory=dict)
     thresholds: Mapping[Family, Thresholds] = field(default_factory=dict)
+    transfers: Mapping[Family, Transfer] = field(default_factory=dict)
+    trained: Trained | None = field(default=None, compare=False)
+
+    def standing(self, form: Format, labels: LabelSet) -> Standing:
+        """What the scores of entities are worth when these labels are asked for in this format, under the grammar."""
+        kind, asked = family_of(form), [labels.subset([tag]) for tag in labels.tags] if form.one_label else [labels]
+        if (fit := self.fits.get(kind)) is None or fit.format != form.name:
+            return "uncalibrated"
+        if all(tags(part.tags) in self.scales[kind].offsets for part in asked):
+            return "calibrated"
+        transfer = self.transfers.get(kind)
+        holds = transfer is not None and transfer.holds and transfer.format == form.name and self.trained is not None
+        return "calibrated for other labels" if holds else "uncalibrated"
 
     def threshold(self, kind: Family, labels: Iterable[str]) -> float | None:
         """The least score of the entities that are kept by default; None where none was chosen for this family."""
         chosen = self.thresholds.get(kind)
         return None if chosen is None else chosen.of(labels)
 
-    def score(self, written: Written, generation: Generation, labels: Iterable[str] = ()) -> float | None:
-        """The calibrated score of an entity; None when the engine gave no log-probabilities."""
+    def score(self, written: Written, generation: Generation, labels: LabelSet) -> float | None:
+        """The calibrated score of an entity, asked for `labels`; None when the engine gave no log-probabilities."""
         decided = decisions(written, generation)
         if decided is None:
             return None
         kind = family(written)
-        return (self.scales.get(kind) or Scale.identity(kind)).score(decided, labels)
+        scale, transfer = self.scales.get(kind) or Scale.identity(kind), self.transfers.get(kind)
+        if transfer is None or self.trained is None or tags(labels.tags) in scale.offsets:
+            return scale.score(decided, labels.tags)
+        return transfer.score(decided, features(labels, self.trained)[written.label])
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; `from_dict` reads them back."""
@@ -157,6 +185,8 @@ class Calibration:
             if chosen := self.thresholds.get(kind):
                 listed = [{"labels": list(labels), "threshold": least} for labels, least in chosen.by_labels.items()]
                 families[kind]["thresholds"] = {"other": chosen.other, "sets": listed}
+            if transfer := self.transfers.get(kind):
+                families[kind]["other_labels"] = transfer.to_dict()
             if fit := self.fits.get(kind):
                 families[kind]["fit"] = {
                     "format": fit.format,
@@ -177,6 +207,7 @@ class Calibration:
         if not isinstance(adapter, str):
             raise DataError("adapter", f"{adapter!r} is not a string")
         scales, fits, thresholds = dict[Family, Scale](), dict[Family, Fit](), dict[Family, Thresholds]()
+        transfers = dict[Family, Transfer]()
         for name, value in _table(table.get("families"), "families").items():
             kind = next((known for known in KINDS if known == name), None)
             if kind is None:
@@ -187,7 +218,9 @@ class Calibration:
                 fits[kind] = _fit(one["fit"], f"{name}.fit")
             if "thresholds" in one:
                 thresholds[kind] = _thresholds(_table(one["thresholds"], f"{name}.thresholds"), f"{name}.thresholds")
-        return cls(scales, adapter, fits, thresholds)
+            if "other_labels" in one:
+                transfers[kind] = _transfer(_table(one["other_labels"], f"{name}.other_labels"), kind)
+        return cls(scales, adapter, fits, thresholds, transfers)
 
     def write(self, folder: Path) -> Path:
         """Put it into an adapter's or a model's folder, in place of another. Returns the file; raises `ModelError`."""
@@ -280,16 +313,42 @@ def _fit(raw: Any, where: str) -> Fit:
     form = table.get("format")
     if not isinstance(form, str):
         raise DataError(f"{where}.format", f"{form!r} is not a string")
+    sets = _sets(table, where)
+    before, after = (_number(table.get(f"error_{when}"), f"{where}.error_{when}", 0, 1) for when in ("before", "after"))
+    return Fit(form, sets, before, after, round(_number(table.get("bins"), f"{where}.bins", 1, inf)))
+
+
+def _sets(table: dict[str, Any], where: str) -> dict[str, dict[str, float]]:
+    """What was found in each set; numbers of things are whole ones."""
     sets = {}
     for name, value in _table(table.get("sets"), f"{where}.sets").items():
         one = _table(value, f"{where}.sets.{name}")
-        sets[name] = {
+        found = {
             key: _number(one.get(key), f"{where}.sets.{name}.{key}", 0, high)
             for key, high in _COUNTED.items()
             if key in one or key not in _CHOSEN
         }
-    before, after = (_number(table.get(f"error_{when}"), f"{where}.error_{when}", 0, 1) for when in ("before", "after"))
-    return Fit(form, sets, before, after, round(_number(table.get("bins"), f"{where}.bins", 1, inf)))
+        sets[name] = {key: round(value) if _COUNTED[key] == inf else value for key, value in found.items()}
+    return sets
+
+
+def _transfer(table: dict[str, Any], kind: Family) -> Transfer:
+    where = f"{kind}.other_labels"
+    form = table.get("format")
+    if not isinstance(form, str):
+        raise DataError(f"{where}.format", f"{form!r} is not a string")
+    weights, effects = (_table(table.get(key), f"{where}.{key}") for key in ("weights", "effects"))
+    for key, given, known in (("weights", weights, KINDS[kind]), ("effects", effects, tuple(FEATURES))):
+        if set(given) != set(known):
+            raise DataError(f"{where}.{key}", f"is of {', '.join(given) or 'nothing'}; legal: {', '.join(known)}")
+    return Transfer(
+        {name: _number(weight, f"{where}.weights.{name}", 0, FARTHEST) for name, weight in weights.items()},
+        {name: _number(effect, f"{where}.effects.{name}", -FARTHEST, FARTHEST) for name, effect in effects.items()},
+        _number(table.get("offset"), f"{where}.offset", -FARTHEST, FARTHEST),
+        form,
+        _number(table.get("error"), f"{where}.error", 0, 1),
+        _sets(table, where),
+    )
 
 
 _CHOSEN = {"gold": inf, "f1_all": 1.0, "f1_kept": 1.0}  # there where thresholds were chosen

@@ -253,11 +253,13 @@ class Prediction(Document):
 
     `below_min_score`: how many entities were left out since they scored less than was asked for. `answer_reading`:
     "repaired" where the model wrote freely, and the entities are what reading made of its answers; else empty.
+    `uncalibrated_scores`: the entities have scores that nobody fitted to how often such entities are right.
     """
 
     problems: tuple[Problem, ...] = ()
     below_min_score: int = field(default=0, kw_only=True)
     answer_reading: str = field(default="", kw_only=True)
+    uncalibrated_scores: bool = field(default=False, kw_only=True)
 
     def __repr__(self) -> str:
         """Short: the beginning of the text, the first entities, and how much there is besides."""
@@ -277,7 +279,7 @@ class Prediction(Document):
 
     def to_dict(self) -> dict[str, Any]:
         """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0, and
-        `"answer_reading"` unless it is empty."""
+        `"answer_reading"` unless it is empty, and `"uncalibrated_scores": true` where they are."""
         # super() has no cell in a slotted dataclass, which is rebuilt after the class body.
         record = Document.to_dict(self)
         record["problems"] = [{"kind": p.kind, "detail": p.detail} for p in self.problems]
@@ -285,6 +287,8 @@ class Prediction(Document):
             record["below_min_score"] = self.below_min_score
         if self.answer_reading:
             record["answer_reading"] = self.answer_reading
+        if self.uncalibrated_scores:
+            record["uncalibrated_scores"] = True
         return record
 
 

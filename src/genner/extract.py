@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Any, NamedTuple
 
-from genner.calibration import Calibration
+from genner.calibration import Calibration, Standing
 from genner.chunks import Chunk, chunks
 from genner.decisions import family_of
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
@@ -31,7 +31,11 @@ from genner.trained import Trained, named
 log = logging.getLogger(__name__)
 
 LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
-OWN_FIELDS = ("below_min_score", "answer_reading")  # of a prediction that is read again, which are no longer so
+OWN_FIELDS = (
+    "below_min_score",
+    "answer_reading",
+    "uncalibrated_scores",
+)  # of a prediction that is read again, which are no longer so
 WHERE: Boundaries = "strict"  # costs 276 of the 467,826 gold entities at hand in inline XML (docs/formats.md)
 DEPTH = 7  # entities that may cover one place where nested ones are asked for: the most in any corpus at hand
 UNKNOWN = DEPTH  # and where nothing is known of the labels: on flat corpora it changes nothing (docs/log.md)
@@ -136,6 +140,7 @@ class Extractor:
             self.signature["nesting"] = "nested" if nested else "flat"
         if symbols:
             self.signature["symbols"] = "allowed"
+        self.signature["scores"] = self.standing()
         if least := self.least():
             source = "from calibration" if min_score is None else "calibrated" if calibration else ""
             self.signature["min_score"] = f"{least} {source}".rstrip()
@@ -175,6 +180,13 @@ class Extractor:
         # Of the labels that are wanted, not of all that the model is asked for: nobody chose one for a part of a set.
         return self.calibration.threshold(family_of(self.form), self._labels(labels).tags)
 
+    def standing(self, labels: Labels = None) -> Standing:
+        """What the scores of a call with these labels are worth (see `genner.calibration.Standing`). Predictions whose
+        scores are not calibrated say so (`Prediction.uncalibrated_scores`)."""
+        if self.calibration is None or not self.constrained:  # what was fitted was decided under the grammar
+            return "uncalibrated"
+        return self.calibration.standing(self.form, self._asked(self._labels(labels)))
+
     def new_labels(self, labels: Labels = None) -> tuple[str, ...] | None:
         """Of the labels that a call asks for, the tags of those that are new to the model: none of the label sets that
         it was trained on has one of this name. None where it is not known what it was trained on."""
@@ -190,10 +202,15 @@ class Extractor:
         if not new or asked in self._cautioned:
             return ""
         self._cautioned.add(asked)
+        standing = self.standing(asked)
+        scores = "scores here are uncalibrated: do not read them as probabilities"
+        if standing != "uncalibrated":
+            scores = "scores here were fitted on other labels that it had not met"
         which = "all" if len(new) == len(asked) else len(new)
         return (
             f"new to the model, {which} of {len(asked)} labels: {named(new)}; the recipe that it was trained after has "
-            "none of that name. It finds fewer such entities, and with the right words often gives the wrong label"
+            "none of that name. It finds fewer such entities, and with the right words often gives the wrong label; "
+            + scores
         )
 
     def pipe(
@@ -230,6 +247,7 @@ class Extractor:
         on_generation: OnGeneration | None,
     ) -> Iterator[Prediction]:
         asked = self._asked(wanted)
+        uncalibrated = self.standing(wanted) == "uncalibrated"
         if caution := self.caution(wanted):
             log.warning(caution)
         waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
@@ -244,8 +262,8 @@ class Extractor:
             self._collect(owner, generation)
             owner.pending.remaining -= 1
             while waiting and not waiting[0].remaining:
-                yield self._finish(waiting.popleft(), wanted, least)
-        yield from (self._finish(pending, wanted, least) for pending in waiting)
+                yield self._finish(waiting.popleft(), wanted, least, uncalibrated)
+        yield from (self._finish(pending, wanted, least, uncalibrated) for pending in waiting)
 
     def _requests(
         self,
@@ -317,10 +335,10 @@ class Extractor:
 
     def _score(self, owner: _Owner, written: Written, generation: Generation) -> float | None:
         if self.calibration:
-            return self.calibration.score(written, generation, owner.labels.tags)
+            return self.calibration.score(written, generation, owner.labels)
         return score(written, generation)
 
-    def _finish(self, pending: _Pending, wanted: LabelSet, least: float) -> Prediction:
+    def _finish(self, pending: _Pending, wanted: LabelSet, least: float, uncalibrated: bool) -> Prediction:
         document = pending.document
         asked = [entity for entity in self._within_depth(pending) if entity.label in wanted]
         # Scores are compared to the four digits in which they are written.
@@ -333,6 +351,7 @@ class Extractor:
             below_min_score=len(asked) - len(kept),
             answer_reading="" if self.constrained else "repaired",
             group=document.group,
+            uncalibrated_scores=uncalibrated and any(e.score is not None for e in kept),
             extra={key: value for key, value in document.extra.items() if key not in OWN_FIELDS},
         )
 

@@ -280,6 +280,8 @@ def load(
         signature = {"model": exported.base.replace("|", "_"), "adapter": f"{exported.adapter[:12]}-merged"}
     known = signature["adapter"] if adapter else exported.adapter if exported else ""
     calibration = Calibration.read(adapter.folder if adapter else folder, (known or "")[:12])
+    if calibration and known_as:
+        calibration = replace(calibration, trained=known_as.trained)
     # The shipped adapters were trained on the shipped label sets, mostly whole.
     widen = model in shipped() or (exported is not None and exported.widen)
     return Extractor(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from genner.cli.app import DeviceOption, app, must_exist, tell
+from genner.errors import UsageError
 
 SENTENCES = 100
 
@@ -24,6 +25,16 @@ def calibrate(
             help="Fit the formats of one kind (inline, JSON) alone, on this one; the others stay as they are."
         ),
     ] = None,
+    unseen: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file (TOML) of [[set]] tables that the model was not trained on: scores for other labels are "
+            "fitted on them, each tried by a fit on the others."
+        ),
+    ] = None,
+    only_unseen: Annotated[
+        bool, typer.Option(help="Fit scores for other labels alone; keep those of the recipe's own sets.")
+    ] = False,
     labels_only: Annotated[
         bool, typer.Option(help="Only write down which labels the model was trained on, for a model that lacks it.")
     ] = False,
@@ -39,4 +50,9 @@ def calibrate(
     if labels_only:
         tell(f"labels of the recipe written into {run_manifest(adapter, recipe, data)}")
         return
-    run_calibration(adapter, recipe, data, sentences, only=format, device=device)
+    if only_unseen and not unseen:
+        raise UsageError("--only-unseen fits on the sets of a file: give --unseen FILE as well")
+    must_exist(*([unseen] if unseen else []))
+    run_calibration(
+        adapter, recipe, data, sentences, only=format, unseen=unseen, only_unseen=only_unseen, device=device
+    )

@@ -118,12 +118,15 @@ def _documents(
         record = report.to_dict() | {"errors": analysis.to_dict()}
         text = f"{report.table()}\n\n{analysis.table()}"
     if pr_curve:
+        from genner.document import Prediction
         from genner.evaluation.confidence import Confidence
 
         confidence = Confidence.of(documents, found)
         counts = [d.extra.get("below_min_score") for d in found]
         if left_out := sum(number for number in counts if isinstance(number, int)):
             tell(f"{left_out} entities are not in {pred}, since they scored too little: extract with --min-score 0")
+        if marked := sum(isinstance(d, Prediction) and d.uncalibrated_scores for d in found):
+            tell(f"{marked} documents of {pred} have uncalibrated scores: they are no probabilities")
         record["scores"] = confidence.to_dict()
         text += f"\n\n{confidence.table()}"
         _curve(confidence, pr_curve, f"{pred.name} on {gold.name}: {_number(documents)}")

@@ -126,8 +126,16 @@ def document_of(record: dict[str, Any]) -> Document:
     found = tuple(Problem(p["kind"], str(p.get("detail", ""))) for p in problems)
     extra = dict(document.extra)
     reading = extra.pop("answer_reading") if isinstance(extra.get("answer_reading"), str) else ""
+    uncalibrated = extra.pop("uncalibrated_scores") if isinstance(extra.get("uncalibrated_scores"), bool) else False
     return Prediction(
-        document.text, document.entities, document.id, found, group=document.group, extra=extra, answer_reading=reading
+        document.text,
+        document.entities,
+        document.id,
+        found,
+        group=document.group,
+        extra=extra,
+        answer_reading=reading,
+        uncalibrated_scores=uncalibrated,
     )
 
 

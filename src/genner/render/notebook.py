@@ -38,6 +38,8 @@ def fragment(document: Document) -> str:
             parts.append(_note(f"left out, scoring too little: {document.below_min_score}"))
         if document.answer_reading:
             parts.append(_note(f"reading of a free answer: {document.answer_reading}"))
+        if document.uncalibrated_scores:
+            parts.append(_note("scores uncalibrated: no probabilities"))
         parts += [_note(f"{problem.kind}: {problem.detail}") for problem in document.problems]
     return f"<div>{''.join(parts)}</div>"
 

@@ -219,6 +219,8 @@ def _article(document: Document, number: int, colours: Mapping[str, int], credit
         parts.append(f'<p class="faint">left out, scoring too little: {document.below_min_score}</p>\n')
     if isinstance(document, Prediction) and document.answer_reading:
         parts.append(f'<p class="faint">reading of a free answer: {text_html(document.answer_reading)}</p>\n')
+    if isinstance(document, Prediction) and document.uncalibrated_scores:
+        parts.append('<p class="faint">scores uncalibrated: no probabilities</p>\n')
     if isinstance(document, Prediction) and document.problems:
         items = (f"<li><b>{p.kind}</b> {text_html(visible_line(p.detail))}</li>\n" for p in document.problems)
         parts.append(f'<ul class="problems">\n{"".join(items)}</ul>\n')

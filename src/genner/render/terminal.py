@@ -75,6 +75,8 @@ def print_prediction(prediction: Prediction, console: Console, title: str = "", 
         console.print(Text(f"left out, scoring too little: {prediction.below_min_score}", style="dim italic"))
     if prediction.answer_reading:
         console.print(Text(f"reading of a free answer: {prediction.answer_reading}", style="dim italic"))
+    if prediction.uncalibrated_scores:
+        console.print(Text("scores uncalibrated: no probabilities", style="dim italic"))
     if prediction.problems:
         console.print(Text(f"problems: {len(prediction.problems)}", style="bold red"))
     for problem in prediction.problems:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from genner.loading import Adapter
     from genner.training.mixture import Mixture
     from genner.training.progress import Progress
-    from genner.training.recipe import Recipe
+    from genner.training.recipe import Recipe, SetSpec
     from genner.training.trackers import Tracker
     from genner.training.verdict import Verdict
 
@@ -284,11 +284,17 @@ def run_calibration(
     sentences: int,
     *,
     only: str | None = None,
+    unseen: Path | None = None,
+    only_unseen: bool = False,
     device: str | None = None,
 ) -> None:
     """Calibrate the scores of an adapter, or a fully tuned model, on dev documents of a recipe; into its folder.
 
-    `only`: the name of a format; its family alone is fitted, on it, and what the folder has for the other is kept.
+    Args:
+        only: the name of a format; its family alone is fitted, on it, and what the folder has for the other is kept.
+        unseen: a file of [[set]] tables that the model was not trained on, to fit scores for other labels by.
+        only_unseen: fit these alone, and keep what the folder has for the recipe's own sets.
+
     Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
     """
     from genner.engines.chat import Chat
@@ -297,22 +303,26 @@ def run_calibration(
     from genner.formats import get_format
     from genner.loading import find_adapter, find_tuned
     from genner.models import MODELS, fetch, locate
-    from genner.training.mixture import Mixture
-    from genner.training.recipe import Recipe
+    from genner.training.checkpoint import record_trained
+    from genner.training.mixture import Mixture, trained_on
+    from genner.training.recipe import Recipe, read_sets
 
     form = get_format(only) if only else None
     recipe = Recipe.from_file(recipe_file)
     if found := find_adapter(adapter):
         base = fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
         found.check_base(recipe.base, base)
-        place = found.folder
+        place, known = found.folder, found.trained
     elif tuned := find_tuned(adapter):
-        base = place = tuned[0]
+        base, place, known = tuned.folder, tuned.folder, tuned.trained
     else:
         raise _no_model(adapter)
     own = place if (place / "tokenizer_config.json").is_file() else base
+    held_out = read_sets(unseen) if unseen else ()
     mixture = Mixture(recipe, data, Chat(load_tokenizer(own)))
-    _add_calibration(base, place, mixture, sentences, device_of(device), form)
+    if known is None:
+        record_trained(place, trained_on((spec, labels) for spec, labels, _ in mixture.sets))
+    _add_calibration(base, place, mixture, sentences, device_of(device), form, held_out, data, only_unseen)
 
 
 def _add_calibration(
@@ -322,15 +332,25 @@ def _add_calibration(
     sentences: int,
     device: "torch.device",
     only: "Format | None" = None,
+    held_out: "Sequence[SetSpec]" = (),
+    data: Path = Path(),
+    only_unseen: bool = False,
 ) -> None:
     """Calibrate what lies in `place`: an adapter of `base`, or a model of its own."""
     from genner.calibration import Calibration
     from genner.engines.local import LocalEngine
+    from genner.errors import TrainingError
     from genner.loading import _digest, find_adapter
     from genner.training.calibrating import calibrate, write
+    from genner.training.transferring import transfer
 
     adapter = find_adapter(str(place))
     digest = _digest(adapter) if adapter else ""
-    before = Calibration.read(place, digest) if only else None
+    before = Calibration.read(place, digest) if only or only_unseen else None
+    if only_unseen and before is None:
+        raise TrainingError(f"{place} has no calibration to add to; leave --only-unseen out")
     engine = LocalEngine.load(base if adapter else place, place if adapter else None, device=device)
-    write(calibrate(engine, mixture, sentences, digest, only, before), place)
+    made = before if only_unseen and before else calibrate(engine, mixture, sentences, digest, only, before)
+    if held_out:
+        made = transfer(made, engine, mixture, held_out, data, sentences, only)
+    write(made, place)

@@ -27,6 +27,7 @@ from genner.formats import Format
 from genner.grammar import Written
 from genner.training.mixture import Mixture
 from genner.training.thresholds import Found, choose_all, f1
+from genner.transfer import Transfer
 
 FEWEST = 100  # entities: with fewer, what is fitted is chance
 SPREAD = 0.5  # of the prior: how far the log of a kind's temperature is thought to lie from 0
@@ -42,7 +43,7 @@ Samples = Mapping[str, tuple[LabelSet, Sequence[Document]]]
 @dataclass(frozen=True, slots=True)
 class Judged:
     """An entity that a model found: in which set and which document of it (by number), asked for which labels, what
-    decided it, whether it is right."""
+    decided it, whether it is right, its label."""
 
     name: str
     document: int
@@ -50,6 +51,7 @@ class Judged:
     family: Family
     decided: dict[str, float]
     right: bool
+    label: str = ""
 
 
 class _Judge(Extractor):
@@ -69,7 +71,7 @@ class _Judge(Extractor):
         if decided is not None:
             number = self._numbers[id(document)]
             asked, right = tags(owner.labels.tags), entity in document.entities
-            self.judged.append(Judged(self.name, number, asked, family(written), decided, right))
+            self.judged.append(Judged(self.name, number, asked, family(written), decided, right, written.label))
         return None
 
 
@@ -118,8 +120,10 @@ def calibrate(
             "no [[set]] of the recipe has dev documents to calibrate on; name a file: dev = 'NAME/dev.jsonl'"
         )
     scales, fits, thresholds = dict[Family, Scale](), dict[Family, Fit](), dict[Family, Thresholds]()
+    transfers = dict[Family, Transfer]()
     if before is not None:
         scales, fits, thresholds = dict(before.scales), dict(before.fits), dict(before.thresholds)
+        transfers = {kind: one for kind, one in before.transfers.items() if only is None or kind != family_of(only)}
     forms = [(family_of(only), only)] if only else _forms(mixture)
     reasons = []
     for kind, form in forms:
@@ -133,7 +137,7 @@ def calibrate(
         raise TrainingError("; ".join(reasons))
     for reason in reasons:
         tqdm.write(f"no calibration of {reason}")
-    return Calibration(scales, adapter, fits, thresholds)
+    return Calibration(scales, adapter, fits, thresholds, transfers)
 
 
 def _forms(mixture: Mixture) -> Iterator[tuple[Family, Format]]:

@@ -103,7 +103,7 @@ class Mixture:
             known.setdefault(name, labels)
         self._absent = [absent_labels(spec, labels, known) for spec, labels, _ in self.sets]
         self.dev = {
-            spec.name: (labels, _documents(spec, (spec.dev,), root, self.journal))
+            spec.name: (labels, read_documents(spec, (spec.dev,), root, self.journal))
             for spec, labels, _ in self.sets
             if spec.dev is not None
         }
@@ -221,7 +221,7 @@ class Mixture:
 
     def _part(self, spec: SetSpec, root: Path) -> list[Document]:
         """The training documents, as far as `fraction` or `shots` leave them."""
-        documents, seed = _documents(spec, spec.train, root, self.journal), f"{self.recipe.seed}:{spec.name}"
+        documents, seed = read_documents(spec, spec.train, root, self.journal), f"{self.recipe.seed}:{spec.name}"
         part = documents
         if spec.fraction < 1:
             part = fraction(documents, spec.fraction, seed)
@@ -299,7 +299,7 @@ def label_set_of(spec: SetSpec, root: Path) -> LabelSet:
     return LabelSet.from_file(path)
 
 
-def _documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: Journal) -> list[Document]:
+def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: Journal) -> list[Document]:
     """The annotated documents of a set's files. Raises `DataError` for a label that the set's label set lacks."""
     documents = []
     labels = label_set_of(spec, root)

@@ -265,6 +265,17 @@ class Recipe:
         return _kept(found)
 
 
+def read_sets(path: Path) -> tuple[SetSpec, ...]:
+    """The [[set]] tables of a file that has nothing else. Raises `DataError`."""
+    raw = read_toml(path)
+    try:
+        if other := sorted(raw.keys() - {"set"}):
+            raise UsageError(f"has {other[0]!r}; legal here: [[set]] alone, with name, dev, labels and from")
+        return Recipe.from_dict({"base": "", "formats": {}, "sets": raw.get("set", [])}).sets
+    except UsageError as error:
+        raise DataError(str(path), str(error)) from None
+
+
 def _kept(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if value or key not in _LATER}
 

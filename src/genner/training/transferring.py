@@ -1,0 +1,274 @@
+"""Fitting scores for labels that a model was not trained on (`genner.transfer`).
+
+A model is asked about sets of labels that its recipe lacks: half of their sentences by names and definitions, half by
+tags alone, since users do both. Beside them stand the recipe's own sets, asked for by their own labels and by other
+names that mean the same, so that the fit knows familiar texts with new labels, and familiar labels, too. What that
+brings is measured by leaving out each held-out set in turn: it is scored by a fit on all others.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import log
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from genner.calibration import Calibration, Scale
+from genner.data.base import Journal
+from genner.document import Document, Entity, Label, LabelSet
+from genner.engines.base import Engine
+from genner.errors import TrainingError, UsageError
+from genner.evaluation.confidence import calibration_error
+from genner.formats import Format, get_format
+from genner.labels import of_tags
+from genner.trained import Trained, plain
+from genner.training.asking import synonyms
+from genner.training.calibrating import FEWEST, Judged, judge, sample
+from genner.training.mixture import Mixture, label_set_of, read_documents, trained_on
+from genner.training.recipe import SetSpec
+from genner.training.thresholds import Found, choose_all
+from genner.transfer import FEATURES, PROMISED, Transfer, features, odds
+
+WORTH = 30  # entities: what a set counts for, however many it has, since they are right or wrong together
+FEWEST_SETS = 3  # held-out sets
+SPREADS = (0.1, 0.3, 2.0)  # of the prior: of the weights, of the effects, and of the offset (docs/log.md)
+REPORTED = 30  # entities: a set with fewer has an error that is mostly chance, and takes no part in the mean
+
+
+@dataclass(frozen=True)
+class Question:
+    """Documents of one set, and what to ask about them. `held_out`: the model was not trained on the set."""
+
+    name: str
+    set: str
+    labels: LabelSet
+    documents: Sequence[Document]
+    held_out: bool
+
+
+def held_out(
+    specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int, seed: int, journal: Journal
+) -> list[Question]:
+    """At most so many sentences of each held-out set. Raises `UsageError` for one whose labels the recipe has."""
+    asked = []
+    known = {frozenset(labels.tags): names for names, labels in trained.sets}
+    for spec in specs:
+        labels = label_set_of(spec, root)
+        if names := known.get(frozenset(labels.tags)):
+            raise UsageError(
+                f"[set] {spec.name!r} is no held-out set: its labels are those of {names[0]!r}, which the model was "
+                "trained on; leave it out"
+            )
+        if spec.dev is None:
+            raise UsageError(f"[set] {spec.name!r} has no dev file to try scores on; name one: dev = 'NAME/dev.jsonl'")
+        some = draw(read_documents(spec, (spec.dev,), root, journal), sentences, f"{seed}:held out:{spec.name}")
+        asked.append(Question(spec.name, spec.name, labels, some[::2], True))
+        asked.append(Question(f"{spec.name}, tags alone", spec.name, of_tags(labels.tags), some[1::2], True))
+    return asked
+
+
+def by_other_names(name: str, labels: LabelSet, documents: Sequence[Document], trained: Trained) -> Question | None:
+    """A set that the model was trained on, asked for by tags that mean the same and are new to it, without definitions;
+    None where no label has one."""
+    rng, tags, taken = random.Random(f"names:{name}"), dict[str, str](), {plain(tag) for tag in labels.tags}
+    for label in labels:
+        known = synonyms().get((label.name or label.tag).casefold(), ())
+        free = [tag for tag in known if plain(tag) not in taken and trained.new(LabelSet.of(tag))]
+        tags[label.tag] = rng.choice(free) if free else label.tag
+        taken.add(plain(tags[label.tag]))
+    if all(tag == other for tag, other in tags.items()):
+        return None
+    named = [Label(tags[label.tag], label.name if tags[label.tag] == label.tag else "") for label in labels]
+    other = [
+        Document(d.text, tuple(Entity(e.start, e.end, tags[e.label]) for e in d.entities), d.id) for d in documents
+    ]
+    return Question(f"{name}, by other names", name, LabelSet(tuple(named), labels.depth), other, False)
+
+
+def questions(
+    mixture: Mixture, specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int
+) -> list[Question]:
+    """What is asked about: held-out sets; and the recipe's dev sets, half by their labels, half by other names."""
+    asked = held_out(specs, root, trained, sentences, mixture.recipe.seed, mixture.journal)
+    taken = {question.set for question in asked}
+    for name, (labels, documents) in sample(mixture, sentences).items():
+        if name in taken:
+            raise UsageError(f"[set] {name!r} is no held-out set: the recipe has one of that name; leave it out")
+        asked.append(Question(name, name, labels, documents[::2], False))
+        renamed = by_other_names(name, labels, documents[1::2], trained)
+        asked += [renamed] if renamed else []
+    return asked
+
+
+def transfer(
+    calibration: Calibration,
+    engine: Engine,
+    mixture: Mixture,
+    specs: Iterable[SetSpec],
+    root: Path,
+    sentences: int,
+    only: Format | None = None,
+) -> Calibration:
+    """The calibration with scores for other labels, for each of its families, or that of `only`.
+
+    Raises `UsageError` for a set that is not held out, and `TrainingError` where nothing could be fitted.
+    """
+    trained = trained_on((spec, labels) for spec, labels, _ in mixture.sets)
+    asked = questions(mixture, specs, root, trained, sentences)
+    samples = {question.name: (question.labels, question.documents) for question in asked}
+    transfers, thresholds = dict(calibration.transfers), dict(calibration.thresholds)
+    reasons = []
+    for kind, fit in calibration.fits.items():
+        if only is not None and fit.format != only.name:
+            continue
+        try:
+            found = judge(engine, get_format(fit.format), samples)
+            made, least = fit_transfer(found, asked, trained, calibration.scales[kind], fit.format)
+        except TrainingError as error:
+            reasons.append(f"{fit.format}: {error}")
+            continue
+        transfers[kind] = made
+        if known := thresholds.get(kind):
+            thresholds[kind] = replace(known, other=least)
+        tqdm.write(table(made))
+    if reasons and transfers == calibration.transfers:
+        raise TrainingError("; ".join(reasons))
+    for reason in reasons:
+        tqdm.write(f"no scores for other labels of {reason}")
+    return replace(calibration, transfers=transfers, thresholds=thresholds)
+
+
+def table(made: Transfer) -> str:
+    """What it brought, set by set."""
+    lines = [f"scores of {made.format} for other labels, each set scored by a fit on the others:"]
+    lines.append(f"{'set':<24}{'entities':>9}{'right':>8}{'error before':>14}{'after':>8}")
+    for name, one in made.sets.items():
+        share = f"{one['right'] / one['entities']:>8.1%}" if one["entities"] else f"{'-':>8}"
+        lines.append(f"{name:<24}{one['entities']:>9}{share}{one['error_before']:>14.3f}{one['error_after']:>8.3f}")
+    verdict = "called calibrated" if made.holds else f"marked uncalibrated (more than {PROMISED})"
+    lines.append(f"mean expected calibration error of sets with {REPORTED} or more: {made.error:.3f}: {verdict}")
+    return "\n".join(lines)
+
+
+def draw(documents: Sequence[Document], number: int, seed: str) -> list[Document]:
+    """So many of the documents, at random."""
+    return random.Random(seed).sample(list(documents), min(number, len(documents)))
+
+
+def fit_transfer(
+    found: Sequence[Judged], questions: Sequence[Question], trained: Trained, scale: Scale, form: str
+) -> tuple[Transfer, float]:
+    """The scores for other labels, and the threshold for them: the least score of what is kept.
+
+    Args:
+        found: what the model found; `Judged.name` is that of its question.
+        scale: what these entities had been scored by.
+
+    Raises `TrainingError` for too few held-out sets or entities.
+    """
+    by_name = {question.name: question for question in questions}
+    mine = [by_name[one.name] for one in found]
+    held = sorted({question.set for question in mine if question.held_out})
+    number = sum(question.held_out for question in mine)
+    if len(held) < FEWEST_SETS or number < FEWEST:
+        raise TrainingError(
+            f"{number} entities were found in {len(held)} held-out sets: too few to fit scores for other labels; "
+            f"legal: {FEWEST} or more, in {FEWEST_SETS} sets or more; give more sets or more sentences"
+        )
+    table = _Table.of(found, mine, trained)
+    scores = [0.0] * len(found)
+    for name in held:
+        apart = _fit(table.without(name))
+        for i, question in enumerate(mine):
+            if question.set == name:
+                scores[i] = apart.score(found[i].decided, features(question.labels, trained)[found[i].label])
+    sets, chosen = {}, {}
+    for name in held:
+        places = [i for i, question in enumerate(mine) if question.set == name]
+        right = [found[i].right for i in places]
+        asked = [question for question in questions if question.set == name]
+        before = [scale.score(found[i].decided) for i in places]
+        after = [scores[i] for i in places]
+        sets[name] = {
+            "sentences": sum(len(question.documents) for question in asked),
+            "entities": len(places),
+            "right": sum(right),
+            "error_before": round(calibration_error(before, right), 4),
+            "error_after": round(calibration_error(after, right), 4),
+        }
+        gold = sum(len(document.entities) for question in asked for document in question.documents)
+        chosen[name] = Found((name,), tuple(zip(after, right, strict=True)), gold)
+    told = [one["error_after"] for one in sets.values() if one["entities"] >= REPORTED] or [1.0]
+    made = _fit(table)
+    error = round(sum(told) / len(told), 4)
+    return Transfer(made.weights, made.effects, made.offset, form, error, sets), choose_all(chosen).other
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Of each entity: log-odds by kind [N, kinds], features [N, features], whether it is right [N], its set."""
+
+    kinds: tuple[str, ...]
+    odds: Tensor
+    features: Tensor
+    right: Tensor
+    sets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: Sequence[Judged], mine: Sequence[Question], trained: Trained) -> "_Table":
+        kinds = tuple(found[0].decided)
+        told = [features(question.labels, trained)[one.label] for one, question in zip(found, mine, strict=True)]
+        return cls(
+            kinds,
+            torch.tensor([[odds(one.decided[kind]) for kind in kinds] for one in found], dtype=torch.float64),
+            torch.tensor([[one[name] for name in FEATURES] for one in told], dtype=torch.float64),
+            torch.tensor([one.right for one in found], dtype=torch.float64),
+            tuple(question.set for question in mine),
+        )
+
+    def without(self, name: str) -> "_Table":
+        keep = torch.tensor([own != name for own in self.sets])
+        sets = tuple(own for own in self.sets if own != name)
+        return _Table(self.kinds, self.odds[keep], self.features[keep], self.right[keep], sets)
+
+    def weights(self) -> Tensor:
+        counts = Counter(self.sets)
+        return torch.tensor([WORTH / max(counts[name], WORTH) for name in self.sets], dtype=torch.float64)
+
+
+def _fit(table: _Table) -> Transfer:
+    """The most likely weights under the prior; weights are squares, so none is below 0."""
+    kinds, weighed = len(table.kinds), table.weights()
+    spread = torch.tensor([SPREADS[0]] * kinds + [SPREADS[1]] * len(FEATURES) + [SPREADS[2]], dtype=torch.float64)
+    start = [0.5] * kinds + [0.0] * len(FEATURES) + [log(0.5)]
+    free = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([free], max_iter=200, line_search_fn="strong_wolfe")
+
+    def fitted() -> Tensor:
+        return torch.cat([free[:kinds] ** 2, free[kinds:]])
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        now = fitted()
+        total = table.odds @ now[:kinds] + table.features @ now[kinds:-1] + now[-1]
+        losses = F.binary_cross_entropy_with_logits(total, table.right, reduction="none")
+        value = (weighed * losses).sum() + ((now / spread) ** 2).sum() / 2
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    values = [round(float(value), 4) for value in fitted().detach()]
+    weights, effects = values[:kinds], values[kinds:-1]
+    return Transfer(
+        dict(zip(table.kinds, weights, strict=True)),
+        dict(zip(FEATURES, effects, strict=True)),
+        values[-1],
+        "",
+        1.0,
+        {},
+    )
