@@ -147,7 +147,7 @@ def test_a_prediction_carries_what_else_the_record_of_its_document_says() -> Non
     record: dict[str, Any] = {"id": 7, "text": "Ann left.", "entities": [], "source": "wire"}
     (found,) = scripted().pipe([Document.from_dict(record)])
     (entity,) = found.to_dict()["entities"]
-    assert found.to_dict() == {**record, "entities": [entity], "problems": []}
+    assert found.to_dict() == {**record, "entities": [entity], "problems": [], "uncalibrated_scores": True}
 
 
 def test_a_stream_need_not_end() -> None:
