@@ -1,6 +1,7 @@
 """Records of schema 1, which called the readings otherwise, are read, reported, and gone on with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from genner.assess import run as module
 from genner.assess.records import Answered, Cell, Run, Runs
 from genner.assess.run import Work
-from genner.assess.scoring import strict_anew
+from genner.assess.scoring import strict_anew, strict_of
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS
 from genner.report.build import build
@@ -102,6 +103,13 @@ def test_the_strict_score_is_counted_from_the_answers(tmp_path: Path, labels: st
     report = build([tmp_path], resamples=100)
     (headline,) = [sentence for sentence in report.lead if "the best strict F1" in sentence]
     assert "under the grammar" in headline
+
+
+def test_an_engine_that_does_not_hold_to_the_grammar_is_charged_for_what_it_says() -> None:
+    form, broken = FORMATS["offset_json"], Answered.from_dict(line(GOLD[0], ANSWERS[0]))
+    assert strict_of(broken, form, LABELS, "grammar") == (2, 1, 1)
+    assert strict_of(replace(broken, problems=()), form, None, "grammar") == (3, 0, 0)
+    assert strict_of(broken, form, None, "greedy") is None
 
 
 def test_damaged_answers_are_a_complaint_and_no_more(tmp_path: Path) -> None:

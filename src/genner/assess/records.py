@@ -408,11 +408,12 @@ def _read(kind: type[T], path: Path) -> T | None:
 
 
 def _renamed(result: Result) -> Result:
-    """A result of schema 1 with today's names. Its strict score is known under the grammar, where nothing is repaired;
-    of free answers it has to be counted anew."""
+    """A result of schema 1 with today's names. Its strict score is known where no answer was invalid, under the
+    grammar; else it has to be counted anew."""
     metrics = {key: value for key, value in result.metrics.items() if key not in ("published", "as_said", "strict")}
     repaired = result.metrics.get("strict")
-    strict = repaired if result.description.get("decoding") == "grammar" else None
+    same = result.description.get("decoding") == "grammar" and not result.metrics.get("invalid")
+    strict = repaired if same else None
     scores = {"strict": strict, "repaired": repaired, "paper": result.metrics["published"]}
     return replace(result, metrics=scores | metrics)
 

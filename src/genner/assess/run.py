@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of
 from genner.assess.records import Answered, Json, Kind, Progress, Run, Runs
-from genner.assess.scoring import GRAMMAR, metrics, paper, said, strict
+from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError, ModelError, UnknownNameError
 from genner.extras import install_command
@@ -262,10 +262,7 @@ def _with_strict(work: Work, line: Answered, labels: LabelSet) -> Answered:
     """A record with its strict counts, which one of an earlier version lacks."""
     if line.strict is not None:
         return line
-    if work.about["decoding"] == GRAMMAR:
-        return replace(line, strict=strict(line.document(), line.prediction()))
-    form = get_format(work.about["format"])
-    return replace(line, strict=said(form, labels, line.document(), line.chunks, line.raw))
+    return replace(line, strict=strict_of(line, get_format(work.about["format"]), labels, work.about["decoding"]))
 
 
 def answered(
@@ -278,6 +275,7 @@ def answered(
     """The record of a document, from what was found in it and what the engine was heard to say."""
     raw = tuple(generation.text for _, generation in heard)
     chunks = tuple((chunk.start, chunk.end) for chunk, _ in heard)
+    legal = ner.constrained and held(prediction)
     return Answered(
         id=document.id,
         text=document.text,
@@ -289,7 +287,7 @@ def answered(
         passes=sum(generation.passes for _, generation in heard),
         chunks=chunks,
         paper=paper(ner.form, labels, document, chunks, raw),
-        strict=strict(document, prediction) if ner.constrained else said(ner.form, labels, document, chunks, raw),
+        strict=strict(document, prediction) if legal else said(ner.form, labels, document, chunks, raw),
         group=document.group,
     )
 

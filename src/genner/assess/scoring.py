@@ -10,7 +10,7 @@ from typing import Any
 
 from genner.assess.records import Answered, Json, Numbers, Run
 from genner.data.catalog import catalog
-from genner.document import Document, LabelSet
+from genner.document import Document, LabelSet, Prediction
 from genner.evaluation import Counts, count, evaluate, interval
 from genner.formats import Format, get_format
 from genner.generations.readings import paper_counts, strict_counts
@@ -28,6 +28,11 @@ def paper(
     """The counts by the paper's rule; None for a format without one."""
     counts = paper_counts(form, labels, gold, raw, chunks)
     return None if counts is None else (counts.tp, counts.fp, counts.fn)
+
+
+def held(found: Prediction) -> bool:
+    """Whether answers were held to the grammar, as any engine should that decodes under it."""
+    return not any(p.kind == "invalid" for p in found.problems)
 
 
 def strict(gold: Document, found: Document) -> Numbers:
@@ -50,12 +55,16 @@ def strict_anew(run: Run) -> list[Numbers] | None:
     None where that takes a label set that is not at hand. Raises `DataError` for answers that are damaged.
     """
     about, lines = run.cell.description, list(run.predictions())
-    if about["decoding"] == GRAMMAR:
-        return [line.strict or strict(line.document(), line.prediction()) for line in lines]
     form, labels = get_format(about["format"]), _labels_asked(run, lines)
-    if labels is None:
-        return None
-    return [line.strict or said(form, labels, line.document(), line.chunks, line.raw) for line in lines]
+    found = [line.strict or strict_of(line, form, labels, about["decoding"]) for line in lines]
+    return None if None in found else [numbers for numbers in found if numbers]
+
+
+def strict_of(line: Answered, form: Format, labels: LabelSet | None, decoding: str) -> Numbers | None:
+    """The strict counts of an answer of a cell; None where that takes the label set, and there is none."""
+    if decoding == GRAMMAR and held(line.prediction()):
+        return strict(line.document(), line.prediction())
+    return said(form, labels, line.document(), line.chunks, line.raw) if labels else None
 
 
 def _labels_asked(run: Run, lines: Sequence[Answered]) -> LabelSet | None:
