@@ -89,7 +89,7 @@ def test_two_systems(run: Run) -> None:
     assert record["second"]["micro"]["f1"] == 1.0
 
 
-@pytest.mark.parametrize("rule", ["paper", "strict"])
+@pytest.mark.parametrize("rule", ["paper", "strict", "repaired"])
 def test_generations(run: Run, rule: str) -> None:
     arguments = ("--generations", "out.jsonl", "--format", "inline_bracketed", "--rule", rule)
     code, out, _ = run(*arguments, "--json", "--labels", "PER,LOC")
@@ -99,6 +99,34 @@ def test_generations(run: Run, rule: str) -> None:
         "precision": 1.0, "recall": 1.0, "f1": 1.0, "tp": 1, "fp": 0, "fn": 0,
     }  # fmt: skip
     assert f"rule: {rule}; format: inline_bracketed" in run(*arguments, "g.jsonl")[1]
+
+
+@pytest.mark.parametrize("rule", [(), ("--rule", "strict"), ("--rule", "repaired"), ("--rule", "paper")])
+@pytest.mark.parametrize("gold", [(), ("gold.jsonl",)], ids=["prompt", "gold"])
+def test_all_three_readings_are_shown_whichever_is_the_score(
+    run: Run, tmp_path: Path, rule: tuple[str, ...], gold: tuple[str, ...]
+) -> None:
+    text = "At the meeting on Monday last week, some Bob spoke."
+    at = text.index("Bob")
+    right, wrong = ([{"text": "Bob", "label": "PER", "start": s, "end": s + 3}] for s in (at, at - 8))
+    record = {"predict": json.dumps(wrong), "label": json.dumps(right), "prompt": f"Text:\n{text}"}
+    (tmp_path / "o.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    document = {"text": text, "entities": [{"start": at, "end": at + 3, "label": "PER"}]}
+    (tmp_path / "gold.jsonl").write_text(json.dumps(document) + "\n", encoding="utf-8")
+    arguments = (*gold, "--generations", "o.jsonl", "--format", "offset_json", *rule)
+    _, out, _ = run(*arguments, "--json")
+    found = json.loads(out)
+    expected = {"paper": (0, 1, 1), "strict": (0, 1, 1), "repaired": (1, 0, 0)}
+    assert {name: (c["tp"], c["fp"], c["fn"]) for name, c in found["readings"].items()} == expected
+    chosen = rule[1] if rule else "strict"
+    assert (found["rule"], (found["micro"]["tp"], found["micro"]["fp"], found["micro"]["fn"])) == (
+        chosen, expected[chosen],
+    )  # fmt: skip
+    _, out, _ = run(*arguments)
+    rows = [line.split() for line in out.splitlines()]
+    shown = {row[0]: tuple(map(int, row[-3:])) for row in rows if row and row[0] in expected and len(row) > 6}
+    assert shown == expected
+    assert "strict: mentions that the text does not have where the answer puts them: 1" in out
 
 
 @pytest.mark.parametrize(

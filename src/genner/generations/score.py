@@ -127,9 +127,7 @@ class GenerationsReport:
             lines.append(f"lines that are not JSON, not counted: {_some(self.skipped)}")
         lines += [f"strict: matched {n} records by {BASES[basis]}" for basis, n in self.basis.items()]
         if self.misplaced:
-            lines.append(
-                f"strict: {self.misplaced} mentions are not in the text where the answer puts them: false positives"
-            )
+            lines.append(f"strict: mentions that the text does not have where the answer puts them: {self.misplaced}")
         if self.problems:
             lines.append("repaired: " + ", ".join(f"{n} {kind}" for kind, n in self.problems.most_common()))
         lines += [f"signature: {self.signature}", "", *self._side_by_side(), "", *self._explained()]
