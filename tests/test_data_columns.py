@@ -304,7 +304,7 @@ FAULTS = {
     "a S-X\nb B-Y\n\n": (2, "'Y' is not closed", [("a", "X"), ("b", "Y")]),
     "a I-X\nb O\nc B-X\nd O\ne I-X\n": (3, "parts two entities where none is", [("a", "X"), ("c", "X"), ("e", "X")]),
     "a B-X\nb X\n": (2, "tag 'X' is malformed; legal: O, or B-, I- with", [("a", "X")]),
-    "a B-X\nb\tx O\n": (2, "has 3 columns; legal: 2, as the first line", [("a", "X")]),
+    "a B-X\nb\tx O\n": (2, "has 3 columns; legal: 2, as most lines", [("a", "X")]),
     "a\tB-X\n\tO\n": (2, "column 0 holds no token", [("a", "X")]),
     "# text = ab\na\tB-X\n": (1, "the tokens are not those of the text 'ab'", [("a", "X")]),
     "# text-json = ab\na\tB-X\n": (1, "a string in JSON", [("a", "X")]),

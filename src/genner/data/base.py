@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ALONE = r"lines end in carriage returns alone; convert the file with: tr '\r' '\n' < OLD > NEW"
 WITHIN = r"a carriage return stands within the line; take it out with: tr -d '\r' < OLD > NEW"
+PASSED_OVER = "passed over"
 _NAMED = {b"\n": r"\n", b"\r\n": r"\r\n"}
 
 
@@ -31,9 +32,9 @@ class Journal:
     """What was wrong in what was read, and what could not be kept.
 
     A *fault* is an error in a file: it raises, unless the journal is `lenient`, and then is counted, logged and passed
-    over. A *loss* is no error: something that the syntax, or genner, has no place for (a discontinuous mention, a
-    relation, a score). Both are counted by kind, with the first example of each. A *note* says how something was read
-    that a file leaves open.
+    over, or read as it says. A *loss* is no error: something that the syntax, or genner, has no place for (a
+    discontinuous mention, a relation, a score). Both are counted by kind, with the first example of each. A *note* says
+    how something was read that a file leaves open.
     """
 
     lenient: bool = False
@@ -41,15 +42,32 @@ class Journal:
     losses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    instead: dict[str, str] = field(default_factory=dict)
+    """What was made of faults that were not passed over, by kind."""
 
-    def fault(self, kind: str, where: object, what: str, line: int | None = None) -> None:
-        """Record an error of this kind in file `where`. Raises `DataError` unless lenient."""
+    def fault(
+        self,
+        kind: str,
+        where: object,
+        what: str,
+        line: int | None = None,
+        *,
+        instead: str = PASSED_OVER,
+        count: int = 1,
+    ) -> None:
+        """Record an error of this kind in file `where`. Raises `DataError` unless lenient.
+
+        `instead` says what a lenient journal makes of it, where that is not to leave it out. `count`: so many, of which
+        this is the first.
+        """
         error = DataError(str(where), what, line)
         if not self.lenient:
             raise error
-        self.faults[kind] += 1
+        self.faults[kind] += count
         self.examples.setdefault(kind, str(error))
-        log.warning("%s; passed over", error)
+        if instead != PASSED_OVER:
+            self.instead.setdefault(kind, instead)
+        log.warning("%s; %s", error, instead)
 
     def loss(self, kind: str, example: str = "", count: int = 1) -> None:
         """Record that `count` things of this kind were not kept."""
@@ -63,7 +81,9 @@ class Journal:
     def lines(self) -> list[str]:
         """The journal for a reader: the notes, then a line a kind, with its first example."""
         return [f"note: {note}" for note in self.notes] + [
-            f"{what} {kind}: {n}" + (f" (first: {self.examples[kind]})" if self.examples.get(kind) else "")
+            f"{what} {kind}: {n}"
+            + (f", {self.instead[kind]}" if counts is self.faults and kind in self.instead else "")
+            + (f" (first: {self.examples[kind]})" if self.examples.get(kind) else "")
             for what, counts in (("fault", self.faults), ("not kept", self.losses))
             for kind, n in counts.most_common()
         ]
@@ -125,7 +145,7 @@ def read_lines(source: Traversable, journal: Journal, *, returns_within: bool = 
                 if endings and ending not in endings:
                     what = f"ends in {_NAMED[ending]}, the lines before in {_NAMED[next(iter(endings))]}"
                     fix = "convert the file with dos2unix, or read it as it is with --lenient (Journal(lenient=True))"
-                    journal.fault("mixed line endings", source, f"{what}; {fix}", number)
+                    journal.fault("mixed line endings", source, f"{what}; {fix}", number, instead="read as it is")
                 endings.add(ending)
             line = line.removesuffix(b"\r")
             if b"\r" in line and not returns_within:

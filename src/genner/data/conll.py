@@ -22,30 +22,43 @@ the tokens is not taken for the words, and which column holds the tags is decide
 """
 
 import json
-import re
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from itertools import accumulate, chain, groupby
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from genner.data import tags
-from genner.data.base import Journal, Syntax, open_binary, read_lines
-from genner.data.records import DOCSTART, Intake, Span, stem, unkept
+from genner.data.base import Journal, Syntax, read_lines
+from genner.data.column_values import NO_WORD
+from genner.data.conll_lines import (
+    BARE_ID,
+    COMMENT,
+    EMPTY_NODE,
+    MARKUP,
+    NEWDOC,
+    RANGE,
+    SOURCE,
+    Columns,
+    document_name,
+    find_columns,
+    has,
+    is_break,
+    is_comment,
+    is_docstart,
+    is_header,
+    is_row,
+    marked,
+    raw_lines,
+)
+from genner.data.conll_sentence import Sentence, SplitToken, of_words
+from genner.data.conll_writing import Style, write_columns
+from genner.data.records import Intake, Span, stem
 from genner.data.survey import Found, Layout, survey, tagged
-from genner.data.tokens import locate, tokenize
-from genner.data.writing import atomic
-from genner.document import Document, Entity
+from genner.data.tokens import locate
+from genner.document import Document
 from genner.errors import UsageError
-
-_COMMENT = re.compile(r"# ?([\w.:-]+) =(?: (.*))?", re.DOTALL)
-_BARE_ID = re.compile(r"# (?:sent_)?id\s+([^\s=]\S*).*")
-_NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=(?: (.*)|\s*)|\s*)", re.DOTALL)
-_CELLS = re.compile(r"[ \t]+")
-_NO_NAMES = ("O", "-X-", "_", "-", "*", DOCSTART)
-_BREAKS = re.compile(r"[\t\n\r\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ class Conll(Syntax):
         rows = [
             line.split()
             for line in head.decode("utf-8", "replace").split("\n")[:-1]
-            if not _is_break(line) and not line.startswith("#")
+            if not is_break(line) and not line.startswith("#")
         ]
         width = min(map(len, rows), default=0)
         columns = [{row[at] for row in rows} for at in range(1, width)] + [{row[-1] for row in rows}] * (width > 1)
@@ -121,58 +134,91 @@ class Conll(Syntax):
             if document is not None:
                 yield document
 
-    def _sentences(self, source: Traversable, journal: Journal) -> Iterator["_Sentence"]:
-        columns = self._columns(source)
-        layout = survey(self._rows_of(source, columns), self._layout(), source, journal)
+    def _sentences(self, source: Traversable, journal: Journal) -> Iterator[Sentence]:
+        tab = None if self.separator == "auto" else self.separator == "tab"
+        columns = find_columns(source, tab, *self._asked, self.scheme == "bare")
+        layout = survey(
+            self._rows_of(source, columns), self._layout(columns), source, journal, columns.named("FORM", "TOKEN")
+        )
         scheme = self._guess_scheme(source, columns, layout) if self.scheme == "auto" else self.scheme
         read = [layout.token, layout.column, *([] if layout.inner is None else [layout.inner])]
-        part = number = 0
-        corpus_document = f"{stem(source)}-0" if _marked(source) else ""
-        sentence = _Sentence()
+        part = number = rows = 0
+        corpus_document = f"{stem(source)}-0" if marked(source) else ""
+        sentence = Sentence()
         for line_number, line in chain(read_lines(source, journal), [(0, "")]):
-            if _is_break(line):
-                if _is_docstart(line) and not sentence.rows:
+            markup = MARKUP.fullmatch(line)
+            if markup:
+                what = (
+                    f"{line.strip()!r} is a tag of XML, and no token; take such lines out, with blank lines between "
+                    "sentences: sed 's/^<[^>]*>$//' OLD > NEW"
+                )
+                journal.fault("markup", source, what, line_number, instead="read as the end of a sentence")
+            if markup or is_break(line):
+                if is_docstart(line) and not sentence.rows:
                     sentence.spaced = None  # the text of the mark itself
                 if sentence.rows or sentence.spaced is not None:
                     number += 1
                     sentence.part, sentence.number, sentence.group = part, number, corpus_document
                     self._interpret(sentence, scheme, layout, source, journal)
                     yield sentence
-                if _is_docstart(line) and not sentence.begins:
+                if is_docstart(line) and not sentence.begins:
                     part, number = part + 1, 0
-                    corpus_document = _named(line, columns) or f"{stem(source)}-{part}"
-                sentence = _Sentence()
+                    corpus_document = document_name(line, columns) or f"{stem(source)}-{part}"
+                sentence = Sentence()
                 continue
             sentence.line = sentence.line or line_number
             row = columns.split(line)
-            if newdoc := _NEWDOC.fullmatch(line):
+            if newdoc := NEWDOC.fullmatch(line):
                 part, number, sentence.begins = part + 1, 0, True
                 corpus_document = f"{stem(source)}-{part}" if newdoc[0].endswith("newdoc") else newdoc[1] or ""
-            elif self._is_comment(line, row, columns):
-                self._comment(sentence, line, line_number, source, journal)
-            elif len(row) != columns.width or not _has(row, read):
+                continue
+            if self._is_comment(line, row, columns, layout):
+                named = SOURCE.fullmatch(line)
+                if named:
+                    corpus_document = named[1]
+                else:
+                    self._comment(sentence, line, line_number, source, journal)
+                continue
+            rows += 1
+            if rows == 1 and is_header(row):
+                journal.note(source, f"line {line_number} names the columns, and is no token: {line.strip()!r}")
+            elif len(row) != columns.width or not has(row, read):
                 journal.fault("number of columns", source, _misfit(row, columns, layout), line_number)
             elif not row[layout.token].strip():
                 journal.fault("empty token", source, f"column {layout.token} holds no token", line_number)
-            elif layout.counted and not row[0].isdigit():
-                journal.loss("row of a token that is split or left out (as 3-4 or 8.1)", f"{source}:{line_number}")
+            elif layout.counted and (span := RANGE.fullmatch(row[0])):
+                first, last = int(span[1]), int(span[2])
+                tags_ = [row[at] for at in read[1:]]
+                sentence.split_tokens.append(SplitToken(line_number, first, last, row[layout.token], tags_))
+            elif layout.counted and EMPTY_NODE.fullmatch(row[0]):
+                journal.loss("empty node (as 8.1), which is no part of the text", f"{source}:{line_number}")
             else:
+                count = int(row[0]) if layout.counted and row[0].isdigit() else 0
                 sentence.rows.append((line_number, row[layout.token], [row[at] for at in read[1:]]))
+                sentence.counts.append(count)
 
-    def _layout(self) -> Layout:
-        return Layout(self.token, self.column, self.inner, self.scheme, self.outside, self.label)
+    @property
+    def _asked(self) -> tuple[int, int]:
+        return self.token or 0, -1 if self.column is None else self.column
 
-    def _rows_of(self, source: Traversable, columns: "_Columns") -> Iterator[list[str]]:
-        """The rows of all token lines that are as wide as the first; an empty one for each break."""
-        for line in _raw_lines(source):
+    def _layout(self, columns: Columns) -> Layout:
+        column = columns.named("NER", "NE", "ENTITY", "NER_TAG") if self.column is None else self.column
+        return Layout(self.token, column, self.inner, self.scheme, self.outside, self.label)
+
+    def _rows_of(self, source: Traversable, columns: Columns) -> Iterator[list[str]]:
+        """The rows of all token lines that are as wide as most; an empty one for each break."""
+        rows = 0
+        for line in raw_lines(source):
             row = columns.split(line) if line else []
-            if not line:
+            if not line or MARKUP.fullmatch(line):
                 yield []
-            elif len(row) == columns.width and not self._is_comment(line, row, columns):
-                yield row
+            elif not NEWDOC.fullmatch(line) and not self._is_comment(line, row, columns):
+                rows += 1
+                if len(row) == columns.width and not (rows == 1 and is_header(row)):
+                    yield row
 
-    def _comment(self, sentence: "_Sentence", line: str, number: int, source: Traversable, journal: Journal) -> None:
-        found, bare = _COMMENT.fullmatch(line), _BARE_ID.fullmatch(line)
+    def _comment(self, sentence: Sentence, line: str, number: int, source: Traversable, journal: Journal) -> None:
+        found, bare = COMMENT.fullmatch(line), BARE_ID.fullmatch(line)
         key, value = (found[1], found[2] or "") if found else ("id", bare[1]) if bare else ("", "")
         if key in ("id", "sent_id"):
             sentence.id = value
@@ -183,195 +229,113 @@ class Conll(Syntax):
                 sentence.spaced = str(json.loads(value))
             except ValueError:
                 journal.fault("bad comment", source, "text-json is followed by a string in JSON", number)
-        elif key not in ("text", "text-json"):
+        elif key not in ("text", "text-json", "global.columns"):
             journal.loss("comment", line)
 
     def _interpret(
-        self, sentence: "_Sentence", scheme: tags.Scheme, layout: Found, source: Traversable, journal: Journal
+        self, sentence: Sentence, scheme: tags.Scheme, layout: Found, source: Traversable, journal: Journal
     ) -> None:
         """Fill in the text and the entities, in code points."""
-        given_tags = zip(*(row[2] for row in sentence.rows), strict=True)
-        levels = [[layout.spelling.normal(tag) for tag in level] for level in given_tags]
+        levels = self._levels(sentence, layout, source, journal)
         for given in levels:
             for index, what in tags.faults(given, scheme):
+                line = sentence.rows[min(index, len(given) - 1)][0]
                 if "malformed" in what:
-                    what += "; --from conll:scheme=bare reads every tag as a label, outside=TAG says which is none"
-                journal.fault("tag sequence", source, what, sentence.rows[min(index, len(given) - 1)][0])
+                    what += (
+                        f"; --from conll:scheme=bare reads every tag as a label, outside={given[index]} says that this "
+                        "one is none"
+                    )
+                    journal.fault("malformed tag", source, what, line, instead=tags.AS_NONE)
+                else:
+                    journal.fault("tag sequence", source, what, line, instead=tags.AS_CONLLEVAL)
         words = [word for _, word, _ in sentence.rows]
+        units = sentence.units(source, journal)
+        tokens = [unit.form for unit in units]
         places = None
         if sentence.spaced is not None:
-            sentence.text, places = sentence.spaced, locate(words, sentence.spaced)
+            sentence.text = sentence.spaced
+            places = of_words(units, locate(tokens, sentence.spaced)) or locate(words, sentence.spaced)
             if places is None:
                 what = f"the tokens are not those of the text {sentence.spaced!r}"
                 what += "; --from conll:text=false reads it without"
-                journal.fault("text comment", source, what, sentence.line)
+                journal.fault("text comment", source, what, sentence.line, instead="the tokens joined without it")
         if places is None:
-            sentence.text = self.joiner.join(words)
-            ends = list(accumulate((len(word) + len(self.joiner) for word in words), initial=0))
-            places = [(start, start + len(word)) for start, word in zip(ends, words, strict=False)]
-        sentence.entities = [
-            (places[first][0], places[behind - 1][1], label)
-            for given in levels
-            for first, behind, label in tags.spans(given, scheme)
-        ]
+            sentence.text = self.joiner.join(tokens)
+            ends = list(accumulate((len(token) + len(self.joiner) for token in tokens), initial=0))
+            places = of_words(units, [(at, at + len(token)) for at, token in zip(ends, tokens, strict=False)])
+            assert places is not None
+        sentence.entities = []
+        for given in levels:
+            for first, behind, label in tags.spans(given, scheme):
+                if places[first] in places[first - 1 : first] or places[behind - 1] in places[behind : behind + 1]:
+                    what = "edge of an entity within a token that is split (as 3-4): taken to the token's own"
+                    journal.loss(what, f"{source}:{sentence.rows[first][0]}: {label}")
+                sentence.entities.append((places[first][0], places[behind - 1][1], label))
 
-    def _columns(self, source: Traversable) -> "_Columns":
-        """How token lines look: as the first line that does not begin with `#`, or else as the last that does."""
-        found = _Columns(self.separator == "tab", 0)
-        for line in _raw_lines(source):
-            if not line:
+    def _levels(self, sentence: Sentence, layout: Found, source: Traversable, journal: Journal) -> list[list[str]]:
+        """The tags of each level, one a word, as `B-PER` or `O`."""
+        columns = zip(*(row[2] for row in sentence.rows), strict=True)
+        levels = []
+        for column in columns:
+            if not layout.levels:
+                levels.append(list(column))
                 continue
-            tab = "\t" in line if self.separator == "auto" else self.separator == "tab"
-            row = _Columns(tab, 0).split(line)
-            if line.startswith("#") and (_is_known(line) or not self._is_row(row)):
-                continue
-            found = _Columns(tab, len(row))
-            if not line.startswith("#"):
-                break
-        return found
+            parted = [tag.split(layout.levels) for tag in column]
+            levels += [list(level) for level in zip(*parted, strict=True)]
+        for split in sentence.split_tokens:
+            at = sentence.counts.index(split.first) if split.first in sentence.counts else None
+            own = [] if at is None else sentence.rows[at][2]
+            for tag, word in zip(split.tags, own, strict=False):
+                if tag not in ("_", "O", self.outside, "", word):
+                    what = (
+                        f"token {split.first}-{split.last} has the tag {tag!r}, its first word {word!r}: tags are "
+                        "those of words; move it there"
+                    )
+                    journal.fault("tag of a split token", source, what, split.line)
+        return [[layout.spelling.normal(tag) for tag in level] for level in levels]
 
-    def _guess_scheme(self, source: Traversable, columns: "_Columns", layout: Found) -> tags.Scheme:
+    def _guess_scheme(self, source: Traversable, columns: Columns, layout: Found) -> tags.Scheme:
         if layout.spelling.form == "bare":
             return "bare"
         guess = tags.SchemeGuess()
-        sequence: list[str] = []
+        sequence: list[list[str]] = []
         for row in chain(self._rows_of(source, columns), [[]]):
-            if _has(row, [layout.column]):
-                sequence.append(layout.spelling.normal(row[layout.column]))
+            if has(row, [layout.column]) and not (layout.counted and NO_WORD.fullmatch(row[0])):
+                sequence.append(row[layout.column].split(layout.levels or None, -1 if layout.levels else 0))
             elif not row:
-                guess.add(sequence)
+                for level in zip(*sequence, strict=False):
+                    guess.add(layout.spelling.normal(tag) for tag in level)
                 sequence.clear()
         return guess.scheme
 
-    def _is_row(self, row: list[str]) -> bool:
-        token, column = self.token or 0, -1 if self.column is None else self.column
-        bare = self.scheme == "bare"
-        return _has(row, [token, column]) and (bare or tags.parse(row[column]) is not None)
-
-    def _is_comment(self, line: str, row: list[str], columns: "_Columns") -> bool:
+    def _is_comment(self, line: str, row: list[str], columns: Columns, layout: Found | None = None) -> bool:
         if not line.startswith("#"):
             return False
-        # With blanks for separators a comment may have as many columns as a token line by chance.
-        looks_so = not columns.tab and (_is_known(line) or not self._is_row(row))
-        return looks_so or len(row) != columns.width
+        token, column = self._asked if layout is None else (layout.token, layout.column)
+        tagged = is_row(row, token, column, self.scheme == "bare")
+        if layout is not None and layout.spelling.form not in ("prefix", "bare") and has(row, [column]):
+            tagged = layout.spelling.fits(row[column])
+        return is_comment(line, row, columns, tagged)
 
     # Writing
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
-        scheme: tags.Scheme = "iob2" if self.scheme == "auto" else self.scheme
-        if scheme in ("io", "bare"):
-            raise UsageError(f"scheme={scheme} merges entities that touch and is only read; write iob2, iob1 or bioes")
+        if self.scheme in ("io", "bare"):
+            what = f"scheme={self.scheme} merges entities that touch and is only read; write iob2, iob1 or bioes"
+            raise UsageError(what)
         if self.inner is not None:
             raise UsageError(f"inner={self.inner}: inner entities are only read; write without it, or another syntax")
-        count = 0
-        group = ""
-        with atomic(target) as file:
-            for document in documents:
-                unkept(document, journal, group=bool(_BREAKS.search(document.group)))
-                named = "" if _BREAKS.search(document.group) else document.group
-                begins = [f"# newdoc id = {named}" if named else "# newdoc id ="] * (named != group)
-                group = named
-                block = "\n".join(
-                    [*begins, *self._comments(document, journal), *self._rows(document, scheme, journal), "", ""]
-                )
-                if not block.strip():
-                    journal.loss("document without tokens", document.id)
-                # A byte order mark that is a token must not be taken for the file's.
-                file.write(("\n" * (not count and block.startswith("\ufeff")) + block).encode("utf-8"))
-                count += 1
-        return count
-
-    def _comments(self, document: Document, journal: Journal) -> Iterator[str]:
-        if _BREAKS.search(document.id):
-            journal.loss("id", repr(document.id))
-        elif document.id:
-            yield f"# id = {document.id}"
-        if self.text and _BREAKS.search(document.text):
-            yield f"# text-json = {json.dumps(document.text, ensure_ascii=False)}"
-        elif self.text:
-            yield f"# text = {document.text}"
-
-    def _rows(self, document: Document, scheme: tags.Scheme, journal: Journal) -> Iterator[str]:
-        separator = " " if self.separator == "space" else "\t"
-        flat: list[Entity] = []
-        for e in document.entities:
-            if _BREAKS.search(e.label) or (separator == " " and " " in e.label):
-                journal.loss("label with a separator in it", repr(e.label))
-            elif flat and e.start < flat[-1].end:
-                journal.loss("nested or crossing entity", f"{document.id}: {document.mention(e)!r}")
-            else:
-                flat.append(e)
-        places = tokenize(document.text, flat)
-        words = [document.text[start:end] for start, end in places]
-        if not self.text and document.text != self.joiner.join(words):
-            journal.loss("spacing", document.id)
-        starts = [start for start, _ in places]
-        spans = []
-        for e in flat:
-            first, behind = bisect_left(starts, e.start), bisect_left(starts, e.end)
-            if first == behind:
-                journal.loss("entity of blanks", f"{document.id}: {document.mention(e)!r}")
-                continue
-            if (places[first][0], places[behind - 1][1]) != e.span:
-                journal.loss("blanks at the edge of an entity", f"{document.id}: {document.mention(e)!r}")
-            spans.append((first, behind, e.label))
-        token, column = self.token or 0, -1 if self.column is None else self.column
-        width = max(column, token) + 1 if column >= 0 else token + 1 - column
-        for word, tag in zip(words, tags.spell(spans, len(words), scheme), strict=True):
-            row = ["_"] * width
-            row[token], row[column] = word, tag
-            yield separator.join(row)
+        style = Style(
+            "iob2" if self.scheme == "auto" else self.scheme,
+            *self._asked,
+            " " if self.separator == "space" else "\t",
+            self.joiner,
+            self.text,
+        )
+        return write_columns(documents, target, style, journal)
 
 
-@dataclass(frozen=True)
-class _Columns:
-    tab: bool
-    width: int
-
-    def split(self, line: str) -> list[str]:
-        # Not at other white space: it occurs in tokens.
-        return line.split("\t") if self.tab else re.split(r"[ \t]+", line.strip(" \t"))
-
-
-@dataclass
-class _Sentence:
-    line: int = 0
-    part: int = 0
-    number: int = 0
-    id: str = ""
-    group: str = ""
-    begins: bool = False
-    """Whether it is the first of a document of the corpus, by its comments."""
-    spaced: str | None = None
-    rows: list[tuple[int, str, list[str]]] = field(default_factory=list)
-    """Line, token, tag; the inner tag behind it if there is one."""
-    text: str = ""
-    entities: list[tuple[int, int, str]] = field(default_factory=list)
-
-
-def _marked(source: Traversable) -> bool:
-    """Whether a `-DOCSTART-` parts the documents of a file. What is before the first is a document too."""
-    mark = DOCSTART.encode()
-    with open_binary(source) as file:
-        return any(mark in raw and _is_docstart(raw.decode("utf-8", "replace").strip()) for raw in file)
-
-
-def _raw_lines(source: Traversable) -> Iterator[str]:
-    """The lines, faults passed over, since those are for the reading itself; an empty one for each break."""
-    with open_binary(source) as file:
-        for raw in file:
-            line = raw.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
-            if "\r" in line:
-                continue
-            yield "" if _is_break(line) else line
-
-
-def _has(row: list[str], columns: list[int]) -> bool:
-    """Whether the row has all these columns, no two of them the same."""
-    return all(-len(row) <= at < len(row) for at in columns) and len({at % len(row) for at in columns}) == len(columns)
-
-
-def _misfit(row: list[str], columns: "_Columns", layout: Found) -> str:
+def _misfit(row: list[str], columns: Columns, layout: Found) -> str:
     """What is wrong with a row that has not the columns that it should."""
     parted = "tabs" if columns.tab else "blanks"
     if columns.width == 1 and len(row) == 1:
@@ -383,32 +347,8 @@ def _misfit(row: list[str], columns: "_Columns", layout: Found) -> str:
     fix = "say where they are with --from conll:token=0,column=-1 (separator=tab, separator=space)"
     if len(row) == columns.width:
         return f"has {len(row)} columns; it is to be read, counted from 0, {where}; {fix}"
-    return f"has {len(row)} columns; legal: {columns.width}, as the first line, parted by {parted}, {where}; {fix}"
-
-
-def _is_break(line: str) -> bool:
-    return not line.strip() or _is_docstart(line)
-
-
-def _is_docstart(line: str) -> bool:
-    """Whether the line marks the beginning of a document, by its first column or another one (behind a number, say)."""
-    if DOCSTART not in line or line.startswith("#"):
-        return False
-    return line.startswith(DOCSTART) or DOCSTART in _CELLS.split(line)
-
-
-def _named(line: str, columns: "_Columns") -> str:
-    """The document that a `-DOCSTART-` line names: in brackets, as AIDA has it, or as the one thing behind the mark.
-
-    A line with the columns of a token line names none: what is behind the mark is that line's tags.
-    """
-    behind = line.partition(DOCSTART)[2].strip()
-    if behind.startswith("(") and behind.endswith(")"):
-        return behind[1:-1].strip()
-    given = _CELLS.split(behind)
-    return given[0] if len(given) == 1 and given[0] not in _NO_NAMES and columns.width != 2 else ""
-
-
-def _is_known(line: str) -> bool:
-    """Whether a line is a comment of a kind that is known, whatever its columns."""
-    return bool(_COMMENT.fullmatch(line) or _NEWDOC.fullmatch(line))
+    if not row[0][:1].isalnum():
+        fix = (
+            f"comments begin with '#': if this is one, take it out with: grep -v '^{row[0][:1]}' OLD > NEW; else {fix}"
+        )
+    return f"has {len(row)} columns; legal: {columns.width}, as most lines, parted by {parted}, {where}; {fix}"

@@ -12,10 +12,10 @@ from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, Literal
 
 from genner.data.base import Journal
+from genner.data.column_values import MANY
 from genner.data.hf import HuggingFace
 from genner.data.json_stream import records
 from genner.data.records import Intake, Record, RecordSyntax
-from genner.data.survey import MANY
 from genner.data.tags import Spelling
 from genner.document import Document
 from genner.errors import DocumentError

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
-from genner.data.base import Journal, Syntax
+from genner.data.base import PASSED_OVER, Journal, Syntax
 from genner.data.ids import Ids
 from genner.data.json_stream import Record as Record
 from genner.data.json_stream import first_values, layout_of, not_an_object, values
@@ -82,10 +82,10 @@ class Intake:
             else:
                 not_an_object(self.source, self.journal, self.line, value)
 
-    def fault(self, kind: str, what: str) -> None:
-        """Record an error in the record at hand. Raises `DataError` unless the journal is lenient."""
+    def fault(self, kind: str, what: str, *, instead: str = PASSED_OVER) -> None:
+        """Record an error in the record at hand; else as `Journal.fault`."""
         named = f"record {self.number}{self._named}: " if self._listed else ""
-        self.journal.fault(kind, self.source, named + what, self.line)
+        self.journal.fault(kind, self.source, named + what, self.line, instead=instead)
 
     def loss(self, kind: str, count: int = 1, detail: str = "") -> None:
         """Record that `count` things of this kind in the record at hand are not kept."""

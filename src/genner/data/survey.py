@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
 from genner.data.base import Journal
-from genner.data.tags import Scheme, Spelling
+from genner.data.column_values import MANY, NONE, Seen
+from genner.data.tags import Scheme, Spelling, parse
 from genner.errors import DataError
 
-MANY = 2000  # different values; a column with more holds words
 _CHUNKS = frozenset(["ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP", "NC", "VC", "PC"])
 
 
@@ -39,6 +39,8 @@ class Found:
     spelling: Spelling
     counted: bool
     """Whether the first column counts the tokens."""
+    levels: str = ""
+    """What parts the levels within a tag (`B-PER#B-LOC`); empty without levels."""
 
 
 def tagged(values: set[str], outside: str = "O") -> bool:
@@ -47,74 +49,71 @@ def tagged(values: set[str], outside: str = "O") -> bool:
     return spelling.form != "bare" and any(v not in (spelling.outside, "") for v in values) and _all(spelling, values)
 
 
-def survey(rows: Iterable[list[str]], asked: Layout, source: Traversable, journal: Journal) -> Found:
-    """Where tokens and tags are in rows of one width; an empty row ends a sentence.
+def survey(
+    rows: Iterable[list[str]], asked: Layout, source: Traversable, journal: Journal, named: int | None = None
+) -> Found:
+    """Where tokens and tags are in rows of one width; an empty row ends a sentence. `named`: the column called FORM.
 
     How what was open is read becomes a note of the journal. Raises `DataError` when it cannot be told.
     """
-    columns, counted, numbers = _values(rows)
-    if len(columns) < 2:  # nothing there, or the reading itself finds that a column is missing
+    seen = Seen.of(rows)
+    width = len(seen.columns)
+    if width < 2:  # nothing there, or the reading itself finds that a column is missing
         return Found(asked.token or 0, -1 if asked.column is None else asked.column, asked.inner, Spelling(), False)
-    width = len(columns)
-    counted = counted and asked.token != 0 and width > 2
-    token = asked.token
-    column, inner = _tags(columns, asked, counted, source, journal)
+    counted = seen.counted and asked.token != 0
+    column, inner = _tags(seen, asked, counted, source, journal)
+    token = named if asked.token is None else asked.token
     if token is None:
-        token = 0
-        if counted and column % width != 1:
-            token = 1
-            journal.note(
-                source, "column 0 counts the tokens, column 1 is read for them (--from conll:token=0: the first)"
-            )
-        elif numbers and width > 2 and column % width != 1:
-            raise DataError(
-                str(source),
-                "column 0 holds nothing but numbers; say which column holds the tokens: "
-                f"--from conll:token=1,column={column} (or token=0, if they are the text)",
-            )
-    spelling = _spelling(columns, column, inner, asked, source, journal)
-    return Found(token, column, inner, spelling, counted and token == 1 and asked.token is None)
+        token = _token(seen, column, source, journal)
+    spelling, levels = _spelling(seen.columns, column, inner, asked, source, journal)
+    return Found(token, column, inner, spelling, counted and token > 0, levels)
 
 
-def _values(rows: Iterable[list[str]]) -> tuple[list[set[str] | None], bool, bool]:
-    """The values of each column (None: too many), whether the first counts its sentences' rows, and is all numbers."""
-    columns: list[set[str] | None] = []
-    counts, numbers = True, True
-    last: int | None = None
-    total = 0
-    for row in rows:
-        if not row:
-            last = None
-            continue
-        columns = columns or [set() for _ in row]
-        total += 1
-        for at, value in enumerate(row):
-            held = columns[at]
-            if held is not None:
-                held.add(value)
-                if len(held) > MANY:
-                    columns[at] = None
-        if counts or numbers:
-            first = row[0]
-            whole = first.isascii() and first.isdigit() and len(first) < 9
-            numbers = numbers and whole
-            if whole:
-                counts = counts and (int(first) in (0, 1) if last is None else int(first) == last + 1)
-                last = int(first)
-            else:  # rows of tokens that are split (3-4), or left out (8.1), have no number of their own
-                counts = counts and first.replace("-", "", 1).replace(".", "", 1).isdigit()
-    return columns, counts and total > 1, numbers and total > 1
+def _token(seen: Seen, column: int, source: Traversable, journal: Journal) -> int:
+    width = len(seen.columns)
+    what = "counts the tokens" if seen.counted else "holds nothing but numbers" if seen.numbers else seen.other
+    words = [
+        at for at, held in enumerate(seen.columns) if at not in (0, column % width) and not (held and held <= {*NONE})
+    ]
+    if not what or not words:
+        if seen.counted:
+            journal.note(source, "column 0 counts the tokens and no other holds words: its numbers are read for them")
+        return 0
+    if seen.counted and words[0] == 1:
+        journal.note(source, "column 0 counts the tokens, column 1 is read for them (--from conll:token=0: the first)")
+        return 1
+    fix = f"--from conll:token={words[0]},column={column} (or token=0, if they are the text)"
+    raise DataError(str(source), f"column 0 {what}; say which column holds the tokens: {fix}")
 
 
-def _tags(
-    columns: list[set[str] | None], asked: Layout, counted: bool, source: Traversable, journal: Journal
-) -> tuple[int, int | None]:
+def levels_in(values: set[str], outside: str = "O") -> tuple[str, bool]:
+    """What parts the levels within tags (`B-PER#B-LOC`), and whether each tag has as many; empty without levels."""
+    for mark in "#|+/,;&^":
+        given = [value.split(mark) for value in values if mark in value]
+        parts = {part for value in given for part in value}
+        if parts - {outside, "O"} and all(part in (outside, "O") or parse(part) for part in parts):
+            return mark, len({value.count(mark) for value in values}) == 1
+    return "", True
+
+
+def _parts(values: set[str], outside: str) -> set[str]:
+    """The tags of all levels."""
+    mark, _ = levels_in(values, outside)
+    return {part for value in values for part in value.split(mark)} if mark else values
+
+
+def _tags(seen: Seen, asked: Layout, counted: bool, source: Traversable, journal: Journal) -> tuple[int, int | None]:
     """The column of the tags, and that of the inner ones."""
     if asked.column is not None or asked.inner is not None or asked.scheme == "bare":
         return -1 if asked.column is None else asked.column, asked.inner
+    columns = seen.columns
     width = len(columns)
-    first = 1 + bool(counted) if asked.token is None else 0
-    held = {at: v for at, v in enumerate(columns) if v is not None and at >= first and at != asked.token}
+    first = 1 if asked.token is None else 0
+    held = {
+        at: _parts(v, asked.outside)
+        for at, v in enumerate(columns)
+        if v is not None and at >= first and at != asked.token
+    }
     found = [at for at, values in held.items() if tagged(values, asked.outside)]
     labels = {at: Spelling.of(held[at], asked.outside).labels(held[at]) for at in found}
     end = width - 1
@@ -124,7 +123,10 @@ def _tags(
     empty = last is not None and last <= {asked.outside, "O", "o", ""}  # no entity anywhere, or none of that level
     if found == [end] or not found:
         return -1, None
-    if counted and width == 4 and (found == [2, 3] or (found == [2] and empty)):  # GermEval's columns
+    # GermEval's columns: of the inner entities there are few (6 % of its outer tokens). Columns that mark as much are
+    # two annotations: gold and predictions, coarse and fine labels.
+    few = width == 4 and 2 * seen.marked[3] <= seen.marked[2]
+    if counted and few and (found == [2, 3] or (found == [2] and empty)):
         what = "column 2 is read for the outer tags, column 3 for the inner ones (--from conll:column=2)"
         journal.note(source, what)
         return 2, 3
@@ -146,7 +148,7 @@ def _spelling(
     asked: Layout,
     source: Traversable,
     journal: Journal,
-) -> Spelling:
+) -> tuple[Spelling, str]:
     width = len(columns)
     values: set[str] = set()
     for at in (column, inner):
@@ -155,7 +157,12 @@ def _spelling(
             what = f"column {at} holds over {MANY} different values, no tags; say --from conll:column=N"
             raise DataError(str(source), what)
         values |= held or set()
-    return tag_spelling(values, asked.scheme, asked.outside, asked.label, source, journal, "conll")
+    mark, even = levels_in(values, asked.outside) if asked.scheme != "bare" else ("", True)
+    if mark and even:
+        journal.note(source, f"each tag holds levels, parted by {mark!r}, which are read together as nested entities")
+        values = _parts(values, asked.outside)
+    spelling = tag_spelling(values, asked.scheme, asked.outside, asked.label, source, journal, "conll")
+    return spelling, mark
 
 
 def tag_spelling(
@@ -167,6 +174,11 @@ def tag_spelling(
     """
     if scheme == "bare":
         return Spelling("bare", outside)
+    if mark := levels_in(values, outside)[0]:
+        some = _some({value for value in values if mark in value})
+        fix = "give each level a column, and read them with --from conll:column=1,inner=2"
+        what = f"tags hold several levels, parted by {mark!r} ({some}), not as many in each, or not in columns"
+        raise DataError(str(source), f"{what}; {fix}; --from {syntax}:scheme=bare reads each as one label")
     spelling = Spelling.of(values, outside, label)
     if spelling.form == "untyped" and not label:
         what = f"the tags have no type ({_some(values)}): labelled ENTITY; --from {syntax}:label=NAME names it"

@@ -25,6 +25,8 @@ Span = tuple[int, int, str]
 _PREFIXES: dict[str, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES", "io": "I", "bare": "I"}
 _SPELLINGS = {"L": "E", "U": "S", "M": "I"}
 _OUTSIDE = ("O", "")
+AS_CONLLEVAL, AS_NONE = "kept, as conlleval reads it", "taken as that of no entity"
+"""What a lenient reader makes of tags that break their scheme, and of malformed ones, in words."""
 
 
 def parse(tag: str, scheme: Scheme | None = None) -> tuple[str, str] | None:

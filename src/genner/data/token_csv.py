@@ -17,8 +17,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from genner.data import tags
 from genner.data.base import Journal, Syntax, read_lines
+from genner.data.column_values import MANY
 from genner.data.records import Intake, Span, stem
-from genner.data.survey import MANY, tag_spelling
+from genner.data.survey import tag_spelling
 from genner.data.tokens import join
 from genner.document import Document
 from genner.errors import DataError
@@ -87,8 +88,14 @@ class TokenCsv(Syntax):
             normal = [spelling.normal(row.tag) for row in rows]
             for index, what in tags.faults(normal, scheme):
                 if "malformed" in what:
-                    what += "; --from token_csv:scheme=bare reads every tag as a label, outside=TAG says which is none"
-                journal.fault("tag sequence", source, what, rows[min(index, len(rows) - 1)].line)
+                    what += (
+                        f"; --from token_csv:scheme=bare reads every tag as a label, outside={normal[index]} says that "
+                        "this one is none"
+                    )
+                    kind, instead = "malformed tag", tags.AS_NONE
+                else:
+                    kind, instead = "tag sequence", tags.AS_CONLLEVAL
+                journal.fault(kind, source, what, rows[min(index, len(rows) - 1)].line, instead=instead)
             text, places = join([row.token for row in rows])
             spans = [Span(places[a][0], places[b - 1][1], label) for a, b, label in tags.spans(normal, scheme)]
             document = intake.document(rows[0].line, text, spans, f"{stem(source)}-{number}")

@@ -1,0 +1,67 @@
+"""A sentence of a column file while it is read: its words, and the tokens of the text that they make up."""
+
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+
+from genner.data.base import Journal
+
+
+@dataclass(frozen=True)
+class SplitToken:
+    """A token that is written as one and split into words with the counts `first` to `last`, as `3-4` in CoNLL-U."""
+
+    line: int
+    first: int
+    last: int
+    form: str
+    tags: list[str]
+
+
+class Unit(NamedTuple):
+    """A token of the text, and of how many words it is."""
+
+    form: str
+    words: int
+
+
+@dataclass
+class Sentence:
+    line: int = 0
+    part: int = 0
+    number: int = 0
+    id: str = ""
+    group: str = ""
+    begins: bool = False
+    """Whether it is the first of a document of the corpus, by its comments."""
+    spaced: str | None = None
+    rows: list[tuple[int, str, list[str]]] = field(default_factory=list)
+    """Line, word, tag; the inner tag behind it if there is one."""
+    counts: list[int] = field(default_factory=list)
+    """The number of each row in the sentence, where the first column counts them; else 0."""
+    split_tokens: list[SplitToken] = field(default_factory=list)
+    text: str = ""
+    entities: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def units(self, source: Traversable, journal: Journal) -> list[Unit]:
+        """The tokens of the text: the words, but split tokens in place of theirs."""
+        spans = {}
+        for split in self.split_tokens:
+            inside = [at for at, count in enumerate(self.counts) if split.first <= count <= split.last]
+            if [self.counts[at] for at in inside] != list(range(split.first, split.last + 1)) or len(inside) < 1:
+                what = f"token {split.first}-{split.last} is not followed by the words with these numbers"
+                journal.fault("split token", source, what, split.line)
+            else:
+                spans[inside[0]] = Unit(split.form, len(inside))
+        units, at = list[Unit](), 0
+        while at < len(self.rows):
+            units.append(spans.get(at, Unit(self.rows[at][1], 1)))
+            at += units[-1].words
+        return units
+
+
+def of_words(units: list[Unit], places: list[tuple[int, int]] | None) -> list[tuple[int, int]] | None:
+    """The places of words: those of the tokens that they are part of."""
+    if places is None:
+        return None
+    return [place for unit, place in zip(units, places, strict=True) for _ in range(unit.words)]
