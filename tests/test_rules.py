@@ -2,17 +2,17 @@
 
 import json
 import random
+import re
 from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from genner.cli import app
+from conftest import Run
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format, json_rules
-from genner.grammar import accepts
+from genner.grammar import accepts, boundaries, worded
 from genner.rules import Part, Rules
 from strategies import LABELS, documents
 
@@ -78,7 +78,7 @@ def walk(form: Format, text: str, labels: LabelSet, rng: random.Random) -> bytes
 def test_other_engines_accept_what_the_automaton_does(form: Format, text: str, by) -> None:  # type: ignore[no-untyped-def]
     labels, rng = LabelSet.of("PER", "LOC"), random.Random(text)
     rules = form.rules(text, labels)
-    written = rules.lark() if by is by_llguidance else rules.gbnf()
+    written = form.lark(text, labels) if by is by_llguidance else rules.gbnf()
     automaton = form.grammar(text, labels, where="strict", depth=1)
     for _ in range(4):
         answer = walk(form, text, labels, rng)
@@ -227,18 +227,109 @@ def test_schemas(name: str) -> None:
             assert not matches(compiled, bad.encode())
 
 
-def test_big_grammars_warn_with_their_size() -> None:
-    def run(words: int, to: str) -> tuple[str, str]:
-        text = " ".join(f"word{i}" for i in range(words))
-        call = ["grammar", "--text", text, "--labels", "PER", "--format", "occurrence_json", "--to", to]
-        result = CliRunner().invoke(app, call)
-        assert result.exit_code == 0
-        return result.stdout, result.stderr
+def test_sizes_are_told_and_big_grammars_refused_with_advice(run: Run) -> None:
+    def grammar(words: int, format: str, *args: str) -> tuple[int, str, str]:
+        return run("grammar", "--text", " ".join(f"word{i}" for i in range(words)), "--format", format, *args)
 
-    assert run(20, "gbnf")[1] == run(20, "json-schema")[1] == ""
-    schema, warning = run(60, "json-schema")
-    json.loads(schema)
-    assert f"warning: {len(schema.encode()) // 1024} KiB for" in warning
-    assert "gbnf, ebnf and lark are smaller" in warning
-    assert run(60, "gbnf")[1] == ""
-    assert "give a shorter --text" in run(600, "gbnf")[1]
+    for to in ("gbnf", "lark"):
+        code, out, err = grammar(20, "occurrence_json", "--labels", "PER", "--to", to)
+        assert (code, err.startswith(f"{to}: {len(out):,} characters, {len(out.splitlines()):,} rules")) == (0, True)
+        assert ("the longest answer that it allows has" in err) == (to == "gbnf")
+    code, out, err = grammar(60, "occurrence_json", "--labels", "PER", "--to", "json-schema")
+    assert (code, out) == (2, "")
+    assert "characters for a --text of 409 characters, 1 labels and --depth 1 is more than --max-size 262144" in err
+    assert "give --to gbnf, ebnf or lark, which grow with the text" in err
+    code, out, err = grammar(60, "occurrence_json", "--labels", "PER", "--to", "json-schema", "--max-size", "999999")
+    assert (code, len(json.loads(out)["items"]["anyOf"])) == (0, 60 * 61 // 2)
+    nested = ("--labels", "genia", "--depth", "3")
+    code, out, err = grammar(20, "inline_xml", *nested)
+    assert (code, out) == (2, "")
+    assert "give --to lark, which stays small at any depth (llguidance), --format compact" in err
+    assert "--depth 2, a shorter --text, or raise --max-size" in err
+    assert grammar(20, "inline_xml", *nested, "--to", "lark")[0] == grammar(20, "compact", *nested)[0] == 0
+
+
+@formats
+@given(document=documents(LabelSet.of("PER", "LOC")), depth=st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_every_answer_that_rules_allow_ends(form: Format, document: Document, depth: int) -> None:
+    """There is a longest answer: of each label's copies or lists, as many mentions as the text has places."""
+    text, labels = document.text, LabelSet.of("PER", "LOC")
+    rules, starts = form.rules(text, labels, depth=depth), sum(boundaries(text, "word")[0])
+    longest = rules.longest()
+    assert longest is not None
+    spelled = 6 * len(text)  # a control is six characters of JSON
+    one = max(len(form.encode(Document("x", (Entity(0, 1, tag),)), labels)) for tag in labels.tags) + 9
+    frame = len(form.encode(Document(text), labels)) + spelled
+    # Side by side, mentions have the text once between them; of deeper ones each may have the rest of it.
+    assert longest <= frame + len(labels) * (spelled + starts * depth * (one if depth == 1 else one + spelled))
+    schema = form.json_schema(text, labels, depth=depth)
+    for some in [schema] if schema and "items" in schema else (schema or {}).get("properties", {}).values():
+        assert some["maxItems"] <= starts * depth
+
+
+def test_the_longest_answer_is_the_longest() -> None:
+    a, b, c = Part("a", "b"), Part("bb", "c"), Part("ccc")
+    assert Rules({"root": ((a, c), (c,)), "b": ((b,), (c,)), "c": ((c,), (Part("d"),))}).longest() == 1 + 2 + 3 + 3
+    assert Rules({"root": ((a,),), "b": ((Part("x", "root"),), (c,))}).longest() is None  # it goes round and round
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_grouped_lists_are_in_reading_order_and_no_punctuation(text: str) -> None:
+    form, labels, rng = FORMATS["grouped_json"], LabelSet.of("PER", "LOC"), random.Random(text)
+    rules = form.rules(text, labels)
+    most = 0
+    for _ in range(60):
+        answer = json.loads(derived(rules, rng))
+        assert [*answer] == [*labels.tags]
+        for mentions in answer.values():
+            at, most = 0, max(most, len(mentions))
+            for mention in mentions:
+                at = text.index(mention, at) + len(mention)  # side by side
+                assert any(map(worded, mention))
+    assert most > 1
+
+
+def test_a_list_of_nested_mentions_ends_too() -> None:
+    """As a model that repeats itself would write it: the first mention again and again."""
+    labels, text = LabelSet.of("PER"), "Ann saw Bo."
+    for name in ("grouped_json", "occurrence_json", "offset_json"):
+        form = FORMATS[name]
+        item = form.encode(Document(text, (Entity(0, 3, "PER"),)), labels)
+        head, tail = ('{"PER": [', "]}") if name == "grouped_json" else ("[", "]")
+        said = item.removeprefix(head).removesuffix(tail)
+        for depth, times in ((1, 1), (2, 2), (3, 3)):
+            rules = form.rules(text, labels, depth=depth)
+            assert generated(rules, head + ", ".join([said] * times) + tail)
+            assert not generated(rules, head + ", ".join([said] * (times + 1)) + tail)
+
+
+@pytest.mark.parametrize("text", ["Ann, (of Rome).", "<PER> a <P <<x </LOC>", "- (x) - <"])
+def test_terminals_of_nested_tags_accept_what_the_rules_do(text: str) -> None:
+    labels, form, rng = LabelSet.of("PER", "LOC"), FORMATS["inline_xml"], random.Random(text)
+    for depth in (1, 3):
+        rules, lark = form.rules(text, labels, depth=depth), form.lark(text, labels, depth=depth)
+        seen = set[bool]()
+        for _ in range(4):
+            answer = derived(rules, rng)
+            assert by_llguidance(lark, answer.encode())
+            tags = [m.span() for m in re.finditer(r"</?(PER|LOC)>", answer)]
+            start, end = rng.choice(tags or [(0, 1)])
+            for changed in (answer[:start] + answer[end:], answer[:start] + answer[start:end] * 2 + answer[end:]):
+                legal = generated(rules, changed)
+                assert by_llguidance(lark, changed.encode()) == legal, changed
+                seen.add(legal)
+        assert False in seen
+
+
+def test_terminals_stay_small_and_are_taken_however_deep() -> None:
+    """The rules of this sentence came to a megabyte three deep, and llguidance would not have them."""
+    labels, form = LabelSet.of(*(f"kind{i}" for i in range(8))), FORMATS["inline_xml"]
+    text = "Activation of the CD28 surface receptor provides a major costimulatory signal for T cell activation. " * 5
+    start = text.index("CD28")
+    nested = [Entity(start, start + n, f"kind{i}") for n, i in ((21, 0), (12, 3), (12, 5), (4, 7))]
+    answer = form.encode(Document(text, tuple(nested)), labels)
+    lark = form.lark(text, labels, depth=4)
+    assert len(lark) < 8 * len(text)
+    assert by_llguidance(lark, answer.encode())
+    assert not by_llguidance(lark, answer.replace("</kind7>", "", 1).encode())

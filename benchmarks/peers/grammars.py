@@ -93,7 +93,7 @@ def by_xgrammar(task: Task) -> Processors:
     compiler = xgrammar.GrammarCompiler(info, max_threads=torch.get_num_threads(), cache_enabled=False)
 
     def processors(task: Task, rows: Sequence[int]) -> list[Any]:
-        masks = XGrammarMasks(compiler, [task.rules(i).gbnf() for i in rows], size)
+        masks = XGrammarMasks(compiler, [task.gbnf(i) for i in rows], size)
         return [Constraint(masks, len(rows), end)]
 
     return processors
@@ -107,7 +107,7 @@ def by_llguidance(task: Task) -> Processors:
     tokenizer = llguidance.hf.from_tokenizer(engine.chat.tokenizer, n_vocab=size, eos_token=end)
 
     def processors(task: Task, rows: Sequence[int]) -> list[Any]:
-        masks = LLGuidanceMasks(tokenizer, [task.rules(i).lark() for i in rows], size)
+        masks = LLGuidanceMasks(tokenizer, [task.lark(i) for i in rows], size)
         return [Constraint(masks, len(rows), end)]
 
     return processors

@@ -111,7 +111,7 @@ class LlamaCpp:
             key=lambda i: (i % len(task.instructions), -len(requests[i].text)),
         )
         begun = time.perf_counter()
-        grammars = {i: task.rules(i).gbnf() for i in order} if grammar else {}
+        grammars = {i: task.gbnf(i) for i in order} if grammar else {}
         exported = time.perf_counter() - begun
         asked = [
             {

@@ -17,7 +17,6 @@ from genner.evaluation import evaluate
 from genner.extract import permitted
 from genner.formats import Format
 from genner.prompts import instruction, label_ends
-from genner.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,15 @@ class Task:
             for words, part in zip(self.instructions, self.parts, strict=True)
         ]
 
-    def rules(self, i: int) -> Rules:
-        """What other engines are told of the grammar of request `i`."""
+    def gbnf(self, i: int) -> str:
+        """What xgrammar and llama.cpp are told of the grammar of request `i`."""
         document, part = divmod(i, len(self.parts))
-        return self.form.rules(self.documents[document].text, self.parts[part], depth=self.depth)
+        return self.form.rules(self.documents[document].text, self.parts[part], depth=self.depth).gbnf()
+
+    def lark(self, i: int) -> str:
+        """What llguidance is told of it."""
+        document, part = divmod(i, len(self.parts))
+        return self.form.lark(self.documents[document].text, self.parts[part], depth=self.depth)
 
     def head(self, count: int) -> "Task":
         """Only the first sentences."""

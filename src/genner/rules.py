@@ -60,7 +60,7 @@ class Rules:
     def gbnf(self) -> str:
         """As GBNF, which is also the EBNF that xgrammar reads; the root rule is called `root`."""
         names = {name: "root" if i == 0 else name.replace("_", "-") for i, name in enumerate(self.rules)}
-        return self._written(names, " ::= ", _quoted)
+        return self._written(names, " ::= ", quoted)
 
     def lark(self) -> str:
         """As Lark, in the dialect of llguidance; the root rule is called `start`.
@@ -75,9 +75,29 @@ class Rules:
         written = self._written(names, ": ", lambda text: shared.get(text) or _spelled(text))
         return written + "".join(f"{name}: {_spelled(text)}\n" for text, name in shared.items())
 
-    def _written(self, names: Mapping[str, str], defined: str, quoted: Callable[[str], str]) -> str:
+    def longest(self) -> int | None:
+        """Characters of the longest answer; None where there is no longest one."""
+        length: dict[str, int] = {}
+        entered: set[str] = set()
+        todo = [(next(iter(self.rules)), False)]
+        while todo:
+            name, left = todo.pop()
+            if left:
+                length[name] = max(
+                    sum(len(p.text) + (length[p.rule] if p.rule else 0) for p in parts) for parts in self.rules[name]
+                )
+            elif name not in length:
+                if name in entered:
+                    return None  # it leads to itself
+                entered.add(name)
+                todo.append((name, True))
+                targets = {p.rule for parts in self.rules[name] for p in parts if p.rule}
+                todo += [(target, False) for target in targets if target not in length]
+        return length[next(iter(self.rules))]
+
+    def _written(self, names: Mapping[str, str], defined: str, literal: Callable[[str], str]) -> str:
         def sequence(parts: tuple[Part, ...]) -> str:
-            words = [word for p in parts for word in (p.text and quoted(p.text), p.rule and names[p.rule]) if word]
+            words = [word for p in parts for word in (p.text and literal(p.text), p.rule and names[p.rule]) if word]
             return " ".join(words) or '""'
 
         lines = (f"{names[name]}{defined}{' | '.join(map(sequence, choices))}" for name, choices in self.rules.items())
@@ -89,12 +109,12 @@ def _all_in(parts: Iterable[Part], ends: Collection[str]) -> bool:
 
 
 def _spelled(text: str) -> str:
-    return " ".join(map(_quoted, text))
+    return " ".join(map(quoted, text))
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A string literal that all of these languages read: controls as hexadecimal escapes, all else as it is."""
     return '"' + "".join(_ESCAPES.get(c) or (f"\\x{ord(c):02x}" if ord(c) < 0x20 else c) for c in text) + '"'

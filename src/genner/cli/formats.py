@@ -9,8 +9,9 @@ import typer
 from genner.cli.app import app
 from genner.errors import UsageError
 
-MUCH = 256 * 1024  # bytes of a grammar that engines take about a second for
 LANGUAGES = ("gbnf", "ebnf", "lark", "json-schema")
+MAX_SIZE = 256 * 1024
+"""Characters of a grammar that any engine takes within seconds (docs/formats.md)."""
 
 
 @app.command()
@@ -29,26 +30,54 @@ def grammar(
     format: Annotated[str, typer.Option(help="Answer format: see genner formats.")] = "inline_xml",
     to: Annotated[str, typer.Option(help=f"Language: {', '.join(LANGUAGES)}.")] = "gbnf",
     depth: Annotated[int, typer.Option(min=1, help="How many entities may be open at once.")] = 1,
+    max_size: Annotated[int, typer.Option(min=1, help="Refuse a grammar of more characters.")] = MAX_SIZE,
 ) -> None:
-    """Write the grammar of one text for another engine: llama.cpp, xgrammar (vLLM, SGLang), llguidance."""
+    """Write the grammar of one text for another engine: llama.cpp, xgrammar (vLLM, SGLang), llguidance.
+
+    Its size is told on standard error; of gbnf and ebnf, also how long an answer they allow.
+    """
     from genner.formats import get_format
     from genner.labels import parse_labels
 
     form, asked = get_format(format), parse_labels(labels)
     if to not in LANGUAGES:
         raise UsageError(f"unknown language {to!r}; known: {', '.join(LANGUAGES)}")
+    about = ""
     if to == "json-schema":
-        schema = form.json_schema(text, asked)
+        schema = form.json_schema(text, asked, depth=depth)
         if schema is None:
             raise UsageError(f"{format} is not JSON, so it has no schema; take gbnf, ebnf or lark, or a JSON format")
         written = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
+    elif to == "lark":
+        written = form.lark(text, asked, depth=depth)
     else:
         rules = form.rules(text, asked, depth=depth)
-        written = rules.lark() if to == "lark" else rules.gbnf()
-    print(written, end="")
-    if (size := len(written.encode())) > MUCH:
-        advice = "gbnf, ebnf and lark are smaller, or give" if to == "json-schema" else "give"
-        what = f"{size // 1024} KiB for {len(text)} characters, {len(asked)} labels and --depth {depth}"
-        print(
-            f"warning: {what}: an engine may take seconds to compile this; {advice} a shorter --text", file=sys.stderr
+        written = rules.gbnf()
+        about = f"; the longest answer that it allows has {rules.longest():,} characters"
+    size = f"{len(written):,} characters" + (f", {size_of(written):,} rules" if to != "json-schema" else "")
+    if len(written) > max_size:
+        why = f"{to} of {size} for a --text of {len(text):,} characters, {len(asked)} labels and --depth {depth}"
+        raise UsageError(
+            f"{why} is more than --max-size {max_size}, and an engine may take minutes for it, or refuse it; "
+            f"{_advice(format, to, depth)}, or raise --max-size"
         )
+    print(written, end="")
+    print(f"{to}: {size}{about}", file=sys.stderr)
+
+
+def size_of(grammar: str) -> int:
+    """Rules and terminals of a grammar: one a line."""
+    return grammar.count("\n")
+
+
+def _advice(format: str, to: str, depth: int) -> str:
+    """What to change so that a grammar gets smaller, the option to type first."""
+    how = []
+    if to == "json-schema":
+        how.append("--to gbnf, ebnf or lark, which grow with the text and not with its square")
+    if format == "inline_xml" and to != "lark" and depth > 1:
+        how.append("--to lark, which stays small at any depth (llguidance)")
+        how.append("--format compact or inline_bracketed, whose rules need not remember each open label")
+    if depth > 1:
+        how.append(f"--depth {depth - 1}")
+    return "give " + ", ".join([*how, "a shorter --text"])

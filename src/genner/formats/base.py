@@ -89,11 +89,18 @@ class Format(ABC):
         """The legal answers for `text` as context-free rules, for other engines.
 
         They accept every answer that the grammar of the same arguments accepts, and may accept more (each format says
-        what); `decode` reads that too, and counts it.
+        what); `decode` reads that too, and counts it. There is a longest answer: whatever a model prefers, it ends.
         """
 
-    def json_schema(self, text: str, labels: LabelSet) -> dict[str, Any] | None:
-        """The legal answers for `text` as a JSON schema, entities at word boundaries; None where it is not JSON."""
+    def lark(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> str:
+        """What `rules` of the same arguments generate, in the dialect of Lark that llguidance reads."""
+        return self.rules(text, labels, where=where, depth=depth).lark()
+
+    def json_schema(self, text: str, labels: LabelSet, *, depth: int = 1) -> dict[str, Any] | None:
+        """The legal answers for `text` as a JSON schema, entities at word boundaries; None where it is not JSON.
+
+        A list has at most as many items as the text has room for, `depth` of them over each other.
+        """
         return None
 
     @abstractmethod

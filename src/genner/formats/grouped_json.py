@@ -51,12 +51,16 @@ class GroupedJSON(Format):
         return GroupedGrammar(text, labels, where, depth, repeats)
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
-        """Every string is a stretch of the text; the same may be written twice, in any order and at any depth."""
-        return group_rules(text, labels, where)
+        """Every list holds stretches of the text in reading order, flat ones side by side.
 
-    def json_schema(self, text: str, labels: LabelSet) -> dict[str, Any]:
+        The text may have a mention at an earlier place, where `decode` then puts it: inside the one before it, say. Of
+        nested ones, the same may be written twice, and deeper ones than `depth`.
+        """
+        return group_rules(text, labels, where, depth)
+
+    def json_schema(self, text: str, labels: LabelSet, *, depth: int = 1) -> dict[str, Any]:
         """Every string is a stretch of the text; the same may be written twice, in any order."""
-        return group_schema(text, labels)
+        return group_schema(text, labels, depth)
 
     def cannot_say(self, document: Document) -> list[Entity]:
         rule = Rule(document.text)

@@ -65,9 +65,13 @@ class InlineFormat(Format):
 
     def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
         """Exact for flat entities; of nested ones, the same span may be given the same label twice."""
-        starts, ends = boundaries(text, where, self.sealed)
-        places = starts, ends, first_ends(text, where, ends)
+        places = self.places(text, where)
         return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)).pruned()
+
+    def places(self, text: str, where: Boundaries) -> tuple[list[bool], list[bool], list[int]]:
+        """Where entities may start, where they may end, and where first, as the rules want them."""
+        starts, ends = boundaries(text, where, self.sealed)
+        return starts, ends, first_ends(text, where, ends)
 
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
         copy, entities, problems = self.parse(text, answer, labels)

@@ -60,7 +60,10 @@ def inline_rules(
             for tag in closing if len(kinds) == 1 else [closing[stack[-1]]]:
                 choices.append((Part(tag, name((place, stack[:-1], False))),))
         if starts[place] and len(stack) < depth:
+            # The innermost entity that there may be goes on at once, since nothing else can follow its tag.
+            copied = place if len(stack) + 1 < depth else after[place]
             for rank, tag in enumerate(opening):
-                choices.append((Part(tag, name((place, (*stack, rank if len(kinds) > 1 else 0), True))),))
+                inner = (copied, (*stack, rank if len(kinds) > 1 else 0), copied == place or first[place] > copied)
+                choices.append((Part(tag + "".join(copies[place:copied]), name(inner)),))
         rules[name(state)] = tuple(choices)
     return rules

@@ -74,9 +74,9 @@ class JsonList(Format):
         right. Of nested ones, the same may be written twice, and deeper ones than `depth`."""
         return list_rules(text, labels, self.position, self.rough, where, depth)
 
-    def json_schema(self, text: str, labels: LabelSet) -> dict[str, Any]:
+    def json_schema(self, text: str, labels: LabelSet, *, depth: int = 1) -> dict[str, Any]:
         """Every item is a mention with its true position; the same may be written twice, in any order."""
-        return list_schema(text, labels, self.position)
+        return list_schema(text, labels, self.position, depth)
 
     def cannot_say(self, document: Document) -> list[Entity]:
         return []

@@ -1,13 +1,16 @@
 """The rules, and the JSON schemas, of the JSON formats: mentions as stretches of the text, written word by word.
 
-    w<start>_<end>   a mention that begins here, written up to this end: go on, or close the quotation
+    at<start>        a mention that begins here
+    w<start>_<end>   one that begins here, written up to this end: go on, or close the quotation
     w<end>           the same, with the beginning forgotten
     from<start>      a mention that begins here or later
+    next<place>      the end of the list, or a mention from here on
 
 A rule for each beginning and end would be a square of the text, and engines take minutes to compile that. So a list's
 mentions are remembered whole for their first words only, then by their end: the rules stay linear in the text. What is
 given up is that the numbers of a long mention follow from its beginning, and that it is more than punctuation. Its
-words, its place in the order, and that flat entities do not overlap are kept. Grouped lists may have punctuation too.
+words, its place in the order, and that flat entities do not overlap are kept. A list ends: each mention lies behind the
+one before it; of nested ones, no more begin in one place than may be nested.
 """
 
 import json
@@ -15,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from genner.document import LabelSet
-from genner.grammar import Boundaries, boundaries, first_ends
+from genner.grammar import Boundaries, boundaries, first_ends, most_mentions
 from genner.rules import Part, Rules
 
 Parts = tuple[Part, ...]
@@ -43,50 +46,76 @@ def list_rules(text: str, labels: LabelSet, position: Position, rough: Rough, wh
     numbers, said = rough(text, starts, ends)
     table |= numbers
     for end in ends:
-        last = said(end)
-        # Where the next mention may begin: behind this one if they are flat, else where this one began, by `from`.
-        closed = (named, Part('", '), *last, Part("}", f"next{end}" if flat else ""))
+        closed = (named, Part('", '), *said(end), Part("}", f"next{end}" if flat else ""))
         table[f"w{end}"] = (closed, *_going(text, end, after, f"w{after[end + 1]}"))
     for start in starts:
-        begun: list[Parts] = []
-        end, nested = start, () if flat else (Part("", f"next{start}"),)
+        end, begun = start, f"at{start}"
+        table[begun] = ()
         for word in range(words):
             if (following := after[end + 1]) > len(text):
                 break
             name = f"w{start}_{following}"
-            if word:
-                table[f"w{start}_{end}"] += ((Part(_spelled(text[end:following]), name),),)
-            else:
-                begun = [(Part(_spelled(text[start:following]), name),)]
+            table[f"w{start}_{end}" if word else begun] += ((Part(_spelled(text[end:following]), name),),)
             end = following
             keys = [
                 Part(f'{", " if i else ""}"{key}": {n}')
                 for i, (key, n) in enumerate(position(text, start, end).items())
             ]
-            closed = (named, Part('", '), *keys, Part("}", f"next{end if flat else start}"))
+            closed = (named, Part('", '), *keys, Part("}", f"next{end}" if flat else ""))
             table[name] = (closed,) if earliest[start] <= end else ()
         if end > start and after[end + 1] <= len(text):
-            following = after[end + 1]
-            table[f"w{start}_{end}"] += ((Part(_spelled(text[end:following]), f"w{following}"), *nested),)
-        table[f"from{start}"] = (*begun, (Part("", f"from{first[start + 1]}"),))
-    table |= {f"next{i}": ((Part("]"),), (Part(', {"text": "', f"from{first[i]}"),)) for i in {*starts, *ends}}
+            table[f"w{start}_{end}"] += _going(text, end, after, f"w{after[end + 1]}")
+    table |= _order(starts, ends, first, depth, Part(', {"text": "'), Part("]"))
     return Rules(table).pruned()
 
 
-def group_rules(text: str, labels: LabelSet, where: Boundaries) -> Rules:
-    """Rules for an object with a list of mentions for each label."""
+def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> Rules:
+    """Rules for an object with a list of mentions for each label. All labels share the rules of a list.
+
+    f<end>: as w<end>, of a mention that is nothing but punctuation so far
+    """
     tags = labels.tags
     starts, ends = _places(text, where)
-    after = _next(ends, len(text))
-    table: Table = {"object": ((Part(f'{{"{tags[0]}": [', "list0"),),)}
-    for i in range(len(tags)):
-        end = Part(f'], "{tags[i + 1]}": [', f"list{i + 1}") if i + 1 < len(tags) else Part("]}")
-        table[f"list{i}"] = ((end,), (Part('"', "mention"), Part("", f"more{i}")))
-        table[f"more{i}"] = ((end,), (Part(', "', "mention"), Part("", f"more{i}")))
-    table["mention"] = tuple(some for start in starts for some in _going(text, start, after, f"w{after[start + 1]}"))
-    for place in ends:
-        table[f"w{place}"] = ((Part('"'),), *_going(text, place, after, f"w{after[place + 1]}"))
+    first, after = _next(starts, len(text)), _next(ends, len(text))
+    earliest = first_ends(text, where, boundaries(text, "any" if where == "any" else "word")[1])
+    heads = [Part(f'{"], " if i else "{"}"{tag}": [', "list") for i, tag in enumerate(tags)]
+    table: Table = {"object": ((*heads, Part("]}")),), "list": ((Part(""),), (Part('"', f"from{first[0]}"),))}
+
+    def written(place: int, end: int) -> str:
+        """The rule of a mention that is written from a place, where it was nothing or punctuation, to an end."""
+        return f"{'w' if earliest[place] <= end else 'f'}{end}"
+
+    for end in ends:
+        table[f"w{end}"] = (
+            (Part('"', f"next{end}" if depth == 1 else ""),),
+            *_going(text, end, after, f"w{after[end + 1]}"),
+        )
+        table[f"f{end}"] = _going(text, end, after, written(end, after[end + 1]))
+    for start in starts:
+        table[f"at{start}"] = _going(text, start, after, written(start, after[start + 1]))
+    table |= _order(starts, ends, first, depth, Part(', "'), Part(""))
     return Rules(table).pruned()
+
+
+def _order(
+    starts: Sequence[int], ends: Sequence[int], first: Sequence[int], depth: int, more: Part, over: Part
+) -> Table:
+    """Rules for which mention may come next, in reading order; `more` begins one, `over` ends the list.
+
+    Flat ones lie side by side: at<start> leads on to next<end> by itself. Of deeper ones, which all cover the place
+    where they begin, at most `depth` begin in the same place: next<start>_<so many>.
+    """
+    if depth == 1:
+        table: Table = {f"from{i}": ((Part("", f"at{i}"),), (Part("", f"from{first[i + 1]}"),)) for i in starts}
+        return table | {f"next{i}": ((over,), (Part(more.text, f"from{first[i]}"),)) for i in ends}
+    table = {}
+    for i in starts:
+        later = Part(more.text, f"from{first[i + 1]}")
+        table[f"from{i}"] = ((Part("", f"at{i}"), Part("", f"next{i}_1")), (Part("", f"from{first[i + 1]}"),))
+        for begun in range(1, depth + 1):
+            again = ((Part(more.text, f"at{i}"), Part("", f"next{i}_{begun + 1}")),) if begun < depth else ()
+            table[f"next{i}_{begun}"] = ((over,), *again, (later,))
+    return table
 
 
 def _going(text: str, place: int, after: Sequence[int], name: str) -> tuple[Parts, ...]:
@@ -123,20 +152,23 @@ def counted(name: str, numbers: Sequence[int]) -> Table:
     }
 
 
-def list_schema(text: str, labels: LabelSet, position: Position) -> dict[str, Any]:
+def list_schema(text: str, labels: LabelSet, position: Position, depth: int) -> dict[str, Any]:
     """A list of items, each with the text and the position of one mention, in any order."""
     items = {json.dumps(item): item for item in ({"text": text[s:e], **position(text, s, e)} for s, e in _spans(text))}
-    return {"type": "array", "items": {"anyOf": [_object(item, labels) for item in items.values()]}} if items else _NONE
+    return _array(text, depth, {"anyOf": [_object(item, labels) for item in items.values()]} if items else {})
 
 
-def group_schema(text: str, labels: LabelSet) -> dict[str, Any]:
+def group_schema(text: str, labels: LabelSet, depth: int) -> dict[str, Any]:
     """An object with a list of mentions for each label."""
     mentions = list(dict.fromkeys(text[s:e] for s, e in _spans(text)))
-    some = {"type": "array", "items": {"enum": mentions}} if mentions else _NONE
-    return _closed(dict.fromkeys(labels.tags, some))
+    return _closed(dict.fromkeys(labels.tags, _array(text, depth, {"enum": mentions} if mentions else {})))
 
 
-_NONE: dict[str, Any] = {"type": "array", "maxItems": 0}
+def _array(text: str, depth: int, items: dict[str, Any]) -> dict[str, Any]:
+    """A list of at most so many items as the text has words, `depth` over each other."""
+    starts, ends = boundaries(text, "word")
+    most = depth * most_mentions(starts, first_ends(text, "word", ends))
+    return {"type": "array", "maxItems": most} | ({"items": items} if items else {})
 
 
 def _object(item: dict[str, Any], labels: LabelSet) -> dict[str, Any]:

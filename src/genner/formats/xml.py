@@ -12,7 +12,9 @@ from collections.abc import Iterable
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat, escaped, unescaped
+from genner.formats.inline_lark import nested_terminals
 from genner.formats.json_answer import brief
+from genner.grammar import Boundaries
 
 
 class InlineXML(InlineFormat):
@@ -26,6 +28,10 @@ class InlineXML(InlineFormat):
 
     def copies(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _escapable(labels))
+
+    def lark(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> str:
+        """The language of `rules`, in a form that stays small however deep entities are nested."""
+        return nested_terminals(text, self.copies(text, labels), *self.tags(labels), self.places(text, where), depth)
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the nearest open entity of its label; those opened since are dropped."""
