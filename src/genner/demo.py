@@ -82,12 +82,11 @@ def _score(ner: Extractor, formats: tuple[str, ...], console: Console) -> None:
                     bar.update()
         seconds = time.monotonic() - begun
         report = evaluate(gold, found, settings=ner.signature)
-        low, high = report.interval
         table.add_row(
             name,
             str(len(gold)),
             f"{100 * report.micro.f1:.1f}",
-            f"{100 * low:.1f} to {100 * high:.1f}",
+            "{:.1f} to {:.1f}".format(*(100 * end for end in report.interval)) if report.interval else "-",
             f"{report.invalid} of {report.documents}",
             f"{len(gold) / seconds:.1f}",
         )

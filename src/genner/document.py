@@ -89,7 +89,7 @@ class Document:
     """A text and its entities, kept in reading order; flat, nested or crossing alike.
 
     `group` names the unit that was sampled and that this text is a part of: an article, an abstract, a book. It is
-    empty where it is not known. Texts of one group hang together, so that intervals resample groups. `extra` holds what
+    empty where it is not known. Texts of one group hang together, so that intervals are over groups. `extra` holds what
     else the record says (`{"source": ..., "date": ...}`), and under `id` and `group` those that are not strings;
     `to_dict` writes it back. Both take no part in equality.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,20 @@ from genner.ability.forms import same_length, short, window
 from genner.ability.items import Item
 from genner.ability.reading import SCORERS, WORDS, flat
 from genner.errors import UsageError
-from genner.evaluation.bootstrap import Array, Difference, bounds, paired, resample
+from genner.evaluation.intervals import Difference, mean
 
-RESAMPLES = 10_000
 CUTS = ("short", "same_length", "window")
 MEASURES = ("em", "f1", "empty", "tokens", "per_token", "choice")
 """Fields and properties of an `Item` that are compared."""
-
-_UNIT = 1e-4  # values are counted in these: `resample` adds whole numbers, and does so exactly
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
     """A mean over items on two sides, and its change: `value` = `other` - `base`, over the `n` items that have it.
 
-    `se` is the paired bootstrap's standard error of the change (its standard deviation over resamples of the items),
-    `low` and `high` its interval at 95 %, `p` two-sided; `p <= 0.05` if and only if the interval does not hold 0
-    (`genner.evaluation.bootstrap`). `difference` is the same, to be judged among others.
+    `se` is the standard error of the change over the items, `low` and `high` its paired t interval at 95 %, `p`
+    two-sided; `p <= 0.05` if and only if the interval does not hold 0 (`genner.evaluation.intervals`). `difference` is
+    the same, to be judged among others; it is not `known` of a single item.
     """
 
     base: float
@@ -44,10 +42,11 @@ class Delta:
         """Whether the interval lies on one side of 0."""
         return self.difference.sure
 
-    def to_dict(self) -> dict[str, float]:
-        """As JSON types."""
+    def to_dict(self) -> dict[str, float | None]:
+        """As JSON types; interval and p value are None of a single item."""
         names = [f.name for f in fields(self) if f.name != "difference"]
-        return {name: getattr(self, name) for name in names}
+        unknown = () if self.difference.known else ("se", "low", "high", "p")
+        return {name: None if name in unknown else getattr(self, name) for name in names}
 
 
 def pairs(base: Sequence[Item], other: Sequence[Item]) -> list[tuple[Item, Item]]:
@@ -64,20 +63,18 @@ def pairs(base: Sequence[Item], other: Sequence[Item]) -> list[tuple[Item, Item]
     return both
 
 
-def delta(base: Sequence[float], other: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Delta:
+def delta(base: Sequence[float], other: Sequence[float]) -> Delta:
     """The change of the mean of paired values. Raises `UsageError` without any values."""
     if not base or len(base) != len(other):
         raise UsageError(f"{len(base)} and {len(other)} values; give pairs, at least one")
     values = np.stack([np.asarray(base, float), np.asarray(other, float)], axis=1)  # [n, 2]
-    means = _means(values, resamples, seed)
-    observed = float(values[:, 1].mean() - values[:, 0].mean())
-    found = paired(means[:, 0], means[:, 1], observed)
-    change = means[:, 1] - means[:, 0]
+    shares = bool(((values >= 0) & (values <= 1)).all())
+    found = mean(values[:, 1] - values[:, 0], "items", *((-1, 1) if shares else (-inf, inf))).difference()
     return Delta(
         base=float(values[:, 0].mean()),
         other=float(values[:, 1].mean()),
-        value=observed,
-        se=float(change.std()),
+        value=found.value,
+        se=found.se,
         low=found.low,
         high=found.high,
         p=found.p,
@@ -86,12 +83,7 @@ def delta(base: Sequence[float], other: Sequence[float], resamples: int = RESAMP
     )
 
 
-def _means(values: Array, resamples: int, seed: int) -> Array:
-    """Means [resamples, columns] of values [n, columns] over n items drawn with replacement."""
-    return resample(np.rint(values / _UNIT), resamples, seed) * _UNIT / len(values)
-
-
-def deltas(base: Sequence[Item], other: Sequence[Item], resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Delta]:
+def deltas(base: Sequence[Item], other: Sequence[Item]) -> dict[str, Delta]:
     """The change of each measure that items of both sides have, and of the harness's own scores, as `harness/METRIC`.
 
     `f1_answered` and `em_answered` are those of the items that both sides answer with something. Raises as `pairs`.
@@ -112,7 +104,7 @@ def deltas(base: Sequence[Item], other: Sequence[Item], resamples: int = RESAMPL
     for name, column in columns.items():
         known = [(float(a), float(b)) for a, b in column if a is not None and b is not None]
         if known:
-            found[name] = delta([a for a, _ in known], [b for _, b in known], resamples, seed)
+            found[name] = delta([a for a, _ in known], [b for _, b in known])
     return found
 
 
@@ -147,9 +139,7 @@ class Decomposition:
     content: Part
 
 
-def decompose(
-    task: str, base: Sequence[Item], other: Sequence[Item], resamples: int = RESAMPLES, seed: int = 0
-) -> list[Decomposition]:
+def decompose(task: str, base: Sequence[Item], other: Sequence[Item]) -> list[Decomposition]:
     """How much of a change of F1 is explained by empty answers and by their length and form, a line a cut.
 
     With F(x) the F1 of an answer x, c(x) the answer cut (see `genner.ability.forms`), and b and a the answers of the
@@ -160,7 +150,7 @@ def decompose(
                                     F(c(a)) - F(c(b))                                  content
         both are empty              nothing
 
-    The three parts add up to the change exactly, on every resample too, which is where their standard errors come from.
+    The three parts add up to the change exactly, item by item, which is where their standard errors come from.
 
     What this cannot say: an item that was empty and is right now is booked under `empty`, whether or not the base knew
     the answer. Where the base would have been right had it spoken, the log-likelihood of the gold answer (`per_token`)
@@ -176,9 +166,8 @@ def decompose(
     for cut in CUTS:
         rows = np.array([_parts(task, cut, a, b) for a, b in both])  # [n, 3]: empty, form, content
         rows = np.concatenate([rows.sum(axis=1, keepdims=True), rows], axis=1)  # [n, 4]
-        means = _means(rows, resamples, seed)
-        columns = zip(rows.mean(0), means.std(axis=0), *bounds(means), strict=True)
-        total, empty, form, content = (Part(*map(float, column)) for column in columns)
+        found_parts = [mean(column, "items", -1, 1).difference() for column in rows.T]
+        total, empty, form, content = (Part(d.value, d.se, d.low, d.high) for d in found_parts)
         found.append(Decomposition(cut, total, empty, form, content))
     return found
 

@@ -26,7 +26,7 @@ def markdown(found: Comparisons) -> str:
         limits = sorted({f"{r.task}: {r.examples}" for r in found.results})
         lines += [
             f"lm-evaluation-harness {first.harness}; {settings}; seed {first.seed}. Items: {', '.join(limits)}.",
-            "Differences: other minus base, on the same items, with intervals at 95 % by paired bootstrap over them; "
+            "Differences: other minus base, on the same items, with paired t intervals at 95 % over them; "
             "each by itself. p <= 0.05 where the interval does not hold 0.",
             "",
         ]
@@ -77,7 +77,8 @@ def _row(name: str, change: Delta) -> str:
     base, other = (f"{unit * x:.{digits}f}" for x in (change.base, change.other))
     value, low, high = (f"{unit * x:+.{digits}f}" for x in (change.value, change.low, change.high))
     interval = f"{low} to {high}" if change.difference.known else "-"
-    return f"| {label} | {change.n} | {base} | {other} | {value} | {interval} | {change.p:.4f} |"
+    p = f"{change.p:.4f}" if change.difference.known else "-"
+    return f"| {label} | {change.n} | {base} | {other} | {value} | {interval} | {p} |"
 
 
 def _parts(parts: Decomposition) -> str:
@@ -121,7 +122,8 @@ def verdict(comparison: Comparison) -> str:
         f"Of the difference, {_points(empty)} comes from items that only one side answers, {min(forms):+.1f} to "
         f"{max(forms):+.1f} from the form of answers, {min(values):+.1f} to {max(values):+.1f} from their content.",
     ]
-    if likelihood := comparison.deltas.get("per_token"):
+    likelihood = comparison.deltas.get("per_token")
+    if likelihood and likelihood.difference.known:
         said.append(
             f"The gold answer's log-likelihood by token changes by {likelihood.value:+.2f} "
             f"({likelihood.low:+.2f} to {likelihood.high:+.2f})."

@@ -12,6 +12,7 @@ from genner.assess.records import Answered, Json, Numbers, Run
 from genner.data.catalog import catalog
 from genner.document import Document, LabelSet, Prediction
 from genner.evaluation import Counts, count, evaluate, interval
+from genner.evaluation.intervals import Interval
 from genner.formats import Format, get_format
 from genner.generations.readings import paper_counts, strict_counts
 from genner.labels import label_sets
@@ -79,20 +80,22 @@ def _labels_asked(run: Run, lines: Sequence[Answered]) -> LabelSet | None:
     return LabelSet.of(*tags)
 
 
-def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 0) -> tuple[Json, str]:
+def metrics(lines: Sequence[Answered], settings: Mapping[str, str]) -> tuple[Json, str]:
     """The metrics of a score or probe cell, and the signature of its score, `strict`. Ratios are in [0, 1], unrounded.
 
-    Intervals are at 95 %, by bootstrap over documents.
+    Intervals, `low` and `high`, are at 95 %, over groups where the documents tell them, else over documents; None where
+    there are too few.
     """
     from genner.training.dev import RATES  # with the engines, which take a while to import
 
     gold, found = [line.document() for line in lines], [line.prediction() for line in lines]
-    report = evaluate(gold, found, settings={**settings, "reading": "strict"}, seed=seed)
+    report = evaluate(gold, found, settings={**settings, "reading": "strict"})
+    units = report.units.of
     length = report.breakdowns["length"]
     counted: Json = {
-        "strict": scores([line.strict for line in lines], seed),
+        "strict": scores([line.strict for line in lines], units),
         "repaired": _scores(report.micro, report.interval),
-        "paper": scores([line.paper for line in lines], seed),
+        "paper": scores([line.paper for line in lines], units),
         "labels": {label: _label(counts) for label, counts in report.per_label.items()},
         "lengths": {
             name: _label(_sum(length[bucket].counts for bucket in buckets if bucket in length))
@@ -100,23 +103,29 @@ def metrics(lines: Sequence[Answered], settings: Mapping[str, str], seed: int = 
         },
         "problems": dict(Counter(p.kind for prediction in found for p in prediction.problems)),
         "documents": len(lines),
+        "units": report.units.to_dict(report.effective),
     }
     for name, holds in RATES.items():
         counted[name] = sum(map(holds, found)) / len(found) if found else 0.0
     return counted, report.signature
 
 
-def scores(found: Sequence[Numbers | None], seed: int = 0) -> Json | None:
-    """The scores of a reading from the counts of each answer; None unless every answer has them."""
+def scores(found: Sequence[Numbers | None], units: Sequence[int] | None = None) -> Json | None:
+    """The scores of a reading from the counts of each answer; None unless every answer has them.
+
+    `units` has the number of each document's unit; without it there is no interval.
+    """
     counts = [Counts(*one) for one in found if one is not None]
     if len(counts) < len(found):
         return None
-    bounds = interval([c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts], seed=seed)
+    columns = [c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts]
+    bounds = interval(*columns, units) if units is not None else None
     return _scores(_sum(counts), bounds)
 
 
-def _scores(counts: Counts, bounds: tuple[float, float]) -> Json:
-    return {**_ratios(counts), "low": bounds[0], "high": bounds[1], **_numbers(counts)}
+def _scores(counts: Counts, bounds: Interval | None) -> Json:
+    low, high = bounds or (None, None)
+    return {**_ratios(counts), "low": low, "high": high, **_numbers(counts)}
 
 
 def _label(counts: Counts) -> Json:

@@ -48,8 +48,13 @@ def evaluate(
     labels: Annotated[
         str | None, typer.Option(help="For generations: PER,ORG or a shipped set; else those in the answers.")
     ] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="What was sampled, for intervals: document, group, a field of GOLD's records, or id:PATTERN, whose "
+            "first group names it; else groups where GOLD tells them."
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Score predictions against gold: strict span micro-F1 with its interval, and other scores beside it.
@@ -65,9 +70,11 @@ def evaluate(
     if generations:
         if pred or html or train or pr_curve:
             raise UsageError("--generations goes with GOLD, or nothing; leave out PRED, --html, --pr-curve and --train")
+        if group_by and not gold:
+            raise UsageError("--group-by needs GOLD, which tells the groups; the records of --generations do not")
         if not format:
             raise UsageError("--generations needs --format: the format in which the answers are written")
-        _generations(generations, format, rule or "strict", labels, gold, as_json, resamples, seed)
+        _generations(generations, format, rule or "strict", labels, gold, as_json, group_by)
         return
     if not (gold and pred):
         raise UsageError("give GOLD and PRED, two files of JSON lines; or --generations FILE --format FORMAT")
@@ -75,7 +82,7 @@ def evaluate(
         raise UsageError(
             "--format, --rule and --labels say how to read --generations FILE; give that, or leave them out"
         )
-    _documents(gold, pred, other, html, pr_curve, train, as_json, resamples, seed)
+    _documents(gold, pred, other, html, pr_curve, train, as_json, group_by)
 
 
 def _documents(
@@ -86,19 +93,19 @@ def _documents(
     pr_curve: Path | None,
     train: Path | None,
     as_json: bool,
-    n: int,
-    seed: int,
+    group_by: str | None,
 ) -> None:
     from genner.data import read_jsonl
     from genner.evaluation import analyse, compare
     from genner.evaluation import evaluate as score
 
     documents, found = list(read_jsonl(gold)), list(read_jsonl(pred))
+    _scorable(gold, documents, found)
     seen = list(read_jsonl(train)) if train else None
     analysis = analyse(documents, found)
     record: dict[str, Any]
     if other:
-        comparison = compare(documents, found, list(read_jsonl(other)), train=seen, resamples=n, seed=seed)
+        comparison = compare(documents, found, list(read_jsonl(other)), train=seen, group_by=group_by)
         report, record = comparison.first, comparison.to_dict()
         text = "\n".join(
             [
@@ -114,7 +121,7 @@ def _documents(
             ]
         )
     else:
-        report = score(documents, found, train=seen, resamples=n, seed=seed)
+        report = score(documents, found, train=seen, group_by=group_by)
         record = report.to_dict() | {"errors": analysis.to_dict()}
         text = f"{report.table()}\n\n{analysis.table()}"
     if pr_curve:
@@ -142,6 +149,17 @@ def _documents(
     _print(record, text, as_json)
 
 
+def _scorable(gold: Path, documents: "list[Document]", found: "list[Document]") -> None:
+    """Raise `UsageError` where there is nothing to score: no document, or no entity on either side."""
+    if not documents:
+        raise UsageError(f"{gold} has no document: nothing can be scored; give a file with gold documents")
+    if not any(d.entities for d in (*documents, *found)):
+        raise UsageError(
+            f"{gold} has no entity in {len(documents)} documents, and the predictions have none: nothing can be "
+            "scored, 0 of 0 are right"
+        )
+
+
 def _number(gold: "list[Document]") -> str:
     """Of how much a figure is."""
     return (
@@ -163,7 +181,7 @@ def _curve(confidence: "Confidence", out: Path, title: str) -> None:
 
 
 def _generations(
-    path: Path, format: str, rule: str, labels: str | None, gold: Path | None, as_json: bool, n: int, seed: int
+    path: Path, format: str, rule: str, labels: str | None, gold: Path | None, as_json: bool, group_by: str | None
 ) -> None:
     from genner.data import read_jsonl
     from genner.generations import score_generations
@@ -171,7 +189,9 @@ def _generations(
 
     documents = list(read_jsonl(gold)) if gold else None
     asked = parse_labels(labels) if labels is not None else None
-    report = score_generations(path, format, rule, asked, documents, resamples=n, seed=seed)
+    report = score_generations(path, format, rule, asked, documents, group_by=group_by)
+    if not report.records:
+        raise UsageError(f"{path} has no record that can be read: nothing can be scored")
     _print(report.to_dict(), report.table(), as_json)
 
 

@@ -23,8 +23,6 @@ def report(
     csv: Annotated[Path | None, typer.Option(help="A folder for all tables and the figures' data as CSV.")] = None,
     title: Annotated[str, typer.Option(help="The page's title; else it names the folders.")] = "",
     examples: Annotated[int, typer.Option(min=0, help="Errors shown of each kind, format and decoding.")] = 2,
-    resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     force: ForceOption = False,
 ) -> None:
     """Put an assessment's results together: the paper's tables with ours beside, formats, probes, abilities, errors.
@@ -41,6 +39,6 @@ def report(
 
     from genner.report import build, write
 
-    made = build(runs, title=title, resamples=resamples, seed=seed, each=examples)
+    made = build(runs, title=title, each=examples)
     for path in write(made, out=out, markdown=markdown, latex=latex, figures=figures, csv=csv):
         tell(f"written: {path}")

@@ -1,8 +1,8 @@
-"""Scores: counts per document, summed, then P, R and F1, then a bootstrap over the counts."""
+"""Scores: counts per document, summed, then P, R and F1, then intervals over the units that were sampled."""
 
-from genner.evaluation.bootstrap import interval
 from genner.evaluation.compare import Comparison, compare
 from genner.evaluation.counts import Counts, count
+from genner.evaluation.intervals import interval
 from genner.evaluation.metrics import METRICS
 from genner.evaluation.report import Report, evaluate
 from genner.evaluation.taxonomy import Analysis, Verdict, analyse, verdicts

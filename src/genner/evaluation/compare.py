@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genner.document import Document
-from genner.evaluation.bootstrap import Difference, paired
+from genner.evaluation.intervals import Difference
 from genner.evaluation.metrics import METRICS
 from genner.evaluation.report import Report, Scoring
 
@@ -32,14 +32,15 @@ class Comparison:
         lines = [f"{'':>{width}}      first    second    difference, 95% interval            p"]
         for name, d in self.differences.items():
             a, b = self.first.counts_of(name).f1, self.second.counts_of(name).f1
-            lines.append(
-                f"{name:>{width}}  {a:>9.4f} {b:>9.4f}   {d.value:+.4f}  {d.low:+.4f} to {d.high:+.4f}   {d.p:.4f}"
-            )
-        n = self.first.documents
+            told = f"{d.low:+.4f} to {d.high:+.4f}   {d.p:.4f}" if d.known else "cannot be told"
+            lines.append(f"{name:>{width}}  {a:>9.4f} {b:>9.4f}   {d.value:+.4f}  {told}")
+        units, effective = self.first.units, self.differences["strict"].estimate.effective
         lines.append(
-            f"micro-F1, second minus first; paired bootstrap over {n} documents, two-sided p: at most 0.05 where the "
+            f"micro-F1, second minus first; paired, jackknife over {units.about}, two-sided p: at most 0.05 where the "
             "interval does not hold 0, each score by itself"
         )
+        if warning := units.warning(effective):
+            lines.append(warning)
         return "\n".join(lines)
 
 
@@ -49,18 +50,16 @@ def compare(
     second: Sequence[Document],
     *,
     train: Iterable[Document] | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
+    group_by: str | None = None,
 ) -> Comparison:
-    """Score two systems and their difference on the same resamples of the same documents.
+    """Score two systems and their difference, unit by unit of the same gold documents.
 
     Raises `UsageError` as `evaluate` does.
     """
     seen = list(train) if train is not None else None
-    a, b = (Scoring(gold, pred, train=seen, resamples=resamples, seed=seed) for pred in (first, second))
+    a, b = (Scoring(gold, pred, train=seen, group_by=group_by) for pred in (first, second))
     differences = {}
     for name in METRICS:
         key = "metric", name
-        observed = b.report.counts_of(name).f1 - a.report.counts_of(name).f1
-        differences[name] = paired(a.f1[key], b.f1[key], observed)
+        differences[name] = (b.f1[key] - a.f1[key]).difference()
     return Comparison(a.report, b.report, differences)

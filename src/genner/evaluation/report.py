@@ -8,43 +8,46 @@ from typing import Any
 import numpy as np
 
 from genner.document import Document, Prediction
-from genner.evaluation.bootstrap import Array, bounds, f1_columns, ratio, resample
 from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING, Breakdown, Training
 from genner.evaluation.counts import Counts, count, count_by
+from genner.evaluation.intervals import Estimate, Interval, average, f1_columns, shares, summed
 from genner.evaluation.metrics import METRICS
 from genner.evaluation.pairing import digest, genner_version, pair, sign
+from genner.evaluation.units import Units, units_of
 
-Interval = tuple[float, float]
 Key = tuple[str, str]
 """What is counted: `("metric", "span")`, `("label", "PER")`, `("length", "5-9")`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The sum of the counts, and the 95 % interval of its F1."""
+    """The sum of the counts, and the 95 % interval of its F1; None where there are too few units to say."""
 
     counts: Counts
-    interval: Interval
+    interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The scores of a system. Ratios are in [0, 1]; intervals are at 95 %.
+    """The scores of a system. Ratios are in [0, 1]; intervals are at 95 %, over `units`, None where these are too few.
 
     `micro` and `interval` are strict span micro-F1, the number. `per_label` has, in order of the alphabet, the labels
     of gold and predictions: a label that only the system uses counts in the macro average too, as in seqeval. `metrics`
     are the other scores by their name in `METRICS`, `breakdowns` the strict counts by breakdown and bucket (those
-    that occur). `invalid` is the number of predictions whose output broke its format.
+    that occur). `invalid` is the number of predictions whose output broke its format. `effective` is the number of
+    units that say as much if all had the same number of entities.
     """
 
     micro: Counts
-    interval: Interval
+    interval: Interval | None
     per_label: dict[str, Counts]
     documents: int
     invalid: int
     signature: str
-    label_intervals: dict[str, Interval] = field(default_factory=dict)
-    macro_interval: Interval = (0.0, 0.0)
+    units: Units
+    effective: float = 0.0
+    label_intervals: dict[str, Interval | None] = field(default_factory=dict)
+    macro_interval: Interval | None = None
     metrics: dict[str, Score] = field(default_factory=dict)
     breakdowns: dict[str, dict[str, Score]] = field(default_factory=dict)
 
@@ -70,34 +73,34 @@ class Report:
         """The report as JSON types, unrounded."""
         return {
             "micro": as_dict(self.micro),
-            "interval": list(self.interval),
+            "interval": _listed(self.interval),
             "macro_f1": self.macro_f1,
-            "macro_interval": list(self.macro_interval),
+            "macro_interval": _listed(self.macro_interval),
             "weighted_f1": self.weighted_f1,
             "per_label": {
-                label: as_dict(counts) | {"interval": list(self.label_intervals[label])}
+                label: as_dict(counts) | {"interval": _listed(self.label_intervals[label])}
                 for label, counts in self.per_label.items()
             },
             "metrics": {
-                name: as_dict(s.counts) | {"interval": list(s.interval), "signature": self.signature_of(name)}
+                name: as_dict(s.counts) | {"interval": _listed(s.interval), "signature": self.signature_of(name)}
                 for name, s in self.metrics.items()
             },
             "breakdowns": {
-                name: {bucket: as_dict(s.counts) | {"interval": list(s.interval)} for bucket, s in scores.items()}
+                name: {bucket: as_dict(s.counts) | {"interval": _listed(s.interval)} for bucket, s in scores.items()}
                 for name, scores in self.breakdowns.items()
             },
             "documents": self.documents,
+            "units": self.units.to_dict(self.effective),
             "invalid": self.invalid,
             "signature": self.signature,
         }
 
     def table(self) -> str:
         """The report as text, laid out as seqeval's `classification_report`, with the other scores under it."""
-        low, high = self.interval
         lines = [
             *classification_table(self.per_label, self.micro),
             "",
-            f"micro F1 {self.micro.f1:.4f}, 95% interval {low:.4f} to {high:.4f} (bootstrap over documents)",
+            *micro_lines(self.micro, self.interval, self.units, self.effective),
             f"invalid outputs: {self.invalid} of {self.documents} documents",
             f"signature: {self.signature}",
         ]
@@ -109,11 +112,28 @@ class Report:
         return "\n".join(lines)
 
 
-class CountTable:
-    """Counts of n documents in named columns, and the bootstrap of them all at once."""
+def micro_lines(micro: Counts, interval: Interval | None, units: Units, effective: float) -> list[str]:
+    """The score with its interval, and what is to be said of it, in words."""
+    over = f"95% interval {shown_interval(interval)} (jackknife over {units.about})" if interval else "no interval"
+    lines = [f"micro F1 {micro.f1:.4f}, {over}"]
+    if not micro.tp + micro.fn:
+        lines.append("no gold entity: recall is not defined, and every entity found is wrong")
+    elif not micro.tp + micro.fp:
+        lines.append("no entity was predicted")
+    warning = units.warning(effective) if micro.tp + micro.fn + micro.fp else ""
+    return [*lines, *([warning] if warning else [])]
 
-    def __init__(self, documents: int) -> None:
-        self._n = documents
+
+def shown_interval(interval: Interval | None) -> str:
+    """`0.5012 to 0.6034`, or a dash."""
+    return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
+
+
+class CountTable:
+    """Counts of n documents in named columns, and the estimates of them all at once, over the documents' units."""
+
+    def __init__(self, units: Sequence[int]) -> None:
+        self._units = units
         self._columns: dict[Key, dict[int, Counts]] = {}
 
     def open(self, key: Key) -> None:
@@ -131,16 +151,16 @@ class CountTable:
     def sum(self, key: Key) -> Counts:
         return sum(self._columns.get(key, {}).values(), Counts())
 
-    def f1(self, resamples: int, seed: int) -> dict[Key, Array]:
-        """F1 of each column on each resample, arrays `[resamples]`; the same documents are drawn for all of them."""
-        values = np.zeros((self._n, 2 * len(self._columns)))
+    def f1(self) -> dict[Key, Estimate]:
+        """F1 of each column, over the same units for all of them."""
+        values = np.zeros((len(self._units), 2 * len(self._columns)))
         for at, column in enumerate(self._columns.values()):
             counts = list(column.values())
             values[list(column), 2 * at : 2 * at + 2] = f1_columns(
                 [c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts]
             )
-        sums = resample(values, resamples, seed)
-        return {key: ratio(sums[:, 2 * i], sums[:, 2 * i + 1]) for i, key in enumerate(self._columns)}
+        sums = summed(values, self._units)
+        return dict(zip(self._columns, shares(sums[:, 0::2], sums[:, 1::2]), strict=True))
 
 
 def evaluate(
@@ -149,21 +169,22 @@ def evaluate(
     *,
     settings: Mapping[str, str] | None = None,
     train: Iterable[Document] | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
+    group_by: str | None = None,
 ) -> Report:
     """Score predictions: strict matching first, the other scores beside it.
 
     `train` are the documents that the system was trained on; with them the breakdowns by what it has seen are made.
+    Intervals are over groups where the gold documents tell them, else over documents, or as `group_by` says:
+    `document`, `group`, a field of the records, or `id:PATTERN` (`genner.evaluation.units`).
     Documents are paired by id where each side gives every document an id of its own and the two sides share any; else
     by order. Raises `UsageError` when a document is missing or one too many, when the texts of a pair differ, or when
-    a setting cannot be written into the signature, `key:value|key:value|...`.
+    a setting cannot be written into the signature, `key:value|key:value|...`, or no document has what `group_by` names.
     """
-    return Scoring(gold, pred, settings=settings, train=train, resamples=resamples, seed=seed).report
+    return Scoring(gold, pred, settings=settings, train=train, group_by=group_by).report
 
 
 class Scoring:
-    """A report together with `f1`, the scores of each resample, which a comparison needs. Arguments as `evaluate`."""
+    """A report together with `f1`, its scores as estimates, which a comparison needs. Arguments as `evaluate`."""
 
     def __init__(
         self,
@@ -172,25 +193,24 @@ class Scoring:
         *,
         settings: Mapping[str, str] | None = None,
         train: Iterable[Document] | None = None,
-        resamples: int = 10_000,
-        seed: int = 0,
+        group_by: str | None = None,
     ) -> None:
         pairs = pair(gold, pred)
+        units = units_of(gold, group_by)
         seen = list(train) if train is not None else None
         ours = {
             "match": "strict",
             "docs": str(len(gold)),
             "gold": digest(gold),
             "genner": genner_version(),
-            "bootstrap": str(resamples),
-            "seed": str(seed),
+            **units.signature(),
         }
         read = _answer_reading(pred) | dict(settings or {})
         signature = sign(ours | ({"train": digest(seen)} if seen is not None else {}), read)
         shown = {name: b for name, b in BREAKDOWNS.items() if seen is not None or not b.needs_training}
-        table = _count_all(pairs, shown, Training.of(seen) if seen is not None else NOTHING)
-        self.f1 = table.f1(resamples, seed)
-        intervals = {key: _interval(scores) for key, scores in self.f1.items()}
+        table = _count_all(pairs, units, shown, Training.of(seen) if seen is not None else NOTHING)
+        self.f1 = table.f1()
+        intervals = {key: estimate.interval() for key, estimate in self.f1.items()}
         labels = table.keys("label")
         macro = [self.f1["label", label] for label in labels]
 
@@ -205,8 +225,10 @@ class Scoring:
             documents=len(pairs),
             invalid=sum(isinstance(found, Prediction) and found.invalid for _, found in pairs),
             signature=signature,
+            units=units,
+            effective=self.f1["metric", "strict"].effective,
             label_intervals={label: intervals["label", label] for label in labels},
-            macro_interval=_interval(np.mean(macro, axis=0)) if macro else (0.0, 0.0),
+            macro_interval=average(macro).interval() if macro else None,
             metrics={name: score("metric", name) for name in METRICS if name != "strict"},
             breakdowns={
                 name: {bucket: score(name, bucket) for bucket in b.buckets if bucket in table.keys(name)}
@@ -254,9 +276,9 @@ def as_dict(counts: Counts) -> dict[str, Any]:
 
 
 def _count_all(
-    pairs: Sequence[tuple[Document, Document]], shown: Mapping[str, Breakdown], training: Training
+    pairs: Sequence[tuple[Document, Document]], units: Units, shown: Mapping[str, Breakdown], training: Training
 ) -> CountTable:
-    table = CountTable(len(pairs))
+    table = CountTable(units.of)
     for name in METRICS:  # there with no documents, too
         table.open(("metric", name))
     for i, (expected, found) in enumerate(pairs):
@@ -277,9 +299,8 @@ def _answer_reading(pred: Sequence[Document]) -> dict[str, str]:
     return {"reading": re.sub(r"[|\s]", "_", ",".join(found))} if found else {}
 
 
-def _interval(scores: Array) -> Interval:
-    low, high = bounds(scores)
-    return float(low), float(high)
+def _listed(interval: Interval | None) -> list[float] | None:
+    return list(interval) if interval else None
 
 
 def _mean(per_label: Mapping[str, Counts], weights: Sequence[int]) -> tuple[float, float, float]:
@@ -296,7 +317,7 @@ def _score_rows(scores: Mapping[str, Score]) -> list[str]:
     return [
         f"{name:>{width}} "
         + "".join(f" {x:>9.4f}" for x in _ratios(s.counts))
-        + f" {s.counts.support:>9}   {s.interval[0]:.4f} to {s.interval[1]:.4f}"
+        + f" {s.counts.support:>9}   {shown_interval(s.interval)}"
         for name, s in scores.items()
     ]
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from genner.document import Document, LabelSet
 from genner.errors import UnknownNameError
-from genner.evaluation import Counts, interval
+from genner.evaluation import Counts
+from genner.evaluation.intervals import Interval, f1
 from genner.evaluation.pairing import genner_version, sign
-from genner.evaluation.report import as_dict, classification_table
+from genner.evaluation.report import as_dict, classification_table, micro_lines, shown_interval
+from genner.evaluation.units import Units, units_of
 from genner.generations.labels import infer_labels
 from genner.generations.paper import PAPER_RULES, Reading
 from genner.generations.readings import READINGS, ReadingName
@@ -40,10 +42,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ReadingScore:
-    """The counts by a reading, and the interval of their micro-F1 in [0, 1]."""
+    """The counts by a reading, and the interval of their micro-F1 in [0, 1], None where there are too few units.
+
+    `effective` is the number of units that say as much if all had the same number of entities.
+    """
 
     counts: Counts
-    interval: tuple[float, float]
+    interval: Interval | None
+    effective: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,10 @@ class GenerationsReport:
     """The score of a file of generations by `rule`; `readings` has it by each of `READINGS`.
 
     Where the source of a record is not known, nothing can be repaired, and `repaired` counts as `strict`. Ratios are in
-    [0, 1]; intervals are those of micro-F1 at 95 %, by bootstrap over the records. `basis` is what `strict` matched, by
-    number of records; `misplaced` how many mentions the text does not have where the answer puts them, each a false
-    positive of `strict`; `problems` what `repaired` had to mend or drop. `skipped` are the numbers of lines that are
-    not JSON, which no reading counts.
+    [0, 1]; intervals are those of micro-F1 at 95 %, over `units`: those of the gold documents, or else the records.
+    `basis` is what `strict` matched, by number of records; `misplaced` how many mentions the text does not have where
+    the answer puts them, each a false positive of `strict`; `problems` what `repaired` had to mend or drop. `skipped`
+    are the numbers of lines that are not JSON, which no reading counts.
     """
 
     rule: ReadingName
@@ -62,6 +68,7 @@ class GenerationsReport:
     labels: tuple[str, ...]
     inferred: bool
     readings: dict[ReadingName, ReadingScore]
+    units: Units
     per_label: dict[str, Counts]
     records: int
     skipped: tuple[int, ...]
@@ -78,7 +85,7 @@ class GenerationsReport:
         return self.readings[self.rule].counts
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval | None:
         """The interval of the micro-F1 by `rule`."""
         return self.readings[self.rule].interval
 
@@ -86,11 +93,12 @@ class GenerationsReport:
         """The report as JSON types, unrounded."""
         return {
             "micro": as_dict(self.micro),
-            "interval": list(self.interval),
+            "interval": list(self.interval) if self.interval else None,
+            "units": self.units.to_dict(self.readings[self.rule].effective),
             "per_label": {label: as_dict(counts) for label, counts in self.per_label.items()},
             "rule": self.rule,
             "readings": {
-                name: as_dict(score.counts) | {"interval": list(score.interval)}
+                name: as_dict(score.counts) | {"interval": list(score.interval) if score.interval else None}
                 for name, score in self.readings.items()
             },
             "format": self.format,
@@ -115,11 +123,10 @@ class GenerationsReport:
 
     def table(self) -> str:
         """The report as text: seqeval's table, how it was counted, all three readings, where and why they differ."""
-        low, high = self.interval
         lines = [
             *classification_table(self.per_label, self.micro),
             "",
-            f"micro F1 {self.micro.f1:.4f}, 95% interval {low:.4f} to {high:.4f} (bootstrap over records)",
+            *micro_lines(self.micro, self.interval, self.units, self.readings[self.rule].effective),
             f"rule: {self.rule}; format: {self.format}; records: {self.records}; "
             f"labels{' (found in the answers)' if self.inferred else ''}: {', '.join(self.labels) or 'none'}",
         ]
@@ -137,8 +144,9 @@ class GenerationsReport:
         columns = {"precision": 9, "recall": 9, "f1-score": 9, "95% interval": 16, "tp": 8, "fp": 8, "fn": 8}
         lines = [f"{'':>8}" + "".join(f" {name:>{width}}" for name, width in columns.items())]
         for name, score in self.readings.items():
-            c, (low, high) = score.counts, score.interval
-            shown = (*(f"{x:.4f}" for x in (c.precision, c.recall, c.f1)), f"{low:.4f} to {high:.4f}", c.tp, c.fp, c.fn)
+            c = score.counts
+            ratios = (f"{x:.4f}" for x in (c.precision, c.recall, c.f1))
+            shown = (*ratios, shown_interval(score.interval), c.tp, c.fp, c.fn)
             lines.append(f"{name:>8}" + "".join(f" {x:>{w}}" for x, w in zip(shown, columns.values(), strict=True)))
         return lines
 
@@ -165,13 +173,13 @@ def score_generations(
     labels: LabelSet | None = None,
     gold: Sequence[Document] | None = None,
     *,
-    resamples: int = 10_000,
-    seed: int = 0,
+    group_by: str | None = None,
 ) -> GenerationsReport:
     """Score `generated_predictions.jsonl` by all of `READINGS`; `rule` says which of them is the score.
 
     `labels` is the label set that was asked for; without it the labels found in the answers are taken, and the report
     says so. `gold`, the documents in the order of the file, is taken in place of the `label` strings, but for `paper`.
+    Intervals are over groups of these, as in `evaluate` (`group_by`), without them over records.
     Raises `UnknownNameError` for a format or rule that is not known, `DataError` for a file that cannot be read,
     `UsageError` when gold documents and records do not pair up.
     """
@@ -204,12 +212,14 @@ def score_generations(
         )
         if not paper == strict == repaired
     ]
+    units = Units(tuple(range(len(records))), "record", "record") if gold is None else units_of(gold, group_by)
     return GenerationsReport(
         rule=chosen,
         format=format,
         labels=tags,
         inferred=labels is None,
-        readings={name: _score(counts, resamples, seed) for name, counts in totals.items()},
+        readings={name: _score(counts, units) for name, counts in totals.items()},
+        units=units,
         per_label=dict(sorted(per_label.items())),
         records=len(records),
         skipped=generations.skipped,
@@ -227,17 +237,16 @@ def score_generations(
                 "records": str(len(records)),
                 "data": _digest(records),
                 "genner": genner_version(),
-                "bootstrap": str(resamples),
-                "seed": str(seed),
+                **units.signature(),
             },
             {},
         ),
     )
 
 
-def _score(counts: Sequence[Counts], resamples: int, seed: int) -> ReadingScore:
-    numbers = [c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts]
-    return ReadingScore(sum(counts, Counts()), interval(*numbers, resamples=resamples, seed=seed))
+def _score(counts: Sequence[Counts], units: Units) -> ReadingScore:
+    found = f1([c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts], units.of)
+    return ReadingScore(sum(counts, Counts()), found.interval(), found.effective)
 
 
 def _reasons(

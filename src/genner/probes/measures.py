@@ -1,36 +1,35 @@
 """What probes measure beyond the plain score. Each function takes gold documents and predictions over the same texts.
 
-All return numbers by name: ratios in [0, 1], of which `low` and `high` bound the 95 % interval of F1 by bootstrap over
-documents, and counts. Strict matching throughout: start, end and label. Documents are paired as in `evaluate`. All
-raise `UsageError` when a prediction is missing or has another text.
+All return numbers by name: ratios in [0, 1], of which `low` and `high` bound the 95 % interval of F1 over the gold
+documents' groups, or documents where these do not tell (absent where there are too few), and counts. Strict matching
+throughout: start, end and label. Documents are paired as in `evaluate`. All raise `UsageError` when a prediction is
+missing or has another text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 from genner.document import Document, Entity
-from genner.evaluation.bootstrap import interval
 from genner.evaluation.counts import Counts, check_same_text, count_by
+from genner.evaluation.intervals import interval
 from genner.evaluation.metrics.span import span
 from genner.evaluation.metrics.strict import strict as strict_counts
 from genner.evaluation.pairing import pair
+from genner.evaluation.units import units_of
 from genner.evaluation.words import words
-
-RESAMPLES = 2_000
-"""Of the bootstrap: a measure has several intervals, and the third digit of a bound is not read."""
 
 Documents = Sequence[Document]
 
 
-def scores(counts: Sequence[Counts], prefix: str = "") -> dict[str, float]:
-    """From counts by document: `precision`, `recall`, `f1`, `low`, `high`, `gold`, `predicted`, with a prefix."""
+def scores(counts: Sequence[Counts], gold: Documents, prefix: str = "") -> dict[str, float]:
+    """From counts by gold document: `precision`, `recall`, `f1`, `low`, `high`, `gold`, `predicted`, with a prefix."""
     total = sum(counts, Counts())
-    low, high = interval([c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts], RESAMPLES)
+    found = interval([c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts], units_of(gold).of)
+    bounds = {f"{prefix}low": found[0], f"{prefix}high": found[1]} if found else {}
     return {
         f"{prefix}precision": total.precision,
         f"{prefix}recall": total.recall,
         f"{prefix}f1": total.f1,
-        f"{prefix}low": low,
-        f"{prefix}high": high,
+        **bounds,
         f"{prefix}gold": total.tp + total.fn,
         f"{prefix}predicted": total.tp + total.fp,
     }
@@ -38,7 +37,7 @@ def scores(counts: Sequence[Counts], prefix: str = "") -> dict[str, float]:
 
 def strict(gold: Documents, predicted: Documents) -> dict[str, float]:
     """The plain score."""
-    return scores([strict_counts(g, p) for g, p in pairs(gold, predicted)])
+    return scores([strict_counts(g, p) for g, p in pairs(gold, predicted)], gold)
 
 
 def by_bucket(
@@ -52,7 +51,7 @@ def by_bucket(
     counted = [count_by(g, p, lambda e, g=g: bucket(g, e)) for g, p in pairs(gold, predicted)]  # type: ignore[misc]
     made: dict[str, float] = {}
     for name in buckets:
-        made |= scores([counts.get(name, Counts()) for counts in counted], f"{name}_")
+        made |= scores([counts.get(name, Counts()) for counts in counted], gold, f"{name}_")
     return made
 
 
@@ -65,7 +64,7 @@ def by_reading(readings: Mapping[str, Documents], predicted: Documents) -> dict[
     """
     made: dict[str, float] = {}
     for name, gold in readings.items():
-        made |= scores([strict_counts(g, p) for g, p in pairs(gold, predicted)], f"{name}_")
+        made |= scores([strict_counts(g, p) for g, p in pairs(gold, predicted)], gold, f"{name}_")
     chosen = dict.fromkeys((*readings, "other", "none"), 0)
     disputed = 0
     paired = [pairs(gold, predicted) for gold in readings.values()]
@@ -141,7 +140,7 @@ def best_naming(gold: Documents, predicted: Documents) -> dict[str, float]:
     for g, p in paired:
         named = {Entity(e.start, e.end, called[e.label]) for e in p.entities}
         best.append(Counts.of(len(named & set(g.entities)), found=len(p.entities), expected=len(g.entities)))
-    return scores([span(g, p) for g, p in paired], "span_") | scores(best, "best_")
+    return scores([span(g, p) for g, p in paired], gold, "span_") | scores(best, gold, "best_")
 
 
 def assign(gain: Sequence[Sequence[int]]) -> list[int]:

@@ -38,7 +38,8 @@ class Bar:
         probed data."""
 
         def value(scores: Mapping[str, float], prefix: str = "") -> Value:
-            return scores[f"{prefix}f1"], scores[f"{prefix}low"], scores[f"{prefix}high"]
+            f1 = scores[f"{prefix}f1"]  # without an interval, no bar is drawn for it
+            return f1, scores.get(f"{prefix}low", f1), scores.get(f"{prefix}high", f1)
 
         return cls(name, value(probed, prefix), value(original) if original is not None else None)
 
@@ -65,7 +66,6 @@ def figure(bars: Sequence[Bar], *, title: str = "", ink: str = "black") -> "Figu
         if not values:
             continue
         heights = [100 * f1 for _, (f1, _, _) in values]
-        # The bounds of a bootstrap may lie on one side of the score.
         errors = [
             [100 * max(0.0, f1 - low) for _, (f1, low, _) in values],
             [100 * max(0.0, high - f1) for _, (f1, _, high) in values],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from genner.errors import GennerError
 from genner.report.collect import Collection, Item, System, absence
-from genner.report.draws import STARS, stars, together
+from genner.report.estimates import STARS, stars, together
 from genner.report.measures import limits
 from genner.report.plots import FAINT, colour, label, legend, marker, panels, size
 from genner.report.table import Column, Entry, Figure, Kind, Listing, Missing, Row, Table, Value
@@ -221,7 +221,7 @@ def _scores_table(family: Family, n: int) -> Table:
         "base, in points where the score is a share, with the interval of all changes of the table together and the "
         "number of questions.",
         (
-            f"Changes: paired bootstrap over the questions; {STARS.format(family='changes of the table')}; "
+            f"Changes: paired, with t intervals over the questions; {STARS.format(family='changes of the table')}; "
             "where answers were not kept or are of other questions, the standard error of two independent "
             "measurements is given, where both have one.",
             *notes,
@@ -380,7 +380,7 @@ def _figure(family: Family, n: int) -> Figure | None:
         tuple((name, s.title, v.number, v.low, v.high, v.spread, " ".join(v.cells)) for name, s, v in spots),
         draw,
         size(1, height=0.34 * len(names) + 0.5),
-        "Marks: change; lines: its interval at 95 % by paired bootstrap over the n questions, each change by itself; "
+        "Marks: change; lines: its paired interval at 95 % over the n questions, each change by itself; "
         "1.96 standard errors either way where answers were not kept.",
         "Changes of each score against the base",
     )

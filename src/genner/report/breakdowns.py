@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genner.evaluation.intervals import Interval
 from genner.report.collect import DECODED, Group, Key, TestSet, absence
 from genner.report.decoding import GRAMMAR
-from genner.report.draws import Interval
 from genner.report.figures import headline, here
 from genner.report.measures import Source, part
 from genner.report.outcomes import REPAIRED
@@ -63,7 +63,7 @@ def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | 
         tuple(Column(f"{name} ({count:,})" if count else name) for name, count in zip(names, gold, strict=True)),
         tuple(rows),
         f"{source.collection.about(test)}; decoded {_decoded(headline(source, test))} F1 in percent, "
-        f"with intervals at 95 % by bootstrap over documents; behind each {kind.one} the number of gold entities.",
+        f"with intervals at 95 % over documents or their groups; behind each {kind.one} the number of gold entities.",
         supporting=True,
     )
 
@@ -133,8 +133,8 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
         tuple(rows),
         draw,
         size(len(systems), height=height),
-        f"{source.collection.about(test)}; decoded {_decoded(decoding)} Intervals at 95 %, by bootstrap "
-        f"over documents; in brackets the gold entities of each {kind.one}.",
+        f"{source.collection.about(test)}; decoded {_decoded(decoding)} Intervals at 95 %, over documents "
+        f"or their groups; in brackets the gold entities of each {kind.one}.",
         f"{kind.title}, for each format",
     )
 
@@ -151,16 +151,18 @@ def _groups(source: Source, test: TestSet) -> list[Group]:
     return [g for key in keys if (g := source.collection.get(key)).items]
 
 
-def _bounds(source: Source, groups: Sequence[Group], kind: _Kind, names: Sequence[str]) -> list[dict[str, Interval]]:
-    return source.draws.bucketed([g.cells for g in groups], kind.key, names)
+def _bounds(
+    source: Source, groups: Sequence[Group], kind: _Kind, names: Sequence[str]
+) -> list[dict[str, Interval | None]]:
+    return source.estimates.bucketed([g.cells for g in groups], kind.key, names)
 
 
-def _entry(group: Group, kind: _Kind, name: str, bounds: Mapping[str, Interval]) -> Entry:
+def _entry(group: Group, kind: _Kind, name: str, bounds: Mapping[str, Interval | None]) -> Entry:
     number = group.mean(kind.key, name, "f1")
     counts = [group.mean(kind.key, name, key) for key in ("gold", "predicted")]
     if number is None or counts == [0, 0]:
         return Missing("undefined", group.cells, "none in gold or predictions") if group.done else absence(group.items)
-    low, high = bounds.get(name, (None, None))
+    low, high = bounds.get(name) or (None, None)
     return Value(number, low=low, high=high, cells=group.cells, part=part(group))
 
 

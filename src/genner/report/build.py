@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from genner.evaluation.intervals import FEW
 from genner.generations.readings import ReadingName
 from genner.report.abilities import ability_figures, ability_findings, ability_tables, families
 from genner.report.answers import cost_table, kinds_table, validity_table
+from genner.report.basis import with_basis
 from genner.report.breakdowns import LABELS, WORDS, bucket_figure, bucket_table
 from genner.report.collect import DECODED, Collection, Group, System, TestSet
 from genner.report.decoding import Closing, closings, decoding_findings, decoding_tables, pairs, rule_findings
-from genner.report.draws import Draws, together
+from genner.report.estimates import Estimates, together
 from genner.report.figures import closing_figure, cost_figure, format_figure, kinds_figure
 from genner.report.main_tables import main_tables
 from genner.report.measures import Source, score, tested
@@ -23,12 +25,12 @@ from genner.report.table import Block, Listing, Report, Section, Value, detail, 
 NOTHING = "These runs hold nothing of this."
 
 
-def build(folders: Sequence[Path], *, title: str = "", resamples: int = 10_000, seed: int = 0, each: int = 2) -> Report:
+def build(folders: Sequence[Path], *, title: str = "", each: int = 2) -> Report:
     """Read runs folders and make the report of them; `each` is how many examples of an error are shown.
 
     Raises `DataError` when a folder holds no cells or one of them is damaged, `UsageError` for numbers out of range.
     """
-    return assemble(Collection.open(folders), folders, title=title, resamples=resamples, seed=seed, each=each)
+    return assemble(Collection.open(folders), folders, title=title, each=each)
 
 
 def assemble(
@@ -36,13 +38,12 @@ def assemble(
     folders: Sequence[Path],
     *,
     title: str = "",
-    resamples: int = 10_000,
-    seed: int = 0,
     each: int = 2,
 ) -> Report:
     """The report of what was read."""
     outcomes, problems = read_outcomes(collection, max(each, 1))
-    source = Source(collection, Draws(outcomes, resamples, seed))
+    trained = {id: str(t) for id, item in collection.items.items() if (t := item.description.get("trained"))}
+    source = Source(collection, Estimates(outcomes, trained))
     cells, environments = entrances(collection)
     sections = [
         _run_section(collection, problems),
@@ -53,8 +54,9 @@ def assemble(
         _ability_section(collection),
         _error_section(source, outcomes, each),
         _cost_section(source),
-        _method_section(resamples, seed),
+        _method_section(),
     ]
+    sections = [with_basis(source, section) for section in sections]
     names = ", ".join(folder.resolve().name for folder in folders)
     return Report(title or f"Assessment: {names}", _lead(source), tuple(sections), cells, environments)
 
@@ -149,7 +151,7 @@ def _cost_section(source: Source) -> Section:
     return _section("cost", "Cost", [*blocks, cost_table(source)])
 
 
-def _method_section(resamples: int, seed: int) -> Section:
+def _method_section() -> Section:
     return Section(
         "method",
         "How the numbers are made",
@@ -164,18 +166,20 @@ def _method_section(resamples: int, seed: int) -> Section:
                     "else is said, scores are strict. What lies between the last two is mended by a reader, without a "
                     "grammar. What is told of single entities of free answers (labels, lengths, kinds of errors, "
                     "probes' measures) is of those found: repaired.",
-                    f"Intervals: percentile bootstrap over documents, {resamples:,} resamples, seed {seed} (Efron "
-                    "and Tibshirani, 1993, ch. 13), at 95 %. Scores on the same documents are resampled together, so "
-                    "their differences are paired. With fewer than some twenty documents they are too narrow.",
+                    "Intervals: at 95 %, by the jackknife over what was sampled: groups (articles, abstracts, books) "
+                    "where the documents tell them, else documents; with t quantiles for the effective number of "
+                    "units (MacKinnon, Nielsen and Webb, 2023; Kish, 1965), a score on the logit scale. Scores on the "
+                    f"same documents are compared unit by unit. With fewer than {FEW} units they are rough.",
                     "Marks: a difference is marked if and only if its interval does not hold 0. Several comparisons: "
                     "the intervals of differences, and so the marks, are at 95 % for all comparisons of the column, "
                     "row or table together that the note names (Bonferroni; Dunn, 1961). A p value is the level at "
                     "which the interval begins to hold 0, two-sided, times the number of comparisons.",
                     "A sentence that something is better, or is decoding, needs an interval that does not hold 0; "
                     "else it says that this cannot be told, and from how many documents.",
-                    "Several seeds: the number is their mean, and so is the score of each resample; sd is the standard "
-                    "deviation over the seeds. Intervals say what other documents would change; other seeds are not "
-                    "in them.",
+                    "Several seeds: the number is their mean, sd the standard deviation over them, and the interval "
+                    "is over documents and seeds together: the variances of both are added (Owen, 2007), which is "
+                    "rather too wide. Of 1 seed, intervals say what other documents would change, and nothing of other "
+                    "seeds. Two systems by the same trainings are compared seed by seed.",
                     "A test against the best of a column takes the best as given, though it was chosen after the fact.",
                     "Missing numbers: their place names the reason, and leads to the cell.",
                     f"The paper: {SOURCE}. Its figures are shipped with genner (paper_results.csv), micro-F1 in "

@@ -2,7 +2,7 @@
 
 For a system on a test set, `b` is the format that is best when decoded freely. With F the free score and G that under
 the grammar, the deficit of a format f is F(b) - F(f) when free and G(b) - G(f) under the grammar; what the grammar
-closes is the difference of the two, in points and as a share of the free deficit. All of it is resampled together, so
+closes is the difference of the two, in points and as a share of the free deficit. All of it is over the same units, so
 that each figure has its paired interval. The share is given only where the interval of the free deficit lies above 0:
 the share of a deficit that may be none means nothing.
 
@@ -20,10 +20,10 @@ all of them together. Else it is said that it cannot be told, and from how many 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from genner.evaluation.bootstrap import Array, Difference
+from genner.evaluation.intervals import Difference, Estimate
 from genner.generations.readings import ReadingName
 from genner.report.collect import DECODED, Group, Item, Key, System, TestSet, absence
-from genner.report.draws import STARS, statistic, together
+from genner.report.estimates import STARS, together
 from genner.report.measures import Source, limits, points
 from genner.report.outcomes import MEANINGS, RULES
 from genner.report.paper import FORMATS
@@ -169,7 +169,7 @@ def _picked(source: Source, group: Group, common: Collection[str | None], rule: 
     if not values or len(values) < len(items):
         return absence(group.items) if not items else Missing("undefined", tuple(i.id for i in items), "no such figure")
     cells = tuple(item.id for item in items)
-    low, high = source.draws.interval(cells, rule) or (None, None)
+    low, high = source.estimates.interval(cells, rule) or (None, None)
     return Value(sum(values) / len(values), low=low, high=high, cells=cells)
 
 
@@ -188,31 +188,27 @@ def closings(source: Source, found: Sequence[Pair]) -> tuple[str, list[Closing]]
             result.append(Closing(pair))
             continue
         f, g = scores
-        nf, ng = _number(pair.free), _number(pair.grammar)
-        gain = statistic(lambda f, g: g - f, ng - nf, f, g)
+        gain = (g - f).difference()
         if pair is best or base is None:
             result.append(Closing(pair, gain))
             continue
         bf, bg = base
-        nbf, nbg = _number(best.free), _number(best.grammar)
-        free = statistic(lambda b, f: b - f, nbf - nf, bf, f)
-        under = statistic(lambda b, g: b - g, nbg - ng, bg, g)
-        closed = statistic(lambda bf, f, bg, g: (bf - f) - (bg - g), (nbf - nf) - (nbg - ng), bf, f, bg, g)
-        result.append(Closing(pair, gain, free, under, closed))
+        free, under = bf - f, bg - g
+        result.append(Closing(pair, gain, free.difference(), under.difference(), (free - under).difference()))
     figures = [together([getattr(c, name) for c in result]) for name in ("gain", "free", "grammar", "closed")]
     return best.format, [Closing(c.pair, *judged) for c, *judged in zip(result, *figures, strict=True)]
 
 
-def _scores(source: Source, pair: Pair) -> tuple[Array, Array] | None:
+def _scores(source: Source, pair: Pair) -> tuple[Estimate, Estimate] | None:
     assert isinstance(pair.free, Value)
     assert isinstance(pair.grammar, Value)
-    free, grammar = (source.draws.f1(e.cells, pair.rule) for e in (pair.free, pair.grammar))
+    free, grammar = (source.estimates.f1(e.cells, pair.rule) for e in (pair.free, pair.grammar))
     return None if free is None or grammar is None else (free, grammar)
 
 
 def _aligned(source: Source, *found: Pair) -> bool:
-    """Whether all these answers are to the same documents, so that they are resampled together."""
-    return source.draws.aligned(
+    """Whether all these answers are to the same documents, so that they are compared unit by unit."""
+    return source.estimates.aligned(
         [id for p in found for e in (p.free, p.grammar) if isinstance(e, Value) for id in e.cells]
     )
 
@@ -261,8 +257,8 @@ def _table(source: Source, test: TestSet, systems: Sequence[System], free: str, 
         "F1 and shares in percent, differences in points. Deficits: to the format that is best when free, in bold.",
         (
             "How a free answer is read: " + "; ".join(MEANINGS.values()) + ".",
-            "Intervals of differences: paired bootstrap over documents, at 95 % for the formats of a system and rule "
-            f"together. Gain: {STARS.format(family='formats of a system and rule')}.",
+            "Intervals of differences: paired, over documents or their groups, at 95 % for the formats of a system and "
+            f"rule together. Gain: {STARS.format(family='formats of a system and rule')}.",
             "Closed: the free deficit less that under the grammar, and its share of the free deficit, which is "
             "given only where neither interval holds 0.",
             "Free answers: how many break their format, hold what is neither in the text nor a label, end before the "

@@ -102,7 +102,7 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         tuple(rows),
         draw,
         size(len(shown)),
-        f"{source.collection.about(test)}. Strict F1 with 95 % intervals by bootstrap over documents (thin lines)."
+        f"{source.collection.about(test)}. Strict F1 with 95 % intervals (thin lines)."
         + _seeds([v for found in bars.values() for _, v in found])
         + (" The dashes are the paper's figures, by its own rule." if any(means.values()) else ""),
         "Bars of F1 for each format and decoding",
@@ -249,8 +249,8 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         tuple(rows),
         draw,
         size(len(used), height=2.6, extra=0.8),
-        f"{source.collection.about(test)}. A mark a system, format and decoding, with the 95 % interval of its F1 by "
-        "bootstrap over documents; costs on a logarithmic scale. A mark leads to its cell.",
+        f"{source.collection.about(test)}. A mark a system, format and decoding, with the 95 % interval of its "
+        "F1; costs on a logarithmic scale. A mark leads to its cell.",
         "F1 against what a document costs",
     )
 
@@ -272,7 +272,7 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
                 counts = {kind: sum(o.kinds[kind] for o in known) for kind in KINDS if kind != "right"}
                 bars.setdefault(system, {})[format] = {kind: count / gold for kind, count in counts.items()}
                 entities.add(round(gold / len(known)))
-                if bounds := source.draws.error_rate([id for id in group.cells if id in outcomes]):
+                if bounds := source.estimates.error_rate([id for id in group.cells if id in outcomes]):
                     totals[system, format] = bounds
                 rows += [
                     (system.title, format, decoding, kind, count, count / gold, None, None, " ".join(group.cells))
@@ -314,7 +314,7 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
         size(len(bars), height=0.32 * len(formats) + 0.9),
         f"{source.collection.about(test)}, {', '.join(f'{n:,}' for n in sorted(entities))} gold entities; decoded "
         f"{DECODED.get(decoding, decoding)}.{'' if decoding == GRAMMAR else f' {REPAIRED}'} "
-        "Lines: 95 % interval of all errors together, by bootstrap over documents.",
+        "Lines: 95 % interval of all errors together.",
         "Errors of each format by kind",
     )
 

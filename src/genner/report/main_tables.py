@@ -33,8 +33,8 @@ AVERAGE = "average"
 
 MEANING = (
     f"{PAPER}: micro-F1 as printed there; {NAMES['paper']}: our answers counted as its scripts count them; "
-    f"{NAMES['strict']}: by exact spans and labels, an answer being what it says, with the 95 % interval of the "
-    f"bootstrap over documents; {NAMES['repaired']}: the same, after genner's reader has looked up in the text what a "
+    f"{NAMES['strict']}: by exact spans and labels, an answer being what it says, with its 95 % interval; "
+    f"{NAMES['repaired']}: the same, after genner's reader has looked up in the text what a "
     "free answer puts in a wrong place; all in percent."
 )
 OWN_BEST = "Over all formats and systems. Strict: " + BEST.format(family="comparisons of the column")

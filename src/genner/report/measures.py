@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import stdev
 
-import numpy as np
-
-from genner.evaluation.bootstrap import Array, Difference, paired
+from genner.evaluation.intervals import Difference, Estimate, average
 from genner.generations.readings import ReadingName
 from genner.report.collect import Collection, Group, absence
-from genner.report.draws import STARS, Draws, interval, stars, together
+from genner.report.estimates import STARS, Estimates, stars, together
 from genner.report.table import Entry, Missing, Value, best_of
 
 BEST = "Bold: the best. Below the best: " + STARS + ". The differences stand in the CSV, and on hover on the page."
@@ -21,7 +19,7 @@ class Source:
     """What tables are made from."""
 
     collection: Collection
-    draws: Draws
+    estimates: Estimates
 
 
 def score(source: Source, group: Group, rule: ReadingName = "strict") -> Entry:
@@ -32,7 +30,7 @@ def score(source: Source, group: Group, rule: ReadingName = "strict") -> Entry:
         if group.done:
             return Missing("undefined", group.cells, "the record has no such figure")
         return absence(group.items)
-    low, high = source.draws.interval(group.cells, rule) or _recorded(group, rule)
+    low, high = source.estimates.interval(group.cells, rule) or _recorded(group, rule)
     spread = deviation(group, rule, "f1")
     return Value(number, low=low, high=high, spread=spread, cells=group.cells, part=part(group))
 
@@ -71,9 +69,9 @@ def mean_of(source: Source, entries: Sequence[Entry], rule: ReadingName = "stric
     if len(values) < len(entries) or not values:
         gap = next((e for e in entries if isinstance(e, Missing)), None)
         return replace(gap, note=gap.note or "an average needs all its parts") if gap else Missing("absent")
-    scores = [source.draws.f1(v.cells, rule) for v in values]
+    scores = [source.estimates.f1(v.cells, rule) for v in values]
     known = [s for s in scores if s is not None]
-    low, high = interval(np.mean(known, axis=0)) if len(known) == len(values) else (None, None)
+    low, high = (average(known).interval() if len(known) == len(values) else None) or (None, None)
     cells = tuple(dict.fromkeys(id for v in values for id in v.cells))
     return Value(sum(v.number for v in values) / len(values), low=low, high=high, cells=cells)
 
@@ -106,7 +104,7 @@ def tested(source: Source) -> Callable[[Value, Value], Difference | None]:
     """The difference of two scores, from the cells behind them."""
 
     def test(best: Value, value: Value) -> Difference | None:
-        change = source.draws.change(best.cells, value.cells)
+        change = source.estimates.change(best.cells, value.cells)
         return change.difference if change and change.together else None
 
     return test
@@ -117,16 +115,14 @@ def tested_means(
 ) -> Callable[[Value, Value], Difference | None]:
     """As `tested` for means: `parts` has the scores that a mean is of, by the mean's cells."""
 
-    def draws_of(value: Value) -> Array | None:
-        scores = [source.draws.f1(v.cells) for v in parts.get(value.cells, ())]
+    def mean(value: Value) -> Estimate | None:
+        scores = [source.estimates.f1(v.cells) for v in parts.get(value.cells, ())]
         known = [s for s in scores if s is not None]
-        return np.asarray(np.mean(known, axis=0)) if known and len(known) == len(scores) else None
+        return average(known) if known and len(known) == len(scores) else None
 
     def test(best: Value, value: Value) -> Difference | None:
-        one, two = draws_of(best), draws_of(value)
-        if one is None or two is None:
-            return None
-        return paired(one, two, value.number - best.number)
+        one, two = mean(best), mean(value)
+        return None if one is None or two is None else (two - one).difference()
 
     return test
 
@@ -139,5 +135,5 @@ def points(d: Difference | None, cells: tuple[str, ...], why: str = "") -> Entry
 
 
 def limits(d: Difference) -> tuple[float | None, float | None]:
-    """The bounds of an interval; None where there are too few resamples to say."""
+    """The bounds of an interval; None where there are too few units to say."""
     return (d.low, d.high) if d.known else (None, None)

@@ -13,9 +13,10 @@ from genner.assess.records import Answered, Numbers, Run
 from genner.assess.scoring import LENGTHS
 from genner.document import Document, Entity
 from genner.errors import DataError, GennerError
-from genner.evaluation.bootstrap import Array
 from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING
+from genner.evaluation.intervals import Array
 from genner.evaluation.taxonomy import KINDS, Verdict, verdicts
+from genner.evaluation.units import units_of
 from genner.generations.readings import ReadingName
 from genner.report.collect import Collection, Item
 
@@ -51,7 +52,8 @@ class Outcome:
     """A cell's answers, counted. `repaired` is `[n, 3]`: true positives, false positives, false negatives of each
     document, of the entities found; `strict` and `paper` the same by these readings, None unless every document has
     it. What is told of single entities is of those found: `errors` is `[n]`, the errors of each document of any kind;
-    `buckets` has counts `[n, 3]` by `("labels", LABEL)` and `("lengths", LENGTH)`. Documents are in order of their ids,
+    `buckets` has counts `[n, 3]` by `("labels", LABEL)` and `("lengths", LENGTH)`. `units` has the number of
+    each document's unit, `unit` is what such a one is (`group` or `document`). Documents are in order of their ids,
     which are made unique (`x`, `x#2`, ...)."""
 
     ids: tuple[str, ...]
@@ -62,6 +64,12 @@ class Outcome:
     sightings: Mapping[str, tuple[Sighting, ...]] = field(repr=False)
     errors: Array | None = None
     buckets: Mapping[tuple[str, str], NDArray[np.uint16]] = field(default_factory=dict, repr=False)
+    units: tuple[int, ...] = ()
+    unit: str = "document"
+
+    def __post_init__(self) -> None:
+        if len(self.units) != len(self.ids):
+            object.__setattr__(self, "units", tuple(range(len(self.ids))))
 
     def by(self, rule: ReadingName) -> Array | None:
         """The counts by one of `RULES`."""
@@ -144,6 +152,7 @@ def read_outcome(run: Run, shown: int, strict: Sequence[Numbers] | None = None) 
                 heapq.heappop(heap)
     if not rows:
         return None
+    units = units_of([Document("", id=a.id, group=a.group) for _, a, _, _ in rows])  # in the order of the file
     order = sorted(range(len(rows)), key=lambda i: rows[i][0])
     place_of = {at: n for n, at in enumerate(order)}
     counted: dict[tuple[str, str], NDArray[np.uint16]] = {}
@@ -161,6 +170,8 @@ def read_outcome(run: Run, shown: int, strict: Sequence[Numbers] | None = None) 
         {kind: tuple(s for _, _, s in sorted(heap, key=lambda x: (-x[0], x[1]))) for kind, heap in best.items()},
         np.array([errors for *_, errors in rows], dtype=np.float64),
         counted,
+        tuple(units.of[i] for i in order),
+        units.what,
     )
 
 

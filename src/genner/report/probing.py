@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from genner.report.collect import DECODED, DECODINGS, Group, Key, TestSet
-from genner.report.draws import STARS, Change, stars, together
+from genner.report.estimates import STARS, Change, stars, together
 from genner.report.figures import headline
 from genner.report.measures import Source, part, points, score
 from genner.report.paper import FORMATS
@@ -77,9 +77,13 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
         f"{source.collection.about(test)}. Strict F1; the difference is the probe less the original, in points.",
         (
             "Original and probe are compared on the documents that both have, by id (documents); where the probe "
-            "leaves some out, the original is scored on the same ones. Paired bootstrap over documents; differences: "
-            f"{STARS.format(family='rows of this table')}; their intervals are those at 95 % for all together.",
-            *([f"No document in common, so resampled apart: {', '.join(dict.fromkeys(apart))}."] if apart else []),
+            "leaves some out, the original is scored on the same ones. Differences: paired, over documents or their "
+            f"groups; {STARS.format(family='rows of this table')}; their intervals are those at 95 % for all together.",
+            *(
+                [f"No document in common, so taken for independent: {', '.join(dict.fromkeys(apart))}."]
+                if apart
+                else []
+            ),
         ),
     )
 
@@ -111,7 +115,7 @@ def _changes(source: Source, test: TestSet) -> list[tuple[Group, Group, Change |
         one, two = original.trained(), group.trained()
         # Only what the same trainings did is compared; a model that was trained on probed data has no twin.
         common = one.keys() | two.keys() if group.key.system.through else one.keys() & two.keys()
-        change = source.draws.change(
+        change = source.estimates.change(
             [item.id for id in one if id in common for item in one[id]],
             [item.id for id in two if id in common for item in two[id]],
         )
@@ -150,7 +154,9 @@ def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
                 heads = (named(group.key), group.key.format, DECODINGS.get(group.key.decoding, ""), name)
                 before = name.removesuffix("f1")
                 low, high = (group.mean("measures", before + bound) for bound in ("low", "high"))
-                f1 = name.endswith("f1") and low is not None and len(group.done) == 1
+                f1 = name.endswith("f1") and group.mean("measures", before + "precision") is not None
+                if len(group.done) > 1:  # a mean of bounds bounds nothing
+                    low = high = None
                 value = (
                     Value(number, "f1", low, high, cells=group.cells)
                     if f1
