@@ -202,6 +202,6 @@ def test_generations_with_reasoning(tmp_path, name: str, known: bool) -> None:  
         record["prompt"] = f"user\nLabels: PER, LOC\nText:\n{TEXT}\nassistant\n<think>\n"
     path = tmp_path / "g.jsonl"
     path.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    report = score_generations(path, name, "strict", resamples=1)
+    report = score_generations(path, name, "strict")
     assert {report.readings[name].counts for name in ("strict", "repaired")} == {Counts(3, 0, 0)}
     assert report.labels == ("LOC", "PER")

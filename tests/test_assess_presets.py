@@ -165,7 +165,7 @@ def end_to_end(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, pre
     some = documents[:2]
     found = list(ner.pipe(some))
     assert not any(d.problems for d in found)
-    assert evaluate(some, found, resamples=1).documents == 2
+    assert evaluate(some, found).documents == 2
     engine = FreeEngine.load(folder, tmp_path / "run" / "adapter", device=torch.device("cpu"))
     monkeypatch.setattr(free, "budget", lambda *_: 4)  # a random model seldom ends an answer
     freely = list(Extractor(engine, FORMATS["inline_xml"], LABELS, constrained=False).pipe(some))

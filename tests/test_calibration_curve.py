@@ -116,7 +116,7 @@ def test_each_point_is_what_a_least_score_gives(both: tuple[list[Document], list
     assert found.curve[0].least == 0.0
     assert {point.least for point in found.curve} == {0.0, *(e.score for p in pred for e in p.entities)}
     assert [point.least for point in found.curve] == sorted({point.least for point in found.curve})
-    by_hand = [evaluate(gold, kept(pred, point.least), resamples=1).micro for point in found.curve]
+    by_hand = [evaluate(gold, kept(pred, point.least)).micro for point in found.curve]
     assert [point.counts for point in found.curve] == by_hand
     # What is chosen is the best that any least score gives.
     assert found.best.counts.f1 == max(counts.f1 for counts in by_hand)
@@ -156,7 +156,7 @@ def test_entities_without_a_score_are_never_left_out() -> None:
     found = Confidence.of(gold, pred)
     assert found.unscored == Counts(tp=1, fp=1)
     assert [point.counts for point in found.curve] == [
-        evaluate(gold, kept(pred, point.least), resamples=1).micro for point in found.curve
+        evaluate(gold, kept(pred, point.least)).micro for point in found.curve
     ]
     assert "without a score, and never left out: 2" in found.table()
     unscored = [Prediction("Ann met Bob", (Entity(0, 3, "PER"),))]
@@ -188,7 +188,7 @@ def files(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_a_curve_from_the_command_line(run: Run, files: tuple[str, str], tmp_path: Path) -> None:
-    code, out, err = run("evaluate", *files, "--pr-curve", "curve.csv", "--resamples", "10")
+    code, out, err = run("evaluate", *files, "--pr-curve", "curve.csv")
     assert (code, "curve written to curve.csv" in err) == (0, True)
     assert "scores: 40 entities, expected calibration error 0.19" in out
     rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
@@ -199,7 +199,7 @@ def test_a_curve_from_the_command_line(run: Run, files: tuple[str, str], tmp_pat
     assert (best["min_score"], best["precision"], best["recall"]) == ("0.9", "1", "0.5")
     assert f"{0.9:>13.4f} {1:>10.4f} {0.5:>9.4f} {2 / 3:>9.4f}        20   best f1" in out
     # What the line says is what leaving out gives.
-    record = json.loads(run("evaluate", *files, "--pr-curve", "again.csv", "--json", "--resamples", "10")[1])["scores"]
+    record = json.loads(run("evaluate", *files, "--pr-curve", "again.csv", "--json")[1])["scores"]
     assert record["best"]["min_score"] == 0.9
     assert math.isclose(record["calibration_error"], 0.19275, abs_tol=1e-6)
     assert [b["count"] for b in record["bins"]] == [0, 0, 10, 10, 0, 0, 0, 0, 0, 20]
@@ -207,7 +207,7 @@ def test_a_curve_from_the_command_line(run: Run, files: tuple[str, str], tmp_pat
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_a_picture(run: Run, files: tuple[str, str], tmp_path: Path, kind: str) -> None:
-    assert run("evaluate", *files, "--pr-curve", f"curve.{kind}", "--resamples", "10")[0] == 0
+    assert run("evaluate", *files, "--pr-curve", f"curve.{kind}")[0] == 0
     made = (tmp_path / f"curve.{kind}").read_bytes()
     if kind == "png":
         assert made.startswith(b"\x89PNG")
@@ -220,7 +220,7 @@ def test_a_picture(run: Run, files: tuple[str, str], tmp_path: Path, kind: str) 
 def test_a_picture_of_nothing(run: Run, tmp_path: Path) -> None:
     some = [Document("Ann", (), "1")]
     gold, pred = write(tmp_path / "g.jsonl", some), write(tmp_path / "p.jsonl", some)
-    code, out, _ = run("evaluate", gold, pred, "--pr-curve", "c.png", "--resamples", "10")
+    code, out, _ = run("evaluate", gold, pred, "--pr-curve", "c.png")
     assert code == 0
     assert "scores: 0 entities" in out
 

@@ -60,7 +60,7 @@ def test_gold_in_another_syntax_is_named_with_the_command(
 
 
 def test_a_report(run: Run) -> None:
-    code, out, _ = run("g.jsonl", "p.jsonl", "--train", "g.jsonl", "--html", "page.html", "--resamples", "50")
+    code, out, _ = run("g.jsonl", "p.jsonl", "--train", "g.jsonl", "--html", "page.html")
     assert code == 0
     for part in (
         "precision    recall  f1-score   support",
@@ -70,7 +70,8 @@ def test_a_report(run: Run) -> None:
         "confusion",
     ):
         assert part in out
-    assert "|bootstrap:50|" in out
+    assert "|unit:document|units:1|interval:jackknife-t" in out
+    assert "no interval: there is 1 document" in out
     assert Path("page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
@@ -81,7 +82,7 @@ def test_json(run: Run) -> None:
 
 
 def test_two_systems(run: Run) -> None:
-    code, out, _ = run("g.jsonl", "p.jsonl", "g.jsonl", "--resamples", "50")
+    code, out, _ = run("g.jsonl", "p.jsonl", "g.jsonl")
     assert code == 0
     assert "two-sided p" in out
     record = json.loads(run("g.jsonl", "p.jsonl", "g.jsonl", "--json")[1])
@@ -146,3 +147,64 @@ def test_wrong_use(run: Run, arguments: tuple[str, ...], message: str) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def write(name: str, records: list[dict[str, object]]) -> None:
+    Path(name).write_text("".join(json.dumps(r) + "\n" for r in records))
+
+
+def test_groups_by_default_and_as_asked_for(run: Run) -> None:
+    gold = [GOLD | {"id": f"{i}", "group": f"a{i // 2}", "book": i // 4} for i in range(8)]
+    write("g.jsonl", gold)
+    write("p.jsonl", [(GOLD if i % 3 else PRED) | {"id": f"{i}"} for i in range(8)])
+
+    def units(*args: str) -> tuple[str, int]:
+        code, out, _ = run("g.jsonl", "p.jsonl", "--json", *args)
+        found = json.loads(out)["units"]
+        assert (code, found["documents"]) == (0, 8)
+        assert "fewer than 30" in found["warning"]
+        return found["unit"], found["number"]
+
+    assert units() == units("--group-by", "group") == ("group", 4)
+    assert units("--group-by", "document") == ("document", 8)
+    assert units("--group-by", "book") == ("field book", 2)
+    assert units("--group-by", "id:[0-3]") == ("id [0-3]", 8)
+    code, _, err = run("g.jsonl", "p.jsonl", "--group-by", "chapter")
+    assert code == 2
+    assert "--group-by chapter" in err
+    assert "book" in err
+    _, out, _ = run("g.jsonl", "p.jsonl", "p.jsonl")
+    assert "paired, jackknife over 4 groups of 8 documents" in out
+
+
+def test_where_nothing_can_be_scored_it_is_said(run: Run) -> None:
+    Path("empty.jsonl").write_text("")
+    for files in (("empty.jsonl", "empty.jsonl"), ("empty.jsonl", "p.jsonl")):
+        code, _, err = run(*files)
+        assert code == 2
+        assert "empty.jsonl has no document: nothing can be scored" in err
+    code, _, err = run("g.jsonl", "empty.jsonl")
+    assert code == 2
+    assert "g" in err
+    nothing = {"id": "1", "text": GOLD["text"], "entities": []}
+    write("none.jsonl", [nothing])
+    code, _, err = run("none.jsonl", "none.jsonl")
+    assert code == 2
+    assert "0 of 0 are right" in err
+    code, out, _ = run("g.jsonl", "none.jsonl")
+    assert code == 0
+    assert "no entity was predicted" in out
+    code, out, _ = run("none.jsonl", "p.jsonl")
+    assert code == 0
+    assert "no gold entity" in out
+    code, _, err = run("--generations", "empty.jsonl", "--format", "inline_bracketed")
+    assert code == 2
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "-0.1", "2"])
+def test_a_score_that_is_none_is_refused_with_its_line(run: Run, score: str) -> None:
+    Path("p.jsonl").write_text(json.dumps(PRED).replace('"label"', f'"score": {score}, "label"'))
+    code, _, err = run("g.jsonl", "p.jsonl")
+    assert code in (1, 2)
+    assert "p.jsonl:1" in err
+    assert "score" in err

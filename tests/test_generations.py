@@ -39,7 +39,7 @@ def score(tmp_path: Path) -> Score:
     def call(format: str, rule: str, *rows: tuple[Any, ...], **options: Any) -> GenerationsReport:
         names = ("predict", "label", "prompt")
         records = [dict(zip(names, row, strict=False)) for row in rows]
-        return score_generations(write(tmp_path / "g.jsonl", *records), format, rule, resamples=50, **options)
+        return score_generations(write(tmp_path / "g.jsonl", *records), format, rule, **options)
 
     return call
 
@@ -280,8 +280,8 @@ def test_with_gold_documents_it_is_the_score_of_the_decoded_answers(
     entities = tuple(e for e in other.entities if e.end <= len(gold.text))
     answer = form.encode(Document(gold.text, entities), LABELS)
     path = write(tmp_path_factory.mktemp("g") / "g.jsonl", {"predict": answer, "label": "unused"})
-    report = score_generations(path, "occurrence_json", "repaired", LABELS, [gold], resamples=1)
-    decoded = evaluate([gold], [form.decode(gold.text, answer, LABELS)], resamples=1)
+    report = score_generations(path, "occurrence_json", "repaired", LABELS, [gold])
+    decoded = evaluate([gold], [form.decode(gold.text, answer, LABELS)])
     assert report.micro == decoded.micro
     assert {k: v for k, v in report.per_label.items() if v != Counts()} == decoded.per_label
 

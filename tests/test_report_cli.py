@@ -14,7 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 def test_everything_is_written(run: Run, tmp_path: Path) -> None:
     full(tmp_path / "runs", 9, formats=("inline_xml", "offset_json"), corpora=("genia",))
     folders = ("--markdown", "md", "--latex", "tex", "--figures", "pictures", "--csv", "csv")
-    code, _, err = run("report", "runs", "--out", "page.html", *folders, "--resamples", "50", "--title", "Mine")
+    code, _, err = run("report", "runs", "--out", "page.html", *folders, "--title", "Mine")
     assert (code, err.count("written:")) == (0, 5)
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     ids = page.values("id")

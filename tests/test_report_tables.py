@@ -19,7 +19,7 @@ from genner.generations.readings import ReadingName
 from genner.report import Report, assemble, build
 from genner.report.collect import Collection
 from genner.report.decoding import closings, decoding_findings, pairs
-from genner.report.draws import Draws
+from genner.report.estimates import Estimates
 from genner.report.measures import Source
 from genner.report.outcomes import RULES, read_outcomes
 from genner.report.paper import FORMATS, GROUPS, figure, published, system_of, systems
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
-    return build([folder], resamples=1000)
+    return build([folder])
 
 
 def lines(report: Report, name: str) -> list[dict[str, str]]:
@@ -131,7 +131,7 @@ def test_every_number_is_that_of_the_records_and_every_gap_is_named(
             fail(run)
         elif state == "skipped":
             run.skip("no such corpus here")
-    report = build([study.root], resamples=5)
+    report = build([study.root])
 
     files = {name: lines(report, name.removesuffix(".csv")) for name in csv_files(report) if "figure" not in name}
     for name, found in files.items():
@@ -180,7 +180,7 @@ def test_a_test_that_cannot_be_made_is_marked(tmp_path: Path) -> None:
     one = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)
     two = study.score("a", None, "offset_json", "genia", "greedy", 0.2)
     (two.folder / "predictions.jsonl").unlink()
-    report = build([tmp_path], resamples=20)
+    report = build([tmp_path])
     found = [line for line in lines(report, "main-nested-greedy") if line["System"] == "a"]
     rows = {line["cells"]: line for line in found if line["column"] == "strict"}
     assert rows[two.cell.id]["mark"] == "?"
@@ -193,7 +193,7 @@ def test_a_record_that_disagrees_with_its_answers_is_told(tmp_path: Path) -> Non
     run = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)
     assert run.result
     finish(run, run.result.metrics | {"strict": {"f1": 0.123}, "documents": 9})
-    (section,) = [s for s in build([tmp_path], resamples=20).sections if s.anchor == "runs"]
+    (section,) = [s for s in build([tmp_path]).sections if s.anchor == "runs"]
     text = str(section.blocks)
     assert "strict F1 is 12.30 in its record" in text
     assert "9 documents, and there are answers to 8" in text
@@ -245,7 +245,7 @@ def test_a_model_keeps_its_name(tmp_path: Path) -> None:
     study = Study(tmp_path / "one", documents, {folder: "mine", llama: "big"})
     study.score(folder, None, "inline_xml", "genia", "greedy", 0.9)
     study.score(llama, study.train(llama, "inline_xml", "genia"), "inline_xml", "genia", "greedy", 0.9)
-    report = build([study.root], resamples=40)
+    report = build([study.root])
     names = {line["System"] for line in lines(report, "main-nested-greedy") if line["cells"]}
     assert {"mine", "big, trained"} <= names
     (row,) = [
@@ -266,7 +266,7 @@ def test_a_damaged_result_loses_no_other(folder: Path, tmp_path: Path) -> None:
     bad = study.score("a", None, "inline_xml", "genia", "greedy", 0.9)
     study.score("a", None, "offset_json", "genia", "greedy", 0.9)
     (bad.folder / "result.json").write_text("{")
-    report = build([tmp_path], resamples=20)
+    report = build([tmp_path])
     (gap,) = [line for line in lines(report, "gaps") if line["column"] == "why"]
     assert "cannot be read" in gap["value"]
     with pytest.raises(DataError, match="holds no cells"):
@@ -278,7 +278,7 @@ def test_a_cell_that_waits_says_for_what(tmp_path: Path) -> None:
     train = study.cell("train", "t", {"model": "a", "format": "inline_xml", "corpus": "genia", "seed": 1})
     fail(train, "no memory left")
     study.cell("score", "s", study.describe("a", train, "inline_xml", "genia", "greedy"), (train.cell.id,))
-    report = build([tmp_path], resamples=5)
+    report = build([tmp_path])
     why = {line["block"]: line["value"] for line in lines(report, "gaps") if line["column"] == "why"}
     assert why == {"failed": "RuntimeError: no memory left", "waiting": f"needs {train.cell.id}, which failed"}
 
@@ -288,7 +288,7 @@ def test_a_cell_that_waits_says_for_what(tmp_path: Path) -> None:
 
 def source_of(folder: Path) -> Source:
     collection = Collection.open([folder])
-    return Source(collection, Draws(read_outcomes(collection, 1)[0], 200))
+    return Source(collection, Estimates(read_outcomes(collection, 1)[0]))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -354,7 +354,7 @@ def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, r
 def test_the_finding_is_the_table_in_words(folder: Path, report: Report) -> None:
     """Each reading has its sentences, and each format of the table is in one, told surely only where it is."""
     collection = Collection.open([folder])
-    listing = decoding_findings(Source(collection, Draws(read_outcomes(collection, 1)[0], 1000)))
+    listing = decoding_findings(Source(collection, Estimates(read_outcomes(collection, 1)[0])))
     assert listing is not None
     for (n, title), (rule, name) in product(((1, "GENIA"), (2, "uner")), RULES.items()):
         found = [line for line in lines(report, f"decoding-{n}") if line["block"].endswith(f", {name}")]
@@ -381,7 +381,7 @@ def test_where_the_grammar_costs_f1_it_is_said_as_loudly(tmp_path: Path) -> None
     for format, free, grammar in (("inline_xml", 0.9, 0.5), ("offset_json", 0.2, 0.8), ("grouped_json", 0.7, 0.7)):
         study.score("m", None, format, "genia", "greedy", free)
         study.score("m", None, format, "genia", "grammar", grammar)
-    report = build([tmp_path], resamples=1000)
+    report = build([tmp_path])
     told = [line for line in report.lead if "the grammar costs F1" in line or "the grammar gains F1" in line]
     assert [re.findall(r"grammar (\w+) F1 in (\w+) by", line) for line in told] == [
         [("costs", "inline_xml")],
@@ -405,7 +405,7 @@ def test_what_cannot_be_told_is_not_claimed(tmp_path: Path) -> None:
     for format in ("inline_xml", "offset_json"):
         for decoding in ("greedy", "grammar"):
             study.score("m", None, format, "genia", decoding, 0.6)
-    report = build([tmp_path], resamples=1000)
+    report = build([tmp_path])
     text = " ".join(report.lead)
     assert "n = 5 documents" in text
     assert "cannot be told (" in text
@@ -415,7 +415,7 @@ def test_what_cannot_be_told_is_not_claimed(tmp_path: Path) -> None:
 def test_numbers_of_several_seeds_are_means_with_standard_deviations(tmp_path: Path) -> None:
     study = Study(tmp_path, {"genia": corpus(12, LABELS["genia"])})
     runs = [study.score("m", None, "inline_xml", "genia", "sampled", 0.6, seed) for seed in (1, 2, 3)]
-    report = build([tmp_path], resamples=100)
+    report = build([tmp_path])
     found = [metric(run, "strict", "f1") for run in runs]
     (line,) = [
         x
@@ -460,7 +460,7 @@ def test_where_there_is_nothing_to_find_no_score_is_given(tmp_path: Path) -> Non
     found = run.result.metrics
     lengths = {**found["lengths"], "5+": dict.fromkeys(("precision", "recall", "f1", "gold", "predicted"), 0)}
     finish(run, {**found, "lengths": lengths})
-    line = next(line for line in lines(build([tmp_path], resamples=5), "lengths-1") if line["column"] == "5+")
+    line = next(line for line in lines(build([tmp_path]), "lengths-1") if line["column"] == "5+")
     assert (line["state"], line["value"]) == ("undefined", "")
 
 

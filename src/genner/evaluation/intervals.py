@@ -59,7 +59,7 @@ class Sample:
 
     @property
     def variance(self) -> float:
-        n = len(self.left_out)
+        n = max(len(self.left_out), 1)
         return float((n - 1) / n * (self.left_out**2).sum())
 
     @property

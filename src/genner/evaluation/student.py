@@ -5,6 +5,7 @@ The continued fraction is that of Press et al., Numerical Recipes (3rd ed., 2007
 
 from functools import lru_cache
 from math import exp, inf, lgamma, log, log1p, pi
+from statistics import NormalDist
 
 _STEPS = 10_000
 _TINY = 1e-300
@@ -20,10 +21,8 @@ def two_sided(t: float, df: float) -> float:
 @lru_cache(maxsize=4096)
 def quantile(level: float, df: float) -> float:
     """The t >= 0 for which `two_sided(t, df)` is `level`, in (0, 0.9]."""
-    t = 0.0625
-    while two_sided(2 * t, df) > level:
-        t *= 2
-    # The tail is convex: from the left, Newton's method rises to the root.
+    # The tail is convex: from the left, where the normal distribution has it, Newton's method rises to the root.
+    t = NormalDist().inv_cdf(1 - level / 2)
     for _ in range(60):
         step = (two_sided(t, df) - level) / (2 * _density(t, df))
         t += step
