@@ -59,7 +59,7 @@ def score(tmp_path: Path) -> Callable[..., GenerationsReport]:
         path = tmp_path / "g.jsonl"
         records = [dict(zip(("predict", "label", "prompt"), row, strict=False)) for row in rows]
         path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-        return score_generations(path, form, rule, resamples=10, **options)  # type: ignore[arg-type]
+        return score_generations(path, form, rule, **options)  # type: ignore[arg-type]
 
     return call
 
