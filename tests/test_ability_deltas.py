@@ -170,7 +170,8 @@ def comparison(total: float, contents: list[float], choice: float | None, se: fl
         for cut, value in zip(CUTS, contents, strict=True)
     ]
     # Of a change that is the same in so many items the interval is short.
-    changes = {"choice": delta([0.0] * 300, [choice] * 300)} if choice is not None else {}
+    sides = [[max(0.0, -choice)] * 300, [max(0.0, choice)] * 300] if choice is not None else []
+    changes = {"choice": delta(*sides)} if sides else {}
     return Comparison("squad", 0, "base", "adapter", changes, parts)
 
 
