@@ -218,8 +218,8 @@ def test_a_picture(run: Run, files: tuple[str, str], tmp_path: Path, kind: str) 
 
 
 def test_a_picture_of_nothing(run: Run, tmp_path: Path) -> None:
-    some = [Document("Ann", (), "1")]
-    gold, pred = write(tmp_path / "g.jsonl", some), write(tmp_path / "p.jsonl", some)
+    gold = write(tmp_path / "g.jsonl", [Document("Ann", (Entity(0, 3, "PER"),), "1")])
+    pred = write(tmp_path / "p.jsonl", [Document("Ann", (), "1")])
     code, out, _ = run("evaluate", gold, pred, "--pr-curve", "c.png")
     assert code == 0
     assert "scores: 0 entities" in out
