@@ -100,7 +100,7 @@ def test_the_strict_score_is_counted_from_the_answers(tmp_path: Path, labels: st
     assert [outcomes["score-greedy"].f1(name) for name in ("paper", "strict", "repaired")] == pytest.approx(
         [4 / 7, 4 / 7, 1]
     )
-    report = build([tmp_path], resamples=100)
+    report = build([tmp_path])
     (headline,) = [sentence for sentence in report.lead if "the best strict F1" in sentence]
     assert "under the grammar" in headline
 

@@ -122,7 +122,7 @@ class Estimates:
         found: list[dict[str, Interval | None]] = []
         for cells in groups:
             found.append({})
-            if not cells or not self.aligned(cells):
+            if not names or not cells or not self.aligned(cells):
                 continue
             outcomes = [self._outcomes[id] for id in cells]
             nothing = np.zeros((len(outcomes[0].ids), 3))
