@@ -20,14 +20,18 @@ from genner.data.column_values import MANY
 from genner.data.guard import GuardError, guarded, on_disk
 from genner.data.records import Intake, Record, Span, optional, unkept
 from genner.data.survey import tag_spelling
-from genner.data.tags import Scheme, Spelling
+from genner.data.tags import AS_CONLLEVAL, Scheme, SchemeCheck, Spelling
 from genner.data.tags import spans as spans_of
-from genner.data.tokens import join
+from genner.data.tokens import join, locate
 from genner.data.writing import atomic
 from genner.document import Document, group_of
 from genner.errors import DataError, DocumentError
 
 ROWS = 1000  # in a row group that is written
+SPACED = ("text", "full_text", "sentence")
+"""Columns that may hold the text whose tokens another one holds."""
+SPACES = ("space_after", "spaces", "ws", "trailing_whitespace", "whitespace")
+"""Columns that may say which tokens have a blank behind them, as RONEC's does."""
 _SPLITS = frozenset(("train", "test", "validation", "valid", "val", "dev"))
 
 
@@ -70,11 +74,14 @@ class HuggingFace(Syntax):
         row = 0
         parts = [source] if source.is_file() else self._chosen(source)
         spelling: Spelling | None = None
+        check = self.check()
         for part in parts:
             shape: Shape | None = None
             for item in self._guarded("rows", part, journal, self._wanted):
                 if shape is None:
                     shape = self.shape(part, *item)
+                    if shape.tagged:
+                        self.note_others([c for c in item[1] if c.endswith("ner_tags")], part, journal)
                     if shape.tagged and spelling is None:
                         names = shape.names or self._values(parts, journal)
                         spelling = self.spelling(names, part, journal) if names else None
@@ -84,7 +91,7 @@ class HuggingFace(Syntax):
                     if intake.begins_group(record.get(self.tokens)):
                         continue
                     try:
-                        text, spans = self.row(record, shape, spelling or Spelling())
+                        text, spans = self.row(record, shape, spelling or Spelling(), check, row)
                     except DocumentError as error:
                         journal.fault("bad row", part, str(error), row)
                         continue
@@ -92,10 +99,28 @@ class HuggingFace(Syntax):
                     document = intake.document(row, text, spans, record.get(self.id), group)
                     if document is not None:
                         yield document
+        self.tell(check, source, journal)
 
     @property
     def _wanted(self) -> list[str]:
-        return [self.id, self.tokens, self.tags, self.text, self.entities, self.group]
+        return [self.id, self.tokens, self.tags, self.text, self.entities, self.group, *SPACED, *SPACES]
+
+    def check(self) -> SchemeCheck:
+        """What finds tag sequences that break the scheme."""
+        return SchemeCheck(None if self.scheme == "auto" else self.scheme)
+
+    def tell(self, check: SchemeCheck, source: Traversable, journal: Journal) -> None:
+        """Record what it has found as a fault."""
+        if check.broken:
+            count, where, what = check.broken
+            journal.fault("tag sequence", source, f"row {where}, {what}", instead=AS_CONLLEVAL, count=count)
+
+    def note_others(self, columns: list[str], source: Traversable, journal: Journal) -> None:
+        """Say which further columns hold tags."""
+        for column in columns:
+            if column != self.tags:
+                how = f"--from {self.name}:tags={column} reads it instead"
+                journal.note(source, f"column {column!r} holds tags too and is not read; {how}")
 
     def _guarded(self, function: str, part: Traversable, journal: Journal, *args: Any) -> Iterator[Any]:
         """What a function of `arrow.py` yields for a file. A file that is broken is a fault, and ends."""
@@ -145,8 +170,13 @@ class HuggingFace(Syntax):
         """How a file spells its tags, of which these are all. Raises `DataError` when that cannot be told."""
         return tag_spelling(set(names), self.scheme, self.outside, self.label, part, journal, self.name)
 
-    def row(self, record: Record, shape: "Shape", spelling: Spelling) -> tuple[Any, list[Span]]:
-        """Text and entities of a row. Raises `DocumentError` when it does not say what they are."""
+    def row(
+        self, record: Record, shape: "Shape", spelling: Spelling, check: SchemeCheck, number: int
+    ) -> tuple[Any, list[Span]]:
+        """Text and entities of a row, whose tags are put into `check` under its number.
+
+        Raises `DocumentError` when it does not say what they are.
+        """
         first, second = (self.tokens, self.tags) if shape.tagged else (self.text, self.entities)
         for column in (first, second):
             if record[column] is None:
@@ -173,11 +203,17 @@ class HuggingFace(Syntax):
             if not spelling.fits(tag):
                 raise DocumentError(
                     f"tag {at}, {tag!r}, is not spelt as the others are; --from {self.name}:scheme=bare reads every "
-                    "tag as a label, outside=TAG says which is none"
+                    f"tag as a label, outside={tag} says that this one is none"
                 )
             normal.append(spelling.normal(tag))
-        text, places = join(tokens)
+        if tokens and tokens[0] == "[CLS]":
+            raise DocumentError(
+                "token 1 is '[CLS]': these are pieces of a model's tokenizer, not words; give the words"
+            )
+        text, places = _placed(record, tokens)
         scheme: Scheme | None = "bare" if spelling.form == "bare" else None
+        if scheme is None:
+            check.add(normal, number)
         return text, [Span(places[a][0], places[b - 1][1], label) for a, b, label in spans_of(normal, scheme)]
 
     def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
@@ -201,6 +237,24 @@ class HuggingFace(Syntax):
         made = [{"start": e.start, "end": e.end, "label": e.label, "score": e.score} for e in document.entities]
         group = document.group or None
         return {self.id: document.id, self.text: document.text, self.entities: made, self.group: group}
+
+
+def _placed(record: Record, tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
+    """The text of tokens, and where they are: as a text beside them has them, or flags for the blanks behind them.
+
+    Raises `DocumentError` where there are not as many flags as tokens.
+    """
+    for key in SPACED:
+        text = record.get(key)
+        if isinstance(text, str) and (places := locate(tokens, text)) is not None:
+            return text, places
+    for key in SPACES:
+        flags = record.get(key)
+        if isinstance(flags, list) and all(type(flag) is bool for flag in flags):
+            if len(flags) != len(tokens):
+                raise DocumentError(f"{len(tokens)} tokens have {len(flags)} flags {key!r}")
+            return join(tokens, flags)
+    return join(tokens)
 
 
 class Shape(NamedTuple):

@@ -13,23 +13,25 @@ from typing import Any, ClassVar, Literal
 
 from genner.data.base import Journal
 from genner.data.column_values import MANY
-from genner.data.hf import HuggingFace
+from genner.data.hf import SPACED, SPACES, HuggingFace
 from genner.data.json_stream import records
 from genner.data.records import Intake, Record, RecordSyntax
-from genner.data.tags import Spelling
+from genner.data.tags import Spelling, parse
 from genner.document import Document
 from genner.errors import DocumentError
 
-TOKENS = ("tokens", "words")
-TAGS = ("ner_tags", "tags", "ner", "labels")
+TOKENS = ("tokens", "words", "token", "word", "sentence", "text")
+TAGS = ("ner_tags", "ner", "ner_labels", "bio", "bio_tags", "iob", "iob_tags", "tags", "labels", "label")
 
 
 @dataclass(frozen=True)
 class HuggingFaceJson(RecordSyntax):
     """JSON rows with tokens and a tag each.
 
-    Options: `tokens`, `tags` and `id` are the names of columns (looked for, when left out, as `tokens` or `words`, and
-    `ner_tags`, `tags`, `ner` or `labels`); `names` lists the tags' names in the order of their numbers; `scheme`,
+    Options: `tokens`, `tags` and `id` are the names of columns (looked for, when left out, under the usual names:
+    `tokens`, `words`, `sentence` ..., and `ner_tags`, `tags`, `labels` ...). Tokens may be a list, or a string of words
+    parted by blanks. Where a text stands beside the tokens, or flags such as `space_after` do, blanks are where they
+    say; `names` lists the tags' names in the order of their numbers; `scheme`,
     `outside` and `label` say how tags are meant, as for `conll`. A row without tags is left out. The file is gone
     through twice, to see how it spells its tags.
     """
@@ -53,13 +55,18 @@ class HuggingFaceJson(RecordSyntax):
             case {"features": [*_], "rows": [{"row": dict(row)}, *_]}:
                 return cls.recognizes_record(row)
             case dict(row):
-                tokens, tags = _first(row, TOKENS), _first(row, TAGS)
-                return bool(tokens and tags) and _all(row[tokens], str) and _all(row[tags], str, int)
+                tokens, tags = _columns(row)
+                if not (tokens and tags):
+                    return False
+                if isinstance(words := row[tokens], str):
+                    return _all(row[tags], str) and _tagged(words.split(), row[tags])
+                return _all(row[tokens], str) and _all(row[tags], str, int)
         return False
 
     def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
         intake = Intake(source, journal)
         spelling: Spelling | None = None
+        check = self._reader({}).check()
         count = 0
         for record in intake.records():
             features, rows = _rows(record)
@@ -74,6 +81,10 @@ class HuggingFaceJson(RecordSyntax):
                         "bad row", f"has no {reader.tokens!r}; it has: {has}; name the columns with tokens=, tags="
                     )
                     continue
+                if isinstance(words := row[reader.tokens], str):
+                    row = {**row, reader.tokens: words.split()}
+                if count == 1:
+                    reader.note_others(_others(row, reader.tokens, reader.tags), source, journal)
                 if intake.begins_group(row[reader.tokens]):
                     continue
                 if row.get(reader.tags) is None:
@@ -83,18 +94,25 @@ class HuggingFaceJson(RecordSyntax):
                     shape = reader.shape(source, features, list(row))
                     if spelling is None:
                         spelling = reader.spelling(shape.names or self._values(source), source, journal)
-                    text, spans = reader.row(row, shape, spelling)
+                    spaced = {key: row[key] for key in (*SPACED, *SPACES) if key in row and key != reader.tokens}
+                    tagged = {**spaced, reader.tokens: row[reader.tokens], reader.tags: row[reader.tags]}
+                    text, spans = reader.row(tagged, shape, spelling, check, intake.number)
                 except DocumentError as error:
                     intake.fault("bad row", str(error))
                     continue
-                extra = {k: v for k, v in row.items() if k not in (reader.tokens, reader.tags, self.id)}
+                if isinstance(row.get("text"), str) and row["text"] != text and reader.tokens != "text":
+                    intake.loss("text that its tokens do not make up")
+                read = {reader.tokens, reader.tags, self.id, *SPACES, *(k for k in SPACED if row.get(k) == text)}
+                extra = {k: v for k, v in row.items() if k not in read}
                 document = intake.build(text, spans, row.get(self.id), extra)
                 if document is not None:
                     yield document
+        self._reader({}).tell(check, source, journal)
 
     def _reader(self, row: Record) -> "_Rows":
         """What reads this row, as it reads parquet's."""
-        tokens, tags = self.tokens or _first(row, TOKENS), self.tags or _first(row, TAGS)
+        found = _columns(row)
+        tokens, tags = self.tokens or found[0], self.tags or found[1]
         return _Rows(
             tokens=tokens or TOKENS[0],
             tags=tags or TAGS[0],
@@ -132,6 +150,32 @@ def _rows(record: Record) -> tuple[Record, list[Record]]:
             }
             return named, [r["row"] for r in rows if isinstance(r, dict) and isinstance(r.get("row"), dict)]
     return {}, [record]
+
+
+def _columns(row: Record) -> tuple[str, str]:
+    """The usual names under which a row has tokens and tags; empty for what it has not."""
+    lists = [name for name in TOKENS if isinstance(row.get(name), list)]
+    return lists[0] if lists else _first(row, TOKENS), _first(row, TAGS)
+
+
+def _tagged(words: list[str], tags: Any) -> bool:
+    """Whether the words of a string have a tag each, plainly those of entities: labels of a whole text are others."""
+    return isinstance(tags, list) and bool(tags) and len(words) == len(tags) and all(map(parse, tags))
+
+
+def _others(row: Record, tokens: str, tags: str) -> list[str]:
+    """The further columns of a row with a tag for each token."""
+    number = len(row[tokens]) if isinstance(row[tokens], list) else 0
+    found = [
+        (name, value)
+        for name, value in row.items()
+        if name not in (tokens, tags, "chunk_tags") and isinstance(value, list) and len(value) == number > 0
+    ]
+    return [
+        name
+        for name, value in found
+        if (name.endswith("ner_tags") and _all(value, str, int)) or (_all(value, str) and all(map(parse, value)))
+    ]
 
 
 def _first(row: Record, names: tuple[str, ...]) -> str:

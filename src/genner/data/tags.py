@@ -14,8 +14,9 @@ those of a file (`B_PER`, `PER-B`, `b-per`, `B`) into them.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Scheme = Literal["iob2", "iob1", "bioes", "io", "bare"]
@@ -168,6 +169,31 @@ class Spelling:
         """The labels in some tags that are spelt so."""
         normal = (self.normal(tag) for tag in tags if self.fits(tag) and tag != self.outside)
         return {tag if self.form == "bare" else tag[2:] for tag in normal}
+
+
+@dataclass
+class SchemeCheck:
+    """Finds where tag sequences break their scheme; which it is, is told from all of them unless `scheme` says it."""
+
+    scheme: Scheme | None = None
+    _guess: "SchemeGuess" = field(default_factory=lambda: SchemeGuess())
+    _counts: Counter[Scheme] = field(default_factory=Counter)
+    _first: dict[Scheme, tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, tags: Sequence[str], where: int) -> None:
+        """Put in the tags of a sentence, in the row `where`."""
+        self._guess.add(tags)
+        schemes: tuple[Scheme, ...] = (self.scheme,) if self.scheme else ("iob2", "iob1", "bioes")
+        for scheme in schemes:
+            for at, what in faults(tags, scheme):
+                self._counts[scheme] += 1
+                self._first.setdefault(scheme, (where, f"token {min(at, len(tags) - 1) + 1}: {what}"))
+
+    @property
+    def broken(self) -> tuple[int, int, str] | None:
+        """How often the scheme is broken, where first, and how; None if it never is."""
+        scheme = self.scheme or self._guess.scheme
+        return (self._counts[scheme], *self._first[scheme]) if self._counts[scheme] else None
 
 
 @dataclass

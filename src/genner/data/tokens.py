@@ -22,13 +22,17 @@ def tokenize(text: str, entities: Iterable[Entity] = ()) -> list[tuple[int, int]
     return spans
 
 
-def join(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The tokens with a blank between each two, and where each of them is in that text."""
-    spans, at = [], 0
-    for token in tokens:
+def join(tokens: Sequence[str], spaces: Sequence[bool] | None = None) -> tuple[str, list[tuple[int, int]]]:
+    """The tokens with a blank between each two, and where each of them is in that text.
+
+    `spaces` says of each token whether a blank is behind it; the last one's is left out.
+    """
+    pieces, spans, at = [], [], 0
+    for token, space in zip(tokens, spaces if spaces is not None else [True] * len(tokens), strict=True):
         spans.append((at, at + len(token)))
-        at += len(token) + 1
-    return " ".join(tokens), spans
+        pieces += [token, " " * space]
+        at += len(token) + space
+    return "".join(pieces[:-1]), spans
 
 
 def locate(tokens: Sequence[str], text: str) -> list[tuple[int, int]] | None:

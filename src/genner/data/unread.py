@@ -71,6 +71,9 @@ def unread_beginning(head: bytes) -> str:
 
 def unread_record(record: Any) -> str:
     """The same of one record."""
+    held = next((k for k, v in record.items() if _is_records(v)), None) if isinstance(record, dict) else None
+    if held is not None and not any(matches(record) for _, matches in RECORDS.values()):
+        return f"seems to hold its records under {held!r}; take them out with: jq -c '.[\"{held}\"][]' OLD > NEW.jsonl"
     for title, (advice, matches) in RECORDS.items():
         if isinstance(record, dict) and matches(record):
             return f"looks like {title}; {advice}"
@@ -86,6 +89,16 @@ def _has(record: Record, key: str, inner: str) -> bool:
     """Whether the first object of the list under `key` has the key `inner`."""
     items = record.get(key)
     return isinstance(items, list) and any(isinstance(i, dict) and inner in i for i in items[:1])
+
+
+def _is_records(value: Any) -> bool:
+    """Whether a value is a list of objects with lists in them: as sentences with tokens and tags are."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(v, dict) for v in value[:3])
+        and any(isinstance(v, list) for v in value[0].values())
+    )
 
 
 def _is_words(value: Any) -> bool:
