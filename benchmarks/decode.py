@@ -102,6 +102,17 @@ def strangers(form: Format, size: int) -> tuple[str, str]:
     )
 
 
+def unasked(form: Format, size: int) -> tuple[str, str]:
+    """Each word an entity with a label of its own, none of which was asked for."""
+    words = [f"w{i}" for i in range(1 if form.one_label else size // 30)]
+    text, entities, at = " ".join(words), [], 0
+    for word in words:
+        entities.append(Entity(at, at + len(word), f"L{word}"))
+        at += len(word) + 1
+    labels = LabelSet.of(*(e.label for e in entities))
+    return text, form.encode(Document(text, tuple(entities)), labels)
+
+
 CASES: dict[str, Case] = {
     "valid": sayable,
     "damaged": damaged,
@@ -110,6 +121,7 @@ CASES: dict[str, Case] = {
     "one word, again and again": same_word,
     "nested": nested,
     "strange mentions": strangers,
+    "labels not asked for": unasked,
     "<": repeated("<"),
     "<PER>": repeated("<PER>"),
     "<PER> then </LOC>": lambda form, size: ("a " * (size // 2), "<PER>" * (size // 11) + "</LOC>" * (size // 11)),

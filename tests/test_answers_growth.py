@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +26,7 @@ spec.loader.exec_module(benchmark)
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
 
 
-def steps(form: Format, text: str, answer: str) -> int:
+def steps(read: Callable[..., object], text: str, answer: str) -> int:
     """The calls, of Python's functions and of C's, that it takes to read an answer."""
     count = 0
 
@@ -36,7 +37,7 @@ def steps(form: Format, text: str, answer: str) -> int:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        form.decode(text, answer, benchmark.LABELS)
+        read(text, answer, benchmark.LABELS)
     finally:
         sys.setprofile(before)
     return count
@@ -46,8 +47,15 @@ def steps(form: Format, text: str, answer: str) -> int:
 @pytest.mark.parametrize("kind", benchmark.CASES)
 def test_steps_grow_with_the_answer(form: Format, kind: str) -> None:
     # Both longer than what is aligned as a whole.
-    small, large = (steps(form, *benchmark.CASES[kind](form, size)) for size in (5_000, 15_000))
+    small, large = (steps(form.decode, *benchmark.CASES[kind](form, size)) for size in (5_000, 15_000))
     assert large < 5 * small + 2_000  # three times the size; nine times the steps would be its square
+
+
+@formats
+@pytest.mark.parametrize("kind", ["damaged", "one word, again and again", "strange mentions", "labels not asked for"])
+def test_steps_of_the_strict_reading_grow_with_the_answer(form: Format, kind: str) -> None:
+    small, large = (steps(form.decode_strictly, *benchmark.CASES[kind](form, size)) for size in (2_000, 6_000))
+    assert large < 5 * small + 2_000
 
 
 @formats
@@ -56,6 +64,7 @@ def test_long_answers_end(form: Format, kind: str) -> None:
     """What one regular expression would go through again for each character, in C, where no step is counted."""
     _, answer = benchmark.CASES[kind](form, 200_000)
     assert form.decode("a b", answer, benchmark.LABELS).text == "a b"
+    form.decode_strictly("a b", answer, benchmark.LABELS)
 
 
 @formats

@@ -107,6 +107,9 @@ def test_decode_takes_any_string(form: Format, text: str, answer: str) -> None:
     assert all(e.label in LABELS for e in prediction.entities)
     legal = form.grammar(text, LABELS, repeats=True).read(answer.encode("utf-8", "replace")) is not None
     assert prediction.invalid != legal
+    said = form.decode_strictly(text, answer, LABELS)
+    Document(text, said.entities)  # raises if one is not in the text
+    assert all(n > 0 for n in said.wrong.values())
 
 
 @pytest.mark.parametrize("form", [FORMATS[name] for name in ("occurrence_json", "offset_json")], ids=lambda f: f.name)

@@ -327,8 +327,13 @@ class LabelSet:
 
     labels: tuple[Label, ...]
     depth: int | None = field(default=None, compare=False)
+    tags: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """The tags of the labels."""
+    _tags: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", tuple(label.tag for label in self.labels))
+        object.__setattr__(self, "_tags", frozenset(self.tags))
         if not self.labels:
             raise LabelError("the label set is empty; give at least one label, as in PER,ORG,LOC")
         twice = [tag for tag, n in Counter(self.tags).items() if n > 1]
@@ -391,10 +396,6 @@ class LabelSet:
             data = {"depth": self.depth, "labels": data}
         return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
 
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return tuple(label.tag for label in self.labels)
-
     def subset(self, tags: Iterable[str]) -> "LabelSet":
         """The labels with these tags, in this order. Raises `LabelError` naming a tag that is not here."""
         by_tag = {label.tag: label for label in self.labels}
@@ -406,7 +407,7 @@ class LabelSet:
         return LabelSet(tuple(chosen), self.depth)
 
     def __contains__(self, tag: object) -> bool:
-        return tag in self.tags
+        return isinstance(tag, str) and tag in self._tags
 
     def __iter__(self) -> Iterator[Label]:
         return iter(self.labels)

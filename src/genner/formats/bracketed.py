@@ -85,8 +85,9 @@ class InlineBracketed(InlineFormat):
         return "".join(copy), found, problems
 
     def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
+        in_text = {match[1].strip() for match in _MARK.finditer(text) if match[1] is not None}
         tags = (match[1].strip() for match in _MARK.finditer(answer) if match[1] is not None)
-        return (tag for tag in tags if tag not in labels and f"{tag}]" not in text)
+        return (tag for tag in tags if tag not in labels and tag not in in_text)
 
 
 # Without a way back, so that blanks and bars are gone through once. The blanks before a bar are looked at afterwards.

@@ -77,8 +77,9 @@ class InlineXML(InlineFormat):
         return "".join(copy), found, problems
 
     def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
+        in_text = {match[3] for match in _ANY_TAG.finditer(text)}
         tags = (match[3] for match in _ANY_TAG.finditer(answer) if not match[1])
-        return (tag for tag in tags if tag not in labels and f"{tag}>" not in text)
+        return (tag for tag in tags if tag not in labels and tag not in in_text)
 
 
 # Anything that looks like a tag, or like the escaped spelling of one.
