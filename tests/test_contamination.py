@@ -25,7 +25,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import tiny
 from genner.ability.models import Side
-from genner.contamination import SIGNALS, Case, Finding, Measure, Source, named
+from genner.assess.cells import plan
+from genner.assess.corpora import path_of
+from genner.assess.records import Runs
+from genner.assess.study import Study
+from genner.assess.worker import perform
+from genner.contamination import SIGNALS, Case, Finding, Measure, TrainedOn, named
 from genner.contamination.base import MIN_SAMPLE, evenly
 from genner.contamination.completion import rouge_l, split, starts
 from genner.contamination.exact import normalized, shared
@@ -35,13 +40,19 @@ from genner.contamination.membership import judged
 from genner.contamination.ngrams import grams, met, words_of
 from genner.contamination.order import Order
 from genner.contamination.run import Contamination, check
+from genner.contamination.sources import Given, case_of
 from genner.contamination.statistics import auc, mean_difference, rank_p, student
 from genner.contamination.table import markdown
+from genner.data.base import Journal
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, UnknownNameError, UsageError
 from genner.formats import get_format
 from genner.prompts import instruction
+from genner.report.build import assemble
+from genner.report.collect import Collection
+from genner.report.contamination import HEADLINES
+from genner.report.table import Missing, Value, Words
 
 LABELS, FORM = LabelSet.of("PER", "LOC"), get_format("inline_xml")
 PEOPLE = ["Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Ida", "Jon", "Kim"]
@@ -73,7 +84,7 @@ TEST, UNSEEN, MEMBERS = corpus(12, 1), corpus(12, 2), corpus(12, 3)
 def case(**changes: Any) -> Case:
     made = Case(
         "Little Trips", "test", LABELS, "inline_xml", TEST, TEST, members=MEMBERS, unseen=UNSEEN,
-        train=[Source("train", MEMBERS)], complete=True,
+        train=[TrainedOn("train", MEMBERS)], complete=True,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -243,7 +254,7 @@ def test_completion_reproduces_what_was_learnt_by_heart() -> None:
 
 
 def test_the_order_of_the_file_is_known_to_whom_has_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genner.contamination.order.WINDOW", 40)
+    monkeypatch.setattr("genner.contamination.order.SHARD_TOKENS", 40)
     monkeypatch.setattr("genner.contamination.order.MIN_SHARDS", 4)
     dirty = look("order", case(), Loaded(untrained(), trained(True)))["adapter"]
     clean = look("order", case(), Loaded(untrained(), trained(False)))["adapter"]
@@ -285,7 +296,7 @@ def test_ngrams_are_all_runs(some: list[str], size: int) -> None:
 
 def test_a_copy_in_the_training_data_is_found_however_it_is_written() -> None:
     copy, near = TEST[4], Document(TEST[7].text.upper().replace(" ", "  ") + ".", (), "near")
-    about = case(train=[Source("train", [*MEMBERS, copy, near])])
+    about = case(train=[TrainedOn("train", [*MEMBERS, copy, near])])
     exact = look("exact", about, Loaded(untrained(), untrained()))["adapter"]
     assert exact.verdict == "found"
     values = {name: round(measure.value * len(TEST)) for name, measure in exact.measures.items()}
@@ -300,8 +311,8 @@ def test_no_overlap_is_nothing_only_where_all_training_data_are_known() -> None:
     other = [Document(f"völlig anderes {i}", (), str(i)) for i in range(5)]
     loaded = Loaded(untrained(), untrained())
     for name in ("exact", "ngrams"):
-        known = look(name, case(train=[Source("t", other)]), loaded)["adapter"]
-        part = look(name, case(train=[Source("t", other)], complete=False), loaded)["adapter"]
+        known = look(name, case(train=[TrainedOn("t", other)]), loaded)["adapter"]
+        part = look(name, case(train=[TrainedOn("t", other)], complete=False), loaded)["adapter"]
         assert (known.verdict, part.verdict) == ("nothing found", "unknown")
         assert all(m.value == 0 for m in known.measures.values())
 
@@ -309,7 +320,7 @@ def test_no_overlap_is_nothing_only_where_all_training_data_are_known() -> None:
 def test_mentions_are_described_by_what_training_has_shown() -> None:
     train = [Document("Ada", (Entity(0, 3, "PER"),)), Document("Rome", (Entity(0, 4, "PER"),))]
     three = (Entity(0, 3, "PER"), Entity(8, 12, "LOC"), Entity(16, 20, "LOC"))
-    about = case(test=[Document("Ada saw Rome in Lima", three)], train=[Source("t", train)])
+    about = case(test=[Document("Ada saw Rome in Lima", three)], train=[TrainedOn("t", train)])
     found = look("mentions", about, Loaded(untrained(), untrained()))["adapter"]
     assert found.verdict == "measured"
     assert {n: round(3 * found.measures[n].value) for n in ("seen", "other_label", "unseen")} == {
@@ -509,3 +520,109 @@ def test_a_signal_that_fails_takes_no_other_along(monkeypatch: pytest.MonkeyPatc
 def test_a_measure_is_written_with_its_interval() -> None:
     assert str(Measure(0.5, 3)) == "0.50"
     assert str(Measure(0.5, 3, 0.25, 0.75)) == "0.50 (0.25 to 0.75)"
+
+
+# In a study, and in its report ---------------------------------------------------------------------------------------
+
+STUDY = {
+    "name": "seen",
+    "seeds": [1, 2],
+    "formats": ["inline_xml", "compact"],
+    "model": [
+        {"name": "default"},
+        {"name": "small", "model": "smollm2-135m-instruct", "recipes": ["short"]},
+    ],
+    "corpus": [{"name": "ewt", "labels": "core", "test": "sample:uner_en_ewt", "train": ["t.jsonl"], "dev": "d.jsonl"}],
+    "recipe": [{"name": "short"}],
+    "contamination": [{"signals": ["exact", "order"], "sentences": 20, "trained": True}],
+}
+
+
+def test_a_study_looks_once_at_each_model_and_corpus() -> None:
+    cells = [cell for cell in plan(Study.from_dict(STUDY)) if cell.kind == "contamination"]
+    fixed = [cell for cell in cells if not cell.needs]
+    trained_ = [cell for cell in cells if cell.needs]
+    assert [c.description["model"] for c in fixed] == ["default"]  # whatever the formats and seeds
+    assert (fixed[0].description["train"], fixed[0].description["dev"]) == (["t.jsonl"], "d.jsonl")
+    assert len(trained_) == 4  # an adapter for each of two formats and seeds
+    assert all(c.description["train"] == [] and c.description["dev"] == "d.jsonl" for c in trained_)
+    assert all(c.description["signals"] == ["exact", "order"] for c in cells)
+    with pytest.raises(UnknownNameError, match="unknown signal 'ordr'"):
+        Study.from_dict({**STUDY, "contamination": [{"signals": ["ordr"]}]})
+    with pytest.raises(UsageError, match=r"\[contamination\] sentences = 0"):
+        Study.from_dict({**STUDY, "contamination": [{"sentences": 0}]})
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_cell_looks_and_its_report_has_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the corpus's own test file is given as what the model was trained on."""
+    monkeypatch.setattr("genner.assess.run._base", lambda model: None)
+    gold = path_of("sample:uner_en_ewt", tmp_path).read_text(encoding="utf-8").splitlines(keepends=True)[:25]
+    (tmp_path / "test.jsonl").write_text("".join(gold), encoding="utf-8")
+    (tmp_path / "t.jsonl").write_text("".join(gold[:7]), encoding="utf-8")
+    (tmp_path / "d.jsonl").write_text("".join(gold[20:]), encoding="utf-8")
+    corpora = [{**STUDY["corpus"][0], "test": "test.jsonl"}]  # type: ignore[index,dict-item]
+    looks = [{"signals": ["exact", "altered_copies"], "trained": True, "sentences": 12}]
+    study = Study.from_dict({**STUDY, "model": [{"name": "default"}], "corpus": corpora, "contamination": looks})
+    runs = Runs(tmp_path / "runs")
+    cells = [cell for cell in plan(study) if cell.kind == "contamination"]
+    (run,) = [runs.add(cell) for cell in cells]
+    waiting = assemble(Collection.open([runs.root]), [runs.root], resamples=50)
+    (table,) = [t for t in waiting.tables() if t.name == "contamination-1"]
+    assert all(isinstance(e, Missing) and e.why == "waiting" for e in table.rows[0].entries)
+    assert perform(runs, run, tmp_path, None) == 0
+    assert run.state == "done", run.failure
+    assert run.result is not None
+    assert run.result.signature.startswith("contamination|model:default|")
+    report = assemble(Collection.open([runs.root]), [runs.root], resamples=50)
+    (table,) = [t for t in report.tables() if t.name == "contamination-1"]
+    rows = {row.heads: row.entries for row in table.rows}
+    assert set(rows) == {(name, side) for name in ("exact", "altered_copies") for side in ("base", "adapter")}
+    verdict, number, members, said = rows["exact", "adapter"]
+    assert isinstance(verdict, Words)
+    assert isinstance(number, Value)
+    assert isinstance(members, Missing)
+    assert (verdict.text, number.cells) == ("found", (run.cell.id,))
+    assert number.number >= 7 / 25
+    assert "7 of 25" in said.text or int(said.text.split()[0]) >= 7  # type: ignore[union-attr]
+    assert "exact: Test sentences that also occur in the training data" in str(report.sections)
+
+
+def test_every_signal_has_a_number_in_reports() -> None:
+    assert set(HEADLINES) | set(LIKELIHOODS) == set(SIGNALS)
+
+
+# What a model was trained on -----------------------------------------------------------------------------------------
+
+
+def test_the_data_of_a_recipe_are_found_and_what_is_missing_is_said(tmp_path: Path) -> None:
+    for name, documents in (("test", TEST), ("train", [*MEMBERS, TEST[0], UNSEEN[0]]), ("dev", UNSEEN)):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        lines = [json.dumps(d.to_dict()) + "\n" for d in documents]
+        (tmp_path / "set" / f"{name}.jsonl").write_text("".join(lines))
+    (tmp_path / "labels.json").write_text('["PER", "LOC"]')
+    recipe = tmp_path / "recipe.toml"
+    sets = '[[set]]\nname = "set"\ntrain = ["set/train.jsonl"]\ndev = "set/dev.jsonl"\nlabels = "labels.json"\n'
+    recipe.write_text(f'base = "smollm2-135m-instruct"\n[formats]\ninline_xml = 1.0\n{sets}')
+    given_ = Given(tmp_path / "set" / "test.jsonl", root=tmp_path, recipes=(recipe,), limit=10)
+    found, notes = case_of("smollm2-135m-instruct", given_, Journal())
+    assert (found.name, found.split, found.complete) == ("set", "test", True)
+    assert [len(source.documents) for source in found.train] == [14]
+    assert len(found.sample) == len(found.members) == len(found.unseen) == 10
+    assert not {d.text for d in found.members} & {d.text for d in found.sample}
+    assert UNSEEN[0] not in found.unseen
+    assert notes == ["1 of 12 unseen texts are trained on or in the sample; they are left out"]
+    # A set that is not there is noted, and then not all is known; so it is without a recipe, and with an unknown start.
+    recipe.write_text(
+        f'base = "b"\nstart = "nowhere"\n[formats]\ninline_xml = 1.0\n{sets}{sets.replace("set", "gone")}'
+    )
+    recipe.write_text(recipe.read_text().replace("[[gone]]", "[[set]]"))
+    found, notes = case_of("smollm2-135m-instruct", given_, Journal())
+    assert not found.complete
+    assert "training began with 'nowhere'" in notes[0]
+    assert notes[1].startswith("1 files of the recipe are not under")
+    bare, _ = case_of("smollm2-135m-instruct", Given(given_.data, train=(tmp_path / "set" / "dev.jsonl",)), Journal())
+    assert (bare.complete, bare.members, bare.unseen, bare.labels.tags) == (False, [], [], ("LOC", "PER"))
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(UsageError, match="holds no document"):
+        case_of("smollm2-135m-instruct", Given(tmp_path / "empty.jsonl"), Journal())

@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from genner.assess.records import Cell, Json, Kind
-from genner.assess.study import CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry, Study
+from genner.assess.study import ContaminationEntry, CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry, Study
+from genner.contamination import SIGNALS
 from genner.errors import UnknownNameError, UsageError
 from genner.loading import _digest, find_adapter
 from genner.probes import PROBES
@@ -121,6 +122,31 @@ class _Plan:
         name = point.name(point.format, point.corpus.name, decoding, probe.name)
         self.add("probe", name, description, [trained], point.model.name)
 
+    def contamination(self, point: _Point, entry: ContaminationEntry) -> None:
+        """One look for each model and corpus: a model that is taken as it is is the same in all formats and seeds."""
+        trained = self.trained(point)
+        if trained is None:
+            wanted = entry.only.formats or point.model.formats or self.study.formats
+            point = replace(point, seed=0, format=wanted[0])
+        known = trained is None and entry.trained
+        corpus = point.corpus
+        description: Json = {
+            "model": point.model.source,
+            "trained": trained,
+            "format": point.format,
+            "corpus": corpus.name,
+            "file": corpus.test,
+            "split": SPLIT,
+            "sentences": entry.sentences,
+            "labels": corpus.labels,
+            "signals": list(entry.signals or SIGNALS),
+            "train": list(corpus.training.train) if known else [],
+            "dev": corpus.training.dev if known or trained else None,
+            "seed": point.seed,
+        }
+        name = point.name(point.format, corpus.name, "contamination")
+        self.add("contamination", name, description, [trained], point.model.name)
+
 
 def _scored(point: _Point, trained: str | None, decoding: str) -> Json:
     return {
@@ -184,6 +210,9 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
                     }
                     called = point.model.name if model == source else ""
                     made.add("ability", f"{of} {ability.task} {shots}-shot", description, [trained], called)
+    for contamination in study.contaminations:
+        for point in (p for p in points if p.within(contamination.only)):
+            made.contamination(point, contamination)
     return sorted(made.cells.values(), key=lambda cell: cell.kind != "train")
 
 

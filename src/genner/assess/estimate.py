@@ -1,6 +1,7 @@
 """How long cells will take, from those of the same kind that have been run: seconds per unit of work.
 
-A unit is a document for `score` and `probe`, a sentence in an epoch for `train`, a question for `ability`. The rate is
+A unit is a document for `score`, `probe` and `contamination`, a sentence in an epoch for `train`, a question for
+`ability`. The rate is
 that of the finished cells most like it: of the same model, decoding, format and corpus, if there are any; else of fewer
 of these in common. It is a rough guess, since a cell's time also holds the loading of its model.
 """
@@ -26,6 +27,7 @@ _LIKENESS = {
     ),
     "train": (("model", "format", "corpus"), ("model", "corpus"), ("model",), ()),
     "ability": (("model", "task", "shots"), ("model", "task"), ("task", "shots"), ("task",), ()),
+    "contamination": (("model", "signals", "corpus"), ("model", "signals"), ("signals",)),
 }
 _LIKENESS["probe"] = _LIKENESS["score"]
 

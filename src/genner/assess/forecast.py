@@ -151,6 +151,10 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
         prompt = tokens * (1 + about["shots"])
         seconds = n * _time(prompt + written, 1 + written, size, machine, STRAGGLERS)
         return Cost(loading + seconds, BARE_MB + 1.2 * weights + 100, n * 0.004)
+    if cell.kind == "contamination":
+        # By and large: of three kinds of documents, on two sides, some 25 texts of 40 tokens, and 150 that are written.
+        seconds = n * _time(3 * 2 * 25 * 40, 3 * 2 * 150, size, machine, BATCH)
+        return Cost(loading + seconds, BARE_MB + 1.2 * weights + 800, n * 0.05)
     chars, entities = _like(about["file"], data)
     text = chars / CHARS_A_TOKEN
     answer = entities * _MENTION.get(about["format"], _TAGS) + (0 if about["format"] in _MENTION else text)

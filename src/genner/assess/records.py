@@ -11,6 +11,7 @@
         log.txt                  its output
         predictions.jsonl        (score, probe) a line a document, appended as it goes: `Answered`
         items.jsonl              (ability) a line a question
+        signals/                 (contamination) what `genner contamination --out` leaves
         adapter/, best/ ...      (train) what `genner train` leaves in a run's folder
 
 Offsets are half-open code points, as everywhere.
@@ -30,7 +31,7 @@ from genner.data.writing import write_atomic
 from genner.document import Document, Entity, Prediction, Problem
 from genner.errors import DataError, DocumentError, UnknownNameError
 
-Kind = Literal["train", "score", "probe", "ability"]
+Kind = Literal["train", "score", "probe", "ability", "contamination"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 State = Literal["done", "failed", "skipped", "running", "waiting"]
 STATES: tuple[State, ...] = get_args(State)

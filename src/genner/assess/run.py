@@ -1,7 +1,8 @@
 """What each kind of cell does: from its description to metrics, leaving in its folder what the next one needs.
 
 Every kind can be interrupted at any moment and goes on: `train` from its last checkpoint, `score` and `probe` behind
-the last whole line of their answers, `ability` behind the last task (it is one task).
+the last whole line of their answers, `ability` behind the last task (it is one task), `contamination` behind
+the last item of a signal.
 """
 
 import json
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of
 from genner.assess.records import Answered, Json, Kind, Progress, Run, Runs
 from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
+from genner.data.catalog import catalog
 from genner.document import Document, LabelSet, Prediction
-from genner.errors import DataError, ModelError, UnknownNameError
+from genner.errors import DataError, GennerError, ModelError, UnknownNameError
 from genner.extras import install_command
 from genner.formats import get_format
 
@@ -378,6 +380,51 @@ def _ability(work: Work) -> Outcome:
     return Outcome(found.metrics(), signature, found.tokens, found.passes)
 
 
+# -- contamination
+
+
+def _contamination(work: Work) -> Outcome:
+    from genner.contamination.run import check
+    from genner.contamination.sources import Given, case_of
+    from genner.data.base import Journal
+
+    about = work.about
+    files = [about["file"], *about["train"], *([about["dev"]] if about["dev"] else [])]
+    must_be_there(about["corpus"], files, work.data)
+    _base(about["model"])
+    train = tuple(path_of(file, work.data) for file in about["train"])
+    given = Given(
+        data=path_of(about["file"], work.data),
+        name=catalog()[about["corpus"]].title if about["corpus"] in catalog() else about["corpus"],
+        split=about["split"],
+        labels=labels_of(about["labels"], work.data),
+        format=about["format"],
+        root=work.data,
+        train=train,
+        members=train,
+        unseen=(path_of(about["dev"], work.data),) if about["dev"] else (),
+        limit=about["sentences"],
+        set=about["corpus"],
+    )
+    case, notes = case_of(work.model, given, Journal())
+    signals = about["signals"]
+    found = check(
+        work.model,
+        case,
+        signals,
+        work.run.folder / "signals",
+        seed=about["seed"],
+        device=work.device,
+        notes=notes,
+        started=lambda signal: work.tell(signals.index(signal), len(signals), "signals"),
+    )
+    if found.problems:
+        raise GennerError("; ".join(f"{name}: {why}" for name, why in found.problems.items()))
+    settings = {key: found.settings[key] for key in ("model", "adapter", "set", "data", "sample", "seed", "dtype")}
+    signature = "|".join(["contamination", *(f"{key}:{value}" for key, value in settings.items())])
+    return Outcome({**found.to_dict(), "documents": len(case.sample)}, signature, 0, 0)
+
+
 def _base(model: str) -> None:
     """See to it that a model is here. Raises `MissingError` that says where to get it."""
     from genner.loading import find_adapter
@@ -396,4 +443,5 @@ _KINDS: dict[Kind, Callable[[Work], Outcome]] = {
     "score": _score,
     "probe": _probing,
     "ability": _ability,
+    "contamination": _contamination,
 }

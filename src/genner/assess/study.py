@@ -25,6 +25,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from genner.contamination import SIGNALS
 from genner.errors import DataError, UnknownNameError, UsageError
 from genner.formats import FORMATS
 from genner.tables import build, check, listed, read_toml
@@ -193,6 +194,23 @@ class AbilityEntry:
 
 
 @dataclass(frozen=True)
+class ContaminationEntry:
+    """Signals of contamination (docs/contamination.md) of each model by each corpus: `signals` (none: all), and how
+    many `sentences` of each kind are put to the model. `trained` says that models which are taken as they are were
+    trained on the corpus's `train` files, and not on its `dev` file; of models that the study trains this is known.
+    """
+
+    signals: tuple[str, ...] = ()
+    sentences: int = 60
+    trained: bool = False
+    only: Filter = field(default_factory=Filter)
+
+    def __post_init__(self) -> None:
+        check(self, "contamination", sentences=(1, inf))
+        _known("signal", self.signals, SIGNALS)
+
+
+@dataclass(frozen=True)
 class Study:
     """Everything that determines which cells there are."""
 
@@ -206,6 +224,7 @@ class Study:
     recipes: tuple[RecipeEntry, ...] = ()
     probes: tuple[ProbeEntry, ...] = ()
     abilities: tuple[AbilityEntry, ...] = ()
+    contaminations: tuple[ContaminationEntry, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.models or not self.corpora:
@@ -223,6 +242,7 @@ class Study:
             if not values or len(set(values)) < len(values):
                 raise UsageError(f"{what} = {list(values)!r}; legal: one or more, each once")
         filters = [p.only for p in self.probes] + [a.only for a in self.abilities]
+        filters += [c.only for c in self.contaminations]
         filters += [Filter((), m.recipes, m.corpora, m.formats, m.decodings) for m in self.models]
         for entry in [*filters, Filter(formats=self.formats, decodings=self.decodings)]:
             _known("model", entry.models, named["model"])
@@ -331,6 +351,10 @@ def _ability(table: dict[str, Any]) -> AbilityEntry:
     return entry
 
 
+def _contamination(table: dict[str, Any]) -> ContaminationEntry:
+    return build(ContaminationEntry, _filtered(table), "contamination")
+
+
 _FILTERS = ("models", "recipes", "corpora", "formats", "decodings")
 
 
@@ -355,4 +379,5 @@ _TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "recipe": ("recipes", _recipe),
     "probe": ("probes", _probe),
     "ability": ("abilities", _ability),
+    "contamination": ("contaminations", _contamination),
 }

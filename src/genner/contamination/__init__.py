@@ -6,10 +6,10 @@ show, and where it comes from; and a line here. `genner.contamination.run.check`
 
 from genner.contamination.altered_copies import AlteredCopies
 from genner.contamination.answer_likelihood import AnswerLikelihood
-from genner.contamination.base import VERDICTS, Case, Finding, Measure, Signal, Source, Verdict
+from genner.contamination.base import VERDICTS, Case, Finding, Measure, Signal, TrainedOn, Verdict
 from genner.contamination.completion import Completion
 from genner.contamination.exact import Exact
-from genner.contamination.mentions import Mentions
+from genner.contamination.mentions import MentionOverlap
 from genner.contamination.name_recall import NameRecall
 from genner.contamination.ngrams import Ngrams
 from genner.contamination.order import Order
@@ -19,7 +19,7 @@ from genner.errors import UnknownNameError, UsageError
 SIGNALS: dict[str, type[Signal]] = {
     "exact": Exact,
     "ngrams": Ngrams,
-    "mentions": Mentions,
+    "mentions": MentionOverlap,
     "text_likelihood": TextLikelihood,
     "altered_copies": AlteredCopies,
     "answer_likelihood": AnswerLikelihood,
@@ -42,4 +42,4 @@ def named(names: str | None) -> tuple[str, ...]:
     return found
 
 
-__all__ = ["SIGNALS", "VERDICTS", "Case", "Finding", "Measure", "Signal", "Source", "Verdict", "named"]
+__all__ = ["SIGNALS", "VERDICTS", "Case", "Finding", "Measure", "Signal", "TrainedOn", "Verdict", "named"]

@@ -76,7 +76,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainedOn:
     """Documents that the model was trained on, and where they are from."""
 
     name: str
@@ -106,7 +106,7 @@ class Case:
     format: str
     test: Sequence[Document]
     sample: Sequence[Document]
-    train: Sequence[Source] = ()
+    train: Sequence[TrainedOn] = ()
     complete: bool = False
     members: Sequence[Document] = ()
     unseen: Sequence[Document] = ()

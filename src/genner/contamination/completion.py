@@ -10,6 +10,7 @@ from genner.contamination.kept import Kept
 from genner.contamination.membership import is_adapted
 from genner.contamination.statistics import mean_difference
 from genner.document import Document
+from genner.evaluation.bootstrap import LEVEL
 from genner.evaluation.words import words
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ MIN_WORDS = 6
 BEFORE = 3
 """Lines of the file before the one that is to be written."""
 
-EXAMPLES = 5
-LEVEL = 0.05
+SHOWN = 5
 WAYS = ("guided", "general", "plain")
 
 GUIDED = (
@@ -117,8 +117,8 @@ class _Found:
             said += f" (of texts trained on {len(hits['members'])} of {known} rests"
             said += f", of unseen ones {len(hits['unseen'])} of {len(self.halves['unseen'])})"
         said += f"; ROUGE-L with the set's name {gain.value:+.2f} (p = {gain.p:.3f})"
-        examples = [{"first": self.halves["test"][i][0], "rest": rests[i]} for i in hits["test"][:EXAMPLES]]
-        examples += [{"next": self.lines[i]} for i in lines[:EXAMPLES]]
+        examples = [{"first": self.halves["test"][i][0], "rest": rests[i]} for i in hits["test"][:SHOWN]]
+        examples += [{"next": self.lines[i]} for i in lines[:SHOWN]]
         luck = measures["exact_unseen"].value if "exact_unseen" in measures else 0.0
         if lines or measures["exact"].value > luck:
             return Finding(side, "found", said, measures, tuple(examples))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LONG = 25
 """Letters and digits from which a sentence that occurs twice is no accident."""
-EXAMPLES = 50
+SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Exact(Signal):
     Shows: `verbatim` and `normalized` shares of the test sentences that were trained on, `long` those of 25 letters or
     more among the latter, `annotated` those that have the very same entities there: what a score on them is worth.
     Each is named, with the training sentence.
-    Cannot show: paraphrases, translations, or sentences cut otherwise; what other data the model was trained on; nor
-    that a short sentence ("Thank you.") was taken from the test set. A published set can overlap with itself.
+    Cannot show: paraphrases, translations, or sentences cut otherwise; what other data the model was trained on. Short
+    sentences ("Thank you.") are everywhere, so they are counted and named, and make no verdict. A published set can
+    overlap with itself.
     Sources: Elangovan et al. (2021), "Memorization vs. Generalization: Quantifying Data Leakage in NLP Performance
     Evaluation"; Lee et al. (2022), "Deduplicating Training Data Makes Language Models Better".
     """
@@ -59,10 +60,10 @@ class Exact(Signal):
         )
         examples = tuple(
             {"id": d.id, "text": d.text, "in": name, "train_id": other.id}
-            for d in sorted(hits, key=lambda d: -len(d.text))[:EXAMPLES]
+            for d in sorted(hits, key=lambda d: -len(d.text))[:SHOWN]
             for name, other in found[normalized(d.text)][:1]
         )
-        return by_side(case, sides, bool(hits), said, measures, examples)
+        return by_side(case, sides, bool(long), said, measures, examples)
 
 
 def normalized(text: str) -> str:

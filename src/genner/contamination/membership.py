@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from genner.contamination.base import ADAPTER, BASE, MIN_SAMPLE, Case, Finding, Measure
 from genner.contamination.statistics import auc
-
-LEVEL = 0.05
+from genner.evaluation.bootstrap import LEVEL
 
 Scores = Mapping[str, Sequence[float]]
 """The scores of the documents of each group (`Case.groups`), higher for what was seen."""

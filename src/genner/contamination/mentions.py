@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Mentions(Signal):
+class MentionOverlap(Signal):
     """Entity mentions of the test set that the training data have, as written.
 
     Shows: how much of a score can rest on names that training has shown: `seen`, the share of mentions that are

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from genner.contamination.base import Case, Finding, Measure, Signal
 from genner.contamination.kept import Kept
 from genner.contamination.statistics import rank_p
+from genner.evaluation.bootstrap import LEVEL
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
@@ -20,7 +21,6 @@ OTHERS = (
 
 MENTIONS = 20
 """Distinct mentions that are looked at."""
-LEVEL = 0.05
 
 ASK = "Name the entity types that are annotated in the {name} dataset for named entity recognition, with commas."
 LABELS = "The {name} dataset for named entity recognition has annotations of these entity types: "

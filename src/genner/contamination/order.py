@@ -14,7 +14,7 @@ from genner.document import Document
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
 
-WINDOW = 512
+SHARD_TOKENS = 512
 """Tokens of a shard: as many units as fit, two at least, each cut to its share where they do not fit."""
 SHUFFLES = 4
 MIN_SHARDS = 8
@@ -74,9 +74,9 @@ class Order(Signal):
         def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
             rows = []
             for place in places:
-                room = WINDOW // len(asked[place])
+                room = SHARD_TOKENS // len(asked[place])
                 ids = [side.encode(text + "\n") for text in asked[place]]
-                whole = sum(map(len, ids)) <= WINDOW  # else each is cut to its share
+                whole = sum(map(len, ids)) <= SHARD_TOKENS  # else each is cut to its share
                 rows.append(([token for some in ids for token in (some if whole else some[:room])], 0))
             for row, scored in side.score(rows):
                 yield places[row], sum(scored.logp)
@@ -106,7 +106,7 @@ def _shards(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Consecutive units, as many as fit the window, two at least; a last one alone is left out."""
     shard: list[int] = []
     for i, length in enumerate(lengths):
-        if len(shard) >= 2 and sum(lengths[k] for k in shard) + length > WINDOW:
+        if len(shard) >= 2 and sum(lengths[k] for k in shard) + length > SHARD_TOKENS:
             yield shard
             shard = []
         shard.append(i)

@@ -138,7 +138,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         except (OSError, ValueError) as error:
             raise DataError(str(path), f"is damaged: {error}; delete the folder to measure again") from None
         for key, value in settings.items():
-            if key != "genner" and there.get(key) != value:
+            if key not in ("genner", "device") and there.get(key) != value:
                 raise UsageError(
                     f"--out {out} holds another measurement, with {key} = {there.get(key)!r} where {value!r} is "
                     "wanted; give another --out, or delete it"

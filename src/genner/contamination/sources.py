@@ -1,10 +1,10 @@
 """What a model was trained on, as far as it can be known, and the `Case` that is made of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genner.contamination.base import Case, Source, evenly
+from genner.contamination.base import Case, TrainedOn, evenly
 from genner.contamination.exact import normalized
 from genner.data.base import Journal
 from genner.data.catalog import catalog
@@ -20,11 +20,11 @@ from genner.training.mixture import label_set_of
 from genner.training.recipe import Recipe, SetSpec
 from genner.training.subsets import fraction, shots
 
-SPLITS = ("train", "dev", "test")
+SPLIT_NAMES = ("train", "dev", "test")
 
 
 @dataclass
-class Known:
+class KnownRecipes:
     """Recipes that a model was trained by, the last one first; `complete`: whether these are all."""
 
     recipes: list[Recipe] = field(default_factory=list)
@@ -32,12 +32,12 @@ class Known:
     notes: list[str] = field(default_factory=list)
 
 
-def recipes_of(model: str, given: Sequence[Path] = ()) -> Known:
+def recipes_of(model: str, given: Sequence[Path] = ()) -> KnownRecipes:
     """The recipes of a model, and of the adapters that its training began with: from the folders of the runs.
 
     `given` are recipes, the model's own first, where no run is at hand. Raises `DataError` for a file that is none.
     """
-    known = Known([Recipe.from_file(path) for path in given])
+    known = KnownRecipes([Recipe.from_file(path) for path in given])
     if not given:
         recipe = _recorded(model)
         if recipe is None:
@@ -81,6 +81,8 @@ class Given:
     members: tuple[Path, ...] = ()
     unseen: tuple[Path, ...] = ()
     limit: int | None = None
+    set: str | None = None
+    """The recipe's set that is of the test set's kind, by its name; else the one in its folder."""
 
 
 def case_of(
@@ -101,30 +103,29 @@ def case_of(
         raise UsageError(f"{str(given.data)!r} holds no document; give a file with the test set")
     known = recipes_of(model, given.recipes)
     notes, root = list(known.notes), given.root or Path()
-    sources = [Source(str(path), list(load(path, None, journal))) for path in given.train]
+    sources = [TrainedOn(str(path), list(load(path, None, journal))) for path in given.train]
     missing: list[str] = []
     own: SetSpec | None = None
+    kind: Sequence[Document] = ()
     read: set[Path] = set()
     for recipe in known.recipes:
         for spec in recipe.sets:
-            if own is None and any(
-                (root / file).resolve().parent == given.data.resolve().parent for file in spec.train
-            ):
-                own = spec
-            sources += _documents(spec, recipe.seed, root, read, missing, journal, watch)
+            found = _documents(spec, recipe.seed, root, read, missing, journal, watch)
+            sources += found
+            if own is None and found and _is_own(spec, given, root):
+                own, kind = spec, found[0].documents
         for talk in recipe.chat:
             for file in talk.train:
                 if (root / file).is_file():
                     turns = (text for turns, _ in read_conversations(root / file) for _, text in turns)
-                    sources.append(Source(file, [Document(text) for text in turns]))
+                    sources.append(TrainedOn(file, [Document(text) for text in turns]))
                 else:
                     missing.append(file)
     if missing:
         some = ", ".join([*missing[:3], *(["..."] if len(missing) > 3 else [])])
         notes.append(f"{len(missing)} files of the recipe are not under {root} ({some}); give their folder as --data")
     members, unseen = _files(given.members, journal), _files(given.unseen, journal)
-    if own is not None and not members:
-        members = _files([root / file for file in own.train], journal, own.from_)
+    members = members or with_groups(kind)
     if own is not None and not unseen and own.dev is not None and (root / own.dev).exists():
         unseen = _files([root / own.dev], journal, own.from_)
     sample = evenly(test, given.limit)
@@ -136,7 +137,7 @@ def case_of(
         notes.append(f"{left} of {len(unseen)} unseen texts are trained on or in the sample; they are left out")
     case = Case(
         name=given.name or _name(given.data),
-        split=given.split or next((s for s in SPLITS if s in given.data.stem.split(".")[0]), "test"),
+        split=given.split or next((s for s in SPLIT_NAMES if s in given.data.stem.split(".")[0]), "test"),
         labels=_label_set(given, own, root, [*test, *members, *kept]),
         format=given.format or _format(model),
         test=test,
@@ -157,10 +158,10 @@ def _documents(
     missing: list[str],
     journal: Journal,
     watch: Callable[[str], None],
-) -> Iterator[Source]:
+) -> list[TrainedOn]:
     """The documents of a set that `fraction` and `shots` leave, by file; a file that several sets use comes once."""
     if spec.weight <= 0:
-        return
+        return []
     found: list[Document] = []
     whole = spec.fraction >= 1 and not spec.shots
     for file in spec.train:
@@ -178,7 +179,15 @@ def _documents(
     named = f"{seed}:{spec.name}"
     part = shots(found, spec.shots, named) if spec.shots else found
     part = fraction(found, spec.fraction, named) if spec.fraction < 1 and found else part
-    yield Source(spec.name, part)
+    return [TrainedOn(spec.name, part)]
+
+
+def _is_own(spec: SetSpec, given: Given, root: Path) -> bool:
+    """Whether a recipe's set is of the test set's kind."""
+    if given.set is not None:
+        return spec.name == given.set
+    folder = given.data.resolve().parent
+    return any((root / file).resolve().parent == folder for file in spec.train)
 
 
 def _files(paths: Iterable[Path], journal: Journal, reader: str | None = None) -> list[Document]:
@@ -190,7 +199,7 @@ def _name(data: Path) -> str:
     for name in (data.stem, data.resolve().parent.name):
         if name in catalog():
             return catalog()[name].title
-    return data.resolve().parent.name if data.stem in SPLITS else data.stem
+    return data.resolve().parent.name if data.stem in SPLIT_NAMES else data.stem
 
 
 def _label_set(given: Given, own: SetSpec | None, root: Path, documents: Sequence[Document]) -> LabelSet:

@@ -10,6 +10,7 @@ from genner.report.answers import cost_table, kinds_table, validity_table
 from genner.report.basis import with_basis
 from genner.report.breakdowns import LABELS, WORDS, bucket_figure, bucket_table
 from genner.report.collect import DECODED, Collection, Group, System, TestSet
+from genner.report.contamination import contamination_section
 from genner.report.decoding import Closing, closings, decoding_findings, decoding_tables, pairs, rule_findings
 from genner.report.estimates import Estimates, together
 from genner.report.figures import closing_figure, cost_figure, format_figure, kinds_figure
@@ -51,6 +52,7 @@ def assemble(
         _format_section(source),
         _breakdown_section(source),
         _probe_section(source),
+        contamination_section(collection),
         _ability_section(collection),
         _error_section(source, outcomes, each),
         _cost_section(source),

@@ -9,7 +9,13 @@ from genner.assess.records import KINDS, STATES
 from genner.report.collect import Collection, Item
 from genner.report.table import Column, Entrance, Entry, Listing, Row, Table, Value, Words
 
-_NAMES = {"train": "trainings", "score": "scores", "probe": "probes", "ability": "measurements of ability"}
+_NAMES = {
+    "train": "trainings",
+    "score": "scores",
+    "probe": "probes",
+    "ability": "measurements of ability",
+    "contamination": "looks for contamination",
+}
 
 _STATES = {"failed": "failed", "skipped": "was skipped", "waiting": "has not been run"}
 

@@ -1,0 +1,102 @@
+"""Contamination: what each signal says of each model and corpus, in a table, with what the signals mean."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genner.report.collect import Collection, Item
+from genner.report.paper import TITLES
+from genner.report.table import Block, Column, Entry, Kind, Listing, Missing, Row, Section, Table, Value, Why, Words
+
+# The number that stands for a signal: its measure, and how it is written; of a likelihood the highest area.
+HEADLINES: dict[str, tuple[str, Kind]] = {
+    "exact": ("verbatim", "percent"),
+    "ngrams": ("any_13", "percent"),
+    "mentions": ("seen", "percent"),
+    "order": ("order", "number"),
+    "completion": ("exact", "percent"),
+    "name_recall": ("labels", "percent"),
+}
+_WHY: dict[str, Why] = {"failed": "failed", "skipped": "skipped", "running": "running", "waiting": "waiting"}
+
+
+def contamination_section(collection: Collection) -> Section:
+    """A table for each model and corpus that was looked at, and a line for each signal and verdict."""
+    items = sorted(collection.of("contamination"), key=lambda item: (item.cell.name, item.id))
+    if not items:
+        return Section("contamination", "Contamination", ("These runs hold nothing of this.",))
+    intro = (
+        "Has a model seen the test set? Only “nothing found” says that a signal could have been seen and is not there; "
+        "“unknown” and “no power” never do. docs/contamination.md tells more."
+    )
+    tables = [contamination_table(collection, item, n) for n, item in enumerate(items, 1)]
+    blocks: list[Block] = [intro, *(block for block in (meanings(items), *tables) if block is not None)]
+    return Section("contamination", "Contamination", tuple(blocks))
+
+
+def meanings(items: Sequence[Item]) -> Listing | None:
+    """What each signal that occurs asks, and what each verdict means."""
+    from genner.contamination import VERDICTS
+    from genner.contamination.table import meaning
+
+    found = [(name, finding) for item in items for name, findings in _signals(item) for finding in findings]
+    signals = [f"{name}: {meaning(name)}" for name in dict.fromkeys(name for name, _ in found)]
+    verdicts = {finding.get("verdict") for _, finding in found}
+    lines = [*signals, *(f"{verdict}: {about}." for verdict, about in VERDICTS.items() if verdict in verdicts)]
+    return Listing(tuple(lines)) if lines else None
+
+
+def contamination_table(collection: Collection, item: Item, n: int) -> Table:
+    """A row a signal and side: the verdict, its number, that of texts which were trained on, and a sentence."""
+    rows = []
+    for name, findings in _signals(item):
+        for finding in findings:
+            entries = (
+                Words(str(finding.get("verdict", "")), cells=(item.id,)),
+                _number(item, name, finding, "test"),
+                _number(item, name, finding, "members"),
+                Words(str(finding.get("said", ""))),
+            )
+            rows.append(Row((name, str(finding.get("side", ""))), entries))
+    if not rows:
+        gap = Missing(_WHY.get(item.state, "absent"), (item.id,), item.reason)
+        rows.append(Row(("all signals", ""), (gap, gap, gap, gap)))
+    corpus = str(item.description.get("corpus", ""))
+    sentences = item.metric("documents")
+    count = f"{sentences:,.0f}" if sentences is not None else str(item.description.get("sentences"))
+    notes = item.result.metrics.get("notes", ()) if item.result else ()
+    return Table(
+        f"contamination-{n}",
+        f"Contamination: {collection.system(item).title} by {TITLES.get(corpus, corpus)}",
+        ("Signal", "Side"),
+        (
+            Column("verdict", text=True),
+            Column("test set"),
+            Column("trained-on texts"),
+            Column("what was found", text=True),
+        ),
+        tuple(rows),
+        f"{count} test documents were put to the model; files are compared whole. Numbers: shares of the test set "
+        "(exact, ngrams, mentions, completion) or of other names outranked (name_recall); nats (order); areas under "
+        "the curve against unseen texts, 50 being none, with intervals at 95 % (of likelihoods the highest score's).",
+        tuple(f"{note}." for note in notes),
+    )
+
+
+def _signals(item: Item) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    found = item.result.metrics.get("signals") if item.result else None
+    return list(found.items()) if isinstance(found, Mapping) else []
+
+
+def _number(item: Item, signal: str, finding: Mapping[str, Any], group: str) -> Entry:
+    """The number of a finding for the test set, or for the texts that were trained on."""
+    measures = finding.get("measures") or {}
+    name, kind = HEADLINES.get(signal, ("", "percent"))
+    if name and group == "members":
+        name = f"{name}_members"
+    if not name:
+        areas = [key for key in measures if key.endswith(f"_{group}")]
+        name = max(areas, key=lambda key: float(measures[key]["value"]), default="")
+    measure = measures.get(name)
+    if measure is None:
+        return Missing("undefined", (item.id,), "the signal has no such number, or what it needs is not known")
+    return Value(measure["value"], kind, measure["low"], measure["high"], p=measure["p"], cells=(item.id,))
