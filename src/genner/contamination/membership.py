@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from genner.contamination.base import ADAPTER, BASE, MIN_SAMPLE, Case, Finding, Measure
 from genner.contamination.statistics import auc
-from genner.evaluation.bootstrap import LEVEL
+from genner.evaluation.intervals import LEVEL
 
 Scores = Mapping[str, Sequence[float]]
 """The scores of the documents of each group (`Case.groups`), higher for what was seen."""

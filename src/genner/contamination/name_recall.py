@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from genner.contamination.base import Case, Finding, Measure, Signal
 from genner.contamination.kept import Kept
 from genner.contamination.statistics import rank_p
-from genner.evaluation.bootstrap import LEVEL
+from genner.evaluation.intervals import LEVEL
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
