@@ -55,7 +55,7 @@ def main() -> None:
         report = evaluate(gold, found, settings=ner.signature)
         done[key] = {**report.to_dict(), "sentences_per_second": len(gold) / seconds}
         args.out.write_text(json.dumps(done, indent=1))
-        low, high = report.interval
+        low, high = report.interval or (float("nan"), float("nan"))
         print(
             f"{key}: F1 {100 * report.micro.f1:.1f} [{100 * low:.1f}, {100 * high:.1f}], "
             f"P {100 * report.micro.precision:.1f} R {100 * report.micro.recall:.1f}, "

@@ -54,6 +54,7 @@ def answered(gold: Document, skill: float, rng: random.Random) -> Answered:
     right = len(set(gold.entities) & set(found))
     return Answered(
         id=gold.id,
+        group=gold.group,
         text=gold.text,
         gold=gold.entities,
         entities=tuple(found),

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections import defaultdict
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -25,7 +26,7 @@ from genner.report.outcomes import RULES, read_outcomes
 from genner.report.paper import FORMATS, GROUPS, figure, published, system_of, systems
 from genner.report.table import Listing, Value, shown
 from genner.report.tabular import csv_files
-from report_runs import LABELS, Study, corpus, fail, finish, full
+from report_runs import LABELS, Study, corpus, fail, finish, full, questions
 
 DECODINGS = ("greedy", "sampled", "grammar")
 
@@ -281,6 +282,31 @@ def test_a_cell_that_waits_says_for_what(tmp_path: Path) -> None:
     report = build([tmp_path])
     why = {line["block"]: line["value"] for line in lines(report, "gaps") if line["column"] == "why"}
     assert why == {"failed": "RuntimeError: no memory left", "waiting": f"needs {train.cell.id}, which failed"}
+
+
+# -- what it is over
+
+
+def test_every_table_of_scores_says_its_seeds_and_units(tmp_path: Path) -> None:
+    texts = [replace(d, group=f"article {i // 4}") for i, d in enumerate(corpus(40, LABELS["genia"]))]
+    study = Study(tmp_path, {"genia": texts})
+    for seed in range(3):
+        trained = study.train("m", "inline_xml", "genia", seed=seed)
+        study.score("m", trained, "inline_xml", "genia", "greedy", 0.6 + 0.1 * seed)
+        study.score("m", trained, "inline_xml", "genia", "grammar", 0.7 + 0.1 * seed)
+    study.score("n", None, "inline_xml", "genia", "grammar", 0.5)
+    study.ability("m", None, "squad", questions(20, 0.3, 6))
+    study.ability("m", trained, "squad", questions(20, 0.3, 6))
+    said = {t.name: t.notes for t in build([tmp_path]).tables() if t.name not in ("states", "gaps")}
+    for name, notes in said.items():
+        (seeds,) = [note for note in notes if re.match(r"\d+( to \d+)? seeds?: ", note)]
+        if name.startswith("ability"):
+            assert seeds == "1 seed: intervals are over questions alone."
+            continue
+        assert "Intervals are over 10 groups of 40 documents (GENIA). Of fewer than 30 an interval is rough." in notes
+        assert "documents and seeds together" in seeds
+    assert said["main-nested-greedy"][-2].startswith("3 seeds: numbers are means")
+    assert said["main-nested-grammar"][-2].startswith("1 to 3 seeds: ")
 
 
 # -- what is worked out

@@ -21,8 +21,10 @@ def two_sided(t: float, df: float) -> float:
 @lru_cache(maxsize=4096)
 def quantile(level: float, df: float) -> float:
     """The t >= 0 for which `two_sided(t, df)` is `level`, in (0, 0.9]."""
-    # The tail is convex: from the left, where the normal distribution has it, Newton's method rises to the root.
-    t = NormalDist().inv_cdf(1 - level / 2)
+    # The tail is convex, so that Newton's method rises to the root from the left: from the quantile of the normal
+    # distribution and the first term of its expansion in 1 / df (Abramowitz and Stegun 26.7.5).
+    z = NormalDist().inv_cdf(1 - level / 2)
+    t = z + (z**3 + z) / (4 * df)
     for _ in range(60):
         step = (two_sided(t, df) - level) / (2 * _density(t, df))
         t += step

@@ -25,13 +25,14 @@ def _noted(source: Source, block: Block) -> Block:
 
 
 def basis(source: Source, cells: Iterable[str]) -> list[str]:
-    """In sentences: the seeds, then the units of each test set; empty for cells that score nothing."""
+    """In sentences: the seeds, then the units of each test set; empty for cells without a score."""
     collection = source.collection
     groups = {}
     units: dict[str, None] = {}
-    few = False
+    few = asked = False
     for id in cells:
         item = collection.items.get(id)
+        asked |= item is not None and item.cell.kind == "ability" and item.result is not None
         if item is None or item.cell.kind not in ("score", "probe") or not item.result:
             continue
         key = collection.key(item)
@@ -43,8 +44,8 @@ def basis(source: Source, cells: Iterable[str]) -> list[str]:
             whole = f" of {documents:,} documents" if outcome.unit != "document" else ""
             units[f"{several}{whole} ({collection.title(key.test)})"] = None
             few |= n < FEW
-    if not groups:
-        return []
+    if not groups:  # each side is asked once; its cells are never averaged
+        return ["1 seed: intervals are over questions alone."] if asked else []
     least, most = min(groups.values()), max(groups.values())
     if most == 1:
         seeds = "1 seed: intervals are over documents alone."
