@@ -11,10 +11,11 @@ each unit does to it, and sums of estimates add that up unit by unit, which is w
   variances, and their degrees of freedom by Welch and Satterthwaite.
 - A share is judged on the logit scale (Agresti 2013, sec. 1.4 and 3.1). Units of which everything is right, or
   everything wrong, leave open that a unit is right or wrong as a whole, whose variance would be F (1 - F) / k with k
-  effective units: an n-th of this is added for their share of the units, as if one more such unit had been seen.
+  effective units: an n-th of this is added for their share of the units, as if one more such unit had been seen; to
+  the variance of a difference for each of the two systems.
 - Where the units do not differ at all (all right, none right) the interval is Wilson's with k observations (1927;
   with effective numbers: Korn and Graubard 1998, Dean and Pagano 2015).
-- A difference has the interval value +- t * se, and p is the level at which that begins to hold 0, so that the two
+- A difference has a symmetric t interval, and p is the level at which that begins to hold 0, so that the two
   never contradict each other. Where the units do not differ, a share q = 1 - (level / 2)^(1 / k) of unseen units may be
   anything (the "rule of three", Hanley and Lippman-Hand 1983).
 - Of m comparisons each is judged at 1 - level / m (Bonferroni; Dunn 1961), interval and p value both.
@@ -23,8 +24,8 @@ How well all of this covers is simulated by `benchmarks/coverage.py`.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import exp, inf, isfinite, log, nextafter, sqrt
+from dataclasses import dataclass, field, replace
+from math import exp, hypot, inf, isfinite, log, nextafter, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +51,7 @@ class Sample:
 
     left_out  [n]: the estimate without each unit, less the estimate
     mass      [n]: how much of the figures lies in each unit (entities; 1 for items and seeds)
-    slack     the standard deviation that one more unit, right or wrong as a whole, may add to a share
+    slack     the standard deviation that one more unit, right or wrong as a whole, may add
     """
 
     left_out: Array
@@ -77,8 +78,9 @@ class Sample:
         return Sample(factor * self.left_out, abs(factor) * self.mass, abs(factor) * self.slack)
 
     def plus(self, other: "Sample") -> "Sample":
-        """The sum of two estimates from the same units."""
-        return Sample(self.left_out + other.left_out, self.mass + other.mass, self.slack + other.slack)
+        """The sum of two estimates from the same units; one more unit is right or wrong for each by itself."""
+        slack = hypot(self.slack, other.slack)
+        return Sample(self.left_out + other.left_out, self.mass + other.mass, slack)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,9 +138,9 @@ class Estimate:
         if not self.known:
             return None
         value, share = self.value, self.least == 0 and self.greatest == 1
-        variances = [s.variance + (s.slack**2 if share else 0.0) for s in self.samples.values()]
-        if not any(variances):
+        if not self.se:
             return _wilson(value, self.effective, 1 - confidence) if share else None
+        variances = [s.variance + s.slack**2 for s in self.samples.values()]
         reach = quantile(1 - confidence, self._freedom(variances)) * sqrt(sum(variances))
         if share and 0 < value < 1:
             middle, reach = log(value / (1 - value)), reach / (value * (1 - value))
@@ -152,8 +154,8 @@ class Estimate:
         value = 0.0 if abs(self.value) < _NOTHING else self.value
         level = LEVEL / max(1, comparisons)
         low, high, p = -inf, inf, 1.0
-        variances = [s.variance for s in self.samples.values()]
-        if self.known and any(variances):
+        if self.known and self.se:
+            variances = [s.variance + s.slack**2 for s in self.samples.values()]
             freedom, se = self._freedom(variances), sqrt(sum(variances))
             reach = quantile(level, freedom) * se
             low, high, p = value - reach, value + reach, two_sided(abs(value) / se, freedom)
@@ -258,9 +260,14 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
     for other in estimates[1:]:
         total = total + other
     share = total * (1 / len(estimates))
+    # What one more unit may add is shared: it is as hard for all of them.
+    samples = {
+        name: replace(sample, slack=sum(e.samples[name].slack for e in estimates if name in e.samples) / len(estimates))
+        for name, sample in share.samples.items()
+    }
     # The range is not summed, so that that of shares stays exactly [0, 1].
     ends = min(e.least for e in estimates), max(e.greatest for e in estimates)
-    return Estimate(share.value, share.samples, *ends)
+    return Estimate(share.value, samples, *ends)
 
 
 def over_seeds(estimates: Sequence[Estimate], name: Hashable) -> Estimate:
