@@ -187,7 +187,7 @@ def test_the_tables_of_general_ability_read_hostile_names_as_they_are() -> None:
     from genner.ability.table import markdown as table
 
     name = "[x](javascript:alert(1)) <b>|`"
-    found = Comparison("squad", 0, "base", name, {"f1": delta([0.0, 1.0], [1.0, 1.0], 100)}, [])
+    found = Comparison("squad", 0, "base", name, {"f1": delta([0.0, 1.0], [1.0, 1.0])}, [])
     tokens = GFM.parse(table(Comparisons([], [found], {name: name})))
     assert not {t.type for token in tokens for t in token.children or ()} & {"html_inline", "link_open", "code_inline"}
     assert "".join(t.content for token in tokens for t in token.children or ()).count(name) == 3
