@@ -30,7 +30,7 @@ from genner.trained import Trained
 from genner.training import calibrating, transferring
 from genner.training.calibrating import Judged
 from genner.training.recipe import read_sets
-from genner.training.transferring import Question, by_other_names, fit_transfer, held_out
+from genner.training.transferring import Question, by_other_names, fit_transfer, held_out, own_offset
 from genner.transfer import FEATURES, LEAST, MOST, PROMISED, Transfer, features, odds
 from processors import pretend
 from test_calibration import half_right
@@ -75,6 +75,9 @@ def test_the_formula_by_hand() -> None:
     told = {"new": 1.0, "known": 0.5, "labels": log(2), "defined": 0.0, "familiar": 1.0}
     total = 0.5 * log(4) - 1.0 + 0.25 - 0.25 * log(2) + 0.75 - 0.5
     assert a_transfer().score(decided, told) == pytest.approx(1 / (1 + exp(-total)))
+    own = replace(a_transfer(), offsets={("a", "b"): -1.5})
+    assert own.score(decided, told, ("a", "b")) == pytest.approx(1 / (1 + exp(1.5 - total)))
+    assert own.score(decided, told, ("a",)) == own.score(decided, told) == a_transfer().score(decided, told)
 
 
 @given(p=st.floats(-800, 0) | st.sampled_from([0.0, -1e-12]), less=st.floats(0, 50))
@@ -99,6 +102,11 @@ def test_what_scores_are_worth() -> None:
     assert good.standing(XML, band) == "calibrated for other labels"
     for other in (poor, a_calibration(), replace(good, trained=None), replace(good, fits={}), Calibration({})):
         assert other.standing(XML, band) == "uncalibrated"
+    # Labels that were fitted on have an error of their own, which decides.
+    for error, standing in ((PROMISED, "calibrated"), (PROMISED + 0.01, "uncalibrated")):
+        own = replace(a_transfer(), offsets={("PER", "band"): 1.0}, errors={("PER", "band"): error})
+        assert a_calibration(own).standing(XML, band) == standing
+        assert a_calibration(own).standing(XML, LabelSet.of("band")) == "calibrated for other labels"
     for name in ("compact", "gpt_ner", "grouped_json"):  # of a kind, or of another kind, than what was fitted on
         assert good.standing(FORMATS[name], CORE) == "uncalibrated"
 
@@ -175,7 +183,7 @@ def test_evaluate_says_that_scores_are_no_probabilities(run: Run, tmp_path: Path
 
 
 def test_what_is_written_is_read_with_whole_numbers(tmp_path: Path) -> None:
-    made = a_calibration(a_transfer())
+    made = a_calibration(replace(a_transfer(), offsets={("a", "b"): -0.5}, errors={("a", "b"): 0.0625}))
     made.write(tmp_path)
     assert Calibration.read(tmp_path) == made
     first = (tmp_path / FILE).read_text()
@@ -197,6 +205,8 @@ def test_what_is_written_is_read_with_whole_numbers(tmp_path: Path) -> None:
         ("error", 2, r"error: 2; legal: a number, 0 to 1"),
         ("format", 1, r"format: 1 is not a string"),
         ("sets", {"a": {}}, r"sets\.a\.sentences: None"),
+        ("fitted", [{"labels": ["a"], "offset": 0.5}], r"fitted\.error: None"),
+        ("fitted", [{"labels": ["a"], "offset": 21, "error": 0.5}], r"fitted\.offset: 21"),
     ],
 )
 def test_damage_is_refused_by_name(tmp_path: Path, key: str, value: Any, message: str) -> None:
@@ -243,6 +253,9 @@ def test_each_held_out_set_is_scored_by_the_others(monkeypatch: pytest.MonkeyPat
     questions = [*asked("a", "b", "c", "odd"), *asked("own", held=False)]
     found = [one for q in questions for one in judged(q.name, q.labels, truth, 120)]
     found = [replace(one, right=one.name != "odd") for one in found]
+    tags = {"odd": ("c", "d")}
+    questions = [replace(q, labels=LabelSet.of(*tags[q.name])) if q.name in tags else q for q in questions]
+    found = [replace(one, label="c") if one.name in tags else one for one in found]
     made, least = fit_transfer(found, questions, TRAINED, scale, "inline_xml")
     assert set(made.sets) == {"a", "b", "c", "odd"}  # and not what the model was trained on
     assert {name: (one["sentences"], one["entities"], one["right"]) for name, one in made.sets.items()} == {
@@ -252,6 +265,10 @@ def test_each_held_out_set_is_scored_by_the_others(monkeypatch: pytest.MonkeyPat
     assert made.sets["a"]["error_after"] < 0.45
     assert made.error == pytest.approx(sum(one["error_after"] for one in made.sets.values()) / 4, abs=1e-4)
     assert 0.0 <= least <= 0.5
+    # Some of its entities tell what its labels do not.
+    assert made.sets["odd"]["error_fitted"] < 0.15
+    assert made.errors.keys() == made.offsets.keys() == {("c", "d"), ("band", "person", "place")}
+    assert made.offsets[("c", "d")] < 0 < made.offsets[("band", "person", "place")]
     again, _ = fit_transfer(found, questions, TRAINED, scale, "inline_xml")
     assert again == made
 
@@ -268,6 +285,15 @@ def test_a_known_truth_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     told = features(questions[0].labels, TRAINED)
     gaps = [abs(made.score(o.decided, told[o.label]) - truth.score(o.decided, told[o.label])) for o in found]
     assert sum(gaps) / len(gaps) < 0.04
+
+
+@given(some=st.lists(st.tuples(st.floats(-10, 10), st.booleans()), max_size=30))
+@settings(deadline=None)
+def test_an_offset_of_its_own_is_where_the_prior_and_the_truth_agree(some: list[tuple[float, bool]]) -> None:
+    raw, right = [value for value, _ in some], [hit for _, hit in some]
+    offset = own_offset(raw, right)
+    likely = sum(1 / (1 + exp(-(value + offset))) for value in raw)
+    assert sum(right) - likely == pytest.approx(offset / calibrating.OFFSET_SPREAD**2, abs=1e-6)
 
 
 @pytest.mark.parametrize(("names", "number"), [("ab", 200), ("abc", 33)])

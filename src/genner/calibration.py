@@ -153,8 +153,12 @@ class Calibration:
         if all(tags(part.tags) in self.scales[kind].offsets for part in asked):
             return "calibrated"
         transfer = self.transfers.get(kind)
-        holds = transfer is not None and transfer.holds and transfer.format == form.name and self.trained is not None
-        return "calibrated for other labels" if holds else "uncalibrated"
+        if transfer is not None and self.trained is not None and transfer.format == form.name:
+            if all(transfer.keeps(tags(part.tags)) for part in asked):
+                return "calibrated"
+            if transfer.holds and not any(tags(part.tags) in transfer.offsets for part in asked):
+                return "calibrated for other labels"
+        return "uncalibrated"
 
     def threshold(self, kind: Family, labels: Iterable[str]) -> float | None:
         """The least score of the entities that are kept by default; None where none was chosen for this family."""
@@ -170,7 +174,7 @@ class Calibration:
         scale, transfer = self.scales.get(kind) or Scale.identity(kind), self.transfers.get(kind)
         if transfer is None or self.trained is None or tags(labels.tags) in scale.offsets:
             return scale.score(decided, labels.tags)
-        return transfer.score(decided, features(labels, self.trained)[written.label])
+        return transfer.score(decided, features(labels, self.trained)[written.label], tags(labels.tags))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; `from_dict` reads them back."""
@@ -348,8 +352,15 @@ def _transfer(table: dict[str, Any], kind: Family) -> Transfer:
         form,
         _number(table.get("error"), f"{where}.error", 0, 1),
         _sets(table, where),
+        _by_labels(table.get("fitted"), f"{where}.fitted", "offset", -FARTHEST, FARTHEST),
+        _by_labels(table.get("fitted"), f"{where}.fitted", "error", 0, 1),
     )
 
 
-_CHOSEN = {"gold": inf, "f1_all": 1.0, "f1_kept": 1.0}  # there where thresholds were chosen
+_CHOSEN = {
+    "gold": inf,
+    "f1_all": 1.0,
+    "f1_kept": 1.0,
+    "error_fitted": 1.0,
+}  # there where thresholds, offsets were chosen
 _COUNTED = {"sentences": inf, "entities": inf, "right": inf, "error_before": 1.0, "error_after": 1.0, **_CHOSEN}

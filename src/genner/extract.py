@@ -202,10 +202,11 @@ class Extractor:
         if not new or asked in self._cautioned:
             return ""
         self._cautioned.add(asked)
-        standing = self.standing(asked)
-        scores = "scores here are uncalibrated: do not read them as probabilities"
-        if standing != "uncalibrated":
-            scores = "scores here were fitted on other labels that it had not met"
+        scores = {
+            "calibrated": "scores here were fitted on these labels",
+            "calibrated for other labels": "scores here were fitted on other labels that it had not met",
+            "uncalibrated": "scores here are uncalibrated: do not read them as probabilities",
+        }[self.standing(asked)]
         which = "all" if len(new) == len(asked) else len(new)
         return (
             f"new to the model, {which} of {len(asked)} labels: {named(new)}; the recipe that it was trained after has "

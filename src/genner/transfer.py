@@ -6,13 +6,16 @@ that the model was not trained on (`genner.training.transferring`):
 
     score = sigmoid(sum of weight * log-odds over the kinds of decisions + sum of effect * feature + offset)
 
+How well a new label set goes as a whole cannot be told from that. A few sentences of it tell: each set that was fitted
+on has an offset of its own besides.
+
 Weights are 0 or more, so a more probable decision never scores less. Features (`features`) are of the label and of all
 labels that were asked for; what the text is like takes no part.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp, expm1, log
 from typing import Any
@@ -86,6 +89,8 @@ class Transfer:
     """How the decisions of a family of formats make a score, for labels that were not fitted on.
 
     Attributes:
+        offsets: what is added besides for the label sets that it was fitted on, by their sorted tags.
+        errors: by the same, the expected calibration error with that offset, by cross-validation.
         weights: of the log-odds of each kind of decision, 0 or more.
         effects: of each of `FEATURES`.
         offset: what is added.
@@ -101,16 +106,27 @@ class Transfer:
     format: str
     error: float
     sets: Mapping[str, Mapping[str, float]]
+    offsets: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+    errors: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+
+    def keeps(self, tags: tuple[str, ...]) -> bool:
+        """Whether scores are calibrated for this label set, one that it was fitted on."""
+        return self.errors.get(tags, 1.0) <= PROMISED
 
     @property
     def holds(self) -> bool:
         """Whether these scores may be called calibrated: `error` is `PROMISED` at most."""
         return self.error <= PROMISED
 
-    def score(self, decided: Decisions, told: Mapping[str, float]) -> float:
-        """The probability, in [0, 1], that an entity is right; `told`: the features of its label."""
-        total = self.offset + sum(weight * odds(decided[kind]) for kind, weight in self.weights.items())
-        total += sum(effect * told[name] for name, effect in self.effects.items())
+    def odds(self, decided: Decisions, told: Mapping[str, float], tags: tuple[str, ...] = ()) -> float:
+        """The log-odds that an entity is right; `told`: the features of its label, `tags`: all asked for, sorted."""
+        total = self.offset + self.offsets.get(tags, 0.0)
+        total += sum(weight * odds(decided[kind]) for kind, weight in self.weights.items())
+        return total + sum(effect * told[name] for name, effect in self.effects.items())
+
+    def score(self, decided: Decisions, told: Mapping[str, float], tags: tuple[str, ...] = ()) -> float:
+        """The probability, in [0, 1], that an entity is right."""
+        total = self.odds(decided, told, tags)
         return 1 / (1 + exp(-total)) if total > 0 else exp(total) / (1 + exp(total))
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,4 +138,8 @@ class Transfer:
             "format": self.format,
             "error": self.error,
             "sets": {name: dict(one) for name, one in self.sets.items()},
+            "fitted": [
+                {"labels": list(tags), "offset": offset, "error": self.errors[tags]}
+                for tags, offset in self.offsets.items()
+            ],
         }

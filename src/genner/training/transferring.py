@@ -3,14 +3,15 @@
 A model is asked about sets of labels that its recipe lacks: half of their sentences by names and definitions, half by
 tags alone, since users do both. Beside them stand the recipe's own sets, asked for by their own labels and by other
 names that mean the same, so that the fit knows familiar texts with new labels, and familiar labels, too. What that
-brings is measured by leaving out each held-out set in turn: it is scored by a fit on all others.
+brings is measured by leaving out each held-out set in turn: it is scored by a fit on all others. What the offset brings
+that each of them has of its own is measured by cross-validation.
 """
 
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import exp, log
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from genner.calibration import Calibration, Scale
+from genner.calibration import Calibration, Scale, tags
 from genner.data.base import Journal
 from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.base import Engine
@@ -28,7 +29,7 @@ from genner.formats import Format, get_format
 from genner.labels import of_tags
 from genner.trained import Trained, plain
 from genner.training.asking import synonyms
-from genner.training.calibrating import FEWEST, Judged, judge, sample
+from genner.training.calibrating import FEWEST, FOLDS, OFFSET_SPREAD, Judged, judge, sample
 from genner.training.mixture import Mixture, label_set_of, read_documents, trained_on
 from genner.training.recipe import SetSpec
 from genner.training.thresholds import Found, choose_all
@@ -75,17 +76,17 @@ def held_out(
 def by_other_names(name: str, labels: LabelSet, documents: Sequence[Document], trained: Trained) -> Question | None:
     """A set that the model was trained on, asked for by tags that mean the same and are new to it, without definitions;
     None where no label has one."""
-    rng, tags, taken = random.Random(f"names:{name}"), dict[str, str](), {plain(tag) for tag in labels.tags}
+    rng, names, taken = random.Random(f"names:{name}"), dict[str, str](), {plain(tag) for tag in labels.tags}
     for label in labels:
         known = synonyms().get((label.name or label.tag).casefold(), ())
         free = [tag for tag in known if plain(tag) not in taken and trained.new(LabelSet.of(tag))]
-        tags[label.tag] = rng.choice(free) if free else label.tag
-        taken.add(plain(tags[label.tag]))
-    if all(tag == other for tag, other in tags.items()):
+        names[label.tag] = rng.choice(free) if free else label.tag
+        taken.add(plain(names[label.tag]))
+    if all(tag == other for tag, other in names.items()):
         return None
-    named = [Label(tags[label.tag], label.name if tags[label.tag] == label.tag else "") for label in labels]
+    named = [Label(names[label.tag], label.name if names[label.tag] == label.tag else "") for label in labels]
     other = [
-        Document(d.text, tuple(Entity(e.start, e.end, tags[e.label]) for e in d.entities), d.id) for d in documents
+        Document(d.text, tuple(Entity(e.start, e.end, names[e.label]) for e in d.entities), d.id) for d in documents
     ]
     return Question(f"{name}, by other names", name, LabelSet(tuple(named), labels.depth), other, False)
 
@@ -146,10 +147,12 @@ def transfer(
 def table(made: Transfer) -> str:
     """What it brought, set by set."""
     lines = [f"scores of {made.format} for other labels, each set scored by a fit on the others:"]
-    lines.append(f"{'set':<24}{'entities':>9}{'right':>8}{'error before':>14}{'after':>8}")
+    lines.append(f"{'set':<24}{'entities':>9}{'right':>8}{'error before':>14}{'after':>8}{'with own offset':>17}")
     for name, one in made.sets.items():
         share = f"{one['right'] / one['entities']:>8.1%}" if one["entities"] else f"{'-':>8}"
-        lines.append(f"{name:<24}{one['entities']:>9}{share}{one['error_before']:>14.3f}{one['error_after']:>8.3f}")
+        lines.append(
+            f"{name:<24}{one['entities']:>9}{share}{one['error_before']:>14.3f}{one['error_after']:>8.3f}{one['error_fitted']:>17.3f}"
+        )
     verdict = "called calibrated" if made.holds else f"marked uncalibrated (more than {PROMISED})"
     lines.append(f"mean expected calibration error of sets with {REPORTED} or more: {made.error:.3f}: {verdict}")
     return "\n".join(lines)
@@ -187,7 +190,8 @@ def fit_transfer(
         for i, question in enumerate(mine):
             if question.set == name:
                 scores[i] = apart.score(found[i].decided, features(question.labels, trained)[found[i].label])
-    sets, chosen = {}, {}
+    made = _fit(table)
+    sets, chosen, by_labels = {}, {}, dict[tuple[str, ...], list[int]]()
     for name in held:
         places = [i for i, question in enumerate(mine) if question.set == name]
         right = [found[i].right for i in places]
@@ -200,13 +204,43 @@ def fit_transfer(
             "right": sum(right),
             "error_before": round(calibration_error(before, right), 4),
             "error_after": round(calibration_error(after, right), 4),
+            "error_fitted": round(calibration_error(_cross_checked(after, found, places), right), 4),
         }
+        by_labels.setdefault(tags(asked[0].labels.tags), []).extend(places)
         gold = sum(len(document.entities) for question in asked for document in question.documents)
         chosen[name] = Found((name,), tuple(zip(after, right, strict=True)), gold)
     told = [one["error_after"] for one in sets.values() if one["entities"] >= REPORTED] or [1.0]
-    made = _fit(table)
+    offsets, errors = dict[tuple[str, ...], float](), dict[tuple[str, ...], float]()
+    for some, places in by_labels.items():
+        right = [found[i].right for i in places]
+        own = [made.odds(found[i].decided, features(mine[i].labels, trained)[found[i].label]) for i in places]
+        offsets[some] = round(own_offset(own, right), 4)
+        fitted = _cross_checked([scores[i] for i in places], found, places)
+        errors[some] = round(calibration_error(fitted, right), 4) if len(places) >= REPORTED else 1.0
     error = round(sum(told) / len(told), 4)
-    return Transfer(made.weights, made.effects, made.offset, form, error, sets), choose_all(chosen).other
+    return replace(made, format=form, error=error, sets=sets, offsets=offsets, errors=errors), choose_all(chosen).other
+
+
+def _cross_checked(scores: Sequence[float], found: Sequence[Judged], places: Sequence[int]) -> list[float]:
+    """The scores of a set with an offset that was fitted on its other documents, in `FOLDS` parts."""
+    raw = [log(max(score, 1e-9)) - log(max(1 - score, 1e-9)) for score in scores]
+    parts = [found[i].document % FOLDS for i in places]
+    fitted = []
+    for part in range(FOLDS):
+        rest = [n for n, own in enumerate(parts) if own != part]
+        fitted.append(own_offset([raw[n] for n in rest], [found[places[n]].right for n in rest]))
+    return [1 / (1 + exp(-(value + fitted[part]))) for value, part in zip(raw, parts, strict=True)]
+
+
+def own_offset(raw: Sequence[float], right: Sequence[bool]) -> float:
+    """What is to be added to log-odds to make right and wrong most likely, thought to lie near 0 (Newton's method)."""
+    offset = 0.0
+    for _ in range(50):
+        likely = [1 / (1 + exp(-(value + offset))) for value in raw]
+        slope = sum(right) - sum(likely) - offset / OFFSET_SPREAD**2
+        step = slope / (sum(p * (1 - p) for p in likely) + 1 / OFFSET_SPREAD**2)
+        offset += min(max(step, -1.0), 1.0)
+    return offset
 
 
 @dataclass(frozen=True)
