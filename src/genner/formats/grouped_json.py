@@ -2,11 +2,13 @@
 
 The mentions of a label are listed in reading order, and stand where the text has them: each is the first occurrence
 after the mention listed before it (or within that one, from the same start), of those that begin and end where words
-do; if there is none, of all. So what the format cannot say is an entity before which the same string occurs, itself no
-entity of that label: it would be taken for that one.
+do; if there is none, of those that are not torn out of a word (`genner.grammar.torn`). So what the format cannot say is
+an entity that is torn, and one before which the same string occurs, itself no entity of that label: it would be taken
+for that one.
 """
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from typing import Any
 
@@ -15,7 +17,7 @@ from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_lists, load
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import group_rules, group_schema
-from genner.formats.search import WordSearch, place
+from genner.formats.search import Hint, Search, place
 from genner.grammar import Boundaries, Guess
 from genner.rules import Rules
 
@@ -108,7 +110,11 @@ class GroupedJSON(Format):
                 elif not isinstance(mention, str) or not mention:
                     problems.append(Problem("dropped", f"{label} {brief(mention)} is not a mention"))
                 else:
-                    entities = place(rule, mention, label, rule.place(mention, last), problems)
+                    start = rule.place(mention, last)
+                    if start is not None:
+                        entities = [Entity(start, start + len(mention), label)]
+                    else:
+                        entities = place(rule, mention, label, Hint(after=last or (0, len(text) + 1)), problems)
                     found += entities
                     last = entities[0].span if entities else last
         return text, found, problems
@@ -136,18 +142,19 @@ class GroupedJSON(Format):
         return StrictReading(tuple(entities), +wrong)
 
 
-class Rule(WordSearch):
+class Rule(Search):
     """Where a listed mention stands."""
 
     def place(self, mention: str, last: Span | None) -> int | None:
         """The place of a mention that is listed behind one of span `last`; None when the text has no such place."""
         start, end = last or (0, len(self.text) + 1)
-        for first in (self.at_words, self.at_or_after):
-            at = first(mention, start)
-            if at == start and at + len(mention) >= end:
-                at = first(mention, start + 1)
-            if at is not None:
-                return at
+        for places in (self.at_words, self.untorn):
+            found = places(mention)
+            index = bisect_left(found, start)
+            if index < len(found) and found[index] == start and start + len(mention) >= end:
+                index += 1
+            if index < len(found):
+                return found[index]
         return None
 
 
@@ -155,7 +162,7 @@ class GroupedGrammar(JsonGrammar):
     """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, how its list stands)."""
 
     def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool) -> None:
-        super().__init__(text, labels, where, depth, repeats)
+        super().__init__(text, labels, where, depth, repeats, tears=False)
         self._rule = Rule(text)
 
     def _first(self) -> Menu:

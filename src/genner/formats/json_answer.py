@@ -5,7 +5,7 @@ All of it takes time in proportion to the answer: nothing is read again for each
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genner.document import Problem
@@ -15,6 +15,7 @@ _OBJECT = re.compile(r'\{(?:[^{}"\\]|"(?:[^"\\]|\\.)*+")*+\}', re.DOTALL)
 _KEYED_LIST = re.compile(r'"([^"\\]++)"\s*+:\s*+\[')
 _BETWEEN = re.compile(r"[\s,]*+")
 _DECODER = json.JSONDecoder(strict=False)
+_NUMBER = re.compile(r"\s*+[+-]?[0-9]{1,15}\s*+")
 _SHOWN = 60
 
 
@@ -82,6 +83,22 @@ def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]
             values.append(value)
         lists.append((key, values))
     return lists, problems
+
+
+def whole_number(item: Mapping[str, Any], key: str, shown: str, problems: list[Problem]) -> int | None:
+    """The whole number that an item of an answer has under a key; None, and a problem, where it has no number.
+
+    `"2"` and `2.0` are read as 2, which is a problem, too; `true` and `null` are no numbers.
+    """
+    value = item[key]
+    if type(value) is int:
+        return value
+    whole: int | None = None
+    if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        whole = int(value)
+    read = "is no whole number" if whole is None else f"is read as {whole}"
+    problems.append(Problem("invalid", f"{shown}: {key} {brief(value)} {read}"))
+    return whole
 
 
 def load(answer: str) -> Any:

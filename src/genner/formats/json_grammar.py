@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple, cast
 
 from genner.document import LabelSet
-from genner.grammar import NOTHING, Boundaries, Guess, Need, State, Written, boundaries, first_ends, most_mentions
+from genner.grammar import NOTHING, Boundaries, Guess, Need, State, Written, boundaries, cut, first_ends, most_mentions
 
 QUOTED = 4  # how often a whole text may be quoted in its answer
 
@@ -86,15 +86,23 @@ class JsonGrammar(ABC):
         where: where entities may start and end.
         depth: how many entities may cover one place, None for no limit.
         repeats: whether a list may end in a mention that it has already.
+        tears: whether an entity may be torn out of a word.
     """
 
-    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool) -> None:
+    def __init__(
+        self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool, *, tears: bool
+    ) -> None:
         self._text = text
         self._repeats = repeats
         self._tags = labels.tags
         self._depth = depth
         self._copies = spelled(text)
         self._begins, self._ends = boundaries(text, where)
+        if where == "any" and not tears:
+            within = [cut(text, i) for i in range(len(text) + 1)]
+            blank = [char.isspace() for char in text]
+            self._begins = [not (inside or gap) for inside, gap in zip(within, [*blank, True], strict=True)]
+            self._ends = [not (inside or gap) for inside, gap in zip(within, [True, *blank], strict=True)]
         self._first_ends = first_ends(text, where, self._ends)
         self._places = [i for i, free in enumerate(self._begins) if free]
         self._last_end = max((i for i, free in enumerate(self._ends) if free), default=0)

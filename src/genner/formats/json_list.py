@@ -2,7 +2,7 @@
 
     [{"text": "John Smith", "label": "PER", ...}, {"text": "New York", "label": "LOC", ...}]
 
-They can say everything: nested, crossing, repeated mentions, several labels of one span (in the label set's order).
+They can say nested, crossing and repeated mentions, and several labels of one span (in the label set's order).
 """
 
 import json
@@ -16,7 +16,7 @@ from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_objects, load
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
 from genner.formats.json_rules import Table, list_rules, list_schema
-from genner.formats.search import Search, place
+from genner.formats.search import Hint, Search, place
 from genner.grammar import Boundaries, Guess
 from genner.rules import Part, Rules
 
@@ -37,9 +37,16 @@ class JsonList(Format):
         """`numbers` of a single mention."""
         return self.numbers(Search(text), start, end)
 
+    tears: bool = True
+    """Whether an entity may be torn out of a word (`genner.grammar.torn`)."""
+
     @abstractmethod
-    def hint(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
+    def said(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
         """Where an item says that its mention begins; None when it cannot be there."""
+
+    @abstractmethod
+    def hint(self, item: Mapping[str, Any], shown: str, problems: list[Problem]) -> Hint:
+        """What an item says of its mention's place, where that is not quite so; `shown` names it in problems."""
 
     @abstractmethod
     def rough(
@@ -50,7 +57,7 @@ class JsonList(Format):
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
         rank = {tag: i for i, tag in enumerate(labels.tags)}
-        ordered = sorted(document.entities, key=lambda e: (e.start, -e.end, rank[e.label]))
+        ordered = sorted(self.keep_all(document), key=lambda e: (e.start, -e.end, rank[e.label]))
         search = Search(document.text)
         items = [
             {"text": document.mention(e), "label": e.label, **self.numbers(search, e.start, e.end)} for e in ordered
@@ -79,13 +86,17 @@ class JsonList(Format):
         return list_schema(text, labels, self.position, depth)
 
     def cannot_say(self, document: Document) -> list[Entity]:
-        return []
+        search = Search(document.text)
+        return [] if self.tears else [e for e in document.entities if search.is_torn(*e.span)]
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
-        """Every object that can be found in the answer is an item; each is placed, or dropped, by itself."""
+        """Every object that can be found in the answer is an item; each is placed, or dropped, by itself. Those that
+        stand where they say have their places before the others."""
         objects, problems = find_objects(answer)
         search = Search(text)
-        found: list[Entity] = []
+        placed: list[Entity | None] = []
+        astray: list[tuple[int, dict[str, Any]]] = []
+        taken: dict[str, set[tuple[int, int]]] = {label: set() for label in labels.tags}
         for item in objects:
             mention, label = item.get("text"), item.get("label")
             if not isinstance(mention, str) or not isinstance(label, str) or not mention:
@@ -93,15 +104,20 @@ class JsonList(Format):
             elif label not in labels:
                 problems.append(Problem("dropped", f"item {brief(item)}: no such label"))
             else:
-                start = self.hint(search, mention, item)
-                agrees = start is not None and self._agrees(search, mention, item, start)
-                placed = place(search, mention, label, start, problems)
-                if placed and not agrees and placed[0].start == start and text.startswith(mention, start):
-                    problems.append(
-                        Problem("realigned", f"{label} {brief(mention)}: its numbers disagree; put at {start}")
-                    )
-                found += placed
-        return text, found, problems
+                start = self.said(search, mention, item)
+                if start is not None and self._agrees(search, mention, item, start, torn=self.tears):
+                    placed.append(Entity(start, start + len(mention), label))
+                    taken[label].add((start, start + len(mention)))
+                else:
+                    astray.append((len(placed), item))
+                    placed.append(None)
+        for number, item in astray:
+            mention, label = item["text"], item["label"]
+            hint = self.hint(item, f"{label} {brief(mention)}", problems)
+            for entity in place(search, mention, label, hint, problems, taken[label]):
+                placed[number] = entity
+                taken[label].add(entity.span)
+        return text, [entity for entity in placed if entity is not None], problems
 
     def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
         """An item counts where its numbers put it, and all of them have to agree."""
@@ -111,8 +127,8 @@ class JsonList(Format):
             mention, label = item.get("text"), item.get("label")
             if not (isinstance(mention, str) and mention and isinstance(label, str) and label):
                 continue  # names no entity
-            start = self.hint(search, mention, item)
-            if start is not None and self._agrees(search, mention, item, start):
+            start = self.said(search, mention, item)
+            if start is not None and self._agrees(search, mention, item, start, torn=True):
                 entities[Entity(start, start + len(mention), label)] = None
             else:
                 wrong[label, mention, self.numbers_written(item)] = None
@@ -140,8 +156,8 @@ class JsonList(Format):
             mention, label = item["text"], item["label"]
             if not isinstance(mention, str) or not mention or not isinstance(label, str) or label not in rank:
                 return None
-            start = self.hint(search, mention, item)
-            if start is None or not text.startswith(mention, start) or not self._agrees(search, mention, item, start):
+            start = self.said(search, mention, item)
+            if start is None or not self._agrees(search, mention, item, start, torn=self.tears):
                 return None
             if keys is None:
                 keys = ["text", "label", *self.numbers(search, start, start + len(mention))]
@@ -153,9 +169,10 @@ class JsonList(Format):
             entities[entity], last = None, place
         return tuple(entities)
 
-    def _agrees(self, search: Search, mention: str, item: Mapping[str, Any], start: int) -> bool:
-        """Whether all that an item says of its place is so where its mention begins at `start`."""
-        if not search.text.startswith(mention, start):
+    def _agrees(self, search: Search, mention: str, item: Mapping[str, Any], start: int, *, torn: bool) -> bool:
+        """Whether all that an item says of its place is so where its mention begins at `start`, which must not be torn
+        out of a word unless `torn`."""
+        if not search.text.startswith(mention, start) or not (torn or not search.is_torn(start, start + len(mention))):
             return False
         said = self.numbers(search, start, start + len(mention))
         return all(type(item.get(key)) is int and item[key] == number for key, number in said.items())
@@ -174,7 +191,7 @@ class ListGrammar(JsonGrammar):
         twins: bool,
         repeats: bool,
     ) -> None:
-        super().__init__(text, labels, where, depth, repeats)
+        super().__init__(text, labels, where, depth, repeats, tears=form.tears)
         self._twins = twins
         self._form = form
         self._last_rank = len(labels) - 1

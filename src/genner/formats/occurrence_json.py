@@ -1,21 +1,25 @@
 """Occurrence-based JSON: `[{"text": "John Smith", "label": "PER", "occurrence_index": 1}]`.
 
 The index counts, from 1, the verbatim occurrences of the mention in the text, from left to right, overlapping ones and
-those inside words included.
+those inside words included. What the format cannot say is an entity that is torn out of a word (`genner.grammar.torn`):
+where an answer has `cell`, and the text `cells`, it is the mention that is wrong, and not the text.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from genner.document import Problem
+from genner.formats.json_answer import whole_number
 from genner.formats.json_list import JsonList
 from genner.formats.json_rules import Table, counted
-from genner.formats.search import Search
+from genner.formats.search import Hint, Search
 from genner.rules import Part
 
 
 class OccurrenceJSON(JsonList):
     name = "occurrence_json"
+    tears = False
     number_keys = ("occurrence_index",)
     instruction = (
         'List the entities of the text as JSON: [{"text": mention, "label": LABEL, "occurrence_index": which of the '
@@ -43,9 +47,16 @@ class OccurrenceJSON(JsonList):
         most = max((int(said(end)[0].rule.removeprefix("index")) for end in ends), default=-1)
         return counted("index", range(1, most + 2)), said
 
-    def hint(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
+    def said(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
         index, found = item.get("occurrence_index"), search.occurrences(mention)
         return found[index - 1] if type(index) is int and 1 <= index <= len(found) else None
+
+    def hint(self, item: Mapping[str, Any], shown: str, problems: list[Problem]) -> Hint:
+        """An index that is no number, or not above 0, names no occurrence: the mention is placed only if it has one."""
+        if "occurrence_index" not in item:
+            return Hint()
+        index = whole_number(item, "occurrence_index", shown, problems)
+        return Hint(number=index) if index is not None and index > 0 else Hint(certain=True)
 
     def place_said(self, mention: str, item: Mapping[str, Any]) -> tuple[int, ...] | None:
         index = item.get("occurrence_index")

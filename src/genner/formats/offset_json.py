@@ -7,9 +7,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from genner.document import Problem
+from genner.formats.json_answer import whole_number
 from genner.formats.json_list import JsonList
 from genner.formats.json_rules import Table, counted
-from genner.formats.search import Search
+from genner.formats.search import Hint, Search
 from genner.rules import Part
 
 
@@ -38,15 +40,16 @@ class OffsetJSON(JsonList):
 
         return counted("start", starts), said
 
-    def hint(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
-        """Where it starts, or else where it ends; if neither has the mention there, its start."""
-        start, end = item.get("start"), item.get("end")
-        starts = type(start) is int and 0 <= start < len(search.text)
-        if type(end) is int and end >= len(mention) and not (starts and search.text.startswith(mention, start)):
-            by_end = end - len(mention)
-            if search.text.startswith(mention, by_end):
-                return by_end
-        return start if starts else None
+    def said(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
+        start = item.get("start")
+        return start if type(start) is int and 0 <= start < len(search.text) else None
+
+    def hint(self, item: Mapping[str, Any], shown: str, problems: list[Problem]) -> Hint:
+        """Offsets of which none is a number say nothing: the mention is placed only if it has one place."""
+        given = [key for key in ("start", "end") if key in item]
+        numbers = {key: whole_number(item, key, shown, problems) for key in given}
+        unknown = bool(given) and all(number is None for number in numbers.values())
+        return Hint(numbers.get("start"), numbers.get("end"), certain=unknown)
 
     def place_said(self, mention: str, item: Mapping[str, Any]) -> tuple[int, ...] | None:
         start, end = item.get("start"), item.get("end")

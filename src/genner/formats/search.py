@@ -1,24 +1,34 @@
 """Where mentions stand in a text, found in time that grows with the text, however many are looked for.
 
-A mention is looked for where the answer puts it, then at its occurrence closest to that, then with another spacing or
-case, or with few changes. Every step is charged to an allowance that is a multiple of the text's length; no answer of a
-model that was asked about the text comes near it. When it is spent, what is left is dropped, and says so.
+What an answer says of a place is what it means, where the text has the mention there. Everything else is repair, and
+bound to words: it begins and ends where words do. A mention is looked for, in this order,
+
+1. where one of its offsets is right; between the two, where the words there are like it;
+2. as it is, then with another case or white space; then both without the article that it begins with; then both with
+   its last word in the singular instead of the plural, or the other way round;
+3. as the words of the text that are most like it (`genner.formats.likeness`);
+4. as it is, beside a digit in a word, or before a capital letter.
+
+Of several places, the one nearest to what the answer says is taken, of those that no other item has; where it says
+nothing, one after the other, which is ambiguous, and reported. Where they are different words, the mention is dropped.
+Every step is charged to an allowance that is a multiple of the text's length; no answer of a model that was asked about
+the text comes near it. When it is spent, what is left is dropped, and says so.
 """
 
-import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
-
-from rapidfuzz import fuzz
+from collections.abc import Iterator, Sequence, Set
+from functools import cached_property
+from typing import NamedTuple
 
 from genner.document import Entity, Problem
 from genner.formats.json_answer import brief
-from genner.grammar import boundaries
+from genner.formats.likeness import Words, changes, other_number, plain, without_article
+from genner.grammar import boundaries, torn
 
-CLOSE_ENOUGH = 85.0  # similarity, in percent, from which a changed mention is taken for a stretch of the text
 SCANS = 2_000  # times that the text may be gone through for mentions as they are
-LIKENESSES = 500  # times that it may be gone through for mentions that were changed
+LIKENESSES = 100  # stretches that may be compared with mentions that were changed, for each character of the text
+NEAR = 8  # places on either side that may be taken before one is placed where another is
 _LEAST = 2_000  # characters that any text counts for
 
 Span = tuple[int, int]
@@ -32,6 +42,28 @@ def occurrences(text: str, mention: str) -> Iterator[int]:
         at = text.find(mention, at + 1)
 
 
+class Hint(NamedTuple):
+    """What an answer says of where a mention stands.
+
+    `begin` and `end` are where it says that it begins and ends; `number` which of its occurrences it is, from 1;
+    `after` the span of the mention listed before it. With `certain`, it is placed only where there is one place for it.
+    """
+
+    begin: int | None = None
+    end: int | None = None
+    number: int | None = None
+    after: Span | None = None
+    certain: bool = False
+
+
+class Found(NamedTuple):
+    """Where a mention stands (None: nowhere), of how many places that fit equally well, and why it has none."""
+
+    span: Span | None
+    places: int = 1
+    why: str = ""
+
+
 class Search:
     """Finds mentions in a text. Remembers what it found."""
 
@@ -40,105 +72,171 @@ class Search:
         self._scans = SCANS * max(len(text), _LEAST)
         self._likenesses = LIKENESSES * max(len(text), _LEAST)
         self._occurrences: dict[str, array[int]] = {}
-        self._nearest: dict[tuple[str, int], int] = {}
-        self._similar: dict[str, Span | None] = {}
-        self._places: dict[str, list[int]] = {}
+        self._at_words: dict[str, list[int]] = {}
+        self._untorn: dict[str, list[int]] = {}
+        self._found: dict[str, list[Span]] = {}
+        self._alike: dict[str, list[Span]] = {}
+        self._placed: dict[str, int] = {}  # how often a mention without a place was placed
+
+    @cached_property
+    def _edges(self) -> tuple[list[bool], list[bool]]:
+        return boundaries(self.text, "word")
+
+    @cached_property
+    def _words(self) -> Words:
+        return Words(self.text, *self._edges)
 
     def occurrences(self, mention: str) -> "array[int]":
-        """Where it begins, overlapping occurrences included."""
+        """Where it begins, overlapping occurrences and those within words included."""
         if mention not in self._occurrences:
+            self._scans -= len(self.text)
             self._occurrences[mention] = array("I", occurrences(self.text, mention))
         return self._occurrences[mention]
 
-    def nearest(self, mention: str, start: int) -> int | None:
-        """The occurrence that begins closest to `start`; of two, the earlier."""
-        key = mention, start
-        if key not in self._nearest:
-            if self._scans <= 0:
-                return None
-            after = self.text.find(mention, start)
-            before = self.text.rfind(mention, 0, max(0, start + len(mention) - 1))
-            self._scans -= (len(self.text) if after < 0 else after - start) + (start if before < 0 else start - before)
-            found = [at for at in (before, after) if at >= 0]
-            self._nearest[key] = min(found, key=lambda at: abs(at - start), default=-1)
-        at = self._nearest[key]
-        return at if at >= 0 else None
+    def at_words(self, mention: str) -> list[int]:
+        """Where it begins, of the occurrences that begin and end where words do."""
+        if mention not in self._at_words:
+            (starts, ends), n = self._edges, len(mention)
+            self._at_words[mention] = [at for at in self.occurrences(mention) if starts[at] and ends[at + n]]
+        return self._at_words[mention]
 
-    def similar(self, mention: str) -> Span | None:
-        """The stretch most like a mention: with another spacing or case, or else with few changes."""
-        if mention not in self._similar:
-            cost = len(self.text) * (1 + len(mention) // 64)
-            if self._likenesses < cost or len(mention) > 2 * len(self.text):
-                return None
-            self._likenesses -= cost
-            self._similar[mention] = self._like(mention)
-        return self._similar[mention]
+    def untorn(self, mention: str) -> list[int]:
+        """Where it begins, of the occurrences that are not torn out of a word (`genner.grammar.torn`)."""
+        if mention not in self._untorn:
+            found = self.occurrences(mention)
+            self._untorn[mention] = [at for at in found if not self.is_torn(at, at + len(mention))]
+        return self._untorn[mention]
 
-    def _like(self, mention: str) -> Span | None:
-        words = mention.split()
-        if words and (span := self._spaced(words)):
-            return span
-        found = fuzz.partial_ratio_alignment(mention, self.text, score_cutoff=CLOSE_ENOUGH)
-        # It slides the shorter along the longer: only a mention within the text is of use.
-        if found is None or len(mention) > len(self.text) or found.dest_start >= found.dest_end:
-            return None
-        start, end = found.dest_start, found.dest_end
-        while start < end and self.text[start].isspace():
-            start += 1
-        while start < end and self.text[end - 1].isspace():
-            end -= 1
-        return (start, end) if start < end else None
+    def is_torn(self, start: int, end: int) -> bool:
+        """`genner.grammar.torn` of the text."""
+        return torn(self.text, start, end)
 
-    def _spaced(self, words: list[str]) -> Span | None:
-        """The text with these words, whatever white space stands between them, in this case or another."""
-        pattern = r"\s*+".join(map(re.escape, words))
-        match = re.search(pattern, self.text) or re.search(pattern, self.text, re.IGNORECASE)
-        return match.span() if match else None
+    def find(self, mention: str, hint: Hint, taken: Set[Span] = frozenset()) -> Found:
+        """Where a mention stands that is not where the answer says; not at what is `taken` if it fits elsewhere."""
+        if (span := self._at_offsets(mention, hint)) is not None:
+            return Found(span)
+        places = self._as_it_is(mention)
+        if not places:
+            places = self._like(mention) or [(at, at + len(mention)) for at in self.untorn(mention)]
+        if not places and self.spent:
+            why = "was not looked for in all of the text: too many mentions are not where they should be"
+            return Found(None, 0, why)
+        return self._chosen(mention, places, hint, taken)
 
     @property
     def spent(self) -> bool:
         """Whether so much was looked for that something may not have been."""
-        return self._scans <= 0 or self._likenesses < len(self.text)
+        return self._scans <= 0 or self._likenesses <= 0
+
+    def _as_it_is(self, mention: str) -> list[Span]:
+        """But for case, white space, an article, and the number of its last word."""
+        if mention not in self._found:
+            places, bare = list[Span](), without_article(mention)
+            for wanted in dict.fromkeys((mention, bare, *other_number(mention), *other_number(bare))):
+                if self._scans > 0 and not places:
+                    places = [(at, at + len(wanted)) for at in self.at_words(wanted)] or self._words.same(wanted)
+                    self._scans -= len(self.text)
+            self._found[mention] = places
+        return self._found[mention]
+
+    def _like(self, mention: str) -> list[Span]:
+        if mention not in self._alike:
+            wanted = dict.fromkeys((mention, without_article(mention)))
+            cost = sum(map(self._words.cost, wanted))
+            if len(mention) > 2 * len(self.text):
+                return []
+            if cost > self._likenesses:
+                self._likenesses = 0
+                return []
+            self._likenesses -= cost
+            self._alike[mention] = self._words.like(*wanted)
+        return self._alike[mention]
+
+    def _at_offsets(self, mention: str, hint: Hint) -> Span | None:
+        """The mention where one of its offsets is right, or the words between the two, where they are like it."""
+        (starts, ends), n = self._edges, len(mention)
+        begin, end = hint.begin, hint.end
+        for start in (begin, None if end is None else end - n):
+            there = start is not None and start >= 0 and self.text.startswith(mention, start)
+            if start is not None and there and starts[start] and ends[start + n]:
+                return start, start + n
+        if begin is None or end is None or not 0 <= begin < end <= len(self.text):
+            return None
+        return (begin, end) if starts[begin] and ends[end] and self._alike_at(mention, begin, end) else None
+
+    def _alike_at(self, mention: str, start: int, end: int) -> bool:
+        longest = max(end - start, len(mention))
+        cost = 1 + longest * (1 + longest // 64) // 100
+        if self._likenesses < cost:
+            return False
+        self._likenesses -= cost
+        stretch = self.text[start:end]
+        return any(changes(wanted, stretch) for wanted in (mention, without_article(mention)))
+
+    def _chosen(self, mention: str, places: Sequence[Span], hint: Hint, taken: Set[Span]) -> Found:
+        """One of some places that fit equally well, in reading order."""
+        if len(places) < 2:
+            return Found(places[0]) if places else Found(None, 0, "is not in the text")
+        differ = mention in self._alike and len({plain(self.text[start:end]) for start, end in places}) > 1
+        start = hint.begin
+        if start is None and hint.end is not None:
+            start = hint.end - len(mention)
+        if hint.number is not None and not differ:
+            start = self._of_index(mention, places, hint.number)
+        if start is not None:
+            return Found(_nearest(places, start, taken), len(places) if differ else 1)
+        if differ:
+            some = " or ".join(brief(self.text[slice(*span)]) for span in places[:2])
+            return Found(None, 0, f"may be {some}{' or another' if len(places) > 2 else ''}")
+        if hint.certain:
+            return Found(None, 0, f"stands in {len(places)} places, and the answer does not say in which")
+        if hint.after is not None:
+            behind = bisect_left(places, (hint.after[0], 0))
+            while behind < len(places) and places[behind][0] == hint.after[0] and places[behind][1] >= hint.after[1]:
+                behind += 1
+            return Found(places[behind]) if behind < len(places) else Found(places[0], len(places))
+        before = self._placed.get(mention, 0)
+        self._placed[mention] = before + 1
+        return Found(places[min(before, len(places) - 1)], max(len(places) - before, 1))
+
+    def _of_index(self, mention: str, places: Sequence[Span], index: int) -> int:
+        """Near which place the occurrence stands that an index names, from 1."""
+        found = self.occurrences(mention)
+        if not found:  # it is written otherwise
+            found = self.occurrences(self.text[slice(*places[0])])
+        elif self.at_words(mention) and index <= len(places):  # those within words were not counted
+            return places[index - 1][0]
+        return found[index - 1] if index <= len(found) else places[min(index, len(places)) - 1][0]
 
 
-class WordSearch(Search):
-    """Finds mentions where words begin and end, too."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._starts, self._ends = boundaries(text, "word")
-
-    def at_or_after(self, mention: str, start: int) -> int | None:
-        """The first occurrence from `start` on."""
-        places = self.occurrences(mention)
-        index = bisect_left(places, start)
-        return places[index] if index < len(places) else None
-
-    def at_words(self, mention: str, start: int) -> int | None:
-        """The first occurrence from `start` on that begins and ends where words do."""
-        if mention not in self._places:
-            n = len(mention)
-            self._places[mention] = [at for at in self.occurrences(mention) if self._starts[at] and self._ends[at + n]]
-        places = self._places[mention]
-        index = bisect_left(places, start)
-        return places[index] if index < len(places) else None
+def _nearest(places: Sequence[Span], start: int, taken: Set[Span]) -> Span:
+    """The place that begins closest to `start`, if it can be one that is not taken; of two, the earlier."""
+    index = bisect_left(places, (start, 0))
+    some = places[max(0, index - NEAR) : index + NEAR]
+    return min([span for span in some if span not in taken] or some, key=lambda span: abs(span[0] - start))
 
 
-def place(search: Search, mention: str, label: str, start: int | None, problems: list[Problem]) -> list[Entity]:
-    """The entity of a mention that ought to begin at `start` (None: not known): one, or none if the text lacks it."""
+def place(
+    search: Search, mention: str, label: str, hint: Hint, problems: list[Problem], taken: Set[Span] = frozenset()
+) -> list[Entity]:
+    """The entity of a mention that is not where the answer says: one, or none if the text lacks it.
+
+    `taken` are the spans that the label has already.
+    """
     text, shown = search.text, f"{label} {brief(mention)}"
-    if start is not None and text.startswith(mention, start):
-        return [Entity(start, start + len(mention), label)]
-    at = search.nearest(mention, start or 0)
-    if at is not None:
-        problems.append(Problem("realigned", f"{shown} placed at {at}"))
-        return [Entity(at, at + len(mention), label)]
-    span = search.similar(mention)
-    if span is None:
-        why = "is not in the text"
-        if search.spent:
-            why = "was not looked for in all of the text: too many mentions are not where they should be"
-        problems.append(Problem("dropped", f"{shown} {why}"))
+    found = search.find(mention, hint, taken)
+    if found.span is None:
+        problems.append(Problem("dropped", f"{shown} {found.why}"))
         return []
-    problems.append(Problem("realigned", f"{shown} read as {brief(text[slice(*span)])} at {span[0]}"))
-    return [Entity(*span, label)]
+    start, end = found.span
+    read = (
+        "placed"
+        if text.startswith(mention, start) and end - start == len(mention)
+        else f"read as {brief(text[start:end])}"
+    )
+    problems.append(Problem("realigned", f"{shown} {read} at {start}"))
+    if found.places > 1:
+        problems.append(
+            Problem("ambiguous", f"{shown} fits {found.places} places equally well; that at {start} is taken")
+        )
+    return [Entity(start, end, label)]
