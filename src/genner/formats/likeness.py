@@ -1,9 +1,10 @@
 """Stretches of a text that are like a mention which the text does not have: whole words, longer or shorter than it.
 
 The most like is the one that takes the fewest characters put in or taken out (indel distance, rapidfuzz), case and
-white space aside; of those that take as many, the one that takes fewest with case and white space. It is like the
-mention if they are a fifth at most of both their characters. So letters, blanks or words may be lost or added; what
-stands for something else counts twice, and is rather another name. `docs/log.md` has how the threshold was chosen.
+white space aside; of those that take as many, the longest, which keeps most of the mention; then the one that takes
+fewest with case and white space. It is like the mention if they are a fifth at most of both their characters. So
+letters, blanks or words may be lost or added; what stands for something else counts twice, and is rather another name.
+`docs/log.md` has how the threshold was chosen.
 """
 
 import re
@@ -17,6 +18,7 @@ from rapidfuzz.distance import Indel
 LIKE = 5  # two strings are like if they have this many characters together for each that is put in or taken out
 LONGEST = (LIKE + 1) / (LIKE - 1)  # nothing is like what is more times longer than this
 WORD_LIKE = 0.6  # normalised likeness that each word has to its counterpart, where there are as many
+MOST_STRANGE = 4  # one word in so many may have no counterpart, where there are more or fewer
 
 Span = tuple[int, int]
 
@@ -61,6 +63,8 @@ def changes(mention: str, stretch: str) -> tuple[int, int] | None:
     Without case and white space, and with them; None where it is not like it, or says another thing.
     """
     ours, theirs = plain(mention), plain(stretch)
+    if theirs in map(plain, other_number(mention)):
+        return 1, Indel.distance(mention, stretch)
     most = (len(ours) + len(theirs)) // LIKE
     count = Indel.distance(ours, theirs, score_cutoff=most)
     if count > most or not says_the_same(mention, stretch):
@@ -69,10 +73,11 @@ def changes(mention: str, stretch: str) -> tuple[int, int] | None:
 
 
 def says_the_same(mention: str, stretch: str) -> bool:
-    """Whether what is like a mention may mean the same: it has its digits, no word that stands for another one, and no
-    sign at its edges where the mention has a letter.
+    """Whether what is like a mention may mean the same: it has its digits, no word that stands for another one, few
+    that have no counterpart, and no sign at its edges where the mention has a letter.
 
-    `IL-4` is not `IL-2`, and `hepatitis C` not `hepatitis B`, however long the words around; `A-1` is not `-1`.
+    `IL-4` is not `IL-2`, and `hepatitis C` not `hepatitis B`, however long the words around; `cells` are not `B cells`,
+    and `-1` is not `A-1`.
     """
     for place in (0, -1):
         if (mention.strip() or mention)[place].isalnum() and not stretch[place].isalnum():
@@ -81,8 +86,19 @@ def says_the_same(mention: str, stretch: str) -> bool:
         return False
     ours, theirs = _WORDS.findall(mention.lower()), _WORDS.findall(stretch.lower())
     if len(ours) != len(theirs):
-        return True
+        return _strange(ours, theirs) * MOST_STRANGE <= len(ours) and _strange(theirs, ours) * MOST_STRANGE <= len(
+            theirs
+        )
     return all(Indel.normalized_similarity(a, b) >= WORD_LIKE for a, b in zip(ours, theirs, strict=True))
+
+
+def _strange(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """How many words have nothing like them among some others."""
+    joined = "".join(theirs)
+    return sum(
+        word not in joined and not any(Indel.normalized_similarity(word, other) >= WORD_LIKE for other in theirs)
+        for word in ours
+    )
 
 
 class Words:
@@ -165,7 +181,9 @@ class Words:
         return list(zip(np.repeat(offsets[:-1], counts).tolist(), ends.tolist(), strict=True))
 
     def _closest(self, mention: str, spans: list[Span]) -> list[Span]:
-        """Those of some spans that are most like a mention when case and white space count, too."""
+        """The longest of some spans; of these, those that are most like a mention when case and white space count."""
+        lengths = [len(plain(self._text[start:end])) for start, end in spans]
+        spans = [span for span, length in zip(spans, lengths, strict=True) if length == max(lengths)]
         stretches = [self._text[start:end] for start, end in spans]
         distinct = list(dict.fromkeys(stretches))
         if len(distinct) < 2:
