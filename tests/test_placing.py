@@ -61,6 +61,7 @@ def kinds(prediction: Prediction) -> list[str]:
         ("Bob  Miler", "Bob Miller"),
         ("United State", "United States"),
         ("Bo", "Bob"),
+        ("the Unted States", "the United States"),
     ],
 )
 def test_a_changed_mention_is_whole_words(name: str, mention: str, meant: str) -> None:

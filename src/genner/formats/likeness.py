@@ -136,10 +136,9 @@ class Words:
         return stretches * (1 + length * (1 + length // 64) // 100)
 
     def like(self, *mentions: str) -> list[Span]:
-        """The stretches that are most like one of some mentions, in reading order; none where none is like it."""
-        some = [self._most_like(mention) for mention in mentions]
-        fewest = min(changes for changes, _ in some)
-        return sorted({span for changes, spans in some for span in spans if changes == fewest})
+        """The stretches that are most like one of some mentions, the first of those that are as like to theirs; in
+        reading order, none where none is like it."""
+        return sorted(min(map(self._most_like, mentions), key=lambda some: some[0])[1])
 
     def _most_like(self, mention: str) -> tuple[float, list[Span]]:
         """How many characters it takes to make a mention of what is most like it, and where that is."""
