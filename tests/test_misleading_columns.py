@@ -65,6 +65,7 @@ def test_an_empty_node_is_no_part_of_the_text(tmp_path: Path) -> None:
             "token 1-2 has the tag 'B-X', its first word 'O'.*move it there",
         ),
         ("1\ta\tB-X\n2-3\tbc\t_\n2\tb\tO\n4\tc\tO\n", "column 0 holds nothing but numbers; say which"),
+        ("1\ta\tB-X\n2-99999999\tbc\t_\n2\tb\tO\n", "token 2-99999999 is not followed by the words with"),
         ("1\ta\tB-X\n2-3\tbc\t_\n2\tb\tO\n\n1\tc\tO\n", "token 2-3 is not followed by the words with these numbers"),
     ],
 )

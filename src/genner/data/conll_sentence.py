@@ -48,7 +48,8 @@ class Sentence:
         spans = {}
         for split in self.split_tokens:
             inside = [at for at, count in enumerate(self.counts) if split.first <= count <= split.last]
-            if [self.counts[at] for at in inside] != list(range(split.first, split.last + 1)) or len(inside) < 1:
+            own = [self.counts[at] for at in inside]
+            if not own or (own[0], own[-1], len(own)) != (split.first, split.last, split.last - split.first + 1):
                 what = f"token {split.first}-{split.last} is not followed by the words with these numbers"
                 journal.fault("split token", source, what, split.line)
             else:
