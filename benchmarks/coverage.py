@@ -1,6 +1,6 @@
 """How often intervals hold the truth, and how often equal systems are told apart, by simulation.
 
-    python benchmarks/coverage.py                                    # the table of docs/scores.md; minutes
+    python benchmarks/coverage.py                                    # what docs/scores.md tells of; minutes
     python benchmarks/coverage.py --real GOLD.jsonl PRED.jsonl       # 20 random groups of real predictions
 
 Units are drawn from an endless corpus whose F1 is known. `flat`: sentences with 1.5 entities (Poisson), each found by
@@ -149,33 +149,37 @@ def real(gold: Path, pred: Path, draws: int, rng: np.random.Generator) -> Iterat
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=2000, help="of each row; 0.5 percentage points are its error")
+    parser.add_argument(
+        "--draws", type=int, default=2000, help="of each row; the error of 2000 is 0.5 percentage points"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--units", type=int, nargs="+", default=UNITS, help="rows of so many units")
     parser.add_argument("--real", type=Path, nargs=2, metavar=("GOLD", "PRED"))
     args = parser.parse_args()
-    rng = np.random.default_rng(args.seed)
+
+    def rng(*row: float) -> np.random.Generator:
+        """Each row has its own random numbers, so that a part of the rows is the same as in all of them."""
+        return np.random.default_rng([args.seed, *(round(1000 * number) for number in row)])
+
     if args.real:
-        print(*real(*args.real, args.draws, rng), sep="\n")
+        print(*real(*args.real, args.draws, rng()), sep="\n")
         return
     print("| units | F1 | " + " | ".join(f"{d}, percentile" for d in DESIGNS) + " |")
-    for n in UNITS:
+    for n in args.units:
         for score in SCORES:
-            cells = [alone(design, n, score, max(args.draws // (4 if n > 200 else 1), 1), rng) for design in DESIGNS]
+            cells = [alone(design, n, score, args.draws, rng(n, score)) for design in DESIGNS]
             print(f"| {n} | {score} | " + " | ".join(f"{o:.3f}, {b:.3f}" for o, b in cells) + " |", flush=True)
     print("\n| units | F1, gap | " + " | ".join(f"{d}: held, told apart" for d in DESIGNS) + " |")
-    for n in UNITS[:3]:
+    for n in args.units:
         for score in (0.6, 0.9):
             for gap in GAPS:
-                cells2 = [together(design, n, score, gap, args.draws // 2, rng) for design in DESIGNS]
-                print(
-                    f"| {n} | {score}, {gap} | " + " | ".join(f"{h:.3f}, {t:.3f}" for h, t in cells2) + " |", flush=True
-                )
+                pairs = [together(design, n, score, gap, args.draws, rng(n, score, gap)) for design in DESIGNS]
+                row = " | ".join(f"{held:.3f}, {told:.3f}" for held, told in pairs)
+                print(f"| {n} | {score}, {gap} | {row} |", flush=True)
     print("\n| seeds | documents alone | documents and seeds |")
     for seeds in (2, 3, 5, 10):
-        print(
-            f"| {seeds} | " + " | ".join(f"{x:.3f}" for x in crossed(seeds, 200, args.draws // 2, rng)) + " |",
-            flush=True,
-        )
+        shares = " | ".join(f"{x:.3f}" for x in crossed(seeds, 200, args.draws, rng(seeds)))
+        print(f"| {seeds} | {shares} |", flush=True)
 
 
 if __name__ == "__main__":
