@@ -20,6 +20,7 @@ from genner.report.table import Figure
 
 INK, FAINT, RULE = "#1c2126", "#5d6670", "#dfe3e7"  # those of the page in light
 _VARIABLES = {INK: "--ink", FAINT: "--faint", RULE: "--rule"} | {c.dark: f"--s{i}" for i, c in enumerate(PALETTE)}
+_HASHED_ID = re.compile(r'((?:id="|#)(?:p|m|h|C|image))([0-9a-f]{10})\b')
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 STYLE = (
@@ -157,7 +158,16 @@ def _svg(figure: Figure, as_text: bool) -> str:
     face = "none" if as_text else "white"
     fonts = {"svg.fonttype": "none" if as_text else "path"}
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    return _drawn(figure, "svg", alone=not as_text, facecolor=face, metadata=nothing, rc=fonts).decode("utf-8")
+    svg = _drawn(figure, "svg", alone=not as_text, facecolor=face, metadata=nothing, rc=fonts).decode("utf-8")
+    return _counted_ids(svg)
+
+
+def _counted_ids(svg: str) -> str:
+    """Matplotlib hashes full floats into its ids, and their last digits differ from one layout to the next (its solver
+    goes by memory addresses). What is written has fewer digits: with ids that count, the same figure is the same file.
+    """
+    numbers: dict[str, int] = {}
+    return _HASHED_ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[2], len(numbers))}", svg)
 
 
 def _drawn(figure: Figure, kind: str, alone: bool, rc: dict[str, Any] | None = None, **how: Any) -> bytes:
