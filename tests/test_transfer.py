@@ -223,7 +223,8 @@ def test_the_default_adapter_has_scores_for_other_labels() -> None:
     made = calibration.transfers["inline"]
     big = [one["error_after"] for one in made.sets.values() if one["entities"] >= transferring.REPORTED]
     assert made.error == pytest.approx(sum(big) / len(big), abs=1e-3)
-    assert set(made.sets) <= {spec.name for spec in read_sets(Path(__file__).parents[1] / "recipes" / "sets" / "unseen.toml")}
+    file = Path(__file__).parents[1] / "recipes" / "sets" / "unseen.toml"
+    assert set(made.sets) <= {spec.name for spec in read_sets(file)}
     assert len(made.sets) >= 15
 
 
