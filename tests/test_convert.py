@@ -65,7 +65,7 @@ def test_rewrites_come_in_their_order(tmp_path: Path) -> None:
     ada, zoe, _ = read_jsonl(tmp_path / "out.jsonl")
     assert ada == Document("Ada met Bob.", ADA.entities, "a")
     assert zoe == Document("Zoë met Bob!", ZOE.entities, "z")
-    with pytest.raises(UnknownNameError, match=r"unknown rewrite 'case'.*; known: paper, running, truecase"):
+    with pytest.raises(UnknownNameError, match=r"unknown rewrite 'case'.*; known: paper, paper_conll, .*truecase"):
         convert(start, tmp_path / "other.jsonl", rewrites=["case"])
 
 

@@ -1,17 +1,21 @@
 """Rewritten texts lead back exactly, whatever the text and its entities."""
 
 import json
+import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genner.data.detokenize import PAPER, RUNNING, detokenize
+from genner.data.detokenize import PAPER, PAPER_CONLL, PAPER_LISTS, RUNNING, detokenize
+from genner.data.paper_case import PaperCase, truecase_package
 from genner.data.rewrite import Chain, OffsetMap, Rewrite, same, without
 from genner.data.truecase import Truecase, in_capitals
 from genner.document import Document, Entity, Prediction, Problem
-from genner.errors import DocumentError
+from genner.errors import DocumentError, UsageError
 from strategies import documents
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -21,6 +25,8 @@ TRUECASE = Truecase(FORMS)
 REWRITES: dict[str, Rewrite] = {
     "running": RUNNING,
     "paper": PAPER,
+    "paper_lists": PAPER_LISTS,
+    "paper_conll": Chain((PaperCase(lambda words: [w.title() for w in words]), PAPER_CONLL)),
     "truecase": TRUECASE,
     "chain": Chain((PAPER, TRUECASE, RUNNING)),
     "nothing": Chain(()),
@@ -123,6 +129,24 @@ def test_rules(text: str, running: str, paper: str) -> None:
     assert PAPER.apply(Document(text))[0].text == paper
 
 
+@pytest.mark.parametrize(
+    ("text", "lists", "conll"),
+    [
+        ('a " quote " ( or [ two ] ) .', 'a"quote"(or [two]).', 'a " quote " (or [two ]).'),
+        ("( P = .05 ) ; 5 % of $ 9", "(P = .05); 5 % of $ 9", "(P =.05); 5% of $9"),
+        (
+            "( WTO ) 's plan was n't Leeds ' plan",
+            "(WTO) 's plan was n't Leeds ' plan",
+            "(WTO)'s plan wasn't Leeds ' plan",
+        ),
+        ("Friday 'S : it 'd end", "Friday 'S: it 'd end", "Friday 'S: it'd end"),
+    ],
+)
+def test_spacing_of_the_paper(text: str, lists: str, conll: str) -> None:
+    assert PAPER_LISTS.apply(Document(text))[0].text == lists
+    assert PAPER_CONLL.apply(Document(text))[0].text == conll
+
+
 def test_a_blank_at_the_edge_of_an_entity_stays() -> None:
     document = Document("Ada . Bob ,", (Entity(0, 4, "X"),), "d")
     assert detokenize(document) == Document("Ada . Bob,", (Entity(0, 4, "X"),), "d")
@@ -178,3 +202,51 @@ def test_only_case_changes_and_only_in_capitals(document: Document) -> None:
     assert made.text.lower() == document.text.lower()
     assert made.text == document.text or in_capitals(document.text)
     assert made.entities == document.entities
+
+
+# The paper's case
+
+
+def cased(text: str, *forms: str) -> str:
+    """The text, if the package knew these forms in place of its words of letters."""
+
+    def caser(words: Sequence[str]) -> Sequence[str]:
+        assert all(word.isalpha() for word in words)
+        return forms
+
+    return PaperCase(caser).apply(Document(text, (), "d"))[0].text
+
+
+def test_words_of_letters_are_cased_together() -> None:
+    assert cased("SKI-JUMPING : WORLD CUP IN U.S. .", "World", "cup", "in") == "SKI-JUMPING : World cup in U.S. ."
+    assert cased("LONDON 1996-12-06", "London") == "London 1996-12-06"  # one word of letters is enough
+    assert cased("CANNOT WIN", "Can", "not", "win") == "CANNOT WIN"  # split by the package: nothing is certain
+    assert cased("WAS ST", "Was", "Street") == "WAS ST"
+    for text in ("London WINS", "ÉCOLE WINS", "1996 - 97 .", ""):
+        assert cased(text, "never", "asked") == text
+
+
+def test_the_package_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "truecase", None)
+    with pytest.raises(
+        UsageError, match=r"truecase is not installed; install it with: .*pip install truecase==0\.0\.14"
+    ):
+        truecase_package(["LONDON"])
+
+
+def test_of_equally_likely_forms_the_first_in_code_point_order_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the package is written: the first of a set whose order changes from process to process."""
+
+    class Caser:
+        def __init__(self) -> None:
+            self.word_casing_lookup: dict[str, Collection[str]] = {"pa": {"pa", "Pa", "PA"}, "won": {"won"}}
+            self.detknzr = SimpleNamespace(detokenize=" ".join)
+
+        def get_true_case_from_tokens(self, tokens: list[str]) -> list[str]:
+            return [next(iter(self.word_casing_lookup.get(t.lower(), [t.title()]))) for t in tokens]
+
+    monkeypatch.setitem(sys.modules, "truecase", SimpleNamespace(get_truecaser=Caser))
+    tokenizer = SimpleNamespace(tokenize=str.split)
+    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "nltk.tokenize", SimpleNamespace(NLTKWordTokenizer=lambda: tokenizer))
+    assert truecase_package(["PA", "WON", "TWICE"]) == ["PA", "won", "Twice"]

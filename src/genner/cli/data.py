@@ -35,7 +35,8 @@ def convert(
         str | None, typer.Option("--to", help="Syntax to write, as alpaca:format=inline_xml; by the name if left out.")
     ] = None,
     rewrite: Annotated[
-        list[str] | None, typer.Option(help="Rewrite the texts: running, paper or truecase; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Rewrite the texts: running, truecase, paper, paper_lists or paper_conll; may be repeated."),
     ] = None,
     lenient: LenientOption = False,
 ) -> None:

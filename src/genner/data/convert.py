@@ -6,10 +6,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from genner.data.base import Journal, Syntax
-from genner.data.detokenize import PAPER, RUNNING
+from genner.data.detokenize import PAPER, PAPER_CONLL, PAPER_LISTS, RUNNING
 from genner.data.files import own_ids
 from genner.data.hf import hub
 from genner.data.opening import open_sources, visible
+from genner.data.paper_case import PaperCase
 from genner.data.registry import guess, guess_target, recognized, syntax
 from genner.data.rewrite import Chain, Rewrite
 from genner.data.truecase import Truecase
@@ -22,6 +23,8 @@ HUB = "hub:"
 REWRITES: dict[str, Callable[[Callable[[], Iterable[Document]]], Rewrite]] = {
     "running": lambda documents: RUNNING,
     "paper": lambda documents: PAPER,
+    "paper_conll": lambda documents: Chain((PaperCase(), PAPER_CONLL)),
+    "paper_lists": lambda documents: PAPER_LISTS,
     "truecase": lambda documents: Truecase.learn(documents()),
 }
 

@@ -24,7 +24,13 @@ after_opening = _matches(r"(?<=[(\[{“‘$£€]) (?=\S)")
 before_clitics = _matches(r"(?<=\w) (?=(?:'s|'re|'ve|'ll|'d|'m|n't|’s|’re|’ve|’ll|’d|’m|n’t)\b)")
 around_hyphens = _matches(r"(?<=\w) (?=- \w)|(?<=\w -) (?=\w)")
 before_stops = _matches(r" (?= *[.,;:?!])")
-"""The rule of "Assessment of Generative NER in the Era of LLMs": no blank before these six marks, whatever follows."""
+before_lone_stops = _matches(r" (?= *[.,;:?!](?!\w))")
+before_closed = _matches(r" (?=[)\]}])")
+after_opened = _matches(r"(?<=[(\[{]) ")
+around_quotes = _matches(r'(?<=") | (?=")')
+before_percents = _matches(r" (?=[)%])")
+after_dollars = _matches(r"(?<=[(\[$]) ")
+before_small_clitics = _matches(r"(?<=\S) (?=(?:'s|'re|'ve|'ll|'d|'m|n't)\b)")
 
 
 def within_quotes(text: str) -> Iterable[int]:
@@ -51,8 +57,17 @@ class Detokenize(Rewrite):
 RUNNING = Detokenize((before_closing, after_opening, before_clitics, around_hyphens, within_quotes))
 """Running text, as far as rules for English go."""
 
+# "Assessment of Generative NER in the Era of LLMs" spaces its inputs in three ways, as its published dev and test files
+# show (docs/log.md). Each gives all of those inputs from their tokens, set apart by blanks.
+
 PAPER = Detokenize((before_stops,))
-"""What the paper feeds its models, to compare with it."""
+"""Its inputs of ACE 2005 and GENIA for the inline formats: no blank before six marks, whatever follows."""
+
+PAPER_LISTS = Detokenize((before_lone_stops, before_closed, after_opened, around_quotes))
+"""Its inputs of GENIA for the JSON formats, and of ACE 2005 for offsets; in the other two, ACE's tokens stay apart."""
+
+PAPER_CONLL = Detokenize((before_stops, before_percents, after_dollars, before_small_clitics))
+"""Its inputs of CoNLL-2003 for the inline formats, after `genner.data.paper_case`."""
 
 
 def detokenize(document: Document) -> Document:
