@@ -4,7 +4,16 @@
 
 Each set is asked for by its own label set. Entities of any score count, unless `--min-score` says otherwise: a number,
 or `calibration` for the thresholds that `genner extract` uses. A line a set: F1, its interval, invalid outputs,
-sentences a second.
+sentences a second. `--again FOLDER` scores anew what an earlier run left in FOLDER, as when intervals have changed; the
+model named must be the one that wrote it, and is loaded for the signature alone.
+
+The shipped adapters carry their scores on whole test splits. They are written by
+
+    python benchmarks/score.py --data DATA --out default.json \\
+        uner_en_ewt genia litbank ncbi_disease bc5cdr wnut17 crossner_ai
+    python benchmarks/score.py --data DATA --out bio.json --model bio genia
+    genner card src/genner/assets/adapters/default --scores default.json
+    genner card src/genner/assets/adapters/bio --scores bio.json
 """
 
 import argparse
@@ -15,6 +24,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from genner.data import read_jsonl
+from genner.document import Document
 from genner.evaluation import evaluate
 from genner.labels import label_set, label_sets
 from genner.loading import load
@@ -31,6 +41,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--free", action="store_true")
     parser.add_argument("--min-score", default="0")
+    parser.add_argument("--again", type=Path, default=None, help="the folder of predictions to score anew")
     parser.add_argument("--limit", type=int, default=None, help="only so many sentences, drawn evenly")
     args = parser.parse_args()
 
@@ -47,19 +58,25 @@ def main() -> None:
         if args.limit and len(gold) > args.limit:
             gold = gold[:: len(gold) // args.limit][: args.limit]
         labels = label_set(name if name in label_sets() else "core")
-        begun = time.perf_counter()
-        found = list(tqdm(ner.pipe(gold, labels, args.batch), total=len(gold), desc=key))
-        seconds = time.perf_counter() - begun
         predictions = args.out.with_name(key.replace("/", "-").replace(" ", "-") + ".jsonl")
-        predictions.write_text("".join(json.dumps(p.to_dict(), ensure_ascii=False) + "\n" for p in found))
+        begun = time.perf_counter()
+        found: list[Document]
+        if args.again:
+            found = list(read_jsonl(args.again / predictions.name))
+        else:
+            found = [*tqdm(ner.pipe(gold, labels, args.batch), total=len(gold), desc=key)]
+            predictions.write_text("".join(json.dumps(p.to_dict(), ensure_ascii=False) + "\n" for p in found))
+        seconds = time.perf_counter() - begun
         report = evaluate(gold, found, settings=ner.signature)
-        done[key] = {**report.to_dict(), "sentences_per_second": len(gold) / seconds}
+        speed = {} if args.again else {"sentences_per_second": len(gold) / seconds}
+        done[key] = report.to_dict() | speed
         args.out.write_text(json.dumps(done, indent=1))
-        low, high = report.interval or (float("nan"), float("nan"))
+        bounds = ", ".join(f"{100 * x:.1f}" for x in report.interval or ()) or "no interval"
         print(
-            f"{key}: F1 {100 * report.micro.f1:.1f} [{100 * low:.1f}, {100 * high:.1f}], "
+            f"{key}: F1 {100 * report.micro.f1:.1f} [{bounds}], "
             f"P {100 * report.micro.precision:.1f} R {100 * report.micro.recall:.1f}, "
-            f"{report.invalid} of {report.documents} invalid, {len(gold) / seconds:.1f} sentences/s",
+            f"{report.invalid} of {report.documents} invalid"
+            + ("" if args.again else f", {len(gold) / seconds:.1f} sentences/s"),
             flush=True,
         )
 

@@ -14,7 +14,8 @@ from conftest import Run
 from genner.calibration import Calibration, Fit, Scale
 from genner.errors import ModelError, UsageError
 from genner.export.about import About, Base, Training
-from genner.export.card import CARD, MARK, render, sources, write_cards
+from genner.export.card import CARD, MARK, render, write_cards
+from genner.export.card_training import sources
 from genner.labels import label_set
 from genner.loading import shipped
 from genner.training.recipe import Recipe
@@ -50,11 +51,23 @@ RECIPE: dict[str, Any] = {
     "prompt": {"plain": 0.5, "no_definitions": 0.6, "subset": 0.5},
 }
 DATA = {"steps": 66, "sentences": {"wnut17": 1697, "ours": 20}, "too_long": {"ours": 3}, "cannot_say": {"wnut17": 2}}
-SCORES = {"f1": 0.4125, "f1_wnut17": 0.4125, "invalid": 0.025}
+SIGNATURE = "match:strict|docs:{}|gold:0123456789ab|genner:0.1.0|bootstrap:10000|seed:0|format:inline_xml"
+DEV = {
+    "set": "wnut17",
+    "split": "dev",
+    "sentences": 40,
+    "of": 1009,
+    "tp": 10,
+    "fp": 5,
+    "fn": 15,
+    "low": 0.3,
+    "high": 0.7,
+}
+SCORES = {"f1": 0.5, "meaning": "a sample", "results": [DEV | {"signature": SIGNATURE.format(40)}]}
 METRICS = [
     {"step": 10, "tokens": 15000, "seconds": 60.5, "loss": 0.8, "lr": 1e-3},
     {"step": 15, "tokens": 22000, "seconds": 90.0, "dev_f1": 0.3, "dev_f1_wnut17": 0.3, "dev_invalid": 0.0},
-    {"step": 1300, "tokens": 2100000, "seconds": 5400.0, **{f"dev_{k}": v for k, v in SCORES.items()}},
+    {"step": 1300, "tokens": 2100000, "seconds": 5400.0, "dev_f1": 0.5, "dev_f1_wnut17": 0.5, "dev_invalid": 0.025},
     {"step": 1310, "tokens": 2115000, "seconds": 5460.0, "loss": 0.1, "lr": 1e-5},
 ]
 
@@ -66,7 +79,8 @@ def a_run(tmp_path: Path) -> Path:
     for name, scores in (("best", SCORES), ("adapter", {})):
         (run / name).mkdir(parents=True)
         recipe = hashlib.sha256(json.dumps(RECIPE, indent=1).encode()).hexdigest()
-        about = {"base": RECIPE["base"], "formats": ["inline_xml", "compact"], "recipe": recipe, "scores": scores}
+        about = {"base": RECIPE["base"], "formats": ["inline_xml", "compact"], "recipe": recipe}
+        about |= {"dev": scores} if scores else {}
         (run / name / "genner.json").write_text(json.dumps(about))
         (run / name / "adapter_config.json").write_text("{}")
         (run / name / "adapter_model.safetensors").write_bytes(b"weights")
@@ -135,7 +149,7 @@ def test_what_is_not_known_is_not_said(a_run: Path) -> None:
     card = _card(a_run / "best")
     assert "With which data and settings it was trained is not recorded" in card
     assert not any(word in card for word in ("AdamW", "WNUT", "## Data", "datasets:"))
-    assert "| mean | 41.2 |" in card  # scores lie beside the weights
+    assert "samples of the dev splits, 40 sentences a set at most" in card  # which lie beside the weights
     for name in ("recipe.json", "data.json", "metrics.jsonl"):
         (a_run / name).unlink()
     assert _card(a_run / "best") == card

@@ -26,6 +26,7 @@ from genner.engines.chat import Chat
 from genner.engines.local import LocalEngine
 from genner.engines.network import Network, causal_head
 from genner.errors import DataError, TrainingError, UnknownNameError, UsageError
+from genner.export.scores import Result
 from genner.extract import Extractor
 from genner.formats import get_format
 from genner.labels import label_sets
@@ -641,6 +642,12 @@ def test_dev_evaluation_scores_the_model_as_it_stands(tmp_path: Path) -> None:
     assert first.keys() == {"f1", "f1_a", *RATES}
     assert all(0.0 <= value <= 1.0 for value in first.values())
     assert "invalid" not in DevEvaluation(model, some, sentences=1, free=0)()
+    (result,) = first.results
+    assert Result.of_json(result).f1 == first["f1_a"]
+    assert (result["set"], result["split"], result["sentences"]) == ("a", "dev", 3)
+    assert result["of"] == len(some.dev["a"][1])
+    assert result["low"] <= first["f1_a"] <= result["high"]
+    assert "docs:3" in result["signature"].split("|")
 
 
 def test_an_adapter_is_active_without_being_merged() -> None:
@@ -678,9 +685,10 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
     for name in ("adapter", "best"):
         folder = tmp_path / "out" / name
         about = json.loads((folder / "genner.json").read_text())
-        assert about.keys() == {"base", "formats", "recipe", "scores", "labels", "depth", "trained"}
+        assert about.keys() == {"base", "formats", "recipe", "dev", "labels", "depth", "trained"}
         assert about["recipe"] == sha
-        assert about["scores"].keys() == {"f1", "f1_a", *RATES}
+        assert about["dev"].keys() == {"meaning", "f1", "results"}
+        assert [one["set"] for one in about["dev"]["results"]] == ["a"]
         assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "some-model"
         assert not (folder / "README.md").exists()
     found = find_adapter(str(tmp_path / "out"))

@@ -20,6 +20,7 @@ from genner.training import trackers as module
 from genner.training import trainer as trainer_module
 from genner.training.checkpoint import check_recipe, load_state
 from genner.training.curve import read_metrics
+from genner.training.dev import DevScores
 from genner.training.progress import Limits
 from genner.training.recipe import Recipe
 from genner.training.trackers import TRACKERS, trackers
@@ -40,9 +41,9 @@ class Scores:
     def __init__(self, *f1: float) -> None:
         self.f1, self.asked = f1, 0
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self) -> DevScores:
         self.asked += 1
-        return {"f1": self.f1[min(self.asked, len(self.f1)) - 1], "invalid": 0.5}
+        return DevScores({"f1": self.f1[min(self.asked, len(self.f1)) - 1], "invalid": 0.5})
 
 
 def trainer(folder: Path, out: str, scores: Scores | None, *, optim: str = PATIENT, **options: Any) -> Trainer:
@@ -63,7 +64,7 @@ def test_a_run_stops_when_dev_scores_rise_no_more(tmp_path: Path, f1: tuple[floa
     assert (progress.step, progress.finished, scores.asked) == (stops, True, stops)
     assert progress.best == f1[best - 1]
     about = json.loads((tmp_path / "out" / "best" / "genner.json").read_text())
-    assert about["scores"]["f1"] == f1[best - 1]
+    assert about["dev"]["f1"] == f1[best - 1]
     # Best holds the weights of its step: a run of so many steps has the same.
     cut = trainer(tmp_path, "cut", Scores(*f1))
     cut._fraction = lambda total: 1.0 if cut.progress.step >= best else cut.progress.step / total  # type: ignore[method-assign]
@@ -409,8 +410,8 @@ class ByStep:
 
     trainer: Trainer
 
-    def __call__(self) -> dict[str, float]:
-        return {"f1": self.trainer.progress.step / 100}
+    def __call__(self) -> DevScores:
+        return DevScores({"f1": self.trainer.progress.step / 100})
 
 
 def test_a_run_killed_at_random_moments_of_its_writing_ends_as_if_it_had_not_been(tmp_path: Path) -> None:

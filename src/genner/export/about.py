@@ -13,6 +13,7 @@ from typing import Any
 
 from genner.calibration import Calibration
 from genner.errors import ModelError
+from genner.export.scores import Result
 from genner.loading import Adapter, find_adapter, find_tuned, shipped
 from genner.models import MANIFEST, MODELS, _sha256, locate
 from genner.presets import HubSource
@@ -87,7 +88,10 @@ class About:
         widen: whether it was trained on the shipped label sets, whole (see `Extractor`).
         dtype: of the exported weights.
         gguf: GGUF files and the types of their weights.
-        scores: of the evaluation on dev data during training, of these very weights.
+        results: scores of these weights, or of the adapter in them, each with what makes it a result.
+        dev: of the evaluation on samples of dev data during training, of these very weights: `f1`, the mean over sets
+            that chose them, and `results`, what it is the mean of; empty where there was none.
+        bare: whether a file holds numbers from training without what makes them results, as earlier versions wrote.
         calibration: by format, the expected calibration error of its scores on dev data before and after calibration;
             empty where they are not calibrated.
         labels: the label set that it was trained on, where that was one, as JSON.
@@ -102,7 +106,9 @@ class About:
     widen: bool = False
     dtype: str | None = None
     gguf: dict[str, str] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
+    results: tuple[Result, ...] = ()
+    dev: dict[str, Any] = field(default_factory=dict)
+    bare: bool = False
     training: Training | None = None
     start: dict[str, str] | None = None
     calibration: dict[str, list[float]] = field(default_factory=dict)
@@ -134,7 +140,9 @@ class About:
         try:
             raw = {key: value for key, value in raw.items() if key not in ("name", "files")}
             training = raw["training"] and Training(**raw["training"])
-            return cls(**{**raw, "base": Base(**raw["base"]), "formats": tuple(raw["formats"]), "training": training})
+            scores = _scores(folder, raw) | {"bare": raw.get("bare", False) or bool(raw.pop("scores", None))}
+            more = {"base": Base(**raw["base"]), "formats": tuple(raw["formats"]), "training": training}
+            return cls(**{**raw, **more, **scores})
         except (TypeError, KeyError) as error:
             raise ModelError(f"{folder / ABOUT} is damaged ({error}); export the model again") from None
 
@@ -172,29 +180,42 @@ def _title(name: str) -> str:
     return path.parent.name if path.name in PARTS and path.parent.name else path.name or name
 
 
+def _scores(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
+    """`results`, `dev` and `bare` of what lies beside the weights. Raises `ModelError`."""
+    try:
+        results = tuple(map(Result.of_json, raw.get("results", ())))
+        for one in (dev := raw.get("dev", {})).get("results", ()):
+            Result.of_json(one)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder}: its scores are damaged ({error}); restore its files, or train again") from None
+    return {"results": results, "dev": dev, "bare": bool(raw.get("scores"))}
+
+
 def _run(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """`scores`, and `training` where the run is at hand that wrote this folder; `raw`: what lies beside the weights."""
-    scores, run = raw.get("scores", {}), folder.resolve().parent
+    """Scores, and `training` where the run is at hand that wrote this folder; `raw`: what lies beside the weights."""
+    scores, run = _scores(folder, raw), folder.resolve().parent
     if not raw.get("recipe") or not (run / "recipe.json").is_file():
-        return {"scores": scores}
+        return scores
     text = (run / "recipe.json").read_text(encoding="utf-8")
     if hashlib.sha256(text.encode()).hexdigest() != raw["recipe"]:
-        return {"scores": scores}  # another run's, or changed since: it does not tell how these weights were made
+        return scores  # another run's, or changed since: it does not tell how these weights were made
     try:
-        progress = _progress(folder.resolve(), scores)
-        return {"scores": scores, "training": Training(json.loads(text), read_json(run / "data.json"), **progress)}
+        progress = _progress(folder.resolve(), raw)
+        return scores | {"training": Training(json.loads(text), read_json(run / "data.json"), **progress)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the records of the run in {run} are damaged: {error!r}; restore or delete them") from error
 
 
-def _progress(folder: Path, scores: dict[str, float]) -> dict[str, Any]:
+def _progress(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
     """How far a run had come when it wrote this folder: `steps`, `tokens`, `seconds`; empty if that is not known."""
-    run = folder.parent
+    run, scores = folder.parent, raw.get("scores", {})  # as earlier versions wrote them
+    if dev := raw.get("dev"):
+        scores = {"f1": dev["f1"]} | {f"f1_{one['set']}": Result.of_json(one).f1 for one in dev.get("results", ())}
     found: dict[str, Any] = {}
     metrics = run / "metrics.jsonl"
     for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() and scores else ():
         record = json.loads(line)
-        if {key.removeprefix("dev_"): value for key, value in record.items() if key.startswith("dev_")} == scores:
+        if all(record.get(f"dev_{key}") == value for key, value in scores.items()):
             found = record
     if not found and folder.name in ("adapter", "model") and (run / "state.pt").is_file():
         import torch

@@ -3,17 +3,26 @@ said to be unknown."""
 
 import json
 import re
-from collections.abc import Iterable
-from functools import cache
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from genner.data import write_atomic
-from genner.data.catalog import catalog
-from genner.document import LabelSet
 from genner.errors import DataError, ModelError, UsageError
-from genner.export.about import FOUR_BITS, KINDS, PARTS, TUNED, About
+from genner.export.about import ABOUT, FOUR_BITS, KINDS, PARTS, TUNED, About, read_json
+from genner.export.card_training import data, labels, training
+from genner.export.scores import (
+    BEGIN,
+    END,
+    Result,
+    dev_text,
+    merged,
+    model_index,
+    read_scores,
+    replaced,
+    table,
+    to_json,
+)
 from genner.labels import label_sets
 
 CARD = "README.md"
@@ -22,24 +31,20 @@ ORIGINAL = "ORIGINAL.md"
 MARK = "<!-- Written by genner, and written again by `genner card`; take this line out to keep your changes. -->"
 
 _LIBRARIES = {"adapter": "peft", "merged": "transformers", "tuned": "transformers", "model": "transformers"}
-_RATES = {
-    "invalid": "broke the format",
-    "hallucinated": "marked what is not in the text or was not asked for",
-    "truncated": "ended too early",
-}
-_TABLED = ("name", "train", "dev", "labels", "weight")  # what of a set the table of data shows, or need not
-_UNSET = {"fraction": 1, "empty": 1}  # where that is not 0 or nothing
 _TASK = "that finds named entities by writing the text out again with its entities marked"
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*[A-Za-z0-9]")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # which YAML takes for something else
 
 
-def write_cards(folder: Path, force: bool = False) -> list[Path]:
+def write_cards(folder: Path, force: bool = False, scores: Sequence[str] = ()) -> list[Path]:
     """Write the card of an adapter's or an exported folder. In a training run's, the cards of its adapters, and in its
     own folder that of the adapter which is loaded from there. Returns the files, the folder's own last.
 
-    Raises `UsageError` when there is no such thing in the folder, or a card that a person wrote (unless `force`),
-    `ModelError` when a file is damaged or cannot be written.
+    `scores` are reports, `[SET/SPLIT=]FILE`, of the model that is loaded from the folder; they are kept beside its
+    weights. In a card that a person wrote, the scores alone are written, where it has a place for them (`BEGIN`).
+
+    Raises `UsageError` when there is no such thing in the folder, a card that a person wrote (unless `force`), or a
+    report that is no result; `ModelError` when a file is damaged or cannot be written.
     """
     folder = folder.resolve()
     title = folder.parent.name if folder.name in PARTS else folder.name
@@ -55,37 +60,69 @@ def write_cards(folder: Path, force: bool = False) -> list[Path]:
         targets = [(place, About.of(str(place))) for place in places]
         if folder not in places:
             targets.append((folder, targets[0][1]))
-    kept = [place / CARD for place, _ in targets if _by_hand(place / CARD)]
-    if kept and not force:
-        raise UsageError(f"{kept[0]} was not written by genner; overwrite it with --force, or move it away")
-    return [write_card(about, place, title) for place, about in targets]
+    place, loaded = targets[0]
+    scored = replace(loaded, results=_results(loaded, scores), bare=loaded.bare and not scores)
+    targets = [(place, scored if about is loaded else about) for place, about in targets]
+    by_hand = {} if force else {place: _by_hand(place / CARD) for place, _ in targets}
+    for other, card in by_hand.items():
+        if card and not (scores and replaced(card, scored.results)):
+            how = f" (or, for its scores alone, give it two lines, {BEGIN!r} and {END!r})" if scores else ""
+            raise UsageError(
+                f"{other / CARD} was not written by genner; overwrite it with --force, or move it away{how}"
+            )
+    if scores:
+        _keep(scored, place)
+    written = []
+    for other, about in targets:
+        mended = replaced(by_hand.get(other, ""), about.results)
+        written.append(_write(other / CARD, mended) if mended else write_card(about, other, title))
+    return written
+
+
+def _results(about: About, scores: Sequence[str]) -> tuple[Result, ...]:
+    return merged(about.results, [result for given in scores for result in read_scores(given, about.adapter)])
+
+
+def _keep(about: About, place: Path) -> None:
+    """Write results beside the weights, in the place of what earlier versions wrote there. Raises `ModelError`."""
+    path = place / (TUNED if about.kind == "tuned" else ABOUT)
+    raw = read_json(path)
+    raw.pop("scores", None)
+    raw["results"] = to_json(about.results)
+    _write(path, json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_card(about: About, folder: Path, title: str) -> Path:
     """Write one card, whatever is there. Raises `ModelError`."""
+    return _write(folder / CARD, render(about, title, original=(folder / ORIGINAL).is_file()))
+
+
+def _write(path: Path, text: str) -> Path:
     try:
-        write_atomic(folder / CARD, render(about, title, original=(folder / ORIGINAL).is_file()))
+        write_atomic(path, text)
     except DataError as error:
         raise ModelError(str(error)) from error
-    return folder / CARD
+    return path
 
 
 def _holds_weights(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("adapter_config.json", TUNED))
 
 
-def _by_hand(path: Path) -> bool:
-    return path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace")
+def _by_hand(path: Path) -> str:
+    """The card that a person wrote; empty where there is none."""
+    card = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return card if MARK not in card else ""
 
 
 def render(about: About, title: str, original: bool = False) -> str:
     """The card. `title` names the model, and the folder in the examples; `original`: a person's card is beside it."""
     where = f"\n\nWhat was written by hand about its original is in [{ORIGINAL}]({ORIGINAL})." if original else ""
-    parts = [_front_matter(about), MARK, f"# {title}", _opening(about) + where]
+    parts = [_front_matter(about, title), MARK, f"# {title}", _opening(about) + where]
     if about.training or about.labels:
-        parts += ["## Labels", _labels(about)]
+        parts += ["## Labels", labels(about)]
     if about.training:
-        parts += ["## Data", _data(about), "## Training", _training(about)]
+        parts += ["## Data", data(about), "## Training", training(about)]
     elif about.formats:
         parts += ["## Training", "With which data and settings it was trained is not recorded with it."]
     parts += ["## Scores", _scores(about), "## Use", _use(about, title), "## Limits", _limits(about)]
@@ -95,7 +132,7 @@ def render(about: About, title: str, original: bool = False) -> str:
 # -- the parts
 
 
-def _front_matter(about: About) -> str:
+def _front_matter(about: About, title: str) -> str:
     base, lines = about.base, ["---"]
     if base.hub:
         lines.append(f"base_model: {_scalar(base.hub)}")
@@ -108,6 +145,8 @@ def _front_matter(about: About) -> str:
     if about.training:
         recipe = about.training.recipe
         lines += _items("datasets", [item["name"] for item in (*recipe["sets"], *recipe.get("chat", ()))])
+    if about.results and about.kind in ("adapter", "tuned", "model"):  # of others, these very weights were not scored
+        lines.append(model_index(title, about.results))
     return "\n".join([*lines, "---"])
 
 
@@ -144,149 +183,23 @@ def _opening(about: About) -> str:
     return "\n".join(lines)
 
 
-def _labels(about: About) -> str:
-    """A table for each label set: what the model was asked for in training."""
-    names = [item["labels"] for item in about.training.recipe["sets"]] if about.training else []
-    recorded = about.training.data.get("labels", {}) if about.training else {}
-    parts = []
-    for name in dict.fromkeys(names) or [""]:
-        heading = [f"`{name}`:", ""] if name else []
-        if known := _label_set(name, recorded.get(name), about.labels, alone=len(set(names)) < 2):
-            rows = (f"| `{label.tag}` | {_cell(label.name)} | {_cell(label.definition)} |" for label in known)
-            parts.append("\n".join([*heading, "| label | name | definition |", "|---|---|---|", *rows]))
-        else:
-            parts.append(f"`{name}`: a file of the training data; its labels are not recorded.")
-    return "\n\n".join(parts)
-
-
-def _label_set(name: str, recorded: Any, own: Any, alone: bool) -> LabelSet | None:
-    """The label set of this name: as the run recorded it, as genner knows it, or the model's only one."""
-    if recorded:
-        return LabelSet.from_json(recorded, "data.json")
-    if known := label_sets().get(name) or (catalog()[name].labels if name in catalog() else None):
-        return known
-    return LabelSet.from_json(own, "genner.json") if own and alone else None
-
-
-def _cell(text: str) -> str:
-    """Text in a cell of a table, as it is: no markup of Markdown or HTML in it counts."""
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
-
-
-@cache
-def sources() -> dict[str, tuple[str, str]]:
-    """Title and licence of the corpora that genner knows by name."""
-    raw = json.loads((files("genner") / "assets" / "sources.json").read_text(encoding="utf-8"))
-    return {name: (c.title, c.licence) for name, c in catalog().items()} | {n: (t, li) for n, (t, li) in raw.items()}
-
-
-def _data(about: About) -> str:
-    assert about.training
-    recipe, data = about.training.recipe, about.training.data
-    counted, known, rows = data.get("sentences", {}), sources(), []
-    for item in recipe["sets"]:
-        title, licence = known.get(item["name"], ("not known to genner", "unknown"))
-        count = f"{counted[item['name']]:,}" if item["name"] in counted else "not recorded"
-        rows.append(f"| `{item['name']}` | {title} | `{item['labels']}` | {item['weight']:g} | {count} | {licence} |")
-    lines = [
-        "| set | corpus | labels | weight | sentences an epoch | licence |",
-        "|---|---|---|---|---|---|",
-        *rows,
-        "",
-        "Sets are those of the recipe. Corpus and licence are of the corpus that genner knows by this name.",
-    ]
-    for item in recipe["sets"]:
-        if more := _more(item, _TABLED):
-            lines.append(f"Of `{item['name']}`: {more}.")
-    for item in recipe.get("chat", ()):
-        count = f"{data['conversations'][item['name']]:,}" if item["name"] in data.get("conversations", {}) else "some"
-        lines.append(
-            f"Mixed in were {count} general conversations an epoch, `{item['name']}` (weight {item['weight']:g}); "
-            "genner does not know their licence."
-        )
-    too_long, unsaid = (sum(data.get(key, {}).values()) for key in ("too_long", "cannot_say"))
-    if data:
-        what = "examples" if recipe.get("chat") else "sentences"
-        lines.append(
-            f"Left out in an epoch: {too_long:,} {what}, which were too long, and {unsaid:,} entities, which the "
-            "format of their answer cannot say."
-        )
-    return "\n".join(lines)
-
-
-def _more(table: dict[str, Any], known: Iterable[str]) -> str:
-    """The further keys of a recipe's table that are set, as `key` value."""
-    said = {key: value for key, value in table.items() if value and key not in known and value != _UNSET.get(key)}
-    return ", ".join(
-        f"`{key}` {value:g}" if isinstance(value, float) else f"`{key}` {value}" for key, value in said.items()
-    )
-
-
-def _training(about: About) -> str:
-    assert about.training
-    run, recipe = about.training, about.training.recipe
-    lora, optim, prompt = recipe["lora"], recipe["optim"], recipe["prompt"]
-    total = sum(recipe["formats"].values())
-    if recipe.get("method") == "full":
-        method = "all weights"
-    else:
-        over = ", over a base in 4 bits" if recipe.get("method") == "qlora" else ""
-        layers = lora.get("targets", "all-linear")
-        where = "all linear layers" if layers == "all-linear" else ", ".join(layers)
-        more = "".join(f", {name}" for name in ("rslora", "dora") if lora.get(name))
-        method = f"LoRA on {where}: rank {lora['rank']}, alpha {lora['alpha']}, dropout {lora['dropout']:g}{more}{over}"
-    if lora.get("tag_tokens"):
-        method += "; the tags of the compact format are tokens of their own"
-    shares = ", ".join(f"`{name}` {weight / total:.0%}" for name, weight in recipe["formats"].items())
-    if run.steps is None or run.tokens is None or run.seconds is None:
-        length = "how many steps these weights are from is not recorded with them"
-    else:
-        length = f"{run.steps:,} steps, {run.tokens:,} tokens, {run.seconds / 60:.0f} minutes in steps"
-    return "\n".join(
-        [
-            f"- {length}",
-            f"- {method}",
-            f"- AdamW: learning rate {optim['learning_rate']:g}, warm-up over {optim['warmup']:.0%} of the run, then a "
-            f"cosine to zero; weight decay {optim['weight_decay']:g}, gradients clipped at {optim['clip']:g}",
-            f"- groups a step: {optim['groups_per_step']}, each of at most {optim['group_tokens']:,} tokens; examples "
-            f"of more than {optim['max_tokens']:,} tokens left out; at most {optim['epochs']:g} epochs; "
-            f"seed {recipe['seed']}",
-            f"- answers: {shares}",
-            f"- prompts: {prompt['plain']:.0%} with the whole label set and its definitions; of the others "
-            f"{prompt['subset']:.0%} with some of the labels, {prompt['no_definitions']:.0%} without definitions"
-            + (f"; of all: {more}" if (more := _more(prompt, ("plain", "subset", "no_definitions"))) else ""),
-            "- the machine is not recorded",
-        ]
-    )
-
-
 def _scores(about: About) -> str:
-    lines = [_dev_scores(about)]
+    parts = []
+    if about.results:
+        whose = ""
+        if about.kind in ("merged", "gguf") and not all(r.adapter.endswith("-merged") for r in about.results):
+            whose = "Of the adapter over its base, before its weights were merged and rounded:\n\n"
+        parts.append(whose + table(about.results))
+    lines = dev_text(about.dev, about.bare)
     for form, (before, after) in about.calibration.items() if about.kind != "gguf" else ():
         lines.append(
             f"The scores of entities are calibrated on dev data: expected calibration error {before:.3f} before, "
             f"{after:.3f} after, by cross-validation (`{form}`)."
         )
-    return "\n".join(lines)
-
-
-def _dev_scores(about: About) -> str:
-    if not about.scores:
-        return "None are recorded with these weights; `genner extract` and `genner evaluate` make them."
-    form = f"`{about.formats[0]}`" if about.formats else "the preferred format"
-    rows = {key.removeprefix("f1_"): value for key, value in about.scores.items() if key.startswith("f1_")}
-    lines = ["| dev split | micro-F1 |", "|---|---|", *(f"| `{n}` | {100 * value:.1f} |" for n, value in rows.items())]
-    if "f1" in about.scores:
-        lines.append(f"| mean | {100 * about.scores['f1']:.1f} |")
-    lines += [
-        "",
-        f"Strict spans and labels; greedy decoding under the grammar, {form}; each set asked for by its own labels; "
-        "measured in training on a fixed sample of each dev split, whose size is not recorded.",
-    ]
-    if rates := {key: value for key, value in about.scores.items() if key in _RATES}:
-        said = ", ".join(f"{value:.1%} {_RATES[key]}" for key, value in rates.items())
-        lines.append(f"Written without the grammar, of the answers {said}.")
-    return "\n".join(lines)
+    if not about.results and not about.dev.get("results"):
+        none = "None are recorded with these weights; `genner extract` and `genner evaluate` make them, and "
+        parts.append(f"{none}`genner card --scores` writes them here.")
+    return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])])
 
 
 def _use(about: About, title: str) -> str:

@@ -40,7 +40,7 @@ def save_model(
     model: Any,
     target: Path,
     mixture: Mixture,
-    scores: dict[str, float],
+    dev: dict[str, Any],
     origin: dict[str, dict[str, str]] | None = None,
     weights: dict[str, Any] | None = None,
 ) -> None:
@@ -48,6 +48,7 @@ def save_model(
 
     Beside an adapter lies `genner.json`, which says which base it is for, and what else is known of its `origin` (see
     `Trainer`); beside a model `training.json` with the same in it, since a model's `genner.json` is its manifest. The
+    `dev` is what the evaluation during training found of these very weights. The
     tokenizer goes along when it is not the base's. File by file, so that none is ever missing. `weights`: those that
     were trained, by name, where the model itself does not hold them whole.
     """
@@ -56,7 +57,7 @@ def save_model(
         "base": recipe.base,
         "formats": [form.name for form in mixture.ranked],
         "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
-        "scores": scores,
+        **({"dev": dev} if dev else {}),
         **(origin or {}),
         KEY: trained_on((spec, labels) for spec, labels, _ in mixture.sets).to_json(),
     }

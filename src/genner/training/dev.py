@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -25,6 +25,30 @@ RATES: dict[str, Callable[[Prediction], bool]] = {
 - `hallucinated`: it marks or lists something that nothing in the text, or no label asked for, answers to;
 - `truncated`: it ended before the text did.
 """
+
+
+MEANING = (
+    "the model as it stood in training, on a fixed sample of each dev split, entities of any score; f1 is the mean "
+    "over sets, and chose the checkpoint"
+)
+
+
+class DevScores(dict[str, float]):
+    """Metrics of an evaluation; `f1` decides which checkpoint is best.
+
+    `results` say what each set's F1 is of, as JSON: `set`, `split`, `sentences` scored `of` so many, `tp`, `fp`, `fn`,
+    `low` and `high` of the 95 % interval in [0, 1] (null where there is none), `signature`.
+    """
+
+    results: list[dict[str, Any]]
+
+    def __init__(self, metrics: Mapping[str, float], results: Iterable[dict[str, Any]] = ()) -> None:
+        super().__init__(metrics)
+        self.results = [*results]
+
+    def record(self) -> dict[str, Any]:
+        """What is written beside the weights: the mean, and what it is the mean of."""
+        return {"meaning": MEANING, "f1": self["f1"], "results": self.results} if self else {}
 
 
 class DevEvaluation:
@@ -53,9 +77,11 @@ class DevEvaluation:
         self.tokenizer = mixture.chat.tokenizer
         self.form = mixture.ranked[0]
         self.samples: dict[str, tuple[LabelSet, list[Document]]] = {}
+        self.sizes: dict[str, int] = {}  # documents of the whole dev splits
         for name, (labels, documents) in mixture.dev.items():
             if chosen := random.Random(f"{seed}:{name}").sample(documents, min(sentences, len(documents))):
                 self.samples[name] = labels, chosen
+                self.sizes[name] = len(documents)
         if not self.samples:
             raise TrainingError("no [[set]] of the recipe has dev documents; name a file: dev = 'NAME/dev.jsonl'")
         # In turn, so that a few documents still touch every set.
@@ -71,22 +97,38 @@ class DevEvaluation:
             return None
         return cls(model, mixture, sentences, free, seed, quiet)
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self) -> DevScores:
         self.model.eval()
         # A fresh engine each time: an engine keeps what it computed of the instruction, by weights that change.
         engine = LocalEngine(self.model, self.tokenizer)
-        scores, wrong = dict[str, float](), Counter[str]()
+        scores, wrong, results = dict[str, float](), Counter[str](), list[dict[str, Any]]()
         total = sum(len(documents) for _, documents in self.samples.values()) + self.free.total()
         with tqdm(total=total, desc="dev", unit="doc", leave=False, disable=self.quiet) as bar:
             for name, (labels, documents) in self.samples.items():
                 found = []
-                for prediction in Extractor(engine, self.form, labels, split=False).pipe(documents):
+                ner = Extractor(engine, self.form, labels, split=False)
+                for prediction in ner.pipe(documents):
                     found.append(prediction)
                     bar.update()
-                scores[f"f1_{name}"] = evaluate(documents, found).micro.f1
+                report = evaluate(documents, found, settings=ner.signature)
+                scores[f"f1_{name}"] = report.micro.f1
+                low, high = report.interval or (None, None)
+                results.append(
+                    {
+                        "set": name,
+                        "split": "dev",
+                        "sentences": len(documents),
+                        "of": self.sizes[name],
+                        **{key: getattr(report.micro, key) for key in ("tp", "fp", "fn")},
+                        "low": low,
+                        "high": high,
+                        "signature": report.signature,
+                    }
+                )
                 freely = Extractor(engine, self.form, labels, split=False, constrained=False)
                 for prediction in freely.pipe(documents[: self.free[name]]):
                     wrong.update(name for name, holds in RATES.items() if holds(prediction))
                     bar.update()
         scores = {"f1": sum(scores.values()) / len(scores), **scores}
-        return {**scores, **{name: wrong[name] / self.free.total() for name in RATES}} if self.free else scores
+        rates = {name: wrong[name] / self.free.total() for name in RATES} if self.free else {}
+        return DevScores({**scores, **rates}, results)

@@ -32,6 +32,7 @@ from genner.errors import TrainingError
 from genner.training.batching import Group, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw
+from genner.training.dev import DevScores
 from genner.training.devices import Devices
 from genner.training.masters import Masters, rate
 from genner.training.memory import enough_memory
@@ -41,9 +42,6 @@ from genner.training.progress import LOG_STEPS, Interrupt, Limits, Progress, Rec
 from genner.training.sharding import Sharded, gathered_weights
 from genner.training.trackers import Tracker
 from genner.training.verdict import FIRST_STEPS, beforehand, too_slow
-
-DevScores = dict[str, float]
-"""Metrics of a dev evaluation; `f1` decides which checkpoint is best."""
 
 
 class Trainer:
@@ -94,7 +92,7 @@ class Trainer:
         self._masters = Masters(self._weights, self.spec, self.devices)
         self.progress = Progress()
         self.total = self.sentences = 0  # steps to the end, sentences an epoch: known once it runs
-        self._scores: DevScores = {}  # of the model as it stands; empty when it was not evaluated since its last step
+        self._scores = DevScores({})  # of the model as it stands; empty when it was not evaluated since its last step
         self._recent = deque[tuple[int, float]](maxlen=LOG_STEPS)  # tokens and seconds of the last steps
         self._interrupt = Interrupt()
         self._records = Records(out / "metrics.jsonl" if self.devices.main else None, self.trackers)
@@ -175,7 +173,7 @@ class Trainer:
                 groups = next(steps)
                 begun = time.monotonic()
                 loss = self._step(groups, rate(done, self.spec))
-                self._scores = {}
+                self._scores = DevScores({})
                 tokens, seconds = sum(group.tokens for group in groups), time.monotonic() - begun
                 self.progress.step += 1
                 self.progress.tokens += tokens
@@ -288,7 +286,7 @@ class Trainer:
     def _evaluate(self) -> None:
         assert self.evaluate is not None
         self.model.eval()
-        self._scores = {}
+        self._scores = DevScores({})
         with enough_memory(
             f"in the evaluation after step {self.progress.step}",
             "leave the longest texts out of the dev files, or do without them, and resume",
@@ -322,7 +320,7 @@ class Trainer:
     def _save(self, name: str) -> None:
         weights = gathered_weights(self.model, self.devices.main) if self.devices.sharded else None
         if self.devices.main:
-            save_model(self.model, self.out / name, self.mixture, self._scores, self.origin, weights)
+            save_model(self.model, self.out / name, self.mixture, self._scores.record(), self.origin, weights)
 
     def _load(self, path: Path) -> None:
         place = torch.device("cpu") if self.devices.sharded else self._device
