@@ -73,7 +73,7 @@ def _finding(side: str, measures: dict[str, Measure], others: int, answer: str) 
         f"the labels outrank {measures['labels'].value:.0%} of {others} other names (p = {measures['labels'].p:.2f})"
     ]
     if found := measures.get("mentions"):
-        parts.append(f"{found.n} mentions {found.value:.0%} (p = {found.p:.2f})")
+        parts.append(f"mentions of the split {found.value:.0%} (p = {found.p:.2f})")
     own, rest = measures["named"].value, measures["named_others"].value
     parts.append(f"a free answer names {own:.0%} of the labels (for other names {rest:.0%})")
     said = "; ".join(parts)
