@@ -567,14 +567,14 @@ def test_a_cell_looks_and_its_report_has_a_table(tmp_path: Path, monkeypatch: py
     runs = Runs(tmp_path / "runs")
     cells = [cell for cell in plan(study) if cell.kind == "contamination"]
     (run,) = [runs.add(cell) for cell in cells]
-    waiting = assemble(Collection.open([runs.root]), [runs.root], resamples=50)
+    waiting = assemble(Collection.open([runs.root]), [runs.root])
     (table,) = [t for t in waiting.tables() if t.name == "contamination-1"]
     assert all(isinstance(e, Missing) and e.why == "waiting" for e in table.rows[0].entries)
     assert perform(runs, run, tmp_path, None) == 0
     assert run.state == "done", run.failure
     assert run.result is not None
     assert run.result.signature.startswith("contamination|model:default|")
-    report = assemble(Collection.open([runs.root]), [runs.root], resamples=50)
+    report = assemble(Collection.open([runs.root]), [runs.root])
     (table,) = [t for t in report.tables() if t.name == "contamination-1"]
     rows = {row.heads: row.entries for row in table.rows}
     assert set(rows) == {(name, side) for name in ("exact", "altered_copies") for side in ("base", "adapter")}
