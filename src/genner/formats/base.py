@@ -18,6 +18,7 @@ from typing import Any
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError
 from genner.formats.align import align
+from genner.formats.published import SPACING, read_published
 from genner.formats.reply import reply
 from genner.grammar import Boundaries, Grammar, Written, boundaries, first_ends
 from genner.rules import Rules
@@ -153,7 +154,11 @@ class Format(ABC):
     def _legally(
         self, text: str, answer: str, labels: LabelSet
     ) -> tuple[str, tuple[Entity, ...] | None, list[Problem]]:
-        """The reply, its entities if it is legal, and what was passed over to get there."""
+        """The reply, its entities if it says one thing of the text, and what was passed over to get there.
+
+        It does if it is legal, or spelt as the published data are (`genner.formats.published`): a model tuned on these
+        is not blamed for the order of its lists.
+        """
         answer = answer.encode("utf-8", "replace").decode()  # no lone surrogates
         said, problems = answer, list[Problem]()
         entities = self.legal(text, said, labels)
@@ -163,7 +168,17 @@ class Format(ABC):
                 Problem("invalid", f"{passed} characters of reasoning or wrapping are no part of the reply")
             )
             entities = self.legal(text, said, labels)
+        if entities is None and (entities := self._published(text, said, labels)) is not None:
+            problems.append(Problem("invalid", "lists in another order, or markup spelt as in the published data"))
         return said, entities, problems
+
+    def _published(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
+        """The entities of an answer spelt as the published data are; None where it is not, or says something twice
+        or something that this format cannot say."""
+        read = read_published(self.name, text, answer, labels)
+        if read is None or read.left_open[SPACING] or len(set(read.entities)) < len(read.entities):
+            return None
+        return None if self.cannot_say(Document(text, tuple(read.entities))) else tuple(read.entities)
 
     def reply(self, text: str, answer: str, labels: LabelSet) -> str:
         """What of an answer is the reply, without reasoning and wrapping; the answer itself where all of it is."""

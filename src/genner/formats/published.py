@@ -46,7 +46,7 @@ def read_published(name: str, text: str, answer: str, labels: LabelSet) -> Publi
         return None
     if name == "grouped_json":
         return _groups(text, value, labels)
-    return _items(text, value, labels, _by_offsets if name == "offset_json" else _by_occurrence)
+    return _items(text, value, labels, _by_offsets if name == "offset_json" else _by_occurrence())
 
 
 def _copy(text: str, answer: str, markup: Copies) -> Published | None:
@@ -102,13 +102,19 @@ def _by_offsets(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
     return None
 
 
-def _by_occurrence(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
-    """Occurrences are counted from 1, overlapping ones and those inside words included."""
-    match numbers:
-        case {"occurrence_index": int(index), **rest} if not rest and index >= 1 and not isinstance(index, bool):
-            at = -1
-            for _ in range(index):
-                if (at := text.find(mention, at + 1)) < 0:
-                    return None
-            return at
-    return None
+def _by_occurrence() -> Place:
+    """Occurrences are counted from 1, overlapping ones and those inside words included; each is looked for once."""
+    starts: dict[str, list[int]] = {}
+
+    def place(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
+        match numbers:
+            case {"occurrence_index": int(index), **rest} if not rest and index >= 1 and not isinstance(index, bool):
+                known = starts.setdefault(mention, [])
+                while len(known) < index:
+                    if (at := text.find(mention, known[-1] + 1 if known else 0)) < 0:
+                        return None
+                    known.append(at)
+                return known[index - 1]
+        return None
+
+    return place
