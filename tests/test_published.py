@@ -12,6 +12,7 @@ from genner.data.alpaca import Alpaca
 from genner.data.base import Journal
 from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError
+from genner.formats import get_format
 from genner.formats.list_places import ListPlaces
 from genner.formats.published import PLACE, SPACING, read_published
 from genner.formats.search import occurrences
@@ -293,3 +294,30 @@ def test_a_list_of_all_occurrences_needs_no_order() -> None:
         spans, unsaid = places.place(order)
         assert sorted(span for span in spans if span is not None) == wanted
         assert not unsaid
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "answer", "entities"),
+    [
+        ("grouped_json", "Ann met Bob.", '{"PER": ["Bob", "Ann"], "LOC": []}', {(0, 3, "PER"), (8, 11, "PER")}),
+        (
+            "grouped_json",
+            "Ann met Bob. Ann left.",
+            '{"LOC": ["Bob"], "PER": ["Ann", "Bob", "Ann"]}',
+            {(0, 3, "PER"), (8, 11, "PER"), (8, 11, "LOC"), (13, 16, "PER")},
+        ),
+        ("inline_xml", "Ann met Bob.", "<LOC><PER>Ann</LOC></PER> met Bob.", {(0, 3, "PER"), (0, 3, "LOC")}),
+        ("inline_bracketed", "Ann met Bob. Ann [left.", "Ann met [Bob | PER]. Ann [left.", {(8, 11, "PER")}),
+    ],
+)
+def test_an_answer_in_the_spelling_of_the_files_is_what_it_says(
+    form: str, text: str, answer: str, entities: set[tuple[int, int, str]]
+) -> None:
+    """A model tuned on them writes so; a mention that is listed as often as it occurs needs no order."""
+    labels = LabelSet.of("PER", "LOC")
+    read = get_format(form)
+    strict, repaired = read.decode_strictly(text, answer, labels), read.decode(text, answer, labels)
+    assert {(e.start, e.end, e.label) for e in strict.entities} == entities
+    assert not strict.wrong
+    assert set(strict.entities) == set(repaired.entities)
+    assert [p.kind for p in repaired.problems] == ["invalid"]
