@@ -23,6 +23,10 @@ from genner.formats.reply import reply
 from genner.grammar import Boundaries, Grammar, Written, boundaries, first_ends
 from genner.rules import Rules
 
+PUBLISHED = 8_192
+"""The longest answer, in characters, that is tried as spelt like the published data, which nest in time that grows with
+depth times length."""
+
 
 @dataclass(frozen=True, slots=True)
 class StrictReading:
@@ -175,6 +179,8 @@ class Format(ABC):
     def _published(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
         """The entities of an answer spelt as the published data are; None where it is not, or says something twice
         or something that this format cannot say."""
+        if len(answer) > PUBLISHED:
+            return None
         read = read_published(self.name, text, answer, labels)
         if read is None or read.left_open[SPACING] or len(set(read.entities)) < len(read.entities):
             return None

@@ -43,7 +43,8 @@ def tags(labels: LabelSet) -> "Copies":
 
 def brackets(labels: LabelSet) -> "Copies":
     """`[John Smith | PER]`; a closing closes the nearest open bracket."""
-    return Copies(re.compile(rf"\[|(?P<close>\s*\|)\s*(?P<label>{_any(labels)})\s*\]"))
+    # Blanks are taken from the first of them on, and not given back: else a run of them is gone through for each one.
+    return Copies(re.compile(rf"\[|(?P<close>(?<!\s)\s*+\|)\s*+(?P<label>{_any(labels)})\s*+\]"))
 
 
 def _any(labels: LabelSet) -> str:
