@@ -4,9 +4,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import RLock
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tqdm import tqdm
 
 # A run is to say something about the code, not about chance: the same code is tried on the same examples.
 # HYPOTHESIS_PROFILE=default looks for new ones. A busy machine is no failure, so nothing has a deadline.
@@ -16,6 +18,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 # Tiny models gain nothing from threads, and spinning threads slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Forks share the lock of tqdm's bars: one that is killed while it has it would stop all bars of this process for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: tqdm.set_lock(RLock()))
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from genner import cli, loading, models
 from genner.engines.base import Request
@@ -30,6 +32,19 @@ KILLS = int(os.environ.get("GENNER_KILLS", "3"))
 FORK = multiprocessing.get_context("fork")
 SENTENCES = [f"Ada the {'I' * (n % 7)} met Bob in {'Rome' if n % 3 else 'Oslo'} on day {n}." for n in range(80)]
 RECORDS = [{"id": n, "text": f"Note {n} is by Ann.", "source": "wire"} for n in range(15)]
+
+
+def test_a_fork_that_is_killed_leaves_progress_bars_usable() -> None:
+    ours = tqdm.get_lock()  # made before the fork, as by any bar
+    if not (child := os.fork()):
+        tqdm.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    free = [lock.acquire(timeout=1) for lock in ours.locks]
+    for lock, held in zip(ours.locks, free, strict=True):
+        if held:
+            lock.release()
+    assert all(free)
 
 
 def texts(folder: Path) -> list[str]:
