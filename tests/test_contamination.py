@@ -41,12 +41,13 @@ from genner.contamination.ngrams import grams, met, words_of
 from genner.contamination.order import Order
 from genner.contamination.run import Contamination, check
 from genner.contamination.sources import Given, case_of
-from genner.contamination.statistics import auc, mean_difference, rank_p, student
+from genner.contamination.statistics import auc, mean_difference, rank_p
 from genner.contamination.table import markdown
 from genner.data.base import Journal
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, UnknownNameError, UsageError
+from genner.evaluation.student import quantile
 from genner.formats import get_format
 from genner.prompts import instruction
 from genner.report.build import assemble
@@ -369,7 +370,7 @@ def test_differences_are_tested_by_their_signs() -> None:
     assert mean_difference([1.0, 1.1] * 20).p < 0.001  # type: ignore[operator]
     assert mean_difference([-1.0, -2.0], greater=False).p == pytest.approx(0.5)
     assert mean_difference([1.0]).p is None
-    assert [round(student(n), 2) for n in (1, 2, 3, 4, 5, 10, 30)] == [12.71, 4.3, 3.18, 2.78, 2.57, 2.23, 2.04]
+    assert [round(quantile(0.05, n), 2) for n in (1, 2, 3, 4, 5, 10, 30)] == [12.71, 4.3, 3.18, 2.78, 2.57, 2.23, 2.04]
     assert rank_p(1.0, [0.0] * 19) == pytest.approx(0.05)
     assert rank_p(0.0, [0.0] * 19) == 1.0
 

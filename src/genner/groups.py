@@ -34,13 +34,18 @@ class Groups:
     @property
     def units(self) -> tuple[int, ...]:
         """The number of each document's unit, from 0. A document whose group is not known is a unit by itself."""
-        numbers: dict[str | int, int] = {}
-        return tuple(numbers.setdefault(name or at, len(numbers)) for at, name in enumerate(self.names))
+        return units_named(self.names)
 
     @property
     def count(self) -> int:
         """How many different groups have a name."""
         return len(set(self.names) - {""})
+
+
+def units_named(names: Iterable[str | None]) -> tuple[int, ...]:
+    """The number of each name's unit, from 0; where a name is missing, a unit by itself."""
+    numbers: dict[str | int, int] = {}
+    return tuple(numbers.setdefault(name or at, len(numbers)) for at, name in enumerate(names))
 
 
 def groups_of(documents: Sequence[Document]) -> Groups:

@@ -84,6 +84,11 @@ def odds(logprob: float) -> float:
     return min(max(logprob - log(-expm1(logprob)), LEAST), MOST)
 
 
+def probability(odds: float) -> float:
+    """The probability, in [0, 1], of log-odds."""
+    return 1 / (1 + exp(-odds)) if odds > 0 else exp(odds) / (1 + exp(odds))
+
+
 @dataclass(frozen=True)
 class Transfer:
     """How the decisions of a family of formats make a score, for labels that were not fitted on.
@@ -126,8 +131,7 @@ class Transfer:
 
     def score(self, decided: Decisions, told: Mapping[str, float], tags: tuple[str, ...] = ()) -> float:
         """The probability, in [0, 1], that an entity is right."""
-        total = self.odds(decided, told, tags)
-        return 1 / (1 + exp(-total)) if total > 0 else exp(total) / (1 + exp(total))
+        return probability(self.odds(decided, told, tags))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; `genner.calibration` reads them back."""

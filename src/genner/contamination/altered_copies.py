@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import MAX_TOKENS, Case, Finding, Signal
+from genner.contamination.base import Case, Finding, Signal
 from genner.contamination.kept import Kept
 from genner.contamination.membership import is_adapted, judged
 from genner.document import Document
@@ -58,8 +58,7 @@ def _loss(side: "LanguageModel", texts: Sequence[str], kept: Kept) -> list[Any]:
     """The mean log-likelihood of a token of each text; None where no token can be scored."""
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
-        rows = [(side.encode(texts[i])[:MAX_TOKENS], 0) for i in places]
-        for row, scored in side.score(rows):
+        for row, scored in side.score_texts([texts[i] for i in places]):
             yield places[row], sum(scored.logp) / len(scored.logp) if scored.logp else None
 
     return kept.fill(f"copies, {side.name}", list(texts), compute)

@@ -173,8 +173,7 @@ def _go_on(
     such."""
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
-        chat = side.chat if instructs else None
-        ids = [chat.prefix_ids("") + chat.body_ids(prompts[i]) if chat else side.encode(prompts[i]) for i in places]
+        ids = [side.prompt(prompts[i]) if instructs else side.encode(prompts[i]) for i in places]
         rooms = [min(MOST_TOKENS, len(side.encode(truths[i])) + 8) for i in places]
         for row, text in side.write(ids, rooms):
             yield places[row], text

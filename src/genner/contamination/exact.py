@@ -36,7 +36,8 @@ class Exact(Signal):
     asks: ClassVar[bool] = False
 
     def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
-        wanted = {normalized(document.text) for document in case.test}
+        plain_of = {d.text: normalized(d.text) for d in case.test}
+        wanted = set(plain_of.values())
         found: dict[str, list[tuple[str, Document]]] = {}  # of each normalized text: where it was trained on
         seen: set[bytes] = set()
         for source in case.train:
@@ -45,10 +46,10 @@ class Exact(Signal):
                 if plain in wanted:
                     found.setdefault(plain, []).append((source.name, document))
                     seen.add(_digest(document.text))
-        hits = [d for d in case.test if normalized(d.text) in found]
+        hits = [d for d in case.test if plain_of[d.text] in found]
         verbatim = [d for d in hits if _digest(d.text) in seen]
-        long = [d for d in hits if len(normalized(d.text)) >= LONG]
-        annotated = [d for d in verbatim if any(_same(d, other) for _, other in found[normalized(d.text)])]
+        long = [d for d in hits if len(plain_of[d.text]) >= LONG]
+        annotated = [d for d in verbatim if any(_same(d, other) for _, other in found[plain_of[d.text]])]
         n = len(case.test)
         measures = {
             name: Measure(len(some) / n if n else 0.0, n)
@@ -61,7 +62,7 @@ class Exact(Signal):
         examples = tuple(
             {"id": d.id, "text": d.text, "in": name, "train_id": other.id}
             for d in sorted(hits, key=lambda d: -len(d.text))[:SHOWN]
-            for name, other in found[normalized(d.text)][:1]
+            for name, other in found[plain_of[d.text]][:1]
         )
         return by_side(case, sides, bool(long), said, measures, examples)
 

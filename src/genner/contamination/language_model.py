@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genner.ability.models import Models, Side
+from genner.contamination.base import MAX_TOKENS
 from genner.contamination.kept import batches
 from genner.engines.chat import Chat
 from genner.errors import ModelError
@@ -63,6 +64,14 @@ class LanguageModel:
         """Token ids of plain text as a document of its own: with what the tokenizer puts before one."""
         ids: list[int] = self._tokenizer(text)["input_ids"]
         return ids[:-1] if len(ids) > 1 and ids[-1] == self._tokenizer.eos_token_id else ids
+
+    def prompt(self, text: str) -> list[int]:
+        """Token ids of a user's turn; of plain text where the model has no chat template."""
+        return self.chat.prefix_ids("") + self.chat.body_ids(text) if self.chat else self.encode(text)
+
+    def score_texts(self, texts: Sequence[str], *, spread: bool = False) -> Iterator[tuple[int, Scored]]:
+        """`score` of plain texts, each up to `MAX_TOKENS`."""
+        return self.score([(self.encode(text)[:MAX_TOKENS], 0) for text in texts], spread=spread)
 
     def score(
         self, rows: Sequence[tuple[Sequence[int], int]], prefix: Sequence[int] = (), *, spread: bool = False

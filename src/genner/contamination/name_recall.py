@@ -127,8 +127,7 @@ def _answers(side: "LanguageModel", names: Sequence[str], kept: Kept) -> list[st
     asked = [ASK.format(name=name) for name in names]
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
-        chat = side.chat
-        ids = [chat.prefix_ids("") + chat.body_ids(asked[i]) if chat else side.encode(asked[i]) for i in places]
+        ids = [side.prompt(asked[i]) for i in places]
         for row, text in side.write(ids, [64] * len(ids)):
             yield places[row], text
 

@@ -132,7 +132,8 @@ def case_of(
     asked = {normalized(d.text) for d in sample}
     seen = {normalized(d.text) for source in sources for d in source.documents} | {normalized(d.text) for d in members}
     members = [d for d in members if normalized(d.text) not in asked]
-    kept = [d for d in unseen if normalized(d.text) not in seen | asked]
+    known_texts = seen | asked
+    kept = [d for d in unseen if normalized(d.text) not in known_texts]
     if left := len(unseen) - len(kept):
         notes.append(f"{left} of {len(unseen)} unseen texts are trained on or in the sample; they are left out")
     case = Case(

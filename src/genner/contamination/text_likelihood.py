@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import ADAPTER, BASE, MAX_TOKENS, Case, Finding, Signal, texts_of
+from genner.contamination.base import ADAPTER, BASE, Case, Finding, Signal, texts_of
 from genner.contamination.kept import Kept
 from genner.contamination.membership import is_adapted, judged
 
@@ -62,8 +62,7 @@ def _scores(side: "LanguageModel", texts: Sequence[str], kept: Kept) -> list[dic
     """The scores of each text; empty for one of which no token can be scored."""
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
-        rows = [(side.encode(texts[i])[:MAX_TOKENS], 0) for i in places]
-        for row, scored in side.score(rows, spread=True):
+        for row, scored in side.score_texts([texts[i] for i in places], spread=True):
             yield places[row], _values(texts[places[row]], scored)
 
     return kept.fill(f"texts, {side.name}", list(texts), compute)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from genner.document import Document
 from genner.errors import UsageError
 from genner.evaluation.intervals import FEW
-from genner.groups import groups_of
+from genner.groups import groups_of, units_named
 
 BY = "document, group, a field of the records, or id:PATTERN"
 
@@ -105,6 +105,4 @@ def _named(names: Sequence[str | None], by: str, what: str, told: str, documents
         some = f"; fields that records have: {', '.join(fields[:20])}" if fields else ""
         ids = f"; the first id is {documents[0].id!r}" if by.startswith("id:") else some
         raise UsageError(f"--group-by {by}: no gold document has it{ids}; legal: {BY}")
-    numbers: dict[str | int, int] = {}
-    units = tuple(numbers.setdefault(name or at, len(numbers)) for at, name in enumerate(names))
-    return Units(units, what, told, sum(not name for name in names))
+    return Units(units_named(names), what, told, sum(not name for name in names))

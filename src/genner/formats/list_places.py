@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from genner.formats.search import occurrences
 from genner.grammar import boundaries
 
 Span = tuple[int, int]
@@ -71,11 +72,7 @@ class ListPlaces:
 
     def _candidates(self, mention: str, times: int) -> list[int]:
         """Where it begins: at words, or anywhere if it is listed more often than there."""
-        anywhere: list[int] = []
-        at = self._text.find(mention) if mention else -1
-        while at >= 0:
-            anywhere.append(at)
-            at = self._text.find(mention, at + 1)
+        anywhere = list(occurrences(self._text, mention)) if mention else []
         if len(anywhere) <= times:
             return anywhere
         if self._words is None:

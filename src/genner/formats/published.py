@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from genner.document import Entity, LabelSet
 from genner.formats.list_places import ListPlaces
 from genner.formats.published_copy import Copies, brackets, tags
+from genner.formats.search import occurrences
 
 PLACE = "place of a mention that is listed fewer times than it occurs (by the order of its list)"
 SPACING = "spacing of an answer, where it is not that of its text"
@@ -109,12 +110,9 @@ def _by_occurrence() -> Place:
     def place(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
         match numbers:
             case {"occurrence_index": int(index), **rest} if not rest and index >= 1 and not isinstance(index, bool):
-                known = starts.setdefault(mention, [])
-                while len(known) < index:
-                    if (at := text.find(mention, known[-1] + 1 if known else 0)) < 0:
-                        return None
-                    known.append(at)
-                return known[index - 1]
+                if mention not in starts:
+                    starts[mention] = list(occurrences(text, mention))
+                return starts[mention][index - 1] if index <= len(starts[mention]) else None
         return None
 
     return place

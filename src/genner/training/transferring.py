@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import log
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from genner.training.calibrating import FEWEST, FOLDS, OFFSET_SPREAD, Judged, ju
 from genner.training.mixture import Mixture, label_set_of, read_documents, trained_on
 from genner.training.recipe import SetSpec
 from genner.training.thresholds import Found, choose_all
-from genner.transfer import FEATURES, PROMISED, Transfer, features, odds
+from genner.transfer import FEATURES, PROMISED, Transfer, features, odds, probability
 
 WORTH = 30  # entities: what a set counts for, however many it has, since they are right or wrong together
 FEWEST_SETS = 3  # held-out sets
@@ -229,14 +229,14 @@ def _cross_checked(scores: Sequence[float], found: Sequence[Judged], places: Seq
     for part in range(FOLDS):
         rest = [n for n, own in enumerate(parts) if own != part]
         fitted.append(own_offset([raw[n] for n in rest], [found[places[n]].right for n in rest]))
-    return [1 / (1 + exp(-(value + fitted[part]))) for value, part in zip(raw, parts, strict=True)]
+    return [probability(value + fitted[part]) for value, part in zip(raw, parts, strict=True)]
 
 
 def own_offset(raw: Sequence[float], right: Sequence[bool]) -> float:
     """What is to be added to log-odds to make right and wrong most likely, thought to lie near 0 (Newton's method)."""
     offset = 0.0
     for _ in range(50):
-        likely = [1 / (1 + exp(-(value + offset))) for value in raw]
+        likely = [probability(value + offset) for value in raw]
         slope = sum(right) - sum(likely) - offset / OFFSET_SPREAD**2
         step = slope / (sum(p * (1 - p) for p in likely) + 1 / OFFSET_SPREAD**2)
         offset += min(max(step, -1.0), 1.0)
