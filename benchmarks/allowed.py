@@ -34,7 +34,7 @@ from genner.engines.decoding import budget
 from genner.extract import DEPTH, permitted
 from genner.formats import FORMATS
 from genner.grammar import boundaries, worded
-from genner.models import locate
+from genner.model_store import locate
 
 WINDOW = 1 << 30
 LONG = 40  # characters of a long label

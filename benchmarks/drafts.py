@@ -29,7 +29,7 @@ from genner.data import read_jsonl
 from genner.engines.base import Request
 from genner.engines.decoding import Speculator
 from genner.engines.drafter import Read
-from genner.engines.rows import Row
+from genner.engines.sequence import Row
 from genner.extract import permitted
 from genner.grammar import Guess, boundaries
 from genner.labels import parse_labels

@@ -18,7 +18,7 @@ from genner.cli.formats import size_of
 from genner.data import read_jsonl
 from genner.formats import FORMATS
 from genner.labels import label_set
-from genner.models import ready
+from genner.model_store import ready
 
 
 def engines(folder: Path) -> dict[str, Callable[[str], str]]:

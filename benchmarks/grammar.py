@@ -23,7 +23,7 @@ from genner.engines.vocabulary import Vocabulary
 from genner.errors import GennerError
 from genner.formats import FORMATS, Format
 from genner.labels import label_set, label_sets
-from genner.models import locate
+from genner.model_store import locate
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genner.engines import local, packing
+from genner.engines import transformers_engine, weight_prepacking
 
 # name: (bf16 is multiplied in hardware, what weights are packed)
 PROCESSORS: dict[str, tuple[bool, set[torch.dtype]]] = {
@@ -18,16 +18,16 @@ PROCESSORS: dict[str, tuple[bool, set[torch.dtype]]] = {
     "unpacked": (False, set()),
 }
 
-_DTYPES, _OPERATORS = packing.dtypes, packing.operators
+_DTYPES, _OPERATORS = weight_prepacking.dtypes, weight_prepacking.operators
 
 
 def pretend(patch: pytest.MonkeyPatch, name: str) -> torch.dtype:
     """Be a processor from now on, in this process; returns the dtype that models are loaded in."""
     bf16, packed = PROCESSORS[name]
-    patch.setattr(local, "multiplies_bf16", lambda: bf16)
-    patch.setattr(packing, "dtypes", lambda: set(packed))
+    patch.setattr(transformers_engine, "multiplies_bf16", lambda: bf16)
+    patch.setattr(weight_prepacking, "dtypes", lambda: set(packed))
     if not packed <= _DTYPES():
-        patch.setattr(packing, "operators", lambda: stand_in(bf16=bf16))
+        patch.setattr(weight_prepacking, "operators", lambda: stand_in(bf16=bf16))
     return torch.bfloat16 if bf16 else torch.float32
 
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from genner.ability.deltas import CUTS, Decomposition, Part, decompose, delta, deltas, pairs
 from genner.ability.items import Item, read_items, write_items
-from genner.ability.reading import SCORERS
+from genner.ability.paired_differences import CUTS, Decomposition, Part, decompose, delta, deltas, pairs
+from genner.ability.qa_metrics import SCORERS
 from genner.ability.run import Comparison, summary
 from genner.ability.table import verdict
 from genner.errors import DataError, UsageError

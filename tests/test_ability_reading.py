@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genner.ability import reading
+from genner.ability import qa_metrics
+from genner.ability.answer_truncation import LONGEST, same_length, short, window
 from genner.ability.distractors import distractors
-from genner.ability.forms import LONGEST, same_length, short, window
-from genner.ability.reading import SCORERS, WORDS, drop_cued, drop_stock, first_line, flat, squad
+from genner.ability.qa_metrics import SCORERS, WORDS, drop_cued, drop_stock, first_line, flat, squad
 
 WORDS_OF_ALL_KINDS = ["the", "a", "An", "Kiel", "kiel,", "two", "7", "7.0", "1,507", "1507", "3.5%", "$5.50", "12-7"]
 WORDS_OF_ALL_KINDS += ["well-known", "U.S.", "nan", "-", "and", "", "(Bay)", "ΑΣ", "1e3", "\n", "7\n\nNext:"]
@@ -57,7 +57,7 @@ class TestDrop:
     @given(said=SPANS, gold=SPANS)
     def test_spans_equal_the_harness(self, drop_utils: ModuleType, said: list[str], gold: list[str]) -> None:
         theirs = drop_utils.get_metrics(said, gold)
-        exact, f1 = reading._drop(said, gold)
+        exact, f1 = qa_metrics._drop(said, gold)
         assert exact == theirs[0]
         # Half a hundredth is rounded up or down, as the order of a sum has it.
         bags = [drop_utils._answer_to_bags(spans)[1] for spans in (said, gold)]
@@ -71,7 +71,7 @@ class TestDrop:
         best = max(
             sum(rows[i][j] for i, j in enumerate(order)) for order in permutations(range(len(rows[0])), len(rows))
         )
-        assert reading._assigned(table) == pytest.approx(best)
+        assert qa_metrics._assigned(table) == pytest.approx(best)
 
     @EASY
     @given(gold=st.lists(TEXT.filter(str.strip), min_size=1, max_size=1), rest=TEXT)

@@ -10,10 +10,10 @@ from transformers.generation.logits_process import TemperatureLogitsWarper, TopK
 
 import tiny
 from genner.document import LabelSet
-from genner.engines import decoding, free
+from genner.engines import decoding, hf_generate
 from genner.engines.base import Request
-from genner.engines.free import FreeEngine, Sampling, draw
-from genner.engines.local import LocalEngine
+from genner.engines.hf_generate import FreeEngine, Sampling, draw
+from genner.engines.transformers_engine import LocalEngine
 from genner.formats import FORMATS
 
 LABELS = LabelSet.of("PER", "LOC")
@@ -30,7 +30,7 @@ FORM = FORMATS["inline_xml"]
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers of 12 tokens at most: a random model seldom ends one."""
-    for module in (free, decoding):
+    for module in (hf_generate, decoding):
         monkeypatch.setattr(module, "budget", lambda *_: 12)
 
 

@@ -31,17 +31,17 @@ from transformers import (
 )
 
 import tiny
-from genner import hub, models
+from genner import hub, model_store
 from genner.document import LabelSet
-from genner.engines import free
+from genner.engines import hf_generate
 from genner.engines.chat import Chat
-from genner.engines.free import FreeEngine
+from genner.engines.hf_generate import FreeEngine
 from genner.errors import ModelError
 from genner.evaluation import evaluate
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.loading import load
-from genner.models import MODELS, fetch, locate
+from genner.model_store import MODELS, fetch, locate
 from genner.presets import ALL_LINEAR, HubSource
 from genner.training import train
 from genner.training import trainer as trainer_module
@@ -167,13 +167,13 @@ def end_to_end(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, pre
     assert not any(d.problems for d in found)
     assert evaluate(some, found).documents == 2
     engine = FreeEngine.load(folder, tmp_path / "run" / "adapter", device=torch.device("cpu"))
-    monkeypatch.setattr(free, "budget", lambda *_: 4)  # a random model seldom ends an answer
+    monkeypatch.setattr(hf_generate, "budget", lambda *_: 4)  # a random model seldom ends an answer
     freely = list(Extractor(engine, FORMATS["inline_xml"], LABELS, constrained=False).pipe(some))
     assert [d.invalid for d in freely] == [True, True]
 
 
 def test_each_preset_has_an_architecture_here() -> None:
-    assert set(PRESETS) == set(MODELS) - {models.DEFAULT_MODEL}
+    assert set(PRESETS) == set(MODELS) - {model_store.DEFAULT_MODEL}
     for name in PRESETS:
         spec = MODELS[name]
         assert isinstance(spec.source, HubSource)
@@ -290,7 +290,7 @@ def test_a_model_that_can_see_becomes_its_language_model(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     folder = fetch("gemma-3-4b-it", progress=False)
     assert folder == store / "gemma-3-4b-it"
-    manifest = json.loads((folder / models.MANIFEST).read_text())
+    manifest = json.loads((folder / model_store.MANIFEST).read_text())
     assert manifest["source"] == {"repo": "google/gemma-3-4b-it", "revision": "c0ffee", "gated": True}
     causal, report = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     assert type(causal).__name__ == "Gemma3ForCausalLM"

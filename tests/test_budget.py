@@ -14,7 +14,7 @@ from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import SEAM, SPARE, budget
-from genner.engines.rows import Row
+from genner.engines.sequence import Row
 from genner.engines.vocabulary import Vocabulary
 from genner.extract import DEPTH, depth_of, permitted
 from genner.formats import FORMATS, Format

@@ -30,8 +30,8 @@ from genner.export.folder import merge
 from genner.extract import Extractor, score
 from genner.formats import FORMATS
 from genner.labels import label_set
-from genner.training import calibrating
-from genner.training.calibrating import Judged, assess, fit, judge
+from genner.training import calibration_fitting
+from genner.training.calibration_fitting import Judged, assess, fit, judge
 from genner.training.checkpoint import save_model
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
@@ -207,7 +207,7 @@ def test_the_fit_and_the_score_have_one_formula(case: tuple[Family, dict[str, fl
     offset, more = data.draw(st.floats(-5, 5)), data.draw(st.floats(-5, 5))
     score = Scale(degrees, made[-1], offset, {("a", "b"): more}).score(values, ["b", "a"])
     x, degrees_of = torch.tensor([list(values.values())], dtype=torch.float64), torch.tensor(made, dtype=torch.float64)
-    found = calibrating._odds(x, degrees_of, torch.tensor([offset + more])).sigmoid().item()
+    found = calibration_fitting._odds(x, degrees_of, torch.tensor([offset + more])).sigmoid().item()
     assert score == pytest.approx(found, rel=1e-3, abs=1e-4)
 
 
@@ -315,7 +315,7 @@ def test_what_it_brought_is_measured_on_other_documents() -> None:
     assert (told.entities, told.format, told.bins) == (700, "inline_xml", 10)
     plain = [Scale.identity("inline").score(one.decided) for one in some]
     assert told.before == pytest.approx(calibration_error(plain, [one.right for one in some]), abs=1e-4)
-    folds = {fold: calibrating._most_likely([o for o in some if o.document % 5 != fold]) for fold in range(5)}
+    folds = {fold: calibration_fitting._most_likely([o for o in some if o.document % 5 != fold]) for fold in range(5)}
     after = [folds[one.document % 5].score(one.decided, one.labels) for one in some]
     assert told.after == pytest.approx(calibration_error(after, [one.right for one in some]), abs=1e-4)
     assert told.after < told.before
@@ -492,7 +492,7 @@ def half_right(folder: Path, model: Path) -> Path:
 def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = an_adapter(tmp_path / "adapter", a_base(tmp_path / "base"))
     recipe = half_right(tmp_path, adapter)
-    monkeypatch.setattr(calibrating, "FEWEST", 10)
+    monkeypatch.setattr(calibration_fitting, "FEWEST", 10)
     before = genner.load(str(adapter), ["PER", "LOC"]).extract("Ada 3 is in New York.", min_score=0).entities
     code, out, _ = run("calibrate", str(adapter), str(recipe), "--data", str(tmp_path), "--sentences", "10")
     assert code == 0
@@ -544,11 +544,11 @@ def test_a_training_run_ends_with_a_calibration(run: Run, tmp_path: Path, monkey
     monkeypatch.setattr("genner.training.trainer.draw", lambda metrics, out: None)
     out = tmp_path / "out"
     arguments = ("train", str(recipe), "--data", str(tmp_path), "--out", str(out), "--eval-sentences", "1")
-    monkeypatch.setattr(calibrating, "FEWEST", 1_000_000)
+    monkeypatch.setattr(calibration_fitting, "FEWEST", 1_000_000)
     code, told, _ = run(*arguments, "--calibration-sentences", "10")
     assert (code, (out / "best" / FILE).exists()) == (3, False)  # it has not learned, at such a learning rate
     assert "no calibration: inline_bracketed: " in told
-    monkeypatch.setattr(calibrating, "FEWEST", 10)
+    monkeypatch.setattr(calibration_fitting, "FEWEST", 10)
     code, told, _ = run(*arguments, "--resume", "--calibration-sentences", "10")
     made = Calibration.read(out / "best")
     assert (code, made is not None) == (3, True), told
@@ -574,7 +574,7 @@ def test_without_dev_data_there_is_nothing_to_fit_on(tmp_path: Path) -> None:
     )
     some = Mixture(Recipe.from_file(recipe), tmp_path, Chat(tiny.tokenizer("bytes")))
     with pytest.raises(TrainingError, match=r"no \[\[set\]\] of the recipe has dev documents to calibrate on"):
-        calibrating.calibrate(Unsure(), some, 5)
+        calibration_fitting.calibrate(Unsure(), some, 5)
 
 
 def test_each_family_is_fitted_on_its_format_with_the_most_weight(tmp_path: Path) -> None:
@@ -585,6 +585,6 @@ def test_each_family_is_fitted_on_its_format_with_the_most_weight(tmp_path: Path
         "inline_bracketed = 0.3\n[[set]]\nname = 'a'\ntrain = ['t.jsonl']\nlabels = 'core'\n"
     )
     some = Mixture(Recipe.from_file(recipe), tmp_path, Chat(tiny.tokenizer("bytes")))
-    assert {kind: form.name for kind, form in calibrating._forms(some)} == {
+    assert {kind: form.name for kind, form in calibration_fitting._forms(some)} == {
         "inline": "inline_bracketed", "json": "grouped_json",
     }  # fmt: skip

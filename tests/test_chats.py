@@ -23,8 +23,8 @@ from genner.engines.network import causal_head
 from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.training import run
 from genner.training.batching import Group, group_loss, tensors
-from genner.training.chats import Conversation, grouped, read_conversations
 from genner.training.checkpoint import check_recipe
+from genner.training.conversations import Conversation, grouped, read_conversations
 from genner.training.mixture import Mixture, Report
 from genner.training.recipe import ChatSpec, Recipe, SetSpec
 from strategies import texts

@@ -34,11 +34,11 @@ from genner.contamination import SIGNALS, Case, Finding, Measure, TrainedOn, nam
 from genner.contamination.base import MIN_SAMPLE, evenly
 from genner.contamination.completion import rouge_l, split, starts
 from genner.contamination.exact import normalized, shared
-from genner.contamination.kept import Kept, batches
 from genner.contamination.language_model import LanguageModel
 from genner.contamination.membership import judged
 from genner.contamination.ngrams import grams, met, words_of
 from genner.contamination.order import Order
+from genner.contamination.resumable import Kept, batches
 from genner.contamination.run import Contamination, check
 from genner.contamination.sources import Given, case_of
 from genner.contamination.statistics import auc, mean_difference, rank_p

@@ -18,13 +18,13 @@ from genner.data.alpaca import Alpaca
 from genner.data.base import Journal, Syntax
 from genner.data.brat import Brat
 from genner.data.doccano import Doccano
+from genner.data.file_opening import open_source
 from genner.data.gliner import GlinerJson
 from genner.data.hf import HuggingFace, hub
 from genner.data.json_stream import CHUNK, records, top_keys
 from genner.data.jsonl_syntax import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.ontonotes import OntoNotesName
-from genner.data.opening import open_source
 from genner.data.prodigy import Prodigy
 from genner.data.records import RecordSyntax
 from genner.data.registry import SYNTAXES, guess, guess_target, syntax

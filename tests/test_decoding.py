@@ -14,7 +14,7 @@ from genner.engines.base import Request
 from genner.engines.cache import RowCache
 from genner.engines.chat import Chat
 from genner.engines.decoding import Speculator, choose, reference
-from genner.engines.local import LocalEngine
+from genner.engines.transformers_engine import LocalEngine
 from genner.engines.vocabulary import Vocabulary, token_bytes
 from genner.formats import FORMATS
 from genner.formats.compact import Compact

@@ -13,8 +13,8 @@ from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.cache import RowCache
 from genner.engines.drafter import Read, Shape, SpanDrafter, guess_of, pack, tokens_of_words
-from genner.engines.local import LocalEngine
-from genner.engines.tasks import Task
+from genner.engines.prefix_state import Task
+from genner.engines.transformers_engine import LocalEngine
 from genner.formats import FORMATS
 from genner.grammar import Guess, boundaries, walk
 from genner.labels import label_set

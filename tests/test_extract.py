@@ -16,8 +16,8 @@ from genner.chunks import chunks
 from genner.data.describe import nesting
 from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.engines.base import Generation, Request
-from genner.engines.local import LocalEngine
 from genner.engines.scripted import ScriptedEngine
+from genner.engines.transformers_engine import LocalEngine
 from genner.errors import LabelError, UsageError
 from genner.extract import DEPTH, LONGEST, UNKNOWN, Extractor, permitted, score
 from genner.formats import FORMATS

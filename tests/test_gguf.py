@@ -105,7 +105,7 @@ def test_rows_are_permuted_head_by_head_and_back(heads: int, half: int, columns:
             for side in range(2):
                 row = weight[head * 2 * half + side * half + i]
                 assert (found[head * 2 * half + 2 * i + side] == row).all()
-    back = found.view(heads, -1, 2, columns).transpose(1, 2).reshape(weight.shape)  # as in genner.models
+    back = found.view(heads, -1, 2, columns).transpose(1, 2).reshape(weight.shape)  # as in genner.model_store
     assert (back == weight).all()
 
 

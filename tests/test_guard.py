@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from genner.data import guard
+from genner.data import guarded_process
 from genner.data.base import Journal
-from genner.data.guard import GuardError, guarded
+from genner.data.guarded_process import GuardError, guarded
 from genner.data.hf import HuggingFace
 from genner.document import Document
 from genner.errors import DataError, UsageError
@@ -46,20 +46,20 @@ def refuse(own: bool) -> Iterator[int]:
 
 def test_items_come_through_and_the_process_is_kept() -> None:
     assert list(guarded("test_guard:count", 3)) == [0, 1, 2]
-    kept = guard._idle[-1]
+    kept = guarded_process._idle[-1]
     assert list(guarded("test_guard:count", 2)) == [0, 1]
-    assert guard._idle[-1] is kept
+    assert guarded_process._idle[-1] is kept
     with pytest.raises(GuardError, match=r"^ValueError: bad$"):
         list(guarded("test_guard:refuse", False))
     with pytest.raises(UsageError, match="say more"):
         list(guarded("test_guard:refuse", True))
-    assert guard._idle[-1] is kept
+    assert guarded_process._idle[-1] is kept
     two = [guarded("test_guard:count", 3), guarded("test_guard:count", 10_000)]
     assert [next(two[0]), next(two[1]), next(two[0])] == [0, 0, 1]
-    assert not guard._idle
+    assert not guarded_process._idle
     for half in two:
         half.close()  # type: ignore[attr-defined]
-    assert guard._idle == [kept]  # little was left of its file; the other has ended
+    assert guarded_process._idle == [kept]  # little was left of its file; the other has ended
 
 
 def test_a_crash_a_hang_and_an_exit_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_a_crash_a_hang_and_an_exit_are_errors(monkeypatch: pytest.MonkeyPatch) 
         found += list(guarded("test_guard:crash"))
     with pytest.raises(GuardError, match=r"its reader crashed \(code 3\)"):
         list(guarded("test_guard:leave"))
-    monkeypatch.setattr(guard, "STALL", 0.05)
+    monkeypatch.setattr(guarded_process, "STALL", 0.05)
     with pytest.raises(GuardError, match=r"its reader did not go on for 0\.05 seconds"):
         list(guarded("test_guard:hang"))
     assert list(guarded("test_guard:count", 1)) == [0]

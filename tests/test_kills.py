@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 from tqdm import tqdm
 
-from genner import cli, loading, models
+from genner import cli, loading, model_store
 from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import parse_labels
-from genner.models import DEFAULT_MODEL, home
+from genner.model_store import DEFAULT_MODEL, home
 
 KILLS = int(os.environ.get("GENNER_KILLS", "3"))
 FORK = multiprocessing.get_context("fork")
@@ -182,9 +182,9 @@ def fetched(store: Path) -> None:
         slowly(folder / "model.safetensors")
         slowly(folder / "config.json")
 
-    models._download = lambda spec, into, progress: slowly(into / "m.gguf")
-    models._convert = convert
-    models.fetch(DEFAULT_MODEL, progress=False)
+    model_store._download = lambda spec, into, progress: slowly(into / "m.gguf")
+    model_store._convert = convert
+    model_store.fetch(DEFAULT_MODEL, progress=False)
 
 
 def test_fetch_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +198,8 @@ def test_fetch_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         process.join(dice.uniform(0, 0.25) if number < min(KILLS, 10) else None)
         process.kill()
         process.join()
-        if models._holds_model(folder):  # what is there is whole
-            models.verify(folder)
+        if model_store._holds_model(folder):  # what is there is whole
+            model_store.verify(folder)
             assert (folder / "config.json").stat().st_size == 2000
-    assert models.locate(DEFAULT_MODEL) == folder
+    assert model_store.locate(DEFAULT_MODEL) == folder
     assert {path.name for path in folder.parent.iterdir()} == {DEFAULT_MODEL, f".{DEFAULT_MODEL}.lock"}

@@ -21,11 +21,11 @@ from genner.engines.chat import Chat
 from genner.errors import DataError, TrainingError, UsageError
 from genner.grammar import boundaries
 from genner.labels import label_set, label_sets
-from genner.training.asking import absent_labels, in_symbols, renamed, retag, synonyms, with_absent
+from genner.training.label_augmentation import absent_labels, in_symbols, renamed, retag, synonyms, with_absent
 from genner.training.mixture import Mixture, Report, Task
 from genner.training.noise import NOISES, noises, pieced
 from genner.training.recipe import PromptSpec, Recipe, SetSpec
-from genner.training.subsets import fraction, joined, runs, shots, times, without_empty
+from genner.training.sampling import fraction, joined, runs, shots, times, without_empty
 from strategies import documents
 
 NAMES = ["Ada", "Bob", "Köln", "Turing", "New York", "Grace Hopper", "東京", "Rhein"]

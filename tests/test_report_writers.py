@@ -182,7 +182,7 @@ def test_a_table_of_hostile_texts_keeps_its_shape(text: str, other: str) -> None
 
 
 def test_the_tables_of_general_ability_read_hostile_names_as_they_are() -> None:
-    from genner.ability.deltas import delta
+    from genner.ability.paired_differences import delta
     from genner.ability.run import Comparison, Comparisons
     from genner.ability.table import markdown as table
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import Run
+from genner.cfg import Part, Rules
 from genner.document import Document, Entity, LabelSet
-from genner.formats import FORMATS, Format, json_rules
+from genner.formats import FORMATS, Format, json_cfg
 from genner.grammar import accepts, boundaries, worded
-from genner.rules import Part, Rules
 from strategies import LABELS, documents
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -139,8 +139,8 @@ def test_rules_generate_every_encoding_that_the_grammar_accepts(form: Format, do
 @pytest.fixture
 def rough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules as of a long text: of a mention's beginning, one word is remembered."""
-    monkeypatch.setattr(json_rules, "EXACT_WORDS", 1)
-    monkeypatch.setattr(json_rules, "EXACT_RULES", 0)
+    monkeypatch.setattr(json_cfg, "EXACT_WORDS", 1)
+    monkeypatch.setattr(json_cfg, "EXACT_RULES", 0)
 
 
 lists = pytest.mark.parametrize("form", [FORMATS["occurrence_json"], FORMATS["offset_json"]], ids=lambda f: f.name)

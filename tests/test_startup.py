@@ -15,18 +15,18 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import tiny
-from genner import models
+from genner import model_store
 from genner.engines import llama, lora
 from genner.engines.base import Request
 from genner.engines.chat import Chat
-from genner.engines.local import LocalEngine
 from genner.engines.tokens import FastTokenizer, read_tokenizer
+from genner.engines.transformers_engine import LocalEngine
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weights import load_weights
 from genner.errors import ModelError
 from genner.formats import get_format
 from genner.labels import label_set
-from genner.models import DEFAULT_MODEL, locate, ready, verify
+from genner.model_store import DEFAULT_MODEL, locate, ready, verify
 
 CPU = torch.device("cpu")
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -268,19 +268,19 @@ def test_other_tokenizers_are_left_to_transformers(tmp_path: Path, change: dict[
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with a model of a few bytes in it, all of them checked."""
     monkeypatch.setenv("GENNER_HOME", str(tmp_path))
-    monkeypatch.setattr(models, "SETTLED", 0)
+    monkeypatch.setattr(model_store, "SETTLED", 0)
     folder = tmp_path / "models" / DEFAULT_MODEL
     folder.mkdir(parents=True)
     for name, content in (("config.json", b"{}"), ("model.safetensors", b"weights")):
         (folder / name).write_bytes(content)
-    models._write_manifest(models.MODELS[DEFAULT_MODEL], folder)
+    model_store._write_manifest(model_store.MODELS[DEFAULT_MODEL], folder)
     verify(folder)
     return folder
 
 
 def test_what_was_checked_is_not_hashed_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr(models, "_sha256", lambda path: hashed.append(path) or "")
+    monkeypatch.setattr(model_store, "_sha256", lambda path: hashed.append(path) or "")
     assert ready(DEFAULT_MODEL) == store
     assert not hashed
     with pytest.raises(ModelError, match="is corrupt"):
@@ -305,12 +305,12 @@ def test_a_change_is_seen_all_the_same(store: Path, keep_times: bool) -> None:
 
 
 def test_a_file_written_just_now_is_not_trusted(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "SETTLED", 10**19)
+    monkeypatch.setattr(model_store, "SETTLED", 10**19)
     verify(store)
-    assert json.loads((store / models.CHECKED).read_text()) == {}
+    assert json.loads((store / model_store.CHECKED).read_text()) == {}
 
 
 @pytest.mark.parametrize("note", ["", "[]", '{"model.safetensors": 3}'])
 def test_a_broken_note_only_costs_time(store: Path, note: str) -> None:
-    (store / models.CHECKED).write_text(note)
+    (store / model_store.CHECKED).write_text(note)
     assert ready(DEFAULT_MODEL) == store

@@ -11,8 +11,8 @@ import pytest
 
 import tiny
 from genner.document import LabelSet, Prediction
-from genner.engines.free import FreeEngine
-from genner.engines.local import LocalEngine
+from genner.engines.hf_generate import FreeEngine
+from genner.engines.transformers_engine import LocalEngine
 from genner.engines.turns import Turns
 from genner.extract import Extractor
 from genner.formats import FORMATS

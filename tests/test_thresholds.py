@@ -24,7 +24,7 @@ from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set
 from genner.loading import find_adapter, shipped
-from genner.training.calibrating import Judged, assess
+from genner.training.calibration_fitting import Judged, assess
 from genner.training.thresholds import Found, choose, choose_all, f1
 
 XML, CORE = FORMATS["inline_xml"], label_set("core")

@@ -23,15 +23,15 @@ import tiny
 from genner.data.detokenize import detokenize
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
-from genner.engines.local import LocalEngine
 from genner.engines.network import Network, causal_head
+from genner.engines.transformers_engine import LocalEngine
 from genner.errors import DataError, TrainingError, UnknownNameError, UsageError
 from genner.export.scores import Result
 from genner.extract import Extractor
 from genner.formats import get_format
 from genner.labels import label_sets
 from genner.loading import find_adapter
-from genner.models import MODELS
+from genner.model_store import MODELS
 from genner.prompts import instruction
 from genner.training import progress as progress_module
 from genner.training import trainer as module
@@ -40,9 +40,9 @@ from genner.training.batching import Group, Pair, bucket, group_loss, tensors
 from genner.training.checkpoint import save_model
 from genner.training.curve import draw, read_metrics
 from genner.training.dev import RATES, DevEvaluation
-from genner.training.masters import Masters, rate
-from genner.training.merging import train_merged
+from genner.training.merged_lora import train_merged
 from genner.training.mixture import Mixture, Report, vary
+from genner.training.optimizer import Masters, rate
 from genner.training.progress import Limits
 from genner.training.recipe import LoraSpec, OptimSpec, PromptSpec, Recipe
 from genner.training.trainer import Trainer

@@ -102,7 +102,7 @@ def test_without_the_cpu_path_nothing_of_it_is_left(plan: schooling.Plan, monkey
         raise AssertionError("a part of the CPU path")
 
     monkeypatch.setattr("genner.training.batching._in_line", never)
-    monkeypatch.setattr("genner.training.merging._forward", never)
+    monkeypatch.setattr("genner.training.merged_lora._forward", never)
     with pytest.raises(AssertionError, match="CPU path"):
         measured(plan, "genner")
     measured(plan, "genner_plain")

@@ -25,7 +25,7 @@ from genner.training import progress, train
 from genner.training import trainer as module
 from genner.training.batching import Group, Pair, group_loss
 from genner.training.curve import read_metrics
-from genner.training.devices import Devices
+from genner.training.distributed import Devices
 from genner.training.recipe import DrafterSpec, LoraSpec, OptimSpec, Recipe
 from genner.training.trainer import Trainer
 from processors import pretend

@@ -12,14 +12,14 @@ from genner.document import Document, Entity
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.drafter import Read, Shape, SpanDrafter
-from genner.engines.local import LocalEngine
 from genner.engines.network import Network
+from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError, UsageError
 from genner.formats import get_format
 from genner.grammar import Guess
 from genner.labels import LabelSet
 from genner.prompts import instruction, label_ends
-from genner.training.drafting import agreement, answered, fit, logits_of, read, train_drafter
+from genner.training.drafter_training import agreement, answered, fit, logits_of, read, train_drafter
 from genner.training.mixture import Mixture
 from genner.training.recipe import DrafterSpec, Recipe
 
@@ -56,7 +56,7 @@ def engine() -> LocalEngine:
 
 def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The model is random, so it seldom writes what was guessed: it would not be asked again.
-    monkeypatch.setattr("genner.engines.tasks.Task.trusts", lambda _: True)
+    monkeypatch.setattr("genner.engines.prefix_state.Task.trusts", lambda _: True)
     some = mixture(tmp_path)
     drafter, f1 = train_drafter(engine(), some, some.recipe.drafter)
     untrained = SpanDrafter(drafter.shape).eval()

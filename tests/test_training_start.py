@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from genner.assess.cells import plan
 from genner.assess.records import Cell
 from genner.assess.study import Study
-from genner.engines.local import LocalEngine
+from genner.engines.transformers_engine import LocalEngine
 from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.export.about import About
 from genner.export.card import write_cards
@@ -22,8 +22,8 @@ from genner.training import run
 from genner.training.adapters import load_base, prepare
 from genner.training.checkpoint import check_recipe
 from genner.training.recipe import LoraSpec, Recipe
-from genner.training.starting import Start
 from genner.training.trainer import Trainer
+from genner.training.warm_start import Start
 from test_training import interrupt, weights
 from test_training_methods import base, logits, noisy, quick, recipe_file
 

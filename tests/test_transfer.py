@@ -27,10 +27,10 @@ from genner.formats import FORMATS
 from genner.labels import label_set
 from genner.loading import shipped
 from genner.trained import Trained
-from genner.training import calibrating, transferring
-from genner.training.calibrating import Judged
+from genner.training import calibration_fitting, transfer_fitting
+from genner.training.calibration_fitting import Judged
 from genner.training.recipe import read_sets
-from genner.training.transferring import Question, by_other_names, fit_transfer, held_out, own_offset
+from genner.training.transfer_fitting import Question, by_other_names, fit_transfer, held_out, own_offset
 from genner.transfer import FEATURES, LEAST, MOST, PROMISED, Transfer, features, odds
 from processors import pretend
 from test_calibration import half_right
@@ -221,7 +221,7 @@ def test_the_default_adapter_has_scores_for_other_labels() -> None:
     calibration = Calibration.read(shipped()["default"])
     assert calibration is not None
     made = calibration.transfers["inline"]
-    big = [one["error_after"] for one in made.sets.values() if one["entities"] >= transferring.REPORTED]
+    big = [one["error_after"] for one in made.sets.values() if one["entities"] >= transfer_fitting.REPORTED]
     assert made.error == pytest.approx(sum(big) / len(big), abs=1e-3)
     file = Path(__file__).parents[1] / "recipes" / "sets" / "unseen.toml"
     assert set(made.sets) <= {spec.name for spec in read_sets(file)}
@@ -275,8 +275,8 @@ def test_each_held_out_set_is_scored_by_the_others(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_known_truth_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transferring, "WORTH", 2000)
-    monkeypatch.setattr(transferring, "SPREADS", (5.0, 5.0, 5.0))
+    monkeypatch.setattr(transfer_fitting, "WORTH", 2000)
+    monkeypatch.setattr(transfer_fitting, "SPREADS", (5.0, 5.0, 5.0))
     truth = replace(a_transfer(), weights={"open": 0.9, "label": 0.0, "inside": 0.3, "close": 0.5})
     questions = asked("a", "b", "c")
     found = [one for q in questions for one in judged(q.name, q.labels, truth, 1500)]
@@ -294,7 +294,7 @@ def test_an_offset_of_its_own_is_where_the_prior_and_the_truth_agree(some: list[
     raw, right = [value for value, _ in some], [hit for _, hit in some]
     offset = own_offset(raw, right)
     likely = sum(1 / (1 + exp(-(value + offset))) for value in raw)
-    assert sum(right) - likely == pytest.approx(offset / calibrating.OFFSET_SPREAD**2, abs=1e-6)
+    assert sum(right) - likely == pytest.approx(offset / calibration_fitting.OFFSET_SPREAD**2, abs=1e-6)
 
 
 @pytest.mark.parametrize(("names", "number"), [("ab", 200), ("abc", 33)])
@@ -344,9 +344,9 @@ def test_the_command_fits_on_held_out_sets(run: Run, tmp_path: Path, monkeypatch
     pretend(monkeypatch, "float32")
     adapter = an_adapter(tmp_path / "adapter", a_base(tmp_path / "base"))
     recipe = half_right(tmp_path, adapter)
-    for module in (calibrating, transferring):
+    for module in (calibration_fitting, transfer_fitting):
         monkeypatch.setattr(module, "FEWEST", 10)
-    monkeypatch.setattr(transferring, "REPORTED", 1)
+    monkeypatch.setattr(transfer_fitting, "REPORTED", 1)
     lines = (tmp_path / "dev.jsonl").read_text().replace('"PER"', '"band"').replace('"LOC"', '"town"')
     (tmp_path / "other.jsonl").write_text(lines)
     (tmp_path / "other.json").write_text('["band", "town"]')

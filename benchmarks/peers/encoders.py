@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model
 
-from genner.engines.local import default_device
+from genner.engines.transformers_engine import default_device
 from peers.task import Outcome, Row, Run, Task, batches
 
 WORD = re.compile(r"\w+(?:[-_]\w+)*|\S")  # what GLiNER calls a word

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from genner.engines.local import default_device, fast_dtype
+from genner.engines.transformers_engine import default_device, fast_dtype
 from genner.errors import GennerError
 from genner.training.recipe import ALL_LINEAR
 from peers.lessons import Lesson, Outcome, Row, folder_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.engines.chat import Chat
-from genner.models import MODELS, fetch, locate
+from genner.model_store import MODELS, fetch, locate
 from genner.training.batching import Group, Pair
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe

@@ -17,10 +17,10 @@ import torch
 from genner.data import read_jsonl
 from genner.document import Document, LabelSet
 from genner.engines.chat import Chat
-from genner.engines.local import default_device, fast_dtype
+from genner.engines.transformers_engine import default_device, fast_dtype
 from genner.formats import Format
 from genner.loading import Adapter, load
-from genner.models import locate
+from genner.model_store import locate
 from peers import encoders, generate, grammars, ours
 from peers.llama import LlamaCpp
 from peers.memory import forget_peak, peak_mb

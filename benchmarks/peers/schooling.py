@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from genner.engines.local import default_device, fast_dtype
+from genner.engines.transformers_engine import default_device, fast_dtype
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
 from peers import sft, trained

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from genner.engines.local import default_device, fast_dtype
+from genner.engines.transformers_engine import default_device, fast_dtype
 from genner.training.adapters import add_adapter
 from genner.training.batching import Group
 from genner.training.recipe import Recipe

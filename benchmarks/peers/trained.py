@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from genner.engines.chat import Chat
-from genner.engines.local import default_device
+from genner.engines.transformers_engine import default_device
 from genner.training.adapters import load_base, prepare
 from genner.training.batching import Group
 from genner.training.mixture import Mixture, Report

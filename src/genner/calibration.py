@@ -1,7 +1,7 @@
 """How sure one may be of an entity: from the probabilities of the decisions that wrote it to a score.
 
 A model that was fine-tuned is surer of its decisions than it has a right to be, and more so on the kinds of text and of
-labels that it saw less of. What is fitted on dev data (`genner.training.calibrating`) sets that right: a temperature
+labels that it saw less of. What is fitted on dev data (`genner.training.calibration_fitting`) sets that right: a temperature
 for each kind of decision and one for all together, an offset, and one more for each label set that was fitted on.
 
     cool(p, T, b) = sigmoid(logit(p) / T + b)

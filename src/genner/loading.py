@@ -16,7 +16,7 @@ from genner.extract import Extractor
 from genner.formats import FORMATS, get_format
 from genner.inputs import checked_score
 from genner.labels import DEFAULT, Labels, as_label_set, family, label_set
-from genner.models import MANIFEST, MODELS, locate, ready, verify
+from genner.model_store import MANIFEST, MODELS, locate, ready, verify
 from genner.trained import KEY, Trained
 
 DEFAULT_MODEL = "default"
@@ -253,7 +253,7 @@ def load(
     if adapter is None and model not in MODELS and not Path(model).exists():
         raise UnknownNameError("model", model, [*shipped(), *MODELS], _elsewhere(model))
 
-    from genner.engines.local import LocalEngine, device_of
+    from genner.engines.transformers_engine import LocalEngine, device_of
 
     place = device_of(device)
     tuned = find_tuned(model) if adapter is None and model not in MODELS else None

@@ -2,7 +2,7 @@
 
 Where a model meets new labels, it finds the right words more often than the right label, and how sure it is says little
 of either. So these scores have a formula of their own, a logistic regression on what tells, fitted on sets of labels
-that the model was not trained on (`genner.training.transferring`):
+that the model was not trained on (`genner.training.transfer_fitting`):
 
     score = sigmoid(sum of weight * log-odds over the kinds of decisions + sum of effect * feature + offset)
 

@@ -5,8 +5,8 @@ read with `read_items`, and `deltas` and `decompose` say what has changed betwee
 made of. The harness comes with the extra: `pip install -e '.[ability]'`; what is written can be read without it.
 """
 
-from genner.ability.deltas import decompose, deltas
 from genner.ability.items import Item, read_items
+from genner.ability.paired_differences import decompose, deltas
 from genner.ability.result import AbilityResult
 from genner.ability.run import Ask, compare, run
 

@@ -13,7 +13,7 @@ from typing import Any
 from genner.ability.distractors import distractors
 from genner.ability.items import Item
 from genner.ability.likelihood import likelihoods
-from genner.ability.reading import SCORERS, WORDS
+from genner.ability.qa_metrics import SCORERS, WORDS
 from genner.errors import UsageError
 from genner.extras import install_command
 

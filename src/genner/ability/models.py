@@ -10,7 +10,7 @@ from genner.ability.result import ADAPTER, BASE
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.folder import parts
 from genner.loading import find_adapter, find_exported, find_tuned, shipped
-from genner.models import MODELS, locate, ready
+from genner.model_store import MODELS, locate, ready
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -95,7 +95,7 @@ class Models:
 
     def __init__(self, dtype: str = "auto", device: str | None = None) -> None:
 
-        from genner.engines.local import device_of
+        from genner.engines.transformers_engine import device_of
 
         if dtype not in DTYPES:
             raise UnknownNameError("dtype", dtype, DTYPES)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genner.ability.reading import drop_cued, squad
+from genner.ability.qa_metrics import drop_cued, squad
 from genner.errors import DataError
 
 RESERVED = 100

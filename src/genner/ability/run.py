@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from genner.ability.deltas import Decomposition, Delta, decompose, deltas
 from genner.ability.items import Item, read_items, write_items
 from genner.ability.models import Models, Side, sides
-from genner.ability.reading import SCORERS
+from genner.ability.paired_differences import Decomposition, Delta, decompose, deltas
+from genner.ability.qa_metrics import SCORERS
 from genner.ability.result import ADAPTER, BASE, AbilityResult
 from genner.ability.tasks import load_task, split_name
 from genner.errors import DataError, GennerError, UsageError

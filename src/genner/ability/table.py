@@ -1,6 +1,6 @@
 """A comparison in words and tables (Markdown), for the terminal and for a file."""
 
-from genner.ability.deltas import Decomposition, Delta, Part
+from genner.ability.paired_differences import Decomposition, Delta, Part
 from genner.ability.run import Comparison, Comparisons
 from genner.render.markdown import escaped
 

@@ -22,7 +22,7 @@ from genner.assess.estimate import units
 from genner.assess.records import Cell
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.loading import find_adapter
-from genner.models import MODELS, locate
+from genner.model_store import MODELS, locate
 from genner.presets import HubSource
 
 CHARS_A_TOKEN = 4.0  # of English text; other scripts have fewer, and take longer
@@ -76,7 +76,7 @@ def measure(device: str | None = None) -> Machine:
     """Measure the device that a study would use: the named one, the first GPU, or the CPU."""
     import torch
 
-    from genner.engines.local import fast_dtype
+    from genner.engines.transformers_engine import fast_dtype
 
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = fast_dtype(place)

@@ -12,7 +12,7 @@ from genner.assess.records import Cell
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.extras import install_command
 from genner.loading import find_adapter
-from genner.models import MODELS, locate
+from genner.model_store import MODELS, locate
 from genner.presets import HubSource
 
 

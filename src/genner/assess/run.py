@@ -313,8 +313,8 @@ def extractor(work: Work, labels: LabelSet) -> "Extractor":
 
 
 def _sampling(work: Work, labels: LabelSet) -> "Extractor":
-    from genner.engines.free import FreeEngine, Sampling
-    from genner.engines.local import device_of
+    from genner.engines.hf_generate import FreeEngine, Sampling
+    from genner.engines.transformers_engine import device_of
     from genner.export.folder import parts
     from genner.extract import Extractor
 
@@ -339,7 +339,7 @@ def _counted(work: Work, lines: Sequence[Answered], settings: Json) -> Outcome:
         **settings,
     }
     if about["decoding"] == "sampled":
-        from genner.engines.free import Sampling
+        from genner.engines.hf_generate import Sampling
 
         settings |= {"sampling": str(Sampling()), "sampling_seed": str(about["seed"])}
     found, signature = metrics(lines, settings)
@@ -428,7 +428,7 @@ def _contamination(work: Work) -> Outcome:
 def _base(model: str) -> None:
     """See to it that a model is here. Raises `MissingError` that says where to get it."""
     from genner.loading import find_adapter
-    from genner.models import MODELS, locate, ready
+    from genner.model_store import MODELS, locate, ready
 
     try:
         adapter = find_adapter(model)

@@ -28,7 +28,7 @@ from typing import Any, Literal, get_args
 from genner.contamination import SIGNALS
 from genner.errors import DataError, UnknownNameError, UsageError
 from genner.formats import FORMATS
-from genner.tables import build, check, listed, read_toml
+from genner.toml_config import build, check, listed, read_toml
 from genner.training.recipe import (
     TABLES,
     ChatSpec,

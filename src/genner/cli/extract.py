@@ -227,7 +227,7 @@ def _write(
     notes: list[str],
 ) -> list[str]:
     """Write the predictions; returns what there is to say. Raises `Interrupted`, saying what is kept."""
-    from genner.engines.remembering import Remembering
+    from genner.engines.answer_cache import Remembering
 
     try:
         with writer:

@@ -16,7 +16,7 @@ app.add_typer(models_app, name="models")
 def models_list() -> None:
     """What can be given as --model, and whether it is there."""
     from genner.loading import find_adapter, shipped
-    from genner.models import MODELS, locate
+    from genner.model_store import MODELS, locate
 
     for name in shipped():
         adapter = find_adapter(name)
@@ -36,16 +36,16 @@ def models_fetch(
     force: Annotated[bool, typer.Option(help="Fetch again, even if it is there.")] = False,
 ) -> None:
     """Fetch a model, check it, and keep it for offline use."""
-    from genner import models
+    from genner import model_store
 
-    tell(models.fetch(_base(name or "default"), force=force), sys.stdout)
+    tell(model_store.fetch(_base(name or "default"), force=force), sys.stdout)
 
 
 @models_app.command("where")
 def models_where(name: Annotated[str, typer.Argument(help="A preset, an adapter or a folder.")] = "default") -> None:
     """The folder of a model's weights."""
     from genner.loading import find_adapter
-    from genner.models import locate
+    from genner.model_store import locate
 
     adapter = find_adapter(name)
     tell(adapter.folder if adapter else locate(name), sys.stdout)
@@ -54,7 +54,7 @@ def models_where(name: Annotated[str, typer.Argument(help="A preset, an adapter 
 def _base(name: str) -> str:
     """The preset to fetch for `name`: an adapter's base, or itself."""
     from genner.loading import find_adapter
-    from genner.models import DEFAULT_MODEL
+    from genner.model_store import DEFAULT_MODEL
 
     if name == "default":
         return DEFAULT_MODEL

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genner.contamination.base import Case, Finding, Signal
-from genner.contamination.kept import Kept
 from genner.contamination.membership import is_adapted, judged
+from genner.contamination.resumable import Kept
 from genner.document import Document
 from genner.probes import make
 

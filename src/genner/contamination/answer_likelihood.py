@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genner.contamination.base import ADAPTER, BASE, Case, Finding, Signal
-from genner.contamination.kept import Kept
 from genner.contamination.membership import is_adapted, judged
+from genner.contamination.resumable import Kept
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
 from genner.formats import Format, get_format

@@ -15,8 +15,8 @@ from genner.ability.result import BASE as BASE
 from genner.document import Document, LabelSet
 
 if TYPE_CHECKING:
-    from genner.contamination.kept import Kept
     from genner.contamination.language_model import LanguageModel
+    from genner.contamination.resumable import Kept
 
 Verdict = Literal["found", "nothing found", "no power", "unknown", "measured"]
 VERDICTS: dict[Verdict, str] = {

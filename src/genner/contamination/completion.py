@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genner.contamination.base import MIN_SAMPLE, Case, Finding, Measure, Signal
-from genner.contamination.kept import Kept
 from genner.contamination.membership import is_adapted
+from genner.contamination.resumable import Kept
 from genner.contamination.statistics import mean_difference
 from genner.document import Document
 from genner.evaluation.intervals import LEVEL

@@ -7,8 +7,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
 from genner.contamination.base import Case, Finding, Measure, Signal
-from genner.contamination.kept import Kept
 from genner.contamination.overlap import by_side
+from genner.contamination.resumable import Kept
 from genner.document import Document
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genner.ability.models import Models, Side
 from genner.contamination.base import MAX_TOKENS
-from genner.contamination.kept import batches
+from genner.contamination.resumable import batches
 from genner.engines.chat import Chat
 from genner.errors import ModelError
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from genner.contamination.base import Case, Finding, Measure, Signal
-from genner.contamination.kept import Kept
 from genner.contamination.overlap import by_side
+from genner.contamination.resumable import Kept
 from genner.document import Document
 from genner.probes.overlap import BUCKETS, Known
 

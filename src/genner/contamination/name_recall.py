@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genner.contamination.base import Case, Finding, Measure, Signal
-from genner.contamination.kept import Kept
+from genner.contamination.resumable import Kept
 from genner.contamination.statistics import rank_p
 from genner.evaluation.intervals import LEVEL
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from genner.contamination.base import Case, Finding, Measure, Signal
-from genner.contamination.kept import Kept
 from genner.contamination.overlap import by_side
+from genner.contamination.resumable import Kept
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from genner.contamination.base import ADAPTER, BASE, Case, Finding, Measure, Signal
-from genner.contamination.kept import Kept
+from genner.contamination.resumable import Kept
 from genner.contamination.statistics import mean_difference
 from genner.document import Document
 

@@ -16,8 +16,8 @@ from typing import Any
 from genner.ability.models import Models, sides
 from genner.contamination import SIGNALS
 from genner.contamination.base import Case, Finding
-from genner.contamination.kept import Kept, Watch
 from genner.contamination.language_model import LanguageModel
+from genner.contamination.resumable import Kept, Watch
 from genner.data.writing import write_atomic
 from genner.document import Document
 from genner.errors import DataError, GennerError, UsageError

@@ -15,10 +15,10 @@ from genner.export.about import About
 from genner.groups import with_groups
 from genner.labels import as_label_set
 from genner.loading import find_adapter, find_tuned
-from genner.training.chats import read_conversations
+from genner.training.conversations import read_conversations
 from genner.training.mixture import label_set_of
 from genner.training.recipe import Recipe, SetSpec
-from genner.training.subsets import fraction, shots
+from genner.training.sampling import fraction, shots
 
 SPLIT_NAMES = ("train", "dev", "test")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genner.contamination.base import ADAPTER, BASE, Case, Finding, Signal, texts_of
-from genner.contamination.kept import Kept
 from genner.contamination.membership import is_adapted, judged
+from genner.contamination.resumable import Kept
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel, Scored

@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import ClassVar
 
-from genner.data.opening import open_binary as open_binary  # readers open files with it
+from genner.data.file_opening import open_binary as open_binary  # readers open files with it
 from genner.document import Document
 from genner.errors import DataError
 

@@ -31,6 +31,7 @@ from typing import ClassVar, Literal
 
 from genner.data import tags
 from genner.data.base import Journal, Syntax, read_lines
+from genner.data.column_survey import Found, Layout, survey, tagged
 from genner.data.column_values import NO_WORD
 from genner.data.conll_lines import (
     BARE_ID,
@@ -55,7 +56,6 @@ from genner.data.conll_lines import (
 from genner.data.conll_sentence import Sentence, SplitToken, of_words
 from genner.data.conll_writing import Style, write_columns
 from genner.data.records import Intake, Span, stem
-from genner.data.survey import Found, Layout, survey, tagged
 from genner.data.tokens import locate
 from genner.document import Document
 from genner.errors import UsageError

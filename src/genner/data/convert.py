@@ -7,9 +7,9 @@ from pathlib import Path
 
 from genner.data.base import Journal, Syntax
 from genner.data.detokenize import PAPER, PAPER_CONLL, PAPER_LISTS, RUNNING
+from genner.data.file_opening import open_sources, visible
 from genner.data.files import own_ids
 from genner.data.hf import hub
-from genner.data.opening import open_sources, visible
 from genner.data.paper_case import PaperCase
 from genner.data.registry import guess, guess_target, recognized, syntax
 from genner.data.rewrite import Chain, Rewrite

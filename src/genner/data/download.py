@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 from genner.errors import DataError
-from genner.models import locked
+from genner.model_store import locked
 
 MIRROR = "GENNER_DATA_MIRROR"
 ATTEMPTS = 5

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from genner.data.base import Journal, Syntax
+from genner.data.column_survey import tag_spelling
 from genner.data.column_values import MANY
-from genner.data.guard import GuardError, guarded, on_disk
+from genner.data.guarded_process import GuardError, guarded, on_disk
 from genner.data.records import Intake, Record, Span, optional, unkept
-from genner.data.survey import tag_spelling
 from genner.data.tags import AS_CONLLEVAL, Scheme, SchemeCheck, Spelling
 from genner.data.tags import spans as spans_of
 from genner.data.tokens import join, locate

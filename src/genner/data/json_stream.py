@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from genner.data.base import Journal, read_lines
-from genner.data.opening import open_binary
+from genner.data.file_opening import open_binary
 
 Record = dict[str, Any]
 Layout = Literal["lines", "list", "stream"]

@@ -17,9 +17,9 @@ from typing import Any, get_args
 
 from genner.data.base import ALONE
 from genner.data.corpus_groups import grouped
+from genner.data.file_opening import open_binary
 from genner.data.ids import Ids
 from genner.data.json_stream import JSON
-from genner.data.opening import open_binary
 from genner.data.records import stem
 from genner.document import Document, Prediction, Problem, ProblemKind
 from genner.errors import DataError, DocumentError, UnreadableError

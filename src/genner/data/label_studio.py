@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Literal
 from xml.sax.saxutils import quoteattr
 
 from genner.data.base import Journal
+from genner.data.label_studio_offsets import Mark, Units, code_points, utf16
 from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
-from genner.data.studio_offsets import Mark, Units, code_points, utf16
 from genner.data.writing import write_atomic
 from genner.document import Document, Prediction
 from genner.errors import DocumentError

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from genner.data.base import Journal
 from genner.data.ids import Ids
+from genner.data.label_studio_offsets import Mark, Units, code_points
 from genner.data.records import Intake, Record, RecordSyntax, Span
-from genner.data.studio_offsets import Mark, Units, code_points
 from genner.document import Document
 from genner.errors import DocumentError
 

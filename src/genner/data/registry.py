@@ -15,6 +15,7 @@ from genner.data.brat import Brat
 from genner.data.conll import Conll
 from genner.data.conll2012 import Conll2012
 from genner.data.doccano import Doccano
+from genner.data.file_opening import visible
 from genner.data.genia import Genia
 from genner.data.gliner import GlinerJson
 from genner.data.gliner2 import Gliner2
@@ -26,7 +27,6 @@ from genner.data.label_studio import LabelStudio
 from genner.data.label_studio_min import LabelStudioMin
 from genner.data.langextract_jsonl import Langextract
 from genner.data.ontonotes import OntoNotesName
-from genner.data.opening import visible
 from genner.data.prodigy import Prodigy
 from genner.data.records import RecordSyntax
 from genner.data.sharegpt import ShareGpt

@@ -59,7 +59,7 @@ def write_about(meta: Path, about: About, size: int) -> None:
 
 
 class State:
-    """The file beside an unfinished output; the memory of a `genner.engines.remembering.Remembering`."""
+    """The file beside an unfinished output; the memory of a `genner.engines.answer_cache.Remembering`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -111,12 +111,12 @@ class State:
         self._file.truncate(self._end)
 
     def take(self, key: str) -> Generation | None:
-        """See `genner.engines.remembering.Memory`."""
+        """See `genner.engines.answer_cache.Memory`."""
         known = self._known.get(key)
         return known.popleft() if known else None
 
     def keep(self, key: str, generation: Generation) -> None:
-        """See `genner.engines.remembering.Memory`. Raises `DataError` when the disk is full."""
+        """See `genner.engines.answer_cache.Memory`. Raises `DataError` when the disk is full."""
         assert self._file is not None
         rest = memoryview(_line(key, generation))
         try:

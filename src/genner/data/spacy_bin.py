@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from genner.data.base import Journal, Syntax
-from genner.data.guard import GuardError, guarded, on_disk
-from genner.data.opening import LIMIT, RATIO, max_unpacked
+from genner.data.file_opening import LIMIT, RATIO, max_unpacked
+from genner.data.guarded_process import GuardError, guarded, on_disk
 from genner.data.records import Intake, Span, optional, unkept
 from genner.data.writing import atomic
 from genner.document import Document, Entity, group_of

@@ -12,11 +12,11 @@ from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from genner.data.base import Journal
+from genner.data.file_opening import open_binary, refuse_endless
 from genner.data.html_text import html_text
 from genner.data.ids import Ids
 from genner.data.json_stream import records
 from genner.data.jsonl import recode, record_of
-from genner.data.opening import open_binary, refuse_endless
 from genner.document import Document
 from genner.errors import DataError, DocumentError, UsageError
 

@@ -17,9 +17,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from genner.data import tags
 from genner.data.base import Journal, Syntax, read_lines
+from genner.data.column_survey import tag_spelling
 from genner.data.column_values import MANY
 from genner.data.records import Intake, Span, stem
-from genner.data.survey import tag_spelling
 from genner.data.tokens import join
 from genner.document import Document
 from genner.errors import DataError

@@ -24,8 +24,8 @@ from genner.engines.cache import RowCache
 from genner.engines.chat import Chat
 from genner.engines.drafter import Drafter, Read, option_places
 from genner.engines.network import Network
-from genner.engines.rows import Draft, Row
-from genner.engines.tasks import Task
+from genner.engines.prefix_state import Task
+from genner.engines.sequence import Draft, Row
 from genner.engines.turns import Turns
 from genner.engines.vocabulary import Vocabulary
 from genner.grammar import NOTHING

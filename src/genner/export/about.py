@@ -15,7 +15,7 @@ from genner.calibration import Calibration
 from genner.errors import ModelError
 from genner.export.scores import Result
 from genner.loading import Adapter, find_adapter, find_tuned, shipped
-from genner.models import MANIFEST, MODELS, _sha256, locate
+from genner.model_store import MANIFEST, MODELS, _sha256, locate
 from genner.presets import HubSource
 
 ABOUT = MANIFEST
@@ -147,7 +147,7 @@ class About:
             raise ModelError(f"{folder / ABOUT} is damaged ({error}); export the model again") from None
 
     def write(self, folder: Path, name: str) -> None:
-        """Write it into an exported folder, with the sizes and hashes of its files, as `genner.models.verify` reads
+        """Write it into an exported folder, with the sizes and hashes of its files, as `genner.model_store.verify` reads
         them; cards may change."""
         files = {}
         for path in sorted(folder.iterdir()) if not self.gguf else ():

@@ -11,7 +11,7 @@ from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.about import About, read_json
 from genner.export.card import CARD, MARK, ORIGINAL, write_card
 from genner.loading import find_adapter, find_tuned
-from genner.models import MODELS, locate, ready
+from genner.model_store import MODELS, locate, ready
 
 DTYPES = ("bfloat16", "float16", "float32")
 

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.models import _TENSORS as PARTS
-from genner.models import MODELS, _download
+from genner.model_store import _TENSORS as PARTS
+from genner.model_store import MODELS, _download
 from genner.presets import WheelSource
 
 Quantized = gguf.GGMLQuantizationType

@@ -12,7 +12,7 @@ from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.about import FOUR_BITS, About
 from genner.export.card import CARD, MARK, write_card
 from genner.export.folder import keep_card, parts, to_transformers
-from genner.models import MODELS
+from genner.model_store import MODELS
 from genner.presets import WheelSource
 
 SCRIPT = "convert_hf_to_gguf.py"

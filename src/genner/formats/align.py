@@ -3,7 +3,7 @@
 A model that writes freely changes what it copies: it drops a blank, mends a typo, adds a preface, stops early. The two
 texts are aligned by their Levenshtein edit script (rapidfuzz, bit-parallel), and an entity goes where its characters
 went. Where words begin and end in the copy, they do in the text: an entity that was whole words there is whole words
-here, those that are like it (`genner.formats.likeness`), with its article or without. What cannot be placed is dropped;
+here, those that are like it (`genner.formats.similar_spans`), with its article or without. What cannot be placed is dropped;
 both are counted, each in its own `Problem`.
 
 An edit script takes time with the product of the two lengths. So what both begin and end with is set aside, and what
@@ -19,7 +19,7 @@ from rapidfuzz.distance import Levenshtein
 
 from genner.document import Entity, Problem
 from genner.formats.json_answer import brief
-from genner.formats.likeness import changes, without_article
+from genner.formats.similar_spans import changes, without_article
 from genner.grammar import boundaries
 
 LONG = 300  # characters of a mention from which on it is not compared in full

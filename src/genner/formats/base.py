@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from genner.cfg import Rules
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError
 from genner.formats.align import align
 from genner.formats.published import SPACING, read_published
 from genner.formats.reply import reply
 from genner.grammar import Boundaries, Grammar, Written, boundaries, first_ends
-from genner.rules import Rules
 
 PUBLISHED = 8_192
 """The longest answer, in characters, that is tried as spelt like the published data, which nest in time that grows with

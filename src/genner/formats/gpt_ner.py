@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
+from genner.cfg import Part, Rules
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
+from genner.formats.inline_cfg import inline_rules
 from genner.formats.inline_grammar import InlineGrammar
-from genner.formats.inline_rules import inline_rules
 from genner.grammar import NOTHING, Boundaries, Grammar, Guess, Need, State, Written, boundaries, first_ends
-from genner.rules import Part, Rules
 
 LINE = b"\n"
 

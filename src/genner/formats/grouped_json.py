@@ -12,14 +12,14 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Any
 
+from genner.cfg import Rules
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_lists, load
+from genner.formats.json_cfg import group_rules, group_schema
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
-from genner.formats.json_rules import group_rules, group_schema
 from genner.formats.search import Hint, Search, place
 from genner.grammar import Boundaries, Guess
-from genner.rules import Rules
 
 Span = tuple[int, int]
 _FILLED, _EMPTY, _ENDED = range(3)  # how a label's list stands: it has mentions, it has none, it may have no more

@@ -9,14 +9,14 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from genner.cfg import Rules
 from genner.document import Document, Entity, Label, LabelSet
 from genner.errors import LabelError
 from genner.formats.align import common_prefix
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, tag_order
+from genner.formats.inline_cfg import inline_rules
 from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
-from genner.formats.inline_rules import inline_rules
 from genner.grammar import Boundaries, boundaries, first_ends
-from genner.rules import Rules
 
 DEEP = 64  # open entities, from which on a copy is read only as it is encoded
 

@@ -12,8 +12,8 @@ be given the same label twice, as in the rules.
 
 from collections.abc import Iterable, Sequence
 
+from genner.cfg import quoted
 from genner.grammar import worded
-from genner.rules import quoted
 
 
 def nested_terminals(

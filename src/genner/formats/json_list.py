@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from genner.cfg import Part, Rules
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_objects, load
+from genner.formats.json_cfg import Table, list_rules, list_schema
 from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
-from genner.formats.json_rules import Table, list_rules, list_schema
 from genner.formats.search import Hint, Search, place
 from genner.grammar import Boundaries, Guess
-from genner.rules import Part, Rules
 
 _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 

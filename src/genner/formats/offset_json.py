@@ -7,12 +7,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from genner.cfg import Part
 from genner.document import Problem
 from genner.formats.json_answer import whole_number
+from genner.formats.json_cfg import Table, counted
 from genner.formats.json_list import JsonList
-from genner.formats.json_rules import Table, counted
 from genner.formats.search import Hint, Search
-from genner.rules import Part
 
 
 class OffsetJSON(JsonList):

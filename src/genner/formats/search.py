@@ -6,7 +6,7 @@ bound to words: it begins and ends where words do. A mention is looked for, in t
 1. where one of its offsets is right; between the two, where the words there are like it;
 2. as it is, then with another case or white space; then both without the article that it begins with; then both with
    its last word in the singular instead of the plural, or the other way round;
-3. as the words of the text that are most like it (`genner.formats.likeness`);
+3. as the words of the text that are most like it (`genner.formats.similar_spans`);
 4. as it is, beside a digit in a word, or before a capital letter.
 
 Of several places, the one nearest to what the answer says is taken, of those that no other item has; where it says
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from genner.document import Entity, Problem
 from genner.formats.json_answer import brief
-from genner.formats.likeness import Words, changes, other_number, plain, without_article
+from genner.formats.similar_spans import Words, changes, other_number, plain, without_article
 from genner.grammar import boundaries, torn
 
 SCANS = 2_000  # times that the text may be gone through for mentions as they are

@@ -1,7 +1,7 @@
 """General ability before and after: a base model against what was trained on it, on the same questions.
 
 Values are those of the records; changes and their intervals are worked out from the stored answers
-(`genner.ability.deltas`), paired by question. Where answers were not kept, there is the standard error of two
+(`genner.ability.paired_differences`), paired by question. Where answers were not kept, there is the standard error of two
 independent measurements, and the entry says so.
 """
 
@@ -19,8 +19,8 @@ from genner.report.plots import FAINT, colour, label, legend, marker, panels, si
 from genner.report.table import Column, Entry, Figure, Kind, Listing, Missing, Row, Table, Value
 
 if TYPE_CHECKING:
-    from genner.ability.deltas import Delta, Part
     from genner.ability.items import Item as Question
+    from genner.ability.paired_differences import Delta, Part
 
 # What a record calls a mean over answers -> what `deltas` calls it.
 FORMS = {
@@ -127,8 +127,8 @@ class _Changes:
     """The changes of a side, from its stored answers and the base's; empty where these cannot be compared."""
 
     def __init__(self, base: Side | None, other: Side) -> None:
-        from genner.ability.deltas import decompose, deltas
-        from genner.ability.reading import SCORERS
+        from genner.ability.paired_differences import decompose, deltas
+        from genner.ability.qa_metrics import SCORERS
 
         self.found: Mapping[str, Delta] = {}
         self.parts: Sequence[Any] = ()

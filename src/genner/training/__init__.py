@@ -93,16 +93,16 @@ def _train(
     from genner.engines.chat import Chat
     from genner.errors import TrainingError
     from genner.loading import find_adapter, fingerprint
-    from genner.models import MODELS, fetch, locate
+    from genner.model_store import MODELS, fetch, locate
     from genner.training.adapters import add_tags, load_base, prepare
     from genner.training.dev import DevEvaluation
-    from genner.training.devices import Devices
-    from genner.training.memory import enough_memory
+    from genner.training.distributed import Devices
     from genner.training.mixture import Mixture
+    from genner.training.oom import enough_memory
     from genner.training.progress import Limits
-    from genner.training.starting import Start, record_of
     from genner.training.trainer import Trainer
     from genner.training.verdict import conclude
+    from genner.training.warm_start import Start, record_of
 
     devices = Devices.launched(device)
     devices.check(recipe)
@@ -218,11 +218,11 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
     recipe's base.
     """
     from genner.engines.chat import Chat
-    from genner.engines.local import device_of
+    from genner.engines.transformers_engine import device_of
     from genner.engines.weights import load_tokenizer
     from genner.errors import ModelError
     from genner.loading import find_adapter
-    from genner.models import MODELS, fetch, locate
+    from genner.model_store import MODELS, fetch, locate
     from genner.training.mixture import Mixture
     from genner.training.recipe import Recipe
 
@@ -245,8 +245,8 @@ def _add_drafter(
     from tqdm import tqdm
 
     from genner.engines.drafter import SpanDrafter
-    from genner.engines.local import LocalEngine
-    from genner.training.drafting import train_drafter
+    from genner.engines.transformers_engine import LocalEngine
+    from genner.training.drafter_training import train_drafter
 
     begun = SpanDrafter.load(start.folder) if start else None
     engine = LocalEngine.load(base, adapter, device=device)
@@ -298,11 +298,11 @@ def run_calibration(
     Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
     """
     from genner.engines.chat import Chat
-    from genner.engines.local import device_of
+    from genner.engines.transformers_engine import device_of
     from genner.engines.weights import load_tokenizer
     from genner.formats import get_format
     from genner.loading import find_adapter, find_tuned
-    from genner.models import MODELS, fetch, locate
+    from genner.model_store import MODELS, fetch, locate
     from genner.training.checkpoint import record_trained
     from genner.training.mixture import Mixture, trained_on
     from genner.training.recipe import Recipe, read_sets
@@ -338,11 +338,11 @@ def _add_calibration(
 ) -> None:
     """Calibrate what lies in `place`: an adapter of `base`, or a model of its own."""
     from genner.calibration import Calibration
-    from genner.engines.local import LocalEngine
+    from genner.engines.transformers_engine import LocalEngine
     from genner.errors import TrainingError
     from genner.loading import _digest, find_adapter
-    from genner.training.calibrating import calibrate, write
-    from genner.training.transferring import transfer
+    from genner.training.calibration_fitting import calibrate, write
+    from genner.training.transfer_fitting import transfer
 
     adapter = find_adapter(str(place))
     digest = _digest(adapter) if adapter else ""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from genner.document import LabelSet
-from genner.engines.local import fast_dtype
+from genner.engines.transformers_engine import fast_dtype
 from genner.engines.weights import attention_of
 from genner.errors import TrainingError
 from genner.extras import install_command

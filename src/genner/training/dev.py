@@ -8,7 +8,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from genner.document import Document, LabelSet, Prediction
-from genner.engines.local import LocalEngine
+from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError
 from genner.evaluation import evaluate
 from genner.extract import Extractor

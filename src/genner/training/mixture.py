@@ -19,12 +19,12 @@ from genner.formats import Format, get_format
 from genner.labels import label_set, label_sets
 from genner.prompts import instruction
 from genner.trained import Trained
-from genner.training.asking import absent_labels, retag, vary, with_absent
 from genner.training.batching import Group, Pair, bucket
-from genner.training.chats import Conversation, grouped, read_conversations
+from genner.training.conversations import Conversation, grouped, read_conversations
+from genner.training.label_augmentation import absent_labels, retag, vary, with_absent
 from genner.training.noise import NOISES, noises
 from genner.training.recipe import ChatSpec, Recipe, SetSpec
-from genner.training.subsets import fraction, joined, shots, times, without_empty
+from genner.training.sampling import fraction, joined, shots, times, without_empty
 
 WINDOW = 512  # sentences that are sorted by length together
 TAG_TOKENS = 6  # about what an entity adds to the answer; only for sorting

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.errors import DataError, UsageError
-from genner.tables import build, check, check_sum, listed, read_toml
+from genner.toml_config import build, check, check_sum, listed, read_toml
 
 ALL_LINEAR = "all-linear"
 
@@ -65,7 +65,7 @@ class SetSpec:
 
 @dataclass(frozen=True)
 class ChatSpec:
-    """General conversations that are mixed in (`genner.training.chats`): JSONL files `train` below the data root.
+    """General conversations that are mixed in (`genner.training.conversations`): JSONL files `train` below the data root.
 
     `weight` is how often each conversation is used in an epoch, as in a set.
     """

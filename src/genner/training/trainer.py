@@ -1,6 +1,6 @@
 """Fine-tuning: the loop, its checkpoints, its schedule. Data, collation, evaluation and methods live beside it.
 
-On several devices each has a process that runs this loop, with its share of every step (`genner.training.devices`).
+On several devices each has a process that runs this loop, with its share of every step (`genner.training.distributed`).
 
 The weights to be trained (see `genner.training.adapters`) are computed in the base model's dtype, while the optimizer
 keeps float32 masters of them: on a CPU this is half as fast again as float32 adapters over a bf16 base, and small
@@ -33,13 +33,13 @@ from genner.training.batching import Group, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw
 from genner.training.dev import DevScores
-from genner.training.devices import Devices
-from genner.training.masters import Masters, rate
-from genner.training.memory import enough_memory
-from genner.training.merging import train_merged
+from genner.training.distributed import Devices
+from genner.training.fsdp import Sharded, gathered_weights
+from genner.training.merged_lora import train_merged
 from genner.training.mixture import Mixture, Report
+from genner.training.oom import enough_memory
+from genner.training.optimizer import Masters, rate
 from genner.training.progress import LOG_STEPS, Interrupt, Limits, Progress, Records
-from genner.training.sharding import Sharded, gathered_weights
 from genner.training.trackers import Tracker
 from genner.training.verdict import FIRST_STEPS, beforehand, too_slow
 
@@ -55,7 +55,7 @@ class Trainer:
         evaluate: scores the model as it stands on dev data, or None.
         trackers: what is told of losses and scores, besides `metrics.jsonl`.
         origin: what is to be written beside the adapter of where it comes from: the base's `fingerprint` (see
-            `genner.loading`), and the `start` (see `genner.training.starting`).
+            `genner.loading`), and the `start` (see `genner.training.warm_start`).
         devices: this process among those of the run; the model is sharded if they say so. None: it is the only one.
     """
 

@@ -14,9 +14,9 @@ from genner.engines.chat import Chat
 from genner.engines.decoding import Speculator, budget, reference
 from genner.engines.drafter import Drafter, SpanDrafter
 from genner.engines.network import Network
-from genner.engines.packing import pack
 from genner.engines.turns import Turns
 from genner.engines.vocabulary import Vocabulary
+from genner.engines.weight_prepacking import pack
 from genner.engines.weights import load_weights
 from genner.errors import UsageError
 

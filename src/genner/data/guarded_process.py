@@ -21,7 +21,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from genner.data.opening import open_binary
+from genner.data.file_opening import open_binary
 from genner.errors import GennerError
 
 STALL = 60.0
@@ -30,7 +30,7 @@ START = 120.0
 """Seconds that the process may take to start and to import what it reads with."""
 
 _LENGTH = struct.Struct("<Q")
-_COMMAND = "from genner.data.guard import serve; serve()"
+_COMMAND = "from genner.data.guarded_process import serve; serve()"
 
 
 class GuardError(Exception):

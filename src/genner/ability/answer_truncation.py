@@ -14,7 +14,7 @@ takes that away in its own manner, and none is neutral; together they bracket th
 import re
 from collections.abc import Callable, Collection, Sequence
 
-from genner.ability.reading import Scores, first_line
+from genner.ability.qa_metrics import Scores, first_line
 
 Score = Callable[[str], Scores]
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from genner.engines.base import Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
-from genner.engines.local import READ_AHEAD, default_device, fast_dtype
+from genner.engines.transformers_engine import READ_AHEAD, default_device, fast_dtype
 from genner.engines.turns import Turns
 from genner.engines.vocabulary import token_bytes
 from genner.engines.weights import load_weights

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from genner.ability.forms import same_length, short, window
+from genner.ability.answer_truncation import same_length, short, window
 from genner.ability.items import Item
-from genner.ability.reading import SCORERS, WORDS, flat
+from genner.ability.qa_metrics import SCORERS, WORDS, flat
 from genner.errors import UsageError
 from genner.evaluation.intervals import Difference, mean
 
@@ -142,7 +142,7 @@ class Decomposition:
 def decompose(task: str, base: Sequence[Item], other: Sequence[Item]) -> list[Decomposition]:
     """How much of a change of F1 is explained by empty answers and by their length and form, a line a cut.
 
-    With F(x) the F1 of an answer x, c(x) the answer cut (see `genner.ability.forms`), and b and a the answers of the
+    With F(x) the F1 of an answer x, c(x) the answer cut (see `genner.ability.answer_truncation`), and b and a the answers of the
     base and of the other side, each item adds to one of two sums, all divided by the number of all items:
 
         one of the two is empty     F(a) - F(b)                                        empty

@@ -8,7 +8,7 @@
 A step's loss is divided by the targets of all its groups, so the sum over processes is the gradient that one process
 with all groups would have. The first process, the main one, writes files, and says what is to be said.
 
-Each process holds the whole model, or, where `mesh` is given, a part of each weight (`genner.training.sharding`).
+Each process holds the whole model, or, where `mesh` is given, a part of each weight (`genner.training.fsdp`).
 """
 
 import os
@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from genner.engines.local import device_of
+from genner.engines.transformers_engine import device_of
 from genner.errors import TrainingError, UsageError
 from genner.training.batching import Group
 from genner.training.recipe import Recipe

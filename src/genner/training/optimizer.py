@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genner.training.devices import Devices
+from genner.training.distributed import Devices
+from genner.training.fsdp import gathered, local, part
 from genner.training.recipe import OptimSpec
-from genner.training.sharding import gathered, local, part
 
 
 def rate(progress: float, spec: OptimSpec) -> float:

@@ -13,7 +13,7 @@ import torch
 
 from genner.errors import ModelError, TrainingError
 from genner.loading import find_adapter, shipped
-from genner.models import _sha256
+from genner.model_store import _sha256
 from genner.training.recipe import LoraSpec, Recipe
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -19,8 +19,8 @@ from genner.document import Document, Entity
 from genner.engines.base import Request
 from genner.engines.cache import RowCache
 from genner.engines.drafter import Shape, SpanDrafter, option_places, pack, tokens_of_words
-from genner.engines.local import LocalEngine
 from genner.engines.network import Network
+from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError
 from genner.extract import permitted
 from genner.prompts import label_ends

@@ -9,7 +9,7 @@ the automaton forbids: an entity written twice is kept once.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from genner.rules import Part
+from genner.cfg import Part
 
 Choices = list[tuple[Part, ...]]
 

@@ -17,9 +17,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from genner.cfg import Part, Rules
 from genner.document import LabelSet
 from genner.grammar import Boundaries, boundaries, first_ends, most_mentions
-from genner.rules import Part, Rules
 
 Parts = tuple[Part, ...]
 Table = dict[str, tuple[Parts, ...]]

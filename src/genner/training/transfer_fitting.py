@@ -28,8 +28,8 @@ from genner.evaluation.confidence import calibration_error
 from genner.formats import Format, get_format
 from genner.labels import of_tags
 from genner.trained import Trained, plain
-from genner.training.asking import synonyms
-from genner.training.calibrating import FEWEST, FOLDS, OFFSET_SPREAD, Judged, judge, sample
+from genner.training.calibration_fitting import FEWEST, FOLDS, OFFSET_SPREAD, Judged, judge, sample
+from genner.training.label_augmentation import synonyms
 from genner.training.mixture import Mixture, label_set_of, read_documents, trained_on
 from genner.training.recipe import SetSpec
 from genner.training.thresholds import Found, choose_all

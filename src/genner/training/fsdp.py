@@ -29,7 +29,7 @@ class Sharded(torch.nn.Module):
     Args:
         model: the whole model, in main memory or on the process's device; its weights are replaced by their parts.
         layers: the modules of it that are gathered one at a time.
-        mesh: the processes (see `genner.training.devices`).
+        mesh: the processes (see `genner.training.distributed`).
     """
 
     def __init__(self, model: Any, layers: Sequence[Any], mesh: Any) -> None:
