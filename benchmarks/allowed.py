@@ -31,7 +31,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
-from genner.extract import DEPTH, permitted
+from genner.extract import DEPTH, decoding_grammar
 from genner.formats import FORMATS
 from genner.grammar import boundaries, worded
 from genner.model_store import locate
@@ -107,7 +107,7 @@ def budgets(documents: Sequence[Document], chat: Chat) -> dict[str, Any]:
             for document, labels in asked(documents, names, depth, form.one_label):
                 sayable, _ = form.keep(document, "strict")
                 taken = len(chat.answer_ids(form.encode(sayable, labels)))
-                request = Request("", document.text, permitted(form, document.text, labels))
+                request = Request("", document.text, decoding_grammar(form, document.text, labels))
                 room = budget(chat, request, 0, WINDOW)
                 answers, over, fullest = answers + 1, over + (taken > room), max(fullest, taken / room)
         found[form.name] = {"answers": answers, "over": over, "fullest": round(fullest, 2)}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from genner.document import Document, Entity, Label, LabelSet, Prediction, Problem
 from genner.evaluation import analyse
-from genner.evaluation.taxonomy import KINDS
+from genner.evaluation.taxonomy import ERROR_KINDS
 from genner.render.errors import error_page
 from genner.render.page import html_page
 from genner.report.html import html
@@ -32,17 +32,17 @@ from genner.report.plots import legend, panels
 from genner.report.table import (
     Column,
     Entrance,
-    Example,
-    Examples,
+    ErrorExample,
+    ErrorExamples,
     Figure,
     Listing,
     Missing,
-    Report,
-    Row,
     Section,
+    StudyReport,
     Table,
+    TableRow,
+    TableText,
     Value,
-    Words,
 )
 
 MARK = "document.documentElement.setAttribute('data-ran','1')"
@@ -86,7 +86,7 @@ def extract_page(texts: list[str]) -> str:
 def errors_page(texts: list[str]) -> str:
     gold = [Document(t, (entity(t, t),), t) for t in texts]
     pred = [Document(t, (entity(t, f"{t} "), Entity(0, 1, "other")), t) for t in texts]
-    return error_page(analyse(gold, pred).cases, title=texts[0], notes="\n".join(texts), kinds=KINDS)
+    return error_page(analyse(gold, pred).cases, title=texts[0], notes="\n".join(texts), kinds=ERROR_KINDS)
 
 
 def report_page(texts: list[str]) -> str:
@@ -94,8 +94,8 @@ def report_page(texts: list[str]) -> str:
     for i, t in enumerate(texts):
         table = Table(
             f"t{i}", t, (t,), (Column(t, t), Column(t, text=True)),
-            (Row((t,), (Value(0.5, part=t, mark=t, cells=(t,)), Words(t)), t),
-             Row((t,), (Missing("failed", (t, "b"), t), Words(t, code=True)), t)), t, (t,),
+            (TableRow((t,), (Value(0.5, part=t, mark=t, cells=(t,)), TableText(t)), t),
+             TableRow((t,), (Missing("failed", (t, "b"), t), TableText(t, code=True)), t)), t, (t,),
         )  # fmt: skip
 
         def draw(drawing: object, t: str = t) -> None:
@@ -105,12 +105,12 @@ def report_page(texts: list[str]) -> str:
             legend(drawing, [bar], [t])
 
         document = Document(t, (entity(t, t),), t)
-        example = Example("missed", t, t, document, document, (t,), (t,))
+        example = ErrorExample("missed", t, t, document, document, (t,), (t,))
         figure = Figure(f"f{i}", t, (t,), ((t,),), draw, (3, 2), t, t)
-        sections.append(Section(f"s{i}", t, (t, Listing((t,)), table, figure, Examples(t, t, (example,)))))
+        sections.append(Section(f"s{i}", t, (t, Listing((t,)), table, figure, ErrorExamples(t, t, (example,)))))
         cells.append(Entrance(t, t, "done", ((t, t),), t, "E1"))
     versions = {"E1": {t: t for t in texts}}
-    return html(Report(texts[0], tuple(texts), tuple(sections), tuple(cells), versions))
+    return html(StudyReport(texts[0], tuple(texts), tuple(sections), tuple(cells), versions))
 
 
 class Browser:
@@ -183,7 +183,7 @@ def main() -> int:
         for name, text in (
             ("an empty page", html_page([], title="nothing")),
             ("extract: 500 documents", html_page(found, title="500 documents")),
-            ("evaluate: 500 documents", error_page(cases, title="500 documents", kinds=KINDS, per_cell=500)),
+            ("evaluate: 500 documents", error_page(cases, title="500 documents", kinds=ERROR_KINDS, per_cell=500)),
         ):
             record[f"{name}, bytes and seconds"] = [len(text), round(browser.open(text)[1], 2)]
     record["faults"] = faults

@@ -27,11 +27,11 @@ import torch
 
 from genner.data import read_jsonl
 from genner.engines.base import Request
-from genner.engines.decoding import Speculator
-from genner.engines.drafter import Read
-from genner.engines.sequence import Row
-from genner.extract import permitted
-from genner.grammar import Guess, boundaries
+from genner.engines.decoding import SpeculativeDecoder
+from genner.engines.drafter import DrafterInput
+from genner.engines.sequence import Sequence
+from genner.extract import decoding_grammar
+from genner.grammar import SpanProposals, boundaries
 from genner.labels import parse_labels
 from genner.loading import load
 from genner.prompts import instruction, label_ends
@@ -40,13 +40,13 @@ from genner.prompts import instruction, label_ends
 class Told:
     """A drafter that is told what to guess for each text."""
 
-    def __init__(self, taps: tuple[int, ...], guesses: dict[str, Guess]) -> None:
+    def __init__(self, taps: tuple[int, ...], guesses: dict[str, SpanProposals]) -> None:
         self.taps, self.guesses = taps, guesses
 
     def options(self, states: list[torch.Tensor]) -> bool:
         return True
 
-    def guess(self, reads: list[Read]) -> list[Guess]:
+    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
         return [self.guesses[read.text] for read in reads]
 
 
@@ -69,27 +69,27 @@ def main() -> None:
     documents = list(islice(read_jsonl(args.gold), args.sentences))
 
     def requests() -> list[Request]:
-        grammars = [permitted(ner.form, d.text, labels) for d in documents]
+        grammars = [decoding_grammar(ner.form, d.text, labels) for d in documents]
         ends = label_ends(asked, labels)
         return [Request(asked, d.text, grammar, options=ends) for d, grammar in zip(documents, grammars, strict=True)]
 
     drafter = engine._speculator._drafter
     taps = drafter.taps if drafter else (engine.network.depth,)
     expected = [g.answer for g in engine.generate(requests(), batch_size=1)]
-    gold, wrong = dict[str, Guess](), dict[str, Guess]()
+    gold, wrong = dict[str, SpanProposals](), dict[str, SpanProposals]()
     rank = {tag: i for i, tag in enumerate(labels.tags)}
     rng = random.Random(0)
     for request, answer in zip(requests(), expected, strict=True):
         written = request.grammar.read(answer) or ()
-        gold[request.text] = Guess((w.start, w.end, rank[w.label]) for w in written)
+        gold[request.text] = SpanProposals((w.start, w.end, rank[w.label]) for w in written)
         starts, ends = boundaries(request.text, "word")
         taken = {w.start for w in written}
         free = [s for s in range(len(request.text)) if starts[s] and s not in taken]
         spans = [(s, ends.index(True, s + 1), 0) for s in rng.sample(free, min(len(free), 3))]
-        wrong[request.text] = Guess(spans)
+        wrong[request.text] = SpanProposals(spans)
 
-    def decoder(drafter: Any, hints: bool) -> tuple[Speculator, bool]:
-        return Speculator(engine.network, engine.chat, engine.vocabulary, drafter), hints
+    def decoder(drafter: Any, hints: bool) -> tuple[SpeculativeDecoder, bool]:
+        return SpeculativeDecoder(engine.network, engine.chat, engine.vocabulary, drafter), hints
 
     sources = {
         "plain": decoder(None, False),
@@ -132,18 +132,18 @@ def main() -> None:
 @contextmanager
 def without_hints(off: bool) -> Iterator[None]:
     """Forget what the model chose behind rejected tokens, while this lasts."""
-    inner = Row.draft
+    inner = Sequence.draft
 
-    def draft(row: Row, *args: Any) -> Any:
+    def draft(row: Sequence, *args: Any) -> Any:
         row.hints.clear()
         return inner(row, *args)
 
     if off:
-        Row.draft = draft  # type: ignore[method-assign]
+        Sequence.draft = draft  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Row.draft = inner  # type: ignore[method-assign]
+        Sequence.draft = inner  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.convert import load
 from genner.data.jsonl import read_jsonl
 from genner.data.registry import SYNTAXES
@@ -94,7 +94,7 @@ class Seed:
     """By their path in a folder."""
     path: str
     """What is read: one of them, or empty for the folder."""
-    read: Callable[[Path, Journal], Iterable[Document]]
+    read: Callable[[Path, ReadLog], Iterable[Document]]
 
 
 # Seeds
@@ -137,7 +137,7 @@ def _of_syntax(name: str) -> list[Seed]:
     return made
 
 
-def _by(name: str | None) -> Callable[[Path, Journal], Iterable[Document]]:
+def _by(name: str | None) -> Callable[[Path, ReadLog], Iterable[Document]]:
     return lambda path, journal: load(path, name, journal)
 
 
@@ -145,7 +145,7 @@ def _written(name: str) -> Seed:
     kind = SYNTAXES[name]()
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / ("x" + kind.suffixes[0])
-        kind.write(DOCUMENTS, target, Journal())
+        kind.write(DOCUMENTS, target, ReadLog())
         if target.is_dir():
             target.rename(target.with_name("x"))
         files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
@@ -357,7 +357,7 @@ def outcome(of: list[Seed], name: str, index: int, seed: int, folder: Path, show
     """What comes of an input: `read`, `refused`, or what should not be."""
     path, chosen = make(of, name, index, seed, folder)
     try:
-        for document in chosen.read(path, Journal(lenient=index % 2 == 1)):
+        for document in chosen.read(path, ReadLog(lenient=index % 2 == 1)):
             assert isinstance(document, Document)
     except GennerError as error:
         if show:
@@ -382,7 +382,7 @@ def warm_up(seed: Seed, folder: Path) -> int:
     for path, data in seed.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
-    return len(list(seed.read(folder / seed.path, Journal())))
+    return len(list(seed.read(folder / seed.path, ReadLog())))
 
 
 def child(name: str, first: int, behind: int, seed: int) -> None:

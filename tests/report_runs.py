@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genner.assess.records import Answered, Cell, Failure, Kind, Result, Run, Runs
+from genner.assess.records import Cell, CellFolder, CellKind, CellResult, Failure, PredictionRecord, StudyFolder
 from genner.document import Document, Entity, Problem
 from genner.evaluation import Counts, count
-from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING
+from genner.evaluation.breakdowns import BREAKDOWNS, NO_TRAINING
 
 WORDS = ("Ada", "Bob", "Paris", "Rome", "the", "of", "met", "in", "old", "IL-2", "gene", "NF-kappa", "B", "Kyoto")
 VERSIONS = {"genner": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "machine": "2 CPU cores"}
@@ -39,7 +39,7 @@ def corpus(n: int, labels: Sequence[str], seed: int = 0) -> list[Document]:
     return documents
 
 
-def answered(gold: Document, skill: float, rng: random.Random) -> Answered:
+def answered(gold: Document, skill: float, rng: random.Random) -> PredictionRecord:
     """What a system of this skill in [0, 1] makes of a document."""
     found = []
     for e in gold.entities:
@@ -52,7 +52,7 @@ def answered(gold: Document, skill: float, rng: random.Random) -> Answered:
         found.append(Entity(0, 1, "PER", 0.3))
     broken = rng.random() < (1 - skill) / 4
     right = len(set(gold.entities) & set(found))
-    return Answered(
+    return PredictionRecord(
         id=gold.id,
         group=gold.group,
         text=gold.text,
@@ -70,7 +70,7 @@ def answered(gold: Document, skill: float, rng: random.Random) -> Answered:
     )
 
 
-def metrics(answers: Sequence[Answered]) -> dict[str, Any]:
+def metrics(answers: Sequence[PredictionRecord]) -> dict[str, Any]:
     """The metrics of a score or probe cell, from its answers."""
     labels: dict[str, Counts] = {}
     lengths: dict[str, Counts] = {}
@@ -78,7 +78,7 @@ def metrics(answers: Sequence[Answered]) -> dict[str, Any]:
         for label, counts in count(a.document(), a.prediction()).items():
             labels[label] = labels.get(label, Counts()) + counts
         for e in set(a.gold) | set(a.entities):
-            words = BREAKDOWNS["length"].bucket(e, a.document(), NOTHING)
+            words = BREAKDOWNS["length"].bucket(e, a.document(), NO_TRAINING)
             bucket = words if words in ("1", "2") else "3-4" if words in ("3", "4") else "5+"
             one = Counts(e in a.gold and e in a.entities, e not in a.gold, e not in a.entities)
             lengths[bucket] = lengths.get(bucket, Counts()) + one
@@ -119,21 +119,21 @@ class Study:
     documents: Mapping[str, list[Document]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)  # of models, in the study
 
-    def cell(self, kind: Kind, name: str, description: dict[str, Any], needs: tuple[str, ...] = ()) -> Run:
+    def cell(self, kind: CellKind, name: str, description: dict[str, Any], needs: tuple[str, ...] = ()) -> CellFolder:
         text = json.dumps(description, sort_keys=True)
         id = f"{kind}-{hashlib.sha256(f'{kind}{text}'.encode()).hexdigest()[:12]}"
         command = f"genner assess study.toml --only {id}"
         called = self.names.get(description.get("model", ""), "")
-        return Runs(self.root).add(Cell(kind, id, name, needs, description, command, called))
+        return StudyFolder(self.root).add(Cell(kind, id, name, needs, description, command, called))
 
-    def train(self, model: str, format: str, corpus: str, seed: int = 1, **recipe: Any) -> Run:
+    def train(self, model: str, format: str, corpus: str, seed: int = 1, **recipe: Any) -> CellFolder:
         about = {"model": model, "format": format, "corpus": corpus, "seed": seed, "limits": {}, "recipe": recipe}
         run = self.cell("train", f"train {model} {format}", about)
         finish(run, {"steps": 10, "tokens": 1000, "loss": 0.5, "dev": {}})
         return run
 
     def describe(
-        self, model: str, trained: Run | None, format: str, corpus: str, decoding: str, seed: int = 0
+        self, model: str, trained: CellFolder | None, format: str, corpus: str, decoding: str, seed: int = 0
     ) -> dict[str, Any]:
         return {
             "model": model,
@@ -148,23 +148,32 @@ class Study:
         }
 
     def score(
-        self, model: str, trained: Run | None, format: str, corpus: str, decoding: str, skill: float, seed: int = 0
-    ) -> Run:
+        self,
+        model: str,
+        trained: CellFolder | None,
+        format: str,
+        corpus: str,
+        decoding: str,
+        skill: float,
+        seed: int = 0,
+    ) -> CellFolder:
         about = self.describe(model, trained, format, corpus, decoding, seed)
         run = self.cell("score", f"{model} {format} {corpus} {decoding}", about, (trained.cell.id,) if trained else ())
         answer(run, self.documents[corpus], skill, seed)
         return run
 
-    def probe(self, original: Run, name: str, documents: Sequence[Document], skill: float, **options: Any) -> Run:
+    def probe(
+        self, original: CellFolder, name: str, documents: Sequence[Document], skill: float, **options: Any
+    ) -> CellFolder:
         about = {**original.cell.description, "probe": name, "options": options}
         run = self.cell("probe", f"{name} {original.cell.name}", about, original.cell.needs)
         answer(run, documents, skill, 5)
         return run
 
-    def planned(self, model: str, format: str, corpus: str, decoding: str) -> Run:
+    def planned(self, model: str, format: str, corpus: str, decoding: str) -> CellFolder:
         return self.cell("score", f"{model} {format}", self.describe(model, None, format, corpus, decoding))
 
-    def ability(self, model: str, trained: Run | None, task: str, items: Sequence[dict[str, Any]]) -> Run:
+    def ability(self, model: str, trained: CellFolder | None, task: str, items: Sequence[dict[str, Any]]) -> CellFolder:
         about = {"model": model, "trained": trained.cell.id if trained else None, "task": task, "shots": 0}
         run = self.cell("ability", f"{task} {model}", about | {"limit": None, "seed": 0})
         with (run.folder / "items.jsonl").open("w", encoding="utf-8") as file:
@@ -216,7 +225,7 @@ def questions(n: int, skill: float, words: int, seed: int = 0) -> list[dict[str,
     return items
 
 
-def answer(run: Run, documents: Sequence[Document], skill: float, seed: int) -> None:
+def answer(run: CellFolder, documents: Sequence[Document], skill: float, seed: int) -> None:
     """Let a system of this skill answer all documents, and write the result."""
     rng = random.Random(f"{run.cell.id}{seed}")
     answers = [answered(d, skill, rng) for d in documents]
@@ -226,9 +235,9 @@ def answer(run: Run, documents: Sequence[Document], skill: float, seed: int) -> 
     finish(run, metrics(answers), sum(a.tokens for a in answers), sum(a.passes for a in answers))
 
 
-def finish(run: Run, found: dict[str, Any], tokens: int = 0, passes: int = 0) -> None:
+def finish(run: CellFolder, found: dict[str, Any], tokens: int = 0, passes: int = 0) -> None:
     run.finish(
-        Result(
+        CellResult(
             kind=run.cell.kind,
             id=run.cell.id,
             description=run.cell.description,
@@ -244,7 +253,7 @@ def finish(run: Run, found: dict[str, Any], tokens: int = 0, passes: int = 0) ->
     )
 
 
-def fail(run: Run, message: str = "out of memory") -> None:
+def fail(run: CellFolder, message: str = "out of memory") -> None:
     run.fail(Failure("RuntimeError", message, "Traceback ...", "2026-01-02T03:04:05Z"))
 
 

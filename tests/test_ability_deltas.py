@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from genner.ability.items import Item, read_items, write_items
-from genner.ability.paired_differences import CUTS, Decomposition, Part, decompose, delta, deltas, pairs
+from genner.ability.items import AbilityItem, read_items, write_items
+from genner.ability.paired_differences import CUTS, Decomposition, DifferencePart, decompose, delta, deltas, pairs
 from genner.ability.qa_metrics import SCORERS
-from genner.ability.run import Comparison, summary
+from genner.ability.run import AbilityComparison, summary
 from genner.ability.table import verdict
 from genner.errors import DataError, UsageError
 
@@ -25,13 +25,13 @@ GOLD = st.sampled_from([["Kiel"], ["7 ships", "7"], ["the town of Kiel", "Kiel"]
 ROWS = st.lists(st.tuples(ANSWER, ANSWER, GOLD), min_size=1, max_size=8)
 
 
-def item(number: int, answer: str | None, gold: list[str], **more: object) -> Item:
+def item(number: int, answer: str | None, gold: list[str], **more: object) -> AbilityItem:
     em, f1 = SCORERS["squad"](answer or "", gold)
     known = {"em": em, "f1": f1, "tokens": len((answer or "").split()), "metrics": {"f1": f1}}
-    return Item(f"squad:{number}", f"hash{number}", answer, gold, **{**known, **more})  # type: ignore[arg-type]
+    return AbilityItem(f"squad:{number}", f"hash{number}", answer, gold, **{**known, **more})  # type: ignore[arg-type]
 
 
-def sides(rows: list[tuple[str, str, list[str]]]) -> tuple[list[Item], list[Item]]:
+def sides(rows: list[tuple[str, str, list[str]]]) -> tuple[list[AbilityItem], list[AbilityItem]]:
     return (
         [item(i, base, gold) for i, (base, _, gold) in enumerate(rows)],
         [item(i, other, gold) for i, (_, other, gold) in enumerate(rows)],
@@ -131,7 +131,7 @@ class TestDeltas:
 
 class TestItems:
     def test_choice_is_by_token_and_a_tie_is_wrong(self) -> None:
-        one = Item("a", "h", "x", ["y"], loglikelihood=-6.0, gold_tokens=3)
+        one = AbilityItem("a", "h", "x", ["y"], loglikelihood=-6.0, gold_tokens=3)
         assert one.choice is None
         assert replace(one, others=[(-5.0, 2), (-9.0, 3)]).choice == 1.0
         assert replace(one, others=[(-2.0, 1)]).choice == 0.0
@@ -158,12 +158,12 @@ class TestItems:
     def test_summary_leaves_out_what_none_has(self) -> None:
         found = summary([item(0, "", ["Kiel"]), item(1, "Kiel", ["Kiel"], truncated=True)])
         assert found == {"em": 0.5, "f1": 0.5, "empty_rate": 0.5, "truncated_rate": 0.5, "mean_tokens": 0.5}
-        assert summary([Item("a", "h", "x", ["y"], em=1.0)]) == {"em": 1.0}
+        assert summary([AbilityItem("a", "h", "x", ["y"], em=1.0)]) == {"em": 1.0}
 
 
-def comparison(total: float, contents: list[float], choice: float | None, se: float = 0.01) -> Comparison:
-    def part(value: float) -> Part:
-        return Part(value, se, value - 1.96 * se, value + 1.96 * se)
+def comparison(total: float, contents: list[float], choice: float | None, se: float = 0.01) -> AbilityComparison:
+    def part(value: float) -> DifferencePart:
+        return DifferencePart(value, se, value - 1.96 * se, value + 1.96 * se)
 
     parts = [
         Decomposition(cut, part(total), part(0.0), part(total - value), part(value))
@@ -172,7 +172,7 @@ def comparison(total: float, contents: list[float], choice: float | None, se: fl
     # Of a change that is the same in so many items the interval is short.
     sides = [[max(0.0, -choice)] * 300, [max(0.0, choice)] * 300] if choice is not None else []
     changes = {"choice": delta(*sides)} if sides else {}
-    return Comparison("squad", 0, "base", "adapter", changes, parts)
+    return AbilityComparison("squad", 0, "base", "adapter", changes, parts)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,6 @@ def comparison(total: float, contents: list[float], choice: float | None, se: fl
         (comparison(0.30, [0.0, 0.0, 0.0], 0.2), "do not decide"),
     ],
 )
-def test_verdict(given_: Comparison, says: str) -> None:
+def test_verdict(given_: AbilityComparison, says: str) -> None:
     assert says in verdict(given_)
     assert ("falls" in verdict(given_)) == (given_.parts[0].total.value < -0.02)

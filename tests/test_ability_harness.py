@@ -13,7 +13,7 @@ import tiny
 from conftest import Run
 from genner.ability import harness, tasks
 from genner.ability import run as run_one
-from genner.ability.items import Item, read_items
+from genner.ability.items import AbilityItem, read_items
 from genner.ability.likelihood import likelihoods
 from genner.ability.models import Models, sides
 from genner.ability.run import Ask, compare
@@ -241,7 +241,7 @@ class TestTasks:
             load_task("piqa", tmp_path, tmp_path, 0)
 
 
-def items_of(out: Path, side: str, task: str) -> list[Item]:
+def items_of(out: Path, side: str, task: str) -> list[AbilityItem]:
     return read_items(out / side / f"{task}-0shot" / "items.jsonl")
 
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.ability import qa_metrics
-from genner.ability.answer_truncation import LONGEST, same_length, short, window
+from genner.ability.answer_truncation import MAX_WINDOW_WORDS, same_length, short, window
 from genner.ability.distractors import distractors
-from genner.ability.qa_metrics import SCORERS, WORDS, drop_cued, drop_stock, first_line, flat, squad
+from genner.ability.qa_metrics import ANSWER_WORDS, SCORERS, drop_cued, drop_stock, first_line, flat, squad
 
 WORDS_OF_ALL_KINDS = ["the", "a", "An", "Kiel", "kiel,", "two", "7", "7.0", "1,507", "1507", "3.5%", "$5.50", "12-7"]
 WORDS_OF_ALL_KINDS += ["well-known", "U.S.", "nan", "-", "and", "", "(Bay)", "ΑΣ", "1e3", "\n", "7\n\nNext:"]
@@ -152,7 +152,7 @@ class TestCuts:
     @given(task=st.sampled_from(sorted(SCORERS)), answer=st.lists(WORD, max_size=7).map(" ".join), gold=TEXT)
     def test_window_equals_trying_all(self, task: str, answer: str, gold: str) -> None:
         golds = [gold] if task == "squad" else [[gold]]
-        known = {word for text in flat(golds) for word in WORDS[task](text)}
+        known = {word for text in flat(golds) for word in ANSWER_WORDS[task](text)}
         words = answer.split()
         best = max(
             (
@@ -163,11 +163,13 @@ class TestCuts:
             default=SCORERS[task]("", golds)[1],
         )
         if known:
-            found = window(answer, lambda text: SCORERS[task](text, golds), WORDS[task], known)
+            found = window(answer, lambda text: SCORERS[task](text, golds), ANSWER_WORDS[task], known)
             assert SCORERS[task](found, golds)[1] == pytest.approx(best)
 
     def test_window_does_not_read_a_book(self) -> None:
-        found = window("x " * LONGEST + "Kiel", lambda text: squad(text, ["Kiel"]), WORDS["squad"], {"kiel"})
+        found = window(
+            "x " * MAX_WINDOW_WORDS + "Kiel", lambda text: squad(text, ["Kiel"]), ANSWER_WORDS["squad"], {"kiel"}
+        )
         assert "Kiel" not in found
 
 
@@ -178,26 +180,26 @@ PASSAGE = (
 
 class TestDistractors:
     def test_numbers_for_a_number(self) -> None:
-        found = distractors(PASSAGE, ["31"], WORDS["drop"], "seed", 10)
+        found = distractors(PASSAGE, ["31"], ANSWER_WORDS["drop"], "seed", 10)
         assert sorted(found) == ["1,200", "1402", "1410", "9.5"]
 
     @EASY
     @given(st.integers(), st.sampled_from(["Kiel", "the larger town", "people", "1410", "Lübeck"]))
     def test_wrong_of_the_same_kind_and_drawn_by_the_seed(self, seed: int, gold: str) -> None:
-        found = distractors(PASSAGE, [gold], WORDS["drop"], str(seed))
-        assert found == distractors(PASSAGE, [gold], WORDS["drop"], str(seed))
+        found = distractors(PASSAGE, [gold], ANSWER_WORDS["drop"], str(seed))
+        assert found == distractors(PASSAGE, [gold], ANSWER_WORDS["drop"], str(seed))
         assert 1 <= len(found) == len(set(found)) <= 3
         for text in found:
             assert text in PASSAGE
-            assert not set(WORDS["drop"](text)) & set(WORDS["drop"](gold))
+            assert not set(ANSWER_WORDS["drop"](text)) & set(ANSWER_WORDS["drop"](gold))
             if not gold[0].isdigit():
                 assert len(text.split()) == len(gold.split())
                 assert text[0].isupper() == gold[0].isupper()
 
     def test_the_nearest_in_length_come_first(self) -> None:
         for seed in "abc":
-            assert set(distractors(PASSAGE, ["1402"], WORDS["drop"], seed, 1)) == {"1410"}
-            assert set(distractors(PASSAGE, ["31"], WORDS["drop"], seed, 1)) == {"9.5"}
+            assert set(distractors(PASSAGE, ["1402"], ANSWER_WORDS["drop"], seed, 1)) == {"1410"}
+            assert set(distractors(PASSAGE, ["31"], ANSWER_WORDS["drop"], seed, 1)) == {"9.5"}
 
     def test_none_where_there_are_none(self) -> None:
-        assert distractors("Nobody counts.", ["7"], WORDS["drop"], "x") == []
+        assert distractors("Nobody counts.", ["7"], ANSWER_WORDS["drop"], "x") == []

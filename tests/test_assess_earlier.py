@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from genner.assess import run as module
-from genner.assess.records import Answered, Cell, Run, Runs
-from genner.assess.run import Work
+from genner.assess.records import Cell, CellFolder, PredictionRecord, StudyFolder
+from genner.assess.run import CellContext
 from genner.assess.scoring import strict_anew, strict_of
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS
@@ -52,10 +52,10 @@ def scores(tp: int, fp: int, fn: int) -> dict[str, float]:
     return {"f1": f1, "low": 0.0, "high": 1.0, "correct": tp, "predicted": tp + fp, "gold": tp + fn}
 
 
-def earlier(root: Path, decoding: str, labels: str = "core", done: bool = True) -> Run:
+def earlier(root: Path, decoding: str, labels: str = "core", done: bool = True) -> CellFolder:
     about = {"model": "m", "trained": None, "format": "offset_json", "corpus": "c", "file": "x.jsonl", "split": "test",
              "sentences": None, "labels": labels, "decoding": decoding, "seed": 0}  # fmt: skip
-    run = Runs(root).add(Cell("score", f"score-{decoding}", "x", (), about, "genner assess"))
+    run = StudyFolder(root).add(Cell("score", f"score-{decoding}", "x", (), about, "genner assess"))
     answers = ANSWERS if decoding == "greedy" else [FORMATS["offset_json"].encode(d, LABELS) for d in GOLD]
     lines = [line(gold, answer) for gold, answer in zip(GOLD, answers, strict=True)]
     (run.folder / "predictions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
@@ -106,7 +106,7 @@ def test_the_strict_score_is_counted_from_the_answers(tmp_path: Path, labels: st
 
 
 def test_an_engine_that_does_not_hold_to_the_grammar_is_charged_for_what_it_says() -> None:
-    form, broken = FORMATS["offset_json"], Answered.from_dict(line(GOLD[0], ANSWERS[0]))
+    form, broken = FORMATS["offset_json"], PredictionRecord.from_dict(line(GOLD[0], ANSWERS[0]))
     assert strict_of(broken, form, LABELS, "grammar") == (2, 1, 1)
     assert strict_of(replace(broken, problems=()), form, None, "grammar") == (3, 0, 0)
     assert strict_of(broken, form, None, "greedy") is None
@@ -122,6 +122,6 @@ def test_damaged_answers_are_a_complaint_and_no_more(tmp_path: Path) -> None:
 
 def test_an_interrupted_cell_is_gone_on_with(tmp_path: Path) -> None:
     run = earlier(tmp_path, "greedy", done=False)
-    lines = module._answers(Work(run, Runs(tmp_path), tmp_path, "cpu"), GOLD, LABELS)
+    lines = module._answers(CellContext(run, StudyFolder(tmp_path), tmp_path, "cpu"), GOLD, LABELS)
     assert [answered.strict for answered in lines] == [(2, 1, 1), (0, 1, 0)]
-    assert [Answered.from_dict(answered.to_dict()) for answered in lines] == lines
+    assert [PredictionRecord.from_dict(answered.to_dict()) for answered in lines] == lines

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from genner.assess.records import Cell, Runs
+from genner.assess.records import Cell, StudyFolder
 
 KILLS = int(os.environ.get("GENNER_KILLS", "3"))
 CORPORA = ("uner_en_ewt", "uner_en_pud")
@@ -89,7 +89,7 @@ def folder(tmp_path: Path) -> Path:
             "decoding": "grammar",
             "seed": seed,
         }
-        Runs(tmp_path).add(Cell("score", f"score-{name}-{seed}", f"{name} {seed}", (), about))
+        StudyFolder(tmp_path).add(Cell("score", f"score-{name}-{seed}", f"{name} {seed}", (), about))
     return tmp_path
 
 
@@ -106,7 +106,7 @@ def asked(folder: Path) -> list[tuple[str, str, int]]:
 
 def answers(folder: Path) -> Iterator[tuple[str, str]]:
     """Cell and text of every answer that is kept."""
-    for run in Runs(folder).runs():
+    for run in StudyFolder(folder).runs():
         yield from ((run.cell.id, line.text) for line in run.predictions())
 
 
@@ -122,7 +122,7 @@ def test_two_processes_share_a_study_and_run_each_cell_once(folder: Path, capfd:
     # What another process has is named, with its process, and not asked for again.
     told = capfd.readouterr().out.splitlines()
     assert {tuple(line.split()[1:4:2]) for line in told} <= {(str(pid), platform.node()) for _, _, pid in found}
-    assert all(line.split()[4] in {run.cell.id for run in Runs(folder).runs()} for line in told)
+    assert all(line.split()[4] in {run.cell.id for run in StudyFolder(folder).runs()} for line in told)
     assert len({pid for _, _, pid in found}) == CELLS  # a process for each cell
     assert Counter((cell, text) for cell, text, _ in found) == Counter(answers(folder))
     assert len(found) == ALL
@@ -160,14 +160,14 @@ def test_killed_at_any_moment_a_study_goes_on_behind_what_it_has(folder: Path) -
             kill(pid)
         killed[which] += 1
         if which == "worker" and process.poll() is None:  # which the other one says
-            while not any(run.failure for run in Runs(folder).runs()):
+            while not any(run.failure for run in StudyFolder(folder).runs()):
                 assert time.monotonic() < end
                 time.sleep(0.02)
-            (failure,) = [run.failure for run in Runs(folder).runs() if run.failure]
+            (failure,) = [run.failure for run in StudyFolder(folder).runs() if run.failure]
             assert "ended by SIGKILL" in failure.message
             kill(process.pid)
         process.wait()
-        while any(run.locked for run in Runs(folder).runs()):  # until the kernel has cleared them away
+        while any(run.locked for run in StudyFolder(folder).runs()):  # until the kernel has cleared them away
             assert time.monotonic() < end
             time.sleep(0.002)
         whole(folder)
@@ -178,11 +178,11 @@ def test_killed_at_any_moment_a_study_goes_on_behind_what_it_has(folder: Path) -
     assert set(killed) == {"both", "scheduler", "worker"}
     assert 0 < len(kept) < ALL
     assert start(folder).wait(60 * CELLS) == 0
-    assert [run.state for run in Runs(folder).runs()] == ["done"] * CELLS
+    assert [run.state for run in StudyFolder(folder).runs()] == ["done"] * CELLS
     # Every text is answered once, in its order, as if nothing had been.
     found = list(answers(folder))
     assert len(found) == ALL == len(set(found))
-    for run in Runs(folder).runs():
+    for run in StudyFolder(folder).runs():
         result = run.result
         assert result is not None
         assert result.metrics == {"documents": SENTENCES}
@@ -192,7 +192,7 @@ def test_killed_at_any_moment_a_study_goes_on_behind_what_it_has(folder: Path) -
 
 def test_a_cell_that_another_process_runs_is_named(folder: Path) -> None:
     """The lock says who has it, as long as he has."""
-    (run, *_) = Runs(folder).runs()
+    (run, *_) = StudyFolder(folder).runs()
     assert run.holder == ""
     with run.claim() as held:
         assert held

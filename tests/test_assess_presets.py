@@ -173,7 +173,7 @@ def end_to_end(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, pre
 
 
 def test_each_preset_has_an_architecture_here() -> None:
-    assert set(PRESETS) == set(MODELS) - {model_store.DEFAULT_MODEL}
+    assert set(PRESETS) == set(MODELS) - {model_store.DEFAULT_BASE}
     for name in PRESETS:
         spec = MODELS[name]
         assert isinstance(spec.source, HubSource)

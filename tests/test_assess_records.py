@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.assess.records import (
-    KINDS,
-    Answered,
+    CELL_KINDS,
     Cell,
+    CellFolder,
+    CellProgress,
+    CellResult,
     Failure,
-    Progress,
-    Result,
-    Run,
-    Runs,
+    PredictionRecord,
+    StudyFolder,
 )
 from genner.document import Document, Entity, Problem
 from genner.errors import DataError, UnknownNameError
@@ -30,27 +30,29 @@ def cell(id: str = "score-0123456789ab", **values: object) -> Cell:
     )
 
 
-def result(of: Cell) -> Result:
+def result(of: Cell) -> CellResult:
     versions = {"python": "3.11.2", "genner": "0.1.0"}
-    return Result(of.kind, of.id, of.description, "match:strict", versions, 1.5, 700.0, 12, 3, "2026-01-01", {"x": [1]})
+    return CellResult(
+        of.kind, of.id, of.description, "match:strict", versions, 1.5, 700.0, 12, 3, "2026-01-01", {"x": [1]}
+    )
 
 
-def new(folder: Path) -> Run:
-    return Runs(folder).add(cell())
+def new(folder: Path) -> CellFolder:
+    return StudyFolder(folder).add(cell())
 
 
-def answered(document: Document) -> Answered:
+def answered(document: Document) -> PredictionRecord:
     found = tuple(Entity(e.start, e.end, e.label, 0.5) for e in document.entities)
     problems = (Problem("split", "cut"),)
     chunks = ((0, len(document.text)),)
-    return Answered(
+    return PredictionRecord(
         document.id, document.text, document.entities, found, ("a\n\u2028",), problems, 9, 2, chunks, (1, 0, 2.5)
     )
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     run = new(tmp_path)
-    assert Runs.open(tmp_path).run(run.cell.id).cell == run.cell
+    assert StudyFolder.open(tmp_path).run(run.cell.id).cell == run.cell
     assert run.state == "waiting"
     run.skip("there is no corpus")
     assert (run.state, run.skipped) == ("skipped", "there is no corpus")
@@ -59,20 +61,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (run.state, run.failure) == ("failed", failure)
     run.begin()
     assert (run.state, run.failure, run.skipped) == ("waiting", None, None)
-    run.report(Progress(3, 9, "documents"))
-    assert run.progress == Progress(3, 9, "documents")
+    run.report(CellProgress(3, 9, "documents"))
+    assert run.progress == CellProgress(3, 9, "documents")
     run.finish(result(run.cell))
     assert (run.state, run.result, run.progress) == ("done", result(run.cell), None)
-    assert [r.cell for r in Runs.open(tmp_path).runs()] == [run.cell]
+    assert [r.cell for r in StudyFolder.open(tmp_path).runs()] == [run.cell]
 
 
 def test_cells_come_by_kind_and_name(tmp_path: Path) -> None:
-    runs = Runs(tmp_path)
-    for i, kind in enumerate(reversed(KINDS)):
+    runs = StudyFolder(tmp_path)
+    for i, kind in enumerate(reversed(CELL_KINDS)):
         for name in ("b", "a"):
             runs.add(Cell(kind, f"{kind}-{i}{name}", name, (), {}))
-    found = [(r.cell.kind, r.cell.name) for r in Runs.open(tmp_path).runs()]
-    assert found == [(kind, name) for kind in KINDS for name in ("a", "b")]
+    found = [(r.cell.kind, r.cell.name) for r in StudyFolder.open(tmp_path).runs()]
+    assert found == [(kind, name) for kind in CELL_KINDS for name in ("a", "b")]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
@@ -133,10 +135,10 @@ with Runs(Path({str(tmp_path)!r})).run({run.cell.id!r}).claim() as held:
 
 def test_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no cells"):
-        Runs.open(tmp_path)
+        StudyFolder.open(tmp_path)
     run = new(tmp_path)
     with pytest.raises(UnknownNameError, match=run.cell.id):
-        Runs.open(tmp_path).run("score-x")
+        StudyFolder.open(tmp_path).run("score-x")
     path = run.folder / "predictions.jsonl"
     path.write_text('{"id": "1"}\n')
     with pytest.raises(DataError, match=r"predictions.jsonl:1: is not an answer"):
@@ -150,7 +152,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
             _ = run.result
     (run.folder / "cell.json").write_text('{"kind": "other", "id": "", "name": "", "needs": [], "description": {}}')
     with pytest.raises(DataError, match="legal: train, score, probe, ability"):
-        Runs.open(tmp_path).runs()
+        StudyFolder.open(tmp_path).runs()
 
 
 def test_keys_of_a_later_version_are_passed_over(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from genner.assess.environment import machine, peak_memory_mb, versions
 from genner.assess.estimate import _lines, estimate, units
 from genner.assess.forecast import Cost, Machine, forecast, size_of
 from genner.assess.missing import missing, unfetched
-from genner.assess.records import Answered, Cell, Result, Run, Runs, State
-from genner.assess.run import Outcome, Work, execute
+from genner.assess.records import Cell, CellFolder, CellResult, CellState, PredictionRecord, StudyFolder
+from genner.assess.run import CellContext, CellFindings, execute
 from genner.assess.scheduler import Scheduler, places
 from genner.assess.scoring import metrics, paper, said
 from genner.assess.study import Study
@@ -79,19 +79,19 @@ class Seen:
     """A watch that remembers."""
 
     def __init__(self) -> None:
-        self.started_, self.ended_ = list[str](), dict[str, State]()
+        self.started_, self.ended_ = list[str](), dict[str, CellState]()
 
     def started(self, cell: Cell, device: str | None) -> None:
         self.started_.append(cell.id)
 
-    def elsewhere(self, run: Run, holder: str) -> None:
+    def elsewhere(self, run: CellFolder, holder: str) -> None:
         pass
 
-    def ended(self, run: Run, state: State) -> None:
+    def ended(self, run: CellFolder, state: CellState) -> None:
         assert run.cell.id not in self.ended_
         self.ended_[run.cell.id] = state
 
-    def tick(self, running: Sequence[Run]) -> None:
+    def tick(self, running: Sequence[CellFolder]) -> None:
         pass
 
 
@@ -107,7 +107,7 @@ def fake(tmp_path: Path) -> Any:
 
     def scheduler(cells: list[Cell], jobs: int = 2, watch: Seen | None = None) -> Scheduler:
         command = (sys.executable, str(path))
-        return Scheduler(Runs(tmp_path / "runs"), cells, tmp_path, [None] * jobs, watch or Seen(), command)
+        return Scheduler(StudyFolder(tmp_path / "runs"), cells, tmp_path, [None] * jobs, watch or Seen(), command)
 
     return scheduler
 
@@ -128,7 +128,7 @@ def test_one_cells_failure_takes_only_those_that_need_it_along(tmp_path: Path, f
     cells = [Cell(c.kind, c.id, c.name, c.needs, c.description, c.command) for c in cells]
     seen = Seen()
     states = fake(cells, watch=seen).work()
-    runs = Runs.open(tmp_path / "runs")
+    runs = StudyFolder.open(tmp_path / "runs")
     assert states == seen.ended_ == {run.cell.id: run.state for run in runs.runs()}
     assert {c.name: states[c.id] for c in cells} == {
         "train-a": "done",
@@ -161,8 +161,8 @@ def test_two_processes_on_one_study_run_each_cell_once(tmp_path: Path, fake: Any
     cells = [cell("train-x", sleep=0.2), *(cell(f"s{i}", "train-train-x", sleep=0.1) for i in range(3))]
     cells.append(cell("wrong", fails=True))
     for one in cells:
-        Runs(tmp_path / "runs").add(one)
-    found: list[dict[str, State]] = []
+        StudyFolder(tmp_path / "runs").add(one)
+    found: list[dict[str, CellState]] = []
     both = [threading.Thread(target=lambda: found.append(fake(cells, 1).work())) for _ in range(2)]
     for thread in both:
         thread.start()
@@ -176,18 +176,18 @@ def test_an_interrupt_stops_what_runs_and_loses_nothing(tmp_path: Path, fake: An
     cells = [cell("fast"), cell("slow", sleep=600)]
 
     class Impatient(Seen):
-        def tick(self, running: Sequence[Run]) -> None:
+        def tick(self, running: Sequence[CellFolder]) -> None:
             if [run.cell.name for run in running] == ["slow"] and ran(tmp_path)["score-slow"]:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fake(cells, watch=Impatient()).work()
-    runs = Runs.open(tmp_path / "runs")
+    runs = StudyFolder.open(tmp_path / "runs")
     assert [runs.run(c.id).state for c in cells] == ["done", "waiting"]
 
 
 def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path, fake: Any) -> None:
-    runs = Runs(tmp_path / "runs")
+    runs = StudyFolder(tmp_path / "runs")
     run = runs.add(cell("slow", sleep=600))
     scheduler = fake([])
     scheduler._start(run, 0)
@@ -210,7 +210,7 @@ def test_a_place_for_each_device_or_as_many_as_are_asked_for() -> None:
 # -- a worker's record
 
 
-def of(runs: Runs, **about: Any) -> Run:
+def of(runs: StudyFolder, **about: Any) -> CellFolder:
     description = {
         "model": "m",
         "trained": None,
@@ -236,18 +236,18 @@ def capitals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         first, _, rest = request.text.partition(" ")
         return f"<PER>{first}</PER> {rest}" if len(asked) % 3 else f"<PER>{first} {rest}"
 
-    def extractor(work: Work, labels: LabelSet) -> Extractor:
+    def extractor(work: CellContext, labels: LabelSet) -> Extractor:
         return Extractor(ScriptedEngine(answer), FORMATS[work.about["format"]], labels, split=False)
 
     monkeypatch.setattr(module, "extractor", extractor)
     monkeypatch.setattr(
-        module, "_counted", lambda work, lines, settings: Outcome(metrics(lines, settings)[0], "s", 1, 1)
+        module, "_counted", lambda work, lines, settings: CellFindings(metrics(lines, settings)[0], "s", 1, 1)
     )
     return asked
 
 
 def test_a_result_says_what_was_found_with_what(tmp_path: Path, capitals: list[str]) -> None:
-    runs = Runs(tmp_path)
+    runs = StudyFolder(tmp_path)
     run = of(runs)
     assert perform(runs, run, tmp_path, "cpu") == 0
     result = run.result
@@ -278,7 +278,7 @@ def test_a_result_says_what_was_found_with_what(tmp_path: Path, capitals: list[s
 def test_a_killed_cell_goes_on_behind_its_last_whole_line(
     tmp_path: Path, capitals: list[str], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    whole, cut = Runs(tmp_path / "whole"), Runs(tmp_path / "cut")
+    whole, cut = StudyFolder(tmp_path / "whole"), StudyFolder(tmp_path / "cut")
     perform(whole, of(whole), tmp_path, None)
     expected = (tmp_path / "whole" / "cells" / "score-x" / "predictions.jsonl").read_bytes()
     capitals.clear()
@@ -294,7 +294,7 @@ def test_a_killed_cell_goes_on_behind_its_last_whole_line(
 
 
 def test_answers_about_other_documents_are_not_gone_on_with(tmp_path: Path, capitals: list[str]) -> None:
-    runs = Runs(tmp_path)
+    runs = StudyFolder(tmp_path)
     perform(runs, of(runs, file="sample:wnut17", labels="wnut17"), tmp_path, None)
     run = of(runs)
     (run.folder / "result.json").unlink()
@@ -305,7 +305,7 @@ def test_answers_about_other_documents_are_not_gone_on_with(tmp_path: Path, capi
 
 
 def test_what_is_done_or_held_is_left_alone(tmp_path: Path, capitals: list[str]) -> None:
-    runs = Runs(tmp_path)
+    runs = StudyFolder(tmp_path)
     run = of(runs)
     with run.claim() as held:
         assert held
@@ -318,7 +318,7 @@ def test_what_is_done_or_held_is_left_alone(tmp_path: Path, capitals: list[str])
 
 
 def test_what_goes_wrong_is_recorded_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = Runs(tmp_path)
+    runs = StudyFolder(tmp_path)
     run = of(runs, model="nowhere")
     since = time.time()
     assert perform(runs, run, tmp_path, None) == 0
@@ -333,7 +333,7 @@ def test_what_goes_wrong_is_recorded_with_its_reason(tmp_path: Path, monkeypatch
     assert "neither a known label set" in run.failure.message
     assert perform(runs, run, tmp_path, None, since) == 0  # another process has seen it fail: not again
 
-    def stop(work: Work) -> Outcome:
+    def stop(work: CellContext) -> CellFindings:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(worker, "execute", stop)
@@ -363,7 +363,7 @@ def test_a_missing_corpus_says_where_to_get_it(tmp_path: Path) -> None:
 def test_missing_conversations_say_where_some_are(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("")
     recipe = {"name": "r", "chat": [{"name": "talk", "train": ["talk.jsonl"], "weight": 0.1}]}
-    runs = Runs(tmp_path / "runs")
+    runs = StudyFolder(tmp_path / "runs")
     run = runs.add(plan(Study.from_dict({**_TRAINED, "recipe": [recipe]}))[0])
     assert perform(runs, run, tmp_path, "cpu") == 0
     assert run.state == "skipped"
@@ -411,7 +411,7 @@ def test_an_answer_is_read_in_three_ways() -> None:
     gold = Document("Ada met Bob in Rome.", (Entity(0, 3, "PER"), Entity(8, 11, "PER"), Entity(15, 19, "LOC")), "a")
     raw = form.encode(gold, labels).replace('"start": 8, "end": 11', '"start": 7, "end": 10')
     chunks = [(0, len(gold.text))]
-    line = Answered(
+    line = PredictionRecord(
         "a",
         gold.text,
         gold.entities,
@@ -424,7 +424,7 @@ def test_an_answer_is_read_in_three_ways() -> None:
     found, _ = metrics([line], {})
     numbers = {name: tuple(found[name][key] for key in ("correct", "predicted", "gold")) for name in READINGS}
     assert numbers == {"paper": (2, 3, 3), "strict": (2, 3, 3), "repaired": (3, 3, 3)}
-    assert Answered.from_dict(json.loads(json.dumps(line.to_dict()))) == line
+    assert PredictionRecord.from_dict(json.loads(json.dumps(line.to_dict()))) == line
     assert metrics([replace(line, strict=None)], {})[0]["strict"] is None  # of an earlier version
 
 
@@ -458,7 +458,9 @@ def test_the_size_of_a_model_is_read_from_its_config_or_its_name(tmp_path: Path)
 
 def test_a_forecast_grows_with_the_model_the_data_and_what_is_written_freely(tmp_path: Path) -> None:
     def cost(**about: Any) -> Cost:
-        found = forecast(of(Runs(tmp_path), **{"model": "qwen3-4b", "sentences": 10} | about).cell, tmp_path, BOX)
+        found = forecast(
+            of(StudyFolder(tmp_path), **{"model": "qwen3-4b", "sentences": 10} | about).cell, tmp_path, BOX
+        )
         assert found is not None
         assert found.rough
         return found
@@ -471,10 +473,10 @@ def test_a_forecast_grows_with_the_model_the_data_and_what_is_written_freely(tmp
     assert bigger.memory_mb > base.memory_mb > 8000  # two bytes for each of 4 billion
     for format in ("offset_json", "grouped_json"):
         assert cost(format=format, decoding="greedy").seconds > 2 * cost(format=format).seconds
-    faster = forecast(of(Runs(tmp_path), model="qwen3-4b").cell, tmp_path, Machine(1e13, 1e12, 2))
+    faster = forecast(of(StudyFolder(tmp_path), model="qwen3-4b").cell, tmp_path, Machine(1e13, 1e12, 2))
     assert faster is not None
     assert faster.seconds < base.seconds
-    assert forecast(of(Runs(tmp_path), model="nobody/knows").cell, tmp_path, BOX) is None
+    assert forecast(of(StudyFolder(tmp_path), model="nobody/knows").cell, tmp_path, BOX) is None
     (tmp_path / "t.jsonl").write_text("{}\n" * 50)
     train = plan(Study.from_dict({**_TRAINED, "model": [{"name": "qwen3-4b", "recipes": ["r"]}]}))[0]
     _lines.cache_clear()
@@ -529,15 +531,15 @@ def test_what_is_missing_is_found_before_anything_runs(tmp_path: Path, monkeypat
 
 
 def test_estimates_come_from_what_is_most_like_it(tmp_path: Path) -> None:
-    def done(seconds: float, documents: int, **about: Any) -> Result:
-        made = of(Runs(tmp_path), **about).cell
-        return Result("score", "x", made.description, "", {}, seconds, 0, 0, 0, "", {"documents": documents})
+    def done(seconds: float, documents: int, **about: Any) -> CellResult:
+        made = of(StudyFolder(tmp_path), **about).cell
+        return CellResult("score", "x", made.description, "", {}, seconds, 0, 0, 0, "", {"documents": documents})
 
-    cell = of(Runs(tmp_path), sentences=10).cell
+    cell = of(StudyFolder(tmp_path), sentences=10).cell
     assert units(cell, tmp_path) == 10
-    assert units(of(Runs(tmp_path), sentences=None).cell, tmp_path) == 120
-    assert units(of(Runs(tmp_path), sentences=None, file="none", corpus="genia").cell, tmp_path) == 1732
-    assert units(of(Runs(tmp_path), sentences=None, file="none").cell, tmp_path) is None
+    assert units(of(StudyFolder(tmp_path), sentences=None).cell, tmp_path) == 120
+    assert units(of(StudyFolder(tmp_path), sentences=None, file="none", corpus="genia").cell, tmp_path) == 1732
+    assert units(of(StudyFolder(tmp_path), sentences=None, file="none").cell, tmp_path) is None
     assert estimate(cell, [], tmp_path) is None
     other = done(30.0, 10, model="other", format="compact")
     assert estimate(cell, [other], tmp_path) == 30.0
@@ -569,7 +571,7 @@ def test_versions_name_the_commit_of_a_repository() -> None:
 
 
 def test_every_kind_of_cell_is_known() -> None:
-    from genner.assess.records import KINDS
+    from genner.assess.records import CELL_KINDS
 
-    assert set(module._KINDS) == set(KINDS)
+    assert set(module._KINDS) == set(CELL_KINDS)
     assert worker.execute is execute

@@ -11,7 +11,7 @@ import pytest
 
 from genner.assess.cells import cell_id, chosen, plan
 from genner.assess.records import Cell
-from genner.assess.study import DECODINGS, Study, find_study, shipped_studies
+from genner.assess.study import DECODING_MEANINGS, Study, find_study, shipped_studies
 from genner.errors import DataError, UnknownNameError, UsageError
 from genner.training.recipe import Recipe
 
@@ -260,7 +260,7 @@ def test_a_file_that_is_no_study(tmp_path: Path) -> None:
 def test_shipped_studies_are_whole(name: str) -> None:
     cells = plan(Study.from_file(shipped_studies()[name]))
     assert find_study(name) == shipped_studies()[name]
-    assert {c.description["decoding"] for c in by_kind(cells, "score")} <= set(DECODINGS)
+    assert {c.description["decoding"] for c in by_kind(cells, "score")} <= set(DECODING_MEANINGS)
     made: Any = json.loads(json.dumps([c.description for c in cells]))
     assert made == [c.description for c in cells]
     assert [replace(c, command="") for c in plan(Study.from_file(shipped_studies()[name]))] == cells

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import tiny
-from conftest import Run as Command
+from conftest import CellFolder as Command
 from genner.assess import run as run_module
 from genner.assess import scheduler
 from genner.assess.cells import plan
 from genner.assess.forecast import Machine
-from genner.assess.records import Answered, Cell, Result, Run, Runs
+from genner.assess.records import Cell, CellFolder, CellResult, PredictionRecord, StudyFolder
 from genner.assess.study import Study
 from genner.assess.worker import INTERRUPTED, perform
 from genner.document import Document, Entity
@@ -82,13 +82,13 @@ def in_float32() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Runs, list[Cell]]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyFolder, list[Cell]]:
     """The study, every cell of it run in this process."""
     folder = tmp_path_factory.mktemp("study")
     tiny.model("llama").save_pretrained(folder / "model")
     tiny.tokenizer("bytes").save_pretrained(folder / "model")
     cells = plan(a_study(folder, str(folder / "model")), lambda id: f"genner assess study.toml --only {id}")
-    runs = Runs(folder / "runs")
+    runs = StudyFolder(folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer_module, "draw", lambda metrics, out: None)
         for cell in cells:
@@ -96,13 +96,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Runs, list[Cel
     return folder, runs, cells
 
 
-def results(runs: Runs) -> dict[str, Result]:
+def results(runs: StudyFolder) -> dict[str, CellResult]:
     found = {run.cell.name: (run.state, run.failure, run.skipped, run.result) for run in runs.runs()}
     assert {name: what[:3] for name, what in found.items()} == dict.fromkeys(found, ("done", None, None))
     return {name: what[3] for name, what in found.items() if what[3]}
 
 
-def test_every_cell_is_done_and_says_what_it_found(done: tuple[Path, Runs, list[Cell]]) -> None:
+def test_every_cell_is_done_and_says_what_it_found(done: tuple[Path, StudyFolder, list[Cell]]) -> None:
     _, runs, cells = done
     found = results(runs)
     assert len(found) == len(cells) == 2 + 3 + 3 + 2
@@ -134,7 +134,7 @@ def test_every_cell_is_done_and_says_what_it_found(done: tuple[Path, Runs, list[
             assert len(line.raw) == len(line.chunks) == 1
 
 
-def test_signatures_tell_cells_apart(done: tuple[Path, Runs, list[Cell]]) -> None:
+def test_signatures_tell_cells_apart(done: tuple[Path, StudyFolder, list[Cell]]) -> None:
     _, runs, cells = done
     assert len({result.signature for result in results(runs).values()}) == len(cells)
     sampled = results(runs)["tiny inline_xml names sampled seed 1"].signature
@@ -142,7 +142,7 @@ def test_signatures_tell_cells_apart(done: tuple[Path, Runs, list[Cell]]) -> Non
     assert "sampling:t0.95-p0.7-k50" in sampled
 
 
-def test_a_probe_trains_and_asks_in_its_own_labels(done: tuple[Path, Runs, list[Cell]]) -> None:
+def test_a_probe_trains_and_asks_in_its_own_labels(done: tuple[Path, StudyFolder, list[Cell]]) -> None:
     _, runs, cells = done
     cell = next(c for c in cells if c.description.get("probe") == "symbols" and c.kind == "probe")
     labels = {e.label for line in runs.run(cell.id).predictions() for e in line.gold}
@@ -156,7 +156,9 @@ def test_a_probe_trains_and_asks_in_its_own_labels(done: tuple[Path, Runs, list[
     assert "span_f1" in result.metrics["measures"]
 
 
-def test_what_is_run_again_gives_the_same(done: tuple[Path, Runs, list[Cell]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_run_again_gives_the_same(
+    done: tuple[Path, StudyFolder, list[Cell]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, runs, cells = done
     monkeypatch.setattr(trainer_module, "draw", lambda metrics, out: None)
     for cell in (c for c in cells if c.kind != "probe"):
@@ -174,7 +176,7 @@ def test_what_is_run_again_gives_the_same(done: tuple[Path, Runs, list[Cell]], m
 
 
 def test_training_that_is_told_to_stop_goes_on_from_where_it_was(
-    done: tuple[Path, Runs, list[Cell]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, StudyFolder, list[Cell]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, runs, cells = done
     monkeypatch.setattr(trainer_module, "draw", lambda metrics, out: None)
@@ -188,7 +190,7 @@ def test_training_that_is_told_to_stop_goes_on_from_where_it_was(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(run_module._Teller, "log", stop_once)
-    again = Runs(tmp_path)
+    again = StudyFolder(tmp_path)
     run = again.add(cells[0])
     assert perform(again, run, folder, "cpu") == INTERRUPTED
     assert (run.state, told[-1]) == ("waiting", 1)
@@ -218,10 +220,10 @@ def test_dry_run_lists_what_would_run(run: Command, tmp_path: Path) -> None:
     assert "factor of three" in note
     assert not (tmp_path / "runs").exists()
     id = next(word for word in listed[0].split() if word.startswith("score-"))
-    runs = Runs(tmp_path / "runs")
+    runs = StudyFolder(tmp_path / "runs")
     made = next(c for c in plan(Study.from_file(_quick())) if c.id == id)
     runs.add(made)
-    runs.run(id).finish(Result("score", id, made.description, "", {}, 100.0, 1, 1, 1, "", {"documents": 50}))
+    runs.run(id).finish(CellResult("score", id, made.description, "", {}, 100.0, 1, 1, 1, "", {"documents": 50}))
     _, out, _ = run("assess", "quick", "--out", "runs", "--dry-run", "--only", "inline_xml *grammar*")
     lines = [line.split() for line in out.splitlines() if "seed" in line]
     assert [line[0] for line in lines[:2]] == ["done", "50"]  # seconds, from the finished one
@@ -329,14 +331,14 @@ def test_a_wrong_call_says_what_is_right(run: Command) -> None:
 
 
 def test_status_tells_how_far_a_cell_is(run: Command, tmp_path: Path) -> None:
-    from genner.assess.records import Progress
+    from genner.assess.records import CellProgress
 
-    runs = Runs(tmp_path / "runs")
-    one: Run = runs.add(Cell("score", "score-1", "one", (), {}))
+    runs = StudyFolder(tmp_path / "runs")
+    one: CellFolder = runs.add(Cell("score", "score-1", "one", (), {}))
     with one.claim():
-        one.report(Progress(25, 100, "documents", 50.0))
+        one.report(CellProgress(25, 100, "documents", 50.0))
         with one.appending() as append:
-            append(Answered("1", "Ada", (Entity(0, 3, "PER"),), ()))
+            append(PredictionRecord("1", "Ada", (Entity(0, 3, "PER"),), ()))
         _, out, _ = run("assess", "status", "runs")
     assert "running: score-1 (one): 25 of 100 documents, about 2 min to go" in out
     assert [a.document() for a in one.predictions()] == [Document("Ada", (Entity(0, 3, "PER"),), "1")]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from genner.engines import attention
-from genner.engines.attention import Piece, blocks, pieces
-from genner.engines.cache import RowCache
+from genner.engines.attention import QueryChunk, blocks, pieces
+from genner.engines.cache import KVCache
 
 SIZE, VALUE = 4, 6  # of a head, of a value
 
@@ -54,7 +54,7 @@ def test_rows_attend_as_tokens_would(
     (asking, own), slots = heads, torch.randperm(7)[: len(rows)].tolist()
     kept = [(torch.randn(own, old + new, SIZE), torch.randn(own, old + new, VALUE)) for old, new in rows]
     queries = torch.randn(1, asking, sum(new for _, new in rows), SIZE)
-    cache, cpu = RowCache(7, capacity=4), torch.device("cpu")
+    cache, cpu = KVCache(7, capacity=4), torch.device("cpu")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"PIECE": piece, "ROOM": room, "SHORT": short}.items():
             patch.setattr(attention, name, value)
@@ -91,15 +91,15 @@ def test_every_token_is_in_one_block_of_bounded_size(rows: list[tuple[int, int]]
     tokens = sorted(place for block in made for p in block.pieces for place in range(p.begin, p.begin + p.count))
     assert tokens == list(range(sum(new for _, new in rows)))
     for block in made:
-        assert max(p.count for p in block.pieces) <= attention.PIECE
+        assert max(p.count for p in block.pieces) <= attention.QUERY_CHUNK_TOKENS
         assert len(block.pieces) == 1 or scores(block.pieces, 9) <= attention.ROOM
 
 
-def scores(block: Sequence[Piece], heads: int) -> int:
+def scores(block: Sequence[QueryChunk], heads: int) -> int:
     return heads * len(block) * max(p.count for p in block) * max(p.reach for p in block)
 
 
-def partitions(some: Sequence[Piece]) -> Iterator[list[Sequence[Piece]]]:
+def partitions(some: Sequence[QueryChunk]) -> Iterator[list[Sequence[QueryChunk]]]:
     """All ways to part a row of things where it stands."""
     if not some:
         yield []

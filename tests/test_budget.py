@@ -14,9 +14,9 @@ from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import SEAM, SPARE, budget
-from genner.engines.sequence import Row
+from genner.engines.sequence import Sequence
 from genner.engines.vocabulary import Vocabulary
-from genner.extract import DEPTH, depth_of, permitted
+from genner.extract import DEPTH, decoding_grammar, depth_of
 from genner.formats import FORMATS, Format
 from genner.grammar import boundaries, first_ends, most_mentions
 from genner.labels import label_set, label_sets
@@ -36,7 +36,7 @@ def chat(kind: str) -> Chat:
 
 
 def room(form: Format, text: str, labels: LabelSet, kind: str = "bytes", window: int = WINDOW) -> int:
-    return budget(chat(kind), Request("", text, permitted(form, text, labels)), 0, window)
+    return budget(chat(kind), Request("", text, decoding_grammar(form, text, labels)), 0, window)
 
 
 def parts(form: Format, labels: LabelSet) -> list[LabelSet]:
@@ -74,12 +74,12 @@ def test_a_list_of_nothing_but_names_fits_whatever_they_are_called(form: Format,
     assert room(form, COUNTRIES, labels, window=100) == 100
 
 
-def relentless(form: Format, text: str, labels: LabelSet, rng: random.Random, most: int) -> Row:
+def relentless(form: Format, text: str, labels: LabelSet, rng: random.Random, most: int) -> Sequence:
     """What a model writes that opens an entity whenever it may, and ends one as late as it may."""
     tokenizer = tiny.tokenizer("bytes")
     vocabulary = Vocabulary(tokenizer, Chat(tokenizer).end_id, 700)
-    grammar = permitted(form, text, labels)
-    row = Row(Request("", text, grammar), [], most, grammar.start())
+    grammar = decoding_grammar(form, text, labels)
+    row = Sequence(Request("", text, grammar), [], most, grammar.start())
     while not row.finished:
         legal = row.legal(row.state, vocabulary)
         copied = grammar.draft(row.state, 1)

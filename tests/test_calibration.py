@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import genner
 import tiny
 from conftest import Run
-from genner.calibration import COOLEST, FILE, HOTTEST, Calibration, Fit, Scale, Thresholds, cool
+from genner.calibration import CALIBRATION_FILE, COOLEST, HOTTEST, Calibration, Fit, Scale, Thresholds, temper
 from genner.decisions import KINDS, UNCOUNTED, Family, decisions, family
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Generation, Request
@@ -172,13 +172,13 @@ def odds(p: float) -> float:
 @given(p=st.floats(0.001, 0.999), t=temperatures)
 @settings(deadline=None)
 def test_to_cool_is_to_divide_the_log_odds(p: float, t: float) -> None:
-    assert exp(cool(log(p), t)) == pytest.approx(1 / (1 + exp(-odds(p) / t)), rel=1e-9)
+    assert exp(temper(log(p), t)) == pytest.approx(1 / (1 + exp(-odds(p) / t)), rel=1e-9)
 
 
 @given(p=st.floats(0.05, 0.95), t=st.floats(0.5, 2), u=st.floats(0.5, 2))
 @settings(deadline=None)
 def test_temperatures_multiply(p: float, t: float, u: float) -> None:
-    assert cool(cool(log(p), t), u) == pytest.approx(cool(log(p), t * u), rel=1e-6)
+    assert temper(temper(log(p), t), u) == pytest.approx(temper(log(p), t * u), rel=1e-6)
 
 
 @given(case=decided(), data=st.data())
@@ -395,14 +395,16 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, place: tuple[str, ...
         del table[place[-1]]
     else:
         table[place[-1]] = value
-    (tmp_path / FILE).write_text(json.dumps(raw))
-    with pytest.raises(ModelError, match=rf"{FILE} is damaged: .*{message}.*; run `genner calibrate` again, or delete"):
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(raw))
+    with pytest.raises(
+        ModelError, match=rf"{CALIBRATION_FILE} is damaged: .*{message}.*; run `genner calibrate` again, or delete"
+    ):
         Calibration.read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\udcff", "[" * 100_000])
 def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
+    (tmp_path / CALIBRATION_FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ModelError, match=r"run `genner calibrate` again, or delete the file"):
         Calibration.read(tmp_path)
 
@@ -511,14 +513,14 @@ def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: 
     # One kind of formats alone: what is there for the other stays.
     more = {
         "families": {
-            **json.loads((adapter / FILE).read_text())["families"],
+            **json.loads((adapter / CALIBRATION_FILE).read_text())["families"],
             "json": a_calibration().to_dict()["families"]["json"],
         }
     }
-    (adapter / FILE).write_text(json.dumps(json.loads((adapter / FILE).read_text()) | more))
+    (adapter / CALIBRATION_FILE).write_text(json.dumps(json.loads((adapter / CALIBRATION_FILE).read_text()) | more))
     arguments = ("calibrate", str(adapter), str(recipe), "--data", str(tmp_path), "--sentences", "10")
     assert run(*arguments, "--format", "inline_bracketed")[0] == 0
-    assert json.loads((adapter / FILE).read_text())["families"] == more["families"]
+    assert json.loads((adapter / CALIBRATION_FILE).read_text())["families"] == more["families"]
     assert run(*arguments, "--format", "xml")[0] == 2
     ner = genner.load(str(adapter), ["PER", "LOC"])
     calibration = Calibration.read(adapter)
@@ -531,8 +533,8 @@ def test_calibrate_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: 
     merged = merge(str(adapter), tmp_path / "out")
     assert genner.load(str(merged)).calibration == calibration
     # Another adapter in its place is noticed.
-    raw = json.loads((adapter / FILE).read_text())
-    (adapter / FILE).write_text(json.dumps(raw | {"adapter": "0" * 12}))
+    raw = json.loads((adapter / CALIBRATION_FILE).read_text())
+    (adapter / CALIBRATION_FILE).write_text(json.dumps(raw | {"adapter": "0" * 12}))
     with pytest.raises(ModelError, match="fitted for adapter 000000000000, and this is"):
         genner.load(str(adapter))
     assert run("calibrate", str(tmp_path / "base"), str(recipe))[0] == 1
@@ -546,7 +548,10 @@ def test_a_training_run_ends_with_a_calibration(run: Run, tmp_path: Path, monkey
     arguments = ("train", str(recipe), "--data", str(tmp_path), "--out", str(out), "--eval-sentences", "1")
     monkeypatch.setattr(calibration_fitting, "FEWEST", 1_000_000)
     code, told, _ = run(*arguments, "--calibration-sentences", "10")
-    assert (code, (out / "best" / FILE).exists()) == (3, False)  # it has not learned, at such a learning rate
+    assert (code, (out / "best" / CALIBRATION_FILE).exists()) == (
+        3,
+        False,
+    )  # it has not learned, at such a learning rate
     assert "no calibration: inline_bracketed: " in told
     monkeypatch.setattr(calibration_fitting, "FEWEST", 10)
     code, told, _ = run(*arguments, "--resume", "--calibration-sentences", "10")
@@ -562,7 +567,7 @@ def test_new_weights_drop_the_calibration_of_the_old(tmp_path: Path) -> None:
     a_calibration().write(target)
     save_model(adapted(), target, made, {})
     assert (target / "adapter_model.safetensors").is_file()
-    assert not (target / FILE).exists()
+    assert not (target / CALIBRATION_FILE).exists()
 
 
 def test_without_dev_data_there_is_nothing_to_fit_on(tmp_path: Path) -> None:

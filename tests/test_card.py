@@ -13,7 +13,7 @@ import yaml
 from conftest import Run
 from genner.calibration import Calibration, Fit, Scale
 from genner.errors import ModelError, UsageError
-from genner.export.about import About, Base, Training
+from genner.export.about import Base, ModelFacts, TrainingFacts
 from genner.export.card import CARD, MARK, render, write_cards
 from genner.export.card_training import sources
 from genner.labels import label_set
@@ -190,7 +190,7 @@ def test_a_base_in_a_folder_is_named_without_its_path(tmp_path: Path) -> None:
     assert Base.of(str(folder)) == Base("owner/Some-Model", None, "llama3.2", "owner/Some-Model")
     unknown = Base.of(str(tmp_path / "other"))
     assert unknown == Base("other")
-    card = render(About("merged", unknown, "ab12", ("compact",), dtype="bfloat16"), "yes: no")
+    card = render(ModelFacts("merged", unknown, "ab12", ("compact",), dtype="bfloat16"), "yes: no")
     assert matter(card)["license"] == "unknown"
     assert "base_model" not in matter(card)
     assert str(tmp_path) not in card
@@ -200,8 +200,8 @@ def test_a_base_in_a_folder_is_named_without_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["on", "12", "a: b", "- x", "", 'say "so"', "a #b", "null", "x/y.z-1", "Ä"])
 def test_front_matter_is_yaml_whatever_the_names(name: str) -> None:
-    training = Training(RECIPE | {"sets": [RECIPE["sets"][1] | {"name": name}]}, {})
-    about = About("adapter", Base("b", hub=name or None), "ab", ("compact",), training=training)
+    training = TrainingFacts(RECIPE | {"sets": [RECIPE["sets"][1] | {"name": name}]}, {})
+    about = ModelFacts("adapter", Base("b", hub=name or None), "ab", ("compact",), training=training)
     assert matter(render(about, "t"))["datasets"] == [name]
     assert matter(render(about, "t")).get("base_model", "") == name
 
@@ -209,7 +209,9 @@ def test_front_matter_is_yaml_whatever_the_names(name: str) -> None:
 def test_conversations_are_data_whose_licence_is_not_known(a_run: Path) -> None:
     chats = [{"name": "talk", "train": ["/home/me/talk.jsonl"], "weight": 0.5}]
     for data, count in (({**DATA, "conversations": {"talk": 1234}}, "1,234"), ({}, "some")):
-        about = About("adapter", Base("b"), "ab", ("compact",), training=Training(RECIPE | {"chat": chats}, data))
+        about = ModelFacts(
+            "adapter", Base("b"), "ab", ("compact",), training=TrainingFacts(RECIPE | {"chat": chats}, data)
+        )
         card = render(about, "t")
         assert (
             f"Mixed in were {count} general conversations an epoch, `talk` (weight 0.5); genner does not know" in card
@@ -224,8 +226,12 @@ def test_what_a_recipe_does_to_its_data_is_told() -> None:
     sets = [RECIPE["sets"][0] | unset, RECIPE["sets"][1] | unset | {"fraction": 0.1, "shots": 5, "absent": ["x:Y"]}]
     prompt = RECIPE["prompt"] | {"negatives": 0.25, "renamed": 0.0}
     card = render(
-        About(
-            "adapter", Base("b"), "a", ("compact",), training=Training(RECIPE | {"sets": sets, "prompt": prompt}, {})
+        ModelFacts(
+            "adapter",
+            Base("b"),
+            "a",
+            ("compact",),
+            training=TrainingFacts(RECIPE | {"sets": sets, "prompt": prompt}, {}),
         ),
         "t",
     )
@@ -246,7 +252,7 @@ def test_the_card_says_whether_scores_are_calibrated(a_run: Path) -> None:
     assert "calibration error 0.123 before, 0.046 after, by cross-validation (`inline_xml`)" in card
     assert "not calibrated" not in card
     assert _card(a_run) == card  # the run's own card is that of the adapter that is loaded
-    about = About.of(str(a_run))
+    about = ModelFacts.of(str(a_run))
     assert "It is not calibrated." in render(replace(about, kind="gguf"), "t")  # llama.cpp knows nothing of it
     Calibration({"inline": scale}, "0123456789ab", {"inline": fit}).write(a_run / "best")
     with pytest.raises(ModelError, match=r"calibration\.json"):
@@ -255,7 +261,7 @@ def test_the_card_says_whether_scores_are_calibrated(a_run: Path) -> None:
 
 def test_four_bits_are_a_limit() -> None:
     for kind, said in (("q4_1", True), ("q8_0", False)):
-        about = About("gguf", Base("b"), "ab", ("compact",), gguf={f"m-{kind}.gguf": kind})
+        about = ModelFacts("gguf", Base("b"), "ab", ("compact",), gguf={f"m-{kind}.gguf": kind})
         assert ("Weights in 4 bits are coarse" in render(about, "m")) == said
 
 

@@ -14,9 +14,9 @@ from conftest import Run
 from genner.document import Document, Entity
 from genner.errors import ModelError, UsageError
 from genner.evaluation import evaluate
-from genner.export.about import About, Base
+from genner.export.about import Base, ModelFacts
 from genner.export.card import CARD, render, write_cards
-from genner.export.scores import BEGIN, END, SHOWN, Result, read_scores, replaced
+from genner.export.scores import BEGIN, END, MAX_SHOWN_SCORES, ModelScore, read_scores, replaced
 from genner.loading import shipped
 
 GOLD = [Document("Ann left.", (Entity(0, 3, "PER"),), "a"), Document("Rome.", (Entity(0, 4, "LOC"),), "b")]
@@ -54,7 +54,7 @@ def test_the_scores_of_a_report_are_shown_with_what_makes_them_results(adapter: 
     file = written(tmp_path / "report.json", report(format="inline_xml"))
     assert run("card", str(adapter), "--scores", f"genia/test={file}")[0] == 0
     card = (adapter / CARD).read_text()
-    (result,) = About.of(str(adapter)).results
+    (result,) = ModelFacts.of(str(adapter)).results
     assert "| `genia` | test | 2 of 1,732 | `inline_xml` | 50.0 | 50.0 | 50.0 | " in card
     assert f"- `genia`, test: `{result.signature}`" in card
     assert "docs:2" in result.signature
@@ -63,7 +63,7 @@ def test_the_scores_of_a_report_are_shown_with_what_makes_them_results(adapter: 
     more = {"micro": {"tp": 2, "fp": 0, "fn": 0}, "interval": [1, 1], "documents": 2, "signature": result.signature}
     both = written(tmp_path / "both.json", {"genia/test/inline_xml/grammar": more, "core/dev/inline_xml/grammar": more})
     write_cards(adapter, scores=[both])
-    first, second = About.of(str(adapter)).results  # by set, split and format, the newer one stays
+    first, second = ModelFacts.of(str(adapter)).results  # by set, split and format, the newer one stays
     assert (first, second.set, second.split) == (replace(again, low=1, high=1), "core", "dev")
 
 
@@ -80,17 +80,17 @@ def test_the_model_index_is_what_the_hub_wants(adapter: Path, tmp_path: Path) ->
         assert found.metric_args["sentences"] == 2
         assert found.metric_args["signature"].startswith("match:strict|docs:2|")
     # Weights that were rounded were not scored: their card says whose the scores are, and the hub is told nothing.
-    about = replace(About.of(str(adapter)), kind="merged", dtype="bfloat16")
+    about = replace(ModelFacts.of(str(adapter)), kind="merged", dtype="bfloat16")
     assert "Of the adapter over its base, before its weights were merged and rounded" in render(about, "t")
     assert "model-index" not in render(about, "t")
 
 
 def test_exported_folders_keep_results(adapter: Path, tmp_path: Path) -> None:
     write_cards(adapter, scores=[f"genia/test={written(tmp_path / 'r.json', report())}"])
-    about = replace(About.of(str(adapter)), kind="merged")
+    about = replace(ModelFacts.of(str(adapter)), kind="merged")
     (tmp_path / "out").mkdir()
     about.write(tmp_path / "out", "out")
-    assert About.read(tmp_path / "out") == about
+    assert ModelFacts.read(tmp_path / "out") == about
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -159,12 +159,19 @@ def test_a_cell_of_an_assessment_is_a_report(tmp_path: Path) -> None:
 def test_dev_samples_are_shown_as_such_or_not_at_all() -> None:
     signature = report()["signature"]
     one = {"set": "a", "split": "dev", "tp": 3, "fp": 1, "fn": 1, "low": 0.5, "high": 0.9, "of": 900}
-    few = one | {"sentences": SHOWN - 1, "signature": signature.replace("docs:2", f"docs:{SHOWN - 1}")}
-    many = one | {"set": "b", "sentences": SHOWN, "signature": signature.replace("docs:2", f"docs:{SHOWN}")}
-    card = render(About("adapter", Base("b"), "ab", dev={"f1": 0.75, "results": [few]}), "t")
+    few = one | {
+        "sentences": MAX_SHOWN_SCORES - 1,
+        "signature": signature.replace("docs:2", f"docs:{MAX_SHOWN_SCORES - 1}"),
+    }
+    many = one | {
+        "set": "b",
+        "sentences": MAX_SHOWN_SCORES,
+        "signature": signature.replace("docs:2", f"docs:{MAX_SHOWN_SCORES}"),
+    }
+    card = render(ModelFacts("adapter", Base("b"), "ab", dev={"f1": 0.75, "results": [few]}), "t")
     assert "99 sentences a set at most. Those are too few to be results" in card
     assert "75.0" not in card
-    card = render(About("adapter", Base("b"), "ab", dev={"f1": 0.75, "results": [few, many]}), "t")
+    card = render(ModelFacts("adapter", Base("b"), "ab", dev={"f1": 0.75, "results": [few, many]}), "t")
     assert "on which the checkpoint was chosen, so that they flatter it; 1 with fewer than 100 sentences" in card
     assert "| `b` | dev | 100 of 900 | not said | 75.0 | 75.0 | 75.0 | 50.0 to 90.0 | 2 documents |" in card
     assert "| `a` |" not in card
@@ -174,7 +181,7 @@ def test_dev_samples_are_shown_as_such_or_not_at_all() -> None:
 def test_damaged_scores_in_a_manifest_are_named(adapter: Path) -> None:
     (adapter / "genner.json").write_text(json.dumps({"base": "b", "results": [{"set": "a"}]}))
     with pytest.raises(ModelError, match="its scores are damaged"):
-        About.of(str(adapter))
+        ModelFacts.of(str(adapter))
 
 
 def test_a_card_by_hand_gets_its_scores_alone(adapter: Path, tmp_path: Path) -> None:
@@ -197,7 +204,7 @@ def test_a_card_by_hand_gets_its_scores_alone(adapter: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", shipped())
 def test_the_shipped_adapters_carry_results_of_whole_test_splits(name: str) -> None:
     folder = shipped()[name]
-    about, card = About.of(name), (folder / CARD).read_text(encoding="utf-8")
+    about, card = ModelFacts.of(name), (folder / CARD).read_text(encoding="utf-8")
     assert about.results
     assert not about.bare
     assert replaced(card, about.results) == card  # card and manifest say the same
@@ -205,4 +212,4 @@ def test_the_shipped_adapters_carry_results_of_whole_test_splits(name: str) -> N
         assert (result.split, result.adapter) == ("test", (about.adapter or "")[:12])
         assert result.of in (None, result.sentences)
         assert result.low <= result.f1 <= result.high
-    assert isinstance(about.results[0], Result)
+    assert isinstance(about.results[0], ModelScore)

@@ -22,10 +22,10 @@ from genner.engines.chat import Chat
 from genner.engines.network import causal_head
 from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.training import run
-from genner.training.batching import Group, group_loss, tensors
+from genner.training.batching import Batch, group_loss, tensors
 from genner.training.checkpoint import check_recipe
 from genner.training.conversations import Conversation, grouped, read_conversations
-from genner.training.mixture import Mixture, Report
+from genner.training.mixture import Mixture, MixtureReport
 from genner.training.recipe import ChatSpec, Recipe, SetSpec
 from strategies import texts
 from test_mixture import Spelling
@@ -308,14 +308,14 @@ def mixed(folder: Path, weight: float = 1.0, more: str = "", number: int = 30) -
     return Mixture(made.recipe, folder, cast(Chat, Spoken()))
 
 
-def spelled(group: Group) -> str:
+def spelled(group: Batch) -> str:
     return json.dumps([group.prefix, [[p.body, p.answer, p.said] for p in group.pairs]])
 
 
 def test_sets_give_what_they_give_without_conversations(tmp_path: Path) -> None:
     plain, both = entities(tmp_path), mixed(tmp_path)
     for number in (0, 1):
-        report = Report()
+        report = MixtureReport()
         groups = both.epoch(number, report)
         without, with_chats = (Counter(map(spelled, some)) for some in (plain.epoch(number), groups))
         assert without <= with_chats
@@ -334,7 +334,7 @@ GOLDEN = "cdb27b049797e5df"
 
 def test_as_many_as_the_weight_says_and_all_are_counted(tmp_path: Path) -> None:
     for weight in (0.0, 0.5, 1.0, 2.3):
-        report = Report()
+        report = MixtureReport()
         groups = mixed(tmp_path, weight).epoch(0, report)
         chats = [group for group in groups if group.prefix[0] == 1]
         assert sum(len(group.pairs) for group in chats) == report.conversations["b"] == round(30 * weight)
@@ -343,7 +343,7 @@ def test_as_many_as_the_weight_says_and_all_are_counted(tmp_path: Path) -> None:
     long = [("user", "why? " * 300), ("assistant", "so.")]
     write(tmp_path / "b.jsonl", [messages(tuple(long)), messages((*conversation(0), ("user", "and?")))])
     made = entities(tmp_path, "max_tokens = 700", CHATS.format(weight=1))
-    report = Report()
+    report = MixtureReport()
     Mixture(made.recipe, tmp_path, cast(Chat, Spoken())).epoch(0, report)
     assert (report.too_long, report.unanswered) == ({"b": 1}, {"b": 1})
     told = report.to_dict()
@@ -354,7 +354,7 @@ def test_as_many_as_the_weight_says_and_all_are_counted(tmp_path: Path) -> None:
 
 
 def test_without_conversations_nothing_is_said_of_them(tmp_path: Path) -> None:
-    report, some = Report(), entities(tmp_path)
+    report, some = MixtureReport(), entities(tmp_path)
     some.epoch(0, report)
     assert not {"conversations", "chat_tokens", "unanswered"} & report.to_dict().keys()
     assert "conversations" not in str(report)

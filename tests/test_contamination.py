@@ -24,13 +24,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import tiny
-from genner.ability.models import Side
+from genner.ability.models import AbilitySide
 from genner.assess.cells import plan
 from genner.assess.corpora import path_of
-from genner.assess.records import Runs
+from genner.assess.records import StudyFolder
 from genner.assess.study import Study
 from genner.assess.worker import perform
-from genner.contamination import SIGNALS, Case, Finding, Measure, TrainedOn, named
+from genner.contamination import SIGNALS, ContaminationCase, Finding, Measure, TrainedOn, named
 from genner.contamination.base import MIN_SAMPLE, evenly
 from genner.contamination.completion import rouge_l, split, starts
 from genner.contamination.exact import normalized, shared
@@ -38,12 +38,12 @@ from genner.contamination.language_model import LanguageModel
 from genner.contamination.membership import judged
 from genner.contamination.ngrams import grams, met, words_of
 from genner.contamination.order import Order
-from genner.contamination.resumable import Kept, batches
+from genner.contamination.resumable import ResumableItems, batches
 from genner.contamination.run import Contamination, check
 from genner.contamination.sources import Given, case_of
 from genner.contamination.statistics import auc, mean_difference, rank_p
 from genner.contamination.table import markdown
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, UnknownNameError, UsageError
@@ -53,7 +53,7 @@ from genner.prompts import instruction
 from genner.report.build import assemble
 from genner.report.collect import Collection
 from genner.report.contamination import HEADLINES
-from genner.report.table import Missing, Value, Words
+from genner.report.table import Missing, TableText, Value
 
 LABELS, FORM = LabelSet.of("PER", "LOC"), get_format("inline_xml")
 PEOPLE = ["Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Ida", "Jon", "Kim"]
@@ -82,8 +82,8 @@ def corpus(n: int, seed: int) -> list[Document]:
 TEST, UNSEEN, MEMBERS = corpus(12, 1), corpus(12, 2), corpus(12, 3)
 
 
-def case(**changes: Any) -> Case:
-    made = Case(
+def case(**changes: Any) -> ContaminationCase:
+    made = ContaminationCase(
         "Little Trips", "test", LABELS, "inline_xml", TEST, TEST, members=MEMBERS, unseen=UNSEEN,
         train=[TrainedOn("train", MEMBERS)], complete=True,
     )  # fmt: skip
@@ -147,7 +147,7 @@ STEPS = 80
 @pytest.fixture(autouse=True)
 def few_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer other names are asked for, to save time."""
-    monkeypatch.setattr("genner.contamination.name_recall.OTHERS", ("CoNLL-2003", "GENIA", "LitBank"))
+    monkeypatch.setattr("genner.contamination.name_recall.OTHER_SETS", ("CoNLL-2003", "GENIA", "LitBank"))
 
 
 class Loaded:
@@ -158,18 +158,18 @@ class Loaded:
 
     def __init__(self, *models: Any) -> None:
         self.models = dict(zip(("base", "adapter"), models, strict=False))
-        self.sides = [Side(name, name, Path()) for name in self.models]
+        self.sides = [AbilitySide(name, name, Path()) for name in self.models]
 
     @contextmanager
-    def on(self, side: Side) -> Iterator[tuple[Any, Any]]:
+    def on(self, side: AbilitySide) -> Iterator[tuple[Any, Any]]:
         yield self.models[side.name], tokenizer()
 
     def asked(self) -> list[LanguageModel]:
         return [LanguageModel(self, side) for side in self.sides]  # type: ignore[arg-type]
 
 
-def look(name: str, about: Case, loaded: Loaded, kept: Kept | None = None) -> dict[str, Finding]:
-    return {found.side: found for found in SIGNALS[name]().look(about, loaded.asked(), kept or Kept())}
+def look(name: str, about: ContaminationCase, loaded: Loaded, kept: ResumableItems | None = None) -> dict[str, Finding]:
+    return {found.side: found for found in SIGNALS[name]().look(about, loaded.asked(), kept or ResumableItems())}
 
 
 # All signals ---------------------------------------------------------------------------------------------------------
@@ -203,14 +203,14 @@ def test_findings_survive_json_and_an_interruption(name: str, tmp_path: Path) ->
     """Killed after any item, a signal finds the same, and asks for nothing twice."""
     loaded = Loaded(untrained(), untrained())
     about = case(sample=TEST[:10], members=MEMBERS[:10], unseen=UNSEEN[:10])
-    whole = look(name, about, loaded, Kept(tmp_path / "whole.jsonl"))
+    whole = look(name, about, loaded, ResumableItems(tmp_path / "whole.jsonl"))
     for found in whole.values():
         assert Finding.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True) if SIGNALS[name].asks else []
     part = tmp_path / "part.jsonl"
     half = len(lines) // 2
     part.write_bytes(b"".join(lines[:half]) + b'{"key": "ha')
-    assert look(name, about, loaded, Kept(part)) == whole
+    assert look(name, about, loaded, ResumableItems(part)) == whole
     again = part.read_bytes().splitlines(keepends=True)
     assert sorted(again[:half]) == sorted(lines[:half])
     assert len({json.loads(line)["key"] for line in again if SIGNALS[name].asks}) == len(lines)
@@ -460,14 +460,14 @@ def test_kept_items_are_computed_once(tmp_path: Path) -> None:
         return run
 
     heard: list[tuple[str, int, int]] = []
-    kept = Kept(tmp_path / "k.jsonl", lambda *said: heard.append(said))
+    kept = ResumableItems(tmp_path / "k.jsonl", lambda *said: heard.append(said))
     assert kept.fill("x", ["a", "b", "a"], compute(["a", "b", "a"])) == ["A", "B", "A"]
     assert (seen, heard[-1]) == (["a", "b"], ("x", 2, 2))
-    assert Kept(tmp_path / "k.jsonl").fill("x", ["b", "c"], compute(["b", "c"])) == ["B", "C"]
+    assert ResumableItems(tmp_path / "k.jsonl").fill("x", ["b", "c"], compute(["b", "c"])) == ["B", "C"]
     assert seen == ["a", "b", "c"]
     (tmp_path / "k.jsonl").write_text("[]\n")
     with pytest.raises(DataError, match=r"k\.jsonl:1: is not an item"):
-        Kept(tmp_path / "k.jsonl")
+        ResumableItems(tmp_path / "k.jsonl")
 
 
 # The whole -----------------------------------------------------------------------------------------------------------
@@ -565,7 +565,7 @@ def test_a_cell_looks_and_its_report_has_a_table(tmp_path: Path, monkeypatch: py
     corpora = [{**STUDY["corpus"][0], "test": "test.jsonl"}]  # type: ignore[index,dict-item]
     looks = [{"signals": ["exact", "altered_copies"], "trained": True, "sentences": 12}]
     study = Study.from_dict({**STUDY, "model": [{"name": "default"}], "corpus": corpora, "contamination": looks})
-    runs = Runs(tmp_path / "runs")
+    runs = StudyFolder(tmp_path / "runs")
     cells = [cell for cell in plan(study) if cell.kind == "contamination"]
     (run,) = [runs.add(cell) for cell in cells]
     waiting = assemble(Collection.open([runs.root]), [runs.root])
@@ -580,7 +580,7 @@ def test_a_cell_looks_and_its_report_has_a_table(tmp_path: Path, monkeypatch: py
     rows = {row.heads: row.entries for row in table.rows}
     assert set(rows) == {(name, side) for name in ("exact", "altered_copies") for side in ("base", "adapter")}
     verdict, number, members, said = rows["exact", "adapter"]
-    assert isinstance(verdict, Words)
+    assert isinstance(verdict, TableText)
     assert isinstance(number, Value)
     assert isinstance(members, Missing)
     assert (verdict.text, number.cells) == ("found", (run.cell.id,))
@@ -606,7 +606,7 @@ def test_the_data_of_a_recipe_are_found_and_what_is_missing_is_said(tmp_path: Pa
     sets = '[[set]]\nname = "set"\ntrain = ["set/train.jsonl"]\ndev = "set/dev.jsonl"\nlabels = "labels.json"\n'
     recipe.write_text(f'base = "smollm2-135m-instruct"\n[formats]\ninline_xml = 1.0\n{sets}')
     given_ = Given(tmp_path / "set" / "test.jsonl", root=tmp_path, recipes=(recipe,), limit=10)
-    found, notes = case_of("smollm2-135m-instruct", given_, Journal())
+    found, notes = case_of("smollm2-135m-instruct", given_, ReadLog())
     assert (found.name, found.split, found.complete) == ("set", "test", True)
     assert [len(source.documents) for source in found.train] == [14]
     assert len(found.sample) == len(found.members) == len(found.unseen) == 10
@@ -618,12 +618,12 @@ def test_the_data_of_a_recipe_are_found_and_what_is_missing_is_said(tmp_path: Pa
         f'base = "b"\nstart = "nowhere"\n[formats]\ninline_xml = 1.0\n{sets}{sets.replace("set", "gone")}'
     )
     recipe.write_text(recipe.read_text().replace("[[gone]]", "[[set]]"))
-    found, notes = case_of("smollm2-135m-instruct", given_, Journal())
+    found, notes = case_of("smollm2-135m-instruct", given_, ReadLog())
     assert not found.complete
     assert "training began with 'nowhere'" in notes[0]
     assert notes[1].startswith("1 files of the recipe are not under")
-    bare, _ = case_of("smollm2-135m-instruct", Given(given_.data, train=(tmp_path / "set" / "dev.jsonl",)), Journal())
+    bare, _ = case_of("smollm2-135m-instruct", Given(given_.data, train=(tmp_path / "set" / "dev.jsonl",)), ReadLog())
     assert (bare.complete, bare.members, bare.unseen, bare.labels.tags) == (False, [], [], ("LOC", "PER"))
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(UsageError, match="holds no document"):
-        case_of("smollm2-135m-instruct", Given(tmp_path / "empty.jsonl"), Journal())
+        case_of("smollm2-135m-instruct", Given(tmp_path / "empty.jsonl"), ReadLog())

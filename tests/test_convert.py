@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.convert import convert, load
 from genner.data.jsonl import read_jsonl
 from genner.data.registry import SYNTAXES, guess_target
@@ -89,7 +89,7 @@ def test_every_suffix_that_one_writer_has_names_it() -> None:
 
 def test_the_journal_is_told_of_all_files(tmp_path: Path) -> None:
     path = lines(tmp_path / "x.jsonl", ADA, ADA, ZOE)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert list(load(path, journal=journal)) == [ADA, ZOE]
     assert journal.faults == {"duplicate id": 1}
     with pytest.raises(DataError, match=r"x\.jsonl:2: id 'a' was given before"):

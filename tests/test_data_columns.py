@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genner.data import tags
-from genner.data.base import Journal, Syntax
+from genner.data.base import ReadLog, Syntax
 from genner.data.conll import Conll
 from genner.data.conll2012 import Conll2012
 from genner.data.jsonl import read_jsonl
@@ -26,11 +26,11 @@ FILES = Path(__file__).parent / "files"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def read(syntax: Syntax, path: Path, journal: Journal | None = None) -> list[Document]:
-    return list(syntax.read(path, journal or Journal()))
+def read(syntax: Syntax, path: Path, journal: ReadLog | None = None) -> list[Document]:
+    return list(syntax.read(path, journal or ReadLog()))
 
 
-def read_text(syntax: Syntax, folder: Path, text: str, journal: Journal | None = None) -> list[Document]:
+def read_text(syntax: Syntax, folder: Path, text: str, journal: ReadLog | None = None) -> list[Document]:
     path = folder / "x.conll"
     path.write_bytes(text.encode())
     return read(syntax, path, journal)
@@ -41,7 +41,7 @@ def found(document: Document) -> list[tuple[str, str]]:
 
 
 @st.composite
-def spans(draw: st.DrawFn) -> tuple[list[tags.Span], int]:
+def spans(draw: st.DrawFn) -> tuple[list[tags.TagSpan], int]:
     """Flat entities over tokens, and how many tokens there are."""
     edges = sorted(draw(st.sets(st.integers(0, 12), max_size=10)))
     pieces = [(a, b, draw(st.sampled_from(["A", "B", "a-b", "O"]))) for a, b in pairwise(edges)]
@@ -52,7 +52,7 @@ def spans(draw: st.DrawFn) -> tuple[list[tags.Span], int]:
 
 
 @given(spans(), st.sampled_from(["iob2", "iob1", "bioes"]))
-def test_what_is_spelt_is_read_and_has_no_faults(drawn: tuple[list[tags.Span], int], scheme: tags.Scheme) -> None:
+def test_what_is_spelt_is_read_and_has_no_faults(drawn: tuple[list[tags.TagSpan], int], scheme: tags.Scheme) -> None:
     entities, length = drawn
     spelt_tags = tags.spell(entities, length, scheme)
     assert tags.spans(spelt_tags, scheme) == entities
@@ -61,7 +61,7 @@ def test_what_is_spelt_is_read_and_has_no_faults(drawn: tuple[list[tags.Span], i
 
 @given(spans(), st.sampled_from(["io", "bare"]))
 def test_schemes_without_a_beginning_merge_what_touches(
-    drawn: tuple[list[tags.Span], int], scheme: tags.Scheme
+    drawn: tuple[list[tags.TagSpan], int], scheme: tags.Scheme
 ) -> None:
     entities, length = [(s, e, "X" if label == "O" else label) for s, e, label in drawn[0]], drawn[1]
     read = tags.spans(tags.spell(entities, length, scheme), scheme)
@@ -99,7 +99,7 @@ def test_a_sequence_without_faults_is_the_only_spelling_of_its_entities(
 
 @given(st.lists(spans(), min_size=1, max_size=4), st.sampled_from(["iob2", "iob1", "bioes"]))
 def test_the_scheme_is_guessed_well_enough_to_read(
-    drawn: list[tuple[list[tags.Span], int]], scheme: tags.Scheme
+    drawn: list[tuple[list[tags.TagSpan], int]], scheme: tags.Scheme
 ) -> None:
     guess = tags.SchemeGuess()
     for entities, length in drawn:
@@ -157,7 +157,7 @@ def test_columns_written_and_read_again(
 ) -> None:
     given_documents = [Document(d.text, d.entities, f" {i}") for i, d in enumerate(drawn)]
     path = tmp_path_factory.mktemp("law") / "x.conll"
-    wrote, reading = Journal(), Journal()
+    wrote, reading = ReadLog(), ReadLog()
     assert syntax.write(given_documents, path, wrote) == len(given_documents)
     again = read(syntax, path, reading)
     assert read(replace(syntax, scheme="auto"), path) == again
@@ -176,7 +176,7 @@ def test_without_comments_words_and_entities_are_kept(
     tmp_path_factory: pytest.TempPathFactory, document: Document
 ) -> None:
     path = tmp_path_factory.mktemp("law") / "x.conll"
-    wrote = Journal()
+    wrote = ReadLog()
     Conll(text=False).write([document], path, wrote)
     again = read(Conll(text=False), path)
     if wrote.losses["document without tokens"] or not document.text.strip():
@@ -199,7 +199,7 @@ def test_what_flat_columns_cannot_hold_is_counted(tmp_path: Path) -> None:
         ),
         "a\nb",
     )
-    journal = Journal()
+    journal = ReadLog()
     Conll().write(
         [Prediction(nested.text, nested.entities, nested.id, (Problem("split", "x"),))], tmp_path / "x", journal
     )
@@ -222,7 +222,7 @@ def test_texts_that_look_like_markup(tmp_path: Path, syntax: Conll, text: str) -
     for written in (syntax, replace(syntax, text=False)):
         if text == "" and not written.text:
             continue
-        written.write([document], tmp_path / "x", Journal())
+        written.write([document], tmp_path / "x", ReadLog())
         again = read(written, tmp_path / "x")
         assert [found(d) for d in again] == [found(document)]
         assert not written.text or again == [document]
@@ -232,7 +232,7 @@ def test_texts_that_look_like_markup(tmp_path: Path, syntax: Conll, text: str) -
 @pytest.mark.parametrize("name", ["ja_stockmark/dev", "wnut17/dev"])
 def test_corpora_in_columns_and_back(tmp_path: Path, name: str) -> None:
     corpus = list(read_jsonl(SHARED / f"{name}.jsonl"))
-    journal = Journal()
+    journal = ReadLog()
     for syntax in (Conll(), Conll(scheme="iob1", separator="space")):
         syntax.write(corpus, tmp_path / "x", journal)
         assert read(syntax, tmp_path / "x") == corpus
@@ -258,7 +258,7 @@ Bob NNP I-NP I-PER
 
 
 def test_conll2003(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     first, second, third = read_text(Conll(), tmp_path, CONLL2003, journal)
     assert (first.id, second.id, third.id) == ("x-1-1", "x-1-2", "x-2-1")
     assert first.text == "Ada Quist Ghent Tallin"
@@ -280,7 +280,7 @@ def test_tabs_hashtags_and_blanks_within_tokens(tmp_path: Path) -> None:
 
 
 def test_comments_of_other_makers(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     text = (
         "# id 72cd-8e\tdomain=train\nthe _ _ O\nbee _ _ B-X\n\n"
         "# newdoc id = n\n# sent_id = s7\n# text = Ada, you\nAda _ _ B-PER\n, _ _ O\nyou _ _ O\n"
@@ -317,7 +317,7 @@ def test_faults_in_columns(tmp_path: Path, text: str) -> None:
     line, message, repaired = FAULTS[text]
     with pytest.raises(DataError, match=rf"x\.conll:{line}: .*{message}"):
         read_text(Conll(), tmp_path, text)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     documents = read_text(Conll(), tmp_path, text, journal)
     assert journal.faults.total() == 1
     assert [pair for d in documents for pair in found(d)] == repaired
@@ -334,7 +334,7 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="token=-1 is not legal"):
         Conll(token=-1)
     with pytest.raises(UsageError, match="merges entities that touch"):
-        Conll(scheme="io").write([], tmp_path / "x", Journal())
+        Conll(scheme="io").write([], tmp_path / "x", ReadLog())
 
 
 def test_what_is_recognized_as_columns() -> None:
@@ -351,7 +351,7 @@ def test_gzip_zip_and_an_empty_file(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("in/b.conll", CONLL2003)
     inside = zipfile.Path(tmp_path / "a.zip", "in/b.conll")
-    assert len(list(Conll().read(inside, Journal()))) == 3  # type: ignore[arg-type]
+    assert len(list(Conll().read(inside, ReadLog()))) == 3  # type: ignore[arg-type]
     assert read_text(Conll(), tmp_path, "") == []
 
 
@@ -359,7 +359,7 @@ def test_gzip_zip_and_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_conll2012() -> None:
-    journal = Journal()
+    journal = ReadLog()
     documents = read(Conll2012(), FILES / "harbour.v4_gold_conll", journal)
     assert [d.id for d in documents] == [f"bc/made/00/harbour_0001/{n}" for n in ("0-0", "0-1", "1-0")]
     assert documents[0].text == "Mara Quist left Tallin ( the next day ) ."
@@ -392,7 +392,7 @@ def test_faults_in_conll2012(tmp_path: Path, text: str) -> None:
     line, message, left = FAULTS_2012[text]
     with pytest.raises(DataError, match=rf"x\.conll{f':{line}' if line else ''}: .*{message}"):
         read_text(Conll2012(), tmp_path, text)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert len(read_text(Conll2012(), tmp_path, text, journal)) == left
     assert journal.faults.total() == 1
 
@@ -401,7 +401,7 @@ def test_faults_in_conll2012(tmp_path: Path, text: str) -> None:
 
 
 def test_name_files() -> None:
-    journal = Journal()
+    journal = ReadLog()
     first, second, third, fourth = read(OntoNotesName(), FILES / "harbour.name", journal)
     docno = "nw/made/00/made_000{}@000{}@made@nw@en@on"
     assert [first.id, second.id, third.id] == [f"{docno.format(1, 1)}-{n}" for n in (1, 2, 3)]
@@ -435,7 +435,7 @@ def test_name_files_written_and_read_again(
 ) -> None:
     given_documents = [Document(d.text, d.entities, id) for d, id in zip(drawn, ids, strict=False)]
     path = tmp_path_factory.mktemp("law") / "x.name"
-    journal = Journal()
+    journal = ReadLog()
     count = OntoNotesName().write(given_documents, path, journal)
     again = read(OntoNotesName(), path)
     blank = [d for d in given_documents if not d.text.strip(" \n\r") and not d.entities]
@@ -454,7 +454,7 @@ def test_nested_names_are_no_loss(tmp_path: Path) -> None:
     text = "the US-China (trade) talks"
     spans = {(0, 26): "E", (4, 6): "GPE", (7, 12): "GPE", (14, 19): "T", (14, 20): "T"}
     document = Document(text, tuple(Entity(*span, label) for span, label in spans.items()), "d")
-    journal = Journal()
+    journal = ReadLog()
     OntoNotesName().write([document], tmp_path / "x", journal)
     assert read(OntoNotesName(), tmp_path / "x") == [document]
     assert not journal.losses
@@ -465,7 +465,7 @@ def test_nested_names_are_no_loss(tmp_path: Path) -> None:
 
 
 def test_treebank_spellings_in_a_text_are_a_loss(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     OntoNotesName().write([Document("a -LRB- b"), Document("-LAB<")], tmp_path / "x", journal)
     assert journal.losses == {"treebank spelling in the text": 2}
 
@@ -491,6 +491,6 @@ def test_faults_in_name_files(tmp_path: Path, text: str) -> None:
     line, message = FAULTS_NAME[text]
     with pytest.raises(DataError, match=rf"x\.conll{f':{line}' if line else ''}: .*{message}"):
         read_text(OntoNotesName(), tmp_path, text)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     read_text(OntoNotesName(), tmp_path, text, journal)
     assert journal.faults.total() == 1

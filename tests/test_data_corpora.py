@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genner.data.ace import Ace2005
-from genner.data.base import Journal, Syntax
+from genner.data.base import ReadLog, Syntax
 from genner.data.brat import Brat
 from genner.data.files import new_folder
 from genner.data.genia import Genia
@@ -24,8 +24,8 @@ FILES = Path(__file__).parent / "files"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def read(syntax: Syntax, path: Path, journal: Journal | None = None) -> list[Document]:
-    return list(syntax.read(path, journal or Journal()))
+def read(syntax: Syntax, path: Path, journal: ReadLog | None = None) -> list[Document]:
+    return list(syntax.read(path, journal or ReadLog()))
 
 
 def found(document: Document) -> list[tuple[str, str]]:
@@ -40,14 +40,14 @@ RAW = SHARED / "genia_raw"
 @pytest.mark.skipif(not RAW.exists(), reason="needs the shared corpora")
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_genia_as_published_gives_the_data_set(split: str) -> None:
-    journal = Journal()
+    journal = ReadLog()
     ours = read(Genia(split=str(RAW / f"doc_split_{split}.txt")), RAW / "GENIAcorpus3.02.tgz", journal)
     assert ours == list(read_jsonl(SHARED / "genia" / f"{split}.jsonl"))
     assert journal.losses["earlier version of an article"] == 1
 
 
 def test_the_rules_of_genia() -> None:
-    journal = Journal()
+    journal = ReadLog()
     title, coordinated, twice, new = read(Genia(), FILES / "genia_like.xml", journal)
     assert [d.id for d in (title, coordinated, twice, new)] == [
         "MEDLINE:2-0",
@@ -82,7 +82,7 @@ def test_genia_from_gzip_archives_and_zip(tmp_path: Path) -> None:
         assert read(Genia(), tmp_path / name) == wanted
     with zipfile.ZipFile(tmp_path / "g.zip", "w") as zipped:
         zipped.write(plain, "g.xml")
-    assert list(Genia().read(zipfile.Path(tmp_path / "g.zip", "g.xml"), Journal())) == wanted  # type: ignore[arg-type]
+    assert list(Genia().read(zipfile.Path(tmp_path / "g.zip", "g.xml"), ReadLog())) == wanted  # type: ignore[arg-type]
 
 
 def test_genia_is_recognized() -> None:
@@ -114,7 +114,7 @@ def test_faults_in_genia(tmp_path: Path) -> None:
         broken.write_text(text)
         with pytest.raises(DataError, match=message):
             read(Genia(), broken)
-        journal = Journal(lenient=True)
+        journal = ReadLog(lenient=True)
         assert len(read(Genia(), broken, journal)) == left
         assert journal.faults.total() == 1
     with tarfile.open(tmp_path / "g.tar", "w") as archive:
@@ -130,7 +130,7 @@ PAIR = ACE / "bc" / "timex2norm" / "MADE_ENG_20030101.0001.apf.xml"
 
 
 def test_ace_takes_the_final_annotation() -> None:
-    journal = Journal()
+    journal = ReadLog()
     (document,) = read(Ace2005(), ACE, journal)
     assert document.id == "MADE_ENG_20030101.0001"
     assert " ".join(document.text.split()) == (
@@ -153,7 +153,7 @@ def test_ace_takes_the_final_annotation() -> None:
 
 
 def test_heads_and_kinds_of_mentions() -> None:
-    journal = Journal()
+    journal = ReadLog()
     (document,) = read(Ace2005(mention="head", kinds=("NAM", "NOM")), PAIR, journal)
     assert found(document) == [("mayor", "PER"), ("Ghent", "GPE"), ("Ada Quist", "PER"), ("Q&A Ltd", "ORG")]
     assert journal.losses == {"timex2 mention": 1, "mention of kind PRO": 1}
@@ -169,7 +169,7 @@ def test_ace_split_in_a_zip(tmp_path: Path) -> None:
         for file in ACE.rglob("MADE*"):
             archive.write(file, file.relative_to(ACE).as_posix())
     inside = zipfile.Path(tmp_path / "a.zip")
-    assert list(Ace2005(split=str(ids)).read(inside, Journal())) == read(Ace2005(), ACE)  # type: ignore[arg-type]
+    assert list(Ace2005(split=str(ids)).read(inside, ReadLog())) == read(Ace2005(), ACE)  # type: ignore[arg-type]
     ids.write_text("other\n")
     with pytest.raises(DataError, match=r"listed here that are not in .*: 1, 'other' among them"):
         read(Ace2005(split=str(ids)), ACE)
@@ -193,7 +193,7 @@ def test_faults_in_ace(tmp_path: Path, old: str, new: str, message: str) -> None
     apf.write_text(text.replace(old, new, 1))
     with pytest.raises(DataError, match=message):
         read(Ace2005(), tmp_path)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert len(read(Ace2005(), tmp_path, journal)) == 1
     assert journal.faults.total() == 1
 
@@ -213,7 +213,7 @@ def test_ace_files_that_are_missing_or_no_utf8(tmp_path: Path) -> None:
 
 
 def test_brat() -> None:
-    journal = Journal()
+    journal = ReadLog()
     empty, note = read(Brat(), FILES / "brat", journal)
     assert (empty.id, empty.text, empty.entities) == ("empty", "Nothing.", ())
     assert note.id == "letters/note"
@@ -240,7 +240,7 @@ def test_brat_written_and_read_again(
 ) -> None:
     given_documents = [Document(d.text, d.entities, name) for d, name in zip(drawn, names, strict=False)]
     folder = tmp_path_factory.mktemp("law") / "out"
-    journal = Journal()
+    journal = ReadLog()
     assert Brat().write(given_documents, folder, journal) == len(given_documents)
     assert sorted(read(Brat(), folder), key=lambda d: d.id) == sorted(given_documents, key=lambda d: d.id)
     assert not journal.losses
@@ -255,13 +255,13 @@ def test_a_name_that_the_locale_cannot_write_is_an_error_in_a_line(tmp_path: Pat
 @pytest.mark.parametrize("text", ["\ufeffa", "a\r\nb\r", "\x00", "a\u2028b", "\ta\n\n", "a 1 2", "X 0 1\tb 0 9"])
 def test_every_character_of_a_text_counts_in_brat(tmp_path: Path, text: str) -> None:
     document = Document(text, (Entity(0, len(text), "cell line"),), "d")
-    Brat().write([document], tmp_path / "out", Journal())
+    Brat().write([document], tmp_path / "out", ReadLog())
     assert (tmp_path / "out" / "d.txt").read_bytes() == text.encode()
     assert read(Brat(), tmp_path / "out") == [document]
 
 
 def test_what_brat_cannot_hold_is_counted(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     odd = Prediction("ab", (Entity(0, 1, "A\tB", 0.5), Entity(1, 2, "C")), "d", (Problem("split", ""),))
     assert Brat().write([odd, Document("x", (), "d"), Document("y")], tmp_path / "out", journal) == 3
     assert journal.losses == {
@@ -277,13 +277,13 @@ def test_what_brat_cannot_hold_is_counted(tmp_path: Path) -> None:
 def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     with pytest.raises(DataError, match="is there already and is no empty folder"):
-        Brat().write([], tmp_path, Journal())
+        Brat().write([], tmp_path, ReadLog())
 
     def fail() -> Document:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        Brat().write((fail() for _ in "x"), tmp_path / "out", Journal())
+        Brat().write((fail() for _ in "x"), tmp_path / "out", ReadLog())
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
@@ -303,7 +303,7 @@ def test_faults_in_brat(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "d.ann").write_text(f"T9\tX 2 3\tc\n{line}\n")
     with pytest.raises(DataError, match=rf"d\.ann:2: .*{message}"):
         read(Brat(), tmp_path)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert read(Brat(), tmp_path, journal) == [Document("abc", (Entity(2, 3, "X"),), "d")]
     assert journal.faults.total() == 1
 
@@ -313,7 +313,7 @@ def test_half_a_pair_of_brat(tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("")
     with pytest.raises(DataError, match=r"is missing; a \.txt and an \.ann make a pair: .*--lenient"):
         read(Brat(), tmp_path)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert read(Brat(), tmp_path, journal) == []
     assert journal.faults.total() == 1
 
@@ -334,7 +334,7 @@ def test_a_mention_that_brat_cuts_at_line_ends(
     pairs = [tuple(map(int, pair.split())) for pair in fragments.split(";")]
     mention = " ".join(text[a:b] for a, b in pairs)
     (tmp_path / "d.ann").write_text(f"T1\tX {fragments}\t{mention}\n")
-    journal = Journal()
+    journal = ReadLog()
     assert [e.span for e in read(Brat(), tmp_path, journal)[0].entities] == ([kept] if kept else [])
     assert journal.losses.total() == (kept is None)
 
@@ -342,6 +342,6 @@ def test_a_mention_that_brat_cuts_at_line_ends(
 def test_mentions_given_twice_are_a_loss(tmp_path: Path) -> None:
     (tmp_path / "d.txt").write_text("abc")
     (tmp_path / "d.ann").write_text("T1\tX 2 3\tc\nT2\tX 2 3\tc\n")
-    journal = Journal()
+    journal = ReadLog()
     assert len(read(Brat(), tmp_path, journal)[0].entities) == 1
     assert journal.losses == {"entity given twice": 1}

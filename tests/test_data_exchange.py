@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.data.alpaca import Alpaca
-from genner.data.base import Journal, Syntax
+from genner.data.base import ReadLog, Syntax
 from genner.data.brat import Brat
 from genner.data.doccano import Doccano
 from genner.data.file_opening import open_source
@@ -46,8 +46,8 @@ def file(folder: Path, data: bytes | str, name: str) -> Path:
     return path
 
 
-def read(kind: Syntax, path: Path, lenient: bool = False) -> tuple[list[Document], Journal]:
-    journal = Journal(lenient)
+def read(kind: Syntax, path: Path, lenient: bool = False) -> tuple[list[Document], ReadLog]:
+    journal = ReadLog(lenient)
     return list(kind.read(path, journal)), journal
 
 
@@ -75,7 +75,7 @@ def available(kind: Syntax) -> None:
 def test_written_and_read_again(tmp_path: Path, kind: Syntax, name: str, drawn: list[Document]) -> None:
     available(kind)
     given = [Document(d.text, d.entities, f"d{i}") for i, d in enumerate(drawn)]
-    journal = Journal()
+    journal = ReadLog()
     target = tmp_path / name
     shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     assert kind.write(iter(given), target, journal) == len(given) or journal.losses
@@ -98,7 +98,7 @@ def test_a_group_is_kept_or_said_to_be_lost(tmp_path: Path, kind: Syntax, name: 
     available(kind)
     groups = ["", "7", "7", "", "b c", "é"]
     given = [replace(ADA, id=f"x-{i}", group=group) for i, group in enumerate(groups, 1)]
-    journal = Journal()
+    journal = ReadLog()
     kind.write(given, tmp_path / name, journal)
     found, reading = read(kind, tmp_path / name)
     assert found == given
@@ -117,7 +117,7 @@ def test_a_group_is_kept_or_said_to_be_lost(tmp_path: Path, kind: Syntax, name: 
 @pytest.mark.parametrize(("kind", "name"), WRITERS)
 def test_it_is_told_by_its_content(tmp_path: Path, kind: Syntax, name: str) -> None:
     available(kind)
-    kind.write([ADA, NESTED], tmp_path / name, Journal())
+    kind.write([ADA, NESTED], tmp_path / name, ReadLog())
     assert type(guess(tmp_path / name)) is type(kind)
 
 
@@ -125,7 +125,7 @@ def test_it_is_told_by_its_content(tmp_path: Path, kind: Syntax, name: str) -> N
 def test_packed_or_in_an_archive(tmp_path: Path, kind: Syntax, name: str) -> None:
     available(kind)
     path = tmp_path / name
-    kind.write([ADA], path, Journal())
+    kind.write([ADA], path, ReadLog())
     if path.is_dir():
         pytest.skip("a folder is packed in an archive only")
     packed = file(tmp_path, gzip.compress(path.read_bytes()), f"{name}.gz")
@@ -137,7 +137,7 @@ def test_packed_or_in_an_archive(tmp_path: Path, kind: Syntax, name: str) -> Non
     for source in (packed, tmp_path / "one.zip", tmp_path / "two.zip" / name):
         place = open_source(source)
         assert type(guess(place)) is type(kind)
-        assert list(kind.read(place, Journal())) == [ADA]
+        assert list(kind.read(place, ReadLog())) == [ADA]
 
 
 @pytest.mark.parametrize(("kind", "name"), WRITERS)
@@ -153,7 +153,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, kind: Syntax, name: str
         path.unlink()  # a folder is never overwritten
     before = list(tmp_path.iterdir())
     with pytest.raises(DataError, match="breaks off"):
-        kind.write(broken(), path, Journal())
+        kind.write(broken(), path, ReadLog())
     assert list(tmp_path.iterdir()) == before
     assert all(there.read_bytes() == b"old" for there in before)
 
@@ -162,7 +162,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, kind: Syntax, name: str
 def test_scores_and_problems_are_lost_aloud(tmp_path: Path, kind: Syntax) -> None:
     available(kind)
     found = Prediction("Ada", (Entity(0, 3, "PER", 0.5),), "p", (Problem("invalid", "x"),))
-    journal = Journal()
+    journal = ReadLog()
     kind.write([found], tmp_path / "x", journal)
     assert journal.losses == {"score": 1, "problem of a prediction": 1}
 
@@ -170,7 +170,7 @@ def test_scores_and_problems_are_lost_aloud(tmp_path: Path, kind: Syntax) -> Non
 @pytest.mark.parametrize("kind", [LabelStudio(), Prodigy(), HuggingFace(), Jsonl()], ids=lambda k: k.name)
 def test_scores_are_kept(tmp_path: Path, kind: Syntax) -> None:
     available(kind)
-    journal = Journal()
+    journal = ReadLog()
     kind.write([Document("Ada", (Entity(0, 3, "PER", 0.5),), "p")], tmp_path / "x", journal)
     assert not journal.losses
     assert [e.score for d in kind.read(tmp_path / "x", journal) for e in d.entities] == [0.5]
@@ -242,12 +242,12 @@ def test_a_list_is_read_in_a_window(
     for text in (json.dumps(values), json.dumps(values, indent=2, ensure_ascii=False)):
         path = tmp_path / "x.json"
         path.write_bytes(text.encode("utf-8", "surrogatepass") if text.isascii() else json.dumps(values).encode())
-        assert [record for _, record in records(path, Journal())] == values
+        assert [record for _, record in records(path, ReadLog())] == values
 
 
 def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
     path = file(tmp_path, '[\n{"a":\n 1},\n\n {"b": 2}]', "x.json")
-    assert list(records(path, Journal())) == [(2, {"a": 1}), (5, {"b": 2})]
+    assert list(records(path, ReadLog())) == [(2, {"a": 1}), (5, {"b": 2})]
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
 def test_a_broken_file(tmp_path: Path, text: str, kind: str, message: str) -> None:
     path = file(tmp_path, text, "x.json")
     with pytest.raises(DataError, match=message):
-        list(records(path, Journal()))
-    journal = Journal(lenient=True)
+        list(records(path, ReadLog()))
+    journal = ReadLog(lenient=True)
     assert [r for _, r in records(path, journal)] == [{"a": 1}]
     assert journal.faults == {kind: 1}
 
@@ -303,7 +303,7 @@ def test_an_error_is_found_without_reading_on(tmp_path: Path) -> None:
             return Reader()
 
     with pytest.raises(DataError, match="Expecting value"):
-        list(records(Counting(), Journal()))  # type: ignore[arg-type]
+        list(records(Counting(), ReadLog()))  # type: ignore[arg-type]
     assert seen < 4 * CHUNK
 
 
@@ -374,7 +374,7 @@ def test_spacy_itself_reads_the_entities(tmp_path: Path) -> None:
     spacy = pytest.importorskip("spacy")
     from spacy.tokens import DocBin
 
-    SpacyDocBin().write([ADA, NESTED, EMPTY], tmp_path / "x.spacy", Journal())
+    SpacyDocBin().write([ADA, NESTED, EMPTY], tmp_path / "x.spacy", ReadLog())
     ada, nested, empty = DocBin().from_disk(tmp_path / "x.spacy").get_docs(spacy.blank("en").vocab)
     assert [(e.text, e.label_) for e in ada.ents] == [("Ada", "PER"), ("Bob", "PER")]
     assert [t.text for t in ada] == ["Ada", "met", "Bob", "."]
@@ -405,7 +405,7 @@ def test_a_docbin_of_spacy_is_read(tmp_path: Path) -> None:
 
 def test_a_docbin_that_breaks_off(tmp_path: Path) -> None:
     pytest.importorskip("spacy")
-    SpacyDocBin().write([ADA], tmp_path / "x.spacy", Journal())
+    SpacyDocBin().write([ADA], tmp_path / "x.spacy", ReadLog())
     path = file(tmp_path, (tmp_path / "x.spacy").read_bytes()[:-9], "y.spacy")
     with pytest.raises(DataError, match="is not a whole DocBin"):
         read(SpacyDocBin(), path)
@@ -417,9 +417,9 @@ def test_a_missing_extra_names_its_command(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("genner.data.records.import_module", missing)
     with pytest.raises(UsageError, match=r"spacy is not installed; .*pip install -e .*\[spacy\]"):
-        SpacyDocBin().write([ADA], tmp_path / "x.spacy", Journal())
+        SpacyDocBin().write([ADA], tmp_path / "x.spacy", ReadLog())
     with pytest.raises(UsageError, match=r"pyarrow is not installed; .*pip install -e .*\[hf\]"):
-        HuggingFace().write([ADA], tmp_path / "x.parquet", Journal())
+        HuggingFace().write([ADA], tmp_path / "x.parquet", ReadLog())
 
 
 # Label Studio
@@ -430,7 +430,7 @@ def task(text: str, *values: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"id": 1, "data": {"text": text}, "annotations": [{"result": results}], **more}
 
 
-def studio(folder: Path, *tasks: dict[str, Any], **options: Any) -> tuple[list[Document], Journal]:
+def studio(folder: Path, *tasks: dict[str, Any], **options: Any) -> tuple[list[Document], ReadLog]:
     return read(LabelStudio(**options), file(folder, json.dumps(tasks), "x.json"))
 
 
@@ -452,7 +452,7 @@ def test_offsets_of_old_and_new_versions(tmp_path: Path) -> None:
 @given(document=documents(crossing=True))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_utf16_offsets_are_those_of_javascript(tmp_path: Path, document: Document) -> None:
-    LabelStudio(units="utf16").write([document], tmp_path / "x.json", Journal())
+    LabelStudio(units="utf16").write([document], tmp_path / "x.json", ReadLog())
     [made] = json.loads((tmp_path / "x.json").read_text())
     units = document.text.encode("utf-16-le")
     for result in made["annotations"][0]["result"]:
@@ -516,7 +516,7 @@ def test_gliner_counts_the_last_token_in(tmp_path: Path) -> None:
 
 
 def test_gliner_has_no_blanks_in_tokens(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     given = Document("Ada  met ", (Entity(0, 4, "A"), Entity(3, 5, "B")), "a")
     GlinerJson().write([given], tmp_path / "x.json", journal)
     assert journal.losses == {"blank at the edge of a mention": 1, "mention of blanks alone": 1}
@@ -539,7 +539,7 @@ def test_tokens_cover_all_but_blanks(text: str, data: st.DataObject) -> None:
 
 def test_datasets_reads_what_is_written(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    HuggingFace().write([ADA, NESTED], tmp_path / "x.parquet", Journal())
+    HuggingFace().write([ADA, NESTED], tmp_path / "x.parquet", ReadLog())
     rows = datasets.Dataset.from_parquet(str(tmp_path / "x.parquet"), cache_dir=str(tmp_path))
     assert [Document.from_dict(row) for row in rows] == [ADA, NESTED]
 
@@ -592,7 +592,7 @@ def test_columns_by_other_names_and_tags_without_names(tmp_path: Path) -> None:
 
 def test_parquet_that_breaks_off(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    HuggingFace().write([ADA], tmp_path / "x.parquet", Journal())
+    HuggingFace().write([ADA], tmp_path / "x.parquet", ReadLog())
     path = file(tmp_path, (tmp_path / "x.parquet").read_bytes()[:-7], "y.parquet")
     with pytest.raises(DataError, match="is not a whole parquet or arrow file"):
         read(HuggingFace(), path)
@@ -634,7 +634,7 @@ def test_alpaca_is_genners_own_prompt(tmp_path: Path) -> None:
     from genner.labels import parse_labels
     from genner.prompts import instruction
 
-    Alpaca("inline_xml", "PER,LOC").write([ADA], tmp_path / "ada.json", Journal())
+    Alpaca("inline_xml", "PER,LOC").write([ADA], tmp_path / "ada.json", ReadLog())
     [row] = json.loads((tmp_path / "ada.json").read_text())
     # LLaMA-Factory joins the two with a line end.
     prompt = row["instruction"] + "\n" + row["input"]
@@ -644,7 +644,7 @@ def test_alpaca_is_genners_own_prompt(tmp_path: Path) -> None:
 
 def test_dataset_info_is_added_to(tmp_path: Path) -> None:
     path = file(tmp_path, '{"old": {"file_name": "old.json"}}', "dataset_info.json")
-    Alpaca().write([ADA], tmp_path / "ada.json", Journal())
+    Alpaca().write([ADA], tmp_path / "ada.json", ReadLog())
     columns = {"prompt": "instruction", "query": "input", "response": "output"}
     assert json.loads(path.read_text()) == {
         "old": {"file_name": "old.json"},
@@ -652,12 +652,12 @@ def test_dataset_info_is_added_to(tmp_path: Path) -> None:
     }
     path.write_text("[]")
     with pytest.raises(DataError, match="is not a JSON object, so nothing can be added"):
-        Alpaca().write([ADA], tmp_path / "bob.json", Journal())
+        Alpaca().write([ADA], tmp_path / "bob.json", ReadLog())
     assert not (tmp_path / "bob.json").exists()
 
 
 def test_what_an_answer_cannot_say_is_lost_aloud(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     crossing = Document("abc", (Entity(0, 2, "X"), Entity(1, 3, "Y"), Entity(2, 3, "Z")), "c")
     Alpaca("inline_xml", "X,Y").write([crossing], tmp_path / "x.json", journal)
     assert journal.losses == {
@@ -665,7 +665,7 @@ def test_what_an_answer_cannot_say_is_lost_aloud(tmp_path: Path) -> None:
         "entity that inline_xml cannot say": 1,
     }
     with pytest.raises(LabelError, match="'a<b' cannot be written as a tag"):
-        Alpaca().write([Document("abc", (Entity(0, 2, "a<b"),))], tmp_path / "x.json", Journal())
+        Alpaca().write([Document("abc", (Entity(0, 2, "a<b"),))], tmp_path / "x.json", ReadLog())
 
 
 def test_answers_of_others(tmp_path: Path) -> None:
@@ -695,4 +695,4 @@ def test_an_answer_that_does_not_fit_its_text(tmp_path: Path) -> None:
 
 def test_an_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown format 'xml'; known: .*inline_xml"):
-        Alpaca("xml").write([ADA], tmp_path / "x.json", Journal())
+        Alpaca("xml").write([ADA], tmp_path / "x.json", ReadLog())

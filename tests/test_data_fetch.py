@@ -13,7 +13,7 @@ from conftest import Run
 from genner.data import fetching, read_jsonl
 from genner.data.catalog import catalog
 from genner.data.download import ATTEMPTS, MIRROR, download
-from genner.data.fetching import Download, Part, Remote, downloads
+from genner.data.fetching import Download, Remote, RemoteSplit, downloads
 from genner.data.registry import syntax
 from genner.errors import DataError
 from genner.labels import label_sets
@@ -127,10 +127,10 @@ def test_a_corpus_becomes_splits_with_checked_counts(
 ) -> None:
     columns = ("conll:separator=tab,column=1", "conll:separator=tab,column=2")
     parts = {
-        "train": Part((remote(web, "train.tsv", FLAT),), ("conll",), 2, 2),
-        "test": Part((remote(web, "b.tsv", NESTED), remote(web, "c.tsv", NESTED)), columns, 2, 4, group="file"),
-        "dev": Part((remote(web, "dev.tsv", f"# newdoc id = n1\n{FLAT}"),), ("conll",), 2, 2),
-        "more": Part((remote(web, "more.tsv", f"# newdoc id = n1\n{FLAT}"),), ("conll",), 2, 2, group="none"),
+        "train": RemoteSplit((remote(web, "train.tsv", FLAT),), ("conll",), 2, 2),
+        "test": RemoteSplit((remote(web, "b.tsv", NESTED), remote(web, "c.tsv", NESTED)), columns, 2, 4, group="file"),
+        "dev": RemoteSplit((remote(web, "dev.tsv", f"# newdoc id = n1\n{FLAT}"),), ("conll",), 2, 2),
+        "more": RemoteSplit((remote(web, "more.tsv", f"# newdoc id = n1\n{FLAT}"),), ("conll",), 2, 2, group="none"),
     }
     known = {
         "small": Download("small", "A small one", "CC0", parts),
@@ -148,7 +148,7 @@ def test_a_corpus_becomes_splits_with_checked_counts(
     (tmp_path / "d/small/train.jsonl").write_text("mine", encoding="utf-8")
     assert "kept" in run("data", "fetch", "small", "--out", "d")[2]
     assert (tmp_path / "d/small/train.jsonl").read_text(encoding="utf-8") == "mine"
-    parts["train"] = Part(parts["train"].files, ("conll",), 3, 2)
+    parts["train"] = RemoteSplit(parts["train"].files, ("conll",), 3, 2)
     code, _, err = run("data", "fetch", "small", "--out", "d", "--force")
     assert code == 1
     assert "has 2 sentences and 2 entities; published are 3 and 2" in err
@@ -162,7 +162,10 @@ def test_one_split_that_cannot_be_had_does_not_keep_the_others_away(
     web: type[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = Remote("https://corpora.example/lost.tsv", "0" * 64)
-    parts = {"train": Part((lost,), ("conll",), 2, 2), "test": Part((remote(web, "a.tsv", FLAT),), ("conll",), 2, 2)}
+    parts = {
+        "train": RemoteSplit((lost,), ("conll",), 2, 2),
+        "test": RemoteSplit((remote(web, "a.tsv", FLAT),), ("conll",), 2, 2),
+    }
     monkeypatch.setattr(fetching, "downloads", lambda: {"small": Download("small", "S", "CC0", parts)})
     with pytest.raises(DataError, match=r"lost.tsv.*HTTP 404"):
         fetching.fetch("small", tmp_path, lambda line: None)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.data.alpaca import Alpaca
-from genner.data.base import Journal, Syntax
+from genner.data.base import ReadLog, Syntax
 from genner.data.doccano import Doccano
 from genner.data.gliner import GlinerJson
 from genner.data.gliner2 import Gliner2
@@ -38,8 +38,8 @@ def write(folder: Path, data: Any, name: str = "x.json") -> Path:
     return path
 
 
-def read(path: Path, kind: Syntax | None = None, lenient: bool = False) -> tuple[list[Document], Journal]:
-    journal = Journal(lenient)
+def read(path: Path, kind: Syntax | None = None, lenient: bool = False) -> tuple[list[Document], ReadLog]:
+    journal = ReadLog(lenient)
     return list((kind or guess(path)).read(path, journal)), journal
 
 
@@ -215,7 +215,7 @@ def test_odd_values_in_odd_places_are_faults(tmp_path: Path, data: st.DataObject
     for kind in (SYNTAXES[name](), Jsonl()):
         for lenient in (False, True):
             with suppress(DataError):
-                for document in kind.read(path, Journal(lenient)):
+                for document in kind.read(path, ReadLog(lenient)):
                     document.to_dict()
     with suppress(UsageError):
         guess(path)
@@ -386,7 +386,7 @@ def test_line_ends_of_two_characters_that_a_browser_counts_as_one(tmp_path: Path
 def test_predictions_are_written_as_predictions_and_read_again(tmp_path: Path) -> None:
     scored = (Entity(0, 3, "PER", 0.5), Entity(8, 11, 'A & "B"', 0.75))
     given = [Prediction(TEXT, scored, "p", extra={"source": "x"}), Prediction("a", (), "q"), ADA]
-    journal = Journal()
+    journal = ReadLog()
     assert LabelStudio(model_version="m1").write(given, tmp_path / "x.json", journal) == 3
     assert not journal.lines()
     first, second, third = json.loads((tmp_path / "x.json").read_text())
@@ -408,7 +408,7 @@ def test_predictions_are_written_as_predictions_and_read_again(tmp_path: Path) -
 def test_the_labelling_configuration_shows_the_tasks(tmp_path: Path) -> None:
     from xml.etree import ElementTree
 
-    journal = Journal()
+    journal = ReadLog()
     labels = ["PER", 'A & "B" <c>', "bad\x01"]
     LabelStudio(key="body", to_name="t").write(
         [Document("ab", tuple(Entity(0, 1, x) for x in labels), "d")], tmp_path / "x.json", journal
@@ -544,7 +544,7 @@ def test_doccano_keeps_what_was_uploaded_and_counts_relations(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["prodigy", "label_studio", "gliner", "jsonl"])
 def test_fields_that_a_syntax_has_a_place_for_are_kept(tmp_path: Path, name: str) -> None:
     given = Document(TEXT, BOTH, "7", extra={"id": 7, "source": {"page": 3}})
-    journal = Journal()
+    journal = ReadLog()
     SYNTAXES[name]().write([given], tmp_path / "x.json", journal)
     [found], _ = read(tmp_path / "x.json")
     assert (found, found.extra, journal.lines()) == (given, given.extra, [])
@@ -552,7 +552,7 @@ def test_fields_that_a_syntax_has_a_place_for_are_kept(tmp_path: Path, name: str
 
 @pytest.mark.parametrize("name", ["alpaca", "doccano", "brat"])
 def test_fields_that_it_has_no_place_for_are_counted(tmp_path: Path, name: str) -> None:
-    journal = Journal()
+    journal = ReadLog()
     kind = SYNTAXES[name]()
     kind.write([Document(TEXT, BOTH, "7", extra={"id": 7, "source": "x"})], tmp_path / "x", journal)
     assert journal.losses == {"further field of a record": 1}

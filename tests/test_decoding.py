@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import tiny
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
-from genner.engines.cache import RowCache
+from genner.engines.cache import KVCache
 from genner.engines.chat import Chat
-from genner.engines.decoding import Speculator, choose, reference
+from genner.engines.decoding import SpeculativeDecoder, choose, reference
 from genner.engines.transformers_engine import LocalEngine
 from genner.engines.vocabulary import Vocabulary, token_bytes
 from genner.formats import FORMATS
@@ -160,7 +160,7 @@ def test_the_instruction_is_run_once() -> None:
     tokenizer = tiny.tokenizer("bytes")
     some = engine("llama", "bytes")
     asked = [Request("Tag:\n", t, FORMATS["inline_xml"].grammar(t, LABELS)) for t in ("a b", "c d", "e f")]
-    speculator = Speculator(some.network, Chat(tokenizer), some.vocabulary)
+    speculator = SpeculativeDecoder(some.network, Chat(tokenizer), some.vocabulary)
     runs: list[list[int]] = []
     inner = some.network.forward
     some.network.forward = lambda rows, cache, slots: (runs.extend(map(list, rows)), inner(rows, cache, slots))[1]  # type: ignore[method-assign]
@@ -191,12 +191,12 @@ def test_no_more_text_is_answered_at_once_than_may_be(lengths: list[int], batch:
     seen: list[list[int]] = []
     inner = speculator._pass
 
-    def watched(rows: list[Any], cache: RowCache) -> None:
+    def watched(rows: list[Any], cache: KVCache) -> None:
         seen.append([len(row.request.text) for row in rows])
         inner(rows, cache)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Speculator, "MAX_TEXT", most)
+        patch.setattr(SpeculativeDecoder, "MAX_TEXT", most)
         patch.setattr(speculator, "_pass", watched)
         assert [g.answer for g in some.generate(asked, batch_size=batch)] == expected
     assert all(len(row) <= batch and (len(row) == 1 or sum(row) <= most) for row in seen)

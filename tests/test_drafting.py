@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 import tiny
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
-from genner.engines.cache import RowCache
-from genner.engines.drafter import Read, Shape, SpanDrafter, guess_of, pack, tokens_of_words
-from genner.engines.prefix_state import Task
+from genner.engines.cache import KVCache
+from genner.engines.drafter import DrafterInput, DrafterShape, SpanDrafter, guess_of, pack, tokens_of_words
+from genner.engines.prefix_state import PrefixState
 from genner.engines.transformers_engine import LocalEngine
 from genner.formats import FORMATS
-from genner.grammar import Guess, boundaries, walk
+from genner.grammar import SpanProposals, boundaries, walk
 from genner.labels import label_set
 from genner.prompts import instruction, label_ends
 from strategies import texts
@@ -27,12 +27,12 @@ forms = pytest.mark.parametrize("form", list(FORMATS))
 
 
 @st.composite
-def guesses(draw: st.DrawFn, text: str) -> Guess:
+def guesses(draw: st.DrawFn, text: str) -> SpanProposals:
     """Any spans at all, legal or not: a guess may be wrong in every way."""
     places = st.integers(0, len(text) + 2)
     spans = draw(st.lists(st.tuples(places, places, st.integers(0, 2)), max_size=6))
     others = draw(st.dictionaries(places, st.lists(st.tuples(places, st.integers(0, 2)), max_size=3), max_size=4))
-    return Guess(spans, others)
+    return SpanProposals(spans, others)
 
 
 @forms
@@ -74,7 +74,7 @@ def test_what_can_be_said_is_drafted(form: str, text: str, data: st.DataObject) 
     document, _ = FORMATS[form].keep(Document(text, entities), "word")
     rank = {tag: i for i, tag in enumerate(LABELS.tags)}
     grammar = FORMATS[form].grammar(text, LABELS, where="word", depth=8)
-    guess = Guess((e.start, e.end, rank[e.label]) for e in document.entities)
+    guess = SpanProposals((e.start, e.end, rank[e.label]) for e in document.entities)
     drafted = grammar.draft(grammar.start(), 1 << 20, guess)
     assert spans_of(grammar, drafted) == {(e.start, e.end, e.label) for e in document.entities}
 
@@ -84,14 +84,14 @@ class Scripted:
 
     taps = (1,)
 
-    def __init__(self, guesses: Iterator[Guess]) -> None:
+    def __init__(self, guesses: Iterator[SpanProposals]) -> None:
         self.guesses, self.asked = guesses, 0
 
     def options(self, states: list[torch.Tensor]) -> int:
         assert states[0].shape[1] == 32
         return len(states[0])
 
-    def guess(self, reads: list[Read]) -> list[Guess]:
+    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
         self.asked += len(reads)
         for read in reads:
             assert read.options == len(LABELS)
@@ -138,14 +138,14 @@ def test_a_right_guess_saves_passes_and_a_wrong_one_is_not_asked_for_again() -> 
     (first,) = LocalEngine(causal, tokenizer).generate(some[:1], batch_size=1)
     grammar = some[0].grammar
     rank = {tag: i for i, tag in enumerate(LABELS.tags)}
-    right = Guess((w.start, w.end, rank[w.label]) for w in grammar.read(first.answer) or ())
+    right = SpanProposals((w.start, w.end, rank[w.label]) for w in grammar.read(first.answer) or ())
     assert right.spans
     told = LocalEngine(causal, tokenizer, drafter=Scripted(iter([right])))
     (guessed,) = told.generate(some[:1], batch_size=1)
     assert guessed.answer == first.answer
     assert guessed.passes < first.passes
     taken = {start for start, _, _ in right.spans}
-    wrong = Guess([(s, s + 1, 0) for s in range(len(text)) if s not in taken])
+    wrong = SpanProposals([(s, s + 1, 0) for s in range(len(text)) if s not in taken])
     liar = Scripted(iter([wrong] * 40))
     answers = list(LocalEngine(causal, tokenizer, drafter=liar).generate(some, batch_size=1))
     assert {a.answer for a in answers} == {first.answer}
@@ -157,7 +157,7 @@ def test_a_right_guess_saves_passes_and_a_wrong_one_is_not_asked_for_again() -> 
 
 def drafter(width: int = 16) -> SpanDrafter:
     torch.manual_seed(0)
-    return SpanDrafter(Shape((1, 2), 8, width=width, longest=4)).eval()
+    return SpanDrafter(DrafterShape((1, 2), 8, width=width, longest=4)).eval()
 
 
 @given(some_texts=st.lists(texts.filter(bool), min_size=1, max_size=3))
@@ -169,7 +169,7 @@ def test_texts_are_guessed_together_as_alone(some_texts: list[str]) -> None:
     reads = []
     for text in some_texts:
         ends = list(range(1, len(text) + 1))
-        reads.append(Read(text, ends, [torch.randn(len(ends), 8), torch.randn(len(ends), 8)], options))
+        reads.append(DrafterInput(text, ends, [torch.randn(len(ends), 8), torch.randn(len(ends), 8)], options))
     together = made.guess(reads)
     for read, guess in zip(reads, together, strict=True):
         (alone,) = made.guess([read])
@@ -246,8 +246,8 @@ def test_where_labels_end() -> None:
 @pytest.mark.parametrize(("copied", "trusted"), [(True, False), (False, True)])
 def test_a_guess_is_worth_more_where_only_entities_are_written(copied: bool, trusted: bool) -> None:
     """One right guess for four wrong ones: too few for a copy, enough for a list."""
-    task = Task(RowCache(1), options=True)
+    task = PrefixState(KVCache(1), options=True)
     for _ in range(200):
         task.learn_guess(1, 4, copied)
-    asked = [task.trusts() for _ in range(2 * Task.PROBE)]
+    asked = [task.trusts() for _ in range(2 * PrefixState.PROBE)]
     assert sum(asked) == (len(asked) if trusted else 2)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 
 from genner.document import Document, Entity
 from genner.evaluation import analyse
-from genner.evaluation.taxonomy import KINDS
-from genner.render.errors import CONTEXT, error_page
+from genner.evaluation.taxonomy import ERROR_KINDS
+from genner.render.errors import PAGE_CONTEXT_CHARS, error_page
 from strategies import documents
 
 VOID = {"meta", "br"}
@@ -46,7 +46,7 @@ class Page(HTMLParser):
 
 
 def page(gold: list[Document], pred: list[Document], **options: object) -> str:
-    return error_page(analyse(gold, pred).cases, title="Errors", kinds=KINDS, **options)  # type: ignore[arg-type]
+    return error_page(analyse(gold, pred).cases, title="Errors", kinds=ERROR_KINDS, **options)  # type: ignore[arg-type]
 
 
 TEXT = "Ada met Bob in Rome."
@@ -95,7 +95,7 @@ def test_any_text_and_entities(gold: Document, other: Document) -> None:
 def test_everything_is_escaped(evil: str) -> None:
     gold = Document(evil, (Entity(0, len(evil), "PER"),), evil)
     pred = Document(evil, (Entity(0, len(evil), evil),), evil)
-    written = error_page(analyse([gold], [pred]).cases, title=evil, notes=evil, kinds=KINDS)
+    written = error_page(analyse([gold], [pred]).cases, title=evil, notes=evil, kinds=ERROR_KINDS)
     found = Page(written)
     assert len(found.of("script")) == 1
     assert not found.of("img")
@@ -105,7 +105,7 @@ def test_everything_is_escaped(evil: str) -> None:
 @pytest.mark.parametrize("evil", ["</script><script>alert(1)</script>", "plain"])
 def test_a_browser_may_run_this_very_script_and_no_other(evil: str) -> None:
     gold = Document(evil, (Entity(0, len(evil), "PER"),), evil)
-    written = error_page(analyse([gold], [Document(evil, (), evil)]).cases, title=evil, notes=evil, kinds=KINDS)
+    written = error_page(analyse([gold], [Document(evil, (), evil)]).cases, title=evil, notes=evil, kinds=ERROR_KINDS)
     (policy,) = [str(a["content"]) for a in Page(written).of("meta", **{"http-equiv": "Content-Security-Policy"})]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     (script,) = re.findall(r"<script>(.*?)</script>", written, re.DOTALL)
@@ -132,7 +132,7 @@ def test_a_long_text_is_cut_around_the_error() -> None:
     pred = Document(text, (Entity(100, 110, "LOC"), Entity(2020, 2030, "LOC")))
     found = Page(page([gold], [pred]))
     assert len(found.of("mark")) == 3
-    assert found.text.count("x") == 2 * (2 * CONTEXT + 10) + 10
+    assert found.text.count("x") == 2 * (2 * PAGE_CONTEXT_CHARS + 10) + 10
 
 
 def test_no_errors() -> None:

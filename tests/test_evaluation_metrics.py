@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from genner.document import Document, Entity
 from genner.errors import UsageError
 from genner.evaluation import METRICS, Counts, analyse, verdicts
-from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING, Training
+from genner.evaluation.breakdowns import BREAKDOWNS, NO_TRAINING, TrainingCounts
 from genner.evaluation.metrics.tolerant import maximum_matching
-from genner.evaluation.taxonomy import KINDS, NONE
+from genner.evaluation.taxonomy import ERROR_KINDS, NO_LABEL
 from genner.evaluation.words import words
 from strategies import LABELS, documents
 
@@ -128,7 +128,7 @@ def test_words_between_two_places(document: Document) -> None:
 # Breakdowns
 
 
-def bucket(name: str, entity: tuple[int, int, str], gold: Document, training: Training = NOTHING) -> str:
+def bucket(name: str, entity: tuple[int, int, str], gold: Document, training: TrainingCounts = NO_TRAINING) -> str:
     return BREAKDOWNS[name].bucket(Entity(*entity), gold, training)
 
 
@@ -149,7 +149,7 @@ def test_length_and_depth() -> None:
 
 
 def test_seen_and_frequency() -> None:
-    training = Training.of([doc((4, 7, "PER")), doc((4, 7, "PER")), doc((16, 22, "ORG"))])
+    training = TrainingCounts.of([doc((4, 7, "PER")), doc((4, 7, "PER")), doc((16, 22, "ORG"))])
     for entity, seen, frequency in [
         ((4, 7, "PER"), "seen", "2-4"),
         ((4, 7, "ORG"), "other label", "0"),
@@ -194,9 +194,9 @@ def test_the_pair_that_shares_most_comes_first() -> None:
     pred = doc((0, 3, "PER"), (4, 12, "PER"), (16, 22, "ORG"), (27, 30, "PER"))
     assert [(v.kind, v.labels) for v in verdicts(gold, pred)] == [
         ("wrong boundary", ("PER", "PER")),
-        ("spurious", (NONE, "PER")),
+        ("spurious", (NO_LABEL, "PER")),
         ("wrong label", ("LOC", "ORG")),
-        ("spurious", (NONE, "PER")),
+        ("spurious", (NO_LABEL, "PER")),
     ]
     assert verdicts(gold, pred)[0].pred == Entity(4, 12, "PER")
 
@@ -208,7 +208,7 @@ def test_the_analysis() -> None:
     assert analysis.kinds == {
         "right": 1, "wrong label": 0, "wrong boundary": 0, "both": 1, "missed": 1, "spurious": 1,
     }  # fmt: skip
-    assert list(analysis.kinds) == list(KINDS)
+    assert list(analysis.kinds) == list(ERROR_KINDS)
     assert analysis.to_dict()["confusion"] == [
         {"gold": None, "pred": "none", "count": 1},
         {"gold": "LOC", "pred": "ORG", "count": 1},

@@ -22,7 +22,7 @@ from genner.engines import llama
 from genner.engines.weights import load_weights
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export import gguf_file, llama_cpp
-from genner.export.about import About
+from genner.export.about import ModelFacts
 from genner.export.card import CARD, MARK, ORIGINAL
 from genner.export.folder import merge, to_transformers
 from genner.export.llama_cpp import to_gguf
@@ -131,7 +131,7 @@ def test_a_merged_folder_answers_as_the_adapter_does(
 def test_a_merged_folder_says_what_it_is(tmp_path: Path, adapter: Path) -> None:
     out = merge(str(adapter), tmp_path / "out")
     raw = json.loads((out / "genner.json").read_text())
-    before = About.of(str(adapter))
+    before = ModelFacts.of(str(adapter))
     assert (raw["kind"], raw["base"]["name"], raw["formats"]) == ("merged", "base", ["inline_bracketed", "inline_xml"])
     assert raw["adapter"] == before.adapter
     assert (out / "model.safetensors").stat().st_mode & 0o444 == 0o444
@@ -162,12 +162,12 @@ def test_an_export_of_an_export_is_the_same(tmp_path: Path, adapter: Path) -> No
     assert names == {path.name for path in second.iterdir()}
     for name in names - {CARD, "genner.json"}:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
-    assert About.read(first) == About.read(second)
+    assert ModelFacts.read(first) == ModelFacts.read(second)
 
 
 def test_a_plain_model_is_exported_too(tmp_path: Path, base: Path) -> None:
     out = to_transformers(str(base), tmp_path / "out", "float32")
-    about = About.read(out)
+    about = ModelFacts.read(out)
     assert about is not None
     assert (about.kind, about.adapter, about.formats) == ("model", None, ())
     found = AutoModelForCausalLM.from_pretrained(out, attn_implementation="eager")
@@ -270,7 +270,7 @@ def test_a_gguf_file_holds_the_merged_weights(tmp_path: Path, base: Path, adapte
             torch.testing.assert_close(tensor, wanted, rtol=2**-8, atol=1e-6)
     # A second type goes beside the first; another model does not.
     to_gguf(str(adapter), tmp_path / "out", "f16" if kind == "bf16" else "bf16", base_gguf=source)
-    about = About.read(tmp_path / "out")
+    about = ModelFacts.read(tmp_path / "out")
     assert about is not None
     assert about.gguf == {"out-bf16.gguf": "bf16", "out-f16.gguf": "f16"}
     assert "out-f16.gguf" in (tmp_path / "out" / CARD).read_text()
@@ -311,7 +311,7 @@ def test_other_families_go_through_llama_cpp(tmp_path: Path, monkeypatch: pytest
     if way == "PATH":
         monkeypatch.setenv("PATH", str(converter.parent))
     file = to_gguf(str(adapter), tmp_path / "out", converter=given)
-    assert file.read_text() == f"q8_0 {About.of(str(adapter)).adapter}"
+    assert file.read_text() == f"q8_0 {ModelFacts.of(str(adapter)).adapter}"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [CARD, "genner.json", "out-q8_0.gguf"]
 
 

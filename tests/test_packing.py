@@ -12,7 +12,7 @@ from torch import nn
 
 import tiny
 from genner.engines import lora, transformers_engine, weight_prepacking
-from genner.engines.cache import RowCache
+from genner.engines.cache import KVCache
 from genner.engines.network import Network
 from genner.engines.transformers_engine import LocalEngine, fast_dtype
 from genner.engines.weight_prepacking import Packed, pack
@@ -57,7 +57,7 @@ def test_a_packed_model_has_the_hidden_states_of_the_model(
     for packed in (False, True):
         if packed:
             assert pack(causal) > 0
-        network, cache = Network(causal), RowCache(2)
+        network, cache = Network(causal), KVCache(2)
         some = [network.forward([[5, 6, 7, 8], [9]], cache, [0, 1])]
         cache.lengths = [2, 1]  # two tokens are taken back
         some.append(network.forward([[10], [11, 12, 13]], cache, [0, 1]))

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from genner.document import Document, Entity, Label, LabelSet
 from genner.errors import LabelError, UnknownNameError, UsageError
-from genner.evaluation.breakdowns import BREAKDOWNS, Training
+from genner.evaluation.breakdowns import BREAKDOWNS, TrainingCounts
 from genner.formats import get_format
 from genner.grammar import boundaries
 from genner.labels import label_set
 from genner.probes import PROBES, Lexicon, Probe, make, options_of
 from genner.probes.invented import ALPHABETS, invent
 from genner.probes.labels import letters
-from genner.probes.spans import Group, groups
+from genner.probes.spans import OverlapGroup, groups
 from genner.prompts import instruction
 from strategies import LABELS as TAGS
 from strategies import documents, texts
@@ -524,7 +524,7 @@ def test_case_goes_and_mentions_stay(name: str, change: Callable[[str], str], co
 def test_seen_and_unseen_are_those_of_the_breakdown(corpus: list[Document]) -> None:
     probed = built("seen_unseen").apply(corpus, LABELS)
     assert list(probed.documents) == corpus
-    training, bucket = Training.of(TRAIN), BREAKDOWNS["seen"].bucket
+    training, bucket = TrainingCounts.of(TRAIN), BREAKDOWNS["seen"].bucket
     found = [bucket(e, d, training) for d in corpus for e in d.entities]
     report = probed.report
     assert report["seen"] == found.count("seen")
@@ -565,5 +565,5 @@ def test_a_shuffled_corpus_stays_the_same_corpus() -> None:
 
 def test_groups_of_a_span_with_two_labels() -> None:
     two = Document("Ann", (Entity(0, 3, "PER"), Entity(0, 3, "LOC")), "d")
-    assert groups(two) == [Group(0, 3, (Entity(0, 3, "LOC"), Entity(0, 3, "PER")))]
+    assert groups(two) == [OverlapGroup(0, 3, (Entity(0, 3, "LOC"), Entity(0, 3, "PER")))]
     assert groups(two)[0].label == "LOC"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genner.data.alpaca import Alpaca
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError
 from genner.formats import get_format
@@ -31,12 +31,12 @@ def files(folder: Path, name: str, *rows: tuple[str, str]) -> Path:
     return path
 
 
-def read(path: Path, name: str, lenient: bool = False) -> tuple[list[Document], Journal]:
-    journal = Journal(lenient=lenient)
+def read(path: Path, name: str, lenient: bool = False) -> tuple[list[Document], ReadLog]:
+    journal = ReadLog(lenient=lenient)
     return list(Alpaca(name).read(path, journal)), journal
 
 
-def one(folder: Path, name: str, text: str, said: str) -> tuple[list[tuple[str, str, int]], Journal]:
+def one(folder: Path, name: str, text: str, said: str) -> tuple[list[tuple[str, str, int]], ReadLog]:
     """Label, mention and start of what is read, without `lenient`."""
     [document], journal = read(files(folder, name, (text, said)), name)
     assert document.text == text
@@ -192,7 +192,7 @@ def test_the_order_of_a_list_places_its_mentions(tmp_path: Path) -> None:
 def test_genners_own_lists_keep_its_law(tmp_path: Path) -> None:
     """What genner wrote says its places by their order, so that nothing is left open."""
     document = Document("IL-2 gene of IL-2", (Entity(0, 9, "DNA"), Entity(0, 4, "DNA")), "d")
-    Alpaca("grouped_json", "DNA").write([document], tmp_path / "x.json", Journal())
+    Alpaca("grouped_json", "DNA").write([document], tmp_path / "x.json", ReadLog())
     found, journal = read(tmp_path / "x.json", "grouped_json")
     assert found == [document]
     assert not journal.lines()

@@ -20,7 +20,7 @@ from genner.errors import LabelError, UsageError
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import as_label_set, label_set, label_sets, of_tags, parse_labels
-from genner.render.notebook import LONGEST, fragment
+from genner.render.notebook import MAX_NOTEBOOK_CHARS, fragment
 from strategies import documents, texts
 
 LABELS = LabelSet.of("PER", "LOC")
@@ -274,10 +274,10 @@ def test_a_notebook_shows_the_text_and_runs_nothing_of_it(text: str, detail: str
 
 @pytest.mark.parametrize("show", [fragment, lambda d: d._repr_html_()])
 def test_a_notebook_shows_a_part_of_a_long_text_and_says_so(show: Callable[[Document], str]) -> None:
-    text = "word " * LONGEST
+    text = "word " * MAX_NOTEBOOK_CHARS
     page = show(Document(text, (Entity(0, 4, "A"), Entity(len(text) - 5, len(text) - 1, "B"))))
-    assert f"the first {LONGEST:,} of {len(text):,} characters" in page
-    assert len(page) < 2 * LONGEST
+    assert f"the first {MAX_NOTEBOOK_CHARS:,} of {len(text):,} characters" in page
+    assert len(page) < 2 * MAX_NOTEBOOK_CHARS
 
 
 def test_a_prediction_has_a_short_repr() -> None:

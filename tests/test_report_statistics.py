@@ -11,16 +11,16 @@ from genner.document import Document, Entity
 from genner.evaluation import compare, interval
 from genner.evaluation.intervals import Difference, mean
 from genner.report.estimates import Estimates, stars, together
-from genner.report.outcomes import Outcome, micro
+from genner.report.outcomes import CellOutcome, micro
 
 row = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
 counts = st.lists(row, min_size=1, max_size=12)
 
 
-def outcome(rows: Sequence[tuple[int, int, int]], ids: Sequence[str] = ()) -> Outcome:
+def outcome(rows: Sequence[tuple[int, int, int]], ids: Sequence[str] = ()) -> CellOutcome:
     names = tuple(ids) or tuple(f"d{i:03}" for i in range(len(rows)))
     counts = np.array(rows, dtype=np.float64)
-    return Outcome(names, counts[:0], counts, None, {}, {})
+    return CellOutcome(names, counts[:0], counts, None, {}, {})
 
 
 def rows_of(n: int) -> st.SearchStrategy[list[tuple[int, int, int]]]:
@@ -124,7 +124,9 @@ def test_the_same_trainings_are_compared_seed_by_seed() -> None:
 def test_groups_are_the_units_of_all_cells_on_the_same_documents() -> None:
     rows = [(1, 0, 0)] * 20 + [(0, 1, 1)] * 20
     old = outcome(rows)  # of a record that names no groups
-    new = Outcome(old.ids, old.repaired, old.strict, None, {}, {}, units=tuple(i // 4 for i in range(40)), unit="group")
+    new = CellOutcome(
+        old.ids, old.repaired, old.strict, None, {}, {}, units=tuple(i // 4 for i in range(40)), unit="group"
+    )
     scored = Estimates({"old": old, "new": new})
     assert (scored.units("old"), scored.units("new"), scored.units("gone")) == (10, 10, 0)
     grouped = interval(*np.array(rows).T, [i // 4 for i in range(40)])

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genner.assess.records import Run
+from genner.assess.records import CellFolder
 from genner.errors import DataError
 from genner.generations.readings import ReadingName
-from genner.report import Report, assemble, build
+from genner.report import StudyReport, assemble, build
 from genner.report.collect import Collection
 from genner.report.decoding import closings, decoding_findings, pairs
 from genner.report.estimates import Estimates
 from genner.report.measures import Source
 from genner.report.outcomes import RULES, read_outcomes
-from genner.report.paper import FORMATS, GROUPS, figure, published, system_of, systems
+from genner.report.paper import GROUPS, PAPER_FORMATS, figure, published, system_of, systems
 from genner.report.table import Listing, Value, shown
 from genner.report.tabular import csv_files
 from report_runs import LABELS, Study, corpus, fail, finish, full, questions
@@ -39,15 +39,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path) -> Report:
+def report(folder: Path) -> StudyReport:
     return build([folder])
 
 
-def lines(report: Report, name: str) -> list[dict[str, str]]:
+def lines(report: StudyReport, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(csv_files(report)[f"{name}.csv"], newline="")))
 
 
-def metric(run: Run, *path: str) -> Any:
+def metric(run: CellFolder, *path: str) -> Any:
     assert run.result
     found: Any = run.result.metrics
     for key in path:
@@ -63,7 +63,7 @@ def test_the_shipped_figures_are_the_papers() -> None:
     reported = {"flat": (91.91, 91.71, 90.78, 91.17, 53.91), "nested": (82.85, 82.67, 81.69, 80.07, 34.53)}
     assert len(published()) == 190
     for name, corpora in GROUPS.items():
-        for format, expected in zip(FORMATS, reported[name], strict=True):
+        for format, expected in zip(PAPER_FORMATS, reported[name], strict=True):
             found = [f for s in systems("llm") for c in corpora if (f := figure(s, format, c)) is not None]
             assert len(found) == 16
             assert 100 * sum(found) / 16 == pytest.approx(expected, abs=0.006)
@@ -110,7 +110,7 @@ def test_every_number_is_that_of_the_records_and_every_gap_is_named(
 ) -> None:
     study = Study(tmp_path_factory.mktemp("any"))
     (study.root / "cells").mkdir()
-    runs: dict[str, Run] = {}
+    runs: dict[str, CellFolder] = {}
     groups: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     for (model, format, name, decoding, seed), state in cells.items():
         run = study.cell("score", "x", study.describe(model, None, format, name, decoding, seed))
@@ -160,7 +160,7 @@ def test_every_number_is_that_of_the_records_and_every_gap_is_named(
     assert {cell.id for cell in report.cells} == set(runs)
 
 
-def test_bold_is_the_best_and_only_what_is_worse_is_marked(report: Report) -> None:
+def test_bold_is_the_best_and_only_what_is_worse_is_marked(report: StudyReport) -> None:
     for table in report.tables():
         if not table.name.startswith("main-nested"):
             continue
@@ -349,7 +349,7 @@ def test_what_the_grammar_closes_adds_up(folder: Path, rule: ReadingName) -> Non
     assert seen == 4
 
 
-def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, report: Report) -> None:
+def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, report: StudyReport) -> None:
     runs = {run.id: run for run in Collection.open([folder]).of("score")}
     seen = set()
     for n in (1, 2):
@@ -377,7 +377,7 @@ def test_the_deficits_are_told_by_both_rules_with_what_was_wrong(folder: Path, r
     assert seen == {(rule, column) for rule in RULES for column in columns}
 
 
-def test_the_finding_is_the_table_in_words(folder: Path, report: Report) -> None:
+def test_the_finding_is_the_table_in_words(folder: Path, report: StudyReport) -> None:
     """Each reading has its sentences, and each format of the table is in one, told surely only where it is."""
     collection = Collection.open([folder])
     listing = decoding_findings(Source(collection, Estimates(read_outcomes(collection, 1)[0])))
@@ -457,7 +457,7 @@ def test_numbers_of_several_seeds_are_means_with_standard_deviations(tmp_path: P
     assert "Means of 3 seeds; thick lines: one standard deviation" in drawn.caption
 
 
-def test_every_figure_names_its_corpus_and_says_of_how_many_and_how_sure(report: Report) -> None:
+def test_every_figure_names_its_corpus_and_says_of_how_many_and_how_sure(report: StudyReport) -> None:
     for drawn in report.figures():
         if drawn.name.startswith("ability"):
             assert all("n = 30" in str(row[0]) for row in drawn.rows)
@@ -469,7 +469,7 @@ def test_every_figure_names_its_corpus_and_says_of_how_many_and_how_sure(report:
         assert any(isinstance(row[at[0]], float) and isinstance(row[at[1]], float) for row in drawn.rows)
 
 
-def test_every_table_of_scores_says_of_how_many_documents(report: Report) -> None:
+def test_every_table_of_scores_says_of_how_many_documents(report: StudyReport) -> None:
     for table in report.tables():
         if table.name not in ("states", "gaps") and not table.name.startswith("ability"):
             text = f"{table.caption} {table.notes} {[row.block for row in table.rows]}"
@@ -490,7 +490,7 @@ def test_where_there_is_nothing_to_find_no_score_is_given(tmp_path: Path) -> Non
     assert (line["state"], line["value"]) == ("undefined", "")
 
 
-def test_probes_stand_beside_the_original_of_the_same_training(folder: Path, report: Report) -> None:
+def test_probes_stand_beside_the_original_of_the_same_training(folder: Path, report: StudyReport) -> None:
     runs = {run.cell.id: run for run in Collection.open([folder]).items.values()}
     found = [line for n in (1, 2) for line in lines(report, f"probes-{n}")]
     assert {line["Probe"] for line in found} == {"symbols", "mentions_unseen", "lower", "neutral (keep: 2)"}
@@ -508,7 +508,7 @@ def test_probes_stand_beside_the_original_of_the_same_training(folder: Path, rep
             assert float(line["value"]) == (10 if line["Probe"].startswith("neutral") else 30)
 
 
-def test_abilities_are_compared_with_their_base(folder: Path, report: Report) -> None:
+def test_abilities_are_compared_with_their_base(folder: Path, report: StudyReport) -> None:
     runs = {run.id: run for run in Collection.open([folder]).of("ability")}
     found = lines(report, "ability-1")
     base, other = sorted(runs.values(), key=lambda item: item.description["trained"] is not None)
@@ -533,7 +533,7 @@ def test_abilities_are_compared_with_their_base(folder: Path, report: Report) ->
     assert re.search(rf"F1 (rises|falls) by {abs(change):.1f} points|F1 changes by {change:+.1f} .*chance", said)
 
 
-def test_every_cell_of_a_report_has_its_command_and_versions(report: Report) -> None:
+def test_every_cell_of_a_report_has_its_command_and_versions(report: StudyReport) -> None:
     for cell in report.cells:
         assert cell.id in cell.command
         assert (cell.environment != "") == (cell.state == "done")
@@ -541,10 +541,10 @@ def test_every_cell_of_a_report_has_its_command_and_versions(report: Report) -> 
     assert versions["torch"] == "2.13.0"
 
 
-def test_examples_show_the_very_answer(report: Report) -> None:
-    from genner.report.table import Examples
+def test_examples_show_the_very_answer(report: StudyReport) -> None:
+    from genner.report.table import ErrorExamples
 
-    found = [e for s in report.sections for b in s.blocks if isinstance(b, Examples) for e in b.items]
+    found = [e for s in report.sections for b in s.blocks if isinstance(b, ErrorExamples) for e in b.items]
     assert {e.kind for e in found} >= {"missed", "wrong boundary", "invalid answer"}
     for example in found:
         assert example.raw == (f"<answer>{example.gold.text}</answer>",)

@@ -27,17 +27,17 @@ from genner.report.html import html
 from genner.report.table import (
     Column,
     Entrance,
-    Example,
-    Examples,
+    ErrorExample,
+    ErrorExamples,
     Figure,
     Listing,
     Missing,
-    Report,
-    Row,
     Section,
+    StudyReport,
     Table,
+    TableRow,
+    TableText,
     Value,
-    Words,
     shown,
 )
 
@@ -79,7 +79,7 @@ class Page(HTMLParser):
         return [attributes[name] for _, attributes in self.elements if name in attributes]
 
 
-def report_of(text: str) -> Report:
+def report_of(text: str) -> StudyReport:
     """A report with this text in every place that a text can have."""
     number = Value(0.5, low=0.25, high=0.75, mark="*", best=True, cells=("score-1",), part=text)
     table = Table(
@@ -88,18 +88,20 @@ def report_of(text: str) -> Report:
         (text,),
         (Column(text, text), Column("n", text), Column(text, text=True)),
         (
-            Row((text,), (number, Missing("failed", ("score-1", "score-2"), text), Words(text)), text),
-            Row((text,), (number, Missing("absent"), Words(text, code=True, cells=("score-2",))), text, total=True),
+            TableRow((text,), (number, Missing("failed", ("score-1", "score-2"), text), TableText(text)), text),
+            TableRow(
+                (text,), (number, Missing("absent"), TableText(text, code=True, cells=("score-2",))), text, total=True
+            ),
         ),
         text,
         (text,),
     )
     document = Document(text.encode("utf-8", "replace").decode() or "x", (Entity(0, 1, "x"),), text)
-    example = Example("missed", text, "score-1", document, document, (text,), (text,))
+    example = ErrorExample("missed", text, "score-1", document, document, (text,), (text,))
     cells = tuple(Entrance(id, text, "done", (("key", text), (text, "v")), text, "E1") for id in ("score-1", "score-2"))
     figure = Figure("f", text, ("a", text), ((text, 1.5),), lambda d: draw(d, text), (3, 2), text, text)
-    blocks = (text, Listing((text,)), table, figure, Examples(text, text, (example,)))
-    return Report(text, (text,), (Section("s", text, blocks),), cells, {"E1": {text: text}})
+    blocks = (text, Listing((text,)), table, figure, ErrorExamples(text, text, (example,)))
+    return StudyReport(text, (text,), (Section("s", text, blocks),), cells, {"E1": {text: text}})
 
 
 def draw(figure: Any, text: str) -> None:
@@ -183,12 +185,12 @@ def test_a_table_of_hostile_texts_keeps_its_shape(text: str, other: str) -> None
 
 def test_the_tables_of_general_ability_read_hostile_names_as_they_are() -> None:
     from genner.ability.paired_differences import delta
-    from genner.ability.run import Comparison, Comparisons
+    from genner.ability.run import AbilityComparison, AbilityComparisons
     from genner.ability.table import markdown as table
 
     name = "[x](javascript:alert(1)) <b>|`"
-    found = Comparison("squad", 0, "base", name, {"f1": delta([0.0, 1.0], [1.0, 1.0])}, [])
-    tokens = GFM.parse(table(Comparisons([], [found], {name: name})))
+    found = AbilityComparison("squad", 0, "base", name, {"f1": delta([0.0, 1.0], [1.0, 1.0])}, [])
+    tokens = GFM.parse(table(AbilityComparisons([], [found], {name: name})))
     assert not {t.type for token in tokens for t in token.children or ()} & {"html_inline", "link_open", "code_inline"}
     assert "".join(t.content for token in tokens for t in token.children or ()).count(name) == 3
 
@@ -271,8 +273,10 @@ def test_latex_compiles(tmp_path: Path) -> None:
 @settings(deadline=None)
 def test_csv_reads_back(text: str, number: float, bound: float) -> None:
     columns = (Column(text, "g"), Column("w", text=True))
-    entries = (Value(number, low=bound, high=math.inf, p=0.5, cells=("a", "b")), Words(text))
-    table = Table("t", "t", ("head",), columns, (Row((text,), entries, text), Row(("y",), (Missing("failed"),) * 2)))
+    entries = (Value(number, low=bound, high=math.inf, p=0.5, cells=("a", "b")), TableText(text))
+    table = Table(
+        "t", "t", ("head",), columns, (TableRow((text,), entries, text), TableRow(("y",), (Missing("failed"),) * 2))
+    )
     rows = list(csv.DictReader(io.StringIO(tabular.table_csv(table), newline="")))
     pictured = UNPRINTABLE.sub(lambda m: picture(m[0]), text)
     if pictured.lstrip(" ")[:1] in set("=+-@\t\n\u2212＝＋－＠"):
@@ -287,7 +291,7 @@ def test_csv_reads_back(text: str, number: float, bound: float) -> None:
 @given(st.sampled_from(["=cmd|' /C calc'!A0", "+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "＝1", "a;=1+1", "a\n=1"]))
 def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
     """Wherever fields and lines are cut, at commas, semicolons or tabs: outside of quotes nothing begins a formula."""
-    table = Table("t", text, (text,), (Column(text, text),), (Row((text,), (Words(text),), text),))
+    table = Table("t", text, (text,), (Column(text, text),), (TableRow((text,), (TableText(text),), text),))
     source = tabular.table_csv(table) + tabular.figure_csv(Figure("f", text, (text,), ((text, -1.5),), draw, (1, 1)))
     fields = [field for line in csv.reader(io.StringIO(source, newline="")) for field in line]
     assert not [f for f in fields if f.lstrip()[:1] in "=+-@＝＋－＠" and f.strip() and f != "-1.5"]

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import Run
-from genner.cfg import Part, Rules
+from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format, json_cfg
 from genner.grammar import accepts, boundaries, worded
@@ -90,7 +90,7 @@ def test_other_engines_accept_what_the_automaton_does(form: Format, text: str, b
             assert by(written, changed) == accepts(automaton, changed), changed
 
 
-def generated(rules: Rules, answer: str) -> bool:
+def generated(rules: ContextFreeGrammar, answer: str) -> bool:
     """Whether the rules generate an answer: every way at once, in the slow and obvious way."""
     root = next(iter(rules.rules))
     alive, seen = {(answer, (root,))}, set()
@@ -119,10 +119,10 @@ def generated(rules: Rules, answer: str) -> bool:
     return False
 
 
-def _literal(rules: Rules, text: str) -> str:
+def _literal(rules: ContextFreeGrammar, text: str) -> str:
     name = f"literal {text}"
     if text:
-        rules.rules.setdefault(name, ((Part(text),),))  # type: ignore[attr-defined]
+        rules.rules.setdefault(name, ((Symbol(text),),))  # type: ignore[attr-defined]
     return name if text else ""
 
 
@@ -179,9 +179,9 @@ def test_what_rough_rules_generate_are_entities_of_the_text_in_order(form: Forma
     assert form.name == "occurrence_json" or wrong  # or this would test nothing
 
 
-def derived(rules: Rules, rng: random.Random) -> str:
+def derived(rules: ContextFreeGrammar, rng: random.Random) -> str:
     """A random answer that the rules generate."""
-    out, stack = "", [Part("", next(iter(rules.rules)))]
+    out, stack = "", [Symbol("", next(iter(rules.rules)))]
     while stack:
         part = stack.pop()
         out += part.text
@@ -205,11 +205,13 @@ def test_rules_are_linear_in_the_text(form: Format) -> None:
 
 
 def test_rules_without_an_end_are_pruned() -> None:
-    a, b, c = Part("a", "b"), Part("b", "a"), Part("c")
-    assert Rules({"root": ((a,), (c,)), "b": ((b,),), "a": ((a,),)}).pruned() == Rules({"root": ((c,),)})
+    a, b, c = Symbol("a", "b"), Symbol("b", "a"), Symbol("c")
+    assert ContextFreeGrammar({"root": ((a,), (c,)), "b": ((b,),), "a": ((a,),)}).pruned() == ContextFreeGrammar(
+        {"root": ((c,),)}
+    )
     # A long chain, in either order of its rules, is gone through once.
-    links = {f"r{i}": ((Part("x", f"r{i + 1}"),),) for i in range(50_000)} | {"r50000": ((c,),)}
-    assert Rules(links).pruned() == Rules(links)
+    links = {f"r{i}": ((Symbol("x", f"r{i + 1}"),),) for i in range(50_000)} | {"r50000": ((c,),)}
+    assert ContextFreeGrammar(links).pruned() == ContextFreeGrammar(links)
 
 
 @pytest.mark.parametrize("name", ["grouped_json", "occurrence_json", "offset_json"])
@@ -269,9 +271,14 @@ def test_every_answer_that_rules_allow_ends(form: Format, document: Document, de
 
 
 def test_the_longest_answer_is_the_longest() -> None:
-    a, b, c = Part("a", "b"), Part("bb", "c"), Part("ccc")
-    assert Rules({"root": ((a, c), (c,)), "b": ((b,), (c,)), "c": ((c,), (Part("d"),))}).longest() == 1 + 2 + 3 + 3
-    assert Rules({"root": ((a,),), "b": ((Part("x", "root"),), (c,))}).longest() is None  # it goes round and round
+    a, b, c = Symbol("a", "b"), Symbol("bb", "c"), Symbol("ccc")
+    assert (
+        ContextFreeGrammar({"root": ((a, c), (c,)), "b": ((b,), (c,)), "c": ((c,), (Symbol("d"),))}).longest()
+        == 1 + 2 + 3 + 3
+    )
+    assert (
+        ContextFreeGrammar({"root": ((a,),), "b": ((Symbol("x", "root"),), (c,))}).longest() is None
+    )  # it goes round and round
 
 
 @pytest.mark.parametrize("text", SENTENCES)

@@ -26,7 +26,7 @@ from genner.engines.weights import load_weights
 from genner.errors import ModelError
 from genner.formats import get_format
 from genner.labels import label_set
-from genner.model_store import DEFAULT_MODEL, locate, ready, verify
+from genner.model_store import DEFAULT_BASE, locate, ready, verify
 
 CPU = torch.device("cpu")
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -228,7 +228,7 @@ def test_broken_weights_are_a_model_error(tmp_path: Path, damage: bytes) -> None
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[FastTokenizer, Any]:
-    folder = locate(DEFAULT_MODEL)
+    folder = locate(DEFAULT_BASE)
     ours = read_tokenizer(folder)
     assert ours is not None
     return ours, AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -269,11 +269,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with a model of a few bytes in it, all of them checked."""
     monkeypatch.setenv("GENNER_HOME", str(tmp_path))
     monkeypatch.setattr(model_store, "SETTLED", 0)
-    folder = tmp_path / "models" / DEFAULT_MODEL
+    folder = tmp_path / "models" / DEFAULT_BASE
     folder.mkdir(parents=True)
     for name, content in (("config.json", b"{}"), ("model.safetensors", b"weights")):
         (folder / name).write_bytes(content)
-    model_store._write_manifest(model_store.MODELS[DEFAULT_MODEL], folder)
+    model_store._write_manifest(model_store.MODELS[DEFAULT_BASE], folder)
     verify(folder)
     return folder
 
@@ -281,7 +281,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_was_checked_is_not_hashed_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
     monkeypatch.setattr(model_store, "_sha256", lambda path: hashed.append(path) or "")
-    assert ready(DEFAULT_MODEL) == store
+    assert ready(DEFAULT_BASE) == store
     assert not hashed
     with pytest.raises(ModelError, match="is corrupt"):
         verify(store)  # without trust everything is hashed
@@ -298,10 +298,10 @@ def test_a_change_is_seen_all_the_same(store: Path, keep_times: bool) -> None:
     if keep_times:
         os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(ModelError, match=r"is corrupt: model\.safetensors is not what was fetched"):
-        ready(DEFAULT_MODEL)
+        ready(DEFAULT_BASE)
     weights.unlink()
     with pytest.raises(ModelError, match=r"is corrupt: model\.safetensors is missing"):
-        ready(DEFAULT_MODEL)
+        ready(DEFAULT_BASE)
 
 
 def test_a_file_written_just_now_is_not_trusted(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,4 +313,4 @@ def test_a_file_written_just_now_is_not_trusted(store: Path, monkeypatch: pytest
 @pytest.mark.parametrize("note", ["", "[]", '{"model.safetensors": 3}'])
 def test_a_broken_note_only_costs_time(store: Path, note: str) -> None:
     (store / model_store.CHECKED).write_text(note)
-    assert ready(DEFAULT_MODEL) == store
+    assert ready(DEFAULT_BASE) == store

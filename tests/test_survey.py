@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conftest import Run
 from genner.data import tags
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.conll import Conll
 from genner.data.convert import load
 from genner.document import Document
@@ -17,10 +17,10 @@ from genner.errors import DataError, UsageError
 MINA = [("Mina Berg", "PER"), ("Bo", "PER")]
 
 
-def read(folder: Path, text: str, syntax: Conll = Conll(), journal: Journal | None = None) -> list[Document]:  # noqa: B008
+def read(folder: Path, text: str, syntax: Conll = Conll(), journal: ReadLog | None = None) -> list[Document]:  # noqa: B008
     path = folder / "x.conll"
     path.write_bytes(text.encode())
-    return list(syntax.read(path, journal or Journal()))
+    return list(syntax.read(path, journal or ReadLog()))
 
 
 def found(documents: list[Document]) -> list[tuple[str, str]]:
@@ -46,7 +46,7 @@ SPELT = {
 @pytest.mark.parametrize("spelling", SPELT)
 def test_tags_in_any_spelling_are_read(tmp_path: Path, spelling: str) -> None:
     text = "".join(f"{word} {tag}\n" for word, tag in zip(["Mina", "Berg", "met", "Bo"], SPELT[spelling].split()))  # noqa: B905
-    journal = Journal()
+    journal = ReadLog()
     label = {"lower case": "per", "untyped": "ENTITY", "bioes, untyped": "ENTITY"}.get(spelling, "PER")
     assert found(read(tmp_path, text, journal=journal)) == [(mention, label) for mention, _ in MINA]
     assert bool(journal.notes) == (label == "ENTITY")
@@ -115,13 +115,13 @@ INDEXED = {
 
 @pytest.mark.parametrize("maker", INDEXED)
 def test_a_column_that_counts_is_not_the_words(tmp_path: Path, maker: str) -> None:
-    journal = Journal()
+    journal = ReadLog()
     documents = read(tmp_path, INDEXED[maker], journal=journal)
     assert found(documents) == MINA
     assert any("column 0 counts the tokens, column 1 is read for them" in note for note in journal.notes)
     assert journal.losses.total() == (maker == "a split token")  # the empty node
     column = {"uner": 2, "a split token": 2}.get(maker)
-    explicit, quiet = Conll(token=1, column=column), Journal()
+    explicit, quiet = Conll(token=1, column=column), ReadLog()
     assert read(tmp_path, INDEXED[maker], explicit, quiet) == documents
     assert not quiet.notes
     assert read(tmp_path, INDEXED[maker], Conll(token=0, column=column or -1, text=False))[0].text[0] in "01"
@@ -131,7 +131,7 @@ GERMEVAL = "#\thttp://x [2010]\n1\tUni\tB-ORG\tO\n2\tHalle\tI-ORG\tB-LOC\n3\tlie
 
 
 def test_outer_and_inner_tags_of_germeval(tmp_path: Path) -> None:
-    journal = Journal()
+    journal = ReadLog()
     documents = read(tmp_path, GERMEVAL, journal=journal)
     assert [d.text for d in documents] == ["Uni Halle liegt"]
     assert found(documents) == [("Uni Halle", "ORG"), ("Halle", "LOC")]
@@ -145,7 +145,7 @@ def test_outer_and_inner_tags_of_germeval(tmp_path: Path) -> None:
         ("Halle", "LOC")
     ]
     with pytest.raises(UsageError, match="inner=3: inner entities are only read"):
-        Conll(inner=3).write(documents, tmp_path / "y", Journal())
+        Conll(inner=3).write(documents, tmp_path / "y", ReadLog())
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_line_ends(tmp_path: Path) -> None:
         read(tmp_path, "a O\nb\rc O\n")
     with pytest.raises(DataError, match=r"x\.conll:2: ends in \\n, the lines before in \\r\\n; .*dos2unix.*--lenient"):
         read(tmp_path, "a O\r\nb O\n")
-    journal = Journal(lenient=True)
+    journal = ReadLog(lenient=True)
     assert read(tmp_path, "a O\r\nb O\n\nc\rd O\n", journal=journal)[0].text == "a b"
     assert journal.faults == {"mixed line endings": 1, "carriage returns": 1}
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.html_text import html_text
 from genner.data.texts import places, read_texts
 from genner.document import Document
@@ -85,7 +85,7 @@ def test_a_text_in_another_encoding(tmp_path: Path, data: bytes, message: str, n
 
 @pytest.mark.parametrize("place", ["x.txt", "-"])
 def test_a_text_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    monkeypatch.setattr("genner.data.texts.LARGEST", 10)
+    monkeypatch.setattr("genner.data.texts.MAX_TEXT_BYTES", 10)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a" * 40)))
     path = str(file(tmp_path, "a" * 40, "x.txt")) if place != "-" else place
     with pytest.raises(DataError, match="more than 10 bytes; divide it"):
@@ -187,7 +187,7 @@ def test_the_text_may_have_another_name(tmp_path: Path, name: str, data: str) ->
 
 
 def test_what_stands_beside_the_field_that_is_read_is_counted(tmp_path: Path) -> None:
-    path, journal = file(tmp_path, '{"text": "short", "body": "long"}', "x.jsonl"), Journal()
+    path, journal = file(tmp_path, '{"text": "short", "body": "long"}', "x.jsonl"), ReadLog()
     (document,) = read_texts(str(path), "body", journal)
     assert (document.text, dict(document.extra)) == ("long", {})
     assert journal.losses == {"field 'text' beside the one that is read": 1}
@@ -264,7 +264,7 @@ def test_a_folder_stands_for_what_can_be_read_in_it(tmp_path: Path) -> None:
         file(tmp_path, gzip.compress(b"t") if name.endswith(".gz") else "text\nt\n", name)
     file(tmp_path, "", "out.jsonl")
     file(tmp_path, "{}", "out.jsonl.meta")
-    journal = Journal()
+    journal = ReadLog()
     found = places([str(tmp_path)], journal)
     assert [place.id for place in found] == ["a/x", "a/x", "b/x", "r"]
     assert journal.losses == {"file of another kind, or of genner's own": 3}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Run
-from genner.calibration import FILE, Calibration, Scale, Thresholds
+from genner.calibration import CALIBRATION_FILE, Calibration, Scale, Thresholds
 from genner.decisions import family_of
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.engines.base import Generation, Request
@@ -25,7 +25,7 @@ from genner.formats import FORMATS
 from genner.labels import label_set
 from genner.loading import find_adapter, shipped
 from genner.training.calibration_fitting import Judged, assess
-from genner.training.thresholds import Found, choose, choose_all, f1
+from genner.training.thresholds import ScoredEntities, choose, choose_all, f1
 
 XML, CORE = FORMATS["inline_xml"], label_set("core")
 TEXT = "Ann met Bob"
@@ -161,18 +161,18 @@ def test_shipped_adapters_come_with_thresholds_for_their_first_format(name: str)
 )
 def test_damaged_thresholds_are_refused_by_name(tmp_path: Path, value: Any, message: str) -> None:
     CALIBRATION.write(tmp_path)
-    raw = json.loads((tmp_path / FILE).read_text())
+    raw = json.loads((tmp_path / CALIBRATION_FILE).read_text())
     raw["families"]["inline"]["thresholds"] = value
-    (tmp_path / FILE).write_text(json.dumps(raw))
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(raw))
     with pytest.raises(ModelError, match=message):
         Calibration.read(tmp_path)
 
 
 def test_a_file_without_thresholds_is_read(tmp_path: Path) -> None:
     CALIBRATION.write(tmp_path)
-    raw = json.loads((tmp_path / FILE).read_text())
+    raw = json.loads((tmp_path / CALIBRATION_FILE).read_text())
     del raw["families"]["inline"]["thresholds"]
-    (tmp_path / FILE).write_text(json.dumps(raw))
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(raw))
     assert Calibration.read(tmp_path) == replace(CALIBRATION, thresholds={})
 
 
@@ -182,14 +182,14 @@ scored = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=30)
 
 
 @st.composite
-def founds(draw: st.DrawFn) -> Found:
+def founds(draw: st.DrawFn) -> ScoredEntities:
     some = draw(scored)
-    return Found(("A",), tuple(some), sum(right for _, right in some) + draw(st.integers(0, 5)))
+    return ScoredEntities(("A",), tuple(some), sum(right for _, right in some) + draw(st.integers(0, 5)))
 
 
 @given(one=founds())
 @settings(max_examples=60, deadline=None)
-def test_a_threshold_costs_no_f1_where_it_was_chosen_and_is_half_the_best_at_most(one: Found) -> None:
+def test_a_threshold_costs_no_f1_where_it_was_chosen_and_is_half_the_best_at_most(one: ScoredEntities) -> None:
     least = choose_all({"a": one}).of(["A"])
     values = [one.counts(step / 100).f1 for step in range(101)]
     assert one.counts(least).f1 >= one.counts(0.0).f1
@@ -199,18 +199,18 @@ def test_a_threshold_costs_no_f1_where_it_was_chosen_and_is_half_the_best_at_mos
 
 def test_a_threshold_is_half_of_the_best_f1() -> None:
     # Of 8 entities 4 are right, all of them above 0.5: the best F1 is 1, and half of it costs nothing.
-    one = Found(("A",), tuple((0.9, True) for _ in range(4)) + tuple((0.4, False) for _ in range(4)), 4)
+    one = ScoredEntities(("A",), tuple((0.9, True) for _ in range(4)) + tuple((0.4, False) for _ in range(4)), 4)
     assert choose_all({"a": one}).by_labels == {("A",): 0.5}
     # Where right ones lie below half of the best, it is the best threshold below.
-    one = Found(("A",), ((0.9, True), (0.3, True), (0.3, True), (0.3, True), (0.1, False)), 4)
+    one = ScoredEntities(("A",), ((0.9, True), (0.3, True), (0.3, True), (0.3, True), (0.1, False)), 4)
     assert one.counts(0.5).f1 < one.counts(0.0).f1
     assert choose_all({"a": one}).by_labels == {("A",): 0.11}
     assert choose(lambda least: 0.0) == 0.0
 
 
 def test_sets_of_one_label_set_share_a_threshold_and_count_the_same() -> None:
-    small = Found(("A",), ((0.9, True), (0.2, False)), 1)
-    large = Found(("A",), ((0.9, True), (0.2, True)) * 50, 100)
+    small = ScoredEntities(("A",), ((0.9, True), (0.2, False)), 1)
+    large = ScoredEntities(("A",), ((0.9, True), (0.2, True)) * 50, 100)
     shared = choose_all({"a": small, "b": large})
     assert shared.by_labels.keys() == {("A",)}
     assert (
@@ -221,7 +221,7 @@ def test_sets_of_one_label_set_share_a_threshold_and_count_the_same() -> None:
 
 
 def test_counts_at_a_threshold() -> None:
-    one = Found(("A",), ((0.49996, True), (0.4, False), (0.9, True)), 5)
+    one = ScoredEntities(("A",), ((0.49996, True), (0.4, False), (0.9, True)), 5)
     assert one.counts(0.5) == Counts(2, 0, 3)  # as written, to four digits
     assert one.counts(0.0) == Counts(2, 1, 3)
 

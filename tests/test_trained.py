@@ -12,7 +12,7 @@ from conftest import Run
 from genner.document import Label, LabelSet
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import DataError
-from genner.export.about import About
+from genner.export.about import ModelFacts
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set
@@ -96,7 +96,7 @@ def test_a_command_writes_it_beside_weights_that_lack_it(tmp_path: Path, run: Ru
     assert found.trained == Trained.of([("mine", LabelSet((Label("band", "", "groups of musicians"),)))])
     after = json.loads((adapter / "genner.json").read_text())
     assert {key: value for key, value in after.items() if key != "trained"} == before
-    assert About.of(str(adapter)).trained == after["trained"]  # which goes into what is exported
+    assert ModelFacts.of(str(adapter)).trained == after["trained"]  # which goes into what is exported
 
 
 # -- what is said

@@ -26,7 +26,7 @@ from genner.engines.chat import Chat
 from genner.engines.network import Network, causal_head
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import DataError, TrainingError, UnknownNameError, UsageError
-from genner.export.scores import Result
+from genner.export.scores import ModelScore
 from genner.extract import Extractor
 from genner.formats import get_format
 from genner.labels import label_sets
@@ -36,13 +36,13 @@ from genner.prompts import instruction
 from genner.training import progress as progress_module
 from genner.training import trainer as module
 from genner.training.adapters import add_adapter
-from genner.training.batching import Group, Pair, bucket, group_loss, tensors
+from genner.training.batching import Batch, Example, bucket, group_loss, tensors
 from genner.training.checkpoint import save_model
 from genner.training.curve import draw, read_metrics
-from genner.training.dev import RATES, DevEvaluation
+from genner.training.dev import ANSWER_RATES, DevEvaluation
 from genner.training.merged_lora import train_merged
-from genner.training.mixture import Mixture, Report, vary
-from genner.training.optimizer import Masters, rate
+from genner.training.mixture import Mixture, MixtureReport, vary
+from genner.training.optimizer import Fp32MasterWeights, rate
 from genner.training.progress import Limits
 from genner.training.recipe import LoraSpec, OptimSpec, PromptSpec, Recipe
 from genner.training.trainer import Trainer
@@ -123,20 +123,20 @@ def no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- the loss of a group
 
 
-def a_group(chat: Chat) -> Group:
+def a_group(chat: Chat) -> Batch:
     """Rows of different lengths, prefix and longest row beyond the window (16) of the tiny sliding models."""
     pairs = [
-        Pair(chat.body_ids(text), chat.answer_ids(answer))
+        Example(chat.body_ids(text), chat.answer_ids(answer))
         for text, answer in (
             ("Ada.", "<PER>Ada</PER>."),
             ("", ""),
             ("In Köln, 東京" * 4, "In <LOC>Köln</LOC>, 東京" * 4),
         )
     ]
-    return Group(chat.prefix_ids("Copy the text with each entity as <LABEL>mention</LABEL>. Labels:\n- PER\n"), pairs)
+    return Batch(chat.prefix_ids("Copy the text with each entity as <LABEL>mention</LABEL>. Labels:\n- PER\n"), pairs)
 
 
-def alone(causal: Any, group: Group) -> torch.Tensor:
+def alone(causal: Any, group: Batch) -> torch.Tensor:
     """The loss of each whole conversation, run plainly by the model itself."""
     total = torch.zeros(())
     for pair in group.pairs:
@@ -146,7 +146,7 @@ def alone(causal: Any, group: Group) -> torch.Tensor:
     return total
 
 
-def together(causal: Any, group: Group, trained: Sequence[torch.Tensor] = (), *, shared: bool = False) -> torch.Tensor:
+def together(causal: Any, group: Batch, trained: Sequence[torch.Tensor] = (), *, shared: bool = False) -> torch.Tensor:
     return group_loss(causal.model, causal_head(causal), group, 0, torch.device("cpu"), trained, shared=shared)
 
 
@@ -180,7 +180,7 @@ def test_a_group_has_the_gradient_of_its_conversations_alone(family: str, shared
 
 
 def test_targets_are_the_answers_and_nothing_else() -> None:
-    group = Group([9], [Pair([1, 2], [3, 4]), Pair([5], [6])])
+    group = Batch([9], [Example([1, 2], [3, 4]), Example([5], [6])])
     prefix, rows, targets = tensors(group, pad_id=0)
     assert prefix.tolist() == [[9]]
     assert rows.tolist() == [[1, 2, 3], [5, 0, 0]]
@@ -269,7 +269,7 @@ def test_every_sentence_is_used_as_often_as_its_weight_says(tmp_path: Path) -> N
     for name in ("twice", "half", "more"):
         write(tmp_path / f"{name}.jsonl", corpus(10, name))
     sets = a_set("twice", "weight = 2") + a_set("half", "weight = 0.5") + a_set("more", "weight = 1.3")
-    some, report = mixture(tmp_path, sets=sets), Report()
+    some, report = mixture(tmp_path, sets=sets), MixtureReport()
     groups = some.epoch(0, report)
     used = Counter(tuple(pair.body) for group in groups for pair in group.pairs)
     counts = {name: [used[tuple(some.chat.body_ids(d.text))] for d in corpus(10, name)] for name in report.sentences}
@@ -286,7 +286,10 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     crossing = Document("Ada of Köln am Rhein", (Entity(0, 11, "PER"), Entity(7, 20, "LOC")), "x")
     long, too_long = Document("very " * 60, (), "l"), Document("too " * 400, (), "m")
     write(tmp_path / "train.jsonl", [*corpus(3), crossing, long, too_long])
-    some, report = mixture(tmp_path, "[optim]\nmax_tokens = 600\ngroup_tokens = 100\n[prompt]\nplain = 1"), Report()
+    some, report = (
+        mixture(tmp_path, "[optim]\nmax_tokens = 600\ngroup_tokens = 100\n[prompt]\nplain = 1"),
+        MixtureReport(),
+    )
     groups = some.epoch(0, report)
     assert report.cannot_say == {"a": 1}
     assert report.too_long == {"a": 1}
@@ -593,7 +596,7 @@ def test_too_little_memory_says_where(tmp_path: Path, monkeypatch: pytest.Monkey
             some.run()
     with pytest.raises(TrainingError, match=r"out of memory in the evaluation after step 1; .*dev files.*resume"):
         trainer(tmp_path, "dev", Limits(eval_steps=1), evaluate=fail).run()
-    monkeypatch.setattr(Masters, "step", lambda *_: (_ for _ in ()).throw(RuntimeError("something else")))
+    monkeypatch.setattr(Fp32MasterWeights, "step", lambda *_: (_ for _ in ()).throw(RuntimeError("something else")))
     with pytest.raises(RuntimeError, match="something else"):
         trainer(tmp_path, "other").run()
 
@@ -639,11 +642,11 @@ def test_dev_evaluation_scores_the_model_as_it_stands(tmp_path: Path) -> None:
     assert evaluation.form.name == "inline_xml"
     first, second = evaluation(), DevEvaluation(model, some, sentences=3, free=2, seed=1)()
     assert first == second
-    assert first.keys() == {"f1", "f1_a", *RATES}
+    assert first.keys() == {"f1", "f1_a", *ANSWER_RATES}
     assert all(0.0 <= value <= 1.0 for value in first.values())
     assert "invalid" not in DevEvaluation(model, some, sentences=1, free=0)()
     (result,) = first.results
-    assert Result.of_json(result).f1 == first["f1_a"]
+    assert ModelScore.of_json(result).f1 == first["f1_a"]
     assert (result["set"], result["split"], result["sentences"]) == ("a", "dev", 3)
     assert result["of"] == len(some.dev["a"][1])
     assert result["low"] <= first["f1_a"] <= result["high"]

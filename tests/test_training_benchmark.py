@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from genner.training.batching import Group, Pair
+from genner.training.batching import Batch, Example
 from genner.training.recipe import Recipe
 from processors import pretend
 from test_training import recipe
@@ -24,16 +24,16 @@ from peers import lessons, schooling, sft, trained
 from peers.lessons import Lesson
 
 ids = st.lists(st.integers(0, 60_000), min_size=1, max_size=6)
-groups = st.lists(st.builds(Group, ids, st.lists(st.builds(Pair, ids, ids), min_size=1, max_size=4)), max_size=4)
+groups = st.lists(st.builds(Batch, ids, st.lists(st.builds(Example, ids, ids), min_size=1, max_size=4)), max_size=4)
 
 
 @given(groups)
-def test_groups_survive_json(some: list[Group]) -> None:
+def test_groups_survive_json(some: list[Batch]) -> None:
     assert lessons.from_json(json.loads(json.dumps(lessons.to_json(some)))) == some
 
 
 @given(groups, groups)
-def test_peers_get_the_conversations_of_each_step(warm: list[Group], timed: list[Group]) -> None:
+def test_peers_get_the_conversations_of_each_step(warm: list[Batch], timed: list[Batch]) -> None:
     lesson = Lesson(Recipe("some-model", (), {}), warm, timed)
     examples, steps, counts = sft.conversations(timed), sft.batches(timed), lesson.counts()
     assert [i for step in steps for i in step] == list(range(len(examples)))
@@ -132,7 +132,7 @@ def test_too_few_groups_are_named(plan: schooling.Plan) -> None:
 
 
 def row(name: str, seconds: float, *, ours: bool = False) -> dict[str, Any]:
-    lesson = Lesson(Recipe("b", (), {}), [], [Group([1] * 5, [Pair([2] * 10, [3] * 20)] * 2)])
+    lesson = Lesson(Recipe("b", (), {}), [], [Batch([1] * 5, [Example([2] * 10, [3] * 20)] * 2)])
     outcome = lessons.Outcome(seconds, tokens=60, computed=80, steps=1, losses=[1.5])
     made = lessons.Row(name, name, trained.trained(), ours=ours)
     settings = {"base": "b", "steps": 1, "threads": 2, "device": "cpu", "dtype": "bfloat16"}

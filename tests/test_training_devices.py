@@ -23,7 +23,7 @@ from genner.engines.network import causal_head
 from genner.errors import UsageError
 from genner.training import progress, train
 from genner.training import trainer as module
-from genner.training.batching import Group, Pair, group_loss
+from genner.training.batching import Batch, Example, group_loss
 from genner.training.curve import read_metrics
 from genner.training.distributed import Devices
 from genner.training.recipe import DrafterSpec, LoraSpec, OptimSpec, Recipe
@@ -191,7 +191,7 @@ def test_one_process_goes_on_where_two_have_stopped(folder: Path, tmp_path: Path
 
 @given(groups=st.integers(1, 20), count=st.integers(1, 6))
 def test_each_group_is_run_once_and_all_run_equally_many(groups: int, count: int) -> None:
-    some = [Group([i], [Pair([1], [2])]) for i in range(groups)]
+    some = [Batch([i], [Example([1], [2])]) for i in range(groups)]
     shares = [Devices(torch.device("cpu"), count, rank).share(some) for rank in range(count)]
     assert sorted(number for share in shares for number, counts in share if counts) == list(range(groups))
     assert {len(share) for share in shares} == {-(-groups // count)}

@@ -11,12 +11,12 @@ import tiny
 from genner.document import Document, Entity
 from genner.engines.base import Request
 from genner.engines.chat import Chat
-from genner.engines.drafter import Read, Shape, SpanDrafter
+from genner.engines.drafter import DrafterInput, DrafterShape, SpanDrafter
 from genner.engines.network import Network
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError, UsageError
 from genner.formats import get_format
-from genner.grammar import Guess
+from genner.grammar import SpanProposals
 from genner.labels import LabelSet
 from genner.prompts import instruction, label_ends
 from genner.training.drafter_training import agreement, answered, fit, logits_of, read, train_drafter
@@ -56,7 +56,7 @@ def engine() -> LocalEngine:
 
 def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The model is random, so it seldom writes what was guessed: it would not be asked again.
-    monkeypatch.setattr("genner.engines.prefix_state.Task.trusts", lambda _: True)
+    monkeypatch.setattr("genner.engines.prefix_state.PrefixState.trusts", lambda _: True)
     some = mixture(tmp_path)
     drafter, f1 = train_drafter(engine(), some, some.recipe.drafter)
     untrained = SpanDrafter(drafter.shape).eval()
@@ -68,7 +68,7 @@ def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypat
     guessed: dict[str, set[tuple[int, int, int]]] = {}
     inner = drafter.guess
 
-    def guess(reads: list[Read]) -> list[Guess]:
+    def guess(reads: list[DrafterInput]) -> list[SpanProposals]:
         made = inner(reads)
         guessed.update((read.text, set(each.spans)) for read, each in zip(reads, made, strict=True))
         return made
@@ -125,7 +125,7 @@ def test_it_goes_on_from_the_one_it_is_given(tmp_path: Path) -> None:
     _, further = train_drafter(engine(), some, little, SpanDrafter.load(tmp_path))
     assert further > anew
     assert further == pytest.approx(f1, abs=0.1)
-    other = SpanDrafter(Shape((1, 2), 32, width=16))  # not of the shape that this model's would have
+    other = SpanDrafter(DrafterShape((1, 2), 32, width=16))  # not of the shape that this model's would have
     _, of_another = train_drafter(engine(), some, little, other)
     assert of_another == anew
 
@@ -134,7 +134,7 @@ def test_passages_do_not_see_each_other(tmp_path: Path) -> None:
     """Logits of several passages in a line equal those of each alone."""
     some = mixture(tmp_path)
     (reading, *_) = read(Network(engine().network.causal, (1, 3)), engine(), some, 10)
-    drafter = fit(SpanDrafter(Shape((1, 3), 32, width=16)), [reading], DrafterSpec(epochs=1), 0)
+    drafter = fit(SpanDrafter(DrafterShape((1, 3), 32, width=16)), [reading], DrafterSpec(epochs=1), 0)
     together, legal = logits_of(drafter, reading)
     at = 0
     for passage in reading.passages:

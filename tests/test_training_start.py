@@ -15,7 +15,7 @@ from genner.assess.records import Cell
 from genner.assess.study import Study
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import DataError, ModelError, TrainingError, UsageError
-from genner.export.about import About
+from genner.export.about import ModelFacts
 from genner.export.card import write_cards
 from genner.loading import find_adapter, shipped
 from genner.training import run
@@ -23,7 +23,7 @@ from genner.training.adapters import load_base, prepare
 from genner.training.checkpoint import check_recipe
 from genner.training.recipe import LoraSpec, Recipe
 from genner.training.trainer import Trainer
-from genner.training.warm_start import Start
+from genner.training.warm_start import WarmStart
 from test_training import interrupt, weights
 from test_training_methods import base, logits, noisy, quick, recipe_file
 
@@ -89,7 +89,7 @@ def test_a_run_goes_on_from_another_and_says_so(tmp_path: Path) -> None:
     before, after = weights(first / "adapter"), weights(out / "adapter")
     change = max(float((after[key] - before[key]).abs().max()) for key in before)
     assert 0 < change < 0.05  # two steps of at most 0.01 a weight: it did not begin anew
-    sha = About.of(str(first)).adapter
+    sha = ModelFacts.of(str(first)).adapter
     told = json.loads((out / "adapter" / "genner.json").read_text())["start"]
     assert told == {"name": str(first), "sha256": sha}
     assert "start" not in json.loads((first / "adapter" / "genner.json").read_text())
@@ -210,22 +210,22 @@ def test_another_base_or_method_is_refused(tmp_path: Path) -> None:
     model = base(tmp_path / "base")
     before = an_adapter(tmp_path / "before", SPECS["plain"], model)
     recipe = Recipe(str(model), (), {}, lora=SPECS["plain"], start=str(before))
-    found = Start.of(recipe, model)
+    found = WarmStart.of(recipe, model)
     assert found is not None
-    assert found.record == {"name": str(before), "sha256": About.of(str(before)).adapter}
+    assert found.record == {"name": str(before), "sha256": ModelFacts.of(str(before)).adapter}
     about = json.loads((before / "genner.json").read_text())
     (before / "genner.json").write_text(json.dumps(about | {"fingerprint": {"sizes": "0123456789abcdef"}}))
     with pytest.raises(ModelError, match=r"another model than the one in .*base.*differ \(.*, then 0123456789abcdef\)"):
-        Start.of(recipe, model)
+        WarmStart.of(recipe, model)
     (before / "genner.json").write_text(json.dumps(about | {"base": "smollm2-135m-instruct"}))
     with pytest.raises(ModelError, match="belongs to 'smollm2-135m-instruct', not to"):
-        Start.of(recipe, model)
+        WarmStart.of(recipe, model)
     with pytest.raises(ModelError, match=r"start = 'nowhere' is no adapter; give a shipped one \(.*default"):
-        Start.of(Recipe(str(model), (), {}, start="nowhere"), model)
+        WarmStart.of(Recipe(str(model), (), {}, start="nowhere"), model)
     (before / "adapter_model.safetensors").unlink()
     (before / "genner.json").write_text(json.dumps(about))
     with pytest.raises(ModelError, match=r"lacks adapter_model\.safetensors"):
-        Start.of(recipe, model)
+        WarmStart.of(recipe, model)
     with pytest.raises(UsageError, match=r"start = 'default' is an adapter, and method = 'full'.*genner merge default"):
         Recipe("b", (), {}, method="full", start="default")
     with pytest.raises(DataError, match=r"recipe\.toml.*start = 3 is not of type"):
@@ -245,7 +245,7 @@ def test_a_recipe_without_it_is_written_as_before(tmp_path: Path) -> None:
 
 def test_the_shipped_adapter_can_be_gone_on_from() -> None:
     """All but the base itself, which need not be here."""
-    start = Start("default", shipped()["default"], "")
+    start = WarmStart("default", shipped()["default"], "")
     start._check(LoraSpec(rank=16, alpha=32))
     with pytest.raises(TrainingError, match=r"rank = 16.*rank = 32"):
         start._check(LoraSpec(rank=32, alpha=32))

@@ -14,7 +14,7 @@ from genner.document import Document, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, UsageError
 from genner.training.mixture import Mixture
-from genner.training.progress import Limits, Progress
+from genner.training.progress import Limits, TrainingProgress
 from genner.training.recipe import DrafterSpec, OptimSpec, Recipe, SetSpec
 from genner.training.verdict import FEW_STARTED, FEW_STEPS, beforehand, few, judge, too_slow
 from processors import pretend
@@ -23,8 +23,8 @@ from test_training import corpus, recipe, write
 RECIPE = Recipe("base", (SetSpec("a", ("a.jsonl",), "core"),), {"inline_xml": 1.0}, optim=OptimSpec(epochs=3.0))
 
 
-def done(steps: int, best: float, **more: Any) -> Progress:
-    return Progress(step=steps, best=best, finished=True, **more)
+def done(steps: int, best: float, **more: Any) -> TrainingProgress:
+    return TrainingProgress(step=steps, best=best, finished=True, **more)
 
 
 def said(*args: Any, **options: Any) -> str:
@@ -75,7 +75,7 @@ def test_an_adapter_that_goes_on_needs_fewer_steps() -> None:
 
 
 def test_a_limit_of_time_is_compared_with_the_first_steps() -> None:
-    three = Progress(step=3, seconds=30.0)
+    three = TrainingProgress(step=3, seconds=30.0)
     (near,) = too_slow(Limits(max_minutes=15), RECIPE, three, 900)
     assert near == "10 s a step: --max-minutes 15 ends the run near step 90 of 900"
     (early,) = too_slow(Limits(max_minutes=5), RECIPE, three, 900)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import genner
 from conftest import Run
-from genner.calibration import FILE, Calibration, Fit, Scale, Thresholds
-from genner.data.base import Journal
+from genner.calibration import CALIBRATION_FILE, Calibration, Fit, Scale, Thresholds
+from genner.data.base import ReadLog
 from genner.decisions import KINDS, Family
 from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.engines.base import Generation, Request
@@ -186,11 +186,11 @@ def test_what_is_written_is_read_with_whole_numbers(tmp_path: Path) -> None:
     made = a_calibration(replace(a_transfer(), offsets={("a", "b"): -0.5}, errors={("a", "b"): 0.0625}))
     made.write(tmp_path)
     assert Calibration.read(tmp_path) == made
-    first = (tmp_path / FILE).read_text()
+    first = (tmp_path / CALIBRATION_FILE).read_text()
     again = Calibration.read(tmp_path)
     assert again is not None
     again.write(tmp_path)
-    assert (tmp_path / FILE).read_text() == first
+    assert (tmp_path / CALIBRATION_FILE).read_text() == first
     assert '"sentences": 5,' in first  # of a fit, read and written again, no 5.0
 
 
@@ -212,7 +212,7 @@ def test_what_is_written_is_read_with_whole_numbers(tmp_path: Path) -> None:
 def test_damage_is_refused_by_name(tmp_path: Path, key: str, value: Any, message: str) -> None:
     raw = a_calibration(a_transfer()).to_dict()
     raw["families"]["inline"]["other_labels"][key] = value
-    (tmp_path / FILE).write_text(json.dumps(raw))
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(raw))
     with pytest.raises(ModelError, match=rf"inline\.other_labels\.{message}"):
         Calibration.read(tmp_path)
 
@@ -323,7 +323,7 @@ def test_a_set_that_it_was_trained_on_is_no_held_out_set(tmp_path: Path) -> None
     def sets(labels: str) -> Any:
         (tmp_path / "labels.json").write_text(labels)
         file.write_text("[[set]]\nname = 'x'\ndev = 'dev.jsonl'\nlabels = 'labels.json'\n")
-        return held_out(read_sets(file), tmp_path, TRAINED, 3, 1, Journal())
+        return held_out(read_sets(file), tmp_path, TRAINED, 3, 1, ReadLog())
 
     with pytest.raises(UsageError, match="'x' is no held-out set: its labels are those of 'a'"):
         sets('["ORG", "LOC", "PER"]')
@@ -334,7 +334,7 @@ def test_a_set_that_it_was_trained_on_is_no_held_out_set(tmp_path: Path) -> None
     assert bare.labels.labels == (Label("band"), CORE.labels[0])  # as `--labels band,PER` asks
     file.write_text("[[set]]\nname = 'x'\nlabels = 'labels.json'\n")
     with pytest.raises(UsageError, match="has no dev file"):
-        held_out(read_sets(file), tmp_path, TRAINED, 3, 1, Journal())
+        held_out(read_sets(file), tmp_path, TRAINED, 3, 1, ReadLog())
     file.write_text("base = 'x'\n[[set]]\nname = 'x'\nlabels = 'labels.json'\n")
     with pytest.raises(DataError, match=r"has 'base'; legal here: \[\[set\]\] alone"):
         read_sets(file)
@@ -357,11 +357,11 @@ def test_the_command_fits_on_held_out_sets(run: Run, tmp_path: Path, monkeypatch
     assert run(*command, "--only-unseen")[0] == 2  # without a file to fit on
     assert run(*command, "--unseen", str(unseen), "--only-unseen")[0] == 1  # there is nothing yet to add to
     assert run(*command)[0] == 0
-    before = json.loads((adapter / FILE).read_text())["families"]["inline"]
+    before = json.loads((adapter / CALIBRATION_FILE).read_text())["families"]["inline"]
     code, out, _ = run(*command, "--unseen", str(unseen), "--only-unseen")
     assert code == 0
     assert "scores of inline_bracketed for other labels" in out
-    after = json.loads((adapter / FILE).read_text())["families"]["inline"]
+    after = json.loads((adapter / CALIBRATION_FILE).read_text())["families"]["inline"]
     made = after.pop("other_labels")
     assert set(made["sets"]) == {"x", "y", "z"}
     assert {key: after[key] for key in after if key != "thresholds"} == {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genner.data.detokenize import PAPER, PAPER_CONLL, PAPER_LISTS, RUNNING, detokenize
+from genner.data.detokenize import PAPER_CONLL, PAPER_DETOKENIZE, PAPER_LISTS, RUNNING_TEXT_DETOKENIZE, detokenize
 from genner.data.paper_case import PaperCase, truecase_package
 from genner.data.rewrite import Chain, OffsetMap, Rewrite, same, without
 from genner.data.truecase import Truecase, in_capitals
@@ -23,12 +23,12 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 FORMS = {"japan": "Japan", "wins": "wins", "ibm": "IBM", "ß": "SS", "new": "new"}
 TRUECASE = Truecase(FORMS)
 REWRITES: dict[str, Rewrite] = {
-    "running": RUNNING,
-    "paper": PAPER,
+    "running": RUNNING_TEXT_DETOKENIZE,
+    "paper": PAPER_DETOKENIZE,
     "paper_lists": PAPER_LISTS,
     "paper_conll": Chain((PaperCase(lambda words: [w.title() for w in words]), PAPER_CONLL)),
     "truecase": TRUECASE,
-    "chain": Chain((PAPER, TRUECASE, RUNNING)),
+    "chain": Chain((PAPER_DETOKENIZE, TRUECASE, RUNNING_TEXT_DETOKENIZE)),
     "nothing": Chain(()),
 }
 
@@ -125,8 +125,8 @@ def test_a_map_knows_its_text() -> None:
     ],
 )
 def test_rules(text: str, running: str, paper: str) -> None:
-    assert RUNNING.apply(Document(text))[0].text == running
-    assert PAPER.apply(Document(text))[0].text == paper
+    assert RUNNING_TEXT_DETOKENIZE.apply(Document(text))[0].text == running
+    assert PAPER_DETOKENIZE.apply(Document(text))[0].text == paper
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_the_papers_own_sentences_are_left_alone(name: str) -> None:
     """They went through the paper's rule before, so it finds nothing left to do."""
     for line in (SHARED / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
         document = Document.from_dict(json.loads(line))
-        assert PAPER.apply(document)[0] == document
+        assert PAPER_DETOKENIZE.apply(document)[0] == document
 
 
 # Truecasing

@@ -12,7 +12,7 @@ from typing import Any
 
 from genner.engines.chat import Chat
 from genner.model_store import MODELS, fetch, locate
-from genner.training.batching import Group, Pair
+from genner.training.batching import Batch, Example
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
 
@@ -22,11 +22,11 @@ class Lesson:
     """A recipe for the base, the adapter and the optimizer, and the groups to train on."""
 
     recipe: Recipe
-    warm: Sequence[Group]
-    timed: Sequence[Group]
+    warm: Sequence[Batch]
+    timed: Sequence[Batch]
 
     @property
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[Batch]:
         return [*self.warm, *self.timed]
 
     def counts(self) -> dict[str, int]:
@@ -103,7 +103,7 @@ def single(recipe: Recipe, group_tokens: int | None = None) -> Recipe:
     return replace(recipe, optim=replace(optim, group_tokens=group_tokens or optim.group_tokens))
 
 
-def to_json(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def to_json(groups: Sequence[Batch]) -> list[dict[str, Any]]:
     """Groups with their ids as text, so that the JSON stays readable."""
 
     def said(ids: Sequence[int]) -> str:
@@ -112,11 +112,11 @@ def to_json(groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [{"prefix": said(g.prefix), "pairs": [[said(p.body), said(p.answer)] for p in g.pairs]} for g in groups]
 
 
-def from_json(groups: Sequence[Mapping[str, Any]]) -> list[Group]:
+def from_json(groups: Sequence[Mapping[str, Any]]) -> list[Batch]:
     def ids(text: str) -> list[int]:
         return [int(one) for one in text.split()]
 
-    return [Group(ids(g["prefix"]), [Pair(ids(body), ids(answer)) for body, answer in g["pairs"]]) for g in groups]
+    return [Batch(ids(g["prefix"]), [Example(ids(body), ids(answer)) for body, answer in g["pairs"]]) for g in groups]
 
 
 # -- for the trainers

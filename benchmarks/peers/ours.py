@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from genner.engines.cache import RowCache
+from genner.engines.cache import KVCache
 from peers.task import Outcome, Row, Run, Task, batches, counted
 
 
-def prefix(engine: Any, instruction: str) -> RowCache:
+def prefix(engine: Any, instruction: str) -> KVCache:
     """The keys and values of an instruction."""
-    cache: RowCache = engine.network.prefix(engine.chat.prefix_ids(instruction))
+    cache: KVCache = engine.network.prefix(engine.chat.prefix_ids(instruction))
     return cache
 
 
-def forward(engine: Any, prefix: RowCache, rows: Sequence[list[int]], cache: RowCache) -> None:
+def forward(engine: Any, prefix: KVCache, rows: Sequence[list[int]], cache: KVCache) -> None:
     """One pass over some rows of token ids, each behind the instruction. `cache` is empty, and used again each time."""
     for slot in range(len(rows)):
         cache.copy_row(prefix, 0, slot)
@@ -30,7 +30,7 @@ def limit(task: Task, batch: int) -> Run:
         for part, cached in enumerate(prefixes):  # one instruction after the other: sentences of one share its cache
             answers = outputs[part :: len(prefixes)][: len(texts)]
             whole = [engine.chat.body_ids(text) + out for text, out in zip(texts, answers, strict=True)]
-            cache = RowCache(batch)
+            cache = KVCache(batch)
             for rows in batches(sorted(range(len(whole)), key=lambda i: len(whole[i])), batch):
                 forward(engine, cached, [whole[i] for i in rows], cache)
                 done.calls = (done.calls or 0) + 1

@@ -14,7 +14,7 @@ import torch
 
 from genner.engines.transformers_engine import default_device, fast_dtype
 from genner.training.adapters import add_adapter
-from genner.training.batching import Group
+from genner.training.batching import Batch
 from genner.training.recipe import Recipe
 from peers.clock import given_batches, timer
 from peers.lessons import Lesson, Outcome, Row, chat_of, folder_of
@@ -25,7 +25,7 @@ BLOCK = 1024
 IGNORED = -100
 
 
-def conversations(groups: Sequence[Group]) -> list[dict[str, list[int]]]:
+def conversations(groups: Sequence[Batch]) -> list[dict[str, list[int]]]:
     """As SFTTrainer has them when it has tokenized: `input_ids`, and `labels` that ignore all but the answer."""
     made = []
     for group in groups:
@@ -35,7 +35,7 @@ def conversations(groups: Sequence[Group]) -> list[dict[str, list[int]]]:
     return made
 
 
-def batches(groups: Sequence[Group]) -> list[list[int]]:
+def batches(groups: Sequence[Batch]) -> list[list[int]]:
     """For each group, where its conversations stand in `conversations`."""
     found, at = [], 0
     for group in groups:
@@ -44,7 +44,7 @@ def batches(groups: Sequence[Group]) -> list[list[int]]:
     return found
 
 
-def block_of(groups: Sequence[Group]) -> tuple[int, int]:
+def block_of(groups: Sequence[Batch]) -> tuple[int, int]:
     """(tokens of a packed row, rows to a step), so that a step has about as many tokens as a group's conversations."""
     lengths = [len(example["input_ids"]) for example in conversations(groups)]
     block = max(BLOCK, *lengths)

@@ -14,7 +14,7 @@ from typing import Any
 from genner.document import Document, LabelSet, Prediction
 from genner.engines.base import Request
 from genner.evaluation import evaluate
-from genner.extract import permitted
+from genner.extract import decoding_grammar
 from genner.formats import Format
 from genner.prompts import instruction, label_ends
 
@@ -52,7 +52,7 @@ class Task:
             Request(
                 words,
                 d.text,
-                permitted(self.form, d.text, part),
+                decoding_grammar(self.form, d.text, part),
                 options=label_ends(words, part),
             )
             for d in self.documents

@@ -9,8 +9,8 @@ import torch
 from genner.engines.chat import Chat
 from genner.engines.transformers_engine import default_device
 from genner.training.adapters import load_base, prepare
-from genner.training.batching import Group
-from genner.training.mixture import Mixture, Report
+from genner.training.batching import Batch
+from genner.training.mixture import Mixture, MixtureReport
 from genner.training.progress import Limits
 from genner.training.recipe import Recipe
 from genner.training.trainer import Trainer
@@ -21,11 +21,11 @@ from peers.lessons import Lesson, Outcome, Row, chat_of, folder_of
 class Fixed(Mixture):
     """A mixture whose every epoch is the same groups, in their order."""
 
-    def __init__(self, recipe: Recipe, chat: Chat, groups: Sequence[Group]) -> None:
+    def __init__(self, recipe: Recipe, chat: Chat, groups: Sequence[Batch]) -> None:
         super().__init__(recipe, Path(), chat)
         self._groups = list(groups)
 
-    def epoch(self, number: int, report: Report | None = None) -> list[Group]:
+    def epoch(self, number: int, report: MixtureReport | None = None) -> list[Batch]:
         return self._groups
 
 
@@ -45,7 +45,7 @@ class Watched(Trainer):
         self.begun = self.ended = 0.0
         self.peak_mb: float | None = None
 
-    def _step(self, groups: list[Group], learning_rate: float) -> float:
+    def _step(self, groups: list[Batch], learning_rate: float) -> float:
         loss = super()._step(groups, learning_rate)
         self.ended, self.peak_mb = moment(), most_mb()
         self.all_losses.append(loss)

@@ -1,8 +1,8 @@
 """How sure one may be of an entity: from the probabilities of the decisions that wrote it to a score.
 
 A model that was fine-tuned is surer of its decisions than it has a right to be, and more so on the kinds of text and of
-labels that it saw less of. What is fitted on dev data (`genner.training.calibration_fitting`) sets that right: a temperature
-for each kind of decision and one for all together, an offset, and one more for each label set that was fitted on.
+labels that it saw less of. `genner.training.calibration_fitting` fits the correction on dev data: a temperature for
+each kind of decision and one for all together, an offset, and one more for each label set that was fitted on.
 
     cool(p, T, b) = sigmoid(logit(p) / T + b)
     score         = cool(product of cool(p of the kind, T of the kind, 0) over the kinds, T of all, offsets)
@@ -31,11 +31,11 @@ from genner.document import LabelSet
 from genner.engines.base import Generation
 from genner.errors import DataError, ModelError
 from genner.formats import Format
-from genner.grammar import Written
+from genner.grammar import GrammarEntity
 from genner.trained import Trained
 from genner.transfer import FEATURES, Transfer, features
 
-FILE = "calibration.json"  # in an adapter's folder, or a model's
+CALIBRATION_FILE = "calibration.json"  # in an adapter's folder, or a model's
 VERSION = 1
 
 Standing = Literal["calibrated", "calibrated for other labels", "uncalibrated"]
@@ -47,7 +47,7 @@ COOLEST, HOTTEST = 0.01, 100.0  # legal temperatures
 FARTHEST = 20.0  # legal offsets, on either side of 0
 
 
-def cool(logprob: float, temperature: float, offset: float = 0.0) -> float:
+def temper(logprob: float, temperature: float, offset: float = 0.0) -> float:
     """The log of `sigmoid(logit(p) / temperature + offset)`, for the log of p, at most 0."""
     if temperature == 1.0 and not offset:
         return min(logprob, 0.0)
@@ -84,8 +84,8 @@ class Scale:
 
     def score(self, decided: Decisions, labels: Iterable[str] = ()) -> float:
         """The calibrated probability, in [0, 1], that an entity is right; `labels`: all that were asked for."""
-        product = sum(cool(decided[kind], t) for kind, t in self.temperatures.items())
-        return exp(cool(product, self.overall, self.offset + self.offsets.get(tags(labels), 0.0)))
+        product = sum(temper(decided[kind], t) for kind, t in self.temperatures.items())
+        return exp(temper(product, self.overall, self.offset + self.offsets.get(tags(labels), 0.0)))
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Calibration:
         chosen = self.thresholds.get(kind)
         return None if chosen is None else chosen.of(labels)
 
-    def score(self, written: Written, generation: Generation, labels: LabelSet) -> float | None:
+    def score(self, written: GrammarEntity, generation: Generation, labels: LabelSet) -> float | None:
         """The calibrated score of an entity, asked for `labels`; None when the engine gave no log-probabilities."""
         decided = decisions(written, generation)
         if decided is None:
@@ -228,8 +228,8 @@ class Calibration:
 
     def write(self, folder: Path) -> Path:
         """Put it into an adapter's or a model's folder, in place of another. Returns the file; raises `ModelError`."""
-        path = folder / FILE
-        part = path.with_name(f"{FILE}.part")
+        path = folder / CALIBRATION_FILE
+        part = path.with_name(f"{CALIBRATION_FILE}.part")
         try:
             part.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
             part.replace(path)
@@ -248,7 +248,7 @@ class Calibration:
 
         Raises `ModelError` when the file is damaged or was fitted for another adapter.
         """
-        path = folder / FILE
+        path = folder / CALIBRATION_FILE
         if not path.exists():
             return None
         mend = "run `genner calibrate` again, or delete the file: scores are the model's own then"

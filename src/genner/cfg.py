@@ -1,8 +1,8 @@
 """A sentence's grammar as context-free rules, for engines that bring their own decoder.
 
-genner's automaton (`genner.grammar`) is exact, but nobody else runs it. `Rules` say what of it can be said in the
-grammar languages that other engines read: GBNF (llama.cpp), EBNF (xgrammar, so vLLM and SGLang; the same text), and
-Lark (llguidance). Each format says in `rules` how much that is.
+genner's automaton (`genner.grammar`) is exact, but nobody else runs it. `ContextFreeGrammar` says what of it can be
+said in the grammar languages that other engines read: GBNF (llama.cpp), EBNF (xgrammar, so vLLM and SGLang; the same
+text), and Lark (llguidance). Each format says in `rules` how much that is.
 """
 
 from collections import Counter
@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-SHORT = 3  # characters of a string that is written out each time
+INLINE_CHARS = 3  # characters of a string that is written out each time
 
 
-class Part(NamedTuple):
+class Symbol(NamedTuple):
     """Some text, then the rule of this name, if any."""
 
     text: str
@@ -21,15 +21,15 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rules:
+class ContextFreeGrammar:
     """Rules by name; each is a choice of sequences of parts. The first rule is where an answer begins.
 
     Names are made of small letters, digits and `_`, and begin with a letter.
     """
 
-    rules: Mapping[str, tuple[tuple[Part, ...], ...]]
+    rules: Mapping[str, tuple[tuple[Symbol, ...], ...]]
 
-    def pruned(self) -> "Rules":
+    def pruned(self) -> "ContextFreeGrammar":
         """Without the choices that lead to no end, and the rules that no choice leads to."""
         ends: set[str] = set()
         users: dict[str, list[str]] = {}  # of a rule, those that lead to it
@@ -55,7 +55,7 @@ class Rules:
                     if part.rule and part.rule not in reached:
                         reached.add(part.rule)
                         todo.append(part.rule)
-        return Rules({name: kept[name] for name in kept if name in reached})
+        return ContextFreeGrammar({name: kept[name] for name in kept if name in reached})
 
     def gbnf(self) -> str:
         """As GBNF, which is also the EBNF that xgrammar reads; the root rule is called `root`."""
@@ -70,7 +70,7 @@ class Rules:
         since a grammar of llguidance has 65,535 symbols at most.
         """
         often = Counter(part.text for choices in self.rules.values() for parts in choices for part in parts)
-        shared = {text: f"text_{i}" for i, (text, n) in enumerate(often.items()) if n > 1 and len(text) > SHORT}
+        shared = {text: f"text_{i}" for i, (text, n) in enumerate(often.items()) if n > 1 and len(text) > INLINE_CHARS}
         names = {name: "start" if i == 0 else name for i, name in enumerate(self.rules)}
         written = self._written(names, ": ", lambda text: shared.get(text) or _spelled(text))
         return written + "".join(f"{name}: {_spelled(text)}\n" for text, name in shared.items())
@@ -96,7 +96,7 @@ class Rules:
         return length[next(iter(self.rules))]
 
     def _written(self, names: Mapping[str, str], defined: str, literal: Callable[[str], str]) -> str:
-        def sequence(parts: tuple[Part, ...]) -> str:
+        def sequence(parts: tuple[Symbol, ...]) -> str:
             words = [word for p in parts for word in (p.text and literal(p.text), p.rule and names[p.rule]) if word]
             return " ".join(words) or '""'
 
@@ -104,7 +104,7 @@ class Rules:
         return "\n".join(lines) + "\n"
 
 
-def _all_in(parts: Iterable[Part], ends: Collection[str]) -> bool:
+def _all_in(parts: Iterable[Symbol], ends: Collection[str]) -> bool:
     return all(not part.rule or part.rule in ends for part in parts)
 
 

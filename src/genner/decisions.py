@@ -7,7 +7,7 @@ from typing import Literal
 from genner.document import LabelSet
 from genner.engines.base import Generation
 from genner.formats import Format
-from genner.grammar import Written
+from genner.grammar import GrammarEntity
 
 Family = Literal["inline", "json"]
 """How a format writes entities: as two tags in the text, or as an item of a list."""
@@ -41,12 +41,12 @@ def family_of(form: Format) -> Family:
     return "inline" if form.json_schema("a", LabelSet.of("A")) is None else "json"
 
 
-def family(written: Written) -> Family:
+def family(written: GrammarEntity) -> Family:
     """An entity of an inline format has two marks, its tags; of a JSON format one, its item."""
     return "json" if len(written.marks) == 1 else "inline"
 
 
-def decisions(written: Written, generation: Generation) -> dict[str, float] | None:
+def decisions(written: GrammarEntity, generation: Generation) -> dict[str, float] | None:
     """The decisions that wrote an entity; None when the engine gave no log-probabilities.
 
     A token belongs to the kind of the first byte of the entity's markup that it holds: a token `<PER` opens. Each
@@ -65,7 +65,7 @@ def decisions(written: Written, generation: Generation) -> dict[str, float] | No
     return found
 
 
-def _places(written: Written, answer: bytes) -> list[tuple[str, int, int]]:
+def _places(written: GrammarEntity, answer: bytes) -> list[tuple[str, int, int]]:
     """Half-open byte intervals of the answer and their kinds, in the order in which they claim tokens."""
     (begin, end), *rest = written.marks
     if not rest:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from genner.errors import DataError, DocumentError, LabelError
 
@@ -20,6 +20,10 @@ _TAG = re.compile(f"{_WORD}(?: {_WORD})*")
 _LINE = re.compile(r"[^\n\r\ud800-\udfff]*")
 
 CUT, SHOWN = 48, 3  # code points of a text, and entities, in the repr of a prediction
+
+
+Span = tuple[int, int]
+"""A stretch of a text: [start, end) in code points."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -225,6 +229,9 @@ def _lacks(key: str, record: Mapping[str, Any]) -> str:
     rest = f" and {len(found) - 12} more" if len(found) > 12 else ""
     return f"has no {key!r}; it has: {', '.join(found[:12]) or 'nothing'}{rest}"
 
+
+DocumentT = TypeVar("DocumentT", bound=Document)
+"""A kind of document: a function that changes a `Prediction` returns one."""
 
 ProblemKind = Literal["invalid", "realigned", "ambiguous", "dropped", "duplicate", "truncated", "split", "missing"]
 """What went wrong with an output.

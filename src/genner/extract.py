@@ -22,7 +22,7 @@ from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
 from genner.formats import Format
-from genner.grammar import Boundaries, Grammar, Written
+from genner.grammar import Boundaries, Grammar, GrammarEntity
 from genner.inputs import checked_score, document_of, no_text, not_one_text
 from genner.labels import Labels, as_label_set, family
 from genner.prompts import instruction, label_ends
@@ -30,7 +30,7 @@ from genner.trained import Trained, named
 
 log = logging.getLogger(__name__)
 
-LONGEST = 1200  # code points: a longer sentence is cut, since none so long was trained on
+MAX_CHUNK_CHARS = 1200  # code points: a longer sentence is cut, since none so long was trained on
 OWN_FIELDS = (
     "below_min_score",
     "answer_reading",
@@ -43,7 +43,7 @@ TWINS = False  # of 130,000 gold entities 31 share their span with another; mode
 REPEATS = True  # a list may end in an entity that it has already, which is how models in a loop get out of it
 
 
-def permitted(
+def decoding_grammar(
     form: Format, text: str, labels: LabelSet, *, nested: bool | None = None, symbols: bool = False
 ) -> Grammar:
     """The answers for `text` that decoding allows, of all that are legal in the format; see `Extractor`."""
@@ -291,13 +291,13 @@ class Extractor:
                     pending.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
                 for part, words, ends in zip(parts, asked, options, strict=True):
-                    grammar = permitted(self.form, piece, part, nested=self.nested, symbols=self.symbols)
+                    grammar = decoding_grammar(self.form, piece, part, nested=self.nested, symbols=self.symbols)
                     owners.append(_Owner(pending, chunk, grammar, part))
                     yield Request(words, piece, grammar, self.constrained, ends)
 
     def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
-        if self.split or len(text) > LONGEST or not fits(text):
-            return chunks(text, fits, LONGEST, keep_tags=self.symbols)
+        if self.split or len(text) > MAX_CHUNK_CHARS or not fits(text):
+            return chunks(text, fits, MAX_CHUNK_CHARS, keep_tags=self.symbols)
         return iter([Chunk(0, len(text))] if text else [])
 
     def _fits(self, asked: str) -> Callable[[str], bool]:
@@ -334,7 +334,7 @@ class Extractor:
             detail = f"the answer for [{chunk.start}, {chunk.end}) was cut off, being too long; no entities in its rest"
             pending.problems.append(Problem("truncated", detail))
 
-    def _score(self, owner: _Owner, written: Written, generation: Generation) -> float | None:
+    def _score(self, owner: _Owner, written: GrammarEntity, generation: Generation) -> float | None:
         if self.calibration:
             return self.calibration.score(written, generation, owner.labels)
         return score(written, generation)
@@ -384,7 +384,7 @@ class Extractor:
         return family(wanted) if self.widen else wanted
 
 
-def score(written: Written, generation: Generation) -> float | None:
+def score(written: GrammarEntity, generation: Generation) -> float | None:
     """The probability of the tokens that write an entity's markup or item; None when the engine gives none."""
     if not generation.logprobs:
         return None

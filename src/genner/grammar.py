@@ -20,7 +20,7 @@ State = Hashable
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class GrammarEntity:
     """An entity as the automaton read it: its span in code points, and where its decisions stand in the answer.
 
     `marks` are half-open byte intervals of the answer: the bytes that chose this entity rather than another answer
@@ -33,7 +33,7 @@ class Written:
     marks: tuple[tuple[int, int], ...]
 
 
-class Guess:
+class SpanProposals:
     """What entities a text may have, as somebody guesses: what a draft of the answer is written from.
 
     Args:
@@ -63,13 +63,13 @@ class Guess:
         some = [known for known in (*self.starting(start), *self._others.get(start, ())) if known[0] >= place]
         return next((known for known in some if known[1] == rank), some[0] if some else None)
 
-    def only(self, rank: int) -> "Guess":
+    def only(self, rank: int) -> "SpanProposals":
         """The entities of one label, as the guess for a label set of that one alone."""
         others = {start: [(end, 0) for end, n in some if n == rank] for start, some in self._others.items()}
-        return Guess([(start, end, 0) for start, end, number in self.spans if number == rank], others)
+        return SpanProposals([(start, end, 0) for start, end, number in self.spans if number == rank], others)
 
 
-NOTHING = Guess()
+NO_PROPOSALS = SpanProposals()
 """The guess that there are no entities: its draft is the plain copy of the text, or an empty list."""
 
 
@@ -95,14 +95,14 @@ class Grammar(Protocol):
         """Whether the answer may end here."""
         ...
 
-    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
+    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
         """A likely way on from `state`, about `limit` bytes (at least one code point); legal throughout.
 
         It writes the entities of `guess` that still can be written, and no others but those that are begun.
         """
         ...
 
-    def read(self, answer: bytes) -> tuple[Written, ...] | None:
+    def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:
         """The entities that `answer` writes, or None when it is not a legal and complete answer."""
         ...
 

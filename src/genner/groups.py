@@ -3,11 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
-from genner.document import Document
-
-D = TypeVar("D", bound=Document)
+from genner.document import Document, DocumentT
 
 _NUMBERED = re.compile(r"(.*?)([-_#:/.]+s?)([0-9]{1,18})", re.DOTALL)
 _NUMBER_BEHIND = re.compile(r"[-_#:/. ]*[0-9]*")
@@ -115,6 +113,6 @@ def _may_name(name: str) -> bool:
     return not _NO_NAMES.fullmatch(word) and (letters or sum(char.isdigit() for char in name) >= _SHORT)
 
 
-def with_groups(documents: Sequence[D]) -> list[D]:
+def with_groups(documents: Sequence[DocumentT]) -> list[DocumentT]:
     """The documents, each with its group of `groups_of`."""
     return [replace(d, group=name) for d, name in zip(documents, groups_of(documents).names, strict=True)]

@@ -22,9 +22,9 @@ from typing import Any
 from genner.errors import ModelError, UnknownNameError
 from genner.presets import MODELS, HubSource, ModelSpec, WheelSource
 
-__all__ = ["DEFAULT_MODEL", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
+__all__ = ["DEFAULT_BASE", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
 
-DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_BASE = "smollm2-135m-instruct"
 MANIFEST = "genner.json"
 CHECKED = "checked.json"  # beside the manifest: which files were found to be right, and when they were last changed
 SETTLED = 2_000_000_000  # ns
@@ -58,7 +58,7 @@ def locate(name_or_path: str) -> Path:
     raise UnknownNameError("model", name_or_path, MODELS)
 
 
-def fetch(name: str = DEFAULT_MODEL, progress: bool = True, force: bool = False) -> Path:
+def fetch(name: str = DEFAULT_BASE, progress: bool = True, force: bool = False) -> Path:
     """Download and convert a preset unless it is in the store; `force` does so even then. Returns its folder.
 
     Raises `UnknownNameError`, or `ModelError` when it cannot be downloaded or written, or the copy in the store is

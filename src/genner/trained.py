@@ -14,7 +14,7 @@ from genner.document import LabelSet
 from genner.errors import DataError
 
 KEY = "trained"  # in the `genner.json` of an adapter, the `training.json` of a model
-SHOWN = 8  # labels that a message names
+MAX_NAMED_LABELS = 8  # labels that a message names
 
 
 @dataclass(frozen=True)
@@ -69,5 +69,5 @@ def plain(name: str) -> str:
 
 def named(tags: Sequence[str]) -> str:
     """Some tags, for a message: the first ones, and how many there are besides."""
-    more = f" and {len(tags) - SHOWN} more" if len(tags) > SHOWN else ""
-    return ", ".join(tags[:SHOWN]) + more
+    more = f" and {len(tags) - MAX_NAMED_LABELS} more" if len(tags) > MAX_NAMED_LABELS else ""
+    return ", ".join(tags[:MAX_NAMED_LABELS]) + more

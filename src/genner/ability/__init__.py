@@ -5,9 +5,9 @@ read with `read_items`, and `deltas` and `decompose` say what has changed betwee
 made of. The harness comes with the extra: `pip install -e '.[ability]'`; what is written can be read without it.
 """
 
-from genner.ability.items import Item, read_items
+from genner.ability.items import AbilityItem, read_items
 from genner.ability.paired_differences import decompose, deltas
 from genner.ability.result import AbilityResult
 from genner.ability.run import Ask, compare, run
 
-__all__ = ["AbilityResult", "Ask", "Item", "compare", "decompose", "deltas", "read_items", "run"]
+__all__ = ["AbilityItem", "AbilityResult", "Ask", "compare", "decompose", "deltas", "read_items", "run"]

@@ -14,11 +14,11 @@ takes that away in its own manner, and none is neutral; together they bracket th
 import re
 from collections.abc import Callable, Collection, Sequence
 
-from genner.ability.qa_metrics import Scores, first_line
+from genner.ability.qa_metrics import EmF1, first_line
 
-Score = Callable[[str], Scores]
+AnswerScorer = Callable[[str], EmF1]
 
-LONGEST = 64
+MAX_WINDOW_WORDS = 64
 """Words of an answer that `window` looks at: beyond, an answer is running text."""
 
 _LEAD_IN = re.compile(r"^.{0,120}?\banswer\b[^.:]{0,80}?(?::|\bis\b:?)\s*", re.IGNORECASE)
@@ -43,13 +43,13 @@ def same_length(answer: str, other: str) -> tuple[str, str]:
     return " ".join(both[0][:words]), " ".join(both[1][:words])
 
 
-def window(answer: str, score: Score, words_of: Callable[[str], Sequence[str]], known: Collection[str]) -> str:
+def window(answer: str, score: AnswerScorer, words_of: Callable[[str], Sequence[str]], known: Collection[str]) -> str:
     """The stretch of words of the answer that has the highest F1; of several, the shortest, then the first.
 
     Only stretches that begin and end with a word of the gold answers are tried, since a strange word at an edge never
     adds to F1. `words_of` gives the words of a text as the score sees them, `known` those of the gold answers.
     """
-    words = answer.split()[:LONGEST]
+    words = answer.split()[:MAX_WINDOW_WORDS]
     edges = [i for i, word in enumerate(words) if any(part in known for part in words_of(word))]
     stretches = [" ".join(words[i : j + 1]) for i in edges for j in edges if i <= j]
     return max(stretches, key=lambda text: (score(text)[1], -len(text.split())), default=" ".join(words))

@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from genner.ability.distractors import distractors
-from genner.ability.items import Item
+from genner.ability.items import AbilityItem
 from genner.ability.likelihood import likelihoods
-from genner.ability.qa_metrics import SCORERS, WORDS
+from genner.ability.qa_metrics import ANSWER_WORDS, SCORERS
 from genner.errors import UsageError
 from genner.extras import install_command
 
@@ -36,7 +36,7 @@ def require() -> str:
 class Measured:
     """What the harness and the model said; see `AbilityResult`."""
 
-    items: list[Item]
+    items: list[AbilityItem]
     scores: dict[str, dict[str, float | None]]
     tokens: int = 0
     passes: int = 0
@@ -167,7 +167,7 @@ def _generated(
     rows: Sequence[list[dict[str, Any]]],
     chat: bool,
     seed: int,
-) -> list[Item]:
+) -> list[AbilityItem]:
     """Items of a task that lets the model write, with the likelihoods of gold answers and of wrong ones."""
     delimiter = "" if chat else " "
     wanted: list[tuple[str, str]] = []  # (prompt, answer), all that is asked for in one go
@@ -189,7 +189,7 @@ def _generated(
         em, f1 = SCORERS[name](answer, gold) if name in SCORERS else _em_f1(metrics)
         found = scored[at:end]
         items.append(
-            Item(
+            AbilityItem(
                 id=f"{leaf}:{first['doc_id']}",
                 prompt_hash=first["prompt_hash"],
                 answer=answer,
@@ -221,7 +221,7 @@ def _to_score(name: str, doc: dict[str, Any], target: Any, seed: str) -> list[st
         if len(doc["answers"][0]) > 1:  # a list of spans: no wrong list would be of its kind
             return [", ".join(doc["answers"][0])]
         golds, passage = [span for answer in doc["answers"] for span in answer], doc["passage"]
-    return [golds[0], *distractors(passage, golds, WORDS[name], seed)]
+    return [golds[0], *distractors(passage, golds, ANSWER_WORDS[name], seed)]
 
 
 def _gold(name: str, sample: dict[str, Any]) -> list[Any]:
@@ -233,14 +233,14 @@ def _gold(name: str, sample: dict[str, Any]) -> list[Any]:
     return target if isinstance(target, list) else [target]
 
 
-def _chosen(lm: Any, task: Any, leaf: str, samples: Sequence[dict[str, Any]]) -> Item:
+def _chosen(lm: Any, task: Any, leaf: str, samples: Sequence[dict[str, Any]]) -> AbilityItem:
     """An item of a multiple choice, or of any other task that only asks for likelihoods."""
     first = samples[0]
     metrics = _metrics(samples)
     common = {"id": f"{leaf}:{first['doc_id']}", "prompt_hash": first["prompt_hash"], "metrics": metrics}
     em = metrics.get("acc")
     if task.OUTPUT_TYPE != "multiple_choice":
-        return Item(**common, answer=None, gold=[first["target"]], em=em)
+        return AbilityItem(**common, answer=None, gold=[first["target"]], em=em)
     choices, doc = task.doc_to_choice(first["doc"]), first["doc"]
     gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
     right = [gold] if not isinstance(gold, list) else gold
@@ -250,7 +250,7 @@ def _chosen(lm: Any, task: Any, leaf: str, samples: Sequence[dict[str, Any]]) ->
         for response, arguments in zip(first["resps"], first["arguments"], strict=True)
     ][: len(choices)]
     best = max(range(len(scored)), key=lambda i: scored[i][0])
-    return Item(
+    return AbilityItem(
         **common,
         answer=choices[best],
         gold=[choices[index] for index in right],

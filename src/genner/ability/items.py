@@ -11,7 +11,7 @@ from genner.errors import DataError
 
 
 @dataclass(frozen=True)
-class Item:
+class AbilityItem:
     """An item, and the answer to it.
 
     id             the harness's task and the number of the item in it
@@ -56,7 +56,7 @@ class Item:
         return float(self.per_token > max(value / tokens for value, tokens in self.others))
 
 
-def write_items(path: Path, items: Iterable[Item]) -> None:
+def write_items(path: Path, items: Iterable[AbilityItem]) -> None:
     """Write a whole file, or nothing. Raises `DataError`."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -67,9 +67,9 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
         raise DataError(str(path), f"cannot be written: {error.strerror}; make room, or give another folder") from None
 
 
-def read_items(path: Path) -> list[Item]:
+def read_items(path: Path) -> list[AbilityItem]:
     """Raises `DataError` naming the line that is not an item."""
-    known = {f.name for f in fields(Item)}
+    known = {f.name for f in fields(AbilityItem)}
     items = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -79,7 +79,7 @@ def read_items(path: Path) -> list[Item]:
         try:
             raw = json.loads(line)
             raw["others"] = [(float(value), int(tokens)) for value, tokens in raw.get("others", [])]
-            items.append(Item(**{key: value for key, value in raw.items() if key in known}))
+            items.append(AbilityItem(**{key: value for key, value in raw.items() if key in known}))
         except (ValueError, TypeError, AttributeError) as error:
             raise DataError(str(path), f"is not an item of a measurement: {error}", number) from None
     return items

@@ -12,11 +12,11 @@ from genner.export.folder import parts
 from genner.loading import find_adapter, find_exported, find_tuned, shipped
 from genner.model_store import MODELS, locate, ready
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+LOAD_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
-class Side:
+class AbilitySide:
     """What is measured: weights in a folder, with an adapter or without. `model` is what its user called it."""
 
     name: str
@@ -31,7 +31,7 @@ class Side:
         return self.weights, self.adapter if alone else None
 
 
-def sides(model: str, also: Mapping[str, str] | None = None) -> list[Side]:
+def sides(model: str, also: Mapping[str, str] | None = None) -> list[AbilitySide]:
     """The base of a model, the model itself unless it is one, and others on that base, by the names they are to have.
 
     Of a model all of whose weights were trained, or into which an adapter was merged, the base is the preset or the
@@ -42,15 +42,15 @@ def sides(model: str, also: Mapping[str, str] | None = None) -> list[Side]:
     weights, adapter = parts(model)
     base = _base_of(model)
     if base is None:
-        found = [Side(BASE, model, weights)]
+        found = [AbilitySide(BASE, model, weights)]
     else:
         folder = weights if adapter else ready(base) if base in MODELS else locate(base)
-        found = [Side(BASE, base, folder), Side(ADAPTER, model, weights, adapter)]
+        found = [AbilitySide(BASE, base, folder), AbilitySide(ADAPTER, model, weights, adapter)]
     for name, other in (also or {}).items():
         if not name.isidentifier() or name in {side.name for side in found}:
             raise UsageError(f"the name {name!r} is taken, or none: give a new word, as in --also mixed=runs/mixed")
         _must_be_there(other)
-        side = Side(name, other, *parts(other))
+        side = AbilitySide(name, other, *parts(other))
         if (_base_of(other) or other) != found[0].model:
             raise UsageError(
                 f"{other!r} is made of {_base_of(other)!r}, not of {found[0].model!r} like {model!r}; compare models "
@@ -87,7 +87,7 @@ class Models:
     `genner.load` does.
 
     Args:
-        dtype: one of `DTYPES`; auto is bfloat16 on a CUDA GPU and float32 elsewhere.
+        dtype: one of `LOAD_DTYPES`; auto is bfloat16 on a CUDA GPU and float32 elsewhere.
         device: as torch calls it; None: the GPU if there is one.
 
     Raises `UnknownNameError` for a dtype.
@@ -97,8 +97,8 @@ class Models:
 
         from genner.engines.transformers_engine import device_of
 
-        if dtype not in DTYPES:
-            raise UnknownNameError("dtype", dtype, DTYPES)
+        if dtype not in LOAD_DTYPES:
+            raise UnknownNameError("dtype", dtype, LOAD_DTYPES)
         self.device = device_of(device)
         self.dtype = ("bfloat16" if self.device.type == "cuda" else "float32") if dtype == "auto" else dtype
         self._key: tuple[Path, Path | None] | None = None
@@ -107,7 +107,7 @@ class Models:
         self._names: dict[Path, str] = {}  # adapters that are loaded, by what peft calls them
 
     @contextmanager
-    def on(self, side: Side) -> Iterator[tuple[Any, Any]]:
+    def on(self, side: AbilitySide) -> Iterator[tuple[Any, Any]]:
         """The model of a side, ready to run while the block lasts, and its tokenizer. Raises `ModelError`."""
         self._load(side.load)
         if side.adapter is not None and side.load[1] is None:

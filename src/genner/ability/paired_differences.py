@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from genner.ability.answer_truncation import same_length, short, window
-from genner.ability.items import Item
-from genner.ability.qa_metrics import SCORERS, WORDS, flat
+from genner.ability.items import AbilityItem
+from genner.ability.qa_metrics import ANSWER_WORDS, SCORERS, flat
 from genner.errors import UsageError
 from genner.evaluation.intervals import Difference, mean
 
 CUTS = ("short", "same_length", "window")
 MEASURES = ("em", "f1", "empty", "tokens", "per_token", "choice")
-"""Fields and properties of an `Item` that are compared."""
+"""Fields and properties of an `AbilityItem` that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class PairedDifference:
     """A mean over items on two sides, and its change: `value` = `other` - `base`, over the `n` items that have it.
 
     `se` is the standard error of the change over the items, `low` and `high` its paired t interval at 95 %, `p`
@@ -49,7 +49,7 @@ class Delta:
         return {name: None if name in unknown else getattr(self, name) for name in names}
 
 
-def pairs(base: Sequence[Item], other: Sequence[Item]) -> list[tuple[Item, Item]]:
+def pairs(base: Sequence[AbilityItem], other: Sequence[AbilityItem]) -> list[tuple[AbilityItem, AbilityItem]]:
     """The items of two sides, side by side. Raises `UsageError` unless both saw the same prompts."""
     by_id = {item.id: item for item in other}
     both = [(item, by_id[item.id]) for item in base if item.id in by_id]
@@ -63,14 +63,14 @@ def pairs(base: Sequence[Item], other: Sequence[Item]) -> list[tuple[Item, Item]
     return both
 
 
-def delta(base: Sequence[float], other: Sequence[float]) -> Delta:
+def delta(base: Sequence[float], other: Sequence[float]) -> PairedDifference:
     """The change of the mean of paired values. Raises `UsageError` without any values."""
     if not base or len(base) != len(other):
         raise UsageError(f"{len(base)} and {len(other)} values; give pairs, at least one")
     values = np.stack([np.asarray(base, float), np.asarray(other, float)], axis=1)  # [n, 2]
     shares = bool(((values >= 0) & (values <= 1)).all())
     found = mean(values[:, 1] - values[:, 0], "items", *((-1, 1) if shares else (-inf, inf))).difference()
-    return Delta(
+    return PairedDifference(
         base=float(values[:, 0].mean()),
         other=float(values[:, 1].mean()),
         value=found.value,
@@ -83,7 +83,7 @@ def delta(base: Sequence[float], other: Sequence[float]) -> Delta:
     )
 
 
-def deltas(base: Sequence[Item], other: Sequence[Item]) -> dict[str, Delta]:
+def deltas(base: Sequence[AbilityItem], other: Sequence[AbilityItem]) -> dict[str, PairedDifference]:
     """The change of each measure that items of both sides have, and of the harness's own scores, as `harness/METRIC`.
 
     `f1_answered` and `em_answered` are those of the items that both sides answer with something. Raises as `pairs`.
@@ -109,7 +109,7 @@ def deltas(base: Sequence[Item], other: Sequence[Item]) -> dict[str, Delta]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DifferencePart:
     """One part of a change: points of F1 in [-1, 1], its standard error, and its interval at 95 %."""
 
     value: float
@@ -133,17 +133,18 @@ class Decomposition:
     """
 
     cut: str
-    total: Part
-    empty: Part
-    form: Part
-    content: Part
+    total: DifferencePart
+    empty: DifferencePart
+    form: DifferencePart
+    content: DifferencePart
 
 
-def decompose(task: str, base: Sequence[Item], other: Sequence[Item]) -> list[Decomposition]:
+def decompose(task: str, base: Sequence[AbilityItem], other: Sequence[AbilityItem]) -> list[Decomposition]:
     """How much of a change of F1 is explained by empty answers and by their length and form, a line a cut.
 
-    With F(x) the F1 of an answer x, c(x) the answer cut (see `genner.ability.answer_truncation`), and b and a the answers of the
-    base and of the other side, each item adds to one of two sums, all divided by the number of all items:
+    With F(x) the F1 of an answer x, c(x) the answer cut (see `genner.ability.answer_truncation`), and b and a the
+    answers of the base and of the other side, each item adds to one of two sums, all divided by the number of all
+    items:
 
         one of the two is empty     F(a) - F(b)                                        empty
         both say something          [F(a) - F(c(a))] - [F(b) - F(c(b))]                form
@@ -167,12 +168,12 @@ def decompose(task: str, base: Sequence[Item], other: Sequence[Item]) -> list[De
         rows = np.array([_parts(task, cut, a, b) for a, b in both])  # [n, 3]: empty, form, content
         rows = np.concatenate([rows.sum(axis=1, keepdims=True), rows], axis=1)  # [n, 4]
         found_parts = [mean(column, "items", -1, 1).difference() for column in rows.T]
-        total, empty, form, content = (Part(d.value, d.se, d.low, d.high) for d in found_parts)
+        total, empty, form, content = (DifferencePart(d.value, d.se, d.low, d.high) for d in found_parts)
         found.append(Decomposition(cut, total, empty, form, content))
     return found
 
 
-def _parts(task: str, cut: str, base: Item, other: Item) -> tuple[float, float, float]:
+def _parts(task: str, cut: str, base: AbilityItem, other: AbilityItem) -> tuple[float, float, float]:
     """What an item adds to the parts `empty`, `form` and `content`."""
     b, a = (item.answer or "" for item in (base, other))
 
@@ -187,7 +188,7 @@ def _parts(task: str, cut: str, base: Item, other: Item) -> tuple[float, float, 
     elif cut == "same_length":
         b, a = same_length(b, a)
     else:
-        known = {word for gold in flat(base.gold) for word in WORDS[task](gold)}
-        b, a = (window(text, lambda t: SCORERS[task](t, base.gold), WORDS[task], known) for text in (b, a))
+        known = {word for gold in flat(base.gold) for word in ANSWER_WORDS[task](gold)}
+        b, a = (window(text, lambda t: SCORERS[task](t, base.gold), ANSWER_WORDS[task], known) for text in (b, a))
     content = f1(a) - f1(b)
     return 0.0, change - content, content

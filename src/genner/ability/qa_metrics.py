@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from string import punctuation
 
-Scores = tuple[float, float]
+EmF1 = tuple[float, float]
 """Exact match and F1, each in [0, 1]."""
 
 _PUNCTUATION = str.maketrans("", "", punctuation)
@@ -30,12 +30,12 @@ def first_line(answer: str) -> str:
 # -- DROP
 
 
-def drop_stock(answer: str, golds: Sequence[Sequence[str]]) -> Scores:
+def drop_stock(answer: str, golds: Sequence[Sequence[str]]) -> EmF1:
     """As the harness's task scores it: the whole answer is one span, whatever it looks like."""
     return _best([_drop([answer], gold) for gold in golds if gold and gold[0].strip()])
 
 
-def drop_cued(answer: str, golds: Sequence[Sequence[str]]) -> Scores:
+def drop_cued(answer: str, golds: Sequence[Sequence[str]]) -> EmF1:
     """As `drop_stock`, but of the answer's first line, and this is read as a list too where it looks like one.
 
     `a, b and c` is one span or three, whichever scores more: else nobody who writes text could ever name three spans.
@@ -46,11 +46,11 @@ def drop_cued(answer: str, golds: Sequence[Sequence[str]]) -> Scores:
     return _best([_drop(spans, gold) for gold in golds if gold and gold[0].strip() for spans in readings])
 
 
-def _best(scores: Sequence[Scores]) -> Scores:
+def _best(scores: Sequence[EmF1]) -> EmF1:
     return max((em for em, _ in scores), default=0.0), max((f1 for _, f1 in scores), default=0.0)
 
 
-def _drop(spans: Sequence[str], gold: Sequence[str]) -> Scores:
+def _drop(spans: Sequence[str], gold: Sequence[str]) -> EmF1:
     """Exact match, and F1 rounded to two places as DROP's own script does."""
     said, true = [drop_words(span) for span in spans], [drop_words(span) for span in gold]
     same = len(said) == len(true) and {" ".join(words) for words in said} == {" ".join(words) for words in true}
@@ -108,7 +108,7 @@ def _assigned(table: Sequence[Sequence[float]]) -> float:
 # -- SQuAD
 
 
-def squad(answer: str, golds: Sequence[str]) -> Scores:
+def squad(answer: str, golds: Sequence[str]) -> EmF1:
     """Exact match and F1 of the answer's first line with the nearest gold answer."""
     said = squad_words(first_line(answer))
     trues = [squad_words(gold) for gold in golds]
@@ -127,10 +127,14 @@ def _multiset_f1(said: Sequence[str], true: Sequence[str]) -> float:
     return 2 * shared / (len(said) + len(true))
 
 
-SCORERS: dict[str, Callable[..., Scores]] = {"drop": drop_stock, "drop_cued": drop_cued, "squad": squad}
+SCORERS: dict[str, Callable[..., EmF1]] = {"drop": drop_stock, "drop_cued": drop_cued, "squad": squad}
 """By the name of a task, what scores an answer of it: (answer, gold answers) -> (exact match, F1)."""
 
-WORDS: dict[str, Callable[[str], Sequence[str]]] = {"drop": drop_words, "drop_cued": drop_words, "squad": squad_words}
+ANSWER_WORDS: dict[str, Callable[[str], Sequence[str]]] = {
+    "drop": drop_words,
+    "drop_cued": drop_words,
+    "squad": squad_words,
+}
 """By the name of a task, the words of a text as its score sees them."""
 
 

@@ -9,16 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from genner.ability.items import Item, read_items, write_items
-from genner.ability.models import Models, Side, sides
-from genner.ability.paired_differences import Decomposition, Delta, decompose, deltas
+from genner.ability.items import AbilityItem, read_items, write_items
+from genner.ability.models import AbilitySide, Models, sides
+from genner.ability.paired_differences import Decomposition, PairedDifference, decompose, deltas
 from genner.ability.qa_metrics import SCORERS
 from genner.ability.result import ADAPTER, BASE, AbilityResult
 from genner.ability.tasks import load_task, split_name
 from genner.errors import DataError, GennerError, UsageError
 
 RESULT, ITEMS, TASKS = "ability.json", "items.jsonl", "tasks"
-SCHEMA = 1
+ABILITY_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def run(
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AbilityComparison:
     """Two sides on one task with so many shots: the changes, and for tasks with an F1 what it is made of."""
 
     task: str
     shots: int
     base: str
     other: str
-    deltas: dict[str, Delta]
+    deltas: dict[str, PairedDifference]
     parts: list[Decomposition]
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,16 +95,16 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Comparisons:
+class AbilityComparisons:
     """All that `compare` measured: `results` by side, task and shots; and each side against the base."""
 
     results: list[AbilityResult]
-    comparisons: list[Comparison]
+    comparisons: list[AbilityComparison]
     problems: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
+            "schema": ABILITY_SCHEMA,
             "results": [result.to_dict() for result in self.results],
             "comparisons": [comparison.to_dict() for comparison in self.comparisons],
             "problems": self.problems,
@@ -123,7 +123,7 @@ def compare(
     batch_size: int = 8,
     device: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
-) -> Comparisons:
+) -> AbilityComparisons:
     """Measure a base, `model` on it, and others on it (`also`: name -> model), and compare each with the base.
 
     What is measured lies in `out/SIDE/TASK-SHOTSshot`, so that an interrupted run goes on behind the last task that it
@@ -149,12 +149,12 @@ def compare(
         except GennerError as error:
             problems[f"{side.name}/{what.name}"] = str(error)
             tell(f"{side.name}/{what.name}: {error}")
-    found = Comparisons(results, list(_compared(results, some)), problems)
+    found = AbilityComparisons(results, list(_compared(results, some)), problems)
     _write(out / RESULT, found.to_dict())
     return found
 
 
-def _compared(results: Sequence[AbilityResult], some: Sequence[Side]) -> Iterator[Comparison]:
+def _compared(results: Sequence[AbilityResult], some: Sequence[AbilitySide]) -> Iterator[AbilityComparison]:
     by_key = {(result.side, result.task, result.shots): result for result in results}
     for (side, task, shots), result in by_key.items():
         if side == BASE or (BASE, task, shots) not in by_key:
@@ -162,7 +162,7 @@ def _compared(results: Sequence[AbilityResult], some: Sequence[Side]) -> Iterato
         base, other = read_items(by_key[BASE, task, shots].items), read_items(result.items)
         name = split_name(task)[0]
         parts = decompose(name, base, other) if name in SCORERS else []
-        yield Comparison(task, shots, BASE, side, deltas(base, other), parts)
+        yield AbilityComparison(task, shots, BASE, side, deltas(base, other), parts)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class _Task:
     def name(self) -> str:
         return f"{self.ask.task}-{self.ask.shots}shot"
 
-    def describe(self, models: Models, side: Side) -> dict[str, Any]:
+    def describe(self, models: Models, side: AbilitySide) -> dict[str, Any]:
         """All that tells one measurement from another: these keys of an `AbilityResult`."""
         settings = {
             "dtype": models.dtype,
@@ -189,7 +189,7 @@ class _Task:
         return {**asdict(self.ask), "seed": self.seed, "side": side.name, "model": side.model, "settings": settings}
 
 
-def _measured(models: Models, side: Side, what: _Task, folder: Path, tasks: Path) -> AbilityResult:
+def _measured(models: Models, side: AbilitySide, what: _Task, folder: Path, tasks: Path) -> AbilityResult:
     """Measure, or read what was measured."""
     from genner.ability import harness
 
@@ -233,7 +233,7 @@ def _measured(models: Models, side: Side, what: _Task, folder: Path, tasks: Path
     return result
 
 
-def summary(items: Sequence[Item]) -> dict[str, float]:
+def summary(items: Sequence[AbilityItem]) -> dict[str, float]:
     """Means over the items that have a value; what none has is missing."""
     generated = [item for item in items if item.tokens is not None]
     columns: dict[str, list[float | None]] = {
@@ -290,4 +290,4 @@ def _check(asks: Sequence[Ask], batch_size: int) -> None:
         raise UsageError(f"batch size {batch_size}; legal: 1 or more")
 
 
-__all__ = ["ADAPTER", "BASE", "Ask", "Comparison", "Comparisons", "compare", "run", "summary"]
+__all__ = ["ADAPTER", "BASE", "AbilityComparison", "AbilityComparisons", "Ask", "compare", "run", "summary"]

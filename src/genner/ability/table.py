@@ -1,7 +1,7 @@
 """A comparison in words and tables (Markdown), for the terminal and for a file."""
 
-from genner.ability.paired_differences import Decomposition, Delta, Part
-from genner.ability.run import Comparison, Comparisons
+from genner.ability.paired_differences import Decomposition, DifferencePart, PairedDifference
+from genner.ability.run import AbilityComparison, AbilityComparisons
 from genner.render.markdown import escaped
 
 # Measure -> what it is called, and what its unit is multiplied by.
@@ -17,7 +17,7 @@ _NAMES = {
 }
 
 
-def markdown(found: Comparisons) -> str:
+def markdown(found: AbilityComparisons) -> str:
     """All comparisons: a table of changes, and for tasks with an F1 what it is made of and a sentence about it."""
     lines = ["# General ability", ""]
     if found.results:
@@ -50,7 +50,7 @@ def markdown(found: Comparisons) -> str:
     return "\n".join(lines)
 
 
-def _scores(found: Comparisons) -> list[str]:
+def _scores(found: AbilityComparisons) -> list[str]:
     """The harness's own scores, a column a side."""
     sides = list(dict.fromkeys(result.side for result in found.results))
     cells: dict[tuple[str, int, str], dict[str, str]] = {}
@@ -64,14 +64,14 @@ def _scores(found: Comparisons) -> list[str]:
     return lines if cells else []
 
 
-def _twice(name: str, comparison: Comparison) -> bool:
+def _twice(name: str, comparison: AbilityComparison) -> bool:
     """Whether a measure stands there under another name as well."""
     if name == "em":
         return "harness/acc" in comparison.deltas
     return name in ("harness/em", "harness/f1")
 
 
-def _row(name: str, change: Delta) -> str:
+def _row(name: str, change: PairedDifference) -> str:
     label, unit = _NAMES.get(name, (f"`{name}`", 1.0))
     digits = 1 if unit > 1 else 3
     base, other = (f"{unit * x:.{digits}f}" for x in (change.base, change.other))
@@ -86,11 +86,11 @@ def _parts(parts: Decomposition) -> str:
     return f"| {parts.cut} | {cells} |"
 
 
-def _points(part: Part) -> str:
+def _points(part: DifferencePart) -> str:
     return f"{100 * part.value:+.1f} ({100 * part.low:+.1f} to {100 * part.high:+.1f})"
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(comparison: AbilityComparison) -> str:
     """Whether a change of F1 is one of form or of content, in words, with the figures that say so.
 
     A change counts as one where its interval at 95 % does not hold 0. It is one of content when the cut answers have

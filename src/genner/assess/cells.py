@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from genner.assess.records import Cell, Json, Kind
+from genner.assess.records import Cell, CellKind, Json
 from genner.assess.study import ContaminationEntry, CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry, Study
 from genner.contamination import SIGNALS
 from genner.errors import UnknownNameError, UsageError
@@ -22,7 +22,7 @@ from genner.probes import PROBES
 SPLIT = "test"
 
 
-def cell_id(kind: Kind, description: Json) -> str:
+def cell_id(kind: CellKind, description: Json) -> str:
     """`<kind>-<12 hexadecimal digits>` of the SHA-256 of kind and description as canonical JSON."""
     written = json.dumps([kind, description], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{kind}-{hashlib.sha256(written.encode('ascii')).hexdigest()[:12]}"
@@ -60,7 +60,9 @@ class _Plan:
     command: Callable[[str], str]
     cells: dict[str, Cell] = field(default_factory=dict)
 
-    def add(self, kind: Kind, name: str, description: Json, needs: Iterable[str | None] = (), model: str = "") -> str:
+    def add(
+        self, kind: CellKind, name: str, description: Json, needs: Iterable[str | None] = (), model: str = ""
+    ) -> str:
         plain = json.loads(json.dumps(description))  # tuples become lists, as they are when it is read again
         id = cell_id(kind, plain)
         if id not in self.cells:

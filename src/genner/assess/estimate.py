@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from genner.assess.corpora import path_of
-from genner.assess.records import Cell, Json, Result
+from genner.assess.records import Cell, CellResult, Json
 from genner.data.catalog import catalog
 from genner.errors import GennerError
 
@@ -32,7 +32,7 @@ _LIKENESS = {
 _LIKENESS["probe"] = _LIKENESS["score"]
 
 
-def estimate(cell: Cell, results: Iterable[Result], data: Path) -> float | None:
+def estimate(cell: Cell, results: Iterable[CellResult], data: Path) -> float | None:
     """Seconds that a cell will take; None when nothing of its kind has been run, or its size is not known."""
     size = units(cell, data)
     done = [(result, units_done(result)) for result in results if _LIKENESS[result.kind] is _LIKENESS[cell.kind]]
@@ -61,7 +61,7 @@ def units(cell: Cell, data: Path) -> float | None:
     return there if wanted is None else wanted if there is None else min(there, wanted)
 
 
-def units_done(result: Result) -> float | None:
+def units_done(result: CellResult) -> float | None:
     """The size of what a finished cell did, in the same units."""
     found = result.metrics
     if result.kind == "train":

@@ -26,11 +26,11 @@ from genner.model_store import MODELS, locate
 from genner.presets import HubSource
 
 CHARS_A_TOKEN = 4.0  # of English text; other scripts have fewer, and take longer
-BATCH = 8  # rows that share a pass, by and large
+ASSUMED_BATCH = 8  # rows that share a pass, by and large
 STRAGGLERS = 3  # the same, where some answers are much longer than others
 OVERHEAD = 0.02  # seconds of a pass that no weight is read in
 SHARE = 0.4  # of the speed of bare matrix products that a model reaches
-START = 4.0  # seconds until a process has begun
+START_SECONDS = 4.0  # seconds until a process has begun
 BARE_MB = 500.0  # of a process that holds torch and no model
 
 # Tokens that an answer has for each entity; inline formats and the copies of GPT-NER write the text as well.
@@ -143,7 +143,7 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
     if size is None or n is None:
         return None
     weights = size.parameters * machine.weight / 1e6
-    loading = START + 2 * weights * 1e6 / machine.bandwidth
+    loading = START_SECONDS + 2 * weights * 1e6 / machine.bandwidth
     if cell.kind == "train":
         return _training(about, size, n, machine, loading)
     if cell.kind == "ability":
@@ -153,7 +153,7 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
         return Cost(loading + seconds, BARE_MB + 1.2 * weights + 100, n * 0.004)
     if cell.kind == "contamination":
         # By and large: of three kinds of documents, on two sides, some 25 texts of 40 tokens, and 150 that are written.
-        seconds = n * _time(3 * 2 * 25 * 40, 3 * 2 * 150, size, machine, BATCH)
+        seconds = n * _time(3 * 2 * 25 * 40, 3 * 2 * 150, size, machine, ASSUMED_BATCH)
         return Cost(loading + seconds, BARE_MB + 1.2 * weights + 800, n * 0.05)
     chars, entities = _like(about["file"], data)
     text = chars / CHARS_A_TOKEN
@@ -164,7 +164,7 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
     elif about["decoding"] == "greedy" and listed:
         passes, rows = 1 + 4 * answer, STRAGGLERS  # drafts seldom help, and some answers do not end by themselves
     else:
-        passes, rows = 3 + entities, BATCH
+        passes, rows = 3 + entities, ASSUMED_BATCH
     seconds = n * _time(text + 1.3 * answer, passes, size, machine, min(rows, n))
     # Keys and values of a batch grow with depth and width, that is with the root of the parameters.
     cached = (300 if about["decoding"] == "grammar" else 500) * (size.parameters / 1.35e8) ** 0.5

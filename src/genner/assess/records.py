@@ -3,13 +3,13 @@
     RUNS/study.toml              the study
     RUNS/cells/<kind>-<hash>/    a cell
         cell.json                what is to be done: `Cell`
-        result.json              written last, so its being there means done: `Result`
+        result.json              written last, so its being there means done: `CellResult`
         failure.json             why it went wrong, until it is run again: `Failure`
         skipped.json             why it cannot be run here: {"why": str}
         claim                    locked by the process that runs it, whom it names; the kernel frees it when that dies
         progress.json            how far that process is, while it runs: {"done", "total", "unit", "seconds"}
         log.txt                  its output
-        predictions.jsonl        (score, probe) a line a document, appended as it goes: `Answered`
+        predictions.jsonl        (score, probe) a line a document, appended as it goes: `PredictionRecord`
         items.jsonl              (ability) a line a question
         signals/                 (contamination) what `genner contamination --out` leaves
         adapter/, best/ ...      (train) what `genner train` leaves in a run's folder
@@ -31,11 +31,11 @@ from genner.data.writing import write_atomic
 from genner.document import Document, Entity, Prediction, Problem
 from genner.errors import DataError, DocumentError, UnknownNameError
 
-Kind = Literal["train", "score", "probe", "ability", "contamination"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-State = Literal["done", "failed", "skipped", "running", "waiting"]
-STATES: tuple[State, ...] = get_args(State)
-SCHEMA = 2
+CellKind = Literal["train", "score", "probe", "ability", "contamination"]
+CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
+CellState = Literal["done", "failed", "skipped", "running", "waiting"]
+CELL_STATES: tuple[CellState, ...] = get_args(CellState)
+RECORDS_SCHEMA = 2
 """Of results and answers. 1 (read, no longer written): the readings were `published`, `as_said` and `strict`, which is
 now `repaired`."""
 
@@ -54,7 +54,7 @@ class Cell:
     cell is about none of its models, as a base that general ability is compared with.
     """
 
-    kind: Kind
+    kind: CellKind
     id: str
     name: str
     needs: tuple[str, ...]
@@ -64,11 +64,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CellResult:
     """What a cell found, and at what cost. `tokens` are those computed (trained on, for `train`), `passes` forward
     passes, both summed over documents; `peak_memory_mb` is of the process, and of the GPU's where there is one."""
 
-    kind: Kind
+    kind: CellKind
     id: str
     description: Json
     signature: str
@@ -79,7 +79,7 @@ class Result:
     passes: int
     finished_at: str
     metrics: Json
-    schema: int = SCHEMA
+    schema: int = RECORDS_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CellProgress:
     """How far a running cell is, and how long it has taken so far, interrupted runs included."""
 
     done: int
@@ -103,7 +103,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class PredictionRecord:
     """One document of a score or probe cell: the gold entities, those found, and the very answers.
 
     Attributes:
@@ -175,15 +175,15 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Run:
+class CellFolder:
     """One cell of a folder, with whatever is known of it. Read anew at each call: other processes write there."""
 
     cell: Cell
     folder: Path
 
     @property
-    def result(self) -> Result | None:
-        result = _read(Result, self.folder / "result.json")
+    def result(self) -> CellResult | None:
+        result = _read(CellResult, self.folder / "result.json")
         return _renamed(result) if result and result.schema < 2 and "published" in result.metrics else result
 
     @property
@@ -197,11 +197,11 @@ class Run:
         return None if raw is None else str(raw.get("why", ""))
 
     @property
-    def progress(self) -> Progress | None:
-        return _read(Progress, self.folder / "progress.json")
+    def progress(self) -> CellProgress | None:
+        return _read(CellProgress, self.folder / "progress.json")
 
     @property
-    def state(self) -> State:
+    def state(self) -> CellState:
         """`done` wins over all, `running` over what an earlier run left behind."""
         if (self.folder / "result.json").exists():
             return "done"
@@ -233,7 +233,7 @@ class Run:
             return (self.folder / "claim").read_text(encoding="utf-8", errors="replace").strip()
         return ""
 
-    def predictions(self) -> Iterator[Answered]:
+    def predictions(self) -> Iterator[PredictionRecord]:
         """The answers so far, in order. A last line that a killed process left unfinished is no answer.
 
         Raises `DataError` naming a line that is none.
@@ -241,7 +241,7 @@ class Run:
         path = self.folder / "predictions.jsonl"
         for number, line in _lines(path):
             try:
-                yield Answered.from_dict(json.loads(line))
+                yield PredictionRecord.from_dict(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError, DocumentError) as error:
                 raise DataError(str(path), f"is not an answer of a cell ({error!r}); delete the file", number) from None
 
@@ -286,7 +286,7 @@ class Run:
         for name in ("failure.json", "skipped.json"):
             (self.folder / name).unlink(missing_ok=True)
 
-    def finish(self, result: Result) -> None:
+    def finish(self, result: CellResult) -> None:
         """Write the result: from now on the cell is done."""
         _write(self.folder / "result.json", asdict(result))
         self.begin()
@@ -298,7 +298,7 @@ class Run:
     def skip(self, why: str) -> None:
         _write(self.folder / "skipped.json", {"why": why})
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: CellProgress) -> None:
         """Say how far it is. A full disk is no reason to stop: the next line of results will say so."""
         draft = self.folder / f"progress.json.{os.getpid()}.tmp"
         with suppress(OSError):
@@ -329,13 +329,13 @@ class Appender:
     def __init__(self, file: Any) -> None:
         self._file = file
 
-    def __call__(self, answered: Answered) -> None:
+    def __call__(self, answered: PredictionRecord) -> None:
         self._file.write(json.dumps(answered.to_dict(), ensure_ascii=False).encode("utf-8") + b"\n")
         self._file.flush()
 
 
 @dataclass(frozen=True)
-class Runs:
+class StudyFolder:
     """A runs folder."""
 
     root: Path
@@ -353,12 +353,12 @@ class Runs:
         """The study's file."""
         return self.root / "study.toml"
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[CellFolder]:
         """Every cell that is there, by kind (training first) and name. Raises `DataError` naming a damaged one."""
         found = [self.run(path.name) for path in sorted((self.root / "cells").iterdir()) if path.is_dir()]
-        return sorted(found, key=lambda run: (KINDS.index(run.cell.kind), run.cell.name, run.cell.id))
+        return sorted(found, key=lambda run: (CELL_KINDS.index(run.cell.kind), run.cell.name, run.cell.id))
 
-    def run(self, id: str) -> Run:
+    def run(self, id: str) -> CellFolder:
         """The cell of this id. Raises `UnknownNameError` when there is none, `DataError` when it is damaged."""
         folder = self.root / "cells" / id
         if id not in self._known:
@@ -367,19 +367,19 @@ class Runs:
             if cell is None:
                 ids = [p.parent.name for p in (self.root / "cells").glob("*/cell.json")]
                 raise UnknownNameError("cell", id, ids)
-            if cell.kind not in KINDS:
-                raise DataError(str(path), f"kind {cell.kind!r}; legal: {', '.join(KINDS)}")
+            if cell.kind not in CELL_KINDS:
+                raise DataError(str(path), f"kind {cell.kind!r}; legal: {', '.join(CELL_KINDS)}")
             self._known[id] = cell
-        return Run(self._known[id], folder)
+        return CellFolder(self._known[id], folder)
 
-    def add(self, cell: Cell) -> Run:
+    def add(self, cell: Cell) -> CellFolder:
         """Make a cell's folder, or find it. Its name, needs and command are those given last; its id says the rest."""
         folder = self.root / "cells" / cell.id
         folder.mkdir(parents=True, exist_ok=True)
         if _read(Cell, folder / "cell.json") != cell:
             _write(folder / "cell.json", asdict(cell))
         self._known[cell.id] = cell
-        return Run(cell, folder)
+        return CellFolder(cell, folder)
 
 
 def _json(path: Path) -> Json | None:
@@ -408,7 +408,7 @@ def _read(kind: type[T], path: Path) -> T | None:
         raise DataError(str(path), f"is damaged: {error}; delete it, and the cell is run again") from None
 
 
-def _renamed(result: Result) -> Result:
+def _renamed(result: CellResult) -> CellResult:
     """A result of schema 1 with today's names. Its strict score is known where no answer was invalid, under the
     grammar; else it has to be counted anew."""
     metrics = {key: value for key, value in result.metrics.items() if key not in ("published", "as_said", "strict")}

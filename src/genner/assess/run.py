@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of
-from genner.assess.records import Answered, Json, Kind, Progress, Run, Runs
+from genner.assess.records import CellFolder, CellKind, CellProgress, Json, PredictionRecord, StudyFolder
 from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
 from genner.data.catalog import catalog
 from genner.document import Document, LabelSet, Prediction
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellFindings:
     """What a cell found: the part of its `Result` that only it knows."""
 
     metrics: Json
@@ -41,11 +41,11 @@ class Outcome:
 
 
 @dataclass
-class Work:
+class CellContext:
     """A cell that is being run: its folder, the data root, the device, and the time since it began."""
 
-    run: Run
-    runs: Runs
+    run: CellFolder
+    runs: StudyFolder
     data: Path
     device: str | None
     _begun: float = field(default_factory=time.monotonic)
@@ -71,10 +71,10 @@ class Work:
         return self.about["model"] if trained is None else str(self.runs.run(trained).folder)
 
     def tell(self, done: int, total: int, unit: str) -> None:
-        self.run.report(Progress(done, total, unit, round(self.seconds, 1)))
+        self.run.report(CellProgress(done, total, unit, round(self.seconds, 1)))
 
 
-def execute(work: Work) -> Outcome:
+def execute(work: CellContext) -> CellFindings:
     """Do what a cell is there for. Raises `MissingError` when it lacks a file or model, and whatever goes wrong."""
     return _KINDS[work.run.cell.kind](work)
 
@@ -82,7 +82,7 @@ def execute(work: Work) -> Outcome:
 # -- train
 
 
-def _train(work: Work) -> Outcome:
+def _train(work: CellContext) -> CellFindings:
     from genner.training import train
     from genner.training.recipe import Recipe
 
@@ -120,13 +120,13 @@ def _train(work: Work) -> Outcome:
         "data": json.loads((folder / "data.json").read_text(encoding="utf-8")),
     }
     signature = f"train|base:{recipe.base}|cell:{work.run.cell.id}|seed:{recipe.seed}|steps:{progress.step}"
-    return Outcome(found, signature, progress.tokens, progress.step * recipe.optim.groups_per_step)
+    return CellFindings(found, signature, progress.tokens, progress.step * recipe.optim.groups_per_step)
 
 
 class _Teller:
     """A tracker of training that says how far the run is."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: CellContext) -> None:
         self._work, self._total = work, 1
 
     def begin(self, recipe: dict[str, Any], step: int) -> None:
@@ -151,7 +151,7 @@ def _dev(path: Path) -> Json:
     return scores
 
 
-def _probed_recipe(work: Work, recipe: Any) -> Any:
+def _probed_recipe(work: CellContext, recipe: Any) -> Any:
     """The recipe with its first corpus, train and dev, probed; the files are written below the cell's folder."""
     from genner.data import write_atomic
 
@@ -188,13 +188,13 @@ def _probed_recipe(work: Work, recipe: Any) -> Any:
 # -- score and probe
 
 
-def _score(work: Work) -> Outcome:
+def _score(work: CellContext) -> CellFindings:
     documents, labels = _test(work)
     lines = _answers(work, documents, labels)
     return _counted(work, lines, {})
 
 
-def _probing(work: Work) -> Outcome:
+def _probing(work: CellContext) -> CellFindings:
     documents, labels = _test(work)
     probe = _probe(work, labels)
     probed = probe.apply(documents, labels)
@@ -210,7 +210,7 @@ def _probing(work: Work) -> Outcome:
     return replace(outcome, metrics=found)
 
 
-def _test(work: Work) -> tuple[list[Document], LabelSet]:
+def _test(work: CellContext) -> tuple[list[Document], LabelSet]:
     """The documents that a cell is about, and the labels that are asked for."""
     about = work.about
     must_be_there(about["corpus"], [about["file"]], work.data)
@@ -218,7 +218,7 @@ def _test(work: Work) -> tuple[list[Document], LabelSet]:
     return drawn(documents_of(about["file"], work.data, labels), about["sentences"]), labels
 
 
-def _probe(work: Work, labels: LabelSet) -> "Probe":
+def _probe(work: CellContext, labels: LabelSet) -> "Probe":
     from genner.probes import Lexicon, make
 
     about = work.about
@@ -233,7 +233,7 @@ def _probe(work: Work, labels: LabelSet) -> "Probe":
     )
 
 
-def _answers(work: Work, documents: Sequence[Document], labels: LabelSet) -> list[Answered]:
+def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet) -> list[PredictionRecord]:
     """What the model answers to the documents; those that are there from an interrupted run are not asked again."""
     run = work.run
     gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
@@ -260,7 +260,7 @@ def _answers(work: Work, documents: Sequence[Document], labels: LabelSet) -> lis
     return done
 
 
-def _with_strict(work: Work, line: Answered, labels: LabelSet) -> Answered:
+def _with_strict(work: CellContext, line: PredictionRecord, labels: LabelSet) -> PredictionRecord:
     """A record with its strict counts, which one of an earlier version lacks."""
     if line.strict is not None:
         return line
@@ -273,12 +273,12 @@ def answered(
     heard: Sequence[tuple["Chunk", "Generation"]],
     ner: "Extractor",
     labels: LabelSet,
-) -> Answered:
+) -> PredictionRecord:
     """The record of a document, from what was found in it and what the engine was heard to say."""
     raw = tuple(generation.text for _, generation in heard)
     chunks = tuple((chunk.start, chunk.end) for chunk, _ in heard)
     legal = ner.constrained and held(prediction)
-    return Answered(
+    return PredictionRecord(
         id=document.id,
         text=document.text,
         gold=document.entities,
@@ -294,7 +294,7 @@ def answered(
     )
 
 
-def extractor(work: Work, labels: LabelSet) -> "Extractor":
+def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
     """What answers the documents of a cell: the whole label set, each document as one text, decoded as it says."""
     about = work.about
     _base(about["model"])
@@ -312,7 +312,7 @@ def extractor(work: Work, labels: LabelSet) -> "Extractor":
     return ner
 
 
-def _sampling(work: Work, labels: LabelSet) -> "Extractor":
+def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
     from genner.engines.hf_generate import FreeEngine, Sampling
     from genner.engines.transformers_engine import device_of
     from genner.export.folder import parts
@@ -324,7 +324,7 @@ def _sampling(work: Work, labels: LabelSet) -> "Extractor":
     return Extractor(engine, get_format(work.about["format"]), labels, constrained=False)
 
 
-def _counted(work: Work, lines: Sequence[Answered], settings: Json) -> Outcome:
+def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Json) -> CellFindings:
     from genner.loading import _digest, find_adapter
 
     about = work.about
@@ -343,13 +343,13 @@ def _counted(work: Work, lines: Sequence[Answered], settings: Json) -> Outcome:
 
         settings |= {"sampling": str(Sampling()), "sampling_seed": str(about["seed"])}
     found, signature = metrics(lines, settings)
-    return Outcome(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))
+    return CellFindings(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))
 
 
 # -- ability
 
 
-def _ability(work: Work) -> Outcome:
+def _ability(work: CellContext) -> CellFindings:
     from genner import ability
 
     if find_spec("lm_eval") is None:
@@ -377,16 +377,16 @@ def _ability(work: Work) -> Outcome:
     settings = {"task": about["task"], "shots": about["shots"], "limit": about["limit"], "seed": about["seed"]}
     settings |= {"model": about["model"], "trained": about["trained"], "harness": found.harness, **found.settings}
     signature = "|".join(["ability", *(f"{key}:{value}" for key, value in settings.items())])
-    return Outcome(found.metrics(), signature, found.tokens, found.passes)
+    return CellFindings(found.metrics(), signature, found.tokens, found.passes)
 
 
 # -- contamination
 
 
-def _contamination(work: Work) -> Outcome:
+def _contamination(work: CellContext) -> CellFindings:
     from genner.contamination.run import check
     from genner.contamination.sources import Given, case_of
-    from genner.data.base import Journal
+    from genner.data.base import ReadLog
 
     about = work.about
     files = [about["file"], *about["train"], *([about["dev"]] if about["dev"] else [])]
@@ -406,7 +406,7 @@ def _contamination(work: Work) -> Outcome:
         limit=about["sentences"],
         set=about["corpus"],
     )
-    case, notes = case_of(work.model, given, Journal())
+    case, notes = case_of(work.model, given, ReadLog())
     signals = about["signals"]
     found = check(
         work.model,
@@ -422,7 +422,7 @@ def _contamination(work: Work) -> Outcome:
         raise GennerError("; ".join(f"{name}: {why}" for name, why in found.problems.items()))
     settings = {key: found.settings[key] for key in ("model", "adapter", "set", "data", "sample", "seed", "dtype")}
     signature = "|".join(["contamination", *(f"{key}:{value}" for key, value in settings.items())])
-    return Outcome({**found.to_dict(), "documents": len(case.sample)}, signature, 0, 0)
+    return CellFindings({**found.to_dict(), "documents": len(case.sample)}, signature, 0, 0)
 
 
 def _base(model: str) -> None:
@@ -438,7 +438,7 @@ def _base(model: str) -> None:
         raise MissingError(str(error)) from error
 
 
-_KINDS: dict[Kind, Callable[[Work], Outcome]] = {
+_KINDS: dict[CellKind, Callable[[CellContext], CellFindings]] = {
     "train": _train,
     "score": _score,
     "probe": _probing,

@@ -17,26 +17,26 @@ from typing import IO, Protocol
 
 import genner
 from genner.assess.environment import cores
-from genner.assess.records import Cell, Failure, Run, Runs, State
+from genner.assess.records import Cell, CellFolder, CellState, Failure, StudyFolder
 from genner.assess.worker import BUSY, INTERRUPTED, now
 
 WORKER = (sys.executable, "-m", "genner.assess.worker")
 POLL = 0.2  # seconds between two looks
-PATIENCE = 60.0  # seconds that an interrupted cell has to save where it is
+STOP_TIMEOUT = 60.0  # seconds that an interrupted cell has to save where it is
 
 
-class Watch(Protocol):
+class CellListener(Protocol):
     """Is told what happens."""
 
     def started(self, cell: Cell, device: str | None) -> None: ...
 
-    def elsewhere(self, run: Run, holder: str) -> None:
+    def elsewhere(self, run: CellFolder, holder: str) -> None:
         """Another process runs this cell, which is waited for; said once."""
         ...
 
-    def ended(self, run: Run, state: State) -> None: ...
+    def ended(self, run: CellFolder, state: CellState) -> None: ...
 
-    def tick(self, running: Sequence[Run]) -> None:
+    def tick(self, running: Sequence[CellFolder]) -> None:
         """A moment has passed; these are running here."""
         ...
 
@@ -45,7 +45,7 @@ class Watch(Protocol):
 class _Process:
     """A cell that runs in a process of its own."""
 
-    run: Run
+    run: CellFolder
     process: "subprocess.Popen[bytes]"
     log: IO[bytes]
 
@@ -61,18 +61,18 @@ class Scheduler:
     worker: the command that runs a cell, without its arguments.
     """
 
-    runs: Runs
+    runs: StudyFolder
     cells: Sequence[Cell]
     data: Path
     places: Sequence[str | None]
-    watch: Watch
+    watch: CellListener
     worker: Sequence[str] = field(default_factory=lambda: WORKER)
     _since: float = field(default_factory=time.time)
-    _states: dict[str, State] = field(default_factory=dict)  # of cells that are over
+    _states: dict[str, CellState] = field(default_factory=dict)  # of cells that are over
     _running: dict[int, _Process] = field(default_factory=dict)  # by place
     _told: set[str] = field(default_factory=set)  # cells of which was said that another process has them
 
-    def work(self) -> dict[str, State]:
+    def work(self) -> dict[str, CellState]:
         """Run what can be run; returns what became of each cell. On `KeyboardInterrupt`, running cells are asked to
         stop, and what they have is kept."""
         waiting = {cell.id: self.runs.add(cell) for cell in self.cells}
@@ -100,7 +100,7 @@ class Scheduler:
             raise
         return self._states
 
-    def _tell_elsewhere(self, run: Run) -> None:
+    def _tell_elsewhere(self, run: CellFolder) -> None:
         """Say of a cell that another process has, once, who that is."""
         if run.cell.id not in self._told and (holder := run.holder):
             self._told.add(run.cell.id)
@@ -113,7 +113,7 @@ class Scheduler:
     def _done(self, id: str) -> bool:
         return self._states.get(id) == "done"
 
-    def _settle(self, run: Run) -> bool:
+    def _settle(self, run: CellFolder) -> bool:
         """Whether a waiting cell is over, here or elsewhere, or cannot be run at all."""
         if run.cell.id in self._here:
             return False
@@ -124,7 +124,7 @@ class Scheduler:
                 return self._end_skipped(run, need)
         return False
 
-    def _end(self, run: Run) -> bool:
+    def _end(self, run: CellFolder) -> bool:
         state = run.state
         if state == "running":  # its process has written all, and is about to go
             return False
@@ -132,7 +132,7 @@ class Scheduler:
         self.watch.ended(run, state)
         return True
 
-    def _end_skipped(self, run: Run, need: str) -> bool:
+    def _end_skipped(self, run: CellFolder, need: str) -> bool:
         with run.claim() as held:
             if not held:
                 return False
@@ -143,7 +143,7 @@ class Scheduler:
             run.skip(f"it needs {need} ({needed.cell.name}), which {why}")
         return self._end(run)
 
-    def _start(self, run: Run, place: int) -> None:
+    def _start(self, run: CellFolder, place: int) -> None:
         device = self.places[place]
         command = [*self.worker, str(self.runs.root), run.cell.id, "--data", str(self.data)]
         command += ["--since", repr(self._since)]
@@ -177,7 +177,7 @@ class Scheduler:
             if code not in (0, BUSY) and not running.run.settled(self._since):
                 self._blame(running.run, code)
 
-    def _blame(self, run: Run, code: int) -> None:
+    def _blame(self, run: CellFolder, code: int) -> None:
         if code == INTERRUPTED:
             said = "it was interrupted"
         elif code < 0:
@@ -196,7 +196,7 @@ class Scheduler:
         try:
             for one in running:
                 one.process.terminate()
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + STOP_TIMEOUT
             for one in running:
                 one.process.wait(max(0.1, end - time.monotonic()))
         except (KeyboardInterrupt, subprocess.TimeoutExpired):

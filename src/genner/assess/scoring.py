@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from genner.assess.records import Answered, Json, Numbers, Run
+from genner.assess.records import CellFolder, Json, Numbers, PredictionRecord
 from genner.data.catalog import catalog
 from genner.document import Document, LabelSet, Prediction
 from genner.evaluation import Counts, count, evaluate, interval
@@ -19,7 +19,7 @@ from genner.labels import label_sets
 
 GRAMMAR = "grammar"  # the decoding under which nothing can be said but what is read
 
-LENGTHS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
+LENGTH_BUCKETS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
 """Words of a mention, by the buckets of the evaluation that they consist of."""
 
 
@@ -50,7 +50,7 @@ def said(
     return counts.tp, counts.fp, counts.fn
 
 
-def strict_anew(run: Run) -> list[Numbers] | None:
+def strict_anew(run: CellFolder) -> list[Numbers] | None:
     """The strict counts of each answer of a cell, from the answers where records of earlier versions lack them.
 
     None where that takes a label set that is not at hand. Raises `DataError` for answers that are damaged.
@@ -61,14 +61,14 @@ def strict_anew(run: Run) -> list[Numbers] | None:
     return None if None in found else [numbers for numbers in found if numbers]
 
 
-def strict_of(line: Answered, form: Format, labels: LabelSet | None, decoding: str) -> Numbers | None:
+def strict_of(line: PredictionRecord, form: Format, labels: LabelSet | None, decoding: str) -> Numbers | None:
     """The strict counts of an answer of a cell; None where that takes the label set, and there is none."""
     if decoding == GRAMMAR and held(line.prediction()):
         return strict(line.document(), line.prediction())
     return said(form, labels, line.document(), line.chunks, line.raw) if labels else None
 
 
-def _labels_asked(run: Run, lines: Sequence[Answered]) -> LabelSet | None:
+def _labels_asked(run: CellFolder, lines: Sequence[PredictionRecord]) -> LabelSet | None:
     """The label set of a cell, or one that reads its answers alike; None where there is none."""
     about = run.cell.description
     known = label_sets() | {name: corpus.labels for name, corpus in catalog().items() if name not in label_sets()}
@@ -80,13 +80,13 @@ def _labels_asked(run: Run, lines: Sequence[Answered]) -> LabelSet | None:
     return LabelSet.of(*tags)
 
 
-def metrics(lines: Sequence[Answered], settings: Mapping[str, str]) -> tuple[Json, str]:
+def metrics(lines: Sequence[PredictionRecord], settings: Mapping[str, str]) -> tuple[Json, str]:
     """The metrics of a score or probe cell, and the signature of its score, `strict`. Ratios are in [0, 1], unrounded.
 
     Intervals, `low` and `high`, are at 95 %, over groups where the documents tell them, else over documents; None where
     there are too few.
     """
-    from genner.training.dev import RATES  # with the engines, which take a while to import
+    from genner.training.dev import ANSWER_RATES  # with the engines, which take a while to import
 
     gold, found = [line.document() for line in lines], [line.prediction() for line in lines]
     report = evaluate(gold, found, settings={**settings, "reading": "strict"})
@@ -99,13 +99,13 @@ def metrics(lines: Sequence[Answered], settings: Mapping[str, str]) -> tuple[Jso
         "labels": {label: _label(counts) for label, counts in report.per_label.items()},
         "lengths": {
             name: _label(_sum(length[bucket].counts for bucket in buckets if bucket in length))
-            for name, buckets in LENGTHS.items()
+            for name, buckets in LENGTH_BUCKETS.items()
         },
         "problems": dict(Counter(p.kind for prediction in found for p in prediction.problems)),
         "documents": len(lines),
         "units": report.units.to_dict(report.effective),
     }
-    for name, holds in RATES.items():
+    for name, holds in ANSWER_RATES.items():
         counted[name] = sum(map(holds, found)) / len(found) if found else 0.0
     return counted, report.signature
 

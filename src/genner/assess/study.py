@@ -41,12 +41,12 @@ from genner.training.recipe import (
 )
 
 Decoding = Literal["grammar", "greedy", "sampled"]
-DECODINGS: dict[Decoding, str] = {
+DECODING_MEANINGS: dict[Decoding, str] = {
     "grammar": "the most probable of the legal tokens",
     "greedy": "the most probable of all tokens: the model writes freely",
     "sampled": "freely, drawn as LLaMA-Factory does where nothing is said: temperature 0.95, top-p 0.7, top-k 50",
 }
-assert set(DECODINGS) == set(get_args(Decoding))
+assert set(DECODING_MEANINGS) == set(get_args(Decoding))
 
 SAMPLE = "sample:"
 """What stands before the name of a shipped sample, in place of a file."""
@@ -249,7 +249,7 @@ class Study:
             _known("recipe", entry.recipes, named["recipe"])
             _known("corpus", entry.corpora, named["corpus"])
             _known("format", entry.formats, FORMATS)
-            _known("decoding", entry.decodings, DECODINGS)
+            _known("decoding", entry.decodings, DECODING_MEANINGS)
         self._check_training()
 
     def _check_training(self) -> None:

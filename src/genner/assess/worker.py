@@ -18,8 +18,8 @@ from pathlib import Path
 
 from genner.assess.corpora import MissingError
 from genner.assess.environment import peak_memory_mb, versions
-from genner.assess.records import Failure, Result, Run, Runs
-from genner.assess.run import Work, execute
+from genner.assess.records import CellFolder, CellResult, Failure, StudyFolder
+from genner.assess.run import CellContext, execute
 
 BUSY, INTERRUPTED = 75, 130
 
@@ -33,11 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device")
     parser.add_argument("--since", type=float, default=inf, help="what went wrong after this time is not tried again")
     args = parser.parse_args(arguments)
-    runs = Runs.open(args.runs)
+    runs = StudyFolder.open(args.runs)
     return perform(runs, runs.run(args.cell), args.data, args.device, args.since)
 
 
-def perform(runs: Runs, run: Run, data: Path, device: str | None, since: float = inf) -> int:
+def perform(runs: StudyFolder, run: CellFolder, data: Path, device: str | None, since: float = inf) -> int:
     """Run a cell, if no other process has or had it, and record what comes of it."""
     with run.claim() as held:
         if not held:
@@ -46,10 +46,10 @@ def perform(runs: Runs, run: Run, data: Path, device: str | None, since: float =
             return 0
         run.begin()
         try:
-            work = Work(run, runs, data, device)
+            work = CellContext(run, runs, data, device)
             outcome = execute(work)
             cell = run.cell
-            result = Result(
+            result = CellResult(
                 kind=cell.kind,
                 id=cell.id,
                 description=cell.description,

@@ -16,7 +16,7 @@ from genner.cli.app import Commands, app, must_exist, tell
 from genner.errors import GennerError
 
 if TYPE_CHECKING:
-    from genner.assess.records import Cell, Result, Run, Runs, State
+    from genner.assess.records import Cell, CellFolder, CellResult, CellState, StudyFolder
 
 
 class _StudyFirst(Commands):
@@ -76,14 +76,14 @@ def run(
     cell failed or none has a result, 2 for wrong use, 130 when interrupted.
     """
     from genner.assess.cells import chosen, plan
-    from genner.assess.records import Runs
+    from genner.assess.records import StudyFolder
     from genner.assess.study import Study, find_study
 
     must_exist(data)
     file = find_study(study)
     told = ["genner", "assess", study, "--out", str(out), "--data", str(data), "--only"]
     every = plan(Study.from_file(file), lambda id: shlex.join([*told, id]))
-    cells, runs = chosen(every, only or ()), Runs(out)
+    cells, runs = chosen(every, only or ()), StudyFolder(out)
     if dry_run:
         from genner.assess.scheduler import places
 
@@ -117,20 +117,20 @@ def run(
 @assess_app.command("status")
 def status(runs: Annotated[Path, typer.Argument(help="The runs folder.")]) -> None:
     """How the cells of a folder stand, what is running, and why others were skipped or failed."""
-    from genner.assess.records import KINDS, STATES, Runs
+    from genner.assess.records import CELL_KINDS, CELL_STATES, StudyFolder
 
-    found = [(run, run.state) for run in Runs.open(runs).runs()]
+    found = [(run, run.state) for run in StudyFolder.open(runs).runs()]
     counts = Counter((run.cell.kind, state) for run, state in found)
-    print("".join(f"{head:>9}" for head in ("", *STATES)))
-    for kind in KINDS:
-        if any(counts[kind, state] for state in STATES):
-            print(f"{kind:>9}" + "".join(f"{counts[kind, state] or '':>9}" for state in STATES))
+    print("".join(f"{head:>9}" for head in ("", *CELL_STATES)))
+    for kind in CELL_KINDS:
+        if any(counts[kind, state] for state in CELL_STATES):
+            print(f"{kind:>9}" + "".join(f"{counts[kind, state] or '':>9}" for state in CELL_STATES))
     for run, state in found:
         if state in ("running", "failed", "skipped"):
             tell(f"{state}: {run.cell.id} ({run.cell.name}): {_about(run, state)}", sys.stdout)
 
 
-def _about(run: "Run", state: "State") -> str:
+def _about(run: "CellFolder", state: "CellState") -> str:
     """How far a cell is, or why it went wrong, in a line."""
     if state == "failed" and (failure := run.failure):
         return f"{failure.error}: {failure.message}"
@@ -144,7 +144,7 @@ def _about(run: "Run", state: "State") -> str:
     return ""
 
 
-def _scores(result: "Result") -> list[str]:
+def _scores(result: "CellResult") -> list[str]:
     """The strict F1 of a cell, and of free answers what it would be if they were repaired."""
     names = ("strict", "repaired") if result.description.get("decoding") != "grammar" else ("strict",)
     return [f"{name} F1 {100 * scores['f1']:.1f}" for name in names if (scores := result.metrics.get(name))]
@@ -156,15 +156,17 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _list(cells: "Sequence[Cell]", runs: "Runs", data: Path, places: "Callable[[], Sequence[str | None]]") -> None:
+def _list(
+    cells: "Sequence[Cell]", runs: "StudyFolder", data: Path, places: "Callable[[], Sequence[str | None]]"
+) -> None:
     """What is missing, what would run, and what it would take: of cells like finished ones from these, else from the
     model's size and this machine's speed."""
     from genner.assess.estimate import estimate
     from genner.assess.forecast import Cost, forecast, measure, size_of
     from genner.assess.missing import memory, missing, room, unfetched
-    from genner.assess.records import Result
+    from genner.assess.records import CellResult
 
-    known: list[Result] = []
+    known: list[CellResult] = []
     if (runs.root / "cells").is_dir():
         for run in runs.runs():
             if run.state == "done" and (result := run.result):
@@ -217,7 +219,7 @@ def _size(mb: float) -> str:
 
 
 class _Watch:
-    """Shows what happens: bars on a terminal, a line a cell elsewhere. A `genner.assess.scheduler.Watch`."""
+    """Shows what happens: bars on a terminal, a line a cell elsewhere. A `genner.assess.scheduler.CellListener`."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -252,10 +254,10 @@ class _Watch:
         if not self._live:
             self._print(f"started: {cell.id} ({cell.name})" + (f" on {device}" if device else ""))
 
-    def elsewhere(self, run: "Run", holder: str) -> None:
+    def elsewhere(self, run: "CellFolder", holder: str) -> None:
         self._print(f"running elsewhere: {run.cell.id} ({run.cell.name}), by {holder}")
 
-    def ended(self, run: "Run", state: "State") -> None:
+    def ended(self, run: "CellFolder", state: "CellState") -> None:
         if run.cell.id in self._tasks:
             self._bars.remove_task(self._tasks.pop(run.cell.id))
         self._bars.advance(self._all)
@@ -265,7 +267,7 @@ class _Watch:
             about = str(error)
         self._print(f"{state}: {run.cell.id} ({run.cell.name}): {about}")
 
-    def tick(self, running: "Iterable[Run]") -> None:
+    def tick(self, running: "Iterable[CellFolder]") -> None:
         for run in running:
             if self._live and (at := run.progress):
                 self._bars.update(self._tasks[run.cell.id], completed=at.done, total=at.total)

@@ -10,7 +10,7 @@ from genner.cli.app import DeviceOption, app, must_exist, tell
 from genner.errors import GennerError, UsageError
 
 if TYPE_CHECKING:
-    from genner.contamination import Case
+    from genner.contamination import ContaminationCase
     from genner.document import LabelSet
 
 
@@ -84,9 +84,9 @@ def contamination(
     must_exist(*(p for p in (test, data, labels_file, *(recipe or ())) if p))
 
     from genner.contamination.sources import Given, case_of
-    from genner.data.base import Journal
+    from genner.data.base import ReadLog
 
-    journal = Journal()
+    journal = ReadLog()
     given = Given(
         data=test,
         reader=reader,
@@ -136,11 +136,11 @@ def contamination(
 def _list() -> None:
     from inspect import cleandoc
 
-    from genner.contamination import SIGNALS, VERDICTS
+    from genner.contamination import SIGNAL_VERDICTS, SIGNALS
 
     for name, signal in SIGNALS.items():
         print(f"{name}\n    {cleandoc(signal.__doc__ or '').replace(chr(10), chr(10) + '    ')}\n")
-    for verdict, about in VERDICTS.items():
+    for verdict, about in SIGNAL_VERDICTS.items():
         print(f"{verdict}: {about}")
 
 
@@ -153,7 +153,7 @@ def _labels(labels: str | None, labels_file: Path | None) -> "LabelSet | None":
     return as_label_set(labels) if labels else None
 
 
-def _plan(case: "Case", notes: "list[str]", signals: "tuple[str, ...]") -> None:
+def _plan(case: "ContaminationCase", notes: "list[str]", signals: "tuple[str, ...]") -> None:
     print(f"{case.name}, {case.split}: {len(case.test):,} documents, labels {', '.join(case.labels.tags)}")
     for source in case.train:
         print(f"compared with {source.name}: {len(source.documents):,} documents")

@@ -11,7 +11,7 @@ from genner.cli.app import app, tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
-    from genner.data.base import Journal
+    from genner.data.base import ReadLog
     from genner.data.catalog import Corpus
     from genner.data.describe import Description
 
@@ -47,10 +47,10 @@ def convert(
     """
     from tqdm import tqdm
 
-    from genner.data.base import Journal
+    from genner.data.base import ReadLog
     from genner.data.convert import convert as run
 
-    journal = Journal(lenient=lenient)
+    journal = ReadLog(lenient=lenient)
     replaced = target.is_file()
     count = run(
         source,
@@ -97,7 +97,7 @@ def data(
     from tqdm import tqdm
 
     from genner.data import catalog as known
-    from genner.data.base import Journal
+    from genner.data.base import ReadLog
     from genner.data.convert import expand, load
     from genner.data.describe import describe, disagreements, group_leaks, leaks
     from genner.render.layout import visible_line
@@ -107,7 +107,7 @@ def data(
     if not files:
         _list([wanted] if wanted else list(known.catalog().values()), as_json)
         return
-    journal = Journal(lenient=lenient)
+    journal = ReadLog(lenient=lenient)
     described: list[Description] = []
     for name in [each for given in files for each in expand(given)]:
         shown = visible_line(name)
@@ -154,7 +154,7 @@ def _fetch(names: list[str], out: Path, force: bool) -> None:
         raise typer.Exit(1)
 
 
-def _report(journal: "Journal") -> None:
+def _report(journal: "ReadLog") -> None:
     for line in journal.lines():
         tell(line)
 

@@ -139,11 +139,11 @@ def _documents(
         _curve(confidence, pr_curve, f"{pred.name} on {gold.name}: {_number(documents)}")
     if html:
         from genner.data import write_atomic
-        from genner.evaluation.taxonomy import KINDS
+        from genner.evaluation.taxonomy import ERROR_KINDS
         from genner.render.errors import error_page
 
         write_atomic(
-            html, error_page(analysis.cases, title=f"Errors of {pred.name}", notes=report.table(), kinds=KINDS)
+            html, error_page(analysis.cases, title=f"Errors of {pred.name}", notes=report.table(), kinds=ERROR_KINDS)
         )
         tell(f"page written to {html}")
     _print(record, text, as_json)

@@ -18,10 +18,10 @@ from genner.document import Document, LabelSet, Prediction
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
-    from genner.cli.progress import Progress
+    from genner.cli.progress import ExtractionProgress
     from genner.data import JsonlWriter
-    from genner.data.base import Journal
-    from genner.data.texts import Place
+    from genner.data.base import ReadLog
+    from genner.data.texts import TextSource
     from genner.extract import Extractor
 
 PAGE_LIMIT = 500  # documents on an HTML page: more than anybody reads, few enough to open
@@ -81,7 +81,7 @@ def extract(
 ) -> None:
     """Find the entities in texts: one JSON object a document."""
     from genner.data import JsonlWriter
-    from genner.data.base import Journal
+    from genner.data.base import ReadLog
     from genner.data.texts import places
     from genner.formats import get_format
     from genner.labels import parse_labels
@@ -99,7 +99,7 @@ def extract(
     asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels is not None else None
     if format:
         get_format(format)
-    journal = Journal()
+    journal = ReadLog()
     found = places(files or [], journal)
     _check_outputs(found, labels_file, out, html, force=force or resume)
     if out:
@@ -118,11 +118,11 @@ def extract(
         nested=nested,
         symbols=symbols,
     )
-    from genner.cli.progress import Progress
+    from genner.cli.progress import ExtractionProgress
 
     if (caution := ner.caution()) and not quiet:
         tell(caution)
-    progress = Progress(len(found) if all(place.single for place in found) else None, quiet)
+    progress = ExtractionProgress(len(found) if all(place.single for place in found) else None, quiet)
     shown: list[Document] = []
     notes: list[str] = []
     if out:
@@ -148,7 +148,7 @@ def extract(
 
 
 def _check_outputs(
-    found: "list[Place]", labels_file: Path | None, out: Path | None, html: Path | None, force: bool
+    found: "list[TextSource]", labels_file: Path | None, out: Path | None, html: Path | None, force: bool
 ) -> None:
     """Raise `UsageError` when an output would overwrite an input, or the other output."""
     sources = [Path("/dev/stdin" if place.path == "-" else place.path) for place in found]
@@ -158,7 +158,7 @@ def _check_outputs(
     may_write({"--html": html}, [*sources, *([out] if out else [])], force=force)
 
 
-def _documents(found: "list[Place]", text_field: str, journal: "Journal") -> Iterator[Document]:
+def _documents(found: "list[TextSource]", text_field: str, journal: "ReadLog") -> Iterator[Document]:
     """The documents of all places. Several may share an id (their file's name): the later ones get a number."""
     from genner.data.texts import read_texts
 
@@ -222,12 +222,12 @@ def _write(
     writer: "JsonlWriter",
     ner: "Extractor",
     documents: Iterable[Document],
-    progress: "Progress",
+    progress: "ExtractionProgress",
     batch_size: int | None,
     notes: list[str],
 ) -> list[str]:
     """Write the predictions; returns what there is to say. Raises `Interrupted`, saying what is kept."""
-    from genner.engines.answer_cache import Remembering
+    from genner.engines.answer_cache import CachingEngine
 
     try:
         with writer:
@@ -241,7 +241,7 @@ def _write(
                     else:
                         yield document
 
-            ner.engine = Remembering(ner.engine, writer.state)
+            ner.engine = CachingEngine(ner.engine, writer.state)
             for prediction in _counted(ner, progress.over(ner, todo(), batch_size), notes):
                 writer.write(prediction)
     except KeyboardInterrupt as stop:
@@ -270,7 +270,7 @@ def _kept(writer: "JsonlWriter") -> str:
 def _show(
     ner: "Extractor",
     documents: Iterable[Document],
-    progress: "Progress",
+    progress: "ExtractionProgress",
     batch_size: int | None,
     notes: list[str],
     to_page: bool,

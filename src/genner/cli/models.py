@@ -54,9 +54,9 @@ def models_where(name: Annotated[str, typer.Argument(help="A preset, an adapter 
 def _base(name: str) -> str:
     """The preset to fetch for `name`: an adapter's base, or itself."""
     from genner.loading import find_adapter
-    from genner.model_store import DEFAULT_MODEL
+    from genner.model_store import DEFAULT_BASE
 
     if name == "default":
-        return DEFAULT_MODEL
+        return DEFAULT_BASE
     adapter = find_adapter(name)
     return adapter.base if adapter else name

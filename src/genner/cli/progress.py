@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from genner.extract import Extractor
 
 
-class Progress:
+class ExtractionProgress:
     """A line on standard error: documents and sentences that are done, and how far the model is in the one at hand.
 
     It appears when the model has been at work for a second, and not at all when `quiet` or standard error is no

@@ -6,7 +6,15 @@ show, and where it comes from; and a line here. `genner.contamination.run.check`
 
 from genner.contamination.altered_copies import AlteredCopies
 from genner.contamination.answer_likelihood import AnswerLikelihood
-from genner.contamination.base import VERDICTS, Case, Finding, Measure, Signal, TrainedOn, Verdict
+from genner.contamination.base import (
+    SIGNAL_VERDICTS,
+    ContaminationCase,
+    Finding,
+    Measure,
+    Signal,
+    SignalVerdict,
+    TrainedOn,
+)
 from genner.contamination.completion import Completion
 from genner.contamination.exact import Exact
 from genner.contamination.mentions import MentionOverlap
@@ -42,4 +50,14 @@ def named(names: str | None) -> tuple[str, ...]:
     return found
 
 
-__all__ = ["SIGNALS", "VERDICTS", "Case", "Finding", "Measure", "Signal", "TrainedOn", "Verdict", "named"]
+__all__ = [
+    "SIGNALS",
+    "SIGNAL_VERDICTS",
+    "ContaminationCase",
+    "Finding",
+    "Measure",
+    "Signal",
+    "SignalVerdict",
+    "TrainedOn",
+    "named",
+]

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import Case, Finding, Signal
+from genner.contamination.base import ContaminationCase, Finding, Signal
 from genner.contamination.membership import is_adapted, judged
-from genner.contamination.resumable import Kept
+from genner.contamination.resumable import ResumableItems
 from genner.document import Document
 from genner.probes import make
 
@@ -31,7 +31,7 @@ class AlteredCopies(Signal):
     `mentions_seen`.
     """
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         if not any(document.entities for document in case.test):
             return [Finding(side.name, "unknown", "the test set has no entities to replace") for side in sides]
         texts = {group: self.copies(documents, case) for group, documents in case.groups().items()}
@@ -46,7 +46,7 @@ class AlteredCopies(Signal):
             findings.append(judged(case, side.name, {"advantage": advantages}, is_adapted(side.name, names)))
         return findings
 
-    def copies(self, documents: Sequence[Document], case: Case) -> list[list[str]]:
+    def copies(self, documents: Sequence[Document], case: ContaminationCase) -> list[list[str]]:
         """Of each document that has entities: its text, and that of its copies."""
         some = [document for document in documents if document.entities]
         seeds = range(COPIES * self.seed, COPIES * self.seed + COPIES)
@@ -54,7 +54,7 @@ class AlteredCopies(Signal):
         return [[d.text, *(copy[i].text for copy in made)] for i, d in enumerate(some)]
 
 
-def _loss(side: "LanguageModel", texts: Sequence[str], kept: Kept) -> list[Any]:
+def _loss(side: "LanguageModel", texts: Sequence[str], kept: ResumableItems) -> list[Any]:
     """The mean log-likelihood of a token of each text; None where no token can be scored."""
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:

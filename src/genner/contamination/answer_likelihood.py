@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import ADAPTER, BASE, Case, Finding, Signal
+from genner.contamination.base import ADAPTER, BASE, ContaminationCase, Finding, Signal
 from genner.contamination.membership import is_adapted, judged
-from genner.contamination.resumable import Kept
+from genner.contamination.resumable import ResumableItems
 from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
 from genner.formats import Format, get_format
@@ -32,7 +32,7 @@ class AnswerLikelihood(Signal):
     Attacks" (likelihood ratio to a reference). That answers are scored, and wrong labels set against them, is our own.
     """
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         form, labels = get_format(case.format), case.labels
         if form.one_label:
             counts = Counter(e.label for d in case.test for e in d.entities)
@@ -51,7 +51,9 @@ class AnswerLikelihood(Signal):
             for side in sides
         ]
 
-    def _finding(self, case: Case, side: str, found: dict[str, dict[str, list[Any]]], names: Sequence[str]) -> Finding:
+    def _finding(
+        self, case: ContaminationCase, side: str, found: dict[str, dict[str, list[Any]]], names: Sequence[str]
+    ) -> Finding:
         own = found[side]
         scores = {
             "answer": {group: [one["answer"] for one in some if one] for group, some in own.items()},
@@ -69,7 +71,12 @@ class AnswerLikelihood(Signal):
 
 
 def _scores(
-    side: "LanguageModel", chat: Chat, form: Format, labels: LabelSet, documents: Sequence[Document], kept: Kept
+    side: "LanguageModel",
+    chat: Chat,
+    form: Format,
+    labels: LabelSet,
+    documents: Sequence[Document],
+    kept: ResumableItems,
 ) -> list[Any]:
     """`answer` and `margin` of each document; None for one that the model has no room for."""
     task = instruction(labels, form)

@@ -1,8 +1,8 @@
 """What a signal of contamination is: a way to ask whether a model has seen a test set, and what its answer is worth.
 
-A signal is a frozen value. It is given a `Case`, and what it finds is a `Finding` for each *side* of the model: the
-base, and the adapter on it. A finding has one of five verdicts, of which only one says that there is nothing: what
-could not be looked at is `unknown`, and what would not have been seen is `no power`.
+A signal is a frozen value. It is given a `ContaminationCase`, and what it finds is a `Finding` for each *side* of the
+model: the base, and the adapter on it. A finding has one of five verdicts, of which only one says that there is
+nothing: what could not be looked at is `unknown`, and what would not have been seen is `no power`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,17 +16,17 @@ from genner.document import Document, LabelSet
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
-    from genner.contamination.resumable import Kept
+    from genner.contamination.resumable import ResumableItems
 
-Verdict = Literal["found", "nothing found", "no power", "unknown", "measured"]
-VERDICTS: dict[Verdict, str] = {
+SignalVerdict = Literal["found", "nothing found", "no power", "unknown", "measured"]
+SIGNAL_VERDICTS: dict[SignalVerdict, str] = {
     "found": "the signal is there; what it can come of besides is said under “cannot show”",
     "nothing found": "the signal could have been seen, and is not there",
     "no power": "the signal is not there, and would not have been: texts that were trained on do not show it either",
     "unknown": "what the signal needs is not known, so nothing follows from it",
     "measured": "a description of the data, which is neither good nor bad",
 }
-assert set(VERDICTS) == set(get_args(Verdict))
+assert set(SIGNAL_VERDICTS) == set(get_args(SignalVerdict))
 
 MAX_TOKENS = 1024
 """Tokens of a text that are looked at: the first ones."""
@@ -54,7 +54,7 @@ class Finding:
     """What a signal says of one side of a model; `said` is a sentence with its numbers, `examples` are ids or texts."""
 
     side: str
-    verdict: Verdict
+    verdict: SignalVerdict
     said: str
     measures: dict[str, Measure] = field(default_factory=dict)
     examples: tuple[dict[str, Any], ...] = ()
@@ -84,7 +84,7 @@ class TrainedOn:
 
 
 @dataclass(frozen=True)
-class Case:
+class ContaminationCase:
     """A test set, and what is known about what the model has seen.
 
     Attributes:
@@ -126,7 +126,7 @@ class Signal(ABC):
     """Whether it puts anything to the model; those that do not compare files."""
 
     @abstractmethod
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: "Kept") -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: "ResumableItems") -> list[Finding]:
         """What is found of each side. What is computed is kept in `kept`, and read from there after an interruption."""
 
 

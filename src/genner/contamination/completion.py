@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import MIN_SAMPLE, Case, Finding, Measure, Signal
+from genner.contamination.base import MIN_SAMPLE, ContaminationCase, Finding, Measure, Signal
 from genner.contamination.membership import is_adapted
-from genner.contamination.resumable import Kept
+from genner.contamination.resumable import ResumableItems
 from genner.contamination.statistics import mean_difference
 from genner.document import Document
 from genner.evaluation.intervals import LEVEL
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 MOST_TOKENS = 64
 MIN_WORDS = 6
 """Words of a rest below which an exact match may be luck."""
-BEFORE = 3
+CONTEXT_LINES = 3
 """Lines of the file before the one that is to be written."""
 
-SHOWN = 5
+MAX_SHOWN_COMPLETIONS = 5
 WAYS = ("guided", "general", "plain")
 
 GUIDED = (
@@ -53,9 +53,9 @@ class Completion(Signal):
     "Quantifying Memorization Across Neural Language Models" (bare text).
     """
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         places = {id(document): i for i, document in enumerate(case.test)}
-        following = [i for d in case.sample if (i := places[id(d)]) >= BEFORE]
+        following = [i for d in case.sample if (i := places[id(d)]) >= CONTEXT_LINES]
         lines = [document.text for document in case.test]
         halves = {
             group: [two for d in documents if (two := split(d)) is not None]
@@ -117,8 +117,10 @@ class _Found:
             said += f" (of texts trained on {len(hits['members'])} of {known} rests"
             said += f", of unseen ones {len(hits['unseen'])} of {len(self.halves['unseen'])})"
         said += f"; ROUGE-L with the set's name {gain.value:+.2f} (p = {gain.p:.3f})"
-        examples = [{"first": self.halves["test"][i][0], "rest": rests[i]} for i in hits["test"][:SHOWN]]
-        examples += [{"next": self.lines[i]} for i in lines[:SHOWN]]
+        examples = [
+            {"first": self.halves["test"][i][0], "rest": rests[i]} for i in hits["test"][:MAX_SHOWN_COMPLETIONS]
+        ]
+        examples += [{"next": self.lines[i]} for i in lines[:MAX_SHOWN_COMPLETIONS]]
         luck = measures["exact_unseen"].value if "exact_unseen" in measures else 0.0
         if lines or measures["exact"].value > luck:
             return Finding(side, "found", said, measures, tuple(examples))
@@ -152,22 +154,29 @@ def split(document: Document) -> tuple[str, str] | None:
     return document.text[:at].rstrip(), document.text[at:].strip()
 
 
-def _written(side: "LanguageModel", way: str, halves: Sequence[tuple[str, str]], case: Case, kept: Kept) -> list[str]:
+def _written(
+    side: "LanguageModel", way: str, halves: Sequence[tuple[str, str]], case: ContaminationCase, kept: ResumableItems
+) -> list[str]:
     """What the model writes behind each first half."""
     template = {"guided": GUIDED, "general": GENERAL, "plain": "{first}"}[way]
     prompts = [template.format(first=first, name=case.name, split=case.split) for first, _ in halves]
     return _go_on(side, way, prompts, [rest for _, rest in halves], way != "plain", kept)
 
 
-def _next(side: "LanguageModel", lines: Sequence[str], places: Sequence[int], kept: Kept) -> list[str]:
+def _next(side: "LanguageModel", lines: Sequence[str], places: Sequence[int], kept: ResumableItems) -> list[str]:
     """What the model writes behind the lines before each place: one line."""
-    prompts = ["\n".join(lines[i - BEFORE : i]) + "\n" for i in places]
+    prompts = ["\n".join(lines[i - CONTEXT_LINES : i]) + "\n" for i in places]
     written = _go_on(side, "next", prompts, [lines[i] for i in places], False, kept)
     return [text.lstrip("\n").partition("\n")[0] for text in written]
 
 
 def _go_on(
-    side: "LanguageModel", way: str, prompts: Sequence[str], truths: Sequence[str], instructs: bool, kept: Kept
+    side: "LanguageModel",
+    way: str,
+    prompts: Sequence[str],
+    truths: Sequence[str],
+    instructs: bool,
+    kept: ResumableItems,
 ) -> list[str]:
     """What follows each prompt, for about as long as the truth is; an instruction is a user's turn where there are
     such."""

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
-from genner.contamination.base import Case, Finding, Measure, Signal
+from genner.contamination.base import ContaminationCase, Finding, Measure, Signal
 from genner.contamination.overlap import by_side
-from genner.contamination.resumable import Kept
+from genner.contamination.resumable import ResumableItems
 from genner.document import Document
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
 
-LONG = 25
+MIN_TELLING_CHARS = 25
 """Letters and digits from which a sentence that occurs twice is no accident."""
-SHOWN = 50
+MAX_SHOWN_SENTENCES = 50
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Exact(Signal):
 
     asks: ClassVar[bool] = False
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         plain_of = {d.text: normalized(d.text) for d in case.test}
         wanted = set(plain_of.values())
         found: dict[str, list[tuple[str, Document]]] = {}  # of each normalized text: where it was trained on
@@ -48,7 +48,7 @@ class Exact(Signal):
                     seen.add(_digest(document.text))
         hits = [d for d in case.test if plain_of[d.text] in found]
         verbatim = [d for d in hits if _digest(d.text) in seen]
-        long = [d for d in hits if len(plain_of[d.text]) >= LONG]
+        long = [d for d in hits if len(plain_of[d.text]) >= MIN_TELLING_CHARS]
         annotated = [d for d in verbatim if any(_same(d, other) for _, other in found[plain_of[d.text]])]
         n = len(case.test)
         measures = {
@@ -57,11 +57,11 @@ class Exact(Signal):
         }
         said = (
             f"{len(verbatim):,} of {n:,} sentences to the letter, {len(hits):,} but for case, blanks and punctuation "
-            f"({len(long):,} of {LONG} letters or more), {len(annotated):,} with the same entities"
+            f"({len(long):,} of {MIN_TELLING_CHARS} letters or more), {len(annotated):,} with the same entities"
         )
         examples = tuple(
             {"id": d.id, "text": d.text, "in": name, "train_id": other.id}
-            for d in sorted(hits, key=lambda d: -len(d.text))[:SHOWN]
+            for d in sorted(hits, key=lambda d: -len(d.text))[:MAX_SHOWN_SENTENCES]
             for name, other in found[plain_of[d.text]][:1]
         )
         return by_side(case, sides, bool(long), said, measures, examples)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genner.ability.models import Models, Side
+from genner.ability.models import AbilitySide, Models
 from genner.contamination.base import MAX_TOKENS
 from genner.contamination.resumable import batches
 from genner.engines.chat import Chat
@@ -39,7 +39,7 @@ class LanguageModel:
         side: which one.
     """
 
-    def __init__(self, models: Models, side: Side) -> None:
+    def __init__(self, models: Models, side: AbilitySide) -> None:
         self._models, self._side = models, side
 
     @property

@@ -6,15 +6,15 @@ documents of the same kind, and the answer is believed only where it sees the `m
 
 from collections.abc import Mapping, Sequence
 
-from genner.contamination.base import ADAPTER, BASE, MIN_SAMPLE, Case, Finding, Measure
+from genner.contamination.base import ADAPTER, BASE, MIN_SAMPLE, ContaminationCase, Finding, Measure
 from genner.contamination.statistics import auc
 from genner.evaluation.intervals import LEVEL
 
-Scores = Mapping[str, Sequence[float]]
-"""The scores of the documents of each group (`Case.groups`), higher for what was seen."""
+DocumentScores = Mapping[str, Sequence[float]]
+"""The scores of the documents of each group (`ContaminationCase.groups`), higher for what was seen."""
 
 
-def judged(case: Case, side: str, scores: Mapping[str, Scores], adapted: bool) -> Finding:
+def judged(case: ContaminationCase, side: str, scores: Mapping[str, DocumentScores], adapted: bool) -> Finding:
     """The finding of a side by several scores, named; `adapted`: whether the side has what was trained on `members`.
 
     Of k scores each is judged at the level 0.05 / k (Bonferroni). The signal is there where a score tells the test set
@@ -64,7 +64,7 @@ def _sure(measure: Measure, level: float) -> bool:
     return measure.value > 0.5 and measure.p is not None and measure.p <= level
 
 
-def _why(case: Case) -> str:
+def _why(case: ContaminationCase) -> str:
     """Why no comparison was made."""
     if not case.unseen:
         return "no texts of this kind are known to be unseen: give some as --unseen FILE"

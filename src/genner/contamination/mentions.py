@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from genner.contamination.base import Case, Finding, Measure, Signal
+from genner.contamination.base import ContaminationCase, Finding, Measure, Signal
 from genner.contamination.overlap import by_side
-from genner.contamination.resumable import Kept
+from genner.contamination.resumable import ResumableItems
 from genner.document import Document
-from genner.probes.overlap import BUCKETS, Known
+from genner.probes.overlap import BUCKETS, KnownMentions
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
@@ -31,8 +31,8 @@ class MentionOverlap(Signal):
 
     asks: ClassVar[bool] = False
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
-        known = Known.of([document for source in case.train for document in source.documents])
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
+        known = KnownMentions.of([document for source in case.train for document in source.documents])
         counts, distinct = _counts(case.test, known)
         n, different = counts.total(), distinct.total()
         if not n:
@@ -50,7 +50,7 @@ class MentionOverlap(Signal):
         return by_side(case, sides, False, said, measures, verdict="measured")
 
 
-def _counts(documents: Sequence[Document], known: Known) -> tuple[Counter[str], Counter[str]]:
+def _counts(documents: Sequence[Document], known: KnownMentions) -> tuple[Counter[str], Counter[str]]:
     """Mentions, and different mentions, by bucket."""
     all_of = [((d.mention(e), e.label), known.bucket(d, e)) for d in documents for e in d.entities]
     return Counter(bucket for _, bucket in all_of), Counter(dict(all_of).values())

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import Case, Finding, Measure, Signal
-from genner.contamination.resumable import Kept
+from genner.contamination.base import ContaminationCase, Finding, Measure, Signal
+from genner.contamination.resumable import ResumableItems
 from genner.contamination.statistics import rank_p
 from genner.evaluation.intervals import LEVEL
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
 
-OTHERS = (
+OTHER_SETS = (
     "CoNLL-2003", "OntoNotes 5.0", "ACE 2005", "MUC-7", "WNUT 2017", "WikiANN", "WikiGold", "GermEval 2014", "Few-NERD",
     "MIT Movie", "MIT Restaurant", "NCBI Disease", "BC5CDR", "GENIA", "JNLPBA", "BC2GM", "AnatEM", "LitBank",
     "FIN", "BTC", "Universal NER English-EWT", "CrossNER politics", "CrossNER AI", "SciERC", "NEREL", "MultiNERD",
@@ -22,9 +22,13 @@ OTHERS = (
 MENTIONS = 20
 """Distinct mentions that are looked at."""
 
-ASK = "Name the entity types that are annotated in the {name} dataset for named entity recognition, with commas."
-LABELS = "The {name} dataset for named entity recognition has annotations of these entity types: "
-MENTION = 'In the {split} split of the {name} dataset for named entity recognition, this is annotated as {label}: "'
+QUESTION_PROMPT = (
+    "Name the entity types that are annotated in the {name} dataset for named entity recognition, with commas."
+)
+LABELS_PROMPT = "The {name} dataset for named entity recognition has annotations of these entity types: "
+MENTION_PROMPT = (
+    'In the {split} split of the {name} dataset for named entity recognition, this is annotated as {label}: "'
+)
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,15 @@ class NameRecall(Signal):
     Golchin and Surdeanu (2024), "Time Travel in LLMs". Ranking among other names is our own.
     """
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
-        others = [name for name in OTHERS if _plain(name) not in _plain(case.name) + " " + _plain(case.split)]
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
+        others = [name for name in OTHER_SETS if _plain(name) not in _plain(case.name) + " " + _plain(case.split)]
         names = [case.name, *others]
         mentions = _mentions(case)
         targets = [f"{', '.join(label.name or label.tag for label in case.labels)}."]
         findings = []
         for side in sides:
-            by_label = _likelihoods(side, [(LABELS, "", target) for target in targets], names, case.split, kept)
-            by_mention = _likelihoods(side, [(MENTION, *one) for one in mentions], names, case.split, kept)
+            by_label = _likelihoods(side, [(LABELS_PROMPT, "", target) for target in targets], names, case.split, kept)
+            by_mention = _likelihoods(side, [(MENTION_PROMPT, *one) for one in mentions], names, case.split, kept)
             measures = {"labels": _ranked(by_label)}
             if mentions:
                 measures["mentions"] = _ranked(by_mention)
@@ -62,7 +66,7 @@ class NameRecall(Signal):
             findings.append(_finding(side.name, measures, len(others), answers[0]))
         return findings
 
-    def _named(self, case: Case, answer: str) -> float:
+    def _named(self, case: ContaminationCase, answer: str) -> float:
         said = _plain(answer)
         hits = [any(_plain(word) in said for word in {label.tag, label.name} if word) for label in case.labels]
         return sum(hits) / len(hits)
@@ -90,7 +94,7 @@ def _ranked(values: Sequence[float]) -> Measure:
     return Measure(sum(own > other for other in rest) / len(rest), len(rest), p=rank_p(own, rest))
 
 
-def _mentions(case: Case) -> list[tuple[str, str]]:
+def _mentions(case: ContaminationCase) -> list[tuple[str, str]]:
     """(label name, mention) of distinct mentions, evenly spaced over the sample."""
     names = {label.tag: label.name or label.tag for label in case.labels}
     found = dict.fromkeys((names[e.label], d.mention(e)) for d in case.sample for e in d.entities)
@@ -100,7 +104,11 @@ def _mentions(case: Case) -> list[tuple[str, str]]:
 
 
 def _likelihoods(
-    side: "LanguageModel", targets: Sequence[tuple[str, str, str]], names: Sequence[str], split: str, kept: Kept
+    side: "LanguageModel",
+    targets: Sequence[tuple[str, str, str]],
+    names: Sequence[str],
+    split: str,
+    kept: ResumableItems,
 ) -> list[float]:
     """For each name the mean log-likelihood of a token of the targets, (template, label, text) each."""
     asked = [
@@ -123,8 +131,8 @@ def _likelihoods(
     return [sum(next(values) for _ in targets) / len(targets) for _ in names] if targets else []
 
 
-def _answers(side: "LanguageModel", names: Sequence[str], kept: Kept) -> list[str]:
-    asked = [ASK.format(name=name) for name in names]
+def _answers(side: "LanguageModel", names: Sequence[str], kept: ResumableItems) -> list[str]:
+    asked = [QUESTION_PROMPT.format(name=name) for name in names]
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
         ids = [side.prompt(asked[i]) for i in places]

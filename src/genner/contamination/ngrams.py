@@ -5,17 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from genner.contamination.base import Case, Finding, Measure, Signal
+from genner.contamination.base import ContaminationCase, Finding, Measure, Signal
 from genner.contamination.overlap import by_side
-from genner.contamination.resumable import Kept
+from genner.contamination.resumable import ResumableItems
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
 
 SIZES = (8, 13)
-MOST = 0.7
+CONTAMINATED_SHARE = 0.7
 """Of its 8-grams, from which a text counts as contaminated (PaLM)."""
-SHOWN = 20
+MAX_SHOWN_GRAMS = 20
 
 # Scripts that put no blanks between words are taken a character at a time.
 _WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿가-힯฀-๿]|[^\W_぀-ヿ㐀-鿿豈-﫿가-힯฀-๿]+")
@@ -36,7 +36,7 @@ class Ngrams(Signal):
 
     asks: ClassVar[bool] = False
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         tests = [words_of(document.text) for document in case.test]
         measures: dict[str, Measure] = {}
         most: list[int] = []
@@ -49,14 +49,14 @@ class Ngrams(Signal):
             measures[f"any_{size}"] = Measure(_share(map(any, long)), len(long))
             measures[f"covered_{size}"] = Measure(len(found) / len(wanted) if wanted else 0.0, len(wanted))
             if size == SIZES[0]:
-                most = [i for i, row in enumerate(rows) if row and sum(row) >= MOST * len(row)]
+                most = [i for i, row in enumerate(rows) if row and sum(row) >= CONTAMINATED_SHARE * len(row)]
                 measures["most_8"] = Measure(len(most) / len(long) if long else 0.0, len(long))
         any_8, any_13 = measures["any_8"], measures["any_13"]
         said = (
             f"{any_13.value:.1%} of {any_13.n:,} texts share a run of 13 words, {any_8.value:.1%} of {any_8.n:,} one "
             f"of 8, {len(most):,} most of theirs; {len(tests) - any_8.n:,} texts are too short to tell"
         )
-        examples = tuple({"id": case.test[i].id, "text": case.test[i].text} for i in most[:SHOWN])
+        examples = tuple({"id": case.test[i].id, "text": case.test[i].text} for i in most[:MAX_SHOWN_GRAMS])
         return by_side(case, sides, bool(most) or any_13.value > 0, said, measures, examples)
 
 

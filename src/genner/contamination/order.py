@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import ADAPTER, BASE, Case, Finding, Measure, Signal
-from genner.contamination.resumable import Kept
+from genner.contamination.base import ADAPTER, BASE, ContaminationCase, Finding, Measure, Signal
+from genner.contamination.resumable import ResumableItems
 from genner.contamination.statistics import mean_difference
 from genner.document import Document
 
@@ -37,7 +37,7 @@ class Order(Signal):
     with Student's t; here signs are flipped).
     """
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         grouped = all(document.group for document in case.test)
         units = _units(case.test, grouped)
         found = {side.name: self._differences(side, units, len(case.sample), kept) for side in sides}
@@ -56,7 +56,9 @@ class Order(Signal):
             findings.append(_finding(side.name, measures, grouped, names))
         return findings
 
-    def _differences(self, side: "LanguageModel", units: Sequence[str], documents: int, kept: Kept) -> list[float]:
+    def _differences(
+        self, side: "LanguageModel", units: Sequence[str], documents: int, kept: ResumableItems
+    ) -> list[float]:
         """Of each shard, how much likelier its own order is than the mean of others, in nats.
 
         So many shards, evenly spaced, are taken that they hold about as many units as there are `documents`.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import Case, Finding, Measure, Verdict
+from genner.contamination.base import ContaminationCase, Finding, Measure, SignalVerdict
 from genner.contamination.membership import is_adapted
 
 if TYPE_CHECKING:
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def by_side(
-    case: Case,
+    case: ContaminationCase,
     sides: Sequence["LanguageModel"],
     hit: bool,
     said: str,
     measures: dict[str, Measure],
     examples: tuple[dict[str, Any], ...] = (),
-    verdict: Verdict | None = None,
+    verdict: SignalVerdict | None = None,
 ) -> list[Finding]:
     """A finding of each side; `verdict` stands for the one that follows from `hit`.
 
@@ -51,6 +51,6 @@ def by_side(
     return findings
 
 
-def _files(case: Case) -> str:
+def _files(case: ContaminationCase) -> str:
     n = len(case.train)
     return f"{n} file{'s' * (n != 1)}"

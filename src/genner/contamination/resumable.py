@@ -13,17 +13,17 @@ from typing import Any
 
 from genner.errors import DataError
 
-Watch = Callable[[str, int, int], None]
+ItemListener = Callable[[str, int, int], None]
 """Hears of progress: what is being done, how many items are done, how many there are."""
 
 
-class Kept:
+class ResumableItems:
     """The items of one signal, in a file where there is a folder, else in memory alone.
 
     Raises `DataError` naming a line that is none of its own; a last line that a killed process left half is dropped.
     """
 
-    def __init__(self, path: Path | None = None, watch: Watch = lambda what, done, total: None) -> None:
+    def __init__(self, path: Path | None = None, watch: ItemListener = lambda what, done, total: None) -> None:
         self._path, self._watch = path, watch
         self._values: dict[str, Any] = {}
         if path is not None and path.exists():

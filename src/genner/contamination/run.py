@@ -15,16 +15,16 @@ from typing import Any
 
 from genner.ability.models import Models, sides
 from genner.contamination import SIGNALS
-from genner.contamination.base import Case, Finding
+from genner.contamination.base import ContaminationCase, Finding
 from genner.contamination.language_model import LanguageModel
-from genner.contamination.resumable import Kept, Watch
+from genner.contamination.resumable import ItemListener, ResumableItems
 from genner.data.writing import write_atomic
 from genner.document import Document
 from genner.errors import DataError, GennerError, UsageError
 from genner.evaluation.pairing import genner_version
 from genner.loading import _digest, find_adapter
 
-SCHEMA = 1
+CONTAMINATION_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Contamination:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
+            "schema": CONTAMINATION_SCHEMA,
             "settings": self.settings,
             "notes": list(self.notes),
             "signals": {name: [finding.to_dict() for finding in found] for name, found in self.findings.items()},
@@ -48,7 +48,7 @@ class Contamination:
 
 def check(
     model: str,
-    case: Case,
+    case: ContaminationCase,
     signals: Sequence[str],
     out: Path | None = None,
     *,
@@ -56,7 +56,7 @@ def check(
     dtype: str = "auto",
     device: str | None = None,
     notes: Sequence[str] = (),
-    watch: Watch = lambda what, done, total: None,
+    watch: ItemListener = lambda what, done, total: None,
     started: Callable[[str], None] = lambda signal: None,
 ) -> Contamination:
     """Look for contamination of a model by a test set.
@@ -85,7 +85,7 @@ def check(
         done = _read(out / f"{name}.json") if out is not None else None
         if done is None:
             try:
-                kept = Kept(out / f"{name}.jsonl" if out is not None else None, watch)
+                kept = ResumableItems(out / f"{name}.jsonl" if out is not None else None, watch)
                 done = SIGNALS[name](seed).look(case, asked, kept)
             except GennerError as error:
                 problems[name] = str(error)
@@ -99,7 +99,7 @@ def check(
     return found
 
 
-def _settings(model: str, case: Case, seed: int, models: Models) -> dict[str, Any]:
+def _settings(model: str, case: ContaminationCase, seed: int, models: Models) -> dict[str, Any]:
     """All that tells one measurement from another, as JSON types."""
     return {
         "model": model,

@@ -1,17 +1,17 @@
-"""What a model was trained on, as far as it can be known, and the `Case` that is made of it."""
+"""What a model was trained on, as far as it can be known, and the `ContaminationCase` that is made of it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genner.contamination.base import Case, TrainedOn, evenly
+from genner.contamination.base import ContaminationCase, TrainedOn, evenly
 from genner.contamination.exact import normalized
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.catalog import catalog
 from genner.data.convert import load
 from genner.document import Document, LabelSet
 from genner.errors import GennerError, LabelError, UnreadableError, UsageError
-from genner.export.about import About
+from genner.export.about import ModelFacts
 from genner.groups import with_groups
 from genner.labels import as_label_set
 from genner.loading import find_adapter, find_tuned
@@ -59,7 +59,7 @@ def recipes_of(model: str, given: Sequence[Path] = ()) -> KnownRecipes:
 def _recorded(model: str) -> Recipe | None:
     """The recipe that a model's run, or its exported folder, has kept."""
     try:
-        training = About.of(model).training
+        training = ModelFacts.of(model).training
         return Recipe.from_dict(training.recipe) if training else None
     except GennerError:
         return None
@@ -86,8 +86,8 @@ class Given:
 
 
 def case_of(
-    model: str, given: Given, journal: Journal, watch: Callable[[str], None] = lambda said: None
-) -> tuple[Case, list[str]]:
+    model: str, given: Given, journal: ReadLog, watch: Callable[[str], None] = lambda said: None
+) -> tuple[ContaminationCase, list[str]]:
     """The case of a model and a test set, and notes on what is not known.
 
     What it was trained on is `train` and the sets of its recipes, whose files lie below `root`. A recipe's set in the
@@ -136,7 +136,7 @@ def case_of(
     kept = [d for d in unseen if normalized(d.text) not in known_texts]
     if left := len(unseen) - len(kept):
         notes.append(f"{left} of {len(unseen)} unseen texts are trained on or in the sample; they are left out")
-    case = Case(
+    case = ContaminationCase(
         name=given.name or _name(given.data),
         split=given.split or next((s for s in SPLIT_NAMES if s in given.data.stem.split(".")[0]), "test"),
         labels=_label_set(given, own, root, [*test, *members, *kept]),
@@ -157,7 +157,7 @@ def _documents(
     root: Path,
     read: set[Path],
     missing: list[str],
-    journal: Journal,
+    journal: ReadLog,
     watch: Callable[[str], None],
 ) -> list[TrainedOn]:
     """The documents of a set that `fraction` and `shots` leave, by file; a file that several sets use comes once."""
@@ -191,7 +191,7 @@ def _is_own(spec: SetSpec, given: Given, root: Path) -> bool:
     return any((root / file).resolve().parent == folder for file in spec.train)
 
 
-def _files(paths: Iterable[Path], journal: Journal, reader: str | None = None) -> list[Document]:
+def _files(paths: Iterable[Path], journal: ReadLog, reader: str | None = None) -> list[Document]:
     return [document for path in paths for document in with_groups(list(load(path, reader, journal)))]
 
 

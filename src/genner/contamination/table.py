@@ -2,7 +2,7 @@
 
 import inspect
 
-from genner.contamination import SIGNALS, VERDICTS
+from genner.contamination import SIGNAL_VERDICTS, SIGNALS
 from genner.contamination.run import Contamination
 
 
@@ -26,7 +26,7 @@ def markdown(found: Contamination) -> str:
     for name, findings in found.findings.items():
         lines += [f"| {name} | {f.side} | {f.verdict} | {f.said.replace('|', '/')} |" for f in findings]
     verdicts = dict.fromkeys(f.verdict for findings in found.findings.values() for f in findings)
-    lines += ["", *(f"{verdict}: {VERDICTS[verdict]}." for verdict in VERDICTS if verdict in verdicts)]
+    lines += ["", *(f"{verdict}: {SIGNAL_VERDICTS[verdict]}." for verdict in SIGNAL_VERDICTS if verdict in verdicts)]
     lines += [f"note: {note}." for note in found.notes]
     lines += [f"failed: {name}: {why}" for name, why in found.problems.items()]
     return "\n".join(lines) + "\n"

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genner.contamination.base import ADAPTER, BASE, Case, Finding, Signal, texts_of
+from genner.contamination.base import ADAPTER, BASE, ContaminationCase, Finding, Signal, texts_of
 from genner.contamination.membership import is_adapted, judged
-from genner.contamination.resumable import Kept
+from genner.contamination.resumable import ResumableItems
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel, Scored
@@ -34,7 +34,7 @@ class TextLikelihood(Signal):
     "Do Membership Inference Attacks Work on Large Language Models?".
     """
 
-    def look(self, case: Case, sides: Sequence["LanguageModel"], kept: Kept) -> list[Finding]:
+    def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         found = {
             side.name: {
                 group: [value for value in _scores(side, texts_of(documents), kept) if value]
@@ -58,7 +58,7 @@ class TextLikelihood(Signal):
         return findings
 
 
-def _scores(side: "LanguageModel", texts: Sequence[str], kept: Kept) -> list[dict[str, float]]:
+def _scores(side: "LanguageModel", texts: Sequence[str], kept: ResumableItems) -> list[dict[str, float]]:
     """The scores of each text; empty for one of which no token can be scored."""
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:

@@ -21,7 +21,7 @@ from importlib.resources.abc import Traversable
 from itertools import accumulate
 from typing import ClassVar, Literal
 
-from genner.data.base import Journal, Syntax, open_binary
+from genner.data.base import ReadLog, Syntax, open_binary
 from genner.data.files import decode, distinct, own_ids, read_ids, refuse_entities, sibling, walk
 from genner.document import Document, Entity
 from genner.errors import UsageError
@@ -65,14 +65,14 @@ class Ace2005(Syntax):
             return any(child.name.endswith(_SUFFIX) for child in source.iterdir())
         return source.name.endswith(_SUFFIX)
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         wanted = {_id(line) for line in read_ids(self.split, journal)} if self.split else None
         yield from own_ids(self._documents(source, wanted, journal), source, journal)
         if wanted:
             what = f"documents listed here that are not in {source}: {len(wanted)}, {min(wanted)!r} among them"
             journal.fault("listed document missing", self.split, what)
 
-    def _documents(self, source: Traversable, wanted: set[str] | None, journal: Journal) -> Iterator[Document]:
+    def _documents(self, source: Traversable, wanted: set[str] | None, journal: ReadLog) -> Iterator[Document]:
         files = list(walk(source, self.suffixes))
         final = [file for file in files if f"/{_FINAL}/" in str(file).replace("\\", "/")]
         for file in final or files:
@@ -89,7 +89,7 @@ class Ace2005(Syntax):
             if raw is not None:
                 yield self._document(id, file, raw, journal)
 
-    def _document(self, id: str, source: Traversable, raw: str, journal: Journal) -> Document:
+    def _document(self, id: str, source: Traversable, raw: str, journal: ReadLog) -> Document:
         last = raw.rfind(">") + 1  # behind it no tag ends, though many may begin
         counted = _TAG.sub("", raw[:last]) + raw[last:]
         pieces = re.split(f"({_REFERENCE.pattern})", counted)
@@ -120,7 +120,7 @@ class Ace2005(Syntax):
         text = "".join(unescape(p) if odd % 2 else p for odd, p in enumerate(pieces))
         return Document(text, distinct(entities, journal, id), id, group=id)
 
-    def _mentions(self, source: Traversable, journal: Journal) -> Iterator[tuple[ET.Element, ET.Element]]:
+    def _mentions(self, source: Traversable, journal: ReadLog) -> Iterator[tuple[ET.Element, ET.Element]]:
         """Each entity with each of its mentions."""
         try:
             with open_binary(source) as file:

@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from genner.data.answers import Exchange, decoded, label_set, text_in
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.json_stream import records
-from genner.data.records import Record, RecordSyntax, typed_group, typed_id, unkept, write_records
+from genner.data.records import JsonRecord, RecordSyntax, record_losses, typed_group, typed_id, write_records
 from genner.data.writing import atomic
 from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError, DocumentError
@@ -52,10 +52,10 @@ class Alpaca(RecordSyntax):
     def recognizes_record(cls, record: Any) -> bool:
         return isinstance(record, dict) and "instruction" in record and isinstance(record.get("output", 0), str | None)
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         return decoded(source, journal, _exchange, self.format, self.labels, _OWN)
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         """Write the records, and their entry in `dataset_info.json` beside them."""
         get_format(self.format)
         info = _info(target)
@@ -67,19 +67,19 @@ class Alpaca(RecordSyntax):
                 spool = Path(folder) / "documents.jsonl"
                 seen: set[str] = set()
                 write_records(spool, (d.to_dict() for d in _noting(documents, seen, journal)), as_list=False)
-                waiting = (Document.from_dict(record) for _, record in records(spool, Journal()))
+                waiting = (Document.from_dict(record) for _, record in records(spool, ReadLog()))
                 count = self._write(waiting, label_set(sorted(seen)), target, journal)
         with atomic(target.with_name(INFO)) as file:
             file.write(json.dumps(info, ensure_ascii=False, indent=2).encode() + b"\n")
         return count
 
-    def _write(self, documents: Iterable[Document], labels: LabelSet, target: Path, journal: Journal) -> int:
+    def _write(self, documents: Iterable[Document], labels: LabelSet, target: Path, journal: ReadLog) -> int:
         form = get_format(self.format)
         # LLaMA-Factory puts a line end between instruction and input.
         task = instruction(labels, form).removesuffix("\n")
 
-        def made(document: Document) -> Record:
-            unkept(document, journal, group=False)
+        def made(document: Document) -> JsonRecord:
+            record_losses(document, journal, group=False)
             known = tuple(e for e in document.entities if e.label in labels)
             for e in set(document.entities).difference(known):
                 journal.loss(f"entity of label {e.label!r}, which is not in the label set", document.id)
@@ -97,17 +97,17 @@ class Alpaca(RecordSyntax):
         return write_records(target, map(made, documents), as_list=True)
 
 
-def _noting(documents: Iterable[Document], seen: set[str], journal: Journal) -> Iterator[Document]:
+def _noting(documents: Iterable[Document], seen: set[str], journal: ReadLog) -> Iterator[Document]:
     """Pass the documents on, noting their labels; what a prediction has to lose is lost here."""
     for document in documents:
         seen.update(e.label for e in document.entities)
-        unkept(document, journal, group=False)
+        record_losses(document, journal, group=False)
         entities = tuple(Entity(*e.span, e.label) for e in document.entities)
         given = {"id": typed_id(document), **typed_group(document)}
         yield Document(document.text, entities, document.id, group=document.group, extra=given)
 
 
-def _info(target: Path) -> Record:
+def _info(target: Path) -> JsonRecord:
     """The content of `dataset_info.json` with an entry for `target`; what is there stays. Raises `DataError`."""
     path = target.with_name(INFO)
     columns = {"prompt": "instruction", "query": "input", "response": "output"}
@@ -120,7 +120,7 @@ def _info(target: Path) -> Record:
     return {**info, target.stem: {"file_name": target.name, "columns": columns}}
 
 
-def _exchange(record: Record) -> Exchange | None:
+def _exchange(record: JsonRecord) -> Exchange | None:
     answer, task, given = record.get("output"), record.get("instruction"), record.get("input")
     if answer is None:
         return None

@@ -14,9 +14,9 @@ from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import NamedTuple
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.json_stream import records
-from genner.data.records import Intake, Record, Span
+from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.errors import DocumentError, LabelError
 from genner.formats import FORMATS, Format, get_format
@@ -39,8 +39,8 @@ class Exchange(NamedTuple):
 
 def decoded(
     source: Traversable,
-    journal: Journal,
-    exchange: Callable[[Record], Exchange | None],
+    journal: ReadLog,
+    exchange: Callable[[JsonRecord], Exchange | None],
     format: str,
     labels: str,
     fields: frozenset[str],
@@ -53,7 +53,7 @@ def decoded(
     form = get_format(format)
     given = parse_labels(labels) if labels else None
     used: LabelSet | None = None
-    intake = Intake(source, journal)
+    intake = DocumentBuilder(source, journal)
     for record in intake.records():
         try:
             found = exchange(record)
@@ -82,7 +82,7 @@ def decoded(
             continue
         for kind, n in answered.left_open.items():
             intake.loss(kind, n)
-        spans = (Span(e.start, e.end, e.label) for e in answered.entities)
+        spans = (RecordSpan(e.start, e.end, e.label) for e in answered.entities)
         extra = {key: value for key, value in record.items() if key not in fields}
         document = intake.build(answered.text, spans, record.get("id"), extra)
         if document is not None:
@@ -152,10 +152,10 @@ def _asked(task: str) -> LabelSet | None:
     return label_set(tags) if tags else None
 
 
-def _used(source: Traversable, exchange: Callable[[Record], Exchange | None]) -> LabelSet:
+def _used(source: Traversable, exchange: Callable[[JsonRecord], Exchange | None]) -> LabelSet:
     """The labels that the answers of a file use, in whatever format they are."""
     seen: set[str] = set()
-    for _, record in records(source, Journal(lenient=True)):  # faults are reported when the file is read in earnest
+    for _, record in records(source, ReadLog(lenient=True)):  # faults are reported when the file is read in earnest
         with suppress(DocumentError):
             if (found := exchange(record)) is not None:
                 seen.update(_labels_in(Document(found.answer).text, found.text or ""))

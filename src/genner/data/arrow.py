@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-ROWS = 1000  # in a batch
+BATCH_ROWS = 1000  # in a batch
 
 
 def rows(path: str, wanted: list[str]) -> Iterator[Any]:
@@ -18,7 +18,7 @@ def rows(path: str, wanted: list[str]) -> Iterator[Any]:
     yield _features(schema.metadata), schema.names
     for batch in batches:
         batch.validate(full=True)
-        yield from (batch.slice(at, ROWS).to_pylist() for at in range(0, batch.num_rows, ROWS))
+        yield from (batch.slice(at, BATCH_ROWS).to_pylist() for at in range(0, batch.num_rows, BATCH_ROWS))
 
 
 def values(path: str, column: str, most: int) -> Iterator[Any]:
@@ -45,7 +45,7 @@ def _open(path: str, wanted: list[str]) -> tuple[Any, Iterator[Any]]:
     if head.startswith(b"PAR1"):
         table = parquet.ParquetFile(path, page_checksum_verification=True)
         return table.schema_arrow, table.iter_batches(
-            ROWS, columns=[c for c in wanted if c in table.schema_arrow.names]
+            BATCH_ROWS, columns=[c for c in wanted if c in table.schema_arrow.names]
         )
     if head == b"ARROW1":  # Arrow's file format, which feather is too
         whole = pa.ipc.open_file(path)

@@ -28,7 +28,7 @@ _NAMED = {b"\n": r"\n", b"\r\n": r"\r\n"}
 
 
 @dataclass
-class Journal:
+class ReadLog:
     """What was wrong in what was read, and what could not be kept.
 
     A *fault* is an error in a file: it raises, unless the journal is `lenient`, and then is counted, logged and passed
@@ -110,14 +110,14 @@ class Syntax(ABC):
         """
 
     @abstractmethod
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         """Yield the documents of a file or folder (or of one inside a zip archive), each with an id of its own.
 
         One document, or one record, is in memory at a time. Raises `DataError` with file and line on a fault, unless
         the journal is lenient.
         """
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         """Write the documents to a file or folder that is made; returns how many. What cannot be kept is a loss.
 
         The target comes to be when all is written. Raises `DataError` when it cannot be written.
@@ -129,7 +129,7 @@ class Syntax(ABC):
         return ()
 
 
-def read_lines(source: Traversable, journal: Journal, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
+def read_lines(source: Traversable, journal: ReadLog, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, from 1, without `\\n` or `\\r\\n`.
 
     Lines end at `\\n` only, as Unicode knows other separators that occur in text. A file whose lines end now in

@@ -20,9 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from genner.data.base import Journal, Syntax, read_lines
+from genner.data.base import ReadLog, Syntax, read_lines
 from genner.data.files import decode, distinct, new_folder, sibling
-from genner.data.records import unkept
+from genner.data.records import record_losses
 from genner.document import Document, Entity
 
 _T = re.compile(r"T[^\t]*\t([^\t]+) (N N(?:;N N)*)(?:\t(.*))?".replace("N", "-?[0-9]{1,18}"), re.DOTALL)
@@ -65,7 +65,7 @@ class Brat(Syntax):
         other = {".ann": ".txt", ".txt": ".ann"}.get(source.name[-4:])
         return other is not None and sibling(source, source.name[:-4] + other).is_file()
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         for id, text_file, notes_file in _pairs(source, ""):
             if not text_file.is_file() or not notes_file.is_file():
                 missing = text_file if notes_file.is_file() else notes_file
@@ -76,7 +76,7 @@ class Brat(Syntax):
             if text is not None:
                 yield Document(text, distinct(self._entities(text, notes_file, journal), journal, id), id, group=id)
 
-    def _entities(self, text: str, source: Traversable, journal: Journal) -> Iterator[Entity]:
+    def _entities(self, text: str, source: Traversable, journal: ReadLog) -> Iterator[Entity]:
         for number, line in read_lines(source, journal, returns_within=True):  # as the texts' own
             if not line.strip():
                 continue
@@ -105,12 +105,12 @@ class Brat(Syntax):
                     continue
             yield Entity(min(start for start, _ in pairs), max(end for _, end in pairs), found[1])
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         count = 0
         labels: dict[str, None] = {}
         with new_folder(target) as folder:
             for count, document in enumerate(documents, 1):
-                unkept(document, journal, group=False)
+                record_losses(document, journal, group=False)
                 name = _UNSAFE.sub(lambda match: f"%{ord(match[0]):02X};", document.id) or f"document-{count}"
                 if (folder / f"{name}.txt").exists():
                     journal.loss("id given twice", document.id)

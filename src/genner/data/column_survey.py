@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
-from genner.data.base import Journal
-from genner.data.column_values import MANY, NONE, Seen
+from genner.data.base import ReadLog
+from genner.data.column_values import MAX_TAG_VALUES, NO_TAG, Seen
 from genner.data.tags import Scheme, Spelling, parse
 from genner.errors import DataError
 
@@ -18,7 +18,7 @@ _CHUNKS = frozenset(["ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", 
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnOptions:
     """What is asked for: columns from 0 (None: not said) and how tags are meant, as the options of `Conll`."""
 
     token: int | None = None
@@ -30,7 +30,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Found:
+class SurveyResult:
     """Where tokens and tags are, and how tags are spelt."""
 
     token: int
@@ -50,8 +50,8 @@ def tagged(values: set[str], outside: str = "O") -> bool:
 
 
 def survey(
-    rows: Iterable[list[str]], asked: Layout, source: Traversable, journal: Journal, named: int | None = None
-) -> Found:
+    rows: Iterable[list[str]], asked: ColumnOptions, source: Traversable, journal: ReadLog, named: int | None = None
+) -> SurveyResult:
     """Where tokens and tags are in rows of one width; an empty row ends a sentence. `named`: the column called FORM.
 
     How what was open is read becomes a note of the journal. Raises `DataError` when it cannot be told.
@@ -59,21 +59,23 @@ def survey(
     seen = Seen.of(rows)
     width = len(seen.columns)
     if width < 2:  # nothing there, or the reading itself finds that a column is missing
-        return Found(asked.token or 0, -1 if asked.column is None else asked.column, asked.inner, Spelling(), False)
+        return SurveyResult(
+            asked.token or 0, -1 if asked.column is None else asked.column, asked.inner, Spelling(), False
+        )
     counted = seen.counted and asked.token != 0
     column, inner = _tags(seen, asked, counted, source, journal)
     token = named if asked.token is None else asked.token
     if token is None:
         token = _token(seen, column, source, journal)
     spelling, levels = _spelling(seen.columns, column, inner, asked, source, journal)
-    return Found(token, column, inner, spelling, counted and token > 0, levels)
+    return SurveyResult(token, column, inner, spelling, counted and token > 0, levels)
 
 
-def _token(seen: Seen, column: int, source: Traversable, journal: Journal) -> int:
+def _token(seen: Seen, column: int, source: Traversable, journal: ReadLog) -> int:
     width = len(seen.columns)
     what = "counts the tokens" if seen.counted else "holds nothing but numbers" if seen.numbers else seen.other
     words = [
-        at for at, held in enumerate(seen.columns) if at not in (0, column % width) and not (held and held <= {*NONE})
+        at for at, held in enumerate(seen.columns) if at not in (0, column % width) and not (held and held <= {*NO_TAG})
     ]
     if not what or not words:
         if seen.counted:
@@ -102,7 +104,9 @@ def _parts(values: set[str], outside: str) -> set[str]:
     return {part for value in values for part in value.split(mark)} if mark else values
 
 
-def _tags(seen: Seen, asked: Layout, counted: bool, source: Traversable, journal: Journal) -> tuple[int, int | None]:
+def _tags(
+    seen: Seen, asked: ColumnOptions, counted: bool, source: Traversable, journal: ReadLog
+) -> tuple[int, int | None]:
     """The column of the tags, and that of the inner ones."""
     if asked.column is not None or asked.inner is not None or asked.scheme == "bare":
         return -1 if asked.column is None else asked.column, asked.inner
@@ -145,16 +149,16 @@ def _spelling(
     columns: list[set[str] | None],
     column: int,
     inner: int | None,
-    asked: Layout,
+    asked: ColumnOptions,
     source: Traversable,
-    journal: Journal,
+    journal: ReadLog,
 ) -> tuple[Spelling, str]:
     width = len(columns)
     values: set[str] = set()
     for at in (column, inner):
         held = columns[at] if at is not None and -width <= at < width else set()
         if held is None and asked.scheme != "bare":
-            what = f"column {at} holds over {MANY} different values, no tags; say --from conll:column=N"
+            what = f"column {at} holds over {MAX_TAG_VALUES} different values, no tags; say --from conll:column=N"
             raise DataError(str(source), what)
         values |= held or set()
     mark, even = levels_in(values, asked.outside) if asked.scheme != "bare" else ("", True)
@@ -166,7 +170,7 @@ def _spelling(
 
 
 def tag_spelling(
-    values: set[str], scheme: Scheme | str, outside: str, label: str, source: object, journal: Journal, syntax: str
+    values: set[str], scheme: Scheme | str, outside: str, label: str, source: object, journal: ReadLog, syntax: str
 ) -> Spelling:
     """How the tags of a file are spelt, all of which are given. That they have no type becomes a note of the journal.
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MANY = 2000  # different values; a column with more holds words
-NONE = ("O", "o", "_", "-", "")
+MAX_TAG_VALUES = 2000  # different values; a column with more holds words
+NO_TAG = ("O", "o", "_", "-", "")
 _FEW = 4  # rows that tell nothing of a column
 _NUMBER = re.compile(r"(.*?)([0-9]{1,8})", re.DOTALL)
 NO_WORD = re.compile(r"[0-9]{1,8}[-.][0-9]{1,8}")
@@ -54,11 +54,11 @@ class _Values:
             self.columns, self.marked = [set() for _ in row], [0] * len(row)
         self.total += 1
         for at, value in enumerate(row):
-            self.marked[at] += value not in NONE
+            self.marked[at] += value not in NO_TAG
             held = self.columns[at]
             if held is not None:
                 held.add(value)
-                if len(held) > MANY:
+                if len(held) > MAX_TAG_VALUES:
                     self.columns[at] = None
 
 

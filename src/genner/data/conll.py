@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from genner.data import tags
-from genner.data.base import Journal, Syntax, read_lines
-from genner.data.column_survey import Found, Layout, survey, tagged
+from genner.data.base import ReadLog, Syntax, read_lines
+from genner.data.column_survey import ColumnOptions, SurveyResult, survey, tagged
 from genner.data.column_values import NO_WORD
 from genner.data.conll_lines import (
     BARE_ID,
@@ -40,7 +40,7 @@ from genner.data.conll_lines import (
     MARKUP,
     NEWDOC,
     RANGE,
-    SOURCE,
+    SOURCE_COMMENT,
     Columns,
     document_name,
     find_columns,
@@ -55,7 +55,7 @@ from genner.data.conll_lines import (
 )
 from genner.data.conll_sentence import Sentence, SplitToken, of_words
 from genner.data.conll_writing import Style, write_columns
-from genner.data.records import Intake, Span, stem
+from genner.data.records import DocumentBuilder, RecordSpan, stem
 from genner.data.tokens import locate
 from genner.document import Document
 from genner.errors import UsageError
@@ -118,13 +118,13 @@ class Conll(Syntax):
 
     # Reading
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         for _, group in groupby(self._sentences(source, journal), lambda s: s.part if self.whole else s):
             first, text, spans = None, "", []
             for sentence in group:
                 text += "\n" if first else ""
-                spans += [Span(s + len(text), e + len(text), label) for s, e, label in sentence.entities]
+                spans += [RecordSpan(s + len(text), e + len(text), label) for s, e, label in sentence.entities]
                 text += sentence.text
                 first = first or sentence
             assert first is not None  # a group holds one at least
@@ -134,7 +134,7 @@ class Conll(Syntax):
             if document is not None:
                 yield document
 
-    def _sentences(self, source: Traversable, journal: Journal) -> Iterator[Sentence]:
+    def _sentences(self, source: Traversable, journal: ReadLog) -> Iterator[Sentence]:
         tab = None if self.separator == "auto" else self.separator == "tab"
         columns = find_columns(source, tab, *self._asked, self.scheme == "bare")
         layout = survey(
@@ -173,7 +173,7 @@ class Conll(Syntax):
                 corpus_document = f"{stem(source)}-{part}" if newdoc[0].endswith("newdoc") else newdoc[1] or ""
                 continue
             if self._is_comment(line, row, columns, layout):
-                named = SOURCE.fullmatch(line)
+                named = SOURCE_COMMENT.fullmatch(line)
                 if named:
                     corpus_document = named[1]
                 else:
@@ -201,9 +201,9 @@ class Conll(Syntax):
     def _asked(self) -> tuple[int, int]:
         return self.token or 0, -1 if self.column is None else self.column
 
-    def _layout(self, columns: Columns) -> Layout:
+    def _layout(self, columns: Columns) -> ColumnOptions:
         column = columns.named("NER", "NE", "ENTITY", "NER_TAG") if self.column is None else self.column
-        return Layout(self.token, column, self.inner, self.scheme, self.outside, self.label)
+        return ColumnOptions(self.token, column, self.inner, self.scheme, self.outside, self.label)
 
     def _rows_of(self, source: Traversable, columns: Columns) -> Iterator[list[str]]:
         """The rows of all token lines that are as wide as most; an empty one for each break."""
@@ -217,7 +217,7 @@ class Conll(Syntax):
                 if len(row) == columns.width and not (rows == 1 and is_header(row)):
                     yield row
 
-    def _comment(self, sentence: Sentence, line: str, number: int, source: Traversable, journal: Journal) -> None:
+    def _comment(self, sentence: Sentence, line: str, number: int, source: Traversable, journal: ReadLog) -> None:
         found, bare = COMMENT.fullmatch(line), BARE_ID.fullmatch(line)
         key, value = (found[1], found[2] or "") if found else ("id", bare[1]) if bare else ("", "")
         if key in ("id", "sent_id"):
@@ -233,7 +233,7 @@ class Conll(Syntax):
             journal.loss("comment", line)
 
     def _interpret(
-        self, sentence: Sentence, scheme: tags.Scheme, layout: Found, source: Traversable, journal: Journal
+        self, sentence: Sentence, scheme: tags.Scheme, layout: SurveyResult, source: Traversable, journal: ReadLog
     ) -> None:
         """Fill in the text and the entities, in code points."""
         levels = self._levels(sentence, layout, source, journal)
@@ -272,7 +272,9 @@ class Conll(Syntax):
                     journal.loss(what, f"{source}:{sentence.rows[first][0]}: {label}")
                 sentence.entities.append((places[first][0], places[behind - 1][1], label))
 
-    def _levels(self, sentence: Sentence, layout: Found, source: Traversable, journal: Journal) -> list[list[str]]:
+    def _levels(
+        self, sentence: Sentence, layout: SurveyResult, source: Traversable, journal: ReadLog
+    ) -> list[list[str]]:
         """The tags of each level, one a word, as `B-PER` or `O`."""
         columns = zip(*(row[2] for row in sentence.rows), strict=True)
         levels = []
@@ -294,7 +296,7 @@ class Conll(Syntax):
                     journal.fault("tag of a split token", source, what, split.line)
         return [[layout.spelling.normal(tag) for tag in level] for level in levels]
 
-    def _guess_scheme(self, source: Traversable, columns: Columns, layout: Found) -> tags.Scheme:
+    def _guess_scheme(self, source: Traversable, columns: Columns, layout: SurveyResult) -> tags.Scheme:
         if layout.spelling.form == "bare":
             return "bare"
         guess = tags.SchemeGuess()
@@ -308,7 +310,7 @@ class Conll(Syntax):
                 sequence.clear()
         return guess.scheme
 
-    def _is_comment(self, line: str, row: list[str], columns: Columns, layout: Found | None = None) -> bool:
+    def _is_comment(self, line: str, row: list[str], columns: Columns, layout: SurveyResult | None = None) -> bool:
         if not line.startswith("#"):
             return False
         token, column = self._asked if layout is None else (layout.token, layout.column)
@@ -319,7 +321,7 @@ class Conll(Syntax):
 
     # Writing
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         if self.scheme in ("io", "bare"):
             what = f"scheme={self.scheme} merges entities that touch and is only read; write iob2, iob1 or bioes"
             raise UsageError(what)
@@ -335,7 +337,7 @@ class Conll(Syntax):
         return write_columns(documents, target, style, journal)
 
 
-def _misfit(row: list[str], columns: Columns, layout: Found) -> str:
+def _misfit(row: list[str], columns: Columns, layout: SurveyResult) -> str:
     """What is wrong with a row that has not the columns that it should."""
     parted = "tabs" if columns.tab else "blanks"
     if columns.width == 1 and len(row) == 1:

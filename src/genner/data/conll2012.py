@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import ClassVar
 
-from genner.data.base import Journal, Syntax, read_lines
+from genner.data.base import ReadLog, Syntax, read_lines
 from genner.data.files import distinct, own_ids, walk
 from genner.data.tokens import join
 from genner.data.treebank import plain
@@ -51,11 +51,11 @@ class Conll2012(Syntax):
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
         return head.startswith(b"#begin document")
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         files = walk(source, (*self.suffixes, ".conll"))
         yield from own_ids((d for file in files for d in self._read_file(file, journal)), source, journal)
 
-    def _read_file(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def _read_file(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         document, number, last = "", 0, 0
         rows: list[tuple[int, list[str]]] = []
         for line_number, line in read_lines(source, journal):
@@ -95,7 +95,7 @@ class Conll2012(Syntax):
                 yield self._document(rows, document, number, source, journal)
 
     def _document(
-        self, rows: list[tuple[int, list[str]]], document: str, number: int, source: Traversable, journal: Journal
+        self, rows: list[tuple[int, list[str]]], document: str, number: int, source: Traversable, journal: ReadLog
     ) -> Document:
         id = f"{document}-{number}"
         words = [row[_WORD] for _, row in rows]

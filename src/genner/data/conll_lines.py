@@ -14,7 +14,7 @@ from genner.data.tags import parse
 COMMENT = re.compile(r"# ?([\w.:-]+) =(?: (.*))?", re.DOTALL)
 BARE_ID = re.compile(r"# (?:sent_)?id\s+([^\s=]\S*).*")
 NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=(?: (.*)|\s*)|\s*)", re.DOTALL)
-SOURCE = re.compile(r"#\s+(\S.*?)\s*\[\d{4}(?:-\d\d-\d\d)?\]\s*")
+SOURCE_COMMENT = re.compile(r"#\s+(\S.*?)\s*\[\d{4}(?:-\d\d-\d\d)?\]\s*")
 """Where a sentence is from, as GermEval has it: `#`, a tab, an address or a name, a date in brackets."""
 MARKUP = re.compile(r"\s*</?[A-Za-z][^<>\t]*>\s*")
 RANGE, EMPTY_NODE = re.compile(r"(\d{1,8})-(\d{1,8})"), re.compile(r"\d{1,8}\.\d{1,8}")
@@ -106,7 +106,7 @@ def is_comment(line: str, row: list[str], columns: Columns, tagged: bool) -> boo
 
 
 def _dated(row: list[str]) -> bool:
-    return bool(SOURCE.fullmatch(f"# x {row[-1]}"))
+    return bool(SOURCE_COMMENT.fullmatch(f"# x {row[-1]}"))
 
 
 def is_known(line: str) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sentence:
     text: str = ""
     entities: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def units(self, source: Traversable, journal: Journal) -> list[Unit]:
+    def units(self, source: Traversable, journal: ReadLog) -> list[Unit]:
         """The tokens of the text: the words, but split tokens in place of theirs."""
         spans = {}
         for split in self.split_tokens:

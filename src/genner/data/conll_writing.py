@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genner.data import tags
-from genner.data.base import Journal
-from genner.data.records import unkept
+from genner.data.base import ReadLog
+from genner.data.records import record_losses
 from genner.data.tokens import tokenize
 from genner.data.writing import atomic
 from genner.document import Document, Entity
@@ -32,13 +32,13 @@ class Style:
     text: bool
 
 
-def write_columns(documents: Iterable[Document], target: Path, style: Style, journal: Journal) -> int:
+def write_columns(documents: Iterable[Document], target: Path, style: Style, journal: ReadLog) -> int:
     """Write the documents to a file; returns how many. What cannot be kept is a loss."""
     count = 0
     group = ""
     with atomic(target) as file:
         for document in documents:
-            unkept(document, journal, group=bool(_BREAKS.search(document.group)))
+            record_losses(document, journal, group=bool(_BREAKS.search(document.group)))
             named = "" if _BREAKS.search(document.group) else document.group
             begins = [f"# newdoc id = {named}" if named else "# newdoc id ="] * (named != group)
             group = named
@@ -52,7 +52,7 @@ def write_columns(documents: Iterable[Document], target: Path, style: Style, jou
     return count
 
 
-def _comments(document: Document, style: Style, journal: Journal) -> Iterator[str]:
+def _comments(document: Document, style: Style, journal: ReadLog) -> Iterator[str]:
     if _BREAKS.search(document.id):
         journal.loss("id", repr(document.id))
     elif document.id:
@@ -63,7 +63,7 @@ def _comments(document: Document, style: Style, journal: Journal) -> Iterator[st
         yield f"# text = {document.text}"
 
 
-def _rows(document: Document, style: Style, journal: Journal) -> Iterator[str]:
+def _rows(document: Document, style: Style, journal: ReadLog) -> Iterator[str]:
     flat: list[Entity] = []
     for e in document.entities:
         if _BREAKS.search(e.label) or (style.separator == " " and " " in e.label):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from genner.data.base import Journal, Syntax
-from genner.data.detokenize import PAPER, PAPER_CONLL, PAPER_LISTS, RUNNING
+from genner.data.base import ReadLog, Syntax
+from genner.data.detokenize import PAPER_CONLL, PAPER_DETOKENIZE, PAPER_LISTS, RUNNING_TEXT_DETOKENIZE
 from genner.data.file_opening import open_sources, visible
 from genner.data.files import own_ids
 from genner.data.hf import hub
@@ -21,15 +21,15 @@ HUB = "hub:"
 
 # Each rewrite is made from a function that goes through the documents anew, for those that learn from them.
 REWRITES: dict[str, Callable[[Callable[[], Iterable[Document]]], Rewrite]] = {
-    "running": lambda documents: RUNNING,
-    "paper": lambda documents: PAPER,
+    "running": lambda documents: RUNNING_TEXT_DETOKENIZE,
+    "paper": lambda documents: PAPER_DETOKENIZE,
     "paper_conll": lambda documents: Chain((PaperCase(), PAPER_CONLL)),
     "paper_lists": lambda documents: PAPER_LISTS,
     "truecase": lambda documents: Truecase.learn(documents()),
 }
 
 
-def load(source: str | Path, reader: str | Syntax | None = None, journal: Journal | None = None) -> Iterator[Document]:
+def load(source: str | Path, reader: str | Syntax | None = None, journal: ReadLog | None = None) -> Iterator[Document]:
     """The documents of a file, a folder, (a file in) a zip archive, or a data set of the hub (`hub:owner/name`).
 
     Args:
@@ -39,7 +39,7 @@ def load(source: str | Path, reader: str | Syntax | None = None, journal: Journa
 
     Raises at once when nothing is there or the syntax cannot be told, and `DataError` on a fault when it is reached.
     """
-    journal = journal or Journal()
+    journal = journal or ReadLog()
     places = _places(source)
     asked = syntax(reader) if isinstance(reader, str) else reader
     kinds = [(asked or guess(place), place) for place in places]
@@ -71,7 +71,7 @@ def convert(
     target: Path,
     reader: str | Syntax | None = None,
     writer: str | Syntax | None = None,
-    journal: Journal | None = None,
+    journal: ReadLog | None = None,
     rewrites: Iterable[str] = (),
     watch: Callable[[Iterable[Document]], Iterable[Document]] = iter,
 ) -> int:
@@ -88,14 +88,14 @@ def convert(
     if not to.writes:
         raise UsageError(f"{to.name} can be read but not written; choose another syntax to write")
     _refuse_sources(_places(source), (target, *to.companions(target)))
-    journal = journal or Journal()
+    journal = journal or ReadLog()
     documents = load(source, reader, journal)
     steps: list[Rewrite] = []
     for name in rewrites:
         if name not in REWRITES:
             raise UnknownNameError("rewrite", name, REWRITES)
         before = Chain(tuple(steps))
-        quiet = Journal(lenient=journal.lenient)  # what is read to learn from is read, and reported, once more
+        quiet = ReadLog(lenient=journal.lenient)  # what is read to learn from is read, and reported, once more
         steps.append(REWRITES[name](lambda: (before.apply(d)[0] for d in load(source, reader, quiet))))  # noqa: B023
     if steps:
         chain = Chain(tuple(steps))

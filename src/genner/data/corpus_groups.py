@@ -12,11 +12,9 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
-from typing import TypeVar, cast
+from typing import cast
 
-from genner.document import Document
-
-D = TypeVar("D", bound=Document)
+from genner.document import DocumentT
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ def numberings() -> dict[str, Numbering]:
     }
 
 
-def grouped(source: Traversable) -> Callable[[D], D]:
+def grouped(source: Traversable) -> Callable[[DocumentT], DocumentT]:
     """What gives the documents of a file their groups, if it lies in a folder named after a corpus.
 
     A document that names its group keeps it; one whose id is not as those of the corpus gets none.
@@ -52,7 +50,7 @@ def grouped(source: Traversable) -> Callable[[D], D]:
         return lambda document: document
     prefix = f"{PurePath(source.name.removesuffix('.gz')).stem}:" if numbering.anew else ""
 
-    def named(document: D) -> D:
+    def named(document: DocumentT) -> DocumentT:
         found = None if document.group else numbering.pattern.fullmatch(document.id)
         return replace(document, group=prefix + found[1]) if found else document
 

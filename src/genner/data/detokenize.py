@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from genner.data.rewrite import OffsetMap, Rewrite, same, without
 from genner.document import Document
 
-Step = Callable[[str], Iterable[int]]
+TokenRule = Callable[[str], Iterable[int]]
 """The places, in code points, of the blanks to leave out."""
 
 
-def _matches(pattern: str) -> Step:
+def _matches(pattern: str) -> TokenRule:
     compiled = re.compile(pattern)
     return lambda text: (m.start() for m in compiled.finditer(text))
 
@@ -47,20 +47,20 @@ def within_quotes(text: str) -> Iterable[int]:
 class Detokenize(Rewrite):
     """Leave out the blanks that the steps find, but for a blank with which an entity starts or ends."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[TokenRule, ...]
 
     def edit(self, document: Document) -> OffsetMap:
         cut = {at for step in self.steps for at in step(document.text)}
         return without(document, cut) if cut else same(document.text)
 
 
-RUNNING = Detokenize((before_closing, after_opening, before_clitics, around_hyphens, within_quotes))
+RUNNING_TEXT_DETOKENIZE = Detokenize((before_closing, after_opening, before_clitics, around_hyphens, within_quotes))
 """Running text, as far as rules for English go."""
 
 # "Assessment of Generative NER in the Era of LLMs" spaces its inputs in three ways, as its published dev and test files
 # show (docs/log.md). Each gives all of those inputs from their tokens, set apart by blanks.
 
-PAPER = Detokenize((before_stops,))
+PAPER_DETOKENIZE = Detokenize((before_stops,))
 """Its inputs of ACE 2005 and GENIA for the inline formats: no blank before six marks, whatever follows."""
 
 PAPER_LISTS = Detokenize((before_lone_stops, before_closed, after_opened, around_quotes))
@@ -72,4 +72,4 @@ PAPER_CONLL = Detokenize((before_stops, before_percents, after_dollars, before_s
 
 def detokenize(document: Document) -> Document:
     """The document in running text."""
-    return RUNNING.apply(document)[0]
+    return RUNNING_TEXT_DETOKENIZE.apply(document)[0]

@@ -15,12 +15,21 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genner.data.base import Journal
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
+from genner.data.base import ReadLog
+from genner.data.records import (
+    DocumentBuilder,
+    JsonRecord,
+    RecordSpan,
+    RecordSyntax,
+    record_losses,
+    typed_group,
+    typed_id,
+    write_records,
+)
 from genner.document import Document
 from genner.errors import DocumentError
 
-FIELDS = ("label", "labels", "entities")
+SPAN_FIELDS = ("label", "labels", "entities")
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Doccano(RecordSyntax):
     def recognizes_record(cls, record: Any) -> bool:
         if not isinstance(record, dict) or "text" not in record:
             return False
-        match [record[field] for field in FIELDS if field in record]:
+        match [record[field] for field in SPAN_FIELDS if field in record]:
             case [[[int(), int(), str()], *_]]:
                 return True
             case [[{"start_offset": _, "end_offset": _}, *_]]:
@@ -44,10 +53,10 @@ class Doccano(RecordSyntax):
                 return "entities" not in record or "relations" in record
         return False
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         for record in intake.records():
-            given = [field for field in FIELDS if record.get(field) is not None]
+            given = [field for field in SPAN_FIELDS if record.get(field) is not None]
             try:
                 spans = _spans(record[given[0]]) if len(given) == 1 else None
                 if spans is None:
@@ -58,23 +67,23 @@ class Doccano(RecordSyntax):
                 continue
             if isinstance(relations := record.get("relations"), list):
                 intake.loss("relation", len(relations))
-            extra = {key: value for key, value in record.items() if key not in (*FIELDS, "relations")}
+            extra = {key: value for key, value in record.items() if key not in (*SPAN_FIELDS, "relations")}
             document = intake.build(record.get("text"), spans, record.get("id"), extra)
             if document is not None:
                 yield document
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         return write_records(target, (_record(d, journal) for d in documents), as_list=False)
 
 
-def _spans(given: Any) -> list[Span]:
+def _spans(given: Any) -> list[RecordSpan]:
     spans = []
     for item in given if isinstance(given, list) else [given]:
         match item:
             case [start, end, label]:
-                spans.append(Span(start, end, label))
+                spans.append(RecordSpan(start, end, label))
             case {"start_offset": start, "end_offset": end, "label": label}:
-                spans.append(Span(start, end, label))
+                spans.append(RecordSpan(start, end, label))
             case _:
                 raise DocumentError(
                     f"the labels hold {item!r}; legal: [start, end, label], or an object with start_offset, end_offset "
@@ -83,7 +92,7 @@ def _spans(given: Any) -> list[Span]:
     return spans
 
 
-def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal, group=False)
+def _record(document: Document, journal: ReadLog) -> JsonRecord:
+    record_losses(document, journal, group=False)
     label = [[e.start, e.end, e.label] for e in document.entities]
     return {"id": typed_id(document), "text": document.text, "label": label, **typed_group(document)}

@@ -21,7 +21,7 @@ from genner.model_store import locked
 MIRROR = "GENNER_DATA_MIRROR"
 ATTEMPTS = 5
 TIMEOUT = 60.0  # seconds without a byte
-LARGEST = 1 << 28  # bytes; the largest file of the corpora has 6 MB
+MAX_DOWNLOAD_BYTES = 1 << 28  # bytes; the largest file of the corpora has 6 MB
 _BLOCK = 1 << 16
 _FINAL = (400, 401, 403, 404, 405, 410, 451)  # asking again changes nothing
 
@@ -103,8 +103,10 @@ def _ask(actual: str, partial: Path) -> bool:
         with partial.open("ab" if begun else "wb") as file:
             while block := response.read(_BLOCK):
                 size += len(block)
-                if size > LARGEST:
-                    raise DataError(actual, f"is larger than {LARGEST >> 20} MiB; that is none of the corpora")
+                if size > MAX_DOWNLOAD_BYTES:
+                    raise DataError(
+                        actual, f"is larger than {MAX_DOWNLOAD_BYTES >> 20} MiB; that is none of the corpora"
+                    )
                 file.write(block)
     return expected is None or size == expected
 

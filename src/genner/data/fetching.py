@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.catalog import catalog
 from genner.data.convert import load
 from genner.data.download import download
@@ -42,7 +42,7 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RemoteSplit:
     """A split: its files, one after the other; `member` is the path within them if they are archives.
 
     `read` are readers whose entities are put together (nested entities stand in several columns); `{list}` in them is
@@ -66,7 +66,7 @@ class Download:
     name: str
     title: str
     licence: str
-    splits: dict[str, Part] = field(default_factory=dict)
+    splits: dict[str, RemoteSplit] = field(default_factory=dict)
     by_hand: str = ""
     note: str = ""
 
@@ -95,9 +95,9 @@ def downloads() -> dict[str, Download]:
     return found
 
 
-def _part(raw: dict[str, Any], group: Literal["", "file", "none"]) -> Part:
+def _part(raw: dict[str, Any], group: Literal["", "file", "none"]) -> RemoteSplit:
     sentences, entities = raw["counts"]
-    return Part(
+    return RemoteSplit(
         files=tuple(Remote(**file) for file in raw["files"]),
         read=tuple(raw["read"]),
         sentences=sentences,
@@ -145,7 +145,7 @@ def fetch(name: str, root: Path, say: Callable[[str], None], *, force: bool = Fa
     return differing
 
 
-def _make(part: Part, target: Path) -> tuple[int, int]:
+def _make(part: RemoteSplit, target: Path) -> tuple[int, int]:
     """Write a split; how many sentences and entities it has. `target` comes to be when all is written."""
     entities = 0
 
@@ -159,11 +159,11 @@ def _make(part: Part, target: Path) -> tuple[int, int]:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(str(target.parent), f"cannot be written: {error.strerror or error}") from None
-    sentences = Jsonl().write(counted(), target, Journal())
+    sentences = Jsonl().write(counted(), target, ReadLog())
     return sentences, entities
 
 
-def documents(part: Part) -> Iterator[Document]:
+def documents(part: RemoteSplit) -> Iterator[Document]:
     """The sentences of a split, fetched file by file."""
     listed = str(part.list.fetch()) if part.list else ""
     for file in part.files:

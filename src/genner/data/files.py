@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from xml.parsers import expat
 
-from genner.data.base import Journal, open_binary, read_lines
-from genner.data.ids import Ids
+from genner.data.base import ReadLog, open_binary, read_lines
+from genner.data.ids import IdSet
 from genner.document import Document, Entity
 from genner.errors import DataError
 
@@ -45,7 +45,7 @@ def sibling(source: Traversable, name: str) -> Traversable:
     return cast(Path, source).parent / name  # paths in a zip archive have a parent too
 
 
-def decode(source: Traversable, journal: Journal, *, keep_mark: bool = False) -> str | None:
+def decode(source: Traversable, journal: ReadLog, *, keep_mark: bool = False) -> str | None:
     """The text of a whole UTF-8 file, or None after the fault of one that is not.
 
     With `keep_mark` a byte order mark is part of the text. Raises `DataError` when the file cannot be read.
@@ -87,12 +87,12 @@ def refuse_entities(file: BinaryIO, source: Traversable) -> None:
     file.seek(start)
 
 
-def read_ids(path: str, journal: Journal) -> frozenset[str]:
+def read_ids(path: str, journal: ReadLog) -> frozenset[str]:
     """The ids in a file with one a line, blank lines skipped."""
     return frozenset(line.strip() for _, line in read_lines(Path(path), journal) if line.strip())
 
 
-def distinct(entities: Iterable[Entity], journal: Journal, where: object) -> tuple[Entity, ...]:
+def distinct(entities: Iterable[Entity], journal: ReadLog, where: object) -> tuple[Entity, ...]:
     """`entities` without repetitions, which are losses: a `Document` holds a span and label once."""
     given = list(entities)
     kept = tuple(dict.fromkeys(given))
@@ -101,9 +101,9 @@ def distinct(entities: Iterable[Entity], journal: Journal, where: object) -> tup
     return kept
 
 
-def own_ids(documents: Iterable[Document], source: object, journal: Journal) -> Iterator[Document]:
+def own_ids(documents: Iterable[Document], source: object, journal: ReadLog) -> Iterator[Document]:
     """The documents; one whose id was there before is a fault."""
-    ids = Ids()
+    ids = IdSet()
     for document in documents:
         if ids.add(document.id):
             yield document

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import BinaryIO, ClassVar, cast
 
-from genner.data.base import Journal, Syntax, open_binary
+from genner.data.base import ReadLog, Syntax, open_binary
 from genner.data.files import distinct, read_ids, refuse_entities
 from genner.document import Document, Entity
 from genner.errors import DataError
@@ -49,7 +49,7 @@ class Genia(Syntax):
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
         return b"gpml.dtd" in head or source.name.removesuffix(".gz").endswith(cls.suffixes)
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         wanted = read_ids(self.split, journal) if self.split else None
         left = Counter(_medline(article) for article in _articles(source, None))
         if not left:
@@ -76,7 +76,7 @@ class Genia(Syntax):
             journal.fault("listed article missing", self.split, what)
 
 
-def _document(sentence: ET.Element, article: str, number: int, journal: Journal) -> Document:
+def _document(sentence: ET.Element, article: str, number: int, journal: ReadLog) -> Document:
     id = f"{article}-{number}"
     text: list[str] = []
     entities: list[Entity] = []
@@ -112,7 +112,7 @@ def _medline(article: ET.Element) -> str:
     return (article.findtext("articleinfo/bibliomisc") or "").strip()
 
 
-def _articles(source: Traversable, journal: Journal | None) -> Iterator[ET.Element]:
+def _articles(source: Traversable, journal: ReadLog | None) -> Iterator[ET.Element]:
     """The `<article>` elements, each emptied once the next is asked for. Broken XML ends them; a journal is told."""
     with _open_xml(source) as file:
         refuse_entities(file, source)

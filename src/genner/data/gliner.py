@@ -12,8 +12,17 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genner.data.base import Journal
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
+from genner.data.base import ReadLog
+from genner.data.records import (
+    DocumentBuilder,
+    JsonRecord,
+    RecordSpan,
+    RecordSyntax,
+    record_losses,
+    typed_group,
+    typed_id,
+    write_records,
+)
 from genner.data.tokens import join, locate, tokenize
 from genner.document import Document, Entity
 from genner.errors import DocumentError
@@ -35,8 +44,8 @@ class GlinerJson(RecordSyntax):
     def recognizes_record(cls, record: Any) -> bool:
         return isinstance(record, dict) and "tokenized_text" in record
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         for record in intake.records():
             if record.get("ner") is None:
                 intake.loss("record without 'ner'")
@@ -53,11 +62,11 @@ class GlinerJson(RecordSyntax):
             if document is not None:
                 yield document
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         return write_records(target, (_record(d, journal) for d in documents), as_list=not self.lines)
 
 
-def _read(record: Record) -> tuple[str, list[Span]]:
+def _read(record: JsonRecord) -> tuple[str, list[RecordSpan]]:
     tokens, given, text = record.get("tokenized_text"), record.get("ner"), record.get("text")
     if not isinstance(tokens, list) or not all(isinstance(t, str) for t in tokens):
         raise DocumentError("'tokenized_text' is not a list of strings")
@@ -71,7 +80,7 @@ def _read(record: Record) -> tuple[str, list[Span]]:
     for item in given if isinstance(given, list) else [given]:
         match item:
             case [int(first), int(last), str(label)] if 0 <= first <= last < len(tokens):
-                spans.append(Span(places[first][0], places[last][1], label))
+                spans.append(RecordSpan(places[first][0], places[last][1], label))
             case _:
                 raise DocumentError(
                     f"'ner' holds {item!r}; legal: [first token, last token, label] with tokens 0 to {len(tokens) - 1}"
@@ -79,8 +88,8 @@ def _read(record: Record) -> tuple[str, list[Span]]:
     return text, spans
 
 
-def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal, fields=False, group=False)
+def _record(document: Document, journal: ReadLog) -> JsonRecord:
+    record_losses(document, journal, fields=False, group=False)
     places = tokenize(document.text, document.entities)
     starts = {start: i for i, (start, _) in enumerate(places)}
     ends = {end: i for i, (_, end) in enumerate(places)}

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, Literal
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.places import UNPLACED, found
-from genner.data.records import Intake, Record, RecordSyntax, Span
+from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, RecordSyntax
 from genner.document import Document
 from genner.errors import DocumentError
 
@@ -43,8 +43,8 @@ class Gliner2(RecordSyntax):
                 return bool(asked.keys() & {"entities", *_OTHERS})
         return False
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         for record in intake.records():
             text = record.get("input", record.get("text"))
             asked = record.get("output", record.get("schema"))
@@ -68,12 +68,12 @@ class Gliner2(RecordSyntax):
             if document is not None:
                 yield document
 
-    def _spans(self, text: Any, entities: Any, intake: Intake) -> list[Span]:
+    def _spans(self, text: Any, entities: Any, intake: DocumentBuilder) -> list[RecordSpan]:
         spans = []
         for label, mention, count in _mentions(entities):
             starts = found(text, mention) if isinstance(text, str) else []
             if len(starts) <= count or self.places == "all":
-                spans += [Span(start, start + len(mention), label) for start in starts]
+                spans += [RecordSpan(start, start + len(mention), label) for start in starts]
                 intake.loss("mention that its text does not have", max(count - len(starts), 0), repr(mention))
             else:
                 what = "mention that its text has more often than its record (places=all takes every place)"
@@ -83,7 +83,7 @@ class Gliner2(RecordSyntax):
 
 def _mentions(entities: Any) -> Iterator[tuple[str, str, int]]:
     """Label, mention, and how often the record gives it. Raises `DocumentError`."""
-    given: list[Record] = entities if isinstance(entities, list) else [entities]
+    given: list[JsonRecord] = entities if isinstance(entities, list) else [entities]
     counts: Counter[tuple[str, str]] = Counter()
     for group in given:
         if not isinstance(group, dict) or not all(isinstance(m, list) for m in group.values()):

@@ -24,9 +24,9 @@ from typing import Any
 from genner.data.file_opening import open_binary
 from genner.errors import GennerError
 
-STALL = 60.0
+STALL_TIMEOUT = 60.0
 """Seconds without an item after which a reader is taken to hang."""
-START = 120.0
+START_TIMEOUT = 120.0
 """Seconds that the process may take to start and to import what it reads with."""
 
 _LENGTH = struct.Struct("<Q")
@@ -40,16 +40,16 @@ class GuardError(Exception):
 def guarded(function: str, *args: Any) -> Iterator[Any]:
     """What the generator function `module:name` yields when it is called with `args`, in another process.
 
-    Arguments and items are pickled. Raises `GuardError` when it raises, crashes, or yields nothing for `STALL` seconds;
-    an error of genner's own is raised as it is.
+    Arguments and items are pickled. Raises `GuardError` when it raises, crashes, or yields nothing for `STALL_TIMEOUT`
+    seconds; an error of genner's own is raised as it is.
     """
     worker = _idle.pop() if _idle else _Worker()
     try:
         worker.send((function, args))
-        wait = START
+        wait = START_TIMEOUT
         while True:
             kind, value = worker.receive(wait)
-            wait = STALL
+            wait = STALL_TIMEOUT
             if kind == "item":
                 yield value
             elif kind != "ready":

@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from genner.data.base import Journal, Syntax
+from genner.data.base import ReadLog, Syntax
 from genner.data.column_survey import tag_spelling
-from genner.data.column_values import MANY
+from genner.data.column_values import MAX_TAG_VALUES
 from genner.data.guarded_process import GuardError, guarded, on_disk
-from genner.data.records import Intake, Record, Span, optional, unkept
+from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, optional, record_losses
 from genner.data.tags import AS_CONLLEVAL, Scheme, SchemeCheck, Spelling
 from genner.data.tags import spans as spans_of
 from genner.data.tokens import join, locate
@@ -27,7 +27,7 @@ from genner.data.writing import atomic
 from genner.document import Document, group_of
 from genner.errors import DataError, DocumentError
 
-ROWS = 1000  # in a row group that is written
+ROW_GROUP_SIZE = 1000  # in a row group that is written
 SPACED = ("text", "full_text", "sentence")
 """Columns that may hold the text whose tokens another one holds."""
 SPACES = ("space_after", "spaces", "ws", "trailing_whitespace", "whitespace")
@@ -69,14 +69,14 @@ class HuggingFace(Syntax):
             )
         return head.startswith((b"PAR1", b"ARROW1")) or (source.name.endswith(".arrow") and head[:4] == b"\xff" * 4)
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         row = 0
         parts = [source] if source.is_file() else self._chosen(source)
         spelling: Spelling | None = None
         check = self.check()
         for part in parts:
-            shape: Shape | None = None
+            shape: RowShape | None = None
             for item in self._guarded("rows", part, journal, self._wanted):
                 if shape is None:
                     shape = self.shape(part, *item)
@@ -109,20 +109,20 @@ class HuggingFace(Syntax):
         """What finds tag sequences that break the scheme."""
         return SchemeCheck(None if self.scheme == "auto" else self.scheme)
 
-    def tell(self, check: SchemeCheck, source: Traversable, journal: Journal) -> None:
-        """Record what it has found as a fault."""
+    def tell(self, check: SchemeCheck, source: Traversable, journal: ReadLog) -> None:
+        """JsonRecord what it has found as a fault."""
         if check.broken:
             count, where, what = check.broken
             journal.fault("tag sequence", source, f"row {where}, {what}", instead=AS_CONLLEVAL, count=count)
 
-    def note_others(self, columns: list[str], source: Traversable, journal: Journal) -> None:
+    def note_others(self, columns: list[str], source: Traversable, journal: ReadLog) -> None:
         """Say which further columns hold tags."""
         for column in columns:
             if column != self.tags:
                 how = f"--from {self.name}:tags={column} reads it instead"
                 journal.note(source, f"column {column!r} holds tags too and is not read; {how}")
 
-    def _guarded(self, function: str, part: Traversable, journal: Journal, *args: Any) -> Iterator[Any]:
+    def _guarded(self, function: str, part: Traversable, journal: ReadLog, *args: Any) -> Iterator[Any]:
         """What a function of `arrow.py` yields for a file. A file that is broken is a fault, and ends."""
         try:
             with on_disk(part) as path:
@@ -147,10 +147,10 @@ class HuggingFace(Syntax):
             raise DataError(str(folder), what)
         return found
 
-    def shape(self, part: Traversable, features: Record, columns: list[str]) -> "Shape":
+    def shape(self, part: Traversable, features: JsonRecord, columns: list[str]) -> "RowShape":
         """How the rows of a file are read. Raises `DataError` when a column is missing."""
         if {self.text, self.entities} <= set(columns):
-            return Shape(False, [])
+            return RowShape(False, [])
         if not {self.tokens, self.tags} <= set(columns):
             what = (
                 f"columns are {', '.join(sorted(columns))}; needed: {self.tokens!r} and {self.tags!r}, or "
@@ -159,20 +159,22 @@ class HuggingFace(Syntax):
             )
             raise DataError(str(part), what)
         names = self.names.split(",") if self.names else _names(features.get(self.tags))
-        return Shape(True, [str(name) for name in names])
+        return RowShape(True, [str(name) for name in names])
 
-    def _values(self, parts: list[Traversable], journal: Journal) -> list[str]:
+    def _values(self, parts: list[Traversable], journal: ReadLog) -> list[str]:
         """The different tags of all files, when they are strings."""
-        quiet = Journal(lenient=True)  # what is broken is said when it is read
-        return sorted({v for part in parts for vs in self._guarded("values", part, quiet, self.tags, MANY) for v in vs})
+        quiet = ReadLog(lenient=True)  # what is broken is said when it is read
+        return sorted(
+            {v for part in parts for vs in self._guarded("values", part, quiet, self.tags, MAX_TAG_VALUES) for v in vs}
+        )
 
-    def spelling(self, names: list[str], part: Traversable, journal: Journal) -> Spelling:
+    def spelling(self, names: list[str], part: Traversable, journal: ReadLog) -> Spelling:
         """How a file spells its tags, of which these are all. Raises `DataError` when that cannot be told."""
         return tag_spelling(set(names), self.scheme, self.outside, self.label, part, journal, self.name)
 
     def row(
-        self, record: Record, shape: "Shape", spelling: Spelling, check: SchemeCheck, number: int
-    ) -> tuple[Any, list[Span]]:
+        self, record: JsonRecord, shape: "RowShape", spelling: Spelling, check: SchemeCheck, number: int
+    ) -> tuple[Any, list[RecordSpan]]:
         """Text and entities of a row, whose tags are put into `check` under its number.
 
         Raises `DocumentError` when it does not say what they are.
@@ -214,9 +216,9 @@ class HuggingFace(Syntax):
         scheme: Scheme | None = "bare" if spelling.form == "bare" else None
         if scheme is None:
             check.add(normal, number)
-        return text, [Span(places[a][0], places[b - 1][1], label) for a, b, label in spans_of(normal, scheme)]
+        return text, [RecordSpan(places[a][0], places[b - 1][1], label) for a, b, label in spans_of(normal, scheme)]
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         pa, parquet = optional("pyarrow", "hf"), optional("pyarrow.parquet", "hf")
         entity = {"start": pa.int64(), "end": pa.int64(), "label": pa.string(), "score": pa.float64()}
         columns = {self.id: pa.string(), self.text: pa.string(), self.entities: pa.list_(pa.struct(entity.items()))}
@@ -227,19 +229,19 @@ class HuggingFace(Syntax):
         schema = pa.schema(columns.items(), metadata={"huggingface": json.dumps({"info": {"features": features}})})
         rows, count = (self._record(d, journal) for d in documents), 0
         with atomic(target) as file, parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
-            while batch := list(islice(rows, ROWS)):
+            while batch := list(islice(rows, ROW_GROUP_SIZE)):
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 count += len(batch)
         return count
 
-    def _record(self, document: Document, journal: Journal) -> Record:
-        unkept(document, journal, scores=False, group=False)
+    def _record(self, document: Document, journal: ReadLog) -> JsonRecord:
+        record_losses(document, journal, scores=False, group=False)
         made = [{"start": e.start, "end": e.end, "label": e.label, "score": e.score} for e in document.entities]
         group = document.group or None
         return {self.id: document.id, self.text: document.text, self.entities: made, self.group: group}
 
 
-def _placed(record: Record, tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
+def _placed(record: JsonRecord, tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
     """The text of tokens, and where they are: as a text beside them has them, or flags for the blanks behind them.
 
     Raises `DocumentError` where there are not as many flags as tokens.
@@ -257,7 +259,7 @@ def _placed(record: Record, tokens: list[str]) -> tuple[str, list[tuple[int, int
     return join(tokens)
 
 
-class Shape(NamedTuple):
+class RowShape(NamedTuple):
     """How the rows of a file are read: as tokens with tags, or as text with entities; and the tags' names, if known."""
 
     tagged: bool
@@ -314,7 +316,7 @@ def _tag(tag: Any, names: list[str]) -> str:
     return names[tag]
 
 
-def _spans(given: Any) -> list[Span]:
+def _spans(given: Any) -> list[RecordSpan]:
     if isinstance(given, dict):  # a `Sequence` of objects was long kept as an object of lists
         try:
             given = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
@@ -322,8 +324,8 @@ def _spans(given: Any) -> list[Span]:
             raise DocumentError("the entities are no object of lists of one length") from None
     if not isinstance(given, list) or not all(isinstance(e, dict) for e in given):
         raise DocumentError("the entities are not a list of objects with start, end and label")
-    return [Span(e.get("start"), e.get("end"), e.get("label"), None, e.get("score")) for e in given]
+    return [RecordSpan(e.get("start"), e.get("end"), e.get("label"), None, e.get("score")) for e in given]
 
 
-def _value(kind: str) -> Record:
+def _value(kind: str) -> JsonRecord:
     return {"dtype": kind, "_type": "Value"}

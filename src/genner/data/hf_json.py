@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, Literal
 
-from genner.data.base import Journal
-from genner.data.column_values import MANY
+from genner.data.base import ReadLog
+from genner.data.column_values import MAX_TAG_VALUES
 from genner.data.hf import SPACED, SPACES, HuggingFace
 from genner.data.json_stream import records
-from genner.data.records import Intake, Record, RecordSyntax
+from genner.data.records import DocumentBuilder, JsonRecord, RecordSyntax
 from genner.data.tags import Spelling, parse
 from genner.document import Document
 from genner.errors import DocumentError
 
-TOKENS = ("tokens", "words", "token", "word", "sentence", "text")
-TAGS = ("ner_tags", "ner", "ner_labels", "bio", "bio_tags", "iob", "iob_tags", "tags", "labels", "label")
+TOKEN_COLUMNS = ("tokens", "words", "token", "word", "sentence", "text")
+TAG_COLUMNS = ("ner_tags", "ner", "ner_labels", "bio", "bio_tags", "iob", "iob_tags", "tags", "labels", "label")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class HuggingFaceJson(RecordSyntax):
                 return _all(row[tokens], str) and _all(row[tags], str, int)
         return False
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         spelling: Spelling | None = None
         check = self._reader({}).check()
         count = 0
@@ -109,13 +109,13 @@ class HuggingFaceJson(RecordSyntax):
                     yield document
         self._reader({}).tell(check, source, journal)
 
-    def _reader(self, row: Record) -> "_Rows":
+    def _reader(self, row: JsonRecord) -> "_Rows":
         """What reads this row, as it reads parquet's."""
         found = _columns(row)
         tokens, tags = self.tokens or found[0], self.tags or found[1]
         return _Rows(
-            tokens=tokens or TOKENS[0],
-            tags=tags or TAGS[0],
+            tokens=tokens or TOKEN_COLUMNS[0],
+            tags=tags or TAG_COLUMNS[0],
             text="",
             names=self.names,
             scheme=self.scheme,
@@ -126,11 +126,11 @@ class HuggingFaceJson(RecordSyntax):
     def _values(self, source: Traversable) -> list[str]:
         """The different tags of the file that are strings."""
         found: set[str] = set()
-        for _, record in records(source, Journal(lenient=True)):  # faults are said when it is read in earnest
+        for _, record in records(source, ReadLog(lenient=True)):  # faults are said when it is read in earnest
             for row in _rows(record)[1]:
                 tags = row.get(self._reader(row).tags)
                 found.update(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else None
-                if len(found) > MANY:
+                if len(found) > MAX_TAG_VALUES:
                     break
         return sorted(found)
 
@@ -141,7 +141,7 @@ class _Rows(HuggingFace):
     name = "hf_json"
 
 
-def _rows(record: Record) -> tuple[Record, list[Record]]:
+def _rows(record: JsonRecord) -> tuple[JsonRecord, list[JsonRecord]]:
     """The features by name and the rows of an answer of the rows API; a record that is none is a row."""
     match record:
         case {"features": [*features], "rows": [*rows]}:
@@ -152,10 +152,10 @@ def _rows(record: Record) -> tuple[Record, list[Record]]:
     return {}, [record]
 
 
-def _columns(row: Record) -> tuple[str, str]:
+def _columns(row: JsonRecord) -> tuple[str, str]:
     """The usual names under which a row has tokens and tags; empty for what it has not."""
-    lists = [name for name in TOKENS if isinstance(row.get(name), list)]
-    return lists[0] if lists else _first(row, TOKENS), _first(row, TAGS)
+    lists = [name for name in TOKEN_COLUMNS if isinstance(row.get(name), list)]
+    return lists[0] if lists else _first(row, TOKEN_COLUMNS), _first(row, TAG_COLUMNS)
 
 
 def _tagged(words: list[str], tags: Any) -> bool:
@@ -163,7 +163,7 @@ def _tagged(words: list[str], tags: Any) -> bool:
     return isinstance(tags, list) and bool(tags) and len(words) == len(tags) and all(map(parse, tags))
 
 
-def _others(row: Record, tokens: str, tags: str) -> list[str]:
+def _others(row: JsonRecord, tokens: str, tags: str) -> list[str]:
     """The further columns of a row with a tag for each token."""
     number = len(row[tokens]) if isinstance(row[tokens], list) else 0
     found = [
@@ -178,7 +178,7 @@ def _others(row: Record, tokens: str, tags: str) -> list[str]:
     ]
 
 
-def _first(row: Record, names: tuple[str, ...]) -> str:
+def _first(row: JsonRecord, names: tuple[str, ...]) -> str:
     return next((name for name in names if name in row), "")
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 RECENT = 1 << 16  # ids in a Python set, before they are sorted away
 
 
-class Ids:
+class IdSet:
     """A set of strings, kept as 64-bit hashes in sorted arrays whose sizes double (a log-structured merge).
 
     Two of ten million ids share a hash with a probability of three in a million; then a new one is taken for old.

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from genner.data.base import Journal, read_lines
+from genner.data.base import ReadLog, read_lines
 from genner.data.file_opening import open_binary
 
-Record = dict[str, Any]
-Layout = Literal["lines", "list", "stream"]
+JsonRecord = dict[str, Any]
+JsonLayout = Literal["lines", "list", "stream"]
 
 CHUNK = 1 << 16  # bytes read at a time; a value longer than that doubles it
 FIRST = 50  # values of a file's beginning that tell what it is
 
 
-def _once(pairs: list[tuple[str, Any]]) -> Record:
+def _once(pairs: list[tuple[str, Any]]) -> JsonRecord:
     """An object. Raises `ValueError` where it has a key twice, with two values: the file leaves open which is meant."""
     found = dict(pairs)
     if len(found) < len(pairs) and (twice := next((key for key, value in pairs if found[key] != value), None)):
@@ -32,7 +32,7 @@ JSON = json.JSONDecoder(object_pairs_hook=_once)
 """Reads JSON that says one thing."""
 
 
-class Value(NamedTuple):
+class JsonValue(NamedTuple):
     """A JSON value of a file: the line that it begins on, and its number, both from 1."""
 
     line: int
@@ -40,7 +40,7 @@ class Value(NamedTuple):
     value: Any
 
 
-def values(source: Traversable, journal: Journal) -> Iterator[Value]:
+def values(source: Traversable, journal: ReadLog) -> Iterator[JsonValue]:
     """The values of a file. One that is broken is a fault; in a list, reading ends there."""
     match layout_of(source):
         case "lines":
@@ -49,7 +49,7 @@ def values(source: Traversable, journal: Journal) -> Iterator[Value]:
             yield from _window(source, journal, kind)
 
 
-def records(source: Traversable, journal: Journal) -> Iterator[tuple[int, Record]]:
+def records(source: Traversable, journal: ReadLog) -> Iterator[tuple[int, JsonRecord]]:
     """The objects of a file with the number of the line that each begins on. What is no object is a fault."""
     for line, _, value in values(source, journal):
         if isinstance(value, dict):
@@ -58,18 +58,18 @@ def records(source: Traversable, journal: Journal) -> Iterator[tuple[int, Record
             not_an_object(source, journal, line, value)
 
 
-def not_an_object(source: Traversable, journal: Journal, line: int, value: object) -> None:
+def not_an_object(source: Traversable, journal: ReadLog, line: int, value: object) -> None:
     """Record the fault of a value that should be an object."""
     journal.fault("no object", source, f"is a JSON {type(value).__name__}, not an object", line)
 
 
-def layout_of(source: Traversable) -> Layout:
+def layout_of(source: Traversable) -> JsonLayout:
     """How the values of a file are laid out, by its beginning. Raises `DataError` when it cannot be read."""
     with open_binary(source) as file:
         return _layout(file.read(CHUNK))
 
 
-def _layout(head: bytes) -> Layout:
+def _layout(head: bytes) -> JsonLayout:
     head = head.lstrip()
     if head.startswith(b"["):
         # Lines of lists, as spaCy's tuples in lines, begin with a string; a list of records never does.
@@ -86,7 +86,7 @@ def _whole(line: bytes) -> bool:
     return True
 
 
-def _lines(source: Traversable, journal: Journal) -> Iterator[Value]:
+def _lines(source: Traversable, journal: ReadLog) -> Iterator[JsonValue]:
     count = 0
     for line, text in read_lines(source, journal):
         if not text.strip():
@@ -98,10 +98,10 @@ def _lines(source: Traversable, journal: Journal) -> Iterator[Value]:
             what = f"is not JSON: {error}; legal: one object a line, not broken over lines, or one list of objects"
             journal.fault("bad JSON", source, what, line)
             continue
-        yield Value(line, count, value)
+        yield JsonValue(line, count, value)
 
 
-def _window(source: Traversable, journal: Journal, layout: Layout) -> Iterator[Value]:
+def _window(source: Traversable, journal: ReadLog, layout: JsonLayout) -> Iterator[JsonValue]:
     with open_binary(source) as file:
         window = _Window(file)
         count = 0
@@ -109,14 +109,14 @@ def _window(source: Traversable, journal: Journal, layout: Layout) -> Iterator[V
             if layout == "stream":
                 while window.peek():
                     count += 1
-                    yield Value(window.line, count, window.value())
+                    yield JsonValue(window.line, count, window.value())
                 return
             window.next_mark()  # the bracket
             while (mark := window.peek()) != "]":
                 if not mark:
                     raise ValueError("the file ends within the list; fetch it again, or write it to its end")
                 count += 1
-                yield Value(window.line, count, window.value())
+                yield JsonValue(window.line, count, window.value())
                 if window.peek() == ",":
                     window.next_mark()
                 elif window.peek() not in ("]", ""):

@@ -18,7 +18,7 @@ from typing import Any, get_args
 from genner.data.base import ALONE
 from genner.data.corpus_groups import grouped
 from genner.data.file_opening import open_binary
-from genner.data.ids import Ids
+from genner.data.ids import IdSet
 from genner.data.json_stream import JSON
 from genner.data.records import stem
 from genner.document import Document, Prediction, Problem, ProblemKind
@@ -45,7 +45,7 @@ def read_records(path: Path, build: Callable[[dict[str, Any]], Document], lenien
     """The documents that `build` makes of the records of a file; else as `read_jsonl`."""
     from genner.data.registry import looks_like_file  # which knows this module too
 
-    ids, group = Ids(), grouped(path)
+    ids, group = IdSet(), grouped(path)
     if path.is_dir() and (advice := looks_like_file(path)):
         raise UnreadableError(str(path), f"is a folder; {advice}")
     for count, (number, line) in enumerate(numbered_lines(path), 1):

@@ -6,10 +6,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.corpus_groups import grouped
 from genner.data.jsonl import document_of
-from genner.data.records import Intake, RecordSyntax, write_records
+from genner.data.records import DocumentBuilder, RecordSyntax, write_records
 from genner.document import Document
 from genner.errors import DocumentError
 
@@ -36,8 +36,8 @@ class Jsonl(RecordSyntax):
                 return True
         return False
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake, group = Intake(source, journal), grouped(source)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake, group = DocumentBuilder(source, journal), grouped(source)
         for record in intake.records():
             identifier = intake.identifier(record.get("id"))
             if identifier is None:
@@ -49,5 +49,5 @@ class Jsonl(RecordSyntax):
                 continue
             yield group(replace(document, id=identifier))
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         return write_records(target, (d.to_dict() for d in documents), as_list=False)

@@ -17,9 +17,18 @@ from statistics import fmean
 from typing import Any, ClassVar, Literal
 from xml.sax.saxutils import quoteattr
 
-from genner.data.base import Journal
-from genner.data.label_studio_offsets import Mark, Units, code_points, utf16
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
+from genner.data.base import ReadLog
+from genner.data.label_studio_offsets import MarkedSpan, OffsetUnit, code_points, utf16
+from genner.data.records import (
+    DocumentBuilder,
+    JsonRecord,
+    RecordSpan,
+    RecordSyntax,
+    record_losses,
+    typed_group,
+    typed_id,
+    write_records,
+)
 from genner.data.writing import write_atomic
 from genner.document import Document, Prediction
 from genner.errors import DocumentError
@@ -45,7 +54,7 @@ class LabelStudio(RecordSyntax):
     key: str = "text"
     annotations: Literal["annotations", "predictions"] = "annotations"
     annotator: str = ""
-    units: Units = "auto"
+    units: OffsetUnit = "auto"
     from_name: str = ""
     to_name: str = ""
     model_version: str = "genner"
@@ -58,8 +67,8 @@ class LabelStudio(RecordSyntax):
             and bool(record.keys() & {"annotations", "completions", "predictions"})
         )
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         names: set[str] = set()  # by which results are marked
         for task in intake.records():
             try:
@@ -91,7 +100,7 @@ class LabelStudio(RecordSyntax):
             what = f"no result has from_name {self.from_name!r}; legal: {', '.join(sorted(names))}"
             journal.fault("unknown from_name", source, what)
 
-    def _results(self, task: Record, intake: Intake) -> list[Record] | None:
+    def _results(self, task: JsonRecord, intake: DocumentBuilder) -> list[JsonRecord] | None:
         """The results of the annotation that counts; None, which is recorded, when there is none."""
         made = task.get(self.annotations)
         if made is None and self.annotations == "annotations":
@@ -114,7 +123,9 @@ class LabelStudio(RecordSyntax):
             raise DocumentError("'result' is not a list of objects")
         return results
 
-    def _spans(self, data: Record, text: str, results: list[Record], intake: Intake) -> list[Span] | None:
+    def _spans(
+        self, data: JsonRecord, text: str, results: list[JsonRecord], intake: DocumentBuilder
+    ) -> list[RecordSpan] | None:
         labelled = []
         for result in results:
             kind, value = result.get("type"), result.get("value")
@@ -129,7 +140,7 @@ class LabelStudio(RecordSyntax):
                 return None
             else:
                 intake.loss(f"result of type {kind!r}")
-        marks: list[Mark] = []
+        marks: list[MarkedSpan] = []
         rest: list[tuple[list[str], float | None]] = []
         for result in self._of_this_text(data, labelled, intake):
             value = result["value"]
@@ -141,18 +152,18 @@ class LabelStudio(RecordSyntax):
             if not labels:
                 intake.loss("span without a label")
             mention = value.get("text")
-            marks.append(Mark(start, end, mention if isinstance(mention, str) else None))
+            marks.append(MarkedSpan(start, end, mention if isinstance(mention, str) else None))
             rest.append((labels, _score(result.get("score"))))
         places, certain = code_points(text, marks, self.units)
         if not certain:
             intake.loss("certainty of the unit of offsets (no text to check)")
         return [
-            Span(start, end, label, None, score)
+            RecordSpan(start, end, label, None, score)
             for (start, end), (labels, score) in zip(places, rest, strict=True)
             for label in labels
         ]
 
-    def _of_this_text(self, data: Record, results: list[Record], intake: Intake) -> list[Record]:
+    def _of_this_text(self, data: JsonRecord, results: list[JsonRecord], intake: DocumentBuilder) -> list[JsonRecord]:
         """The results that mark the text that is read: a task may have several. Raises `DocumentError`."""
         if self.from_name:
             kept = [r for r in results if r.get("from_name") == self.from_name]
@@ -175,18 +186,18 @@ class LabelStudio(RecordSyntax):
     def companions(self, target: Path) -> tuple[Path, ...]:
         return (target.with_name(f"{target.name.removesuffix('.json')}.config.xml"),)
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         labels: set[str] = set()
         made = (self._record(i, d, journal, labels) for i, d in enumerate(documents, 1))
         count = write_records(target, made, as_list=True)
         write_atomic(self.companions(target)[0], self._config(labels, journal))
         return count
 
-    def _record(self, number: int, document: Document, journal: Journal, labels: set[str]) -> Record:
-        unkept(document, journal, scores=False, fields=False, group=self.key == "group")
+    def _record(self, number: int, document: Document, journal: ReadLog, labels: set[str]) -> JsonRecord:
+        record_losses(document, journal, scores=False, fields=False, group=self.key == "group")
         labels.update(e.label for e in document.entities)
         units = utf16(document.text) if self.units == "utf16" else range(len(document.text) + 1)
-        results: list[Record] = []
+        results: list[JsonRecord] = []
         for i, e in enumerate(document.entities):
             value = {"start": units[e.start], "end": units[e.end], "text": document.mention(e), "labels": [e.label]}
             names = {"from_name": self.from_name or "label", "to_name": self.to_name or "text", "type": "labels"}
@@ -205,7 +216,7 @@ class LabelStudio(RecordSyntax):
             task |= {"annotations": [], "predictions": [guessed]}
         return task
 
-    def _config(self, labels: set[str], journal: Journal) -> str:
+    def _config(self, labels: set[str], journal: ReadLog) -> str:
         """The XML of a labelling configuration with these labels."""
         lines = []
         for label in sorted(labels):
@@ -220,7 +231,7 @@ class LabelStudio(RecordSyntax):
         )
 
 
-def _by(annotation: Record) -> set[str]:
+def _by(annotation: JsonRecord) -> set[str]:
     """By what names the author of an annotation, or of a prediction, may be asked for."""
     by = annotation.get("completed_by")
     names = [by.get("id"), by.get("email"), by.get("username")] if isinstance(by, dict) else [by]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
-from genner.data.base import Journal
-from genner.data.ids import Ids
-from genner.data.label_studio_offsets import Mark, Units, code_points
-from genner.data.records import Intake, Record, RecordSyntax, Span
+from genner.data.base import ReadLog
+from genner.data.ids import IdSet
+from genner.data.label_studio_offsets import MarkedSpan, OffsetUnit, code_points
+from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, RecordSyntax
 from genner.document import Document
 from genner.errors import DocumentError
 
@@ -38,7 +38,7 @@ class LabelStudioMin(RecordSyntax):
 
     key: str = "text"
     label: str = ""
-    units: Units = "auto"
+    units: OffsetUnit = "auto"
 
     @classmethod
     def recognizes_record(cls, record: Any) -> bool:
@@ -46,9 +46,9 @@ class LabelStudioMin(RecordSyntax):
             {"annotator", "annotation_id"} <= record.keys() or any(map(_is_marks, record.values()))
         )
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
-        seen = Ids()
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
+        seen = IdSet()
         for record in intake.records():
             id, text = record.get("id"), record.get(self.key)
             fields = [self.label] if self.label else [k for k, value in record.items() if _is_marks(value)]
@@ -73,20 +73,20 @@ class LabelStudioMin(RecordSyntax):
             if document is not None:
                 yield document
 
-    def _spans(self, text: str, given: list[Record], intake: Intake) -> list[Span]:
+    def _spans(self, text: str, given: list[JsonRecord], intake: DocumentBuilder) -> list[RecordSpan]:
         marks, labels = [], []
         for mark in given:
             match mark:
                 case {"start": int(start), "end": int(end), "labels": list(names)}:
                     mention = mark.get("text")
-                    marks.append(Mark(start, end, mention if isinstance(mention, str) else None))
+                    marks.append(MarkedSpan(start, end, mention if isinstance(mention, str) else None))
                     labels.append(names)
                 case _:
                     raise DocumentError(f"a mark is {mark!r}; it needs integers 'start', 'end' and a list 'labels'")
         places, certain = code_points(text, marks, self.units)
         if not certain:
             intake.loss("certainty of the unit of offsets (no text to check)")
-        return [Span(*place, name) for place, names in zip(places, labels, strict=True) for name in names]
+        return [RecordSpan(*place, name) for place, names in zip(places, labels, strict=True) for name in names]
 
 
 def _is_marks(value: Any) -> bool:

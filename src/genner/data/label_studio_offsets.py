@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 from genner.errors import DocumentError
 
-Units = Literal["auto", "code_points", "utf16"]
+OffsetUnit = Literal["auto", "code_points", "utf16"]
 
 
-class Mark(NamedTuple):
+class MarkedSpan(NamedTuple):
     """What a result marks: `start` and `end` in the file's unit, `mention` the text there, where it is given."""
 
     start: int
@@ -22,7 +22,7 @@ class Mark(NamedTuple):
     mention: str | None
 
 
-def code_points(text: str, marks: Sequence[Mark], units: Units) -> tuple[list[tuple[int, int]], bool]:
+def code_points(text: str, marks: Sequence[MarkedSpan], units: OffsetUnit) -> tuple[list[tuple[int, int]], bool]:
     """The marks as `[start, end)` in code points, and whether their unit is certain.
 
     It is not where units differ at some mark and no mark has a text to tell by; then code points are taken.
@@ -49,7 +49,7 @@ def utf16(text: str) -> list[int]:
     return [0, *accumulate(1 + (c > "\uffff") for c in text)]
 
 
-def _ways(text: str, units: Units) -> Iterator[Callable[[int], int]]:
+def _ways(text: str, units: OffsetUnit) -> Iterator[Callable[[int], int]]:
     """Functions from offsets of a unit to code points; -1 is no place."""
     astral = max(text, default="") > "\uffff"
     if units == "utf16":
@@ -81,7 +81,7 @@ def _as_given(offset: int) -> int:
     return offset
 
 
-def _fits(text: str, mark: Mark, way: Callable[[int], int]) -> bool:
+def _fits(text: str, mark: MarkedSpan, way: Callable[[int], int]) -> bool:
     start, end = way(mark.start), way(mark.end)
     there = text[start:end] if 0 <= start <= end <= len(text) else None
     # Label Studio writes a line end within a mention as a backslash and an n.

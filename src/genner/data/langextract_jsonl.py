@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.places import UNPLACED, found
-from genner.data.records import Intake, RecordSyntax, Span
+from genner.data.records import DocumentBuilder, RecordSpan, RecordSyntax
 from genner.document import Document
 from genner.errors import DocumentError
 
@@ -34,8 +34,8 @@ class Langextract(RecordSyntax):
     def recognizes_record(cls, record: Any) -> bool:
         return isinstance(record, dict) and {"text", "extractions"} <= record.keys()
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         for record in intake.records():
             text, given = record.get("text"), record.get("extractions")
             if given is None:
@@ -57,7 +57,7 @@ class Langextract(RecordSyntax):
                 yield document
 
 
-def _span(text: Any, item: Any, intake: Intake) -> Span | None:
+def _span(text: Any, item: Any, intake: DocumentBuilder) -> RecordSpan | None:
     match item:
         case {"extraction_class": str(label), "extraction_text": str(mention)}:
             pass
@@ -72,8 +72,8 @@ def _span(text: Any, item: Any, intake: Intake) -> Span | None:
     if start is None or end is None:
         starts = found(text, mention) if isinstance(text, str) else []
         if len(starts) == 1:
-            return Span(starts[0], starts[0] + len(mention), label)
+            return RecordSpan(starts[0], starts[0] + len(mention), label)
         intake.loss("extraction without a place in its text", detail=repr(mention))
         return None
     # What was not matched exactly is placed by langextract where the words differ.
-    return Span(start, end, label, mention if item.get("alignment_status") in _EXACT else None)
+    return RecordSpan(start, end, label, mention if item.get("alignment_status") in _EXACT else None)

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import ClassVar
 from xml.sax.saxutils import escape, unescape
 
-from genner.data.base import Journal, Syntax, read_lines
+from genner.data.base import ReadLog, Syntax, read_lines
 from genner.data.files import distinct, own_ids, walk
-from genner.data.records import unkept
+from genner.data.records import record_losses
 from genner.data.treebank import plain, spelt
 from genner.data.writing import atomic
 from genner.document import Document, Entity
@@ -55,11 +55,11 @@ class OntoNotesName(Syntax):
 
     # Reading
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         files = walk(source, self.suffixes)
         yield from own_ids((d for file in files for d in self._read_file(file, journal)), source, journal)
 
-    def _read_file(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def _read_file(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         docno: str | None = None
         number = last = 0
         held: tuple[int, str] | None = None  # the first line, until it is known whether there is a second
@@ -96,7 +96,7 @@ class OntoNotesName(Syntax):
 
     # Writing
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         count = 0
         with atomic(target) as file:
             for docno, held in _docs(_spell(document, journal) for document in documents):
@@ -110,7 +110,7 @@ class OntoNotesName(Syntax):
         return count
 
 
-def _parse(line: str, docno: str, id: str, source: Traversable, number: int, journal: Journal) -> Document:
+def _parse(line: str, docno: str, id: str, source: Traversable, number: int, journal: ReadLog) -> Document:
     text = ""
     open_: list[tuple[int, str, dict[str, str]]] = []
     entities: list[Entity] = []
@@ -171,9 +171,9 @@ def _docs(lines: Iterable[_Line]) -> Iterator[tuple[str, list[_Line]]]:
         yield first if len(held) == 1 else first.removesuffix("-1"), held
 
 
-def _spell(document: Document, journal: Journal) -> _Line:
+def _spell(document: Document, journal: ReadLog) -> _Line:
     """The id, the line and the group of a document."""
-    unkept(document, journal, group=False)
+    record_losses(document, journal, group=False)
     text = re.sub(r"[\n\r]", " ", document.text)
     if text != document.text:
         journal.loss("line break", document.id)

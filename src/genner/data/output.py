@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from genner.data.jsonl import record_of
-from genner.data.resuming import About, State, differences, read_about, write_about
+from genner.data.resuming import ResumeFile, RunSignature, differences, read_about, write_about
 from genner.data.writing import followed, lock, refuse_special, sync
 from genner.document import Document
 from genner.errors import DataError, DocumentError, UsageError
@@ -36,12 +36,14 @@ class JsonlWriter:
     process writes it, the disk is full, or a part holds something else than records.
     """
 
-    def __init__(self, path: Path, resume: bool = False, *, force: bool = False, about: About | None = None) -> None:
+    def __init__(
+        self, path: Path, resume: bool = False, *, force: bool = False, about: RunSignature | None = None
+    ) -> None:
         self.path = path
         self._place = followed(path)
         # Not `with_name`: the root, which `check` refuses, has no name.
         self.part, self.meta = (self._place.parent / f"{self._place.name}{end}" for end in (".part", ".meta"))
-        self.state = State(self._place.parent / f"{self._place.name}.part.state")
+        self.state = ResumeFile(self._place.parent / f"{self._place.name}.part.state")
         self.resume, self.force, self.about = resume, force, about
         self.count = 0
         """Records in the part, those of earlier runs among them."""
@@ -57,7 +59,7 @@ class JsonlWriter:
                 f"{str(self.path)!r} is there already; choose another --out, go on with it with --resume, or overwrite "
                 "it with --force"
             )
-        state = State(self.state.path)
+        state = ResumeFile(self.state.path)
         state.read()
         if self.part.exists() and (self.part.stat().st_size or state.answers):
             raise UsageError(
@@ -99,7 +101,7 @@ class JsonlWriter:
                 lock(file, self.path, self.state.holder)
                 # Whoever had it locked may have renamed it in the meantime.
                 if self.part.exists() and os.path.samestat(os.fstat(file.fileno()), self.part.stat()):
-                    self.state = State(self.state.path)
+                    self.state = ResumeFile(self.state.path)
                     self.state.read()
                     return file
             except BaseException:
@@ -134,7 +136,7 @@ class JsonlWriter:
         if self.about is not None:
             self.state.begin(self.about)
 
-    def _compare(self, before: About | None, path: Path) -> None:
+    def _compare(self, before: RunSignature | None, path: Path) -> None:
         if self.about is None:
             return
         anew = "choose another --out, or start anew with --force instead of --resume"

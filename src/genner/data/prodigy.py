@@ -9,8 +9,17 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genner.data.base import Journal
-from genner.data.records import Intake, Record, RecordSyntax, Span, typed_group, typed_id, unkept, write_records
+from genner.data.base import ReadLog
+from genner.data.records import (
+    DocumentBuilder,
+    JsonRecord,
+    RecordSpan,
+    RecordSyntax,
+    record_losses,
+    typed_group,
+    typed_id,
+    write_records,
+)
 from genner.document import Document
 
 _OWN = frozenset({"text", "spans", "answer", "relations", "tokens", "id", "meta"})
@@ -42,8 +51,8 @@ class Prodigy(RecordSyntax):
             and bool(record.keys() & {"spans", "answer", "_input_hash", "_task_hash"})
         )
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         wanted = {answer.strip() for answer in self.answers.split(",")}
         for task in intake.records():
             if not self.recognizes_record(task) and task.keys() & {"entities", "label", "labels"}:
@@ -76,31 +85,31 @@ class Prodigy(RecordSyntax):
             if document is not None:
                 yield document
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         return write_records(target, (_record(d, journal) for d in documents), as_list=False)
 
 
-def _span(given: Record) -> Span:
+def _span(given: JsonRecord) -> RecordSpan:
     score = given.get("score")
     score = score if isinstance(score, int | float) and 0 <= score <= 1 else None
-    return Span(given.get("start"), given.get("end"), given.get("label"), None, score)
+    return RecordSpan(given.get("start"), given.get("end"), given.get("label"), None, score)
 
 
-def _id(task: Record) -> Any:
+def _id(task: JsonRecord) -> Any:
     meta = task.get("meta")
     return task["id"] if "id" in task else meta.get("id") if isinstance(meta, dict) else None
 
 
-def _meta(task: Record) -> Record:
+def _meta(task: JsonRecord) -> JsonRecord:
     """What a task says of where it is from, without the id."""
     meta = task.get("meta")
     rest = {k: v for k, v in meta.items() if k != "id"} if isinstance(meta, dict) else meta
     return {"meta": rest} if rest else {}
 
 
-def _record(document: Document, journal: Journal) -> Record:
-    unkept(document, journal, scores=False, fields=False, group=False)
-    spans: list[Record] = []
+def _record(document: Document, journal: ReadLog) -> JsonRecord:
+    record_losses(document, journal, scores=False, fields=False, group=False)
+    spans: list[JsonRecord] = []
     for e in document.entities:
         spans.append({"start": e.start, "end": e.end, "label": e.label})
         if e.score is not None:

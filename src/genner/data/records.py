@@ -9,9 +9,9 @@ from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
-from genner.data.base import PASSED_OVER, Journal, Syntax
-from genner.data.ids import Ids
-from genner.data.json_stream import Record as Record
+from genner.data.base import PASSED_OVER, ReadLog, Syntax
+from genner.data.ids import IdSet
+from genner.data.json_stream import JsonRecord as JsonRecord
 from genner.data.json_stream import first_values, layout_of, not_an_object, values
 from genner.data.writing import atomic
 from genner.document import KNOWN, Document, Entity, Prediction, Problem, group_of
@@ -21,7 +21,7 @@ from genner.extras import install_command
 DOCSTART = "-DOCSTART-"
 
 
-class Span(NamedTuple):
+class RecordSpan(NamedTuple):
     """An entity as a file gives it, not yet checked; `mention`, where given, is what the offsets must cut out."""
 
     start: Any
@@ -47,20 +47,20 @@ class RecordSyntax(Syntax):
         return any(cls.recognizes_record(value) for value in first_values(head))
 
 
-class Intake:
+class DocumentBuilder:
     """Reads the records of one file and builds their documents.
 
     What cannot be a document is a fault, and passed over when the journal is lenient. Faults and losses name the
     record: by its line where each has one of its own, else by its number and its id too.
     """
 
-    def __init__(self, source: Traversable, journal: Journal) -> None:
+    def __init__(self, source: Traversable, journal: ReadLog) -> None:
         self.source = source
         self.journal = journal
         self.line = self.number = 0
         self._named = ""
         self._listed = False
-        self._ids = Ids()
+        self._ids = IdSet()
         self._made_up = False
         self._stem = stem(source)
         self._parts = 0
@@ -74,7 +74,7 @@ class Intake:
             self._named = f", id {given!r}" if type(given) in (str, int) else ""
             yield value
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[JsonRecord]:
         """The objects among the values; others are faults."""
         for value in self.values():
             if isinstance(value, dict):
@@ -83,7 +83,7 @@ class Intake:
                 not_an_object(self.source, self.journal, self.line, value)
 
     def fault(self, kind: str, what: str, *, instead: str = PASSED_OVER) -> None:
-        """Record an error in the record at hand; else as `Journal.fault`."""
+        """Record an error in the record at hand; else as `ReadLog.fault`."""
         named = f"record {self.number}{self._named}: " if self._listed else ""
         self.journal.fault(kind, self.source, named + what, self.line, instead=instead)
 
@@ -102,7 +102,9 @@ class Intake:
         self._parts += marks
         return marks
 
-    def document(self, line: int, text: Any, spans: Iterable[Span], id: Any = None, group: str = "") -> Document | None:
+    def document(
+        self, line: int, text: Any, spans: Iterable[RecordSpan], id: Any = None, group: str = ""
+    ) -> Document | None:
         """As `build`, for the record (row, document) with this number, where no JSON is read."""
         self.line = self.number = line
         return self.build(text, spans, id, group=group)
@@ -110,7 +112,7 @@ class Intake:
     def build(
         self,
         text: Any,
-        spans: Iterable[Span],
+        spans: Iterable[RecordSpan],
         id: Any = None,
         extra: Mapping[str, Any] | None = None,
         problems: tuple[Problem, ...] | None = None,
@@ -166,7 +168,7 @@ class Intake:
         return identifier
 
 
-def _entity(span: Span, text: str) -> Entity:
+def _entity(span: RecordSpan, text: str) -> Entity:
     if type(span.start) is not int or type(span.end) is not int or not isinstance(span.label, str):
         raise DocumentError(f"entity {span[:3]!r} needs integer offsets and a string for a label")
     if span.end > len(text):
@@ -187,8 +189,8 @@ def stem(source: Traversable) -> str:
     return PurePath(source.name.removesuffix(".gz")).stem
 
 
-def unkept(
-    document: Document, journal: Journal, *, scores: bool = True, fields: bool = True, group: bool = True
+def record_losses(
+    document: Document, journal: ReadLog, *, scores: bool = True, fields: bool = True, group: bool = True
 ) -> None:
     """Record what only genner's own syntax has a place for.
 
@@ -212,20 +214,20 @@ def typed_id(document: Document) -> Any:
     return given if given is not None and str(given) == document.id else document.id
 
 
-def typed_group(document: Document) -> Record:
+def typed_group(document: Document) -> JsonRecord:
     """The field `group` as its record gave it, where the document has one."""
     given = document.extra.get("group")
     as_given = given if given is not None and str(given) == document.group else document.group
     return {"group": as_given} if document.group else {}
 
 
-def json_bytes(record: Record) -> bytes:
+def json_bytes(record: JsonRecord) -> bytes:
     """The record in a line of its own, without the line's end."""
     # Only lone surrogates, in an id or a label, cannot be encoded, and "\\ud800" is their JSON escape as well.
     return json.dumps(record, ensure_ascii=False).encode("utf-8", errors="backslashreplace")
 
 
-def write_records(target: Path, made: Iterable[Record], *, as_list: bool) -> int:
+def write_records(target: Path, made: Iterable[JsonRecord], *, as_list: bool) -> int:
     """Write records as lines, or as a JSON list with a record a line; returns how many."""
     count = 0
     with atomic(target) as file:

@@ -18,10 +18,10 @@ from genner.data.writing import write_atomic
 from genner.engines.base import Generation
 from genner.errors import DataError
 
-About = Mapping[str, Any]
+RunSignature = Mapping[str, Any]
 
 
-def differences(before: About, now: About) -> list[str]:
+def differences(before: RunSignature, now: RunSignature) -> list[str]:
     """In words, in what two systems differ: `labels PER, now LOC`."""
     said = []
     for key in dict.fromkeys([*before, *now]):
@@ -53,13 +53,13 @@ def read_about(meta: Path, output: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_about(meta: Path, about: About, size: int) -> None:
+def write_about(meta: Path, about: RunSignature, size: int) -> None:
     """Say what wrote an output of `size` bytes. Raises `DataError`."""
     write_atomic(meta, json.dumps({**about, "bytes": size}, ensure_ascii=False, indent=1) + "\n", alone=True)
 
 
-class State:
-    """The file beside an unfinished output; the memory of a `genner.engines.answer_cache.Remembering`."""
+class ResumeFile:
+    """The file beside an unfinished output; the memory of a `genner.engines.answer_cache.CachingEngine`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -97,7 +97,7 @@ class State:
                     return  # what follows cannot be trusted; it is asked for again
                 self._end += len(line)
 
-    def begin(self, about: About) -> None:
+    def begin(self, about: RunSignature) -> None:
         """Say what begins the output. Raises `DataError`."""
         line = json.dumps({"about": dict(about), "process": os.getpid()}).encode() + b"\n"
         write_atomic(self.path, line, alone=True)
@@ -111,12 +111,12 @@ class State:
         self._file.truncate(self._end)
 
     def take(self, key: str) -> Generation | None:
-        """See `genner.engines.answer_cache.Memory`."""
+        """See `genner.engines.answer_cache.AnswerCache`."""
         known = self._known.get(key)
         return known.popleft() if known else None
 
     def keep(self, key: str, generation: Generation) -> None:
-        """See `genner.engines.answer_cache.Memory`. Raises `DataError` when the disk is full."""
+        """See `genner.engines.answer_cache.AnswerCache`. Raises `DataError` when the disk is full."""
         assert self._file is not None
         rest = memoryview(_line(key, generation))
         try:

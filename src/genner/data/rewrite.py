@@ -9,12 +9,9 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from genner.document import Document, Entity
+from genner.document import Document, DocumentT, Entity
 from genner.errors import DocumentError
-
-D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class OffsetMap:
             raise DocumentError(f"[{entity.start}, {entity.end}) starts or ends with a character that was left out")
         return Entity(start, last + 1, entity.label, entity.score)
 
-    def back(self, document: D) -> D:
+    def back(self, document: DocumentT) -> DocumentT:
         """The document, or prediction, on the old text. Raises `DocumentError` when it has another text."""
         if document.text != self.after:
             raise DocumentError(f"document {document.id!r} does not have the text that this map leads back from")
@@ -54,7 +51,7 @@ class Rewrite(ABC):
     def edit(self, document: Document) -> OffsetMap:
         """The new text and its way back. No entity starts or ends with a character that is left out."""
 
-    def apply(self, document: D) -> tuple[D, OffsetMap]:
+    def apply(self, document: DocumentT) -> tuple[DocumentT, OffsetMap]:
         """The rewritten document and the map that leads back from it."""
         way = self.edit(document)
         entities = tuple(way.forth(e) for e in document.entities)

@@ -14,13 +14,13 @@ from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
 from genner.data.answers import Exchange, decoded, text_in
-from genner.data.base import Journal
-from genner.data.records import Record, RecordSyntax
+from genner.data.base import ReadLog
+from genner.data.records import JsonRecord, RecordSyntax
 from genner.document import Document
 from genner.errors import DocumentError
 
 TURNS = ("conversations", "messages", "conversation")
-ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+SHAREGPT_ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class ShareGpt(RecordSyntax):
         named = [t.keys() for t in turns if isinstance(t, dict)] if isinstance(turns, list) else []
         return any({"from", "value"} <= keys or {"role", "content"} <= keys for keys in named)
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
         return decoded(source, journal, _exchange, self.format, self.labels, frozenset({*TURNS, "id", "system"}))
 
 
-def _exchange(record: Record) -> Exchange | None:
+def _exchange(record: JsonRecord) -> Exchange | None:
     turns = next((turns for key in TURNS if isinstance(turns := record.get(key), list)), None)
     if turns is None:
         raise DocumentError(f"has no list {' or '.join(map(repr, TURNS))}; it has: {', '.join(record) or 'nothing'}")
@@ -57,9 +57,9 @@ def _exchange(record: Record) -> Exchange | None:
     for turn in turns:
         match turn:
             case {"from": str(role), "value": str(value)} | {"role": str(role), "content": str(value)}:
-                if role not in ROLES:
-                    raise DocumentError(f"a turn is by {role!r}; legal: {', '.join(ROLES)}")
-                said[ROLES[role]].append(value)
+                if role not in SHAREGPT_ROLES:
+                    raise DocumentError(f"a turn is by {role!r}; legal: {', '.join(SHAREGPT_ROLES)}")
+                said[SHAREGPT_ROLES[role]].append(value)
             case _:
                 raise DocumentError(f"a turn is {str(turn)[:80]!r}; legal: an object with 'from' and 'value', strings")
     if not said["assistant"]:

@@ -16,15 +16,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from genner.data.base import Journal, Syntax
+from genner.data.base import ReadLog, Syntax
 from genner.data.file_opening import LIMIT, RATIO, max_unpacked
 from genner.data.guarded_process import GuardError, guarded, on_disk
-from genner.data.records import Intake, Span, optional, unkept
+from genner.data.records import DocumentBuilder, RecordSpan, optional, record_losses
 from genner.data.writing import atomic
 from genner.document import Document, Entity, group_of
 from genner.errors import DataError, UsageError
 
-BATCH = 200  # documents that are handed on at a time
+DOCS_PER_MESSAGE = 200  # documents that are handed on at a time
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class SpacyDocBin(Syntax):
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
         return source.name.endswith(".spacy") and head[:1] == b"\x78"  # zlib's mark
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         number = 0
         try:
             with on_disk(source) as path:
@@ -60,18 +60,18 @@ class SpacyDocBin(Syntax):
                         if found.missing:
                             journal.loss("document with missing entity annotation", f"{source}:{number}")
                             continue
-                        spans = (Span(*span) for span in found.spans)
+                        spans = (RecordSpan(*span) for span in found.spans)
                         document = intake.document(number, found.text, spans, found.id, found.group)
                         if document is not None:
                             yield document
         except GuardError as error:
             journal.fault("broken DocBin", source, f"is not a whole DocBin: {error}; write it again with spaCy")
 
-    def write(self, documents: Iterable[Document], target: Path, journal: Journal) -> int:
+    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
         nlp = _nlp(self.lang)
         docs = optional("spacy.tokens", "spacy").DocBin(store_user_data=True)
         for document in documents:
-            unkept(document, journal, group=False)
+            record_losses(document, journal, group=False)
             docs.add(self._doc(document, nlp))
         with atomic(target) as file:
             file.write(docs.to_bytes())
@@ -92,7 +92,7 @@ class SpacyDocBin(Syntax):
         return doc
 
 
-class Found(NamedTuple):
+class SpacyDocument(NamedTuple):
     """What a `Doc` of spaCy's says, in types that can be sent."""
 
     text: str
@@ -106,7 +106,7 @@ class Found(NamedTuple):
     """Names and sizes of span groups that are not read."""
 
 
-def docs(path: str, lang: str, spans_key: str, limit: int) -> Iterator[list[Found]]:
+def docs(path: str, lang: str, spans_key: str, limit: int) -> Iterator[list[SpacyDocument]]:
     """The documents of a `DocBin` in lists. Run by `guarded`, in its process; raises what spaCy does on a broken one.
 
     Raises `DataError` when it unpacks to over `limit` bytes, or to over `RATIO` times its size where that is more.
@@ -117,13 +117,15 @@ def docs(path: str, lang: str, spans_key: str, limit: int) -> Iterator[list[Foun
     unpacking = zlib.decompressobj()
     if len(unpacking.decompress(data, limit)) == limit and unpacking.unconsumed_tail:
         raise DataError(path, f"unpacks to over {limit:,} bytes; if it is sound, set {LIMIT} to what it may have")
-    held: list[Found] = []
+    held: list[SpacyDocument] = []
     for doc in optional("spacy.tokens", "spacy").DocBin().from_bytes(data).get_docs(vocab):
         spans = {(s.start_char, s.end_char, s.label_): None for s in (*doc.ents, *doc.spans.get(spans_key, ()))}
         others = [(key, len(doc.spans[key])) for key in doc.spans if key != spans_key]
         missing = spans_key not in doc.spans and any(token.ent_iob == 0 for token in doc)
-        held.append(Found(doc.text, list(spans), doc.user_data.get("id"), missing, group_of(doc.user_data), others))
-        if len(held) == BATCH:
+        held.append(
+            SpacyDocument(doc.text, list(spans), doc.user_data.get("id"), missing, group_of(doc.user_data), others)
+        )
+        if len(held) == DOCS_PER_MESSAGE:
             yield held
             held = []
     if held:

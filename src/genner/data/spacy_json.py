@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
-from genner.data.base import Journal
-from genner.data.records import Intake, RecordSyntax, Span
+from genner.data.base import ReadLog
+from genner.data.records import DocumentBuilder, RecordSpan, RecordSyntax
 from genner.data.tags import faults, spans
 from genner.data.tokens import join, locate
 from genner.document import Document
@@ -48,8 +48,8 @@ class SpacyJson(RecordSyntax):
                 return True
         return False
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        intake = Intake(source, journal)
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        intake = DocumentBuilder(source, journal)
         count = 0
         for value in intake.values():
             try:
@@ -122,14 +122,14 @@ def _paragraph(paragraph: Any) -> tuple[str, list[Any] | None]:
     return text, [(places[a][0], places[b - 1][1], label) for a, b, label in spans([str(t) for t in tags], "bioes")]
 
 
-def _spans(given: Any) -> list[Span]:
+def _spans(given: Any) -> list[RecordSpan]:
     found = []
     for item in given if isinstance(given, list) else [given]:
         match item:
             case [start, end, label] | [start, end, label, _]:  # the fourth is an id of a link
-                found.append(Span(start, end, label))
+                found.append(RecordSpan(start, end, label))
             case {"start": start, "end": end, "label": label}:
-                found.append(Span(start, end, label))
+                found.append(RecordSpan(start, end, label))
             case _:
                 raise DocumentError(f"the entities hold {item!r}; legal: [start, end, label]")
     return found

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Scheme = Literal["iob2", "iob1", "bioes", "io", "bare"]
-Span = tuple[int, int, str]
+TagSpan = tuple[int, int, str]
 """An entity: first token, token behind the last, label."""
 
 _PREFIXES: dict[str, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES", "io": "I", "bare": "I"}
@@ -41,9 +41,9 @@ def parse(tag: str, scheme: Scheme | None = None) -> tuple[str, str] | None:
     return (prefix, label) if dash and label and prefix in ("B", "I", "E", "S") else None
 
 
-def spans(tags: Iterable[str], scheme: Scheme | None = None) -> list[Span]:
+def spans(tags: Iterable[str], scheme: Scheme | None = None) -> list[TagSpan]:
     """The entities that the tags spell, in order; a malformed tag counts as `O`."""
-    found: list[Span] = []
+    found: list[TagSpan] = []
     start: int | None = None
     last = _OUTSIDE
     at = 0
@@ -82,7 +82,7 @@ def faults(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
         last, open_ = (prefix, label), prefix in (("B", "I") if scheme == "bioes" else ("B", "I", "E", "S"))
 
 
-def spell(entities: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
+def spell(entities: Iterable[TagSpan], length: int, scheme: Scheme) -> list[str]:
     """The tags of `length` tokens. The entities must not overlap; `io` and `bare` merge those of a label that touch."""
     tags = ["O"] * length
     ends: dict[int, str] = {}

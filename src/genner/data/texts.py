@@ -11,10 +11,10 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.file_opening import open_binary, refuse_endless
 from genner.data.html_text import html_text
-from genner.data.ids import Ids
+from genner.data.ids import IdSet
 from genner.data.json_stream import records
 from genner.data.jsonl import recode, record_of
 from genner.document import Document
@@ -22,19 +22,20 @@ from genner.errors import DataError, DocumentError, UsageError
 
 TEXTS = (".txt", ".text", ".md", ".markdown", ".rst", ".log")
 PAGES = (".html", ".htm", ".xhtml")
-TABLES = (".csv", ".tsv")
-RECORDS = (".jsonl", ".ndjson", ".json")
-SUFFIXES = (*TEXTS, *PAGES, *TABLES, *RECORDS)
+TABLE_SUFFIXES = (".csv", ".tsv")
+RECORD_SUFFIXES = (".jsonl", ".ndjson", ".json")
+TEXT_SUFFIXES = (*TEXTS, *PAGES, *TABLE_SUFFIXES, *RECORD_SUFFIXES)
 LEGAL = (
-    f"one text a file: {' '.join((*TEXTS, *PAGES))}; a text a record: {' '.join((*TABLES, *RECORDS))}; any of these "
+    f"one text a file: {' '.join((*TEXTS, *PAGES))}; "
+    f"a text a record: {' '.join((*TABLE_SUFFIXES, *RECORD_SUFFIXES))}; any of these "
     "with .gz; a folder; a pattern in quotes ('notes/*.txt'); or - (standard input)"
 )
-LARGEST = 1 << 28  # bytes of one text: 256 MiB; the Bible has 5
-csv.field_size_limit(LARGEST)  # holds for the whole process, so it is not set by whoever reads first
+MAX_TEXT_BYTES = 1 << 28  # bytes of one text: 256 MiB; the Bible has 5
+csv.field_size_limit(MAX_TEXT_BYTES)  # holds for the whole process, so it is not set by whoever reads first
 STDIN = "standard input"
 
 
-class Place(NamedTuple):
+class TextSource(NamedTuple):
     """Where texts are: a file, or `-`. `id`: of its one text, or what its records are numbered after."""
 
     path: str
@@ -50,22 +51,22 @@ class Place(NamedTuple):
         return self.suffix in TEXTS + PAGES
 
 
-def places(names: Iterable[str], journal: Journal | None = None) -> list[Place]:
+def places(names: Iterable[str], journal: ReadLog | None = None) -> list[TextSource]:
     """The files that are meant by names of files, folders and patterns, and `-`.
 
     A folder stands for the files anywhere in it that can be read; hidden ones and what genner wrote itself (a `.meta`
     lies beside it) are left out, others are counted in `journal`. The id of a file in it is its path there.
     Raises `UsageError` when there is no such file, or it is none that can be read.
     """
-    found: list[Place] = []
+    found: list[TextSource] = []
     for name in names:
         path = Path(name)
         if not name:  # which would be the folder at hand
             raise UsageError("the name of a file is empty; is a variable of the shell not set? '.' is this folder")
         if name == "-":
-            found.append(Place("-", "stdin"))
+            found.append(TextSource("-", "stdin"))
         elif path.is_dir():
-            found += _in_folder(path, journal or Journal())
+            found += _in_folder(path, journal or ReadLog())
         elif path.exists() or not glob.has_magic(name):
             found.append(_place(path))
         else:
@@ -77,9 +78,9 @@ def places(names: Iterable[str], journal: Journal | None = None) -> list[Place]:
     return found
 
 
-def _place(path: Path) -> Place:
-    place = Place(str(path), _stem(path))
-    if place.suffix not in SUFFIXES:
+def _place(path: Path) -> TextSource:
+    place = TextSource(str(path), _stem(path))
+    if place.suffix not in TEXT_SUFFIXES:
         raise UsageError(f"{str(path)!r} ends in {place.suffix!r}; legal: {LEGAL}; convert or rename it")
     if not path.exists():
         raise UsageError(f"there is no {str(path)!r}; give the path of an existing file")
@@ -87,14 +88,18 @@ def _place(path: Path) -> Place:
     return place
 
 
-def _in_folder(folder: Path, journal: Journal) -> list[Place]:
+def _in_folder(folder: Path, journal: ReadLog) -> list[TextSource]:
     found = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts) or not path.is_file():
             continue
-        if _stem(path) and Place(path.name, "").suffix in SUFFIXES and not path.with_name(path.name + ".meta").exists():
-            found.append(Place(str(path), (inside.parent / _stem(path)).as_posix()))
+        if (
+            _stem(path)
+            and TextSource(path.name, "").suffix in TEXT_SUFFIXES
+            and not path.with_name(path.name + ".meta").exists()
+        ):
+            found.append(TextSource(str(path), (inside.parent / _stem(path)).as_posix()))
         else:
             journal.loss("file of another kind, or of genner's own", str(path))
     if not found:
@@ -106,7 +111,7 @@ def _stem(path: Path) -> str:
     return PurePath(path.name.removesuffix(".gz")).stem
 
 
-def read_texts(place: Place | str, text_field: str = "text", journal: Journal | None = None) -> Iterator[Document]:
+def read_texts(place: TextSource | str, text_field: str = "text", journal: ReadLog | None = None) -> Iterator[Document]:
     """The texts of a file as documents without entities. What a record says besides is kept in `Document.extra`.
 
     A text file is taken as it is, carriage returns and NUL characters too, but for a byte order mark; of an HTML page
@@ -117,18 +122,18 @@ def read_texts(place: Place | str, text_field: str = "text", journal: Journal | 
     Raises `UsageError` at once on a file of another kind, and `DataError` when something cannot be read.
     """
     if isinstance(place, str):
-        place = Place("-", "stdin") if place == "-" else _place(Path(place))
-    journal = journal or Journal()
+        place = TextSource("-", "stdin") if place == "-" else _place(Path(place))
+    journal = journal or ReadLog()
     if place.path == "-":
         return _standard_input(text_field, journal)
     if place.suffix in TEXTS + PAGES:
         return _text(place)
     path = Path(place.path)
-    found = _rows(path, text_field) if place.suffix in TABLES else records(path, journal)
+    found = _rows(path, text_field) if place.suffix in TABLE_SUFFIXES else records(path, journal)
     return _documents(found, place.path, place.id, text_field, journal)
 
 
-def _text(place: Place) -> Iterator[Document]:
+def _text(place: TextSource) -> Iterator[Document]:
     with open_binary(Path(place.path)) as file:
         text = _decode(_bounded(file, place.path), place.path)
     if place.suffix in PAGES:
@@ -140,9 +145,9 @@ def _text(place: Place) -> Iterator[Document]:
 
 
 def _bounded(file: BinaryIO, where: str) -> bytes:
-    data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise DataError(where, f"is one text of more than {LARGEST:,} bytes; divide it among files or records")
+    data = file.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        raise DataError(where, f"is one text of more than {MAX_TEXT_BYTES:,} bytes; divide it among files or records")
     return data
 
 
@@ -165,19 +170,19 @@ class _Bytes(NamedTuple):
         return STDIN
 
 
-def _standard_input(text_field: str, journal: Journal) -> Iterator[Document]:
+def _standard_input(text_field: str, journal: ReadLog) -> Iterator[Document]:
     stream = sys.stdin.buffer
-    first = stream.readline(LARGEST + 1)
+    first = stream.readline(MAX_TEXT_BYTES + 1)
     if first.startswith(b"\x1f\x8b"):
         with open_binary(cast(Any, _Bytes(first + _bounded(stream, STDIN)))) as file:
             stream = cast(Any, io.BytesIO(_bounded(file, STDIN)))
             first = stream.readline()
     first = first.removeprefix(b"\xef\xbb\xbf")
-    while first and not first.strip() and (line := stream.readline(LARGEST + 1)):
+    while first and not first.strip() and (line := stream.readline(MAX_TEXT_BYTES + 1)):
         first += line  # blank lines before the text
     if isinstance(_json(first), dict):  # lines of objects, which may go on for ever
         return _documents(
-            _json_lines(chain([first], iter(lambda: stream.readline(LARGEST + 1), b""))),
+            _json_lines(chain([first], iter(lambda: stream.readline(MAX_TEXT_BYTES + 1), b""))),
             STDIN,
             "stdin",
             text_field,
@@ -240,7 +245,7 @@ def _rows(path: Path, text_field: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _divider(head: str, path: Path, text_field: str) -> str:
     """What divides the cells: what makes the text's field a cell of the first row."""
-    usual = "\t" if Place(str(path), "").suffix == ".tsv" else ","
+    usual = "\t" if TextSource(str(path), "").suffix == ".tsv" else ","
     try:
         for divider in dict.fromkeys((usual, ",", ";", "\t")):
             if text_field in next(csv.reader([head], delimiter=divider), []):
@@ -257,9 +262,9 @@ def _divider(head: str, path: Path, text_field: str) -> str:
 
 
 def _documents(
-    found: Iterable[tuple[int, dict[str, Any]]], where: str, stem: str, text_field: str, journal: Journal
+    found: Iterable[tuple[int, dict[str, Any]]], where: str, stem: str, text_field: str, journal: ReadLog
 ) -> Iterator[Document]:
-    ids = Ids()
+    ids = IdSet()
     for number, (line, record) in enumerate(found, 1):
         try:
             made_up = record.get("id") in (None, "")

@@ -16,10 +16,10 @@ from importlib.resources.abc import Traversable
 from typing import ClassVar, Literal, NamedTuple
 
 from genner.data import tags
-from genner.data.base import Journal, Syntax, read_lines
+from genner.data.base import ReadLog, Syntax, read_lines
 from genner.data.column_survey import tag_spelling
-from genner.data.column_values import MANY
-from genner.data.records import Intake, Span, stem
+from genner.data.column_values import MAX_TAG_VALUES
+from genner.data.records import DocumentBuilder, RecordSpan, stem
 from genner.data.tokens import join
 from genner.document import Document
 from genner.errors import DataError
@@ -61,13 +61,13 @@ class TokenCsv(Syntax):
         names = [name.strip(' "') for name in line.split(_delimiter(line))]
         return bool({*_TOKEN} & {*names}) and bool({*_TAG} & {*names}) and len(names) > 1
 
-    def read(self, source: Traversable, journal: Journal) -> Iterator[Document]:
-        quiet = Journal(lenient=True)  # what is wrong is said when the rows are read in earnest
+    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+        quiet = ReadLog(lenient=True)  # what is wrong is said when the rows are read in earnest
         given: set[str] = set()
         parted = False
         for row in self._rows(source, quiet):
             parted = parted or row is None or bool(row.sentence)
-            if row is not None and len(given) <= MANY:
+            if row is not None and len(given) <= MAX_TAG_VALUES:
                 given.add(row.tag)
         if given and not parted:
             what = (
@@ -81,7 +81,7 @@ class TokenCsv(Syntax):
             for rows in _sentences(self._rows(source, quiet)):
                 guess.add(spelling.normal(row.tag) for row in rows)
             scheme = "bare" if spelling.form == "bare" else guess.scheme
-        intake = Intake(source, journal)
+        intake = DocumentBuilder(source, journal)
         for number, rows in enumerate(_sentences(self._rows(source, journal)), 1):
             if intake.begins_group([row.token for row in rows]):
                 continue
@@ -97,12 +97,12 @@ class TokenCsv(Syntax):
                     kind, instead = "tag sequence", tags.AS_CONLLEVAL
                 journal.fault(kind, source, what, rows[min(index, len(rows) - 1)].line, instead=instead)
             text, places = join([row.token for row in rows])
-            spans = [Span(places[a][0], places[b - 1][1], label) for a, b, label in tags.spans(normal, scheme)]
+            spans = [RecordSpan(places[a][0], places[b - 1][1], label) for a, b, label in tags.spans(normal, scheme)]
             document = intake.document(rows[0].line, text, spans, f"{stem(source)}-{number}")
             if document is not None:
                 yield document
 
-    def _rows(self, source: Traversable, journal: Journal) -> Iterator[_Row | None]:
+    def _rows(self, source: Traversable, journal: ReadLog) -> Iterator[_Row | None]:
         """The rows, None for an empty one."""
         lines = iter(read_lines(source, journal))
         first = next(lines, None)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from genner.data.json_stream import Record, first_values
+from genner.data.json_stream import JsonRecord, first_values
 
 # What it is, how to go on, and how one of its records is told.
-RECORDS: dict[str, tuple[str, Callable[[Record], bool]]] = {
+UNREAD_RECORDS: dict[str, tuple[str, Callable[[JsonRecord], bool]]] = {
     "LightTag's export": (
         "write its examples as doccano's: content as text, annotations as label [[start, end, tag]]",
         lambda r: _has(r, "examples", "content") or ({"content", "annotations"} <= r.keys() and "example_id" in r),
@@ -72,20 +72,20 @@ def unread_beginning(head: bytes) -> str:
 def unread_record(record: Any) -> str:
     """The same of one record."""
     held = next((k for k, v in record.items() if _is_records(v)), None) if isinstance(record, dict) else None
-    if held is not None and not any(matches(record) for _, matches in RECORDS.values()):
+    if held is not None and not any(matches(record) for _, matches in UNREAD_RECORDS.values()):
         return f"seems to hold its records under {held!r}; take them out with: jq -c '.[\"{held}\"][]' OLD > NEW.jsonl"
-    for title, (advice, matches) in RECORDS.items():
+    for title, (advice, matches) in UNREAD_RECORDS.items():
         if isinstance(record, dict) and matches(record):
             return f"looks like {title}; {advice}"
     return ""
 
 
-def _keys(record: Record) -> str:
+def _keys(record: JsonRecord) -> str:
     named = [key if key.isprintable() else repr(key) for key in record] or ["nothing"]
     return ", ".join(named[:12]) + (f" and {len(named) - 12} more" if len(named) > 12 else "")
 
 
-def _has(record: Record, key: str, inner: str) -> bool:
+def _has(record: JsonRecord, key: str, inner: str) -> bool:
     """Whether the first object of the list under `key` has the key `inner`."""
     items = record.get(key)
     return isinstance(items, list) and any(isinstance(i, dict) and inner in i for i in items[:1])

@@ -8,7 +8,7 @@ from typing import Protocol
 from genner.engines.base import Engine, Generation, Request
 
 
-class Memory(Protocol):
+class AnswerCache(Protocol):
     """Where answers are kept while the document that they belong to is unfinished."""
 
     def take(self, key: str) -> Generation | None:
@@ -20,14 +20,14 @@ class Memory(Protocol):
         ...
 
 
-class Remembering:
+class CachingEngine:
     """Answers as `engine` does, and hands its answers to `memory`; what is there already, it takes from there.
 
     A request is known by what it asks: instruction, text, whether it is constrained. The memory has to belong to one
     model and one way of decoding.
     """
 
-    def __init__(self, engine: Engine, memory: Memory) -> None:
+    def __init__(self, engine: Engine, memory: AnswerCache) -> None:
         self.engine, self.memory, self.name = engine, memory, engine.name
 
     @property

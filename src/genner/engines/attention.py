@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PIECE = 128  # new tokens of a row that attend together, at most
-SHORT = 16  # a piece of so many tokens, by itself, is left to torch's fused kernel
+QUERY_CHUNK_TOKENS = 128  # new tokens of a row that attend together, at most
+FUSED_KERNEL_TOKENS = 16  # a piece of so many tokens, by itself, is left to torch's fused kernel
 CALL = 1 << 15  # what a product costs before its first score, in scores
 ROOM = 1 << 20  # scores of a block, at most, unless one piece has more: what a processor's cache holds
 
 
 @dataclass(frozen=True)
-class Piece:
+class QueryChunk:
     """New tokens of a row: its slot in the cache, the tokens before these, their number, and where in the line they
     begin."""
 
@@ -37,17 +37,17 @@ class Piece:
         return self.length + self.count
 
 
-def pieces(slots: Iterable[int], lengths: Iterable[int], counts: Iterable[int]) -> list[Piece]:
+def pieces(slots: Iterable[int], lengths: Iterable[int], counts: Iterable[int]) -> list[QueryChunk]:
     """The pieces of rows that bring `counts` new tokens behind `lengths` old ones."""
-    found, begin = list[Piece](), 0
+    found, begin = list[QueryChunk](), 0
     for slot, length, count in zip(slots, lengths, counts, strict=True):
-        for first in range(0, count, PIECE):
-            found.append(Piece(slot, length + first, min(PIECE, count - first), begin + first))
+        for first in range(0, count, QUERY_CHUNK_TOKENS):
+            found.append(QueryChunk(slot, length + first, min(QUERY_CHUNK_TOKENS, count - first), begin + first))
         begin += count
     return found
 
 
-def blocks(some: Iterable[Piece], heads: int) -> list["Block"]:
+def blocks(some: Iterable[QueryChunk], heads: int) -> list["AttentionBatch"]:
     """Which pieces attend together, in a layer of so many query heads: of the ways to part them, ordered by size, the
     one that costs least."""
     ordered = sorted(some, key=lambda piece: (-piece.count, -piece.reach))
@@ -63,17 +63,17 @@ def blocks(some: Iterable[Piece], heads: int) -> list["Block"]:
                 least, cut = costs[begin] + scores, begin
         costs.append(least + CALL)
         cuts.append(cut)
-    made, end = list[Block](), len(ordered)
+    made, end = list[AttentionBatch](), len(ordered)
     while end:
-        made.append(Block(sorted(ordered[cuts[end] : end], key=lambda piece: piece.slot)))
+        made.append(AttentionBatch(sorted(ordered[cuts[end] : end], key=lambda piece: piece.slot)))
         end = cuts[end]
     return made
 
 
-class Block:
+class AttentionBatch:
     """B pieces of a pass that attend in one product, each padded to T tokens, over `reach` keys."""
 
-    def __init__(self, some: list[Piece]) -> None:
+    def __init__(self, some: list[QueryChunk]) -> None:
         self.pieces = some
         self._count, self._tokens = len(some), max(piece.count for piece in some)
         self._reach = max(piece.reach for piece in some)
@@ -111,7 +111,7 @@ class Block:
         if cap is not None:
             scores = cap * torch.tanh(queries @ keys.transpose(1, 2) / cap)
             scores = scores if mask is None else scores + mask
-        elif self._count == 1 and self._tokens <= SHORT:
+        elif self._count == 1 and self._tokens <= FUSED_KERNEL_TOKENS:
             fused: Tensor = F.scaled_dot_product_attention(
                 queries[None], keys[None], values[None], attn_mask=None if mask is None else mask[None], scale=1.0
             )

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genner.engines.attention import Block, blocks, pieces
+from genner.engines.attention import AttentionBatch, blocks, pieces
 
 
-class RowCache:
+class KVCache:
     """Keys and values of up to `rows` sequences; passed to a transformers model as `past_key_values`.
 
     Buffers are [rows, heads, capacity, head size], allocated at the first pass. `lengths` says how many tokens of each
@@ -60,7 +60,7 @@ class RowCache:
         return max(self.lengths)
 
     @torch.inference_mode()
-    def copy_row(self, source: "RowCache", of: int, to: int) -> None:
+    def copy_row(self, source: "KVCache", of: int, to: int) -> None:
         """Make row `to` a copy of row `of` of `source`."""
         length = source.lengths[of]
         if length > self._capacity:
@@ -105,10 +105,10 @@ class _Pass:
     def __init__(self, slots: Sequence[int], lengths: Sequence[int], counts: Sequence[int]) -> None:
         self._rows = list(zip(slots, lengths, counts, strict=True))
         self._pieces = pieces(slots, lengths, counts)
-        self._blocks: dict[int, list[Block]] = {}
+        self._blocks: dict[int, list[AttentionBatch]] = {}
         self._places: dict[tuple[int, int], Tensor] = {}
 
-    def blocks(self, heads: int) -> list[Block]:
+    def blocks(self, heads: int) -> list[AttentionBatch]:
         """What attends together, in a layer of so many query heads."""
         if heads not in self._blocks:
             self._blocks[heads] = blocks(self._pieces, heads)

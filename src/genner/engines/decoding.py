@@ -1,10 +1,10 @@
 """Two decoders with equal outputs: token by token, and in verified stretches.
 
 Both decode greedily: at every step the most probable legal token is taken (of equals, the one with the lowest id).
-`reference` does so in the obvious way, one token a pass. `Speculator` drafts a stretch, runs it in one pass, and keeps
-it up to the first place where the model prefers another legal token; that token is kept too, so each pass yields at
-least one. Nothing is taken that the model would not have chosen: the outputs are equal, which is tested (in float32; in
-bf16 the shape of a batch can turn a near-tie).
+`reference` does so in the obvious way, one token a pass. `SpeculativeDecoder` drafts a stretch, runs it in one pass,
+and keeps it up to the first place where the model prefers another legal token; that token is kept too, so each pass
+yields at least one. Nothing is taken that the model would not have chosen: the outputs are equal, which is tested (in
+float32; in bf16 the shape of a batch can turn a near-tie).
 
 Drafts come from three sources, each of which may be wrong at no cost but time. The grammar knows the plain copy of what
 is left of the text. A `Drafter`, where there is one, guesses the entities from the hidden states of the prompt, where
@@ -20,22 +20,22 @@ from typing import Any
 import torch
 
 from genner.engines.base import Generation, Request
-from genner.engines.cache import RowCache
+from genner.engines.cache import KVCache
 from genner.engines.chat import Chat
-from genner.engines.drafter import Drafter, Read, option_places
+from genner.engines.drafter import Drafter, DrafterInput, option_places
 from genner.engines.network import Network
-from genner.engines.prefix_state import Task
-from genner.engines.sequence import Draft, Row
+from genner.engines.prefix_state import PrefixState
+from genner.engines.sequence import Draft, Sequence
 from genner.engines.turns import Turns
 from genner.engines.vocabulary import Vocabulary
-from genner.grammar import NOTHING
+from genner.grammar import NO_PROPOSALS
 
 
 @dataclass(kw_only=True)
-class _Lane(Row):
+class _Lane(Sequence):
     """A row of the batch, and what is known of its instruction."""
 
-    task: Task
+    task: PrefixState
 
 
 SEAM = 2  # tokens that a tag may take besides its own: the text is cut where it stands
@@ -65,7 +65,7 @@ def reference(causal: Any, chat: Chat, vocabulary: Vocabulary, request: Request)
     prefix, body = chat.prefix_ids(request.instruction), chat.body_ids(request.text)
     ids, cache = [*prefix, *body], None
     window = causal.config.get_text_config().max_position_embeddings
-    row = Row(request, [], budget(chat, request, len(ids), window), request.grammar.start())
+    row = Sequence(request, [], budget(chat, request, len(ids), window), request.grammar.start())
     row.computed = len(ids)
     while not row.finished:
         out = causal(input_ids=torch.tensor([ids], device=causal.device), past_key_values=cache, use_cache=True)
@@ -82,7 +82,7 @@ def reference(causal: Any, chat: Chat, vocabulary: Vocabulary, request: Request)
     return row.generation()
 
 
-class Speculator:
+class SpeculativeDecoder:
     """Decodes requests in batches, in verified stretches.
 
     Up to `batch_size` answers are in the making at once, each at its own position in its own cache row; a finished one
@@ -108,12 +108,12 @@ class Speculator:
     ) -> None:
         self._network, self._chat, self._vocabulary, self._drafter = network, chat, vocabulary, drafter
         self._turns = turns or Turns()
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, PrefixState] = {}
 
     def decode(self, requests: Iterable[Request], batch_size: int) -> Iterator[tuple[int, Generation]]:
         """Yield (index of the request, generation) as answers are finished, in any order."""
         source = enumerate(requests)
-        cache = RowCache(batch_size)
+        cache = KVCache(batch_size)
         rows: dict[int, _Lane] = {}  # by the index of their request
         free = list(range(batch_size - 1, -1, -1))  # the first ones first: what was never used takes no memory
         item: tuple[int, Request] | None = None  # that came, and has to wait for its turn
@@ -135,15 +135,15 @@ class Speculator:
                 free.append(row.slot)
                 yield index, row.generation()
 
-    def _admit(self, request: Request, cache: RowCache, slot: int) -> _Lane:
+    def _admit(self, request: Request, cache: KVCache, slot: int) -> _Lane:
         task = self._task(request)
         cache.copy_row(task.prefix, 0, slot)
         body = self._chat.body_ids(request.text)
         room = budget(self._chat, request, task.prefix.lengths[0] + len(body), self._network.window)
-        guess = None if task.trusts() else NOTHING
+        guess = None if task.trusts() else NO_PROPOSALS
         return _Lane(request, body, room, request.grammar.start(), slot, guess, task=task)
 
-    def _task(self, request: Request) -> Task:
+    def _task(self, request: Request) -> PrefixState:
         task = self._tasks.pop(request.instruction, None)
         if task is None:
             prefix, options = self._network.prefix(self._chat.prefix_ids(request.instruction)), None
@@ -151,13 +151,13 @@ class Speculator:
                 places = option_places(self._chat, self._vocabulary, request.instruction, request.options)
                 if places is not None:
                     options = self._drafter.options([states[places] for states in self._network.tapped()])
-            task = Task(prefix, options)
+            task = PrefixState(prefix, options)
             if len(self._tasks) >= self.MAX_TASKS:
                 self._tasks.pop(next(iter(self._tasks)))
         self._tasks[request.instruction] = task  # newest last
         return task
 
-    def _pass(self, rows: list[_Lane], cache: RowCache) -> None:
+    def _pass(self, rows: list[_Lane], cache: KVCache) -> None:
         """Draft for each row, run all drafts at once, and keep what the model agrees with."""
         drafts = [self._draft(row, len(rows)) for row in rows]
         fed = [[*row.pending, *draft.tokens] for row, draft in zip(rows, drafts, strict=True)]
@@ -187,12 +187,12 @@ class Speculator:
         tapped = self._network.tapped()
         for row, tokens in zip(rows, fed, strict=True):
             if row.guess is None:
-                row.guess = NOTHING
+                row.guess = NO_PROPOSALS
                 # Nothing has been taken yet, so what is pending is the prompt, and the text its beginning.
                 ends = self._vocabulary.ends(self._chat.text_of(row.pending), row.request.text)
                 if ends:
                     states = [each[begin : begin + len(ends)] for each in tapped]
-                    reads.append(Read(row.request.text, ends, states, row.task.options))
+                    reads.append(DrafterInput(row.request.text, ends, states, row.task.options))
                     readers.append(row)
             begin += len(tokens)
         for row, guess in zip(readers, self._drafter.guess(reads) if reads else [], strict=True):

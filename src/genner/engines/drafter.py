@@ -24,15 +24,15 @@ from torch import Tensor, nn
 from genner.engines.chat import Chat
 from genner.engines.vocabulary import Vocabulary
 from genner.errors import ModelError
-from genner.grammar import Guess, boundaries
+from genner.grammar import SpanProposals, boundaries
 
-FILE = "drafter.safetensors"
-OTHERS = 6  # spans that are remembered for each word, besides those that are guessed
-GAP = 16  # zero rows between two texts: more than the widest convolution reaches
+DRAFTER_FILE = "drafter.safetensors"
+SPARE_SPANS = 6  # spans that are remembered for each word, besides those that are guessed
+TEXT_GAP_ROWS = 16  # zero rows between two texts: more than the widest convolution reaches
 
 
 @dataclass(frozen=True)
-class Read:
+class DrafterInput:
     """A text as the model has read it.
 
     `ends`: for each of its tokens, the code points written up to its end; `states`: what the tapped layers put out,
@@ -57,13 +57,13 @@ class Drafter(Protocol):
         """What it has to know of the labels, from the tapped layers' states at the end of each one's line: [L, H]."""
         ...
 
-    def guess(self, reads: list[Read]) -> list[Guess]:
+    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
         """A guess for each text."""
         ...
 
 
 @dataclass(frozen=True)
-class Shape:
+class DrafterShape:
     """The size of a `SpanDrafter`: tapped layers, width of the model and its own, convolutions and their reach, the
     longest span in words, and the probability from which on a span is guessed (a right guess saves about two passes, a
     wrong one costs about one)."""
@@ -80,7 +80,7 @@ class Shape:
 class SpanDrafter(nn.Module):
     """A score for every span of words and every label, from hidden states."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: DrafterShape) -> None:
         super().__init__()
         self.shape = shape
         size, width = len(shape.taps) * shape.hidden, shape.width
@@ -131,14 +131,14 @@ class SpanDrafter(nn.Module):
         return self.by_first(label), self.by_last(label), self.by_both(label), by_length
 
     @torch.inference_mode()
-    def guess(self, reads: list[Read]) -> list[Guess]:
+    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
         states, inside, begins = pack([torch.cat(read.states, -1) for read in reads])
         mixed = self.mix(states.to(self.bias.dtype), inside.to(self.bias.dtype))
         guesses = []
         for read, begin in zip(reads, begins, strict=True):
             words, firsts, lasts = tokens_of_words(read.text, read.ends)
             if not words:
-                guesses.append(Guess())
+                guesses.append(SpanProposals())
                 continue
             here = mixed[begin : begin + len(read.ends)]
             logits = self.scores(here, torch.tensor(firsts), torch.tensor(lasts), read.options)
@@ -150,20 +150,20 @@ class SpanDrafter(nn.Module):
         from safetensors.torch import save_file
 
         tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, folder / FILE, metadata={"shape": json.dumps(asdict(self.shape))})
+        save_file(tensors, folder / DRAFTER_FILE, metadata={"shape": json.dumps(asdict(self.shape))})
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> "SpanDrafter | None":
         """The drafter in an adapter's folder, None if there is none. Raises `ModelError` when it is damaged."""
         from safetensors import SafetensorError, safe_open
 
-        path = folder / FILE
+        path = folder / DRAFTER_FILE
         if not path.is_file():
             return None
         try:
             with safe_open(path, framework="pt") as file:
                 raw = json.loads((file.metadata() or {})["shape"])
-                drafter = cls(Shape(**{**raw, "taps": tuple(raw["taps"])}))
+                drafter = cls(DrafterShape(**{**raw, "taps": tuple(raw["taps"])}))
                 drafter.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{path} is damaged: {error}; delete it to decode without, only slower") from error
@@ -184,7 +184,7 @@ def option_places(chat: Chat, vocabulary: Vocabulary, instruction: str, options:
 def pack(texts: list[Tensor]) -> tuple[Tensor, Tensor, list[int]]:
     """States [tokens, D] of several texts in one line, with gaps between them: [N, D], a mark [N, 1] on what is no gap,
     and where each text begins."""
-    size = sum(len(text) + GAP for text in texts)
+    size = sum(len(text) + TEXT_GAP_ROWS for text in texts)
     states = texts[0].new_zeros(size, texts[0].shape[1])
     inside = texts[0].new_zeros(size, 1)
     begins, at = [], 0
@@ -192,7 +192,7 @@ def pack(texts: list[Tensor]) -> tuple[Tensor, Tensor, list[int]]:
         states[at : at + len(text)] = text
         inside[at : at + len(text)] = 1
         begins.append(at)
-        at += len(text) + GAP
+        at += len(text) + TEXT_GAP_ROWS
     return states, inside, begins
 
 
@@ -218,14 +218,14 @@ def tokens_of_words(text: str, ends: list[int]) -> tuple[list[tuple[int, int]], 
     return words, [token_at[a] for a, _ in words], [token_at[b - 1] for _, b in words]
 
 
-def guess_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> Guess:
+def guess_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> SpanProposals:
     """Spans whose probability is above the threshold, the most probable first, none crossing another; and for each
     word the likeliest spans that begin there. `logits` are [words, longest, L]."""
     count, longest, labels = logits.shape
     logits = logits.clone()
     lengths = torch.arange(longest)[None] + torch.arange(count)[:, None] >= count
     logits[lengths] = -torch.inf
-    best = logits.flatten(1).topk(min(OTHERS, longest * labels)).indices.tolist()
+    best = logits.flatten(1).topk(min(SPARE_SPANS, longest * labels)).indices.tolist()
     others = {
         words[w][0]: [(words[w + place // labels][1], place % labels) for place in some if w + place // labels < count]
         for w, some in enumerate(best)
@@ -237,4 +237,4 @@ def guess_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> 
         start, end = words[w][0], words[w + length][1]
         if not any(s < start < e < end or start < s < end < e or (s, e) == (start, end) for s, e, _ in kept):
             kept.append((start, end, label))
-    return Guess(kept, others)
+    return SpanProposals(kept, others)

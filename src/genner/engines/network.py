@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from genner.engines import llama
-from genner.engines.cache import Layer, RowCache
+from genner.engines.cache import KVCache, Layer
 
 _ROLLS_BACK = {"full_attention", "sliding_attention"}  # layer types whose cache is keys and values, a token each
 
-ROWS = "genner_rows"
-"""The name under which transformers finds the attention over a `RowCache`."""
+ATTENTION_NAME = "genner_rows"
+"""The name under which transformers finds the attention over a `KVCache`."""
 
 
 def _attention(
@@ -29,11 +29,11 @@ def _attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls it in each layer; the keys and values are what `RowCache.update` returned."""
+    """As transformers calls it in each layer; the keys and values are what `KVCache.update` returned."""
     return key.attend(query, scaling, sliding_window, softcap), None
 
 
-llama.ATTENTION[ROWS] = _attention
+llama.ATTENTION[ATTENTION_NAME] = _attention
 
 
 def _note(found: dict[int, Tensor], number: int, _module: Any, _arguments: Any, output: Tensor) -> None:
@@ -88,7 +88,7 @@ class Network:
         if not isinstance(causal, llama.Llama):
             from transformers import AttentionInterface
 
-            AttentionInterface.register(ROWS, _attention)
+            AttentionInterface.register(ATTENTION_NAME, _attention)
         self.taps = tuple(sorted(taps))
         self._tapped: list[Tensor] = []
 
@@ -109,7 +109,7 @@ class Network:
             self._tapped = [found[number][0] for number in self.taps if number in found]
 
     @torch.inference_mode()
-    def forward(self, rows: Sequence[Sequence[int]], cache: RowCache, slots: Sequence[int]) -> Tensor:
+    def forward(self, rows: Sequence[Sequence[int]], cache: KVCache, slots: Sequence[int]) -> Tensor:
         """Run new tokens for the rows `slots` of the cache, each row as many as it has.
 
         Returns the hidden states, [all tokens, H], row after row. The cache's lengths are left alone: the caller says
@@ -118,7 +118,7 @@ class Network:
         ids = torch.tensor([[token for row in rows for token in row]], device=self.device)
         positions = cache.begin(slots, [len(row) for row in rows], self.device)
         before = self._config._attn_implementation
-        self._config._attn_implementation = ROWS
+        self._config._attn_implementation = ATTENTION_NAME
         try:
             with self._listening():
                 out = self._body(
@@ -133,9 +133,9 @@ class Network:
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
 
-    def prefix(self, ids: Sequence[int]) -> RowCache:
+    def prefix(self, ids: Sequence[int]) -> KVCache:
         """Run an instruction; a cache of one row that holds it, for others to begin as copies of."""
-        cache = RowCache(1, len(ids))
+        cache = KVCache(1, len(ids))
         self.forward([ids], cache, [0])
         cache.lengths[0] = len(ids)
         return cache

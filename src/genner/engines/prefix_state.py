@@ -3,7 +3,7 @@
 from math import sqrt
 from typing import Any
 
-from genner.engines.cache import RowCache
+from genner.engines.cache import KVCache
 
 # What a pass costs before its first token, and a row in it, in tokens. (On two CPU cores a pass of one token takes
 # 18 ms, attention of a short row 3, and a token 0.5.)
@@ -14,7 +14,7 @@ SAVED_IN_A_COPY, SAVED_IN_A_LIST = 2, 6
 SHORTEST, LONGEST = 12, 256  # tokens that are drafted at least and at most
 
 
-class Task:
+class PrefixState:
     """An instruction that has been run.
 
     Args:
@@ -27,7 +27,7 @@ class Task:
     FORGET = 0.98  # a draft's weight in the averages, for each one after it
     PROBE = 16  # of so many answers, one is drafted from a guess even if guesses are mostly wrong
 
-    def __init__(self, prefix: RowCache, options: Any = None) -> None:
+    def __init__(self, prefix: KVCache, options: Any = None) -> None:
         self.prefix, self.options = prefix, options
         self._drafted, self._rejected = 60.0, 1.0
         self._answers, self._plain = 2.0, 1.0

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from genner.engines.base import Generation, Request
 from genner.engines.vocabulary import Vocabulary
-from genner.grammar import NOTHING, Guess, State, walk
+from genner.grammar import NO_PROPOSALS, SpanProposals, State, walk
 
 BYTES_A_TOKEN = 5  # of a draft, about; a draft that is written too long is cut
 
@@ -25,7 +25,7 @@ class Draft:
 
 
 @dataclass
-class Row:
+class Sequence:
     """An answer in the making."""
 
     request: Request
@@ -33,7 +33,7 @@ class Row:
     budget: int  # tokens that it may take
     state: State | None  # None once an unconstrained answer has left the grammar
     slot: int = 0  # its row in the cache
-    guess: Guess | None = None  # what its entities are guessed to be; None before somebody has guessed
+    guess: SpanProposals | None = None  # what its entities are guessed to be; None before somebody has guessed
     hints: dict[State, int] = field(default_factory=dict)  # what the model chose behind a rejected token
     declined: bytes = b""  # what the last draft would have gone on with, had the model taken the whole of its token
     tokens: list[int] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Row:
     def _spelled(self, state: State | None, longest: int, encode: Callable[[str], list[int]], end: int) -> list[int]:
         if state is None or longest <= 0:
             return []
-        grammar, guess, size = self.request.grammar, self.guess or NOTHING, longest * BYTES_A_TOKEN
+        grammar, guess, size = self.request.grammar, self.guess or NO_PROPOSALS, longest * BYTES_A_TOKEN
         written = grammar.draft(state, size, guess)
         if self.declined and written.startswith(self.declined):
             # The model wrote `>` where `><` was drafted: it hardly wants a tag here, whatever the guess says.

@@ -11,7 +11,7 @@ import torch
 
 from genner.engines.base import Generation, Request
 from genner.engines.chat import Chat
-from genner.engines.decoding import Speculator, budget, reference
+from genner.engines.decoding import SpeculativeDecoder, budget, reference
 from genner.engines.drafter import Drafter, SpanDrafter
 from genner.engines.network import Network
 from genner.engines.turns import Turns
@@ -102,7 +102,7 @@ class LocalEngine:
                 stacklevel=2,
             )
         self._turns = Turns()
-        self._speculator = Speculator(self.network, self.chat, self.vocabulary, drafter, self._turns)
+        self._speculator = SpeculativeDecoder(self.network, self.chat, self.vocabulary, drafter, self._turns)
         self.default_batch = 16 if self.network.device.type == "cpu" else 64
 
     @classmethod

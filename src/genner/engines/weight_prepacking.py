@@ -18,7 +18,7 @@ from genner.engines.threads import one_thread
 
 # oneDNN chooses the blocks by the number of rows that are to be expected: of 8, 64 and 256 tokens, 64 was best or near
 # it for all passes of 1 to 400.
-TOKENS = 64
+EXPECTED_ROWS = 64
 
 
 class Packed(nn.Module):
@@ -26,7 +26,7 @@ class Packed(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self._weight: Any = operators()._reorder_linear_weight(layer.weight.detach().contiguous(), TOKENS)
+        self._weight: Any = operators()._reorder_linear_weight(layer.weight.detach().contiguous(), EXPECTED_ROWS)
         self._multiply = operators()._linear_pointwise
         self._bias = None if layer.bias is None else layer.bias.detach()
 

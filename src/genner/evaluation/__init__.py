@@ -4,7 +4,7 @@ from genner.evaluation.compare import Comparison, compare
 from genner.evaluation.counts import Counts, count
 from genner.evaluation.intervals import interval
 from genner.evaluation.metrics import METRICS
-from genner.evaluation.report import Report, evaluate
+from genner.evaluation.report import EvaluationReport, evaluate
 from genner.evaluation.taxonomy import Analysis, Verdict, analyse, verdicts
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Analysis",
     "Comparison",
     "Counts",
-    "Report",
+    "EvaluationReport",
     "Verdict",
     "analyse",
     "compare",

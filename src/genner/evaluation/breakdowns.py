@@ -14,7 +14,7 @@ from genner.evaluation.words import words
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingCounts:
     """What a system has seen: how often each mention, as written, was an entity of each label."""
 
     mentions: Counter[tuple[str, str]]  # (text, label)
@@ -26,7 +26,7 @@ class Training:
         return cls(mentions, frozenset(text for text, _ in mentions))
 
 
-NOTHING = Training(Counter(), frozenset())
+NO_TRAINING = TrainingCounts(Counter(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +35,29 @@ class Breakdown:
 
     definition: str
     buckets: tuple[str, ...]
-    bucket: Callable[[Entity, Document, Training], str]
+    bucket: Callable[[Entity, Document, TrainingCounts], str]
     needs_training: bool = False
 
 
-def _length(entity: Entity, gold: Document, training: Training) -> str:
+def _length(entity: Entity, gold: Document, training: TrainingCounts) -> str:
     # A mention of blanks alone has no word; it is as short as can be.
     n = words(gold.text).between(*entity.span)
     return str(max(n, 1)) if n < 5 else "5-9" if n < 10 else "10+"
 
 
-def _depth(entity: Entity, gold: Document, training: Training) -> str:
+def _depth(entity: Entity, gold: Document, training: TrainingCounts) -> str:
     outer = sum(e.start <= entity.start and entity.end <= e.end and e.span != entity.span for e in gold.entities)
     return str(outer) if outer < 3 else "3+"
 
 
-def _seen(entity: Entity, gold: Document, training: Training) -> str:
+def _seen(entity: Entity, gold: Document, training: TrainingCounts) -> str:
     text = gold.mention(entity)
     if (text, entity.label) in training.mentions:
         return "seen"
     return "other label" if text in training.texts else "unseen"
 
 
-def _frequency(entity: Entity, gold: Document, training: Training) -> str:
+def _frequency(entity: Entity, gold: Document, training: TrainingCounts) -> str:
     n = training.mentions[gold.mention(entity), entity.label]
     return "0" if not n else "1" if n == 1 else "2-4" if n < 5 else "5-19" if n < 20 else "20+"
 

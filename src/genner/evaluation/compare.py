@@ -7,15 +7,15 @@ from typing import Any
 from genner.document import Document
 from genner.evaluation.intervals import Difference
 from genner.evaluation.metrics import METRICS
-from genner.evaluation.report import Report, Scoring
+from genner.evaluation.report import EvaluationReport, Scoring
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The reports of two systems and, for every metric, the difference of their micro-F1, second minus first."""
 
-    first: Report
-    second: Report
+    first: EvaluationReport
+    second: EvaluationReport
     differences: dict[str, Difference]
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from genner.document import Document, Prediction
-from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING, Breakdown, Training
+from genner.evaluation.breakdowns import BREAKDOWNS, NO_TRAINING, Breakdown, TrainingCounts
 from genner.evaluation.counts import Counts, count, count_by
 from genner.evaluation.intervals import Estimate, Interval, average, f1_columns, shares, summed
 from genner.evaluation.metrics import METRICS
 from genner.evaluation.pairing import digest, genner_version, pair, sign
 from genner.evaluation.units import Units, units_of
 
-Key = tuple[str, str]
+CountKey = tuple[str, str]
 """What is counted: `("metric", "span")`, `("label", "PER")`, `("length", "5-9")`."""
 
 
@@ -28,7 +28,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvaluationReport:
     """The scores of a system. Ratios are in [0, 1]; intervals are at 95 %, over `units`, None where these are too few.
 
     `micro` and `interval` are strict span micro-F1, the number. `per_label` has, in order of the alphabet, the labels
@@ -134,13 +134,13 @@ class CountTable:
 
     def __init__(self, units: Sequence[int]) -> None:
         self._units = units
-        self._columns: dict[Key, dict[int, Counts]] = {}
+        self._columns: dict[CountKey, dict[int, Counts]] = {}
 
-    def open(self, key: Key) -> None:
+    def open(self, key: CountKey) -> None:
         """Make sure that a column is there."""
         self._columns.setdefault(key, {})
 
-    def add(self, document: int, key: Key, counts: Counts) -> None:
+    def add(self, document: int, key: CountKey, counts: Counts) -> None:
         """Put the counts of one document into a column; a document without any may be left out."""
         self._columns.setdefault(key, {})[document] = counts
 
@@ -148,10 +148,10 @@ class CountTable:
         """The names of the columns of this kind, in order of the alphabet."""
         return sorted(name for k, name in self._columns if k == kind)
 
-    def sum(self, key: Key) -> Counts:
+    def sum(self, key: CountKey) -> Counts:
         return sum(self._columns.get(key, {}).values(), Counts())
 
-    def f1(self) -> dict[Key, Estimate]:
+    def f1(self) -> dict[CountKey, Estimate]:
         """F1 of each column, over the same units for all of them."""
         values = np.zeros((len(self._units), 2 * len(self._columns)))
         for at, column in enumerate(self._columns.values()):
@@ -170,7 +170,7 @@ def evaluate(
     settings: Mapping[str, str] | None = None,
     train: Iterable[Document] | None = None,
     group_by: str | None = None,
-) -> Report:
+) -> EvaluationReport:
     """Score predictions: strict matching first, the other scores beside it.
 
     `train` are the documents that the system was trained on; with them the breakdowns by what it has seen are made.
@@ -208,7 +208,7 @@ class Scoring:
         read = _answer_reading(pred) | dict(settings or {})
         signature = sign(ours | ({"train": digest(seen)} if seen is not None else {}), read)
         shown = {name: b for name, b in BREAKDOWNS.items() if seen is not None or not b.needs_training}
-        table = _count_all(pairs, units, shown, Training.of(seen) if seen is not None else NOTHING)
+        table = _count_all(pairs, units, shown, TrainingCounts.of(seen) if seen is not None else NO_TRAINING)
         self.f1 = table.f1()
         intervals = {key: estimate.interval() for key, estimate in self.f1.items()}
         labels = table.keys("label")
@@ -218,7 +218,7 @@ class Scoring:
             return Score(table.sum((kind, name)), intervals[kind, name])
 
         strict = score("metric", "strict")
-        self.report = Report(
+        self.report = EvaluationReport(
             micro=strict.counts,
             interval=strict.interval,
             per_label={label: table.sum(("label", label)) for label in labels},
@@ -276,7 +276,7 @@ def as_dict(counts: Counts) -> dict[str, Any]:
 
 
 def _count_all(
-    pairs: Sequence[tuple[Document, Document]], units: Units, shown: Mapping[str, Breakdown], training: Training
+    pairs: Sequence[tuple[Document, Document]], units: Units, shown: Mapping[str, Breakdown], training: TrainingCounts
 ) -> CountTable:
     table = CountTable(units.of)
     for name in METRICS:  # there with no documents, too

@@ -9,9 +9,9 @@ from genner.document import Document, Entity, reading_order
 from genner.evaluation.counts import check_same_text
 from genner.evaluation.pairing import pair
 
-Kind = Literal["right", "wrong label", "wrong boundary", "both", "missed", "spurious"]
+ErrorKind = Literal["right", "wrong label", "wrong boundary", "both", "missed", "spurious"]
 
-KINDS: dict[str, str] = {
+ERROR_KINDS: dict[str, str] = {
     "right": "same span, same label",
     "wrong label": "same span, another label",
     "wrong boundary": "overlapping span, same label",
@@ -20,7 +20,7 @@ KINDS: dict[str, str] = {
     "spurious": "a predicted entity that answers to nothing",
 }
 
-NONE = ""
+NO_LABEL = ""
 """The row of spurious and the column of missed entities in a confusion matrix; no label is empty."""
 
 
@@ -28,14 +28,14 @@ NONE = ""
 class Verdict:
     """A gold entity and the predicted one that answers to it; one of the two is None where nothing does."""
 
-    kind: Kind
+    kind: ErrorKind
     gold: Entity | None
     pred: Entity | None
 
     @property
     def labels(self) -> tuple[str, str]:
-        """Gold and predicted label, `NONE` where there is no entity: the cell of the confusion matrix."""
-        return self.gold.label if self.gold else NONE, self.pred.label if self.pred else NONE
+        """Gold and predicted label, `NO_LABEL` where there is no entity: the cell of the confusion matrix."""
+        return self.gold.label if self.gold else NO_LABEL, self.pred.label if self.pred else NO_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Analysis:
     def kinds(self) -> dict[str, int]:
         """How many verdicts of each kind; every kind is there."""
         counts = Counter[str](v.kind for _, _, found in self.cases for v in found)
-        return {kind: counts[kind] for kind in KINDS}
+        return {kind: counts[kind] for kind in ERROR_KINDS}
 
     @property
     def confusion(self) -> Counter[tuple[str, str]]:
@@ -67,10 +67,10 @@ class Analysis:
 
     def table(self) -> str:
         """The kinds on a line each, then the confusion matrix: gold down, predicted across, a point for 0."""
-        width = max(map(len, KINDS))
-        lines = [f"{kind:>{width}}  {n:>6}  {KINDS[kind]}" for kind, n in self.kinds.items()]
+        width = max(map(len, ERROR_KINDS))
+        lines = [f"{kind:>{width}}  {n:>6}  {ERROR_KINDS[kind]}" for kind, n in self.kinds.items()]
         counts = self.confusion
-        labels = [*label_order(counts), NONE]
+        labels = [*label_order(counts), NO_LABEL]
         names = [label or "none" for label in labels]
         width = max(map(len, [*names, *map(str, counts.values())]))
         rows = [[n, *(str(counts[g, p] or ".") for p in labels)] for n, g in zip(names, labels, strict=True)]
@@ -100,7 +100,7 @@ def verdicts(gold: Document, pred: Document) -> list[Verdict]:
     found -= right
     pairs = [(g, p) for g in expected for p in found if _shared(g, p)]
     pairs.sort(key=lambda pair: (-_shared(*pair), reading_order(pair[0]), reading_order(pair[1])))
-    passes: list[tuple[Kind, list[tuple[Entity, Entity]]]] = [
+    passes: list[tuple[ErrorKind, list[tuple[Entity, Entity]]]] = [
         ("wrong label", [(g, p) for g, p in pairs if g.span == p.span]),
         ("wrong boundary", [(g, p) for g, p in pairs if g.label == p.label]),
         ("both", [(g, p) for g, p in pairs if g.label != p.label and g.span != p.span]),
@@ -117,13 +117,13 @@ def verdicts(gold: Document, pred: Document) -> list[Verdict]:
 
 
 def confusion(of: Iterable[Verdict]) -> Counter[tuple[str, str]]:
-    """How often `(gold label, predicted label)` were paired, whatever the boundaries; `NONE` where one is missing."""
+    """How often `(gold label, predicted label)` were paired, whatever the boundaries; `NO_LABEL` if one is missing."""
     return Counter(v.labels for v in of)
 
 
 def label_order(counts: Iterable[tuple[str, str]]) -> list[str]:
-    """The labels of a confusion matrix, in order of the alphabet, without `NONE`."""
-    return sorted({label for cell in counts for label in cell} - {NONE})
+    """The labels of a confusion matrix, in order of the alphabet, without `NO_LABEL`."""
+    return sorted({label for cell in counts for label in cell} - {NO_LABEL})
 
 
 def _shared(g: Entity, p: Entity) -> float:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from genner.grammar import boundaries
 
 
-class Words:
+class WordIndex:
     """The words of a text: runs of letters and digits; any other visible character, and any of a script that puts no
     blanks between words (Han, Kana, Hangul, Thai ...), is a word by itself. No word holds white space.
     """
@@ -22,6 +22,6 @@ class Words:
 
 
 @lru_cache(maxsize=64)  # the metrics of one document ask in turn
-def words(text: str) -> Words:
+def words(text: str) -> WordIndex:
     """The words of `text`."""
-    return Words(text)
+    return WordIndex(text)

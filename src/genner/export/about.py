@@ -13,7 +13,7 @@ from typing import Any
 
 from genner.calibration import Calibration
 from genner.errors import ModelError
-from genner.export.scores import Result
+from genner.export.scores import ModelScore
 from genner.loading import Adapter, find_adapter, find_tuned, shipped
 from genner.model_store import MANIFEST, MODELS, _sha256, locate
 from genner.presets import HubSource
@@ -23,7 +23,7 @@ ABOUT = MANIFEST
 TUNED = "training.json"
 """The same beside a model all of whose weights were trained."""
 
-KINDS = {
+MODEL_KINDS = {
     "adapter": "A LoRA adapter",
     "merged": "A language model, a LoRA adapter merged into its weights,",
     "tuned": "A language model, all of its weights trained,",
@@ -64,7 +64,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingFacts:
     """A run: `recipe` and `data` as in recipe.json and data.json; how far the weights had come.
 
     `steps`, `tokens` and `seconds` (spent in steps) are None where no file says which step the weights are of.
@@ -78,11 +78,11 @@ class Training:
 
 
 @dataclass(frozen=True)
-class About:
+class ModelFacts:
     """A model.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `MODEL_KINDS`.
         adapter: SHA-256 of the adapter's weights, where there is one.
         formats: answer formats that it was trained on, the most used first; empty where it was not trained.
         widen: whether it was trained on the shipped label sets, whole (see `Extractor`).
@@ -106,10 +106,10 @@ class About:
     widen: bool = False
     dtype: str | None = None
     gguf: dict[str, str] = field(default_factory=dict)
-    results: tuple[Result, ...] = ()
+    results: tuple[ModelScore, ...] = ()
     dev: dict[str, Any] = field(default_factory=dict)
     bare: bool = False
-    training: Training | None = None
+    training: TrainingFacts | None = None
     start: dict[str, str] | None = None
     calibration: dict[str, list[float]] = field(default_factory=dict)
     labels: dict[str, Any] | None = None
@@ -117,7 +117,7 @@ class About:
     trained: list[dict[str, Any]] | None = None
 
     @classmethod
-    def of(cls, model: str) -> "About":
+    def of(cls, model: str) -> "ModelFacts":
         """The model that `genner.load(model)` would load. Raises `ModelError` and `UnknownNameError` as it does."""
         if adapter := find_adapter(model):
             return _of_adapter(adapter, widen=model in shipped())
@@ -132,14 +132,14 @@ class About:
         return cls("model", Base.of(model))
 
     @classmethod
-    def read(cls, folder: Path) -> "About | None":
+    def read(cls, folder: Path) -> "ModelFacts | None":
         """What an exported folder says of itself; None for any other folder. Raises `ModelError` when it is damaged."""
         raw = read_json(folder / ABOUT)
         if "kind" not in raw:
             return None
         try:
             raw = {key: value for key, value in raw.items() if key not in ("name", "files")}
-            training = raw["training"] and Training(**raw["training"])
+            training = raw["training"] and TrainingFacts(**raw["training"])
             scores = _scores(folder, raw) | {"bare": raw.get("bare", False) or bool(raw.pop("scores", None))}
             more = {"base": Base(**raw["base"]), "formats": tuple(raw["formats"]), "training": training}
             return cls(**{**raw, **more, **scores})
@@ -147,8 +147,8 @@ class About:
             raise ModelError(f"{folder / ABOUT} is damaged ({error}); export the model again") from None
 
     def write(self, folder: Path, name: str) -> None:
-        """Write it into an exported folder, with the sizes and hashes of its files, as `genner.model_store.verify` reads
-        them; cards may change."""
+        """Write it into an exported folder, with the sizes and hashes of its files, as `genner.model_store.verify`
+        reads them; cards may change."""
         files = {}
         for path in sorted(folder.iterdir()) if not self.gguf else ():
             if path.is_file() and path.suffix != ".md" and path.name != ABOUT:
@@ -157,7 +157,7 @@ class About:
         (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
 
 
-def _of_adapter(adapter: Adapter, widen: bool) -> About:
+def _of_adapter(adapter: Adapter, widen: bool) -> ModelFacts:
     raw, weights = read_json(adapter.folder / ABOUT), adapter.folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise ModelError(f"adapter {adapter.folder} lacks adapter_model.safetensors; train it again")
@@ -166,7 +166,7 @@ def _of_adapter(adapter: Adapter, widen: bool) -> About:
     if start := raw.get("start"):
         more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
     more |= {key: raw.get(key) for key in ("labels", "depth", "trained")}
-    return About("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, **more)
+    return ModelFacts("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, **more)
 
 
 def _calibration(folder: Path, adapter: str) -> dict[str, list[float]]:
@@ -183,9 +183,9 @@ def _title(name: str) -> str:
 def _scores(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
     """`results`, `dev` and `bare` of what lies beside the weights. Raises `ModelError`."""
     try:
-        results = tuple(map(Result.of_json, raw.get("results", ())))
+        results = tuple(map(ModelScore.of_json, raw.get("results", ())))
         for one in (dev := raw.get("dev", {})).get("results", ()):
-            Result.of_json(one)
+            ModelScore.of_json(one)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise ModelError(f"{folder}: its scores are damaged ({error}); restore its files, or train again") from None
     return {"results": results, "dev": dev, "bare": bool(raw.get("scores"))}
@@ -201,7 +201,7 @@ def _run(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
         return scores  # another run's, or changed since: it does not tell how these weights were made
     try:
         progress = _progress(folder.resolve(), raw)
-        return scores | {"training": Training(json.loads(text), read_json(run / "data.json"), **progress)}
+        return scores | {"training": TrainingFacts(json.loads(text), read_json(run / "data.json"), **progress)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the records of the run in {run} are damaged: {error!r}; restore or delete them") from error
 
@@ -210,7 +210,7 @@ def _progress(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
     """How far a run had come when it wrote this folder: `steps`, `tokens`, `seconds`; empty if that is not known."""
     run, scores = folder.parent, raw.get("scores", {})  # as earlier versions wrote them
     if dev := raw.get("dev"):
-        scores = {"f1": dev["f1"]} | {f"f1_{one['set']}": Result.of_json(one).f1 for one in dev.get("results", ())}
+        scores = {"f1": dev["f1"]} | {f"f1_{one['set']}": ModelScore.of_json(one).f1 for one in dev.get("results", ())}
     found: dict[str, Any] = {}
     metrics = run / "metrics.jsonl"
     for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() and scores else ():

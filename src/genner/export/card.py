@@ -1,4 +1,4 @@
-"""Model cards: README.md with the front matter of the Hugging Face hub. What an `About` does not hold is left out, or
+"""Model cards: README.md with the front matter of the Hugging Face hub. What `ModelFacts` does not hold is left out, or
 said to be unknown."""
 
 import json
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from genner.data import write_atomic
 from genner.errors import DataError, ModelError, UsageError
-from genner.export.about import ABOUT, FOUR_BITS, KINDS, PARTS, TUNED, About, read_json
+from genner.export.about import ABOUT, FOUR_BITS, MODEL_KINDS, PARTS, TUNED, ModelFacts, read_json
 from genner.export.card_training import data, labels, training
 from genner.export.scores import (
     BEGIN,
     END,
-    Result,
+    ModelScore,
     dev_text,
     merged,
     model_index,
@@ -48,7 +48,7 @@ def write_cards(folder: Path, force: bool = False, scores: Sequence[str] = ()) -
     """
     folder = folder.resolve()
     title = folder.parent.name if folder.name in PARTS else folder.name
-    if exported := About.read(folder):
+    if exported := ModelFacts.read(folder):
         targets = [(folder, exported)]
     else:
         places = [p for p in (folder, *(folder / part for part in PARTS)) if _holds_weights(p)]
@@ -57,7 +57,7 @@ def write_cards(folder: Path, force: bool = False, scores: Sequence[str] = ()) -
                 f"{folder} holds no model of genner: no genner.json of an export, and neither in it nor in best/, "
                 f"adapter/ or model/ an adapter_config.json or {TUNED}; give the folder of a run, an adapter, an export"
             )
-        targets = [(place, About.of(str(place))) for place in places]
+        targets = [(place, ModelFacts.of(str(place))) for place in places]
         if folder not in places:
             targets.append((folder, targets[0][1]))
     place, loaded = targets[0]
@@ -79,11 +79,11 @@ def write_cards(folder: Path, force: bool = False, scores: Sequence[str] = ()) -
     return written
 
 
-def _results(about: About, scores: Sequence[str]) -> tuple[Result, ...]:
+def _results(about: ModelFacts, scores: Sequence[str]) -> tuple[ModelScore, ...]:
     return merged(about.results, [result for given in scores for result in read_scores(given, about.adapter)])
 
 
-def _keep(about: About, place: Path) -> None:
+def _keep(about: ModelFacts, place: Path) -> None:
     """Write results beside the weights, in the place of what earlier versions wrote there. Raises `ModelError`."""
     path = place / (TUNED if about.kind == "tuned" else ABOUT)
     raw = read_json(path)
@@ -92,7 +92,7 @@ def _keep(about: About, place: Path) -> None:
     _write(path, json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_card(about: About, folder: Path, title: str) -> Path:
+def write_card(about: ModelFacts, folder: Path, title: str) -> Path:
     """Write one card, whatever is there. Raises `ModelError`."""
     return _write(folder / CARD, render(about, title, original=(folder / ORIGINAL).is_file()))
 
@@ -115,7 +115,7 @@ def _by_hand(path: Path) -> str:
     return card if MARK not in card else ""
 
 
-def render(about: About, title: str, original: bool = False) -> str:
+def render(about: ModelFacts, title: str, original: bool = False) -> str:
     """The card. `title` names the model, and the folder in the examples; `original`: a person's card is beside it."""
     where = f"\n\nWhat was written by hand about its original is in [{ORIGINAL}]({ORIGINAL})." if original else ""
     parts = [_front_matter(about, title), MARK, f"# {title}", _opening(about) + where]
@@ -132,7 +132,7 @@ def render(about: About, title: str, original: bool = False) -> str:
 # -- the parts
 
 
-def _front_matter(about: About, title: str) -> str:
+def _front_matter(about: ModelFacts, title: str) -> str:
     base, lines = about.base, ["---"]
     if base.hub:
         lines.append(f"base_model: {_scalar(base.hub)}")
@@ -159,11 +159,11 @@ def _scalar(value: str) -> str:
     return value if _PLAIN.fullmatch(value) and value.lower() not in _WORDS else json.dumps(value)
 
 
-def _opening(about: About) -> str:
+def _opening(about: ModelFacts) -> str:
     base = about.base
     licence = base.licence or "unknown to genner; see its publisher"
     lines = [
-        f"{KINDS[about.kind]} {_TASK}." if about.formats else f"{KINDS[about.kind]}.",
+        f"{MODEL_KINDS[about.kind]} {_TASK}." if about.formats else f"{MODEL_KINDS[about.kind]}.",
         "",
         f"- base model: `{base.name}`" + (f", {base.description}" if base.description else ""),
         f"- its licence: {licence}",
@@ -183,7 +183,7 @@ def _opening(about: About) -> str:
     return "\n".join(lines)
 
 
-def _scores(about: About) -> str:
+def _scores(about: ModelFacts) -> str:
     parts = []
     if about.results:
         whose = ""
@@ -202,7 +202,7 @@ def _scores(about: About) -> str:
     return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])])
 
 
-def _use(about: About, title: str) -> str:
+def _use(about: ModelFacts, title: str) -> str:
     name = json.dumps(title, ensure_ascii=False)
     if about.kind == "gguf":
         return (
@@ -240,7 +240,7 @@ def _use(about: About, title: str) -> str:
     return "\n".join(code)
 
 
-def _limits(about: About) -> str:
+def _limits(about: ModelFacts) -> str:
     lines = []
     if about.training:
         lines.append("- It was trained on the labels and data above; how it does on others is not recorded.")

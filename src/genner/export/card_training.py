@@ -9,14 +9,14 @@ from typing import Any
 
 from genner.data.catalog import catalog
 from genner.document import LabelSet
-from genner.export.about import About
+from genner.export.about import ModelFacts
 from genner.labels import label_sets
 
 _TABLED = ("name", "train", "dev", "labels", "weight")  # what of a set the table of data shows, or need not
 _UNSET = {"fraction": 1, "empty": 1}  # where that is not 0 or nothing
 
 
-def labels(about: About) -> str:
+def labels(about: ModelFacts) -> str:
     """A table for each label set: what the model was asked for in training."""
     names = [item["labels"] for item in about.training.recipe["sets"]] if about.training else []
     recorded = about.training.data.get("labels", {}) if about.training else {}
@@ -52,7 +52,7 @@ def sources() -> dict[str, tuple[str, str]]:
     return {name: (c.title, c.licence) for name, c in catalog().items()} | {n: (t, li) for n, (t, li) in raw.items()}
 
 
-def data(about: About) -> str:
+def data(about: ModelFacts) -> str:
     assert about.training
     recipe, data = about.training.recipe, about.training.data
     counted, known, rows = data.get("sentences", {}), sources(), []
@@ -94,7 +94,7 @@ def _more(table: dict[str, Any], known: Iterable[str]) -> str:
     )
 
 
-def training(about: About) -> str:
+def training(about: ModelFacts) -> str:
     assert about.training
     run, recipe = about.training, about.training.recipe
     lora, optim, prompt = recipe["lora"], recipe["optim"], recipe["prompt"]

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.export.about import About, read_json
+from genner.export.about import ModelFacts, read_json
 from genner.export.card import CARD, MARK, ORIGINAL, write_card
 from genner.loading import find_adapter, find_tuned
 from genner.model_store import MODELS, locate, ready
 
-DTYPES = ("bfloat16", "float16", "float32")
+EXPORT_DTYPES = ("bfloat16", "float16", "float32")
 
 # The tokenizer's files, which are copied as they are, so that token ids stay; and what must go where the weights go: an
 # adapter's drafter reads the states of the merged model as well, and its scores are those of the merged model.
@@ -56,12 +56,12 @@ def to_transformers(model: str, out: Path, dtype: str = "bfloat16") -> Path:
     Raises `UnknownNameError` for a dtype or model, `UsageError` when `out` is not empty, `ModelError` when a file is
     missing, does not fit or cannot be written.
     """
-    if dtype not in DTYPES:
-        raise UnknownNameError("dtype", dtype, DTYPES)
+    if dtype not in EXPORT_DTYPES:
+        raise UnknownNameError("dtype", dtype, EXPORT_DTYPES)
     out = out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already; give a folder that is new or empty")
-    about = About.of(model)
+    about = ModelFacts.of(model)
     base, adapter = parts(model)
     with _appearing(out) as partial:
         _write(base, adapter, dtype, partial)

@@ -21,7 +21,7 @@ from genner.model_store import MODELS, _download
 from genner.presets import WheelSource
 
 Quantized = gguf.GGMLQuantizationType
-TYPES = {
+GGUF_TYPES = {
     "q4_0": Quantized.Q4_0,
     "q4_1": Quantized.Q4_1,
     "q8_0": Quantized.Q8_0,
@@ -65,8 +65,8 @@ def write(base: Path, weights: Mapping[str, torch.Tensor], kind: str, out: Path)
     Raises `UnknownNameError`, `UsageError` for a base of another architecture, `ModelError` for one of another model,
     one that is no GGUF file, or a file that cannot be written.
     """
-    if kind not in TYPES:
-        raise UnknownNameError("weight type", kind, TYPES)
+    if kind not in GGUF_TYPES:
+        raise UnknownNameError("weight type", kind, GGUF_TYPES)
     try:
         reader = gguf.GGUFReader(base)
     except (OSError, ValueError) as error:
@@ -126,7 +126,7 @@ def _type(part: str, weight: torch.Tensor, kind: str, before: Any) -> Any:
     """The type to write a tensor in."""
     if weight.dim() < 2:
         return before
-    return TYPES["q8_0"] if part in _FINE and kind.startswith("q4") else TYPES[kind]
+    return GGUF_TYPES["q8_0"] if part in _FINE and kind.startswith("q4") else GGUF_TYPES[kind]
 
 
 def with_base(name: str, given: Path | None, then: Callable[[Path], None]) -> None:

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.export.about import FOUR_BITS, About
+from genner.export.about import FOUR_BITS, ModelFacts
 from genner.export.card import CARD, MARK, write_card
 from genner.export.folder import keep_card, parts, to_transformers
 from genner.model_store import MODELS
 from genner.presets import WheelSource
 
 SCRIPT = "convert_hf_to_gguf.py"
-TYPES = ("q8_0", "bf16", "f16", "q4_0", "q4_1")
+LLAMA_CPP_TYPES = ("q8_0", "bf16", "f16", "q4_0", "q4_1")
 
 
 def to_gguf(
@@ -31,7 +31,7 @@ def to_gguf(
     A folder may hold the same model in several types.
 
     Args:
-        kind: type of the weights, one of `TYPES`.
+        kind: type of the weights, one of `LLAMA_CPP_TYPES`.
         base_gguf: the GGUF file of the base model, a Llama; where the base is a preset it is fetched.
         converter: llama.cpp's `convert_hf_to_gguf.py`, or the folder it is in; it is also looked for in `$LLAMA_CPP`
             and on the PATH where there is no GGUF file of the base.
@@ -39,15 +39,15 @@ def to_gguf(
     Raises `UsageError` when there is neither, or the file exists; `UnknownNameError`; `ModelError` when a file is
     missing, does not fit or cannot be written, or the converter fails.
     """
-    if kind not in TYPES:
-        raise UnknownNameError("weight type", kind, TYPES)
+    if kind not in LLAMA_CPP_TYPES:
+        raise UnknownNameError("weight type", kind, LLAMA_CPP_TYPES)
     if out.suffix == ".gguf":
         raise UsageError(
             f"{out} would be a folder, which holds the file and its card; give --out {out.with_suffix('')}"
         )
     out = out.resolve()
-    about, target = About.of(model), out / f"{out.name}-{kind}.gguf"
-    before = About.read(out) if out.is_dir() else None
+    about, target = ModelFacts.of(model), out / f"{out.name}-{kind}.gguf"
+    before = ModelFacts.read(out) if out.is_dir() else None
     if target.exists():
         raise UsageError(f"{target} is there already; give another folder or type")
     about = replace(about, kind="gguf", gguf=before.gguf if before else {})

@@ -14,7 +14,7 @@ from typing import Any
 from genner.data.catalog import catalog
 from genner.errors import UsageError
 
-SHOWN = 100
+MAX_SHOWN_SCORES = 100
 """Sentences of a dev sample from which on a card shows its scores."""
 BEGIN, END = "<!-- scores: written by `genner card --scores` -->", "<!-- end of scores -->"
 """Around the scores in a card that a person wrote."""
@@ -23,7 +23,7 @@ _GIVEN = re.compile(r"([^=/]+)/([^=/]+)=(.+)")
 
 
 @dataclass(frozen=True)
-class Result:
+class ModelScore:
     """Strict span micro-F1 on documents of one split of one set, in counts, with its 95 % interval in [0, 1].
 
     `sentences` were scored, `of` so many in the split; None where that is not known. `low` and `high` are None where
@@ -64,12 +64,12 @@ class Result:
         return self.said.get("adapter", "")
 
     @classmethod
-    def of_json(cls, raw: Mapping[str, Any]) -> "Result":
+    def of_json(cls, raw: Mapping[str, Any]) -> "ModelScore":
         """From `asdict`. Raises `TypeError`, `ValueError` or `KeyError` where something is missing."""
         return _checked(cls(**raw))
 
 
-def read_scores(given: str, adapter: str | None) -> list[Result]:
+def read_scores(given: str, adapter: str | None) -> list[ModelScore]:
     """The results in `[SET/SPLIT=]FILE`, of the model whose adapter has this SHA-256, if it has one.
 
     Raises `UsageError` when a report lacks what makes it a result, or is of another model.
@@ -111,12 +111,12 @@ def read_scores(given: str, adapter: str | None) -> list[Result]:
     return found
 
 
-def merged(old: Iterable[Result], new: Iterable[Result]) -> tuple[Result, ...]:
+def merged(old: Iterable[ModelScore], new: Iterable[ModelScore]) -> tuple[ModelScore, ...]:
     """Results by set, split and format, the new ones in the place of old ones."""
     return tuple({(r.set, r.split, r.said.get("format")): r for r in (*old, *new)}.values())
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[ModelScore]) -> str:
     """Results in Markdown, with their signatures."""
     lines = [
         "| set | split | sentences | format | precision | recall | micro-F1 | 95 % interval | over |",
@@ -134,7 +134,7 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([*lines, *(f"- `{r.set}`, {r.split}: `{r.signature}`" for r in results)])
 
 
-def model_index(name: str, results: Sequence[Result]) -> str:
+def model_index(name: str, results: Sequence[ModelScore]) -> str:
     """Results as the hub's `model-index`, a line of YAML."""
     entries = [
         {
@@ -155,31 +155,31 @@ def dev_text(dev: Mapping[str, Any], bare: bool) -> list[str]:
     files hold numbers without what makes them results."""
     if bare:
         return ["Its files hold scores from training without the number of sentences, which are no results: not shown."]
-    results = [Result.of_json(raw) for raw in dev.get("results", ())]
-    shown = [r for r in results if r.sentences >= SHOWN]
+    results = [ModelScore.of_json(raw) for raw in dev.get("results", ())]
+    shown = [r for r in results if r.sentences >= MAX_SHOWN_SCORES]
     lines = []
     if results and not shown:
         most = max(r.sentences for r in results)
         lines.append(
             f"The checkpoint was chosen on samples of the dev splits, {most} sentences a set at most. Those are too "
-            f"few to be results, and are not shown (from {SHOWN} on they are)."
+            f"few to be results, and are not shown (from {MAX_SHOWN_SCORES} on they are)."
         )
     if shown:
         left_out = len(results) - len(shown)
-        less = f"; {left_out} with fewer than {SHOWN} sentences are not shown" if left_out else ""
+        less = f"; {left_out} with fewer than {MAX_SHOWN_SCORES} sentences are not shown" if left_out else ""
         lines += [f"Samples of the dev splits, on which the checkpoint was chosen, so that they flatter it{less}:", ""]
         lines += [table(shown)]
     return lines
 
 
-def replaced(card: str, results: Sequence[Result]) -> str | None:
+def replaced(card: str, results: Sequence[ModelScore]) -> str | None:
     """A card that a person wrote, with these results between `BEGIN` and `END`; None where it has no such place."""
     before, begin, rest = card.partition(BEGIN)
     _, end, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table(results)}\n{END}{after}" if begin and end else None
 
 
-def to_json(results: Iterable[Result]) -> list[dict[str, Any]]:
+def to_json(results: Iterable[ModelScore]) -> list[dict[str, Any]]:
     return [asdict(result) for result in results]
 
 
@@ -206,11 +206,11 @@ def _reports(raw: Mapping[str, Any], name: tuple[str, str]) -> Iterable[tuple[tu
                 yield (set_name, rest.partition("/")[0]), report
 
 
-def _result(set_name: str, split: str, report: Mapping[str, Any]) -> Result:
+def _result(set_name: str, split: str, report: Mapping[str, Any]) -> ModelScore:
     counts = report["micro"]
     low, high = report["interval"] or (None, None)
     known = {s.name: s.sentences for s in catalog()[set_name].splits} if set_name in catalog() else {}
-    return Result(
+    return ModelScore(
         set_name,
         split,
         report["documents"],
@@ -224,7 +224,7 @@ def _result(set_name: str, split: str, report: Mapping[str, Any]) -> Result:
     )
 
 
-def _checked(result: Result) -> Result:
+def _checked(result: ModelScore) -> ModelScore:
     """Raises `ValueError` when something of it is not there."""
     for key in ("sentences", "tp", "fp", "fn"):
         if type(getattr(result, key)) is not int or getattr(result, key) < (key == "sentences"):
@@ -244,7 +244,7 @@ def _reason(error: Exception) -> str:
     return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _about(result: Result) -> dict[str, Any]:
+def _about(result: ModelScore) -> dict[str, Any]:
     return {
         "sentences": result.sentences,
         "f1_interval_95": [result.low, result.high],

@@ -3,8 +3,8 @@
 A model that writes freely changes what it copies: it drops a blank, mends a typo, adds a preface, stops early. The two
 texts are aligned by their Levenshtein edit script (rapidfuzz, bit-parallel), and an entity goes where its characters
 went. Where words begin and end in the copy, they do in the text: an entity that was whole words there is whole words
-here, those that are like it (`genner.formats.similar_spans`), with its article or without. What cannot be placed is dropped;
-both are counted, each in its own `Problem`.
+here, those that are like it (`genner.formats.similar_spans`), with its article or without. What cannot be placed is
+dropped; both are counted, each in its own `Problem`.
 
 An edit script takes time with the product of the two lengths. So what both begin and end with is set aside, and what
 lies between is aligned in windows, one behind the other, each from where the last long stretch that both have in common
@@ -17,17 +17,16 @@ from itertools import product
 
 from rapidfuzz.distance import Levenshtein
 
-from genner.document import Entity, Problem
+from genner.document import Entity, Problem, Span
 from genner.formats.json_answer import brief
 from genner.formats.similar_spans import changes, without_article
 from genner.grammar import boundaries
 
-LONG = 300  # characters of a mention from which on it is not compared in full
+FULL_COMPARISON_CHARS = 300  # characters of a mention from which on it is not compared in full
 MIN_OVERLAP = 0.8  # the share of its characters that must stand in the text then, in order
-WINDOW = 4096  # characters of each text that are aligned at a time
+ALIGN_WINDOW_CHARS = 4096  # characters of each text that are aligned at a time
 ANCHOR = 24  # equal characters from which on two texts are sure to have met
 
-Span = tuple[int, int]
 
 Equal = tuple[int, int, int]
 """`copy[i : i + n]` is `text[j : j + n]`: (i, j, n)."""
@@ -110,7 +109,7 @@ class _Places:
                 continue
             some_starts = _around(first, self._starts) if self._copy_starts[begin] else [first]
             some_ends = _around(behind, self._ends) if self._copy_ends[end] else [behind]
-            if end - begin > LONG:  # compared by what was kept of it
+            if end - begin > FULL_COMPARISON_CHARS:  # compared by what was kept of it
                 first, behind = some_starts[0], some_ends[-1]
                 kept = self._count[end] - self._count[begin]
                 return (first, behind) if kept >= MIN_OVERLAP * max(end - begin, behind - first) else None
@@ -144,8 +143,8 @@ def _windows(text: str, copy: str, at: int, text_end: int, copy_end: int) -> Ite
     i = j = at  # what is before these places of the copy and of the text is aligned
     anchors: dict[str, list[int]] | None = None
     while i < copy_end and j < text_end:
-        whole = copy_end - i <= WINDOW and text_end - j <= WINDOW
-        stop_i, stop_j = min(i + WINDOW, copy_end), min(j + WINDOW, text_end)
+        whole = copy_end - i <= ALIGN_WINDOW_CHARS and text_end - j <= ALIGN_WINDOW_CHARS
+        stop_i, stop_j = min(i + ALIGN_WINDOW_CHARS, copy_end), min(j + ALIGN_WINDOW_CHARS, text_end)
         some = [
             (i + block.src_start, j + block.dest_start, block.src_end - block.src_start)
             for block in Levenshtein.opcodes(copy[i:stop_i], text[j:stop_j])

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from genner.cfg import Rules
+from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError
 from genner.formats.align import align
 from genner.formats.published import SPACING, read_published
 from genner.formats.reply import reply
-from genner.grammar import Boundaries, Grammar, Written, boundaries, first_ends
+from genner.grammar import Boundaries, Grammar, GrammarEntity, boundaries, first_ends
 
 PUBLISHED = 8_192
 """The longest answer, in characters, that is tried as spelt like the published data, which nest in time that grows with
@@ -90,7 +90,7 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
         """The legal answers for `text` as context-free rules, for other engines.
 
         They accept every answer that the grammar of the same arguments accepts, and may accept more (each format says
@@ -270,4 +270,4 @@ def tag_order(entities: Sequence[Entity], labels: LabelSet, length: int) -> list
     return places
 
 
-__all__ = ["Format", "StrictReading", "Written", "check_labels", "crossing_entities", "tag_order"]
+__all__ = ["Format", "GrammarEntity", "StrictReading", "check_labels", "crossing_entities", "tag_order"]

@@ -15,7 +15,7 @@ from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat, escaped, unescaped
 
 CLOSE = "</>"
-MANY = 4  # digits: so many labels has no label set
+MAX_LABEL_DIGITS = 4  # digits: so many labels has no label set
 
 
 class Compact(InlineFormat):
@@ -66,7 +66,7 @@ class Compact(InlineFormat):
 
     def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
         numbers = (match[1] for match in _LITERAL.finditer(answer) if match[1] and "\\" not in match[0])
-        most = max((int(number) for number in numbers if len(number) < MANY), default=0)
+        most = max((int(number) for number in numbers if len(number) < MAX_LABEL_DIGITS), default=0)
         return (f"number {i}" for i in range(len(labels) + 1, most + 1))
 
 

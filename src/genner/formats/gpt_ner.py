@@ -14,13 +14,23 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
-from genner.cfg import Part, Rules
+from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_cfg import inline_rules
 from genner.formats.inline_grammar import InlineGrammar
-from genner.grammar import NOTHING, Boundaries, Grammar, Guess, Need, State, Written, boundaries, first_ends
+from genner.grammar import (
+    NO_PROPOSALS,
+    Boundaries,
+    Grammar,
+    GrammarEntity,
+    Need,
+    SpanProposals,
+    State,
+    boundaries,
+    first_ends,
+)
 
 LINE = b"\n"
 
@@ -54,16 +64,16 @@ class GPTNER(Format):
         lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth, twins=twins) for tag in labels.tags]
         return lines[0] if len(lines) == 1 else LinesGrammar(lines)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
         """Exact for flat entities; of nested ones, the same span may be marked twice."""
-        rules: dict[str, tuple[tuple[Part, ...], ...]] = {}
+        rules: dict[str, tuple[tuple[Symbol, ...], ...]] = {}
         copies, tags = _MARKED.copies(text, labels), _MARKED.tags(labels)
         starts, ends = boundaries(text, where, self.sealed)
         places = starts, ends, first_ends(text, where, ends)
         for line in range(len(labels)):
-            tail = Part("\n", f"l{line + 1}r0") if line + 1 < len(labels) else Part("")
+            tail = Symbol("\n", f"l{line + 1}r0") if line + 1 < len(labels) else Symbol("")
             rules |= inline_rules(text, copies, *tags, places, depth, tail, f"l{line}r")
-        return Rules(rules).pruned()
+        return ContextFreeGrammar(rules).pruned()
 
     def cannot_say(self, document: Document) -> list[Entity]:
         by_label = sorted(document.entities, key=lambda e: e.label)  # stable: in reading order within a label
@@ -179,7 +189,7 @@ class LinesGrammar:
         line, inner = cast(tuple[int, State], state)
         return line + 1 == len(self._lines) and self._lines[line].final(inner)
 
-    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
+    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
         line, inner = cast(tuple[int, State], state)
         out = self._lines[line].draft(inner, limit, guess.only(line))
         while len(out) < limit and line + 1 < len(self._lines):
@@ -188,12 +198,12 @@ class LinesGrammar:
             out += LINE + self._lines[line].draft(self._lines[line].start(), left, guess.only(line))
         return out
 
-    def read(self, answer: bytes) -> tuple[Written, ...] | None:
+    def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:
         height = self._height
         lines = answer.split(LINE)
         if len(lines) != height * len(self._lines):
             return None
-        found: list[Written] = []
+        found: list[GrammarEntity] = []
         at = 0
         for i, grammar in enumerate(self._lines):
             part = LINE.join(lines[i * height : (i + 1) * height])
@@ -201,7 +211,7 @@ class LinesGrammar:
             if written is None:
                 return None
             found += [
-                Written(w.start, w.end, w.label, tuple((at + begin, at + end) for begin, end in w.marks))
+                GrammarEntity(w.start, w.end, w.label, tuple((at + begin, at + end) for begin, end in w.marks))
                 for w in written
             ]
             at += len(part) + 1

@@ -12,16 +12,15 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Any
 
-from genner.cfg import Rules
-from genner.document import Document, Entity, LabelSet, Problem
+from genner.cfg import ContextFreeGrammar
+from genner.document import Document, Entity, LabelSet, Problem, Span
 from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_lists, load
 from genner.formats.json_cfg import group_rules, group_schema
-from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.formats.json_grammar import Choice, Copy, JsonGrammar, Transition, WrittenItem, WrittenItems
 from genner.formats.search import Hint, Search, place
-from genner.grammar import Boundaries, Guess
+from genner.grammar import Boundaries, SpanProposals
 
-Span = tuple[int, int]
 _FILLED, _EMPTY, _ENDED = range(3)  # how a label's list stands: it has mentions, it has none, it may have no more
 
 
@@ -52,7 +51,7 @@ class GroupedJSON(Format):
         # mention because another list has it, a model does not drop it, but runs on to a longer one (docs/log.md).
         return GroupedGrammar(text, labels, where, depth, repeats)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
         """Every list holds stretches of the text in reading order, flat ones side by side.
 
         The text may have a mention at an earlier place, where `decode` then puts it: inside the one before it, say. Of
@@ -65,7 +64,7 @@ class GroupedJSON(Format):
         return group_schema(text, labels, depth)
 
     def cannot_say(self, document: Document) -> list[Entity]:
-        rule = Rule(document.text)
+        rule = ListedMentions(document.text)
         last: dict[str, Span] = {}
         out = []
         for entity in document.entities:
@@ -79,7 +78,7 @@ class GroupedJSON(Format):
         lists = load(answer)
         if not isinstance(lists, dict) or [*lists] != [*labels.tags] or json.dumps(lists, ensure_ascii=False) != answer:
             return None
-        rule, entities = Rule(text), list[Entity]()
+        rule, entities = ListedMentions(text), list[Entity]()
         for label, mentions in lists.items():
             if not isinstance(mentions, list):
                 return None
@@ -100,7 +99,7 @@ class GroupedJSON(Format):
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Mentions are placed by the rule; one that does not come after the one before it, at its first occurrence."""
         lists, problems = find_lists(answer)
-        rule = Rule(text)
+        rule = ListedMentions(text)
         found: list[Entity] = []
         for label, mentions in lists:
             last: Span | None = None
@@ -122,7 +121,7 @@ class GroupedJSON(Format):
     def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
         """A mention counts where the rule puts it. One that is listed more often than the text has it counts as often
         as the text has it, or once if the text lacks it."""
-        rule = Rule(text)
+        rule = ListedMentions(text)
         entities = dict[Entity, None]()
         listed = Counter[tuple[str, str]]()
         for label, mentions in find_lists(answer)[0]:
@@ -142,7 +141,7 @@ class GroupedJSON(Format):
         return StrictReading(tuple(entities), +wrong)
 
 
-class Rule(Search):
+class ListedMentions(Search):
     """Where a listed mention stands."""
 
     def place(self, mention: str, last: Span | None) -> int | None:
@@ -163,51 +162,51 @@ class GroupedGrammar(JsonGrammar):
 
     def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool) -> None:
         super().__init__(text, labels, where, depth, repeats, tears=False)
-        self._rule = Rule(text)
+        self._rule = ListedMentions(text)
 
-    def _first(self) -> Menu:
-        return Menu(((f'{{"{self._tags[0]}": ['.encode(), Step((), None, (0, _EMPTY))),), 0)
+    def _first(self) -> Choice:
+        return Choice(((f'{{"{self._tags[0]}": ['.encode(), Transition((), None, (0, _EMPTY))),), 0)
 
-    def _follow(self, step: Step) -> Menu:
+    def _follow(self, step: Transition) -> Choice:
         """The end of a label's list, or another mention."""
         items, _, (rank, stands) = step
         if rank + 1 == len(self._tags):
-            options = [(b"]}", Step(items))]
+            options = [(b"]}", Transition(items))]
         else:
-            options = [(f'], "{self._tags[rank + 1]}": ['.encode(), Step(items, None, (rank + 1, _EMPTY)))]
+            options = [(f'], "{self._tags[rank + 1]}": ['.encode(), Transition(items, None, (rank + 1, _EMPTY)))]
         if stands != _ENDED and self._any_start(items, rank):
-            options.append((b'"' if stands == _EMPTY else b', "', Step(items, rank)))
-        return Menu(tuple(options), 0)
+            options.append((b'"' if stands == _EMPTY else b', "', Transition(items, rank)))
+        return Choice(tuple(options), 0)
 
-    def _wants_menu(self, step: Step, guess: Guess) -> bool:
+    def _wants_menu(self, step: Transition, guess: SpanProposals) -> bool:
         return False  # the next label's list is where all other ways end
 
-    def _comes_next(self, item: Item, items: Items) -> bool:
+    def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
         last = items[-1] if items and items[-1].rank == item.rank else None
         return last is None or (last.start, -last.end) < (item.start, -item.end)
 
-    def _closed(self, quote: Quote) -> Step | None:
+    def _closed(self, quote: Copy) -> Transition | None:
         starts, length, _, rank, items = quote
         some = next((s for s in starts if s >= 0 and self._ends[s + length]), None)
         last = items[-1] if items and items[-1].rank == rank else None
         if some is None:
-            return Step(items, None, (rank, _ENDED)) if self._repeated(quote) else None
+            return Transition(items, None, (rank, _ENDED)) if self._repeated(quote) else None
         start = self._rule.place(self._text[some : some + length], last and (last.start, last.end))
         if start is None or not self._begins[start] or not self._ends[start + length]:
             return None
         if self._first_ends[start] > start + length:
             return None
-        if not self._permitted(Item(start, start + length, rank), items):
+        if not self._permitted(WrittenItem(start, start + length, rank), items):
             return None
-        return Step((*items, Item(start, start + length, rank)), None, (rank, _FILLED))
+        return Transition((*items, WrittenItem(start, start + length, rank)), None, (rank, _FILLED))
 
-    def _may_repeat(self, item: Item, step: Step) -> bool:
+    def _may_repeat(self, item: WrittenItem, step: Transition) -> bool:
         last = step.items[-1]  # it is of this list if `item` is
         # Where the rule still finds a place for the mention, it would be read as that.
         mention = self._text[item.start : item.end]
         return item.rank == step.quote and self._rule.place(mention, (last.start, last.end)) is None
 
-    def _limit(self, start: int, items: Items, rank: int) -> int:
+    def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
         last = items[-1] if items and items[-1].rank == rank else None
         limit = self._last_end
         if last is not None:
@@ -220,7 +219,7 @@ class GroupedGrammar(JsonGrammar):
         # A deeper place is barred: the latest end such that the rule puts the mention here, and here it may be.
         after = last and (last.start, last.end)
         while limit >= self._first_ends[start]:
-            item = Item(start, limit, rank)
+            item = WrittenItem(start, limit, rank)
             if self._permitted(item, items) and self._rule.place(self._text[start:limit], after) == start:
                 return limit
             limit = self._end_before[limit - 1]
@@ -229,11 +228,11 @@ class GroupedGrammar(JsonGrammar):
     def _item(self, tag: str) -> str:
         return '"", '
 
-    def _bars(self, items: Items, rank: int) -> bool:
+    def _bars(self, items: WrittenItems, rank: int) -> bool:
         """Whether what is written of a label may keep another entity of it from its place."""
         return self._depth is not None and sum(item.rank == rank for item in items) >= self._depth
 
-    def _permitted(self, item: Item, items: Items) -> bool:
+    def _permitted(self, item: WrittenItem, items: WrittenItems) -> bool:
         """Whether no place of the entity is covered too often, in the list of its label."""
         if self._depth is None or not self._bars(items, item.rank):
             return True

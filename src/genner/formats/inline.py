@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from genner.cfg import Rules
+from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, Label, LabelSet
 from genner.errors import LabelError
 from genner.formats.align import common_prefix
@@ -63,10 +63,12 @@ class InlineFormat(Format):
             text, labels, copies, opening, closing, where, depth=depth, twins=twins, sealed=self.sealed
         )
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
         """Exact for flat entities; of nested ones, the same span may be given the same label twice."""
         places = self.places(text, where)
-        return Rules(inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)).pruned()
+        return ContextFreeGrammar(
+            inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)
+        ).pruned()
 
     def places(self, text: str, where: Boundaries) -> tuple[list[bool], list[bool], list[int]]:
         """Where entities may start, where they may end, and where first, as the rules want them."""

@@ -9,11 +9,11 @@ the automaton forbids: an entity written twice is kept once.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from genner.cfg import Part
+from genner.cfg import Symbol
 
-Choices = list[tuple[Part, ...]]
+Choices = list[tuple[Symbol, ...]]
 
-END = Part("")
+END = Symbol("")
 
 
 def inline_rules(
@@ -23,9 +23,9 @@ def inline_rules(
     closing: Sequence[str],
     places: tuple[Sequence[bool], Sequence[bool], Sequence[int]],
     depth: int,
-    tail: Part = END,
+    tail: Symbol = END,
     prefix: str = "r",
-) -> dict[str, tuple[tuple[Part, ...], ...]]:
+) -> dict[str, tuple[tuple[Symbol, ...], ...]]:
     """Rules for the copy of a text with tags; the first is where it begins.
 
     `opening` and `closing` hold a tag for each label, or a single one for all; `places` says where entities may start
@@ -36,7 +36,7 @@ def inline_rules(
     after = dict(pairwise(stops))
     # With a single closing tag or a single opening tag, which label is open makes no difference to what may follow.
     kinds = range(len(opening)) if len(opening) == len(closing) else range(1)
-    rules: dict[str, tuple[tuple[Part, ...], ...]] = {}
+    rules: dict[str, tuple[tuple[Symbol, ...], ...]] = {}
     todo: list[tuple[int, tuple[int, ...], bool]] = [(0, (), False)]
     known = {todo[0]: None}
 
@@ -53,17 +53,17 @@ def inline_rules(
         choices: Choices = []
         if place in after:
             end = after[place]
-            choices.append((Part("".join(copies[place:end]), name((end, stack, fresh and first[place] > end))),))
+            choices.append((Symbol("".join(copies[place:end]), name((end, stack, fresh and first[place] > end))),))
         elif not stack:
             choices.append((tail,))
         if stack and not fresh and ends[place]:
             for tag in closing if len(kinds) == 1 else [closing[stack[-1]]]:
-                choices.append((Part(tag, name((place, stack[:-1], False))),))
+                choices.append((Symbol(tag, name((place, stack[:-1], False))),))
         if starts[place] and len(stack) < depth:
             # The innermost entity that there may be goes on at once, since nothing else can follow its tag.
             copied = place if len(stack) + 1 < depth else after[place]
             for rank, tag in enumerate(opening):
                 inner = (copied, (*stack, rank if len(kinds) > 1 else 0), copied == place or first[place] > copied)
-                choices.append((Part(tag + "".join(copies[place:copied]), name(inner)),))
+                choices.append((Symbol(tag + "".join(copies[place:copied]), name(inner)),))
         rules[name(state)] = tuple(choices)
     return rules

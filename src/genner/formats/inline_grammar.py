@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from genner.document import LabelSet
-from genner.grammar import NOTHING, Boundaries, Guess, Need, State, Written, boundaries, first_ends, most_mentions
+from genner.grammar import (
+    NO_PROPOSALS,
+    Boundaries,
+    GrammarEntity,
+    Need,
+    SpanProposals,
+    State,
+    boundaries,
+    first_ends,
+    most_mentions,
+)
 
 ANY_LABEL = -1  # the label of an open entity where the format names it only at the close, or of a close that names none
 
@@ -243,7 +253,7 @@ class InlineGrammar:
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
+    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
         """The rest of the text with the guessed entities: the tag in hand completed, what is open closed where its
         likeliest end is, or as late as can be where nothing is known of it."""
         thread: Thread = state[0]  # type: ignore[index]
@@ -260,20 +270,20 @@ class InlineGrammar:
                 break
         return bytes(out)
 
-    def _copies_on(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
+    def _copies_on(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> bool:
         """Whether the text goes on at `i` without a tag, as far as the guess knows."""
         if i >= self._n or not self._room(frames, i + 1):
             return False
         return not self._closes(i, frames, guess) and not self._opens(i, frames, guess)
 
-    def _closes(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
+    def _closes(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> bool:
         """Whether the innermost open entity is thought to end at `i`."""
         if not frames or i < self._first_ends[frames[-1].start] or not self._ends[i]:
             return False
         known = self._open(i, frames, guess)
         return known is not None and known[0] == i
 
-    def _open(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> tuple[int, int] | None:
+    def _open(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> tuple[int, int] | None:
         """(end, label) of the innermost open entity, as the guess has it."""
         start, rank = frames[-1].start, frames[-1].label
         likely = guess.starting(start)
@@ -284,7 +294,7 @@ class InlineGrammar:
         )
         return known if known and known[0] >= i else guess.likeliest(start, i, rank)
 
-    def _opens(self, i: int, frames: tuple[Frame, ...], guess: Guess) -> bool:
+    def _opens(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> bool:
         """Whether an entity of the guess still has to be opened at `i`."""
         likely = guess.starting(i)
         if not likely or not self._starts[i] or len(frames) >= self._depth or self._first_ends[i] > self._n:
@@ -292,7 +302,7 @@ class InlineGrammar:
         return _reached(likely, i, frames) < len(likely)
 
     def _likeliest(
-        self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], guess: Guess
+        self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], guess: SpanProposals
     ) -> tuple[int, Thread]:
         """Of the ways on at a tag: the one towards the guess."""
         i, _, frames, tag = thread
@@ -317,7 +327,7 @@ class InlineGrammar:
                 return byte, after
         return moves[0][0], moves[0][1]
 
-    def read(self, answer: bytes) -> tuple[Written, ...] | None:
+    def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:
         alive: list[tuple[Thread, int, _History | None]] = [((0, 0, (), None), 0, None)]
         for position, byte in enumerate(answer):
             after = []
@@ -339,7 +349,7 @@ class InlineGrammar:
         copy = b"".join(self._copies).decode()
         return Need((copy,), 1), *(Need(tags, mentions) for tags in self._markup)
 
-    def _written(self, history: _History | None) -> tuple[Written, ...]:
+    def _written(self, history: _History | None) -> tuple[GrammarEntity, ...]:
         tags: list[_History] = []
         while history is not None:
             tags.append(history)
@@ -351,7 +361,7 @@ class InlineGrammar:
             else:
                 first = stack.pop()
                 marks = ((first.begin, first.end), (tag.begin, tag.end))
-                found.append(Written(first.at, tag.at, self._tags[tag.event.label], marks))
+                found.append(GrammarEntity(first.at, tag.at, self._tags[tag.event.label], marks))
         return tuple(found)
 
 

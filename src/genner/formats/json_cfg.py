@@ -17,14 +17,14 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from genner.cfg import Part, Rules
+from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import LabelSet
 from genner.grammar import Boundaries, boundaries, first_ends, most_mentions
 
-Parts = tuple[Part, ...]
-Table = dict[str, tuple[Parts, ...]]
+Parts = tuple[Symbol, ...]
+RuleTable = dict[str, tuple[Parts, ...]]
 Position = Callable[[str, int, int], dict[str, int]]
-Rough = Callable[[str, Sequence[int], Sequence[int]], tuple[Table, Callable[[int], Parts]]]
+Rough = Callable[[str, Sequence[int], Sequence[int]], tuple[RuleTable, Callable[[int], Parts]]]
 """From a text and the places where entities may start and end: rules for what an item says of its place where only the
 mention's end is known; and, by that end, what it says."""
 
@@ -32,21 +32,23 @@ EXACT_WORDS = 3  # of a mention, in texts of any length
 EXACT_RULES = 600  # that short texts may have for mentions of more words
 
 
-def list_rules(text: str, labels: LabelSet, position: Position, rough: Rough, where: Boundaries, depth: int) -> Rules:
+def list_rules(
+    text: str, labels: LabelSet, position: Position, rough: Rough, where: Boundaries, depth: int
+) -> ContextFreeGrammar:
     """Rules for a list of items in reading order; `position` and `rough` give the keys behind text and label."""
     flat = depth == 1
     starts, ends = _places(text, where)
     first, after = _next(starts, len(text)), _next(ends, len(text))
     earliest = first_ends(text, where, boundaries(text, "any" if where == "any" else "word")[1])
     words = max(EXACT_WORDS, EXACT_RULES // max(1, len(starts)))
-    named = Part('", "label": "', "label")
+    named = Symbol('", "label": "', "label")
 
-    table: Table = {"list": ((Part("[]"),), (Part('[{"text": "', f"from{first[0]}"),))}
-    table["label"] = tuple((Part(tag),) for tag in labels.tags)
+    table: RuleTable = {"list": ((Symbol("[]"),), (Symbol('[{"text": "', f"from{first[0]}"),))}
+    table["label"] = tuple((Symbol(tag),) for tag in labels.tags)
     numbers, said = rough(text, starts, ends)
     table |= numbers
     for end in ends:
-        closed = (named, Part('", '), *said(end), Part("}", f"next{end}" if flat else ""))
+        closed = (named, Symbol('", '), *said(end), Symbol("}", f"next{end}" if flat else ""))
         table[f"w{end}"] = (closed, *_going(text, end, after, f"w{after[end + 1]}"))
     for start in starts:
         end, begun = start, f"at{start}"
@@ -55,21 +57,21 @@ def list_rules(text: str, labels: LabelSet, position: Position, rough: Rough, wh
             if (following := after[end + 1]) > len(text):
                 break
             name = f"w{start}_{following}"
-            table[f"w{start}_{end}" if word else begun] += ((Part(_spelled(text[end:following]), name),),)
+            table[f"w{start}_{end}" if word else begun] += ((Symbol(_spelled(text[end:following]), name),),)
             end = following
             keys = [
-                Part(f'{", " if i else ""}"{key}": {n}')
+                Symbol(f'{", " if i else ""}"{key}": {n}')
                 for i, (key, n) in enumerate(position(text, start, end).items())
             ]
-            closed = (named, Part('", '), *keys, Part("}", f"next{end}" if flat else ""))
+            closed = (named, Symbol('", '), *keys, Symbol("}", f"next{end}" if flat else ""))
             table[name] = (closed,) if earliest[start] <= end else ()
         if end > start and after[end + 1] <= len(text):
             table[f"w{start}_{end}"] += _going(text, end, after, f"w{after[end + 1]}")
-    table |= _order(starts, ends, first, depth, Part(', {"text": "'), Part("]"))
-    return Rules(table).pruned()
+    table |= _order(starts, ends, first, depth, Symbol(', {"text": "'), Symbol("]"))
+    return ContextFreeGrammar(table).pruned()
 
 
-def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> Rules:
+def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> ContextFreeGrammar:
     """Rules for an object with a list of mentions for each label. All labels share the rules of a list.
 
     f<end>: as w<end>, of a mention that is nothing but punctuation so far
@@ -78,8 +80,8 @@ def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> R
     starts, ends = _places(text, where)
     first, after = _next(starts, len(text)), _next(ends, len(text))
     earliest = first_ends(text, where, boundaries(text, "any" if where == "any" else "word")[1])
-    heads = [Part(f'{"], " if i else "{"}"{tag}": [', "list") for i, tag in enumerate(tags)]
-    table: Table = {"object": ((*heads, Part("]}")),), "list": ((Part(""),), (Part('"', f"from{first[0]}"),))}
+    heads = [Symbol(f'{"], " if i else "{"}"{tag}": [', "list") for i, tag in enumerate(tags)]
+    table: RuleTable = {"object": ((*heads, Symbol("]}")),), "list": ((Symbol(""),), (Symbol('"', f"from{first[0]}"),))}
 
     def written(place: int, end: int) -> str:
         """The rule of a mention that is written from a place, where it was nothing or punctuation, to an end."""
@@ -87,33 +89,33 @@ def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> R
 
     for end in ends:
         table[f"w{end}"] = (
-            (Part('"', f"next{end}" if depth == 1 else ""),),
+            (Symbol('"', f"next{end}" if depth == 1 else ""),),
             *_going(text, end, after, f"w{after[end + 1]}"),
         )
         table[f"f{end}"] = _going(text, end, after, written(end, after[end + 1]))
     for start in starts:
         table[f"at{start}"] = _going(text, start, after, written(start, after[start + 1]))
-    table |= _order(starts, ends, first, depth, Part(', "'), Part(""))
-    return Rules(table).pruned()
+    table |= _order(starts, ends, first, depth, Symbol(', "'), Symbol(""))
+    return ContextFreeGrammar(table).pruned()
 
 
 def _order(
-    starts: Sequence[int], ends: Sequence[int], first: Sequence[int], depth: int, more: Part, over: Part
-) -> Table:
+    starts: Sequence[int], ends: Sequence[int], first: Sequence[int], depth: int, more: Symbol, over: Symbol
+) -> RuleTable:
     """Rules for which mention may come next, in reading order; `more` begins one, `over` ends the list.
 
     Flat ones lie side by side: at<start> leads on to next<end> by itself. Of deeper ones, which all cover the place
     where they begin, at most `depth` begin in the same place: next<start>_<so many>.
     """
     if depth == 1:
-        table: Table = {f"from{i}": ((Part("", f"at{i}"),), (Part("", f"from{first[i + 1]}"),)) for i in starts}
-        return table | {f"next{i}": ((over,), (Part(more.text, f"from{first[i]}"),)) for i in ends}
+        table: RuleTable = {f"from{i}": ((Symbol("", f"at{i}"),), (Symbol("", f"from{first[i + 1]}"),)) for i in starts}
+        return table | {f"next{i}": ((over,), (Symbol(more.text, f"from{first[i]}"),)) for i in ends}
     table = {}
     for i in starts:
-        later = Part(more.text, f"from{first[i + 1]}")
-        table[f"from{i}"] = ((Part("", f"at{i}"), Part("", f"next{i}_1")), (Part("", f"from{first[i + 1]}"),))
+        later = Symbol(more.text, f"from{first[i + 1]}")
+        table[f"from{i}"] = ((Symbol("", f"at{i}"), Symbol("", f"next{i}_1")), (Symbol("", f"from{first[i + 1]}"),))
         for begun in range(1, depth + 1):
-            again = ((Part(more.text, f"at{i}"), Part("", f"next{i}_{begun + 1}")),) if begun < depth else ()
+            again = ((Symbol(more.text, f"at{i}"), Symbol("", f"next{i}_{begun + 1}")),) if begun < depth else ()
             table[f"next{i}_{begun}"] = ((over,), *again, (later,))
     return table
 
@@ -121,7 +123,7 @@ def _order(
 def _going(text: str, place: int, after: Sequence[int], name: str) -> tuple[Parts, ...]:
     """The text from a place to the next end, and on to a rule; nothing where no end follows."""
     end = after[place + 1]
-    return ((Part(_spelled(text[place:end]), name),),) if end <= len(text) else ()
+    return ((Symbol(_spelled(text[place:end]), name),),) if end <= len(text) else ()
 
 
 def _places(text: str, where: Boundaries) -> tuple[list[int], list[int]]:
@@ -144,10 +146,10 @@ def _next(places: Sequence[int], length: int) -> list[int]:
     return first
 
 
-def counted(name: str, numbers: Sequence[int]) -> Table:
+def counted(name: str, numbers: Sequence[int]) -> RuleTable:
     """Rules `<name><i>`: one of the first i + 1 numbers."""
     return {
-        f"{name}{i}": ((Part(str(number)),), *(((Part("", f"{name}{i - 1}"),),) if i else ()))
+        f"{name}{i}": ((Symbol(str(number)),), *(((Symbol("", f"{name}{i - 1}"),),) if i else ()))
         for i, number in enumerate(numbers)
     }
 

@@ -22,12 +22,23 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple, cast
 
 from genner.document import LabelSet
-from genner.grammar import NOTHING, Boundaries, Guess, Need, State, Written, boundaries, cut, first_ends, most_mentions
+from genner.grammar import (
+    NO_PROPOSALS,
+    Boundaries,
+    GrammarEntity,
+    Need,
+    SpanProposals,
+    State,
+    boundaries,
+    cut,
+    first_ends,
+    most_mentions,
+)
 
 QUOTED = 4  # how often a whole text may be quoted in its answer
 
 
-class Item(NamedTuple):
+class WrittenItem(NamedTuple):
     """An entity that the answer has written: its span, and the number of its label."""
 
     start: int
@@ -35,29 +46,29 @@ class Item(NamedTuple):
     rank: int
 
 
-Items = tuple[Item, ...]
+WrittenItems = tuple[WrittenItem, ...]
 
 
-class Step(NamedTuple):
+class Transition(NamedTuple):
     """The entities written so far, and what comes next.
 
     `quote` is the number of the label whose mention is quoted next, -1 where the label is named later, None where no
     quotation comes next but a menu: which one, `what` says, in the grammar's own terms; `()` is the end of the answer.
     """
 
-    items: Items
+    items: WrittenItems
     quote: int | None = None
     what: tuple[int, ...] = ()
 
 
-class Menu(NamedTuple):
+class Choice(NamedTuple):
     """Strings that share their first `off` bytes, one of which is being written."""
 
-    options: tuple[tuple[bytes, Step], ...]
+    options: tuple[tuple[bytes, Transition], ...]
     off: int
 
 
-class Quote(NamedTuple):
+class Copy(NamedTuple):
     """A quotation of which `length` code points, and `off` bytes of the next one, are written.
 
     `starts` are the places in the source where it may begin, ascending, and behind them, as `~i`, the entities `i` of
@@ -69,7 +80,7 @@ class Quote(NamedTuple):
     length: int
     off: int
     rank: int
-    items: Items
+    items: WrittenItems
 
 
 def spelled(text: str) -> list[bytes]:
@@ -114,22 +125,22 @@ class JsonGrammar(ABC):
     # -- what a format says
 
     @abstractmethod
-    def _first(self) -> Menu:
+    def _first(self) -> Choice:
         """The menu that the answer begins with."""
 
     @abstractmethod
-    def _follow(self, step: Step) -> Menu:
+    def _follow(self, step: Transition) -> Choice:
         """The menu that a step leads to, where it leads to one."""
 
     @abstractmethod
-    def _closed(self, quote: Quote) -> Step | None:
+    def _closed(self, quote: Copy) -> Transition | None:
         """The step after the quotation mark that ends `quote` here; None where it may not end."""
 
     @abstractmethod
-    def _limit(self, start: int, items: Items, rank: int) -> int:
+    def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
         """The latest end of an entity that begins at `start` and is written next; 0 if none may."""
 
-    def _may_repeat(self, item: Item, step: Step) -> bool:
+    def _may_repeat(self, item: WrittenItem, step: Transition) -> bool:
         """Whether the list that is being written may end in a repetition of `item`, one of the step's."""
         return True
 
@@ -143,44 +154,44 @@ class JsonGrammar(ABC):
         return self._first()
 
     def final(self, state: State) -> bool:
-        return isinstance(state, Step) and state.quote is None and not state.what
+        return isinstance(state, Transition) and state.quote is None and not state.what
 
     def edges(self, state: State) -> list[tuple[int, State]]:
-        if isinstance(state, Step):
+        if isinstance(state, Transition):
             if self.final(state):
                 return []
             state = self._enter(state)
-        return self._menu(state) if isinstance(state, Menu) else self._quote(cast(Quote, state))
+        return self._menu(state) if isinstance(state, Choice) else self._quote(cast(Copy, state))
 
-    def _enter(self, step: Step) -> Menu | Quote:
+    def _enter(self, step: Transition) -> Choice | Copy:
         if step.quote is None:
             return self._follow(step)
         starts = self._starts(step.items, step.quote)
         if self._repeats:
             starts += tuple(~i for i, item in enumerate(step.items) if self._may_repeat(item, step))
-        return Quote(starts, 0, 0, step.quote, step.items)
+        return Copy(starts, 0, 0, step.quote, step.items)
 
-    def _menu(self, menu: Menu) -> list[tuple[int, State]]:
+    def _menu(self, menu: Choice) -> list[tuple[int, State]]:
         options, off = menu
         if len(options) == 1:
             text, step = options[0]
-            return [(text[off], Menu(options, off + 1) if off + 1 < len(text) else step)]
-        edges: dict[int, list[tuple[bytes, Step]]] = {}
+            return [(text[off], Choice(options, off + 1) if off + 1 < len(text) else step)]
+        edges: dict[int, list[tuple[bytes, Transition]]] = {}
         for option in options:
             edges.setdefault(option[0][off], []).append(option)
         return [
-            (byte, Menu(tuple(some), off + 1) if off + 1 < len(some[0][0]) else some[0][1])
+            (byte, Choice(tuple(some), off + 1) if off + 1 < len(some[0][0]) else some[0][1])
             for byte, some in edges.items()
         ]
 
-    def _starts(self, items: Items, rank: int) -> tuple[int, ...]:
+    def _starts(self, items: WrittenItems, rank: int) -> tuple[int, ...]:
         """Where the next mention may begin."""
         return tuple(s for s in self._places if self._limit(s, items, rank) >= self._first_ends[s])
 
-    def _any_start(self, items: Items, rank: int) -> bool:
+    def _any_start(self, items: WrittenItems, rank: int) -> bool:
         return any(self._limit(s, items, rank) >= self._first_ends[s] for s in reversed(self._places))
 
-    def _quote(self, quote: Quote) -> list[tuple[int, State]]:
+    def _quote(self, quote: Copy) -> list[tuple[int, State]]:
         starts, length, off, rank, items = quote
         copies, done = self._copies, off + 1
         going = starts  # those that a legal end still lies ahead of
@@ -196,45 +207,45 @@ class JsonGrammar(ABC):
         edges: list[tuple[int, State]] = []
         for byte, some in groups.items():
             whole = done == len(copies[self._place(some[0], items) + length])
-            edges.append((byte, Quote(some, length + whole, 0 if whole else done, rank, items)))
+            edges.append((byte, Copy(some, length + whole, 0 if whole else done, rank, items)))
         if not off and length and (closed := self._closed(quote)) is not None:
             edges.append((0x22, closed))  # no spelling begins with a quotation mark
         return edges
 
-    def _place(self, start: int, items: Items) -> int:
+    def _place(self, start: int, items: WrittenItems) -> int:
         """The place of one of a quotation's `starts`."""
         return start if start >= 0 else items[~start].start
 
-    def _reach(self, start: int, items: Items, rank: int) -> int:
+    def _reach(self, start: int, items: WrittenItems, rank: int) -> int:
         """The latest end of a quotation that begins at one of its `starts`."""
         return self._limit(start, items, rank) if start >= 0 else items[~start].end
 
-    def _repeated(self, quote: Quote) -> list[int]:
+    def _repeated(self, quote: Copy) -> list[int]:
         """The `starts` of the entities that a quotation, were it to end here, would repeat."""
         _, length, _, _, items = quote
         return [s for s in quote.starts if s < 0 and items[~s].end == items[~s].start + length]
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int, guess: Guess = NOTHING) -> bytes:
+    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
         """The guessed entities that can still be written, and no others: the mention in hand up to its likeliest end,
         or its next legal one where nothing is known of it."""
         out = bytearray()
-        while len(out) < limit or (isinstance(state, Quote) and state.off):
-            if isinstance(state, Step):
+        while len(out) < limit or (isinstance(state, Copy) and state.off):
+            if isinstance(state, Transition):
                 if self.final(state):
                     break
                 state = self._enter(state)
-            if isinstance(state, Menu):
+            if isinstance(state, Choice):
                 text, step = next((o for o in state.options if self._wants(o[1], guess)), state.options[0])
                 out += text[state.off :]
                 state = step
             else:
-                byte, state = self._quote_on(cast(Quote, state), guess)
+                byte, state = self._quote_on(cast(Copy, state), guess)
                 out.append(byte)
         return bytes(out)
 
-    def _wants(self, step: Step, guess: Guess) -> bool:
+    def _wants(self, step: Transition, guess: SpanProposals) -> bool:
         """Whether an option of a menu leads towards the guess."""
         if step.quote is not None:
             spans = [span for span in guess.spans if step.quote in (-1, span[2])]
@@ -244,13 +255,13 @@ class JsonGrammar(ABC):
         return False
 
     @abstractmethod
-    def _wants_menu(self, step: Step, guess: Guess) -> bool:
+    def _wants_menu(self, step: Transition, guess: SpanProposals) -> bool:
         """Whether a step to another menu leads towards the guess."""
 
     def _target(
         self,
         spans: Iterable[tuple[int, int, int]],
-        items: Items,
+        items: WrittenItems,
         rank: int,
         starts: Collection[int] | None = None,
         length: int = 0,
@@ -259,22 +270,22 @@ class JsonGrammar(ABC):
         than `length`."""
         for start, end, number in spans:
             if (starts is None or start in starts) and end - start >= length:
-                item = Item(start, end, number if rank < 0 else rank)
+                item = WrittenItem(start, end, number if rank < 0 else rank)
                 free = self._comes_next(item, items) and start < end <= self._limit(start, items, rank)
                 free = free and self._first_ends[start] <= end
                 if free and self._permitted(item, items):
                     return start, end
         return None
 
-    def _permitted(self, item: Item, items: Items) -> bool:
+    def _permitted(self, item: WrittenItem, items: WrittenItems) -> bool:
         """Whether an entity may be written next, as far as `_limit` does not tell."""
         return True
 
     @abstractmethod
-    def _comes_next(self, item: Item, items: Items) -> bool:
+    def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
         """Whether an entity stands behind those that are written, in the order of the format."""
 
-    def _quote_on(self, quote: Quote, guess: Guess) -> tuple[int, State]:
+    def _quote_on(self, quote: Copy, guess: SpanProposals) -> tuple[int, State]:
         starts, length, off, rank, items = quote
         edges = self._quote(quote)
         if len(edges) == 1:
@@ -298,14 +309,14 @@ class JsonGrammar(ABC):
         times = QUOTED if self._depth is None else min(QUOTED, self._depth)
         return Need((plain,), 1), Need((quoted,), times), Need(tuple(map(self._item, self._tags)), mentions)
 
-    def read(self, answer: bytes) -> tuple[Written, ...] | None:
+    def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:
         state: State = self._first()
         menu = begin = 0  # where the string of a menu begins, and where that of the item in hand did
-        found: list[Written] = []
+        found: list[GrammarEntity] = []
         for position, byte in enumerate(answer):
-            if isinstance(state, Step) and not self.final(state):
+            if isinstance(state, Transition) and not self.final(state):
                 state = self._enter(state)
-                if isinstance(state, Quote):
+                if isinstance(state, Copy):
                     begin = menu
                 else:
                     menu = position
@@ -313,7 +324,7 @@ class JsonGrammar(ABC):
             if after is None:
                 return None
             state = after
-            if isinstance(state, Step) and len(state.items) > len(found):
+            if isinstance(state, Transition) and len(state.items) > len(found):
                 start, end, rank = state.items[-1]
-                found.append(Written(start, end, self._tags[rank], ((begin, position + 1),)))
+                found.append(GrammarEntity(start, end, self._tags[rank], ((begin, position + 1),)))
         return tuple(found) if self.final(state) else None

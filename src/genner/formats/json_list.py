@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genner.cfg import Part, Rules
+from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels
 from genner.formats.json_answer import brief, find_objects, load
-from genner.formats.json_cfg import Table, list_rules, list_schema
-from genner.formats.json_grammar import Item, Items, JsonGrammar, Menu, Quote, Step
+from genner.formats.json_cfg import RuleTable, list_rules, list_schema
+from genner.formats.json_grammar import Choice, Copy, JsonGrammar, Transition, WrittenItem, WrittenItems
 from genner.formats.search import Hint, Search, place
-from genner.grammar import Boundaries, Guess
+from genner.grammar import Boundaries, SpanProposals
 
 _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 
@@ -51,7 +51,7 @@ class JsonList(Format):
     @abstractmethod
     def rough(
         self, text: str, starts: Sequence[int], ends: Sequence[int]
-    ) -> tuple[Table, Callable[[int], tuple[Part, ...]]]:
+    ) -> tuple[RuleTable, Callable[[int], tuple[Symbol, ...]]]:
         """What the rules say of a mention's place where only its end is known: see `json_rules.Rough`."""
 
     def encode(self, document: Document, labels: LabelSet) -> str:
@@ -76,7 +76,7 @@ class JsonList(Format):
     ) -> "ListGrammar":
         return ListGrammar(self, text, labels, where, depth, twins, repeats)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> Rules:
+    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
         """Exact for flat entities of a few words, and in short texts of any; of a longer one, its numbers need not be
         right. Of nested ones, the same may be written twice, and deeper ones than `depth`."""
         return list_rules(text, labels, self.position, self.rough, where, depth)
@@ -196,46 +196,46 @@ class ListGrammar(JsonGrammar):
         self._form = form
         self._last_rank = len(labels) - 1
 
-    def _first(self) -> Menu:
-        options = [(b"[]", Step(()))]
+    def _first(self) -> Choice:
+        options = [(b"[]", Transition(()))]
         if self._any_start((), -1):
-            options.append((b'[{"text": "', Step((), -1)))
-        return Menu(tuple(options), 0)
+            options.append((b'[{"text": "', Transition((), -1)))
+        return Choice(tuple(options), 0)
 
-    def _closed(self, quote: Quote) -> Step | None:
+    def _closed(self, quote: Copy) -> Transition | None:
         starts, length, _, _, items = quote
         places = [s for s in starts if s >= 0 and self._ends[s + length] and self._first_ends[s] <= s + length]
         places = [s for s in places if self._limit(s, items, -1) >= s + length]
         places += self._repeated(quote)
-        return Step(items, None, (_LABEL, length, *places)) if places else None
+        return Transition(items, None, (_LABEL, length, *places)) if places else None
 
-    def _follow(self, step: Step) -> Menu:
+    def _follow(self, step: Transition) -> Choice:
         items, _, (what, *numbers) = step
-        options: list[tuple[bytes, Step]] = []
+        options: list[tuple[bytes, Transition]] = []
         if what == _LABEL:
             length, *starts = numbers
             for rank, tag in enumerate(self._tags):
                 places = [
                     s
                     for s in starts
-                    if (self._comes_next(Item(s, s + length, rank), items) if s >= 0 else items[~s].rank == rank)
+                    if (self._comes_next(WrittenItem(s, s + length, rank), items) if s >= 0 else items[~s].rank == rank)
                 ]
                 if places:
                     text = f', "label": "{tag}", '.encode()
-                    options.append((text, Step(items, None, (_PLACE, length, rank, *places))))
+                    options.append((text, Transition(items, None, (_PLACE, length, rank, *places))))
         elif what == _PLACE:
             length, rank, *starts = numbers
             for s in starts:
                 if s >= 0:
-                    after = Step((*items, Item(s, s + length, rank)), None, (_NEXT,))
+                    after = Transition((*items, WrittenItem(s, s + length, rank)), None, (_NEXT,))
                     options.append((self._tail(s, s + length), after))
                 else:  # a repetition, which ends the list
-                    options.append((self._tail(items[~s].start, items[~s].end) + b"]", Step(items)))
+                    options.append((self._tail(items[~s].start, items[~s].end) + b"]", Transition(items)))
         else:
-            options.append((b"]", Step(items)))
+            options.append((b"]", Transition(items)))
             if self._any_start(items, -1):
-                options.append((b', {"text": "', Step(items, -1)))
-        return Menu(tuple(options), 0)
+                options.append((b', {"text": "', Transition(items, -1)))
+        return Choice(tuple(options), 0)
 
     def _tail(self, start: int, end: int) -> bytes:
         return json.dumps(self._form.position(self._text, start, end))[1:].encode()
@@ -245,20 +245,20 @@ class ListGrammar(JsonGrammar):
         numbers = self._form.position(self._text, max(0, last - 1), last)
         return json.dumps({"text": "", "label": tag, **dict.fromkeys(numbers, last)}) + ", "
 
-    def _wants_menu(self, step: Step, guess: Guess) -> bool:
+    def _wants_menu(self, step: Transition, guess: SpanProposals) -> bool:
         if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places
             _, length, rank, *starts = step.what
             if starts[0] < 0:
                 return False
             mention = self._text[starts[0] : starts[0] + length]
             for start, end, number in guess.spans:  # the first that says so: later ones have their own turn
-                if self._text[start:end] == mention and self._comes_next(Item(start, end, number), step.items):
+                if self._text[start:end] == mention and self._comes_next(WrittenItem(start, end, number), step.items):
                     return number == rank
             known = guess.likeliest(starts[0], starts[0] + length)
             return known is not None and known[1] == rank
         return step.items[-1] in guess.spans  # its place was
 
-    def _comes_next(self, item: Item, items: Items) -> bool:
+    def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
         if not items:
             return True
         last = items[-1]
@@ -266,7 +266,7 @@ class ListGrammar(JsonGrammar):
             return self._twins and last.rank < item.rank
         return (last.start, -last.end) < (item.start, -item.end)
 
-    def _limit(self, start: int, items: Items, rank: int) -> int:
+    def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
         if not items:
             return self._last_end
         last = items[-1]

@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from genner.document import Span
 from genner.formats.search import occurrences
 from genner.grammar import boundaries
 
-Span = tuple[int, int]
-Order = Callable[[Span], Span]
+EdgeOrder = Callable[[Span], Span]
 
-ORDERS: tuple[Order, ...] = (
+ORDERS: tuple[EdgeOrder, ...] = (
     lambda span: (span[1], -span[0]),
     lambda span: (span[0], span[1]),
     lambda span: (span[0], -span[1]),
@@ -82,7 +82,7 @@ class ListPlaces:
         return words if len(words) >= times else anywhere
 
 
-def _in_order(listed: Sequence[tuple[str, list[int]]], order: Order) -> list[Span] | None:
+def _in_order(listed: Sequence[tuple[str, list[int]]], order: EdgeOrder) -> list[Span] | None:
     """For each mention the first of its occurrences behind the one before it; None where one has none left.
 
     The occurrences of one mention are of one length, so that any order by start or end is theirs.

@@ -9,10 +9,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genner.cfg import Part
+from genner.cfg import Symbol
 from genner.document import Problem
 from genner.formats.json_answer import whole_number
-from genner.formats.json_cfg import Table, counted
+from genner.formats.json_cfg import RuleTable, counted
 from genner.formats.json_list import JsonList
 from genner.formats.search import Hint, Search
 
@@ -35,14 +35,14 @@ class OccurrenceJSON(JsonList):
 
     def rough(
         self, text: str, starts: Sequence[int], ends: Sequence[int]
-    ) -> tuple[Table, Callable[[int], tuple[Part, ...]]]:
+    ) -> tuple[RuleTable, Callable[[int], tuple[Symbol, ...]]]:
         """As many occurrences as its last word has up to there."""
         search = Search(text)
 
-        def said(end: int) -> tuple[Part, ...]:
+        def said(end: int) -> tuple[Symbol, ...]:
             start = starts[bisect_left(starts, end) - 1]
             index = bisect_right(search.occurrences(text[start:end]), start)
-            return (Part('"occurrence_index": ', f"index{index - 1}"),)
+            return (Symbol('"occurrence_index": ', f"index{index - 1}"),)
 
         most = max((int(said(end)[0].rule.removeprefix("index")) for end in ends), default=-1)
         return counted("index", range(1, most + 2)), said

@@ -7,10 +7,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genner.cfg import Part
+from genner.cfg import Symbol
 from genner.document import Problem
 from genner.formats.json_answer import whole_number
-from genner.formats.json_cfg import Table, counted
+from genner.formats.json_cfg import RuleTable, counted
 from genner.formats.json_list import JsonList
 from genner.formats.search import Hint, Search
 
@@ -32,11 +32,11 @@ class OffsetJSON(JsonList):
 
     def rough(
         self, text: str, starts: Sequence[int], ends: Sequence[int]
-    ) -> tuple[Table, Callable[[int], tuple[Part, ...]]]:
+    ) -> tuple[RuleTable, Callable[[int], tuple[Symbol, ...]]]:
         """Its end, and any start before it."""
 
-        def said(end: int) -> tuple[Part, ...]:
-            return Part('"start": ', f"start{bisect_left(starts, end) - 1}"), Part(f', "end": {end}')
+        def said(end: int) -> tuple[Symbol, ...]:
+            return Symbol('"start": ', f"start{bisect_left(starts, end) - 1}"), Symbol(f', "end": {end}')
 
         return counted("start", starts), said
 

@@ -22,14 +22,14 @@ SPACING = "spacing of an answer, where it is not that of its text"
 LISTS = ("grouped_json", "occurrence_json", "offset_json")
 
 
-class Published(NamedTuple):
+class PublishedAnswer(NamedTuple):
     """What an answer says: entities as often as it gives them, and by kind how often it leaves something open."""
 
     entities: list[Entity]
     left_open: Counter[str]
 
 
-def read_published(name: str, text: str, answer: str, labels: LabelSet) -> Published | None:
+def read_published(name: str, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
     """The entities of an answer in the format `name` about `text`; None where it does not say one thing of it.
 
     Grouped JSON does not say which occurrence is meant where a mention is listed fewer times than it occurs; that is
@@ -50,15 +50,15 @@ def read_published(name: str, text: str, answer: str, labels: LabelSet) -> Publi
     return _items(text, value, labels, _by_offsets if name == "offset_json" else _by_occurrence())
 
 
-def _copy(text: str, answer: str, markup: Copies) -> Published | None:
+def _copy(text: str, answer: str, markup: Copies) -> PublishedAnswer | None:
     entities = markup.read(text, answer)
     if entities is not None:
-        return Published(entities, Counter())
+        return PublishedAnswer(entities, Counter())
     entities = markup.read(text, answer, blanks=False)
-    return None if entities is None else Published(entities, Counter({SPACING: 1}))
+    return None if entities is None else PublishedAnswer(entities, Counter({SPACING: 1}))
 
 
-def _groups(text: str, value: Any, labels: LabelSet) -> Published | None:
+def _groups(text: str, value: Any, labels: LabelSet) -> PublishedAnswer | None:
     if not isinstance(value, dict):
         return None
     found, unsaid, places = list[Entity](), 0, ListPlaces(text)
@@ -73,13 +73,13 @@ def _groups(text: str, value: Any, labels: LabelSet) -> Published | None:
                 return None
             found.append(Entity(*span, label))
         unsaid += placed.unsaid
-    return Published(found, +Counter({PLACE: unsaid}))
+    return PublishedAnswer(found, +Counter({PLACE: unsaid}))
 
 
-Place = Callable[[str, str, dict[str, Any]], int | None]
+PlaceReader = Callable[[str, str, dict[str, Any]], int | None]
 
 
-def _items(text: str, value: Any, labels: LabelSet, place: Place) -> Published | None:
+def _items(text: str, value: Any, labels: LabelSet, place: PlaceReader) -> PublishedAnswer | None:
     if not isinstance(value, list):
         return None
     found: list[Entity] = []
@@ -93,7 +93,7 @@ def _items(text: str, value: Any, labels: LabelSet, place: Place) -> Published |
         if start is None:
             return None
         found.append(Entity(start, start + len(mention), label))
-    return Published(found, Counter())
+    return PublishedAnswer(found, Counter())
 
 
 def _by_offsets(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
@@ -103,7 +103,7 @@ def _by_offsets(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
     return None
 
 
-def _by_occurrence() -> Place:
+def _by_occurrence() -> PlaceReader:
     """Occurrences are counted from 1, overlapping ones and those inside words included; each is looked for once."""
     starts: dict[str, list[int]] = {}
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from genner.document import Entity, LabelSet
 
-MOST = 200  # readings that are followed side by side
+MAX_PARALLEL_READINGS = 200  # readings that are followed side by side
 
 Opened = tuple["Opened", str, int] | None
 """The open tags, the innermost first: what is open around it, its label ("" where the closing has it), its place."""
-Found = tuple["Found", Entity] | None
+EntityChain = tuple["EntityChain", Entity] | None
 
 
-class Mark(NamedTuple):
+class PossibleTag(NamedTuple):
     """What may be a tag: how it is written, whether it closes, and its label, "" where it has none."""
 
     written: str
@@ -27,13 +27,13 @@ class Mark(NamedTuple):
     label: str
 
 
-class Reading(NamedTuple):
+class CopyState(NamedTuple):
     """How far the text has been read, what is open, how much that is, and what was found."""
 
     at: int
     opened: Opened
     depth: int
-    found: Found
+    found: EntityChain
 
 
 def tags(labels: LabelSet) -> "Copies":
@@ -71,25 +71,25 @@ class Copies:
             return None
         return [Entity(kept[e.start], kept[e.end - 1] + 1, e.label) for e in found]
 
-    def _pieces(self, answer: str) -> Iterator[str | Mark]:
+    def _pieces(self, answer: str) -> Iterator[str | PossibleTag]:
         at = 0
         for match in self._mark.finditer(answer):
             yield answer[at : match.start()]
-            yield Mark(match.group(), bool(match["close"]), match["label"] or "")
+            yield PossibleTag(match.group(), bool(match["close"]), match["label"] or "")
             at = match.end()
         yield answer[at:]
 
-    def _best(self, text: str, pieces: list[str | Mark]) -> list[Entity] | None:
-        readings = [Reading(0, None, 0, None)]
-        closings = sum(isinstance(piece, Mark) and piece.closes for piece in pieces)
+    def _best(self, text: str, pieces: list[str | PossibleTag]) -> list[Entity] | None:
+        readings = [CopyState(0, None, 0, None)]
+        closings = sum(isinstance(piece, PossibleTag) and piece.closes for piece in pieces)
         for piece in pieces:
-            written = piece.written if isinstance(piece, Mark) else piece
+            written = piece.written if isinstance(piece, PossibleTag) else piece
             further = [r._replace(at=r.at + len(written)) for r in readings if text.startswith(written, r.at)]
-            if isinstance(piece, Mark):
+            if isinstance(piece, PossibleTag):
                 further += [marked for r in readings if (marked := _marked(r, piece)) is not None]
                 closings -= piece.closes
             readings = [r for r in further if r.depth <= closings]
-            if not 0 < len(readings) <= MOST:
+            if not 0 < len(readings) <= MAX_PARALLEL_READINGS:
                 return None
         whole = [_entities(r.found) for r in readings if r.at == len(text) and r.opened is None]
         partners = [sum(_alone(text[e.start : e.end]) for e in entities) for entities in whole]
@@ -97,17 +97,17 @@ class Copies:
         return best[0] if len({tuple(sorted(entities)) for entities in best}) == 1 else None
 
 
-def _without_blanks(piece: str | Mark) -> str | Mark:
-    if isinstance(piece, Mark):
+def _without_blanks(piece: str | PossibleTag) -> str | PossibleTag:
+    if isinstance(piece, PossibleTag):
         return piece._replace(written="".join(piece.written.split()))
     return "".join(piece.split())
 
 
-def _marked(reading: Reading, mark: Mark) -> Reading | None:
+def _marked(reading: CopyState, mark: PossibleTag) -> CopyState | None:
     """The reading with a tag here; None where none may be: it closes nothing, or holds nothing."""
     at, opened, depth, found = reading
     if not mark.closes:
-        return Reading(at, (opened, mark.label, at), depth + 1, found)
+        return CopyState(at, (opened, mark.label, at), depth + 1, found)
     inner: list[tuple[str, int]] = []  # opened since, by tags of other labels
     while opened is not None and opened[1] not in ("", mark.label):
         inner.append(opened[1:])
@@ -117,10 +117,10 @@ def _marked(reading: Reading, mark: Mark) -> Reading | None:
     outer, _, start = opened
     for other in reversed(inner):
         outer = (outer, *other)
-    return Reading(at, outer, depth - 1, (found, Entity(start, at, mark.label)))
+    return CopyState(at, outer, depth - 1, (found, Entity(start, at, mark.label)))
 
 
-def _entities(found: Found) -> list[Entity]:
+def _entities(found: EntityChain) -> list[Entity]:
     entities: list[Entity] = []
     while found is not None:
         found, entity = found

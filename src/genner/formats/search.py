@@ -21,17 +21,15 @@ from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
 from typing import NamedTuple
 
-from genner.document import Entity, Problem
+from genner.document import Entity, Problem, Span
 from genner.formats.json_answer import brief
-from genner.formats.similar_spans import Words, changes, other_number, plain, without_article
+from genner.formats.similar_spans import SimilarSpans, changes, other_number, plain, without_article
 from genner.grammar import boundaries, torn
 
 SCANS = 2_000  # times that the text may be gone through for mentions as they are
 LIKENESSES = 100  # stretches that may be compared with mentions that were changed, for each character of the text
 NEAR = 8  # places on either side that may be taken before one is placed where another is
 _LEAST = 2_000  # characters that any text counts for
-
-Span = tuple[int, int]
 
 
 def occurrences(text: str, mention: str) -> Iterator[int]:
@@ -56,7 +54,7 @@ class Hint(NamedTuple):
     certain: bool = False
 
 
-class Found(NamedTuple):
+class Placement(NamedTuple):
     """Where a mention stands (None: nowhere), of how many places that fit equally well, and why it has none."""
 
     span: Span | None
@@ -83,8 +81,8 @@ class Search:
         return boundaries(self.text, "word")
 
     @cached_property
-    def _words(self) -> Words:
-        return Words(self.text, *self._edges)
+    def _words(self) -> SimilarSpans:
+        return SimilarSpans(self.text, *self._edges)
 
     def occurrences(self, mention: str) -> "array[int]":
         """Where it begins, overlapping occurrences and those within words included."""
@@ -111,16 +109,16 @@ class Search:
         """`genner.grammar.torn` of the text."""
         return torn(self.text, start, end)
 
-    def find(self, mention: str, hint: Hint, taken: Set[Span] = frozenset()) -> Found:
+    def find(self, mention: str, hint: Hint, taken: Set[Span] = frozenset()) -> Placement:
         """Where a mention stands that is not where the answer says; not at what is `taken` if it fits elsewhere."""
         if (span := self._at_offsets(mention, hint)) is not None:
-            return Found(span)
+            return Placement(span)
         places = self._as_it_is(mention)
         if not places:
             places = self._like(mention) or [(at, at + len(mention)) for at in self.untorn(mention)]
         if not places and self.spent:
             why = "was not looked for in all of the text: too many mentions are not where they should be"
-            return Found(None, 0, why)
+            return Placement(None, 0, why)
         return self._chosen(mention, places, hint, taken)
 
     @property
@@ -173,10 +171,10 @@ class Search:
         stretch = self.text[start:end]
         return any(changes(wanted, stretch) for wanted in (mention, without_article(mention)))
 
-    def _chosen(self, mention: str, places: Sequence[Span], hint: Hint, taken: Set[Span]) -> Found:
+    def _chosen(self, mention: str, places: Sequence[Span], hint: Hint, taken: Set[Span]) -> Placement:
         """One of some places that fit equally well, in reading order."""
         if len(places) < 2:
-            return Found(places[0]) if places else Found(None, 0, "is not in the text")
+            return Placement(places[0]) if places else Placement(None, 0, "is not in the text")
         differ = mention in self._alike and len({plain(self.text[start:end]) for start, end in places}) > 1
         start = hint.begin
         if start is None and hint.end is not None:
@@ -184,20 +182,20 @@ class Search:
         if hint.number is not None and not differ:
             start = self._of_index(mention, places, hint.number)
         if start is not None:
-            return Found(_nearest(places, start, taken), len(places) if differ else 1)
+            return Placement(_nearest(places, start, taken), len(places) if differ else 1)
         if differ:
             some = " or ".join(brief(self.text[slice(*span)]) for span in places[:2])
-            return Found(None, 0, f"may be {some}{' or another' if len(places) > 2 else ''}")
+            return Placement(None, 0, f"may be {some}{' or another' if len(places) > 2 else ''}")
         if hint.certain:
-            return Found(None, 0, f"stands in {len(places)} places, and the answer does not say in which")
+            return Placement(None, 0, f"stands in {len(places)} places, and the answer does not say in which")
         if hint.after is not None:
             behind = bisect_left(places, (hint.after[0], 0))
             while behind < len(places) and places[behind][0] == hint.after[0] and places[behind][1] >= hint.after[1]:
                 behind += 1
-            return Found(places[behind]) if behind < len(places) else Found(places[0], len(places))
+            return Placement(places[behind]) if behind < len(places) else Placement(places[0], len(places))
         before = self._placed.get(mention, 0)
         self._placed[mention] = before + 1
-        return Found(places[min(before, len(places) - 1)], max(len(places) - before, 1))
+        return Placement(places[min(before, len(places) - 1)], max(len(places) - before, 1))
 
     def _of_index(self, mention: str, places: Sequence[Span], index: int) -> int:
         """Near which place the occurrence stands that an index names, from 1."""

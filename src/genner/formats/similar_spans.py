@@ -15,12 +15,13 @@ from math import inf
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
+from genner.document import Span
+
 LIKE = 5  # two strings are like if they have this many characters together for each that is put in or taken out
-LONGEST = (LIKE + 1) / (LIKE - 1)  # nothing is like what is more times longer than this
+MAX_LENGTH_RATIO = (LIKE + 1) / (LIKE - 1)  # nothing is like what is more times longer than this
 WORD_LIKE = 0.6  # normalised likeness that each word has to its counterpart, where there are as many
 MOST_STRANGE = 4  # one word in so many may have no counterpart, where there are more or fewer
 
-Span = tuple[int, int]
 
 _ARTICLE = re.compile(
     r"(?:the|an?|this|these|those|that|its|their|his|her|our|my|your"
@@ -101,7 +102,7 @@ def _strange(ours: Sequence[str], theirs: Sequence[str]) -> int:
     )
 
 
-class Words:
+class SimilarSpans:
     """The words of a text, of which the stretches consist that a mention may be read as.
 
     Args:
@@ -132,7 +133,9 @@ class Words:
     def cost(self, mention: str) -> int:
         """How many stretches `like` compares, more or less; where they are long, as many as take that time."""
         length, words = len(mention), len(self._starts)
-        stretches = words + int(words * words * length * (LONGEST - 1 / LONGEST)) // max(len(self._plain), 1)
+        stretches = words + int(words * words * length * (MAX_LENGTH_RATIO - 1 / MAX_LENGTH_RATIO)) // max(
+            len(self._plain), 1
+        )
         return stretches * (1 + length * (1 + length // 64) // 100)
 
     def like(self, *mentions: str) -> list[Span]:
@@ -145,7 +148,7 @@ class Words:
         wanted = plain(mention)
         windows = self._windows(len(wanted))
         strings = [self._plain[start:end] for start, end in windows]
-        most = int(len(wanted) * (1 + LONGEST)) // LIKE
+        most = int(len(wanted) * (1 + MAX_LENGTH_RATIO)) // LIKE
         fewest, spans = inf, list[Span]()
         known = dict[str, bool]()  # whether a stretch says the same
         # Those that take the fewest come first.
@@ -172,8 +175,8 @@ class Words:
 
         offsets = np.array(self._offsets)
         starts = np.arange(len(offsets) - 1)
-        first = np.maximum(np.searchsorted(offsets, offsets[:-1] + length / LONGEST - 1e-9), starts + 1)
-        behind = np.searchsorted(offsets, offsets[:-1] + length * LONGEST + 1e-9, side="right")
+        first = np.maximum(np.searchsorted(offsets, offsets[:-1] + length / MAX_LENGTH_RATIO - 1e-9), starts + 1)
+        behind = np.searchsorted(offsets, offsets[:-1] + length * MAX_LENGTH_RATIO + 1e-9, side="right")
         counts = np.maximum(behind - first, 0)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         ends = offsets[np.repeat(first, counts) + within]

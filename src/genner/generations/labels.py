@@ -7,13 +7,13 @@ from genner.document import LabelSet
 from genner.formats.inline import is_tag
 from genner.formats.reply import reply
 from genner.generations.paper import PAPER_RULES
-from genner.generations.records import Record
+from genner.generations.records import GenerationRecord
 
 NO_LABELS = LabelSet.of("none")  # a label set that no mark of reasoning is a tag of
 _PAIR = re.compile(r"<([^<>/\s][^<>/]*)>(?=.*?</\1>)", re.DOTALL)
 
 
-def infer_labels(records: Iterable[Record], name: str) -> LabelSet | None:
+def infer_labels(records: Iterable[GenerationRecord], name: str) -> LabelSet | None:
     """The labels in gold answers or predictions, sorted, illegal tags dropped; None if there are none.
 
     For inline XML: every name of which some answer has an opening and, behind it, a closing tag. What stands in the

@@ -25,16 +25,16 @@ from typing import Any
 
 from genner.evaluation.counts import Counts
 
-Item = tuple[str, ...] | tuple[str, int, int] | tuple[str, str, int] | tuple[str, str, int, int]
+MatchedItem = tuple[str, ...] | tuple[str, int, int] | tuple[str, str, int] | tuple[str, str, int, int]
 """What is matched; the label first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PaperReading:
     """What the published script of a format gets out of one record. `by_text`: positions were given up."""
 
-    gold: list[Item]
-    pred: list[Item]
+    gold: list[MatchedItem]
+    pred: list[MatchedItem]
     by_text: bool = False
 
     def counts(self) -> dict[str, Counts]:
@@ -47,43 +47,43 @@ class Reading:
         return counts
 
 
-Rule = Callable[[Any, Any, Sequence[str]], Reading]
+PaperRule = Callable[[Any, Any, Sequence[str]], PaperReading]
 """`(predict, label, label set) -> Reading`; only inline XML asks for the label set."""
 
 
-def inline_bracketed(predict: Any, label: Any, labels: Sequence[str]) -> Reading:
+def inline_bracketed(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
     """`[John Smith | PER]`; compared by position if the copies agree, else by text."""
     return _compare_copies(_read_brackets(label), _read_brackets(predict))
 
 
-def inline_xml(predict: Any, label: Any, labels: Sequence[str]) -> Reading:
+def inline_xml(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
     """`<PER>John Smith</PER>`; compared by position if the copies agree, else by text."""
     return _compare_copies(_read_tags(label, labels), _read_tags(predict, labels))
 
 
-def grouped_json(predict: Any, label: Any, labels: Sequence[str]) -> Reading:
+def grouped_json(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
     """`{"PER": ["John Smith"]}`: label and text. A value that is not a list is passed over."""
 
-    def read(answer: Any) -> list[Item]:
+    def read(answer: Any) -> list[MatchedItem]:
         data = _loads(answer) if isinstance(answer, str) else answer
         if not isinstance(data, dict):
             return []
         return [(tag, _written(text)) for tag, texts in data.items() if isinstance(texts, list) for text in texts]
 
-    return Reading(read(label), read(predict), by_text=True)
+    return PaperReading(read(label), read(predict), by_text=True)
 
 
-def occurrence_json(predict: Any, label: Any, labels: Sequence[str]) -> Reading:
+def occurrence_json(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
     """`[{"text", "label", "occurrence_index"}]`: label, text and occurrence."""
-    return Reading(_read_items(label, "occurrence_index"), _read_items(predict, "occurrence_index"))
+    return PaperReading(_read_items(label, "occurrence_index"), _read_items(predict, "occurrence_index"))
 
 
-def offset_json(predict: Any, label: Any, labels: Sequence[str]) -> Reading:
+def offset_json(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
     """`[{"text", "label", "start", "end"}]`: label, text, start and end; the text need not stand there."""
-    return Reading(_read_items(label, "start", "end"), _read_items(predict, "start", "end"))
+    return PaperReading(_read_items(label, "start", "end"), _read_items(predict, "start", "end"))
 
 
-PAPER_RULES: dict[str, Rule] = {
+PAPER_RULES: dict[str, PaperRule] = {
     "inline_bracketed": inline_bracketed,
     "inline_xml": inline_xml,
     "grouped_json": grouped_json,
@@ -91,18 +91,18 @@ PAPER_RULES: dict[str, Rule] = {
     "offset_json": offset_json,
 }
 
-Copy = tuple[str, list[tuple[str, int, int]]]
+CopyReader = tuple[str, list[tuple[str, int, int]]]
 """The answer without its markup, and `(label, start, end)` in it."""
 
 
-def _compare_copies(gold: Copy, pred: Copy) -> Reading:
+def _compare_copies(gold: CopyReader, pred: CopyReader) -> PaperReading:
     if gold[0] == pred[0]:
-        return Reading([*gold[1]], [*pred[1]])
+        return PaperReading([*gold[1]], [*pred[1]])
     by_text = [[(tag, copy[start:end]) for tag, start, end in spans] for copy, spans in (gold, pred)]
-    return Reading([*by_text[0]], [*by_text[1]], by_text=True)
+    return PaperReading([*by_text[0]], [*by_text[1]], by_text=True)
 
 
-def _read_brackets(answer: Any) -> Copy:
+def _read_brackets(answer: Any) -> CopyReader:
     """Blanks around the answer go first. A `[` opens. A bar with anything but `]` up to the next `]` closes the
     innermost open bracket: the blanks before it go (but no further back than the markup before them), those in the
     label collapse. One that closes nothing vanishes likewise; so does a `[` that is never closed. Spans without text,
@@ -127,7 +127,7 @@ def _read_brackets(answer: Any) -> Copy:
     return copy + text[at:], spans
 
 
-def _read_tags(answer: Any, labels: Sequence[str]) -> Copy:
+def _read_tags(answer: Any, labels: Sequence[str]) -> CopyReader:
     """Only tags of the label set are markup. A closing tag pairs with the nearest open one of its name and discards
     those opened since; without one it vanishes. Unclosed tags vanish, spans without text are ignored, no blank goes.
     """
@@ -149,7 +149,7 @@ def _read_tags(answer: Any, labels: Sequence[str]) -> Copy:
     return copy + text[at:], spans
 
 
-def _read_items(answer: Any, *numbers: str) -> list[Item]:
+def _read_items(answer: Any, *numbers: str) -> list[MatchedItem]:
     data = answer if isinstance(answer, list) else _loads(answer) if isinstance(answer, str) else None
     if not isinstance(data, list):
         return []

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class GenerationRecord:
     """One answer. `predict` and `label` are what the JSON holds, nearly always strings; "" where the key is missing."""
 
     line: int
@@ -31,7 +31,7 @@ class Generations:
     The published scripts pass over such lines with a warning; so does this reader, which also counts them.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[GenerationRecord, ...]
     skipped: tuple[int, ...]
 
 
@@ -62,7 +62,7 @@ def read_generations(path: Path) -> Generations:
                 known = known or {"predict", "label"} <= data.keys()
                 prompt = data.get("prompt")
                 records.append(
-                    Record(
+                    GenerationRecord(
                         number,
                         data.get("predict", ""),
                         data.get("label", ""),

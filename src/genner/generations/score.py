@@ -15,12 +15,12 @@ from genner.evaluation.pairing import genner_version, sign
 from genner.evaluation.report import as_dict, classification_table, micro_lines, shown_interval
 from genner.evaluation.units import Units, units_of
 from genner.generations.labels import infer_labels
-from genner.generations.paper import PAPER_RULES, Reading
+from genner.generations.paper import PAPER_RULES, PaperReading
 from genner.generations.readings import READINGS, ReadingName
-from genner.generations.records import Record, read_generations
+from genner.generations.records import GenerationRecord, read_generations
 from genner.generations.strict import StrictResult, score_strict
 
-SHOWN = 10  # cases in the printed report; all are in the JSON
+MAX_SHOWN_DISAGREEMENTS = 10  # cases in the printed report; all are in the JSON
 
 BASES = {
     "spans": "spans in the source text",
@@ -30,7 +30,7 @@ BASES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Disagreement:
     """A record that the three readings do not count alike, and why."""
 
     line: int
@@ -76,7 +76,7 @@ class GenerationsReport:
     basis: Counter[str]
     misplaced: int
     problems: Counter[str]
-    cases: tuple[Case, ...]
+    cases: tuple[Disagreement, ...]
     signature: str
 
     @property
@@ -157,12 +157,12 @@ class GenerationsReport:
         lines = [f"the three readings differ on {len(self.cases)} of {self.records} records:"]
         lines += [f"{n:>7}  {reason}" for reason, n in reasons.most_common()]
         lines += ["", "   line" + "".join(f"   {name:>8} tp fp fn" for name in READINGS) + "   why"]
-        for case in self.cases[:SHOWN]:
+        for case in self.cases[:MAX_SHOWN_DISAGREEMENTS]:
             counts: list[Counts] = [getattr(case, name) for name in READINGS]
             numbers = "".join(f"   {c.tp:>11} {c.fp:>2} {c.fn:>2}" for c in counts)
             lines.append(f"{case.line:>7}{numbers}   {'; '.join(case.reasons)}")
-        if len(self.cases) > SHOWN:
-            lines.append(f"the first {SHOWN} of {len(self.cases)}; --json lists all")
+        if len(self.cases) > MAX_SHOWN_DISAGREEMENTS:
+            lines.append(f"the first {MAX_SHOWN_DISAGREEMENTS} of {len(self.cases)}; --json lists all")
         return lines
 
 
@@ -206,7 +206,7 @@ def score_generations(
         for label, counted in counts.items():
             per_label[label] = per_label.get(label, Counts()) + counted
     cases = [
-        Case(record.line, paper, strict, repaired, _reasons(reading, result, paper, strict, repaired))
+        Disagreement(record.line, paper, strict, repaired, _reasons(reading, result, paper, strict, repaired))
         for record, reading, result, paper, strict, repaired in zip(
             records, readings, results, totals["paper"], totals["strict"], totals["repaired"], strict=True
         )
@@ -250,7 +250,7 @@ def _score(counts: Sequence[Counts], units: Units) -> ReadingScore:
 
 
 def _reasons(
-    reading: Reading, result: StrictResult, paper: Counts, strict: Counts, repaired: Counts
+    reading: PaperReading, result: StrictResult, paper: Counts, strict: Counts, repaired: Counts
 ) -> tuple[str, ...]:
     """Why the readings differ on a record; the last resort is how many entities each finds."""
     reasons = []
@@ -282,7 +282,7 @@ def _some(numbers: Sequence[int]) -> str:
     return f"{len(numbers)} (" + ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "") + ")"
 
 
-def _digest(records: Sequence[Record]) -> str:
+def _digest(records: Sequence[GenerationRecord]) -> str:
     """Twelve hexadecimal digits of the SHA-256 of all answers, gold and predicted."""
     sha = hashlib.sha256()
     for record in records:

@@ -14,7 +14,7 @@ from rapidfuzz.distance import Levenshtein
 
 from genner.document import LabelSet
 from genner.formats import Format
-from genner.generations.records import Record
+from genner.generations.records import GenerationRecord
 
 # What templates leave behind the sentence, whether or not their special tokens were taken out. A reply's role may be
 # glued to the sentence's full stop: "left.assistant".
@@ -33,7 +33,7 @@ def as_text(answer: Any) -> str:
     return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
 
 
-def find_source(record: Record, form: Format, labels: LabelSet) -> str | None:
+def find_source(record: GenerationRecord, form: Format, labels: LabelSet) -> str | None:
     """The text that was to be tagged, or None where it cannot be known.
 
     An inline answer copies the text: the gold answer without its markup is the source if the prompt holds it, or if

@@ -28,7 +28,7 @@ from genner.formats.json_answer import find_lists, find_objects
 from genner.formats.json_list import JsonList
 from genner.generations.labels import infer_labels
 from genner.generations.readings import count_strictly
-from genner.generations.records import Record
+from genner.generations.records import GenerationRecord
 from genner.generations.sources import as_text, find_source
 
 Basis = Literal["spans", "items", "texts"]
@@ -55,7 +55,7 @@ class StrictResult:
 
 
 def score_strict(
-    records: Sequence[Record], name: str, labels: LabelSet, gold: Sequence[Document] | None = None
+    records: Sequence[GenerationRecord], name: str, labels: LabelSet, gold: Sequence[Document] | None = None
 ) -> list[StrictResult]:
     """Score each record by spans; `name` is a format of the paper, `gold` the documents, if they are at hand.
 
@@ -68,7 +68,7 @@ def score_strict(
     return [_score(record, form, labels, document) for record, document in zip(records, given, strict=True)]
 
 
-def _score(record: Record, form: Format, labels: LabelSet, gold: Document | None) -> StrictResult:
+def _score(record: GenerationRecord, form: Format, labels: LabelSet, gold: Document | None) -> StrictResult:
     problems = Counter[str]()
     if gold is None:
         known = _with_labels_of_gold(record, form, labels)
@@ -95,11 +95,11 @@ def _score(record: Record, form: Format, labels: LabelSet, gold: Document | None
     )
 
 
-def _with_labels_of_gold(record: Record, form: Format, labels: LabelSet) -> LabelSet:
+def _with_labels_of_gold(record: GenerationRecord, form: Format, labels: LabelSet) -> LabelSet:
     """The label set, and what else the gold answer names: gold is gold. In a copy, a tag that the prompt lacks is no
     text; without a prompt it may be."""
     if not isinstance(form, InlineFormat):
-        found = infer_labels([Record(record.line, "", record.label, record.prompt)], form.name)
+        found = infer_labels([GenerationRecord(record.line, "", record.label, record.prompt)], form.name)
         others = found.tags if found else ()
     elif record.prompt is not None:
         answer = form.reply(record.prompt, as_text(record.label), labels)
@@ -112,7 +112,7 @@ def _with_labels_of_gold(record: Record, form: Format, labels: LabelSet) -> Labe
 _Item = tuple[str, str, Hashable]
 
 
-def _score_items(record: Record, form: Format, labels: LabelSet) -> StrictResult:
+def _score_items(record: GenerationRecord, form: Format, labels: LabelSet) -> StrictResult:
     expected, found = (_items(as_text(answer), form, labels) for answer in (record.label, record.predict))
     problems = Counter({"dropped": found.pop(None, 0), "dropped in gold": expected.pop(None, 0)})
     basis: Basis = "texts"

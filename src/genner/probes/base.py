@@ -10,16 +10,14 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from genner.document import Document, Entity, LabelSet
+from genner.document import Document, DocumentT, Entity, LabelSet
 from genner.errors import LabelError
 from genner.probes.measures import strict
 
 if TYPE_CHECKING:
     from genner.probes.lexicon import Lexicon
-
-D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Probed:
     report: Mapping[str, int]
     readings: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)
 
-    def restore(self, document: D) -> D:
+    def restore(self, document: DocumentT) -> DocumentT:
         """A document, or prediction, in the original labels. Raises `LabelError` on a label that was not asked for."""
         return retagged(document, self.back)
 
@@ -90,7 +88,7 @@ def same(labels: LabelSet) -> dict[str, str]:
     return {tag: tag for tag in labels.tags}
 
 
-def retagged(document: D, tags: Mapping[str, str]) -> D:
+def retagged(document: DocumentT, tags: Mapping[str, str]) -> DocumentT:
     """The document with each label replaced. Raises `LabelError` on a label that `tags` lacks."""
     made = []
     for e in document.entities:

@@ -11,7 +11,7 @@ from genner.probes.base import Probe, Probed, checked, same
 from genner.probes.measures import false_alarms
 from genner.probes.spans import groups
 
-LONGEST = 1200
+MAX_PROBE_CHARS = 1200
 """Code points: a longer sentence is cut, as extraction cuts it."""
 
 TEMPLATES = ("This is about {}.", "The text mentions {}.", "The word here is {}.", "We read the words {} again.")
@@ -43,7 +43,7 @@ class NoEntities(Probe):
                 report["documents_kept"] += 1
                 made.append(document)
                 continue
-            for chunk in chunks(document.text, lambda piece: True, LONGEST):
+            for chunk in chunks(document.text, lambda piece: True, MAX_PROBE_CHARS):
                 if any(e.start < chunk.end and chunk.start < e.end for e in document.entities):
                     report["sentences_left_out"] += 1
                 else:

@@ -23,11 +23,11 @@ from genner.probes.base import Probe, Probed, checked, same
 from genner.probes.invented import invent
 from genner.probes.lexicon import Lexicon
 from genner.probes.measures import by_reading, outermost, strict
-from genner.probes.spans import Group, Name, groups, substituted
+from genner.probes.spans import Name, OverlapGroup, groups, substituted
 
 EMPTY = Lexicon({})
 
-Plan = list[tuple[Group, Name]]
+Plan = list[tuple[OverlapGroup, Name]]
 """What each group of a document is replaced by."""
 
 COUNTS = (
@@ -71,10 +71,10 @@ class Mentions(Probe):
         return made
 
     @abstractmethod
-    def name(self, document: Document, group: Group, report: Counter[str]) -> Name:
+    def name(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
         """What a group is replaced by: never its own text."""
 
-    def invented(self, document: Document, group: Group, report: Counter[str]) -> Name:
+    def invented(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
         """Nonsense, with no entities inside; counted."""
         report["invented"] += 1
         text = document.text[group.start : group.end]
@@ -109,7 +109,7 @@ class MentionsNonsense(Mentions):
     are removed: nothing in a nonsense word says that they are there.
     """
 
-    def name(self, document: Document, group: Group, report: Counter[str]) -> Name:
+    def name(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
         return self.invented(document, group, report)
 
 
@@ -128,7 +128,7 @@ class FromLexicon(Mentions):
             )
         return changed(self, lexicon=known)
 
-    def name(self, document: Document, group: Group, report: Counter[str]) -> Name:
+    def name(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
         text = document.text[group.start : group.end]
         drawn = self.lexicon.draw(group.label, text, self.dice(document, f"{group.label}:{text}"))
         return drawn or self.invented(document, group, report)
@@ -222,7 +222,7 @@ class MentionsOtherType(FromLexicon):
             )
         return made
 
-    def name(self, document: Document, group: Group, report: Counter[str]) -> Name:
+    def name(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
         text = document.text[group.start : group.end]
         rng = self.dice(document, f"{group.label}:{text}")
         others = sorted(label for label in self.lexicon.names if label != group.label)

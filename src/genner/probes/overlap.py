@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from genner.document import Document, Entity, LabelSet
-from genner.evaluation.breakdowns import NOTHING, Training
+from genner.evaluation.breakdowns import NO_TRAINING, TrainingCounts
 from genner.evaluation.words import words
 from genner.probes.base import Probe, Probed, checked, same
 from genner.probes.lexicon import Lexicon
@@ -15,16 +15,16 @@ BUCKETS = ("seen", "other_label", "partial", "unseen")
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownMentions:
     """What training has shown of mentions, inner ones included: whole, as written, and their words by label."""
 
-    mentions: Training
+    mentions: TrainingCounts
     words: frozenset[tuple[str, str]]  # (word, label); words of one character and function words play no part
 
     @classmethod
-    def of(cls, documents: Sequence[Document]) -> "Known":
+    def of(cls, documents: Sequence[Document]) -> "KnownMentions":
         some = {(word, e.label) for d in documents for e in d.entities for word in telling(d.mention(e))}
-        return cls(Training.of(documents), frozenset(some))
+        return cls(TrainingCounts.of(documents), frozenset(some))
 
     def bucket(self, document: Document, entity: Entity) -> str:
         """One of `BUCKETS`."""
@@ -54,13 +54,13 @@ class SeenUnseen(Probe):
     mention is partial.
     """
 
-    known: Known = Known(NOTHING, frozenset())
+    known: KnownMentions = KnownMentions(NO_TRAINING, frozenset())
 
     needs: ClassVar[tuple[str, ...]] = ("train",)
 
     @classmethod
     def sources(cls, train: Sequence[Document], lexicon: Lexicon) -> dict[str, Any]:
-        return {"known": Known.of(train)}
+        return {"known": KnownMentions.of(train)}
 
     def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
         gold = checked(documents, labels)

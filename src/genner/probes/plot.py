@@ -10,10 +10,10 @@ from genner.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Value = tuple[float, float, float]
+BarValue = tuple[float, float, float]
 """A score and the bounds of its interval, in [0, 1]."""
 
-SUFFIXES = (".png", ".svg", ".pdf")
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 BEFORE, AFTER = "#56b4e9", "#d55e00"  # of Okabe and Ito's palette, which the colour-blind can tell apart
 THICK = 0.38  # of a row
 
@@ -23,8 +23,8 @@ class Bar:
     """One probe: its name, the score on the probed data, and that on the original (None where there is none)."""
 
     name: str
-    probed: Value
-    original: Value | None = None
+    probed: BarValue
+    original: BarValue | None = None
 
     @classmethod
     def of(
@@ -37,7 +37,7 @@ class Bar:
         """From what `Probe.measure` returns: `f1`, `low` and `high`; with a prefix such as `name_` that reading of the
         probed data."""
 
-        def value(scores: Mapping[str, float], prefix: str = "") -> Value:
+        def value(scores: Mapping[str, float], prefix: str = "") -> BarValue:
             f1 = scores[f"{prefix}f1"]  # without an interval, no bar is drawn for it
             return f1, scores.get(f"{prefix}low", f1), scores.get(f"{prefix}high", f1)
 
@@ -98,8 +98,8 @@ def draw(bars: Sequence[Bar], out: Path, *, title: str = "", ink: str = "black")
     Raises `UsageError` on another suffix or without a bar, `OSError` when `out` cannot be written.
     """
     suffix = out.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{str(out)!r} ends in {suffix!r}; legal: {', '.join(SUFFIXES)}")
+    if suffix not in FIGURE_SUFFIXES:
+        raise UsageError(f"{str(out)!r} ends in {suffix!r}; legal: {', '.join(FIGURE_SUFFIXES)}")
     from matplotlib import rc_context
 
     made = figure(bars, title=title, ink=ink)

@@ -14,7 +14,7 @@ from genner.training.noise import pieced
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class OverlapGroup:
     """Entities that overlap, in reading order, and the span [start, end) that they cover together."""
 
     start: int
@@ -50,19 +50,19 @@ class Name:
     inner: tuple[Entity, ...] = ()
 
 
-def groups(document: Document) -> list[Group]:
+def groups(document: Document) -> list[OverlapGroup]:
     """The groups of a document, from left to right; they do not overlap."""
-    made: list[Group] = []
+    made: list[OverlapGroup] = []
     for e in document.entities:
         if made and e.start < made[-1].end:
             last = made.pop()
-            made.append(Group(last.start, max(last.end, e.end), (*last.members, e)))
+            made.append(OverlapGroup(last.start, max(last.end, e.end), (*last.members, e)))
         else:
-            made.append(Group(e.start, e.end, (e,)))
+            made.append(OverlapGroup(e.start, e.end, (e,)))
     return made
 
 
-def substituted(document: Document, names: Sequence[tuple[Group, Name]]) -> Document:
+def substituted(document: Document, names: Sequence[tuple[OverlapGroup, Name]]) -> Document:
     """The document with each of its groups, from left to right, replaced by a name; gold are the names alone."""
     heads = tuple(Entity(group.start, group.end, name.label) for group, name in names)
     pieces = list(document.text)

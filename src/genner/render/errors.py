@@ -13,11 +13,11 @@ from genner.document import Document, Entity
 from genner.render.layout import colour_indices, visible_line
 from genner.render.page import attribute, chip, marked, page, text_html
 
-CONTEXT = 240  # code points of context on either side of an error
+PAGE_CONTEXT_CHARS = 240  # code points of context on either side of an error
 PER_CELL = 20  # examples of each kind in each cell of the matrix
 
 
-class Verdict(Protocol):
+class ShownVerdict(Protocol):
     """What was made of a gold entity and the predicted one that answers to it; see `genner.evaluation.taxonomy`."""
 
     @property
@@ -28,7 +28,7 @@ class Verdict(Protocol):
     def pred(self) -> Entity | None: ...
 
 
-Case = tuple[Document, Document, Sequence[Verdict]]
+DocumentVerdicts = tuple[Document, Document, Sequence[ShownVerdict]]
 """A gold document, the prediction on the same text, and the verdicts on their entities."""
 
 
@@ -36,7 +36,7 @@ Case = tuple[Document, Document, Sequence[Verdict]]
 class _Example:
     gold: Document
     pred: Document
-    verdict: Verdict
+    verdict: ShownVerdict
 
 
 _MAIN = """\
@@ -83,7 +83,7 @@ for (const button of buttons) {
 
 
 def error_page(
-    cases: Iterable[Case], *, title: str, notes: str = "", kinds: dict[str, str], per_cell: int = PER_CELL
+    cases: Iterable[DocumentVerdicts], *, title: str, notes: str = "", kinds: dict[str, str], per_cell: int = PER_CELL
 ) -> str:
     """One HTML page of the errors in `cases`; those of kind "right" are counted, not shown.
 
@@ -120,7 +120,7 @@ def error_page(
     )
 
 
-def _cell(verdict: Verdict) -> tuple[str, str]:
+def _cell(verdict: ShownVerdict) -> tuple[str, str]:
     return verdict.gold.label if verdict.gold else "", verdict.pred.label if verdict.pred else ""
 
 
@@ -189,7 +189,7 @@ def _example(example: _Example, order: dict[str, int], colours: dict[str, int]) 
 
 def _window(document: Document, start: int, end: int) -> Document:
     """The text around `[start, end)` with the entities that lie wholly in it; an ellipsis where it is cut."""
-    begin, stop = max(0, start - CONTEXT), min(len(document.text), end + CONTEXT)
+    begin, stop = max(0, start - PAGE_CONTEXT_CHARS), min(len(document.text), end + PAGE_CONTEXT_CHARS)
     before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
     inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)
     return Document(before + document.text[begin:stop] + after, inside, document.id)

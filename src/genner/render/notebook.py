@@ -11,7 +11,7 @@ from genner.document import Document, Prediction
 from genner.render.layout import PALETTE, Close, Open, colour_indices, visible_line, walk
 from genner.render.page import attribute, text_html
 
-LONGEST = 20_000  # code points: a notebook keeps all that it shows
+MAX_NOTEBOOK_CHARS = 20_000  # code points: a notebook keeps all that it shows
 
 _MARK = (
     "background:{colour}22;color:inherit;border:1.5px solid {colour};border-radius:.35em;padding:{pad}em .2em;"
@@ -21,16 +21,16 @@ _TAG = "background:{colour};color:#fff;border-radius:.3em;padding:.05em .35em;ma
 
 
 def fragment(document: Document) -> str:
-    """The text in boxes, at most `LONGEST` code points of it, then what is left out and what went wrong."""
+    """The text in boxes, at most `MAX_NOTEBOOK_CHARS` code points of it, then what is left out and what went wrong."""
     shown = document
-    if len(document.text) > LONGEST:
-        inside = tuple(entity for entity in document.entities if entity.end <= LONGEST)
-        shown = Document(document.text[:LONGEST], inside)
+    if len(document.text) > MAX_NOTEBOOK_CHARS:
+        inside = tuple(entity for entity in document.entities if entity.end <= MAX_NOTEBOOK_CHARS)
+        shown = Document(document.text[:MAX_NOTEBOOK_CHARS], inside)
     colours = {label: PALETTE[i].dark for label, i in colour_indices((), [document]).items()}
     body = "".join(_marked(shown, colours)) or "<i>(empty text)</i>"
     parts = [f'<div dir="auto" style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:2.1">{body}</div>']
     if shown is not document:
-        parts.append(_note(f"the first {LONGEST:,} of {len(document.text):,} characters"))
+        parts.append(_note(f"the first {MAX_NOTEBOOK_CHARS:,} of {len(document.text):,} characters"))
     if not document.entities:
         parts.append(_note("no entities"))
     if isinstance(document, Prediction):

@@ -49,7 +49,7 @@ _PAGE = """<!DOCTYPE html>
 # A box on track t is padded by t steps above and below, so that it encloses the boxes on the tracks under it; the line
 # height grows with the highest track of the text, since padding of inline boxes takes no room by itself. The word
 # joiner (U+2060) keeps a label on the line on which its mention ends.
-STYLE = """\
+PAGE_CSS = """\
 :root { --paper: #fff; --ink: #1c2126; --faint: #5d6670; --rule: #dfe3e7; --wrong: #a3152a; --tint: 9%; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --paper: #15181c; --ink: #e4e7ea; --faint: #9aa3ad; --rule: #30363d; --wrong: #ff8d96; --tint: 13%; }
@@ -145,7 +145,7 @@ def page(title: str, header: str, main: str, *, style: str = "", script: str = "
     return _PAGE.format(
         title=text_html(visible_line(title)),
         policy=_policy(script),
-        style=STYLE + style + palette(),
+        style=PAGE_CSS + style + palette(),
         header=header,
         main=main,
         script=f"<script>{script}</script>\n" if script else "",

@@ -1,8 +1,8 @@
 """General ability before and after: a base model against what was trained on it, on the same questions.
 
 Values are those of the records; changes and their intervals are worked out from the stored answers
-(`genner.ability.paired_differences`), paired by question. Where answers were not kept, there is the standard error of two
-independent measurements, and the entry says so.
+(`genner.ability.paired_differences`), paired by question. Where answers were not kept, there is the standard error
+of two independent measurements, and the entry says so.
 """
 
 from collections import defaultdict
@@ -12,15 +12,15 @@ from math import hypot
 from typing import TYPE_CHECKING, Any
 
 from genner.errors import GennerError
-from genner.report.collect import Collection, Item, System, absence
+from genner.report.collect import CellItem, Collection, System, absence
 from genner.report.estimates import STARS, stars, together
 from genner.report.measures import limits
 from genner.report.plots import FAINT, colour, label, legend, marker, panels, size
-from genner.report.table import Column, Entry, Figure, Kind, Listing, Missing, Row, Table, Value
+from genner.report.table import Column, Entry, Figure, Listing, Missing, Table, TableRow, Value, ValueKind
 
 if TYPE_CHECKING:
-    from genner.ability.items import Item as Question
-    from genner.ability.paired_differences import Delta, Part
+    from genner.ability.items import AbilityItem
+    from genner.ability.paired_differences import DifferencePart, PairedDifference
 
 # What a record calls a mean over answers -> what `deltas` calls it.
 FORMS = {
@@ -32,7 +32,7 @@ FORMS = {
     "loglikelihood": "per_token",
     "choice": "choice",
 }
-NAMES = {
+TASK_TITLES = {
     "em": "exact match",
     "f1": "F1",
     "empty_rate": "empty answers",
@@ -45,7 +45,7 @@ WHOLE = {"mean_tokens", "loglikelihood"}  # no shares
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Task:
+class ReportedTask:
     """What is measured. `limit` is -1 for all questions."""
 
     name: str
@@ -60,20 +60,20 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ReportedSide:
     """A system on a task."""
 
     system: System
-    item: Item
+    item: CellItem
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ModelFamily:
     """A base model and all that was made of it: for each task the base's side, if measured, and the others'."""
 
     base: str
-    tasks: Mapping[Task, tuple[Side | None, tuple[Side, ...]]]
-    changes: Mapping[tuple[Task, System], "_Changes"]
+    tasks: Mapping[ReportedTask, tuple[ReportedSide | None, tuple[ReportedSide, ...]]]
+    changes: Mapping[tuple[ReportedTask, System], "_Changes"]
 
     @property
     def systems(self) -> list[System]:
@@ -81,30 +81,30 @@ class Family:
         return sorted({side.system for _, others in self.tasks.values() for side in others})
 
 
-def families(collection: Collection) -> list[Family]:
+def families(collection: Collection) -> list[ModelFamily]:
     """The ability cells by base model."""
-    found: defaultdict[str, defaultdict[Task, list[Side]]] = defaultdict(lambda: defaultdict(list))
+    found: defaultdict[str, defaultdict[ReportedTask, list[ReportedSide]]] = defaultdict(lambda: defaultdict(list))
     for item in collection.of("ability"):
         d = item.description
         limit = d.get("limit")
-        task = Task(
+        task = ReportedTask(
             str(d.get("task")), int(d.get("shots") or 0), -1 if limit is None else int(limit), int(d.get("seed") or 0)
         )
-        found[_base(item)][task].append(Side(collection.system(item), item))
+        found[_base(item)][task].append(ReportedSide(collection.system(item), item))
     result = []
     for base, tasks in sorted(found.items()):
-        split: dict[Task, tuple[Side | None, tuple[Side, ...]]] = {}
+        split: dict[ReportedTask, tuple[ReportedSide | None, tuple[ReportedSide, ...]]] = {}
         for task, sides in sorted(tasks.items()):
             bare = next((s for s in sides if _is_base(s.item, base)), None)
             split[task] = bare, tuple(sorted((s for s in sides if s is not bare), key=lambda s: s.system))
         changes = {
             (task, side.system): _Changes(bare, side) for task, (bare, others) in split.items() for side in others
         }
-        result.append(Family(collection.name(base), split, changes))
+        result.append(ModelFamily(collection.name(base), split, changes))
     return result
 
 
-def _base(item: Item) -> str:
+def _base(item: CellItem) -> str:
     """What a model is made of: its adapter's base, where it is one and is here; else itself."""
     from genner.loading import find_adapter
 
@@ -116,7 +116,7 @@ def _base(item: Item) -> str:
     return adapter.base if adapter else model
 
 
-def _is_base(item: Item, base: str) -> bool:
+def _is_base(item: CellItem, base: str) -> bool:
     d = item.description
     if d.get("trained") is not None:
         return False
@@ -126,11 +126,11 @@ def _is_base(item: Item, base: str) -> bool:
 class _Changes:
     """The changes of a side, from its stored answers and the base's; empty where these cannot be compared."""
 
-    def __init__(self, base: Side | None, other: Side) -> None:
+    def __init__(self, base: ReportedSide | None, other: ReportedSide) -> None:
         from genner.ability.paired_differences import decompose, deltas
         from genner.ability.qa_metrics import SCORERS
 
-        self.found: Mapping[str, Delta] = {}
+        self.found: Mapping[str, PairedDifference] = {}
         self.parts: Sequence[Any] = ()
         self.problem = ""
         self.asked = 0  # questions that both sides answered
@@ -148,28 +148,28 @@ class _Changes:
             self.problem = str(error)
 
 
-def questions(item: Item) -> list["Question"]:
+def questions(item: CellItem) -> list["AbilityItem"]:
     """The stored answers of a cell; none where it kept none. Raises `DataError` for what is no answer."""
     from dataclasses import fields
 
-    from genner.ability.items import Item as Question
+    from genner.ability.items import AbilityItem
     from genner.errors import DataError
 
-    known = {f.name for f in fields(Question)}
+    known = {f.name for f in fields(AbilityItem)}
     found = []
     for raw in item.run.items():
         try:
             kept = {key: value for key, value in raw.items() if key in known}
             kept["others"] = [(float(value), int(tokens)) for value, tokens in kept.get("others", [])]
-            found.append(Question(**kept))
+            found.append(AbilityItem(**kept))
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(item.id, f"holds what is no answer to a question: {error}") from None
     return found
 
 
-def ability_findings(found: Sequence[Family]) -> Listing | None:
+def ability_findings(found: Sequence[ModelFamily]) -> Listing | None:
     """For each change of an F1, in words, whether it is one of form or of content; None without any."""
-    from genner.ability.run import Comparison
+    from genner.ability.run import AbilityComparison
     from genner.ability.table import verdict
 
     lines = []
@@ -177,12 +177,12 @@ def ability_findings(found: Sequence[Family]) -> Listing | None:
         for (task, system), change in family.changes.items():
             if change.parts:
                 names = task.name, task.shots, family.base, system.title
-                said = verdict(Comparison(*names, dict(change.found), list(change.parts)))
+                said = verdict(AbilityComparison(*names, dict(change.found), list(change.parts)))
                 lines.append(f"{task.title}, {system.title}, against {family.base}: {said}")
     return Listing(tuple(lines)) if lines else None
 
 
-def ability_tables(found: Sequence[Family]) -> list[Table]:
+def ability_tables(found: Sequence[ModelFamily]) -> list[Table]:
     """For each base model: all scores and the form of the answers, before and after; then the change of F1 in parts."""
     tables = []
     for n, family in enumerate(found, 1):
@@ -191,7 +191,7 @@ def ability_tables(found: Sequence[Family]) -> list[Table]:
     return tables
 
 
-def _scores_table(family: Family, n: int) -> Table:
+def _scores_table(family: ModelFamily, n: int) -> Table:
     systems = family.systems
     rows, blocks, notes = [], [], []
     tasks = list(family.tasks)
@@ -203,7 +203,7 @@ def _scores_table(family: Family, n: int) -> Table:
             for system in systems:
                 side = by_system.get(system)
                 entries += [_value(side, name), _change(base, side, name, family.changes.get((task, system)))]
-            rows.append(Row((_named(name),), tuple(entries)))
+            rows.append(TableRow((_named(name),), tuple(entries)))
             blocks.append(title)
     for (task, system), change in family.changes.items():
         if change.problem:
@@ -216,7 +216,7 @@ def _scores_table(family: Family, n: int) -> Table:
             Column("base"),
             *(c for s in systems for c in (Column("score", s.title), Column("change", s.title))),
         ),
-        tuple(Row(r.heads, r.entries, block) for r, block in zip(_marked(rows), blocks, strict=True)),
+        tuple(TableRow(r.heads, r.entries, block) for r, block in zip(_marked(rows), blocks, strict=True)),
         "Scores with the harness's standard errors; below them means over the answers. Changes are against the "
         "base, in points where the score is a share, with the interval of all changes of the table together and the "
         "number of questions.",
@@ -229,7 +229,7 @@ def _scores_table(family: Family, n: int) -> Table:
     )
 
 
-def _measures(sides: Sequence[Side]) -> list[tuple[str, str]]:
+def _measures(sides: Sequence[ReportedSide]) -> list[tuple[str, str]]:
     """The scores, then the forms of answers, that any side has."""
     found: dict[tuple[str, str], None] = {}
     for kind in ("scores", "answers"):
@@ -244,10 +244,10 @@ def _measures(sides: Sequence[Side]) -> list[tuple[str, str]]:
 
 
 def _named(name: tuple[str, str]) -> str:
-    return NAMES.get(name[1], name[1]) if name[0] == "answers" else name[1]
+    return TASK_TITLES.get(name[1], name[1]) if name[0] == "answers" else name[1]
 
 
-def _value(side: Side | None, name: tuple[str, str]) -> Entry:
+def _value(side: ReportedSide | None, name: tuple[str, str]) -> Entry:
     if side is None:
         return Missing("absent")
     path = (*name, "value") if name[0] == "scores" else name
@@ -258,17 +258,19 @@ def _value(side: Side | None, name: tuple[str, str]) -> Entry:
     return Value(number, _kind(name, number), spread=error, cells=(side.item.id,))
 
 
-def _kind(name: tuple[str, str], number: float) -> Kind:
+def _kind(name: tuple[str, str], number: float) -> ValueKind:
     return "number" if name[1] in WHOLE or not 0 <= number <= 1 else "percent"
 
 
-def _change(base: Side | None, side: Side | None, name: tuple[str, str], changes: _Changes | None) -> Entry:
+def _change(
+    base: ReportedSide | None, side: ReportedSide | None, name: tuple[str, str], changes: _Changes | None
+) -> Entry:
     before, after = _value(base, name), _value(side, name)
     if side is None:
         return Missing("absent")
     if not isinstance(before, Value) or not isinstance(after, Value):
         return Missing("undefined", (side.item.id,), "the base or this side has no such score")
-    kind: Kind = "points" if before.kind == after.kind == "percent" else "number"
+    kind: ValueKind = "points" if before.kind == after.kind == "percent" else "number"
     cells = (*before.cells, *after.cells)
     key = f"harness/{name[1]}" if name[0] == "scores" else FORMS.get(name[1], "")
     number = after.number - before.number
@@ -282,7 +284,7 @@ def _change(base: Side | None, side: Side | None, name: tuple[str, str], changes
     return Value(number, kind, mark=stars(None), cells=cells)
 
 
-def _marked(rows: Sequence[Row]) -> list[Row]:
+def _marked(rows: Sequence[TableRow]) -> list[TableRow]:
     """With all changes of the table judged together."""
     changes = [e.against for row in rows for e in row.entries if isinstance(e, Value) and e.against]
     judged = iter(together(changes))
@@ -295,10 +297,10 @@ def _marked(rows: Sequence[Row]) -> list[Row]:
         low, high = limits(d)
         return replace(e, low=low, high=high, p=d.p, mark=stars(d), against=None)
 
-    return [Row(row.heads, tuple(entry(e) for e in row.entries), row.block) for row in rows]
+    return [TableRow(row.heads, tuple(entry(e) for e in row.entries), row.block) for row in rows]
 
 
-def _parts_table(family: Family, n: int) -> Table | None:
+def _parts_table(family: ModelFamily, n: int) -> Table | None:
     """The change of F1 taken apart into empty answers, their form, and their content."""
     rows = []
     for (task, system), change in family.changes.items():
@@ -306,7 +308,7 @@ def _parts_table(family: Family, n: int) -> Table | None:
         cells = tuple(s.item.id for s in (base, *others) if s and (s is base or s.system == system))
         for part in change.parts:
             entries = tuple(_part(p, cells) for p in (part.total, part.empty, part.form, part.content))
-            rows.append(Row((system.title, part.cut), entries, task.title))
+            rows.append(TableRow((system.title, part.cut), entries, task.title))
     if not rows:
         return None
     return Table(
@@ -326,16 +328,16 @@ def _parts_table(family: Family, n: int) -> Table | None:
     )
 
 
-def _part(part: "Part", cells: tuple[str, ...]) -> Entry:
+def _part(part: "DifferencePart", cells: tuple[str, ...]) -> Entry:
     return Value(part.value, "points", part.low, part.high, cells=cells)
 
 
-def ability_figures(found: Sequence[Family]) -> list[Figure]:
+def ability_figures(found: Sequence[ModelFamily]) -> list[Figure]:
     """For each base model, the changes of the harness's scores."""
     return [f for n, family in enumerate(found, 1) if (f := _figure(family, n))]
 
 
-def _figure(family: Family, n: int) -> Figure | None:
+def _figure(family: ModelFamily, n: int) -> Figure | None:
     spots: list[tuple[str, System, Value]] = []
     for task, (base, others) in family.tasks.items():
         for side in others:

@@ -4,21 +4,21 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from genner.evaluation.taxonomy import KINDS
-from genner.report.collect import DECODINGS, Group, absence
+from genner.evaluation.taxonomy import ERROR_KINDS
+from genner.report.collect import DECODING_TITLES, CellGroup, absence
 from genner.report.measures import Source, part, rates, score
-from genner.report.outcomes import MEANINGS, REPAIRED, RULES, Outcome
-from genner.report.paper import FORMATS
-from genner.report.table import Column, Entry, Missing, Row, Table, Value
+from genner.report.outcomes import MEANINGS, REPAIRED, RULES, CellOutcome
+from genner.report.paper import PAPER_FORMATS
+from genner.report.table import Column, Entry, Missing, Table, TableRow, Value
 
-RATES = {"invalid": "invalid", "hallucinated": "hallucinated", "truncated": "truncated"}
+RATE_TITLES = {"invalid": "invalid", "hallucinated": "hallucinated", "truncated": "truncated"}
 
 
-def ordered(source: Source) -> list[Group]:
+def ordered(source: Source) -> list[CellGroup]:
     """All plain scores: by test set, system, format, decoding."""
-    tests, formats, decodings = source.collection.tests(), list(FORMATS), list(DECODINGS)
+    tests, formats, decodings = source.collection.tests(), list(PAPER_FORMATS), list(DECODING_TITLES)
 
-    def place(group: Group) -> tuple[object, ...]:
+    def place(group: CellGroup) -> tuple[object, ...]:
         k = group.key
         format = (formats.index(k.format) if k.format in formats else len(formats), k.format)
         decoding = (decodings.index(k.decoding) if k.decoding in decodings else len(decodings), k.decoding)
@@ -27,8 +27,8 @@ def ordered(source: Source) -> list[Group]:
     return sorted(source.collection.scores(), key=place)
 
 
-def heads(group: Group) -> tuple[str, str, str]:
-    return group.key.system.title, group.key.format, DECODINGS.get(group.key.decoding, group.key.decoding)
+def heads(group: CellGroup) -> tuple[str, str, str]:
+    return group.key.system.title, group.key.format, DECODING_TITLES.get(group.key.decoding, group.key.decoding)
 
 
 def validity_table(source: Source) -> Table | None:
@@ -37,11 +37,11 @@ def validity_table(source: Source) -> Table | None:
     if not groups:
         return None
     rows = [
-        Row(
+        TableRow(
             heads(g),
             (
                 *(_plain(score(source, g, rule)) for rule in RULES),
-                *(rates(g, key) for key in RATES),
+                *(rates(g, key) for key in RATE_TITLES),
                 _mean(g, "problems", "realigned", unless=0.0),
                 _mean(g, "strict", "predicted"),
             ),
@@ -55,7 +55,7 @@ def validity_table(source: Source) -> Table | None:
         ("System", "Format", "Decoding"),
         (
             *(Column(name.removeprefix("by the "), "F1") for name in RULES.values()),
-            *(Column(f"{title}, %", "Answers") for title in RATES.values()),
+            *(Column(f"{title}, %", "Answers") for title in RATE_TITLES.values()),
             Column("misplaced", "Mentions"),
             Column("named", "Mentions"),
         ),
@@ -74,7 +74,7 @@ def _plain(entry: Entry) -> Entry:
     return replace(entry, low=None, high=None) if isinstance(entry, Value) else entry
 
 
-def _mean(group: Group, *path: str, unless: float | None = None) -> Entry:
+def _mean(group: CellGroup, *path: str, unless: float | None = None) -> Entry:
     """The mean of a count over the seeds; `unless` stands for one that is not recorded."""
     found = [item.metric(*path) for item in group.done]
     values = [value if value is not None else unless for value in found]
@@ -93,7 +93,7 @@ def cost_table(source: Source) -> Table | None:
     for g in groups:
         entries = (score(source, g), *(cost(g, what) for what in ("tokens", "passes", "seconds")), _memory(g))
         rows.append(
-            Row(heads(g), entries, f"{source.collection.title(g.key.test)}, {source.collection.count(g.key.test)}")
+            TableRow(heads(g), entries, f"{source.collection.title(g.key.test)}, {source.collection.count(g.key.test)}")
         )
     return Table(
         "cost",
@@ -114,7 +114,7 @@ def cost_table(source: Source) -> Table | None:
     )
 
 
-def cost(group: Group, what: str) -> Entry:
+def cost(group: CellGroup, what: str) -> Entry:
     """`tokens`, `passes` or `seconds` a document, the mean over the seeds."""
     found = []
     for item in group.done:
@@ -128,16 +128,16 @@ def cost(group: Group, what: str) -> Entry:
     )
 
 
-def _memory(group: Group) -> Entry:
+def _memory(group: CellGroup) -> Entry:
     found = [item.result.peak_memory_mb for item in group.done if item.result]
     return Value(max(found), "count", cells=group.cells) if found else _none(group)
 
 
-def _none(group: Group) -> Entry:
+def _none(group: CellGroup) -> Entry:
     return Missing("undefined", group.cells, "no documents") if group.done else absence(group.items)
 
 
-def kinds_table(source: Source, outcomes: Mapping[str, Outcome]) -> Table | None:
+def kinds_table(source: Source, outcomes: Mapping[str, CellOutcome]) -> Table | None:
     """The kinds of errors of each group, the mean over its seeds."""
     rows = []
     for g in ordered(source):
@@ -147,9 +147,9 @@ def kinds_table(source: Source, outcomes: Mapping[str, Outcome]) -> Table | None
         counts: Counter[str] = Counter()
         for outcome in known:
             counts.update(outcome.kinds)
-        entries = tuple(Value(counts[kind] / len(known), "number", cells=g.cells) for kind in KINDS)
+        entries = tuple(Value(counts[kind] / len(known), "number", cells=g.cells) for kind in ERROR_KINDS)
         rows.append(
-            Row(heads(g), entries, f"{source.collection.title(g.key.test)}, {source.collection.count(g.key.test)}")
+            TableRow(heads(g), entries, f"{source.collection.title(g.key.test)}, {source.collection.count(g.key.test)}")
         )
     if not rows:
         return None
@@ -157,8 +157,8 @@ def kinds_table(source: Source, outcomes: Mapping[str, Outcome]) -> Table | None
         "kinds",
         "Kinds of errors",
         ("System", "Format", "Decoding"),
-        tuple(Column(kind) for kind in KINDS),
+        tuple(Column(kind) for kind in ERROR_KINDS),
         tuple(rows),
-        "; ".join(f"{kind}: {meaning}" for kind, meaning in KINDS.items()) + f". {REPAIRED} Means over seeds.",
+        "; ".join(f"{kind}: {meaning}" for kind, meaning in ERROR_KINDS.items()) + f". {REPAIRED} Means over seeds.",
         supporting=True,
     )

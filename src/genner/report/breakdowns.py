@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genner.assess.scoring import GRAMMAR
 from genner.evaluation.intervals import Interval
-from genner.report.collect import DECODED, Group, Key, TestSet, absence
-from genner.report.decoding import GRAMMAR
+from genner.report.collect import DECODED, CellGroup, GroupKey, TestSet, absence
 from genner.report.figures import headline, here
 from genner.report.measures import Source, part
 from genner.report.outcomes import REPAIRED
 from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
-from genner.report.table import Column, Entry, Figure, Missing, Row, Table, Value, anchor
+from genner.report.table import Column, Entry, Figure, Missing, Table, TableRow, Value, anchor
 
-LENGTHS = ("1", "2", "3-4", "5+")
+LENGTH_NAMES = ("1", "2", "3-4", "5+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class _Kind:
     one: str
 
 
-LABELS = _Kind("labels", "labels", "F1 by label", "label", "label")
-WORDS = _Kind("lengths", "lengths", "F1 by length of the mention", "words", "length")
+BY_LABEL = _Kind("labels", "labels", "F1 by label", "label", "label")
+BY_LENGTH = _Kind("lengths", "lengths", "F1 by length of the mention", "words", "length")
 
 
-def buckets(groups: Sequence[Group], kind: _Kind) -> list[str]:
+def buckets(groups: Sequence[CellGroup], kind: _Kind) -> list[str]:
     """The labels, most frequent in the gold first, or the lengths in their order."""
     gold: dict[str, float] = {}
     for group in groups:
@@ -40,8 +40,8 @@ def buckets(groups: Sequence[Group], kind: _Kind) -> list[str]:
             for name, about in found.items() if isinstance(found, Mapping) else ():
                 count = about.get("gold") if isinstance(about, Mapping) else None
                 gold[name] = max(gold.get(name, 0), count if isinstance(count, int | float) else 0)
-    if kind is WORDS:
-        return [x for x in LENGTHS if x in gold] + sorted(gold.keys() - set(LENGTHS))
+    if kind is BY_LENGTH:
+        return [x for x in LENGTH_NAMES if x in gold] + sorted(gold.keys() - set(LENGTH_NAMES))
     return sorted(gold, key=lambda name: (-gold[name], name))
 
 
@@ -54,7 +54,7 @@ def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | 
     rows = []
     for group, bounds in zip(groups, _bounds(source, groups, kind, names), strict=True):
         entries = tuple(_entry(group, kind, name, bounds) for name in names)
-        rows.append(Row((group.key.format,), entries, group.key.system.title))
+        rows.append(TableRow((group.key.format,), entries, group.key.system.title))
     gold = [_gold(groups, kind, name) for name in names]
     return Table(
         f"{kind.name}-{n}",
@@ -94,7 +94,7 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
         axes = panels(drawing, [s.title for s in systems])
         handles: dict[str, Any] = {}
         for a, system in zip(axes, systems, strict=True):
-            a.grid(axis="x" if kind is LABELS else "y")
+            a.grid(axis="x" if kind is BY_LABEL else "y")
             for k, format in enumerate(formats):
                 found = points.get((system, format), [])
                 at, f1 = [i for i, _ in found], [100 * e.number for _, e in found]
@@ -104,14 +104,14 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
                 for x, (_, e) in zip(shift, found, strict=True):
                     if e.low is not None and e.high is not None:
                         ends = [100 * e.low, 100 * e.high]
-                        a.plot(*((ends, [x, x]) if kind is LABELS else ([x, x], ends)), color=hue, linewidth=0.8)
-                if kind is LABELS:
+                        a.plot(*((ends, [x, x]) if kind is BY_LABEL else ([x, x], ends)), color=hue, linewidth=0.8)
+                if kind is BY_LABEL:
                     drawn = a.scatter(f1, shift, color=hue, marker=marker(k), s=24, linewidths=0)
                     drawn.set_urls(["#" + anchor(e.cells[0]) for _, e in found])
                 else:
                     (drawn,) = a.plot(shift, f1, color=hue, marker=marker(k), markersize=4.5, linewidth=1.4)
                 handles.setdefault(format, drawn)
-            if kind is LABELS:
+            if kind is BY_LABEL:
                 for i in range(1, len(names)):
                     a.axhline(i - 0.5, color=FAINT, linewidth=0.3)
                 a.set_yticks(range(len(names)), [f"{label(x, 24)} ({gold[x]:,})" for x in names])
@@ -121,11 +121,11 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
                 a.set_xticks(range(len(names)), [f"{x}\n({gold[x]:,})" for x in names])
                 a.set_xlim(-0.3, len(names) - 0.7)
                 a.set_xlabel("words of the mention")
-        if kind is WORDS:
+        if kind is BY_LENGTH:
             axes[0].set_ylabel("F1, %")
         legend(drawing, list(handles.values()), list(handles))
 
-    height = 0.24 * len(names) + 0.9 if kind is LABELS else 2.2
+    height = 0.24 * len(names) + 0.9 if kind is BY_LABEL else 2.2
     return Figure(
         f"{kind.name}-{n}",
         f"{kind.title}: {source.collection.title(test)}",
@@ -144,20 +144,20 @@ def _decoded(decoding: str) -> str:
     return f"{DECODED.get(decoding, decoding)}." + (f" {REPAIRED}" if decoding != GRAMMAR else "")
 
 
-def _groups(source: Source, test: TestSet) -> list[Group]:
+def _groups(source: Source, test: TestSet) -> list[CellGroup]:
     systems, formats, _ = here(source, test)
     decoding = headline(source, test)
-    keys = [Key(s, f, test, decoding) for s in systems for f in formats]
+    keys = [GroupKey(s, f, test, decoding) for s in systems for f in formats]
     return [g for key in keys if (g := source.collection.get(key)).items]
 
 
 def _bounds(
-    source: Source, groups: Sequence[Group], kind: _Kind, names: Sequence[str]
+    source: Source, groups: Sequence[CellGroup], kind: _Kind, names: Sequence[str]
 ) -> list[dict[str, Interval | None]]:
     return source.estimates.bucketed([g.cells for g in groups], kind.key, names)
 
 
-def _entry(group: Group, kind: _Kind, name: str, bounds: Mapping[str, Interval | None]) -> Entry:
+def _entry(group: CellGroup, kind: _Kind, name: str, bounds: Mapping[str, Interval | None]) -> Entry:
     number = group.mean(kind.key, name, "f1")
     counts = [group.mean(kind.key, name, key) for key in ("gold", "predicted")]
     if number is None or counts == [0, 0]:
@@ -166,6 +166,6 @@ def _entry(group: Group, kind: _Kind, name: str, bounds: Mapping[str, Interval |
     return Value(number, low=low, high=high, cells=group.cells, part=part(group))
 
 
-def _gold(groups: Sequence[Group], kind: _Kind, name: str) -> int:
+def _gold(groups: Sequence[CellGroup], kind: _Kind, name: str) -> int:
     found = [g.mean(kind.key, name, "gold") for g in groups]
     return round(max((x for x in found if x is not None), default=0))

@@ -8,8 +8,8 @@ from genner.generations.readings import ReadingName
 from genner.report.abilities import ability_figures, ability_findings, ability_tables, families
 from genner.report.answers import cost_table, kinds_table, validity_table
 from genner.report.basis import with_basis
-from genner.report.breakdowns import LABELS, WORDS, bucket_figure, bucket_table
-from genner.report.collect import DECODED, Collection, Group, System, TestSet
+from genner.report.breakdowns import BY_LABEL, BY_LENGTH, bucket_figure, bucket_table
+from genner.report.collect import DECODED, CellGroup, Collection, System, TestSet
 from genner.report.contamination import contamination_section
 from genner.report.decoding import Closing, closings, decoding_findings, decoding_tables, pairs, rule_findings
 from genner.report.estimates import Estimates, together
@@ -17,16 +17,16 @@ from genner.report.figures import closing_figure, cost_figure, format_figure, ki
 from genner.report.main_tables import main_tables
 from genner.report.measures import Source, score, tested
 from genner.report.mistakes import examples
-from genner.report.outcomes import MEANINGS, RULES, Outcome, read_outcomes
-from genner.report.paper import GROUPS, SOURCE, TITLES
+from genner.report.outcomes import MEANINGS, RULES, CellOutcome, read_outcomes
+from genner.report.paper import GROUPS, PAPER_CITATION, TITLES
 from genner.report.probing import meanings, measure_table, probe_figure, probe_table, probe_tests
 from genner.report.provenance import complaints, entrances, gaps_table, states_table
-from genner.report.table import Block, Listing, Report, Section, Value, detail, shown
+from genner.report.table import Block, Listing, Section, StudyReport, Value, detail, shown
 
-NOTHING = "These runs hold nothing of this."
+EMPTY_SECTION = "These runs hold nothing of this."
 
 
-def build(folders: Sequence[Path], *, title: str = "", each: int = 2) -> Report:
+def build(folders: Sequence[Path], *, title: str = "", each: int = 2) -> StudyReport:
     """Read runs folders and make the report of them; `each` is how many examples of an error are shown.
 
     Raises `DataError` when a folder holds no cells or one of them is damaged, `UsageError` for numbers out of range.
@@ -40,7 +40,7 @@ def assemble(
     *,
     title: str = "",
     each: int = 2,
-) -> Report:
+) -> StudyReport:
     """The report of what was read."""
     outcomes, problems = read_outcomes(collection, max(each, 1))
     trained = {id: str(t) for id, item in collection.items.items() if (t := item.description.get("trained"))}
@@ -60,7 +60,7 @@ def assemble(
     ]
     sections = [with_basis(source, section) for section in sections]
     names = ", ".join(folder.resolve().name for folder in folders)
-    return Report(title or f"Assessment: {names}", _lead(source), tuple(sections), cells, environments)
+    return StudyReport(title or f"Assessment: {names}", _lead(source), tuple(sections), cells, environments)
 
 
 def _tests(source: Source) -> list[tuple[int, TestSet]]:
@@ -70,7 +70,7 @@ def _tests(source: Source) -> list[tuple[int, TestSet]]:
 def _section(anchor: str, title: str, blocks: Sequence[Block | None], intro: str = "") -> Section:
     """A section; one without contents says so."""
     found = [block for block in blocks if block is not None]
-    return Section(anchor, title, ((intro, *found) if intro else tuple(found)) if found else (NOTHING,))
+    return Section(anchor, title, ((intro, *found) if intro else tuple(found)) if found else (EMPTY_SECTION,))
 
 
 def _run_section(collection: Collection, problems: Sequence[str]) -> Section:
@@ -92,7 +92,7 @@ def _main_section(source: Source) -> Section:
         "main",
         "Main results",
         blocks,
-        f"Is generative NER with open models as good as the paper says? Its figures are those of {SOURCE}. It "
+        f"Is generative NER with open models as good as the paper says? Its figures are those of {PAPER_CITATION}. It "
         "decodes by sampling (its tool's default) and counts by a rule of its own; so each way of decoding has its "
         "table, and each score is given by its rule and by ours.",
     )
@@ -115,7 +115,7 @@ def _format_section(source: Source) -> Section:
 def _breakdown_section(source: Source) -> Section:
     blocks: list[Block | None] = []
     for n, test in _tests(source):
-        for kind in (LABELS, WORDS):
+        for kind in (BY_LABEL, BY_LENGTH):
             blocks += [bucket_figure(source, test, kind, n), bucket_table(source, test, kind, n)]
     return _section("breakdowns", "By label and by length", blocks)
 
@@ -143,7 +143,7 @@ def _ability_section(collection: Collection) -> Section:
     )
 
 
-def _error_section(source: Source, outcomes: Mapping[str, Outcome], each: int) -> Section:
+def _error_section(source: Source, outcomes: Mapping[str, CellOutcome], each: int) -> Section:
     blocks: list[Block | None] = [kinds_figure(source, outcomes, test, n) for n, test in _tests(source)]
     return _section("errors", "Errors", [*blocks, kinds_table(source, outcomes), *examples(source, outcomes, each)])
 
@@ -184,8 +184,8 @@ def _method_section() -> Section:
                     "seeds. Two systems by the same trainings are compared seed by seed.",
                     "A test against the best of a column takes the best as given, though it was chosen after the fact.",
                     "Missing numbers: their place names the reason, and leads to the cell.",
-                    f"The paper: {SOURCE}. Its figures are shipped with genner (paper_results.csv), micro-F1 in "
-                    "percent as printed in its two main tables.",
+                    f"The paper: {PAPER_CITATION}. Its figures are shipped with genner (paper_results.csv), micro-F1 "
+                    "in percent as printed in its two main tables.",
                 )
             ),
         ),
@@ -209,7 +209,7 @@ def _lead(source: Source) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _best(source: Source, test: TestSet, scored: Sequence[tuple[Value, Group]]) -> str:
+def _best(source: Source, test: TestSet, scored: Sequence[tuple[Value, CellGroup]]) -> str:
     """The best strict score of a test set, and how many others it cannot be told from."""
     best, group = max(scored, key=lambda pair: pair[0].number)
     others = [(entry, g) for entry, g in scored if g is not group]
@@ -229,7 +229,7 @@ def _best(source: Source, test: TestSet, scored: Sequence[tuple[Value, Group]]) 
     return f"{said}; that it is better than {len(even)} of the {len(others)} others cannot be told ({some})."
 
 
-def _named(group: Group) -> str:
+def _named(group: CellGroup) -> str:
     k = group.key
     return f"“{k.system.title}”, {k.format}, decoded {DECODED.get(k.decoding, k.decoding)}"
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genner.assess.records import SCHEMA, Cell, Numbers, Result, Run, Runs, State
+from genner.assess.records import RECORDS_SCHEMA, Cell, CellFolder, CellResult, CellState, Numbers, StudyFolder
 from genner.assess.scoring import scores, strict_anew
 from genner.errors import GennerError
 from genner.report.paper import TITLES
 from genner.report.table import Missing, Why
 
-DECODINGS = {"greedy": "free, greedy", "sampled": "free, sampled", "grammar": "under the grammar"}
+DECODING_TITLES = {"greedy": "free, greedy", "sampled": "free, sampled", "grammar": "under the grammar"}
 """How an answer is decoded, in the order shown."""
 
 DECODED = {"greedy": "freely (greedy)", "sampled": "freely (sampled)", "grammar": "under the grammar"}
@@ -30,13 +30,13 @@ _TASK = {"task", "shots", "limit", "data"}  # the axes of ability
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class CellItem:
     """A cell, its state, and its result or the reason why there is none. `strict` has the strict counts of each answer
     where they were counted anew, since the record is of an earlier version."""
 
-    run: Run
-    state: State
-    result: Result | None
+    run: CellFolder
+    state: CellState
+    result: CellResult | None
     reason: str = ""
     strict: tuple[Numbers, ...] | None = None
 
@@ -107,7 +107,7 @@ class TestSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class GroupKey:
     """Where a group stands; `probe` is empty for plain scores, `options` are those of the probe, as JSON."""
 
     system: System
@@ -119,14 +119,14 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CellGroup:
     """The cells of one key: one a seed."""
 
-    key: Key
-    items: tuple[Item, ...]
+    key: GroupKey
+    items: tuple[CellItem, ...]
 
     @property
-    def done(self) -> tuple[Item, ...]:
+    def done(self) -> tuple[CellItem, ...]:
         return tuple(item for item in self.items if item.result)
 
     @property
@@ -138,9 +138,9 @@ class Group:
         found = [value for item in self.done if (value := item.metric(*path)) is not None]
         return sum(found) / len(found) if found else None
 
-    def trained(self) -> dict[str | None, list[Item]]:
+    def trained(self) -> dict[str | None, list[CellItem]]:
         """The done cells by the training that they use."""
-        found: dict[str | None, list[Item]] = {}
+        found: dict[str | None, list[CellItem]] = {}
         for item in self.done:
             found.setdefault(item.description.get("trained"), []).append(item)
         return found
@@ -149,32 +149,32 @@ class Group:
 class Collection:
     """All cells of the given runs folders. A cell that lies in several is taken from where it is done."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        self.items: dict[str, Item] = {}
+    def __init__(self, items: Iterable[CellItem]) -> None:
+        self.items: dict[str, CellItem] = {}
         for item in items:
             known = self.items.get(item.id)
             if known is None or (known.result is None and item.result is not None):
                 self.items[item.id] = item
         self._names = self._named()
         self._variants: dict[str, str] = self._tell_apart()
-        groups: defaultdict[Key, list[Item]] = defaultdict(list)
+        groups: defaultdict[GroupKey, list[CellItem]] = defaultdict(list)
         for item in self.of("score", "probe"):
             groups[self.key(item)].append(item)
-        self.groups: dict[Key, Group] = {key: Group(key, tuple(found)) for key, found in groups.items()}
+        self.groups: dict[GroupKey, CellGroup] = {key: CellGroup(key, tuple(found)) for key, found in groups.items()}
 
     @classmethod
     def open(cls, folders: Sequence[Path]) -> "Collection":
         """Read runs folders. A damaged result counts as a failure; a folder without cells raises `DataError`."""
-        return cls(_item(run) for folder in folders for run in Runs.open(folder).runs())
+        return cls(_item(run) for folder in folders for run in StudyFolder.open(folder).runs())
 
-    def of(self, *kinds: str) -> list[Item]:
+    def of(self, *kinds: str) -> list[CellItem]:
         return [item for item in self.items.values() if item.cell.kind in kinds]
 
-    def scores(self) -> list[Group]:
+    def scores(self) -> list[CellGroup]:
         """The groups of plain scores."""
         return [group for key, group in self.groups.items() if not key.probe]
 
-    def probes(self) -> list[Group]:
+    def probes(self) -> list[CellGroup]:
         return [group for key, group in self.groups.items() if key.probe]
 
     def tests(self) -> list[TestSet]:
@@ -203,15 +203,15 @@ class Collection:
         """What is scored, and of how many documents the figures are."""
         return f"{test.about}; {self.count(test)}"
 
-    def get(self, key: Key) -> Group:
+    def get(self, key: GroupKey) -> CellGroup:
         """The group of a key; one without cells when there is none."""
-        return self.groups.get(key) or Group(key, ())
+        return self.groups.get(key) or CellGroup(key, ())
 
-    def training(self, item: Item) -> Item | None:
+    def training(self, item: CellItem) -> CellItem | None:
         """The training that a cell uses; None where it uses none, or none that is here."""
         return self.items.get(item.description.get("trained") or "")
 
-    def system(self, item: Item) -> System:
+    def system(self, item: CellItem) -> System:
         trained = item.description.get("trained") is not None
         training = self.training(item)
         through = str(training.description.get("probe") or "") if training else ""
@@ -230,7 +230,7 @@ class Collection:
                 names.setdefault(str(item.description.get("model", "")), item.cell.model)
         return {source: name for source, name in names.items() if [*names.values()].count(name) == 1}
 
-    def key(self, item: Item) -> Key:
+    def key(self, item: CellItem) -> GroupKey:
         d = item.description
         sentences, labels = d.get("sentences"), d.get("labels")
         test = TestSet(
@@ -242,7 +242,7 @@ class Collection:
         )
         probe = str(d.get("probe") or "")
         options = json.dumps(d["options"], sort_keys=True) if d.get("options") else ""
-        return Key(self.system(item), str(d.get("format", "")), test, str(d.get("decoding", "")), probe, options)
+        return GroupKey(self.system(item), str(d.get("format", "")), test, str(d.get("decoding", "")), probe, options)
 
     def _tell_apart(self) -> dict[str, str]:
         """For each cell what must stand behind the model's name: a training corpus other than the test's, and each
@@ -292,7 +292,7 @@ class Collection:
         return {id: ", ".join(parts) for id, parts in names.items() if parts}
 
 
-def absence(items: Sequence[Item]) -> Missing:
+def absence(items: Sequence[CellItem]) -> Missing:
     """Why there is no number: the gravest state of the cells that should give it."""
     order: tuple[Why, ...] = ("failed", "skipped", "running", "waiting")
     for why in order:
@@ -302,25 +302,25 @@ def absence(items: Sequence[Item]) -> Missing:
     return Missing("absent")
 
 
-def _item(run: Run) -> Item:
+def _item(run: CellFolder) -> CellItem:
     try:
         state, result = run.state, run.result
         if state == "done":
-            return _up_to_date(Item(run, state, result))
+            return _up_to_date(CellItem(run, state, result))
         reason = ""
         if state == "failed" and (failure := run.failure):
             reason = f"{failure.error}: {failure.message}"
         elif state == "skipped":
             reason = run.skipped or ""
-        return Item(run, state, None, reason)
+        return CellItem(run, state, None, reason)
     except GennerError as error:
-        return Item(run, "failed", None, str(error))
+        return CellItem(run, "failed", None, str(error))
 
 
-def _up_to_date(item: Item) -> Item:
+def _up_to_date(item: CellItem) -> CellItem:
     """An item with the strict score of its answers, which free answers of an earlier version are recorded without."""
     result = item.result
-    if result is None or result.schema >= SCHEMA or result.kind not in ("score", "probe"):
+    if result is None or result.schema >= RECORDS_SCHEMA or result.kind not in ("score", "probe"):
         return item
     try:
         anew = strict_anew(item.run)

@@ -3,12 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genner.report.collect import Collection, Item
+from genner.report.collect import CellItem, Collection
 from genner.report.paper import TITLES
-from genner.report.table import Block, Column, Entry, Kind, Listing, Missing, Row, Section, Table, Value, Why, Words
+from genner.report.table import (
+    Block,
+    Column,
+    Entry,
+    Listing,
+    Missing,
+    Section,
+    Table,
+    TableRow,
+    TableText,
+    Value,
+    ValueKind,
+    Why,
+)
 
 # The number that stands for a signal: its measure, and how it is written; of a likelihood the highest area.
-HEADLINES: dict[str, tuple[str, Kind]] = {
+HEADLINES: dict[str, tuple[str, ValueKind]] = {
     "exact": ("verbatim", "percent"),
     "ngrams": ("any_13", "percent"),
     "mentions": ("seen", "percent"),
@@ -33,33 +46,33 @@ def contamination_section(collection: Collection) -> Section:
     return Section("contamination", "Contamination", tuple(blocks))
 
 
-def meanings(items: Sequence[Item]) -> Listing | None:
+def meanings(items: Sequence[CellItem]) -> Listing | None:
     """What each signal that occurs asks, and what each verdict means."""
-    from genner.contamination import VERDICTS
+    from genner.contamination import SIGNAL_VERDICTS
     from genner.contamination.table import meaning
 
     found = [(name, finding) for item in items for name, findings in _signals(item) for finding in findings]
     signals = [f"{name}: {meaning(name)}" for name in dict.fromkeys(name for name, _ in found)]
     verdicts = {finding.get("verdict") for _, finding in found}
-    lines = [*signals, *(f"{verdict}: {about}." for verdict, about in VERDICTS.items() if verdict in verdicts)]
+    lines = [*signals, *(f"{verdict}: {about}." for verdict, about in SIGNAL_VERDICTS.items() if verdict in verdicts)]
     return Listing(tuple(lines)) if lines else None
 
 
-def contamination_table(collection: Collection, item: Item, n: int) -> Table:
+def contamination_table(collection: Collection, item: CellItem, n: int) -> Table:
     """A row a signal and side: the verdict, its number, that of texts which were trained on, and a sentence."""
     rows = []
     for name, findings in _signals(item):
         for finding in findings:
             entries = (
-                Words(str(finding.get("verdict", "")), cells=(item.id,)),
+                TableText(str(finding.get("verdict", "")), cells=(item.id,)),
                 _number(item, name, finding, "test"),
                 _number(item, name, finding, "members"),
-                Words(str(finding.get("said", ""))),
+                TableText(str(finding.get("said", ""))),
             )
-            rows.append(Row((name, str(finding.get("side", ""))), entries))
+            rows.append(TableRow((name, str(finding.get("side", ""))), entries))
     if not rows:
         gap = Missing(_WHY.get(item.state, "absent"), (item.id,), item.reason)
-        rows.append(Row(("all signals", ""), (gap, gap, gap, gap)))
+        rows.append(TableRow(("all signals", ""), (gap, gap, gap, gap)))
     corpus = str(item.description.get("corpus", ""))
     sentences = item.metric("documents")
     count = f"{sentences:,.0f}" if sentences is not None else str(item.description.get("sentences"))
@@ -82,12 +95,12 @@ def contamination_table(collection: Collection, item: Item, n: int) -> Table:
     )
 
 
-def _signals(item: Item) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def _signals(item: CellItem) -> list[tuple[str, list[Mapping[str, Any]]]]:
     found = item.result.metrics.get("signals") if item.result else None
     return list(found.items()) if isinstance(found, Mapping) else []
 
 
-def _number(item: Item, signal: str, finding: Mapping[str, Any], group: str) -> Entry:
+def _number(item: CellItem, signal: str, finding: Mapping[str, Any], group: str) -> Entry:
     """The number of a finding for the test set, or for the texts that were trained on."""
     measures = finding.get("measures") or {}
     name, kind = HEADLINES.get(signal, ("", "percent"))

@@ -20,23 +20,23 @@ all of them together. Else it is said that it cannot be told, and from how many 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from genner.assess.scoring import GRAMMAR
 from genner.evaluation.intervals import Difference, Estimate
 from genner.generations.readings import ReadingName
-from genner.report.collect import DECODED, Group, Item, Key, System, TestSet, absence
+from genner.report.collect import DECODED, CellGroup, CellItem, GroupKey, System, TestSet, absence
 from genner.report.estimates import STARS, together
 from genner.report.measures import Source, limits, points
 from genner.report.outcomes import MEANINGS, RULES
-from genner.report.paper import FORMATS
-from genner.report.table import Column, Entry, Listing, Missing, Row, Table, Value, detail, shown
+from genner.report.paper import PAPER_FORMATS
+from genner.report.table import Column, Entry, Listing, Missing, Table, TableRow, Value, detail, shown
 
-GRAMMAR = "grammar"
 FREE = ("greedy", "sampled")
 FAULTS = {"invalid": "invalid", "hallucinated": "hallucinated", "truncated": "truncated"}
 """What may be wrong with an answer, by its name in the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class DecodingPair:
     """One format, free and under the grammar, by the same trainings: the cells of both, and their scores by a rule.
     `dropped` trainings were decoded in one way only."""
 
@@ -55,7 +55,7 @@ class Pair:
 class Closing:
     """What the grammar closes of one format's deficit; a figure is None where it cannot be had."""
 
-    pair: Pair
+    pair: DecodingPair
     gain: Difference | None = None
     free: Difference | None = None
     grammar: Difference | None = None
@@ -146,25 +146,25 @@ def _systems(source: Source, test: TestSet, free: str) -> list[System]:
     return sorted(both[0] & both[1])
 
 
-def pairs(source: Source, system: System, test: TestSet, free: str, rule: ReadingName = "strict") -> list[Pair]:
+def pairs(source: Source, system: System, test: TestSet, free: str, rule: ReadingName = "strict") -> list[DecodingPair]:
     """Each format of a system, decoded in both ways; the trainings common to `free` and the grammar."""
     collection = source.collection
     known = {g.key.format for g in collection.scores() if g.key.test == test and g.key.system == system}
     found = []
-    for format in [f for f in FORMATS if f in known] + sorted(known - set(FORMATS)):
-        groups = [collection.get(Key(system, format, test, d)) for d in (free, GRAMMAR)]
+    for format in [f for f in PAPER_FORMATS if f in known] + sorted(known - set(PAPER_FORMATS)):
+        groups = [collection.get(GroupKey(system, format, test, d)) for d in (free, GRAMMAR)]
         one, two = (group.trained().keys() for group in groups)
         common = one & two
         dropped = len(one ^ two) if common else 0
         picked = [_picked(source, group, common, rule) for group in groups]
-        found.append(Pair(format, picked[0], picked[1], rule, dropped))
+        found.append(DecodingPair(format, picked[0], picked[1], rule, dropped))
     return found
 
 
-def _picked(source: Source, group: Group, common: Collection[str | None], rule: ReadingName) -> Entry:
+def _picked(source: Source, group: CellGroup, common: Collection[str | None], rule: ReadingName) -> Entry:
     """The score by the `common` trainings, each with the same weight; by all where nothing is common."""
     trained = group.trained()
-    items: list[Item] = [item for id, found in trained.items() if not common or id in common for item in found]
+    items: list[CellItem] = [item for id, found in trained.items() if not common or id in common for item in found]
     values = [v for item in items if (v := item.metric(rule, "f1")) is not None]
     if not values or len(values) < len(items):
         return absence(group.items) if not items else Missing("undefined", tuple(i.id for i in items), "no such figure")
@@ -173,7 +173,7 @@ def _picked(source: Source, group: Group, common: Collection[str | None], rule: 
     return Value(sum(values) / len(values), low=low, high=high, cells=cells)
 
 
-def closings(source: Source, found: Sequence[Pair]) -> tuple[str, list[Closing]]:
+def closings(source: Source, found: Sequence[DecodingPair]) -> tuple[str, list[Closing]]:
     """The format that is best when free (empty when none is known), and what the grammar closes of each format's
     deficit to it. The intervals of each figure are at 95 % for all formats together."""
     whole = [p for p in found if p.both]
@@ -199,14 +199,14 @@ def closings(source: Source, found: Sequence[Pair]) -> tuple[str, list[Closing]]
     return best.format, [Closing(c.pair, *judged) for c, *judged in zip(result, *figures, strict=True)]
 
 
-def _scores(source: Source, pair: Pair) -> tuple[Estimate, Estimate] | None:
+def _scores(source: Source, pair: DecodingPair) -> tuple[Estimate, Estimate] | None:
     assert isinstance(pair.free, Value)
     assert isinstance(pair.grammar, Value)
     free, grammar = (source.estimates.f1(e.cells, pair.rule) for e in (pair.free, pair.grammar))
     return None if free is None or grammar is None else (free, grammar)
 
 
-def _aligned(source: Source, *found: Pair) -> bool:
+def _aligned(source: Source, *found: DecodingPair) -> bool:
     """Whether all these answers are to the same documents, so that they are compared unit by unit."""
     return source.estimates.aligned(
         [id for p in found for e in (p.free, p.grammar) if isinstance(e, Value) for id in e.cells]
@@ -229,7 +229,7 @@ def _table(source: Source, test: TestSet, systems: Sequence[System], free: str, 
             for closing in results:
                 asked.add(_answers(source, closing.pair.free))
                 entries = (*_entries(closing, closing.pair.format == best), *_faults(source, closing.pair))
-                rows.append(Row((closing.pair.format,), entries, f"{system.title}, {name}"))
+                rows.append(TableRow((closing.pair.format,), entries, f"{system.title}, {name}"))
             notes += [
                 f"{system.title}, {pair.format}: {pair.dropped} trainings that were decoded in one way only are left "
                 "out."
@@ -274,7 +274,7 @@ def _answers(source: Source, free: Entry) -> float:
     return sum(item.metric("documents") or 0 for item in items)
 
 
-def _faults(source: Source, pair: Pair) -> list[Entry]:
+def _faults(source: Source, pair: DecodingPair) -> list[Entry]:
     """How many free answers have each fault, and how many mentions were in a wrong place."""
     if not isinstance(pair.free, Value):
         return [pair.free] * (len(FAULTS) + 1)

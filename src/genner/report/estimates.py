@@ -22,9 +22,9 @@ from genner.evaluation.intervals import (
     summed,
 )
 from genner.generations.readings import ReadingName
-from genner.report.outcomes import Outcome
+from genner.report.outcomes import CellOutcome
 
-Ids = tuple[str, ...]
+DocumentIds = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,18 @@ class Estimates:
     `trained` has the training that a cell uses, where it uses one: the same training in two groups is the same seed.
     """
 
-    def __init__(self, outcomes: Mapping[str, Outcome], trained: Mapping[str, str] | None = None) -> None:
+    def __init__(self, outcomes: Mapping[str, CellOutcome], trained: Mapping[str, str] | None = None) -> None:
         self._outcomes = outcomes
         self._trained = trained or {}
         self._done: dict[tuple[str, ReadingName], Estimate] = {}
         # Cells of one study may differ in whether they recorded the groups of the same documents.
-        self._units: dict[Ids, tuple[int, ...]] = {}
+        self._units: dict[DocumentIds, tuple[int, ...]] = {}
         for o in outcomes.values():
             known = self._units.get(o.ids)
             if known is None or len(set(o.units)) < len(set(known)):
                 self._units[o.ids] = o.units
 
-    def outcome(self, cell: str) -> Outcome | None:
+    def outcome(self, cell: str) -> CellOutcome | None:
         """A cell's answers, counted; None where it kept none."""
         return self._outcomes.get(cell)
 
@@ -162,7 +162,7 @@ class Estimates:
             scored += self._scored([o.strict[rows]], tuple(o.ids[i] for i in rows), units)
         return self._over_seeds(cells, scored)
 
-    def _scored(self, counts: Sequence[Array], ids: Ids, units: Sequence[int] | None = None) -> list[Estimate]:
+    def _scored(self, counts: Sequence[Array], ids: DocumentIds, units: Sequence[int] | None = None) -> list[Estimate]:
         """F1 of k arrays of counts `[n, 3]` of the same documents."""
         values = np.concatenate([f1_columns(*c.T) for c in counts], axis=1)  # [n, 2k]
         # The numbers of units are packed: no unit without a document.

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genner.evaluation.taxonomy import KINDS
+from genner.assess.scoring import GRAMMAR
+from genner.evaluation.taxonomy import ERROR_KINDS
 from genner.report.answers import cost, ordered
-from genner.report.collect import DECODED, DECODINGS, Group, Key, System, TestSet
-from genner.report.decoding import GRAMMAR, Closing, closings, pairs
+from genner.report.collect import DECODED, DECODING_TITLES, CellGroup, GroupKey, System, TestSet
+from genner.report.decoding import Closing, closings, pairs
 from genner.report.measures import Source, score
-from genner.report.outcomes import REPAIRED, Outcome
-from genner.report.paper import FORMATS, figure, systems
+from genner.report.outcomes import REPAIRED, CellOutcome
+from genner.report.paper import PAPER_FORMATS, figure, systems
 from genner.report.plots import FAINT, INK, colour, decoding_colour, format_colour, label, legend, marker, panels, size
 from genner.report.table import Figure, Value, anchor
 
@@ -22,12 +23,12 @@ def here(source: Source, test: TestSet) -> tuple[list[System], list[str], list[s
     return (
         sorted({k.system for k in keys}),
         list(dict.fromkeys(k.format for k in _by_format(keys))),
-        [d for d in DECODINGS if any(k.decoding == d for k in keys)],
+        [d for d in DECODING_TITLES if any(k.decoding == d for k in keys)],
     )
 
 
-def _by_format(keys: Sequence[Key]) -> list[Key]:
-    order = list(FORMATS)
+def _by_format(keys: Sequence[GroupKey]) -> list[GroupKey]:
+    order = list(PAPER_FORMATS)
     return sorted(keys, key=lambda k: (order.index(k.format) if k.format in order else len(order), k.format))
 
 
@@ -51,7 +52,7 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     for system in systems_here:
         for decoding in decodings:
             for at, format in enumerate(formats):
-                entry = score(source, source.collection.get(Key(system, format, test, decoding)))
+                entry = score(source, source.collection.get(GroupKey(system, format, test, decoding)))
                 if isinstance(entry, Value):
                     bars.setdefault((system, decoding), []).append((at, entry))
                     numbers = (entry.number, entry.low, entry.high, entry.spread, len(entry.cells))
@@ -79,7 +80,7 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                 xs = [at + (d - (len(decodings) - 1) / 2) * width for at, _ in found]
                 ys = [100 * v.number for _, v in found]
                 drawn = a.bar(xs, ys, 0.92 * width, color=decoding_colour(decoding))
-                handles.setdefault(DECODINGS[decoding], drawn)
+                handles.setdefault(DECODING_TITLES[decoding], drawn)
                 for patch, (_, v) in zip(drawn.patches, found, strict=True):
                     patch.set_url("#" + anchor(v.cells[0]))
                 whiskers(a, xs, [v for _, v in found])
@@ -188,7 +189,7 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     """F1 against tokens, passes and seconds a document: a mark a group, its colour the format, its shape the
     decoding."""
     _, formats, decodings = here(source, test)
-    spots: dict[str, list[tuple[Group, float, Value]]] = {what: [] for what in COSTS}
+    spots: dict[str, list[tuple[CellGroup, float, Value]]] = {what: [] for what in COSTS}
     rows: list[tuple[str | float | None, ...]] = []
     for group in [g for g in ordered(source) if g.key.test == test]:
         f1 = score(source, group)
@@ -227,7 +228,9 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                     [x],
                     [100 * f1.number],
                     color=format_colour(group.key.format, formats),
-                    marker=marker(list(DECODINGS).index(group.key.decoding) if group.key.decoding in DECODINGS else 3),
+                    marker=marker(
+                        list(DECODING_TITLES).index(group.key.decoding) if group.key.decoding in DECODING_TITLES else 3
+                    ),
                     s=30,
                     linewidths=0,
                 )
@@ -238,9 +241,9 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         axes[0].set_ylabel("strict F1, %")
         handles = [axes[0].scatter([], [], color=format_colour(f, formats), marker="o", s=30) for f in formats]
         handles += [
-            axes[0].scatter([], [], color=FAINT, marker=marker(list(DECODINGS).index(d)), s=30) for d in decodings
+            axes[0].scatter([], [], color=FAINT, marker=marker(list(DECODING_TITLES).index(d)), s=30) for d in decodings
         ]
-        legend(drawing, handles, [*formats, *(DECODINGS[d] for d in decodings)])
+        legend(drawing, handles, [*formats, *(DECODING_TITLES[d] for d in decodings)])
 
     return Figure(
         f"cost-{n}",
@@ -255,7 +258,7 @@ def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     )
 
 
-def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet, n: int) -> Figure | None:
+def kinds_figure(source: Source, outcomes: Mapping[str, CellOutcome], test: TestSet, n: int) -> Figure | None:
     """The errors of each format by kind, as shares of the gold entities; a panel a system."""
     shown, formats, _ = here(source, test)
     decoding = headline(source, test)
@@ -265,11 +268,11 @@ def kinds_figure(source: Source, outcomes: Mapping[str, Outcome], test: TestSet,
     rows: list[tuple[str | float | None, ...]] = []
     for system in shown:
         for format in formats:
-            group = source.collection.get(Key(system, format, test, decoding))
+            group = source.collection.get(GroupKey(system, format, test, decoding))
             known = [outcomes[id] for id in group.cells if id in outcomes]
             gold = sum(float(o.repaired[:, 0].sum() + o.repaired[:, 2].sum()) for o in known)
             if gold:
-                counts = {kind: sum(o.kinds[kind] for o in known) for kind in KINDS if kind != "right"}
+                counts = {kind: sum(o.kinds[kind] for o in known) for kind in ERROR_KINDS if kind != "right"}
                 bars.setdefault(system, {})[format] = {kind: count / gold for kind, count in counts.items()}
                 entities.add(round(gold / len(known)))
                 if bounds := source.estimates.error_rate([id for id in group.cells if id in outcomes]):

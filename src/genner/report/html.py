@@ -6,32 +6,32 @@ from itertools import groupby
 
 from genner.render.layout import colour_indices, visible_line
 from genner.render.page import attribute, marked, page, text_html
-from genner.report.plots import STYLE as COLOURS
+from genner.report.plots import FIGURE_CSS as COLOURS
 from genner.report.plots import inline
 from genner.report.table import (
     Block,
     Column,
     Entrance,
     Entry,
-    Example,
-    Examples,
+    ErrorExample,
+    ErrorExamples,
     Figure,
     Listing,
     Missing,
-    Report,
-    Row,
     Section,
     Sources,
+    StudyReport,
     Table,
+    TableRow,
+    TableText,
     Value,
-    Words,
     anchor,
     detail,
     shown,
     versus,
 )
 
-LONG = 24  # rows: a supporting table with more is folded away
+FOLD_ROWS = 24  # rows: a supporting table with more is folded away
 
 _STYLE = """\
 body { max-width: 76rem; }
@@ -109,7 +109,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; padding: 
 """
 
 
-def html(report: Report) -> str:
+def html(report: StudyReport) -> str:
     """The page."""
     sources = Sources()
     main = "".join(_section(section, sources) for section in report.sections)
@@ -136,7 +136,7 @@ def _block(block: Block, sources: Sources) -> str:
             return _table(block, sources)
         case Figure():
             return _figure(block)
-        case Examples():
+        case ErrorExamples():
             return _examples(block)
 
 
@@ -158,7 +158,7 @@ def _table(table: Table, sources: Sources) -> str:
         f'<div class="scroll" tabindex="0"><table class="data">\n<thead>\n{_head(table, wide)}</thead>\n'
         f"<tbody>\n{''.join(body)}</tbody>\n</table></div>\n"
     )
-    if table.supporting and len(table.rows) > LONG:
+    if table.supporting and len(table.rows) > FOLD_ROWS:
         grid = f"<details>\n<summary>{len(table.rows)} rows</summary>\n{grid}</details>\n"
     return f'<h3 id="table-{table.name}" dir="auto">{text_html(visible_line(table.title))}</h3>\n{caption}{grid}{notes}'
 
@@ -191,7 +191,7 @@ def _column(column: Column, wide: bool, span: str = "") -> str:
     return f'<th scope="col"{kind}{span}>{_words(column.title)}</th>'
 
 
-def _row(row: Row, columns: Sequence[Column], wide: Sequence[bool], sources: Sources) -> str:
+def _row(row: TableRow, columns: Sequence[Column], wide: Sequence[bool], sources: Sources) -> str:
     heads = "".join(f'<th scope="row">{_words(head)}</th>' for head in row.heads)
     entries = "".join(_entry(e, c, w, sources) for e, c, w in zip(row.entries, columns, wide, strict=True))
     kind = ' class="total"' if row.total else ""
@@ -207,7 +207,7 @@ def _entry(entry: Entry, column: Column, wide: bool, sources: Sources) -> str:
         return f'<a href="#{target}">{inner}</a>' if target else inner
 
     match entry:
-        case Words(_, code):
+        case TableText(_, code):
             inner = linked(f"<code>{text}</code>" if code else f"<bdi>{text}</bdi>")
             return f'<td class="words">{inner}</td>'
         case Missing(why, _, note):
@@ -241,7 +241,7 @@ def _figure(figure: Figure) -> str:
     return f'<figure id="figure-{figure.name}">\n<h3 dir="auto">{title}</h3>\n{svg}\n{caption}</figure>\n'
 
 
-def _examples(examples: Examples) -> str:
+def _examples(examples: ErrorExamples) -> str:
     """Folded away by kind, which the items are in order of."""
     colours = colour_indices((), [d for e in examples.items for d in (e.gold, e.pred)])
     folds = []
@@ -255,7 +255,7 @@ def _examples(examples: Examples) -> str:
     )
 
 
-def _example(example: Example, colours: Mapping[str, int]) -> str:
+def _example(example: ErrorExample, colours: Mapping[str, int]) -> str:
     """A line that says what is wrong, and behind it both sides in their context and the answer as it was written."""
     sides = "".join(
         f'<p class="side">{side}</p>\n<div class="text" dir="auto" style="--tracks: 2">'
@@ -277,7 +277,7 @@ def _example(example: Example, colours: Mapping[str, int]) -> str:
 # -- cells
 
 
-def _cells(report: Report, sources: Sources) -> str:
+def _cells(report: StudyReport, sources: Sources) -> str:
     environments = "".join(
         f'<article class="cell" id="environment-{name}">\n<h3>Environment {name}</h3>\n'
         f"{_facts(list(versions.items()))}</article>\n"

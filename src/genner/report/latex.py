@@ -7,7 +7,19 @@ written out by their code point."""
 import unicodedata
 from itertools import groupby, pairwise
 
-from genner.report.table import Entry, Missing, Report, Row, Sources, Table, Value, Words, anchor, detail, shown
+from genner.report.table import (
+    Entry,
+    Missing,
+    Sources,
+    StudyReport,
+    Table,
+    TableRow,
+    TableText,
+    Value,
+    anchor,
+    detail,
+    shown,
+)
 
 _COMMANDS = {
     "\\": r"\textbackslash{}",
@@ -59,7 +71,7 @@ _HEAD = r"""\documentclass[a4paper,10pt]{article}
 \sloppy
 \begin{document}
 """
-LONGEST = 40  # rows of a table that stand on one page of report.tex
+MAX_PAGE_ROWS = 40  # rows of a table that stand on one page of report.tex
 
 
 def escaped(text: str) -> str:
@@ -82,7 +94,7 @@ def _character(char: str) -> str:
     return f"\\texttt{{U+{ord(char):04X}}}"
 
 
-def latex(report: Report) -> dict[str, str]:
+def latex(report: StudyReport) -> dict[str, str]:
     """The files by name: `NAME.tex` for each table, and `report.tex`."""
     sources = Sources()
     files = {f"{table.name}.tex": PROVIDE + tabular(table, sources) for table in report.tables()}
@@ -99,17 +111,17 @@ def _placed(table: Table, sources: Sources) -> str:
     heading = f"\\subsection*{{{escaped(table.title)}}}\n"
     caption = f"{{\\small {escaped(table.caption)}}}\n\n" if table.caption else ""
     notes = "".join(f"\n{{\\footnotesize {escaped(note)}}}\n" for note in table.legend())
-    if len(table.rows) <= LONGEST:
+    if len(table.rows) <= MAX_PAGE_ROWS:
         parts = [f"\\fitted{{\\small\\input{{{table.name}.tex}}}}\n"]
     else:
         parts = [
-            f"\\fitted{{\\small {tabular(table, sources, table.rows[at : at + LONGEST])}}}\n"
-            for at in range(0, len(table.rows), LONGEST)
+            f"\\fitted{{\\small {tabular(table, sources, table.rows[at : at + MAX_PAGE_ROWS])}}}\n"
+            for at in range(0, len(table.rows), MAX_PAGE_ROWS)
         ]
     return heading + caption + "\n\\bigskip\n".join(parts) + notes
 
 
-def tabular(table: Table, sources: Sources, rows: tuple[Row, ...] | None = None) -> str:
+def tabular(table: Table, sources: Sources, rows: tuple[TableRow, ...] | None = None) -> str:
     """The table, or some rows of it. A column of numbers is two: the number, and what stands beside it."""
     layout = "l" * len(table.heads) + "".join("l" if c.text else "r@{\\,}l" for c in table.columns)
     lines = [f"\\begin{{tabular}}{{{layout}}}", "\\toprule"]
@@ -149,7 +161,7 @@ def _entry(entry: Entry, text: bool, sources: Sources) -> str:
         return f"\\cellnumber{{{target}}}{{{inner}}}" if target else inner
 
     match entry:
-        case Words(words, as_code):
+        case TableText(words, as_code):
             return linked(f"\\texttt{{{escaped(words)}}}" if as_code else escaped(words)) + ("" if text else " &")
         case Missing():
             return linked(escaped(shown(entry))) + ("" if text else " &")
@@ -162,7 +174,7 @@ def _entry(entry: Entry, text: bool, sources: Sources) -> str:
             return number + beside if text else f"{number} & {beside}"
 
 
-def _cells(report: Report, sources: Sources) -> str:
+def _cells(report: StudyReport, sources: Sources) -> str:
     """Where the links lead: each cell with its command."""
     parts = ["\\clearpage\n\\section*{Cells}\n\\footnotesize\n"]
     for cell in report.cells:

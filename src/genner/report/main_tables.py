@@ -9,15 +9,15 @@ Corpora of our own get a table with a row a system and a column a format, since 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from genner.assess.scoring import GRAMMAR
 from genner.generations.readings import ReadingName
-from genner.report.collect import DECODED, DECODINGS, Group, Key, System, TestSet
-from genner.report.decoding import GRAMMAR
+from genner.report.collect import DECODED, DECODING_TITLES, CellGroup, GroupKey, System, TestSet
 from genner.report.measures import BEST, Source, against_best, mean_of, score, tested, tested_means
-from genner.report.paper import FORMATS, GPT_NER_NOTE, GROUPS, TITLES, Family, figure, system_of, systems
-from genner.report.table import Column, Entry, Missing, Row, Table, Value, best_of
+from genner.report.paper import GPT_NER_NOTE, GROUPS, PAPER_FORMATS, TITLES, SystemFamily, figure, system_of, systems
+from genner.report.table import Column, Entry, Missing, Table, TableRow, Value, best_of
 
-PAPER = "paper"
-NAMES: dict[ReadingName, str] = {"paper": "paper's rule", "strict": "strict", "repaired": "repaired"}
+PAPER_SOURCE = "paper"
+READING_TITLES: dict[ReadingName, str] = {"paper": "paper's rule", "strict": "strict", "repaired": "repaired"}
 
 
 def readings(decoding: str) -> tuple[ReadingName, ...]:
@@ -25,16 +25,16 @@ def readings(decoding: str) -> tuple[ReadingName, ...]:
     return ("paper", "strict") if decoding == GRAMMAR else ("paper", "strict", "repaired")
 
 
-FAMILIES: dict[Family, str] = {
+FAMILIES: dict[SystemFamily, str] = {
     "encoder": "Encoders, as the paper reports them",
     "gpt-ner": "GPT-3 in context (GPT-NER)",
 }
 AVERAGE = "average"
 
-MEANING = (
-    f"{PAPER}: micro-F1 as printed there; {NAMES['paper']}: our answers counted as its scripts count them; "
-    f"{NAMES['strict']}: by exact spans and labels, an answer being what it says, with its 95 % interval; "
-    f"{NAMES['repaired']}: the same, after genner's reader has looked up in the text what a "
+MAIN_TABLE_NOTE = (
+    f"{PAPER_SOURCE}: micro-F1 as printed there; {READING_TITLES['paper']}: our answers counted as its scripts count "
+    f"them; {READING_TITLES['strict']}: by exact spans and labels, an answer being what it says, with its 95 % "
+    f"interval; {READING_TITLES['repaired']}: the same, after genner's reader has looked up in the text what a "
     "free answer puts in a wrong place; all in percent."
 )
 OWN_BEST = "Over all formats and systems. Strict: " + BEST.format(family="comparisons of the column")
@@ -48,7 +48,7 @@ def main_tables(source: Source) -> list[Table]:
     tables = []
     told: set[str] = set()
     groups = source.collection.scores()
-    for decoding in sorted(DECODINGS, key=lambda d: d != "sampled"):
+    for decoding in sorted(DECODING_TITLES, key=lambda d: d != "sampled"):
         here = [g for g in groups if g.key.decoding == decoding]
         for name, corpora in GROUPS.items():
             if any(g.key.test.corpus in corpora for g in here):
@@ -76,7 +76,7 @@ class _PaperTable:
     """One of the two, for one decoding."""
 
     def __init__(
-        self, source: Source, name: str, corpora: Sequence[str], decoding: str, groups: Sequence[Group], whole: bool
+        self, source: Source, name: str, corpora: Sequence[str], decoding: str, groups: Sequence[CellGroup], whole: bool
     ) -> None:
         self.source, self.name, self.corpora, self.decoding, self.whole = source, name, corpora, decoding, whole
         self.rules = readings(decoding)
@@ -94,13 +94,13 @@ class _PaperTable:
         for family, title in FAMILIES.items() if self.whole else ():
             named = [s for s in systems(family) if any(figure(s, "", c) is not None for c in self.corpora)]
             lines += [_Line(title, s, "", s, None) for s in named]
-        formats = [*FORMATS, *sorted({g.key.format for g in self.groups} - set(FORMATS))]
+        formats = [*PAPER_FORMATS, *sorted({g.key.format for g in self.groups} - set(PAPER_FORMATS))]
         for format in formats:
             ours = sorted({g.key.system for g in self.groups if g.key.format == format})
             # The paper's models were tuned on the corpus: a model as it comes is not what its figure is of.
             twins = {s: system_of(s.source or s.model) for s in ours if s.trained}
             found = []
-            for system in systems("llm") if format in FORMATS else ():
+            for system in systems("llm") if format in PAPER_FORMATS else ():
                 same = [s for s, twin in twins.items() if twin == system]
                 found += [_Line(format, s.title, format, system, s) for s in same]
                 found += [_Line(format, system, format, system, None)] if self.whole and not same else []
@@ -113,20 +113,20 @@ class _PaperTable:
         cells: list[list[Entry]] = []
         published = {c: self._paper(c) for c in self.corpora}
         for corpus in self.corpora:
-            columns.append(Column(PAPER, TITLES[corpus]))
+            columns.append(Column(PAPER_SOURCE, TITLES[corpus]))
             cells.append(_bold(published[corpus], self._single()))
             for test in self.tests[corpus]:
                 group = TITLES[corpus] if len(self.tests[corpus]) == 1 else self.source.collection.title(test)
-                columns += [Column(NAMES[rule], group) for rule in self.rules]
+                columns += [Column(READING_TITLES[rule], group) for rule in self.rules]
                 cells += [self._ours(test, rule) for rule in self.rules]
-        columns.append(Column(PAPER, "Average"))
+        columns.append(Column(PAPER_SOURCE, "Average"))
         average = self._across([published[c] for c in self.corpora])
         cells.append(_bold(average, self._single()))
         if all(len(self.tests[c]) == 1 for c in self.corpora):
-            columns += [Column(NAMES[rule], "Average") for rule in self.rules]
+            columns += [Column(READING_TITLES[rule], "Average") for rule in self.rules]
             cells += [self._ours_across(rule) for rule in self.rules]
         rows = [
-            Row((line.head,), tuple(column[i] for column in cells), line.block, line.average)
+            TableRow((line.head,), tuple(column[i] for column in cells), line.block, line.average)
             for i, line in enumerate(self.lines)
         ]
         return Table(
@@ -135,7 +135,7 @@ class _PaperTable:
             ("System",),
             tuple(columns),
             tuple(rows),
-            MEANING,
+            MAIN_TABLE_NOTE,
             (OWN_BEST, *self._notes()),
         )
 
@@ -160,9 +160,9 @@ class _PaperTable:
             for row in rows
         ]
 
-    def _group(self, line: _Line, test: TestSet) -> Group:
+    def _group(self, line: _Line, test: TestSet) -> CellGroup:
         assert line.ours
-        return self.source.collection.get(Key(line.ours, line.format, test, self.decoding))
+        return self.source.collection.get(GroupKey(line.ours, line.format, test, self.decoding))
 
     def _ours(self, test: TestSet, rule: ReadingName) -> list[Entry]:
         column: list[Entry] = [
@@ -238,31 +238,33 @@ def _bold(column: Sequence[Entry], places: Sequence[int]) -> list[Entry]:
     return result
 
 
-def _own_table(source: Source, decoding: str, groups: Sequence[Group]) -> Table:
+def _own_table(source: Source, decoding: str, groups: Sequence[CellGroup]) -> Table:
     """A row a corpus, system and rule; a column a format. The tests are within a row."""
     collection = source.collection
     known = {g.key.format for g in groups}
-    formats = [f for f in FORMATS if f in known] + sorted(known - set(FORMATS))
+    formats = [f for f in PAPER_FORMATS if f in known] + sorted(known - set(PAPER_FORMATS))
     rows = []
     for test in [t for t in collection.tests() if any(g.key.test == t for g in groups)]:
         for system in sorted({g.key.system for g in groups if g.key.test == test}):
-            keys = [Key(system, format, test, decoding) for format in formats]
+            keys = [GroupKey(system, format, test, decoding) for format in formats]
             strict = against_best([score(source, collection.get(key)) for key in keys], tested(source))
             title = collection.title(test)
             block = (
                 f"{test.title} ({collection.about(test)})" if "(" not in title else f"{title}, {collection.count(test)}"
             )
-            rows.append(Row((system.title, NAMES["strict"]), tuple(strict), block))
+            rows.append(TableRow((system.title, READING_TITLES["strict"]), tuple(strict), block))
             for rule in (r for r in readings(decoding) if r != "strict"):
                 loose = [score(source, collection.get(key), rule) for key in keys]
                 loose = [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in loose]
-                rows.append(Row((system.title, NAMES[rule]), tuple(_bold(loose, range(len(loose)))), block))
+                rows.append(
+                    TableRow((system.title, READING_TITLES[rule]), tuple(_bold(loose, range(len(loose)))), block)
+                )
     return Table(
         f"main-other-{decoding}",
         f"Corpora that the paper does not have; decoded {DECODED[decoding]}",
         ("System", "Counted by"),
         tuple(Column(format) for format in formats),
         tuple(rows),
-        MEANING.partition("; ")[2],
+        MAIN_TABLE_NOTE.partition("; ")[2],
         (BEST.format(family="comparisons of the row"),),
     )

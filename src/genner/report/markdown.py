@@ -11,18 +11,18 @@ from genner.report.table import (
     Block,
     Entrance,
     Entry,
-    Example,
-    Examples,
+    ErrorExample,
+    ErrorExamples,
     Figure,
     Listing,
     Missing,
-    Report,
-    Row,
     Section,
     Sources,
+    StudyReport,
     Table,
+    TableRow,
+    TableText,
     Value,
-    Words,
     anchor,
     detail,
     shown,
@@ -31,7 +31,7 @@ from genner.report.table import (
 CELLS = "cells.md"
 
 
-def markdown(report: Report, figures: str = "figures") -> dict[str, str]:
+def markdown(report: StudyReport, figures: str = "figures") -> dict[str, str]:
     """The files by name: `report.md`, `cells.md`, and `NAME.md` for each table alone. Pictures are looked for as
     `FIGURES/NAME.png`."""
     sources = Sources()
@@ -60,7 +60,7 @@ def _block(block: Block, sources: Sources, figures: str) -> str:
         case Figure():
             alt = escaped(block.alt or block.title)
             return f"### {escaped(block.title)}\n\n![{alt}]({figures}/{block.name}.png)\n\n{escaped(block.caption)}\n"
-        case Examples():
+        case ErrorExamples():
             drawn = "\n".join(_example(example) for example in block.items)
             return f"### Examples: {escaped(block.title)}\n\n{escaped(block.caption)}\n\n{drawn}"
 
@@ -83,7 +83,7 @@ def _table(table: Table, sources: Sources) -> str:
     return f"### {escaped(table.title)}\n\n{caption}{grid}{notes}"
 
 
-def _heads(row: Row) -> list[str]:
+def _heads(row: TableRow) -> list[str]:
     return [f"*{escaped(head)}*" if row.total and head else escaped(head) for head in row.heads]
 
 
@@ -94,7 +94,7 @@ def _entry(entry: Entry, sources: Sources) -> str:
         return f"[{text}]({CELLS}#{target})" if target else text
 
     match entry:
-        case Words(text, as_code):
+        case TableText(text, as_code):
             return linked(code(text) if as_code else escaped(text))
         case Missing():
             return linked(escaped(shown(entry)))
@@ -104,7 +104,7 @@ def _entry(entry: Entry, sources: Sources) -> str:
             return number + escaped(entry.mark) + (f" ({escaped(about)})" if about else "")
 
 
-def _example(example: Example) -> str:
+def _example(example: ErrorExample) -> str:
     def side(name: str, entities: Sequence[tuple[str, str]]) -> str:
         listed = ", ".join(f"{code(text)} {escaped(label)}" for text, label in entities)
         return f"- {name}: {listed or 'nothing'}\n"
@@ -119,7 +119,7 @@ def _example(example: Example) -> str:
     )
 
 
-def _cells(report: Report, sources: Sources) -> str:
+def _cells(report: StudyReport, sources: Sources) -> str:
     known = {cell.id: cell.name for cell in report.cells}
     environments = "\n".join(
         f'## <a id="environment-{name}"></a>Environment {name}\n\n{_facts(versions)}'

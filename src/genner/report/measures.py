@@ -6,7 +6,7 @@ from statistics import stdev
 
 from genner.evaluation.intervals import Difference, Estimate, average
 from genner.generations.readings import ReadingName
-from genner.report.collect import Collection, Group, absence
+from genner.report.collect import CellGroup, Collection, absence
 from genner.report.estimates import STARS, Estimates, stars, together
 from genner.report.table import Entry, Missing, Value, best_of
 
@@ -22,7 +22,7 @@ class Source:
     estimates: Estimates
 
 
-def score(source: Source, group: Group, rule: ReadingName = "strict") -> Entry:
+def score(source: Source, group: CellGroup, rule: ReadingName = "strict") -> Entry:
     """The F1 of a group by a rule, with its interval; its mean and standard
     deviation over seeds where it has several."""
     number = group.mean(rule, "f1")
@@ -35,19 +35,19 @@ def score(source: Source, group: Group, rule: ReadingName = "strict") -> Entry:
     return Value(number, low=low, high=high, spread=spread, cells=group.cells, part=part(group))
 
 
-def deviation(group: Group, *path: str) -> float | None:
+def deviation(group: CellGroup, *path: str) -> float | None:
     """The standard deviation of a metric over the seeds (n - 1 below); None where fewer than two have it."""
     found = [value for item in group.done if (value := item.metric(*path)) is not None]
     return stdev(found) if len(found) > 1 else None
 
 
-def part(group: Group) -> str:
+def part(group: CellGroup) -> str:
     """`2 of 3 seeds` where some cells have no result yet; `3 seeds` where all of several do; else empty."""
     done, all_ = len(group.done), len(group.items)
     return f"{done} of {all_} seeds" if done < all_ else f"{done} seeds" if done > 1 else ""
 
 
-def _recorded(group: Group, rule: ReadingName) -> tuple[float | None, float | None]:
+def _recorded(group: CellGroup, rule: ReadingName) -> tuple[float | None, float | None]:
     """The interval that a single cell recorded itself."""
     if len(group.done) != 1:
         return None, None
@@ -55,7 +55,7 @@ def _recorded(group: Group, rule: ReadingName) -> tuple[float | None, float | No
     return (low, high) if low is not None and high is not None else (None, None)
 
 
-def rates(group: Group, key: str) -> Entry:
+def rates(group: CellGroup, key: str) -> Entry:
     """The mean of a rate of the metrics, as a percentage."""
     number = group.mean(key)
     if number is None:

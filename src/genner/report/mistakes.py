@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from itertools import zip_longest
 
 from genner.document import Document, Entity
-from genner.evaluation.taxonomy import KINDS
+from genner.evaluation.taxonomy import ERROR_KINDS
 from genner.report.answers import ordered
-from genner.report.collect import DECODINGS, Group
+from genner.report.collect import DECODING_TITLES, CellGroup
 from genner.report.measures import Source
-from genner.report.outcomes import INVALID, REPAIRED, Outcome, Sighting
-from genner.report.table import Example, Examples
+from genner.report.outcomes import INVALID, REPAIRED, CellOutcome, Sighting
+from genner.report.table import ErrorExample, ErrorExamples
 
-CONTEXT = 160  # code points of the text on either side of an error
-LONGEST = 1_500  # code points of an answer
-SHOWN_KINDS = (*(kind for kind in KINDS if kind != "right"), INVALID)
+ERROR_CONTEXT_CHARS = 160  # code points of the text on either side of an error
+MAX_ANSWER_CHARS = 1_500  # code points of an answer
+SHOWN_KINDS = (*(kind for kind in ERROR_KINDS if kind != "right"), INVALID)
 
 
-def examples(source: Source, outcomes: Mapping[str, Outcome], each: int) -> list[Examples]:
+def examples(source: Source, outcomes: Mapping[str, CellOutcome], each: int) -> list[ErrorExamples]:
     """For each test set the errors of up to `each` cells a kind, format and decoding, one from each.
 
     Which error of a cell stands for its kind is decided by a hash of the document's name when the answers are read, and
@@ -26,7 +26,7 @@ def examples(source: Source, outcomes: Mapping[str, Outcome], each: int) -> list
         return []
     found = []
     for test in source.collection.tests():
-        items: list[Example] = []
+        items: list[ErrorExample] = []
         taken: dict[tuple[str, str, str], int] = {}
         for turn in range(each):
             for group in [g for g in ordered(source) if g.key.test == test]:
@@ -44,27 +44,27 @@ def examples(source: Source, outcomes: Mapping[str, Outcome], each: int) -> list
                 f"{source.collection.about(test)}. Up to {each} for each kind, format and decoding, drawn by a hash of "
                 f"the document's id. {REPAIRED}"
             )
-            found.append(Examples(title, caption, tuple(items)))
+            found.append(ErrorExamples(title, caption, tuple(items)))
     return found
 
 
-def _example(group: Group, kind: str, sighting: Sighting) -> Example:
+def _example(group: CellGroup, kind: str, sighting: Sighting) -> ErrorExample:
     k = group.key
-    about = f"{k.system.title}, {k.format}, {DECODINGS.get(k.decoding, k.decoding)}"
+    about = f"{k.system.title}, {k.format}, {DECODING_TITLES.get(k.decoding, k.decoding)}"
     answered = sighting.answered
     gold, pred = answered.document(), answered.prediction()
-    spans = [(0, min(len(gold.text), 2 * CONTEXT))]
+    spans = [(0, min(len(gold.text), 2 * ERROR_CONTEXT_CHARS))]
     if verdict := sighting.verdict:
         sides = [_named(gold.mention(e), e) if e else "nothing" for e in (verdict.gold, verdict.pred)]
         about += f": {sides[0]} → {sides[1]}"
         spans = [e.span for e in (verdict.gold, verdict.pred) if e]
-    start, end = min(s for s, _ in spans) - CONTEXT, max(e for _, e in spans) + CONTEXT
+    start, end = min(s for s, _ in spans) - ERROR_CONTEXT_CHARS, max(e for _, e in spans) + ERROR_CONTEXT_CHARS
     raw = [
         text
         for text, (first, last) in zip_longest(answered.raw, answered.chunks, fillvalue=(0, len(gold.text)))
         if isinstance(text, str) and first < end and start < last
     ]
-    return Example(
+    return ErrorExample(
         kind,
         about,
         group.cells[0],
@@ -84,7 +84,11 @@ def _window(document: Document, start: int, end: int) -> Document:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST:,} more characters)"
+    return (
+        text
+        if len(text) <= MAX_ANSWER_CHARS
+        else f"{text[:MAX_ANSWER_CHARS]}… ({len(text) - MAX_ANSWER_CHARS:,} more characters)"
+    )
 
 
 def _named(text: str, entity: Entity) -> str:

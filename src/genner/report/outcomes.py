@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genner.assess.records import Answered, Numbers, Run
-from genner.assess.scoring import LENGTHS
+from genner.assess.records import CellFolder, Numbers, PredictionRecord
+from genner.assess.scoring import LENGTH_BUCKETS
 from genner.document import Document, Entity
 from genner.errors import DataError, GennerError
-from genner.evaluation.breakdowns import BREAKDOWNS, NOTHING
+from genner.evaluation.breakdowns import BREAKDOWNS, NO_TRAINING
 from genner.evaluation.intervals import Array
-from genner.evaluation.taxonomy import KINDS, Verdict, verdicts
+from genner.evaluation.taxonomy import ERROR_KINDS, Verdict, verdicts
 from genner.evaluation.units import units_of
 from genner.generations.readings import ReadingName
-from genner.report.collect import Collection, Item
+from genner.report.collect import CellItem, Collection
 
 RULES: dict[ReadingName, str] = {"paper": "by the paper's rule", "strict": "strict", "repaired": "repaired"}
 """How an answer is read, by its name in the records (`genner.generations.readings`)."""
@@ -40,15 +40,15 @@ TOLERANCE = 5e-4  # of F1: a record rounded to three digits agrees with its answ
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """An error that may be shown: one of `KINDS`, or an answer that broke its format (without a verdict)."""
+    """An error that may be shown: one of `ERROR_KINDS`, or an answer that broke its format (without a verdict)."""
 
     kind: str
-    answered: Answered
+    answered: PredictionRecord
     verdict: Verdict | None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CellOutcome:
     """A cell's answers, counted. `repaired` is `[n, 3]`: true positives, false positives, false negatives of each
     document, of the entities found; `strict` and `paper` the same by these readings, None unless every document has
     it. What is told of single entities is of those found: `errors` is `[n]`, the errors of each document of any kind;
@@ -87,12 +87,12 @@ def micro(counts: Array) -> float:
     return float(2 * tp / (2 * tp + fp + fn)) if tp else 0.0
 
 
-def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, Outcome], list[str]]:
+def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, CellOutcome], list[str]]:
     """The outcomes of all done cells that kept their answers, and what is wrong with those that have none.
 
     `shown` is how many errors of each kind are kept of each cell.
     """
-    found: dict[str, Outcome] = {}
+    found: dict[str, CellOutcome] = {}
     complaints: list[str] = []
     for item in collection.of("score", "probe"):
         if item.result is None:
@@ -108,15 +108,15 @@ def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, Outcome
     return found, complaints
 
 
-def read_outcome(run: Run, shown: int, strict: Sequence[Numbers] | None = None) -> Outcome | None:
+def read_outcome(run: CellFolder, shown: int, strict: Sequence[Numbers] | None = None) -> CellOutcome | None:
     """The outcome of a cell; None when it has no answers. Raises `DataError` for answers that are damaged.
 
     `strict` has the strict counts of each answer, where its record is of an earlier version and lacks them.
     """
     names: Counter[str] = Counter()
-    kinds: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+    kinds: Counter[str] = Counter(dict.fromkeys(ERROR_KINDS, 0))
     best: dict[str, list[tuple[int, int, Sighting]]] = {}
-    rows: list[tuple[str, Answered, tuple[int, int, int], int]] = []
+    rows: list[tuple[str, PredictionRecord, tuple[int, int, int], int]] = []
     buckets: defaultdict[tuple[str, str], dict[int, list[int]]] = defaultdict(dict)
     for at, answered in enumerate(run.predictions()):
         if strict is not None and answered.strict is None:
@@ -161,7 +161,7 @@ def read_outcome(run: Run, shown: int, strict: Sequence[Numbers] | None = None) 
         for at, numbers in found.items():
             counted[key][place_of[at]] = numbers
     rows = [rows[i] for i in order]
-    return Outcome(
+    return CellOutcome(
         tuple(id for id, *_ in rows),
         np.array([counts for _, _, counts, _ in rows], dtype=np.float64),
         _all([a.strict for _, a, _, _ in rows]),
@@ -183,11 +183,11 @@ def _all(counts: Sequence[Numbers | None]) -> Array | None:
 
 def length(entity: Entity, gold: Document) -> str:
     """The bucket of a mention by its number of words, as in the records."""
-    words = BREAKDOWNS["length"].bucket(entity, gold, NOTHING)
-    return next((name for name, members in LENGTHS.items() if words in members), words)
+    words = BREAKDOWNS["length"].bucket(entity, gold, NO_TRAINING)
+    return next((name for name, members in LENGTH_BUCKETS.items() if words in members), words)
 
 
-def _checked(item: Item, outcome: Outcome | None) -> Iterable[str]:
+def _checked(item: CellItem, outcome: CellOutcome | None) -> Iterable[str]:
     """Where a cell's record and its own answers do not agree."""
     if outcome is None:
         return [f"{item.id}: it kept no answers, so its figures have no intervals and tests"]

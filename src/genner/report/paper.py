@@ -12,9 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-Family = Literal["encoder", "gpt-ner", "llm"]
+SystemFamily = Literal["encoder", "gpt-ner", "llm"]
 
-SOURCE = (
+PAPER_CITATION = (
     "Zhan, Wang and Huang (2026), Assessment of Generative Named Entity Recognition in the Era of Large Language "
     "Models, arXiv 2601.17898"
 )
@@ -26,7 +26,7 @@ TITLES = {"conll2003": "CoNLL-2003", "ontonotes5": "OntoNotes 5.0", "ace2005": "
 GROUPS: dict[str, tuple[str, ...]] = {"flat": ("conll2003", "ontonotes5"), "nested": ("ace2005", "genia")}
 """The two main tables, and the corpora that are their columns."""
 
-FORMATS = ("inline_bracketed", "inline_xml", "grouped_json", "occurrence_json", "offset_json")
+PAPER_FORMATS = ("inline_bracketed", "inline_xml", "grouped_json", "occurrence_json", "offset_json")
 """In the order of the paper."""
 
 # GPT-NER's own page has other figures than the paper's table: both are cited.
@@ -37,10 +37,10 @@ GPT_NER_NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedScore:
     """One figure of the paper; `f1` in [0, 1]."""
 
-    family: Family
+    family: SystemFamily
     system: str
     format: str
     corpus: str
@@ -48,12 +48,12 @@ class Published:
 
 
 @cache
-def published() -> tuple[Published, ...]:
+def published() -> tuple[PublishedScore, ...]:
     """All figures, in the order of the file."""
     text = (files("genner") / "assets" / "paper_results.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     return tuple(
-        Published(
+        PublishedScore(
             row["family"],  # type: ignore[arg-type]
             row["system"],
             row["format"],
@@ -70,7 +70,7 @@ def figure(system: str, format: str, corpus: str) -> float | None:
     return next((p.f1 for p in published() if (p.system, p.format, p.corpus) == (system, format, corpus)), None)
 
 
-def systems(family: Family) -> tuple[str, ...]:
+def systems(family: SystemFamily) -> tuple[str, ...]:
     """The names of the systems of a family, in the order of the paper."""
     return tuple(dict.fromkeys(p.system for p in published() if p.family == family))
 

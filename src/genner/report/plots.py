@@ -14,8 +14,8 @@ from textwrap import wrap
 from typing import Any
 
 from genner.render.layout import PALETTE, visible_line
-from genner.report.collect import DECODINGS
-from genner.report.paper import FORMATS
+from genner.report.collect import DECODING_TITLES
+from genner.report.paper import PAPER_FORMATS
 from genner.report.table import Figure
 
 INK, FAINT, RULE = "#1c2126", "#5d6670", "#dfe3e7"  # those of the page in light
@@ -23,7 +23,7 @@ _VARIABLES = {INK: "--ink", FAINT: "--faint", RULE: "--rule"} | {c.dark: f"--s{i
 _HASHED_ID = re.compile(r'((?:id="|#)(?:p|m|h|C|image))([0-9a-f]{10})\b')
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-STYLE = (
+FIGURE_CSS = (
     ":root { " + " ".join(f"--s{i}: {c.dark};" for i, c in enumerate(PALETTE)) + " }\n"
     "@media screen and (prefers-color-scheme: dark) { :root { "
     + " ".join(f"--s{i}: {c.light};" for i, c in enumerate(PALETTE))
@@ -62,12 +62,12 @@ _LOOK: dict[str, Any] = {
 
 def format_colour(format: str, known: Sequence[str] = ()) -> str:
     """The colour of a format: always the same for the paper's five, then in order of `known`."""
-    order = [*FORMATS, *sorted(set(known) - set(FORMATS))]
+    order = [*PAPER_FORMATS, *sorted(set(known) - set(PAPER_FORMATS))]
     return colour(order.index(format) if format in order else len(order))
 
 
 def decoding_colour(decoding: str) -> str:
-    order = list(DECODINGS)
+    order = list(DECODING_TITLES)
     return colour(order.index(decoding) if decoding in order else len(order))
 
 

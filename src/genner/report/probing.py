@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from genner.report.collect import DECODED, DECODINGS, Group, Key, TestSet
+from genner.report.collect import DECODED, DECODING_TITLES, CellGroup, GroupKey, TestSet
 from genner.report.estimates import STARS, Change, stars, together
 from genner.report.figures import headline
 from genner.report.measures import Source, part, points, score
-from genner.report.paper import FORMATS
+from genner.report.paper import PAPER_FORMATS
 from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
-from genner.report.table import Column, Entry, Figure, Listing, Missing, Row, Table, Value
+from genner.report.table import Column, Entry, Figure, Listing, Missing, Table, TableRow, Value
 
-GAP = "original or probe has no result, or kept no answers"
+NO_PAIR_REASON = "original or probe has no result, or kept no answers"
 
 
 def probe_tests(source: Source) -> list[TestSet]:
@@ -32,7 +32,7 @@ def probe_names(source: Source) -> list[str]:
     return [name for name in PROBES if name in found] + sorted(found - set(PROBES))
 
 
-def named(key: Key) -> str:
+def named(key: GroupKey) -> str:
     """The probe and its options, if any."""
     options = ", ".join(part for part in re.findall(r'"([^"]+": [^,}\]]+)', key.options))
     return f"{key.probe} ({options.replace(chr(34), '')})" if options else key.probe
@@ -59,14 +59,20 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
         cells = tuple(dict.fromkeys((*original.cells, *group.cells)))
         known = bool(original.done and group.done)
         before, after = _before(source, original, change), score(source, group)
-        difference = points(change.difference if change else None, cells) if known else Missing("undefined", cells, GAP)
+        difference = (
+            points(change.difference if change else None, cells)
+            if known
+            else Missing("undefined", cells, NO_PAIR_REASON)
+        )
         if isinstance(difference, Missing) and isinstance(before, Value) and isinstance(after, Value):
             difference = Value(after.number - before.number, "points", mark=stars(None), cells=cells)
         documents: Entry = (
-            Value(change.documents, "count", cells=group.cells) if change else Missing("undefined", cells, GAP)
+            Value(change.documents, "count", cells=group.cells)
+            if change
+            else Missing("undefined", cells, NO_PAIR_REASON)
         )
-        heads = (named(group.key), group.key.format, DECODINGS.get(group.key.decoding, group.key.decoding))
-        rows.append(Row(heads, (documents, before, after, difference), group.key.system.title))
+        heads = (named(group.key), group.key.format, DECODING_TITLES.get(group.key.decoding, group.key.decoding))
+        rows.append(TableRow(heads, (documents, before, after, difference), group.key.system.title))
     apart = [named(g.key) for _, g, c in found if c and not c.together]
     return Table(
         f"probes-{n}",
@@ -88,7 +94,7 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
     )
 
 
-def _before(source: Source, original: Group, change: Change | None) -> Entry:
+def _before(source: Source, original: CellGroup, change: Change | None) -> Entry:
     """The original's score: on the documents of the comparison, where there is one."""
     entry = score(source, original)
     if change is None or not isinstance(entry, Value) or abs(change.first - entry.number) < 1e-9:
@@ -96,9 +102,9 @@ def _before(source: Source, original: Group, change: Change | None) -> Entry:
     return replace(entry, number=change.first, low=None, high=None)
 
 
-def _changes(source: Source, test: TestSet) -> list[tuple[Group, Group, Change | None]]:
+def _changes(source: Source, test: TestSet) -> list[tuple[CellGroup, CellGroup, Change | None]]:
     """Each probe's group with the original's, and their difference, judged together; in the order shown."""
-    formats, decodings, names = list(FORMATS), list(DECODINGS), probe_names(source)
+    formats, decodings, names = list(PAPER_FORMATS), list(DECODING_TITLES), probe_names(source)
     groups = [g for g in source.collection.probes() if g.key.test == test]
     groups.sort(
         key=lambda g: (
@@ -127,7 +133,7 @@ def _changes(source: Source, test: TestSet) -> list[tuple[Group, Group, Change |
     ]
 
 
-def _original(source: Source, key: Key) -> Group:
+def _original(source: Source, key: GroupKey) -> CellGroup:
     """The plain score beside a probe's: of the same test set, or where it has other sentences, of most of them."""
     plain = replace(key, probe="", options="", system=replace(key.system, through=""))
     size = key.test.sentences
@@ -137,7 +143,7 @@ def _original(source: Source, key: Key) -> Group:
         if replace(g.key, test=_unsized(g.key.test)) == replace(plain, test=_unsized(key.test))
     ]
     same.sort(key=lambda g: (g.key.test.sentences == size, g.key.test.sentences < 0, g.key.test.sentences))
-    return same[-1] if same else Group(plain, ())
+    return same[-1] if same else CellGroup(plain, ())
 
 
 def _unsized(test: TestSet) -> TestSet:
@@ -151,7 +157,7 @@ def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
         for name in _measures(group):
             number = group.mean("measures", name)
             if number is not None:
-                heads = (named(group.key), group.key.format, DECODINGS.get(group.key.decoding, ""), name)
+                heads = (named(group.key), group.key.format, DECODING_TITLES.get(group.key.decoding, ""), name)
                 before = name.removesuffix("f1")
                 low, high = (group.mean("measures", before + bound) for bound in ("low", "high"))
                 f1 = name.endswith("f1") and group.mean("measures", before + "precision") is not None
@@ -162,7 +168,7 @@ def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
                     if f1
                     else Value(number, "number", cells=group.cells)
                 )
-                rows.append(Row(heads, (replace(value, part=part(group)),), group.key.system.title))
+                rows.append(TableRow(heads, (replace(value, part=part(group)),), group.key.system.title))
     if not rows:
         return None
     return Table(
@@ -177,7 +183,7 @@ def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
     )
 
 
-def _measures(group: Group) -> list[str]:
+def _measures(group: CellGroup) -> list[str]:
     """Without the plain score, and without what stands beside an F1."""
     found: dict[str, None] = {}
     for item in group.done:
@@ -202,7 +208,7 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     for g, c in found:
         on.setdefault(named(g.key), set()).add(c.documents)
     shared = {name: "-".join(f"{n:,}" for n in sorted({min(ns), max(ns)})) for name, ns in on.items()}
-    formats = [f for f in FORMATS if f in used] + sorted(used - set(FORMATS))
+    formats = [f for f in PAPER_FORMATS if f in used] + sorted(used - set(PAPER_FORMATS))
     rows: list[tuple[str | float | None, ...]] = [
         (
             g.key.system.title, named(g.key), g.key.format, decoding, c.first, c.second,

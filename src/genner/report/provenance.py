@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genner.assess.records import KINDS, STATES
-from genner.report.collect import Collection, Item
-from genner.report.table import Column, Entrance, Entry, Listing, Row, Table, Value, Words
+from genner.assess.records import CELL_KINDS, CELL_STATES
+from genner.report.collect import CellItem, Collection
+from genner.report.table import Column, Entrance, Entry, Listing, Table, TableRow, TableText, Value
 
 _NAMES = {
     "train": "trainings",
@@ -23,17 +23,17 @@ _STATES = {"failed": "failed", "skipped": "was skipped", "waiting": "has not bee
 def states_table(collection: Collection) -> Table:
     """How many cells of each kind are in each state."""
     counts = Counter((item.cell.kind, item.state) for item in collection.items.values())
-    kinds = [kind for kind in KINDS if any(k == kind for k, _ in counts)]
+    kinds = [kind for kind in CELL_KINDS if any(k == kind for k, _ in counts)]
     rows = []
     for kind in kinds:
         seconds = sum(item.result.seconds for item in collection.of(kind) if item.result)
-        entries: tuple[Entry, ...] = tuple(Value(counts[kind, state], "count") for state in STATES)
-        rows.append(Row((_NAMES[kind],), (*entries, Value(seconds / 60, "minutes"))))
+        entries: tuple[Entry, ...] = tuple(Value(counts[kind, state], "count") for state in CELL_STATES)
+        rows.append(TableRow((_NAMES[kind],), (*entries, Value(seconds / 60, "minutes"))))
     return Table(
         "states",
         "Cells by kind and state",
         ("Cells",),
-        (*(Column(state) for state in STATES), Column("minutes, all in all")),
+        (*(Column(state) for state in CELL_STATES), Column("minutes, all in all")),
         tuple(rows),
     )
 
@@ -48,9 +48,9 @@ def gaps_table(collection: Collection) -> Table | None:
         key=lambda item: (order.index(item.state) if item.state in order else len(order), item.cell.name, item.id)
     )
     rows = tuple(
-        Row(
+        TableRow(
             (item.cell.name or item.id,),
-            (Words(item.id, code=True, cells=(item.id,)), Words(_reason(item, collection))),
+            (TableText(item.id, code=True, cells=(item.id,)), TableText(_reason(item, collection))),
             item.state,
         )
         for item in gaps
@@ -65,7 +65,7 @@ def gaps_table(collection: Collection) -> Table | None:
     )
 
 
-def _reason(item: Item, collection: Collection) -> str:
+def _reason(item: CellItem, collection: Collection) -> str:
     if item.reason:
         return item.reason
     if item.state == "running":
@@ -104,7 +104,7 @@ def entrances(collection: Collection) -> tuple[tuple[Entrance, ...], dict[str, d
     return tuple(found), environments
 
 
-def _facts(item: Item, collection: Collection) -> list[tuple[str, str]]:
+def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
     """The settings, the costs, the signature, as pairs of name and text."""
     facts = [("needs", ", ".join(item.cell.needs))] if item.cell.needs else []
     facts += [(key, _text(value)) for key, value in _settings(item.description).items()]

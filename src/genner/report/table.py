@@ -13,7 +13,7 @@ from typing import Any, Literal
 from genner.document import Document
 from genner.evaluation.intervals import Difference
 
-Kind = Literal["f1", "percent", "points", "gap", "count", "seconds", "minutes", "number"]
+ValueKind = Literal["f1", "percent", "points", "gap", "count", "seconds", "minutes", "number"]
 """How a number is written: F1 in percent with two decimals, percent with one, a difference in percentage points with
 its sign, a gap of points that has none unless it is negative, a whole number, seconds, minutes, anything else to
 three digits."""
@@ -29,7 +29,7 @@ REASONS: dict[Why, str] = {
     "undefined": "not defined here",
 }
 
-SHORT: dict[Why, str] = {"absent": "–", "undefined": "n/a"}
+MISSING_MARKS: dict[Why, str] = {"absent": "–", "undefined": "n/a"}
 """What stands in the table; the other reasons are written out."""
 
 
@@ -44,7 +44,7 @@ class Value:
     the number comes from, and `part` says how many those are (`2 of 3 seeds`) where they are not just one."""
 
     number: float
-    kind: Kind = "f1"
+    kind: ValueKind = "f1"
     low: float | None = None
     high: float | None = None
     spread: float | None = None
@@ -66,7 +66,7 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class TableText:
     """Text in a table; `code` for what is typed or was printed by a machine."""
 
     text: str
@@ -74,7 +74,7 @@ class Words:
     cells: tuple[str, ...] = ()
 
 
-Entry = Value | Missing | Words
+Entry = Value | Missing | TableText
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """`heads` name the row; `block` is a heading that is written above the first of the rows that share it."""
 
     heads: tuple[str, ...]
@@ -105,7 +105,7 @@ class Table:
     title: str
     heads: tuple[str, ...]
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     caption: str = ""
     notes: tuple[str, ...] = ()
     supporting: bool = False
@@ -117,13 +117,13 @@ class Table:
 
     def legend(self) -> tuple[str, ...]:
         """The notes, and what each kind of missing number that occurs means."""
-        found = [e for row in self.rows for e in row.entries if isinstance(e, Missing) and e.why in SHORT]
+        found = [e for row in self.rows for e in row.entries if isinstance(e, Missing) and e.why in MISSING_MARKS]
         about: dict[Why, dict[str, None]] = {}
         for e in found:
             about.setdefault(e.why, {}).update({e.note: None} if e.note else {})
         reasons = [
-            f"{SHORT[why]}: {REASONS[why]}" + (f" ({'; or '.join(about[why])})" if about[why] else "")
-            for why in SHORT
+            f"{MISSING_MARKS[why]}: {REASONS[why]}" + (f" ({'; or '.join(about[why])})" if about[why] else "")
+            for why in MISSING_MARKS
             if why in about
         ]
         return (*self.notes, *([f"{'; '.join(reasons)}."] if reasons else []))
@@ -147,7 +147,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ErrorExample:
     """An error with the very answer of the model. `gold` and `pred` are the same text with the entities of each side;
     `raw` are the answers, one a chunk of the text."""
 
@@ -161,12 +161,12 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class ErrorExamples:
     """Errors side by side with what was right."""
 
     title: str
     caption: str
-    items: tuple[Example, ...]
+    items: tuple[ErrorExample, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class Listing:
     items: tuple[str, ...]
 
 
-Block = str | Listing | Table | Figure | Examples
+Block = str | Listing | Table | Figure | ErrorExamples
 """A paragraph of plain text, or one of the others."""
 
 
@@ -202,7 +202,7 @@ class Entrance:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StudyReport:
     """The whole. `environments` are the versions under which cells ran, by the name that the cells use for them."""
 
     title: str
@@ -243,10 +243,10 @@ class Sources:
 def shown(entry: Entry) -> str:
     """An entry as plain text, rounded, without its interval and mark; the minus sign is U+2212."""
     match entry:
-        case Words(text):
+        case TableText(text):
             return text
         case Missing(why):
-            return SHORT.get(why, why)
+            return MISSING_MARKS.get(why, why)
         case Value(number, kind):
             return _written(number, kind)
 
@@ -271,7 +271,7 @@ def versus(value: Value) -> str:
     return f"{shown(points)} points against the best{interval}, {p}"
 
 
-def _written(number: float, kind: Kind) -> str:
+def _written(number: float, kind: ValueKind) -> str:
     match kind:
         case "f1" | "gap":
             text = _signed(f"{100 * number:.2f}")
@@ -290,7 +290,7 @@ def _written(number: float, kind: Kind) -> str:
     return text.replace("-", "\u2212")
 
 
-def _bound(number: float, kind: Kind) -> str:
+def _bound(number: float, kind: ValueKind) -> str:
     match kind:
         case "f1" | "percent" | "gap":
             text = _signed(f"{100 * number:.1f}")

@@ -10,14 +10,14 @@ import io
 from collections.abc import Iterable, Sequence
 
 from genner.render.layout import visible
-from genner.report.table import Figure, Missing, Report, Table, Value, Words
+from genner.report.table import Figure, Missing, StudyReport, Table, TableText, Value
 
 NUMBERS = ("value", "kind", "low", "high", "spread", "p", "mark", "best", "against", "against_low", "against_high")
-FIELDS = ("group", "column", *NUMBERS, "state", "note", "cells")
+CSV_FIELDS = ("group", "column", *NUMBERS, "state", "note", "cells")
 """The columns behind those that name the row; `against` is the difference to the best, which `p` and `mark` are of."""
 
 
-def csv_files(report: Report) -> dict[str, str]:
+def csv_files(report: StudyReport) -> dict[str, str]:
     """The files by name: `NAME.csv` for each table, `figure-NAME.csv` for each figure."""
     files = {f"{table.name}.csv": table_csv(table) for table in report.tables()}
     return files | {f"figure-{figure.name}.csv": figure_csv(figure) for figure in report.figures()}
@@ -39,9 +39,9 @@ def table_csv(table: Table) -> str:
                     lines.append((*place, *numbers, "number", entry.part, cells))
                 case Missing(why, _, note):
                     lines.append((*place, *(None,) * len(NUMBERS), why, note, cells))
-                case Words(text):
+                case TableText(text):
                     lines.append((*place, text, *(None,) * (len(NUMBERS) - 1), "text", None, cells))
-    return _csv(("block", *table.heads, *FIELDS), lines)
+    return _csv(("block", *table.heads, *CSV_FIELDS), lines)
 
 
 def figure_csv(figure: Figure) -> str:

@@ -9,12 +9,12 @@ from genner.report import plots
 from genner.report.html import html
 from genner.report.latex import latex as latex_files
 from genner.report.markdown import markdown as markdown_files
-from genner.report.table import Report
+from genner.report.table import StudyReport
 from genner.report.tabular import csv_files
 
 
 def write(
-    report: Report,
+    report: StudyReport,
     *,
     out: Path | None = None,
     markdown: Path | None = None,

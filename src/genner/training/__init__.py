@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from genner.formats import Format
     from genner.loading import Adapter
     from genner.training.mixture import Mixture
-    from genner.training.progress import Progress
+    from genner.training.progress import TrainingProgress
     from genner.training.recipe import Recipe, SetSpec
     from genner.training.trackers import Tracker
-    from genner.training.verdict import Verdict
+    from genner.training.verdict import TrainingVerdict
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     tracker: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
-) -> "Verdict | None":
+) -> "TrainingVerdict | None":
     """Train after a recipe; see `genner.training.trainer` for what ends up in `out`, `TRACKERS` for `tracker`.
 
     At the end, the drafter is trained, and scores are calibrated on `calibration_sentences` of each dev split (0: not).
@@ -65,7 +65,7 @@ def run(
     return verdict
 
 
-def train(recipe: "Recipe", data: Path, out: Path, **options: Any) -> "Progress":
+def train(recipe: "Recipe", data: Path, out: Path, **options: Any) -> "TrainingProgress":
     """As `run`, after a recipe that is no file, with its options but `epochs` and `tracker`; `watchers` are told of
     losses and scores. Returns where it stands."""
     progress, _ = _train(recipe, data, out, **options)
@@ -85,7 +85,7 @@ def _train(
     watchers: "Sequence[Tracker]" = (),
     resume: bool = False,
     device: str | None = None,
-) -> "tuple[Progress, Verdict | None]":
+) -> "tuple[TrainingProgress, TrainingVerdict | None]":
     import torch
     from tqdm import tqdm
     from transformers import AutoTokenizer
@@ -102,7 +102,7 @@ def _train(
     from genner.training.progress import Limits
     from genner.training.trainer import Trainer
     from genner.training.verdict import conclude
-    from genner.training.warm_start import Start, record_of
+    from genner.training.warm_start import WarmStart, record_of
 
     devices = Devices.launched(device)
     devices.check(recipe)
@@ -113,7 +113,7 @@ def _train(
     recipe = _within(recipe, folder, devices.say)
     recipe = _for_preset(recipe)
     resumed = resume and (out / "state.pt").exists()
-    start = None if resumed else Start.of(recipe, folder)
+    start = None if resumed else WarmStart.of(recipe, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     mixture = Mixture(recipe, data, Chat(tokenizer))
     if recipe.base in MODELS:

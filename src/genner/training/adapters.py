@@ -16,7 +16,8 @@ from genner.engines.weights import attention_of
 from genner.errors import TrainingError
 from genner.extras import install_command
 from genner.formats.compact import Compact
-from genner.training.recipe import ALL_LINEAR, LoraSpec, Recipe
+from genner.presets import ALL_LINEAR
+from genner.training.recipe import LoraSpec, Recipe
 
 
 def load_base(folder: Path, method: str, device: torch.device, *, put: torch.device | None = None) -> Any:

@@ -18,7 +18,7 @@ from genner.training.attention import Line, grouped
 
 
 @dataclass(frozen=True)
-class Pair:
+class Example:
     """The token ids of one example behind its prefix; neither part is empty.
 
     The loss is taken on `answer`, the end of the turn included; where `said` is given, on those of its tokens only for
@@ -40,11 +40,11 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Group:
+class Batch:
     """Pairs that share a prefix and are run together."""
 
     prefix: list[int]
-    pairs: list[Pair]
+    pairs: list[Example]
 
     @property
     def tokens(self) -> int:
@@ -72,7 +72,7 @@ def bucket(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield hand
 
 
-def tensors(group: Group, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+def tensors(group: Batch, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
     """The group as int64 tensors: prefix [1, P]; rows [B, T]; targets [B, T], -100 where no loss is taken."""
     longest = max(map(len, group.pairs))
     rows = torch.full((len(group.pairs), longest), pad_id)
@@ -86,7 +86,7 @@ def tensors(group: Group, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
 def group_loss(
     body: Any,
     head: Any,
-    group: Group,
+    group: Batch,
     pad_id: int,
     device: torch.device,
     trained: Sequence[Tensor] = (),
@@ -112,7 +112,7 @@ def group_loss(
     return total
 
 
-def _padded(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _padded(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Hidden states that loss is taken on, [targets, H], and their targets, by the model's own cache and attention."""
     prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
     cache = body(input_ids=prefix, use_cache=True).past_key_values
@@ -125,7 +125,7 @@ def _padded(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple
     return hidden[kept], targets[kept]
 
 
-def _repeated(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _repeated(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The same with the prefix before each row, and each layer run once."""
     prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
     whole = torch.cat((prefix.expand(len(rows), -1), rows), 1)
@@ -134,7 +134,7 @@ def _repeated(body: Any, group: Group, pad_id: int, device: torch.device) -> tup
     return hidden[kept], targets[kept]
 
 
-def _in_line(body: Any, group: Group, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _in_line(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The same without padding, in one pass over prefix and rows."""
     line = Line(len(group.prefix), [len(pair) for pair in group.pairs], device)
     ids, kept, targets = list(group.prefix), list[int](), list[int]()

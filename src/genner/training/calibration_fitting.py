@@ -24,9 +24,9 @@ from genner.errors import TrainingError
 from genner.evaluation.confidence import BINS, calibration_error
 from genner.extract import Extractor
 from genner.formats import Format
-from genner.grammar import Written
+from genner.grammar import GrammarEntity
 from genner.training.mixture import Mixture
-from genner.training.thresholds import Found, choose_all, f1
+from genner.training.thresholds import ScoredEntities, choose_all, f1
 from genner.transfer import Transfer
 
 FEWEST = 100  # entities: with fewer, what is fitted is chance
@@ -64,7 +64,7 @@ class _Judge(Extractor):
         self.name, self.judged = name, list[Judged]()
         self._numbers = {id(document): number for number, document in enumerate(documents)}
 
-    def _score(self, owner: Any, written: Written, generation: Generation) -> float | None:
+    def _score(self, owner: Any, written: GrammarEntity, generation: Generation) -> float | None:
         document = owner.pending.document
         entity = Entity(owner.chunk.start + written.start, owner.chunk.start + written.end, written.label)
         decided = decisions(written, generation)
@@ -238,14 +238,16 @@ def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
     return Fit(form.name, sets, before, after, BINS)
 
 
-def _scored(scale: Scale, found: Sequence[Judged], samples: Samples, half: int | None = None) -> dict[str, Found]:
+def _scored(
+    scale: Scale, found: Sequence[Judged], samples: Samples, half: int | None = None
+) -> dict[str, ScoredEntities]:
     """What was found in each set, scored; of one half of its documents, the even (0) or odd (1) ones, or of all."""
     scored = {}
     for name, (labels, documents) in samples.items():
         mine = [one for one in found if one.name == name and half in (None, one.document % 2)]
         scores = tuple((scale.score(one.decided, one.labels), one.right) for one in mine)
         gold = sum(len(d.entities) for number, d in enumerate(documents) if half in (None, number % 2))
-        scored[name] = Found(tags(labels.tags), scores, gold)
+        scored[name] = ScoredEntities(tags(labels.tags), scores, gold)
     return scored
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from genner.calibration import FILE as CALIBRATION
+from genner.calibration import CALIBRATION_FILE as CALIBRATION
 from genner.errors import ModelError, TrainingError, UsageError
 from genner.trained import KEY, Trained
 from genner.training.mixture import Mixture, trained_on

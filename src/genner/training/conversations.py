@@ -17,12 +17,12 @@ from typing import Any
 
 from genner.data.jsonl import numbered_lines
 from genner.errors import DataError, DocumentError
-from genner.training.batching import Group, Pair, bucket
+from genner.training.batching import Batch, Example, bucket
 
 Conversation = tuple[tuple[str, str], ...]
 """(role, text) turn by turn, the last one the assistant's."""
 
-ROLES = {"system": "system", "user": "user", "assistant": "assistant", "human": "user", "gpt": "assistant"}
+CHAT_ROLES = {"system": "system", "user": "user", "assistant": "assistant", "human": "user", "gpt": "assistant"}
 """What a turn's speaker may be called, and what the chat templates call it."""
 
 
@@ -73,9 +73,9 @@ def _turns(record: Mapping[str, Any]) -> Conversation:
 
 
 def _role(given: Any, turn: int) -> str:
-    if not isinstance(given, str) or given not in ROLES:
-        raise DocumentError(f"turn {turn} is by {given!r}; legal: {', '.join(ROLES)}")
-    return ROLES[given]
+    if not isinstance(given, str) or given not in CHAT_ROLES:
+        raise DocumentError(f"turn {turn} is by {given!r}; legal: {', '.join(CHAT_ROLES)}")
+    return CHAT_ROLES[given]
 
 
 def _text(given: Any, turn: int) -> str:
@@ -100,7 +100,7 @@ def _checked(turns: Conversation) -> Conversation:
     return turns
 
 
-def grouped(conversations: Sequence[tuple[list[int], list[bool]]], budget: int) -> Iterator[Group]:
+def grouped(conversations: Sequence[tuple[list[int], list[bool]]], budget: int) -> Iterator[Batch]:
     """Conversations, each as `Chat.conversation` gives it, in groups of like length; see `genner.training.batching`.
 
     What all of a group have in common before their first answers is its prefix: the head of the template, mostly.
@@ -112,7 +112,7 @@ def grouped(conversations: Sequence[tuple[list[int], list[bool]]], budget: int) 
         # A prefix has a token at least. Where a template begins with the user's words, none need be shared.
         for hand, length in [(indices, shared)] if shared else [([i], firsts[i] - 1) for i in indices]:
             pairs = [_pair(*conversations[i], firsts[i], length) for i in hand]
-            yield Group(conversations[hand[0]][0][:length], pairs)
+            yield Batch(conversations[hand[0]][0][:length], pairs)
 
 
 def _shared(some: Sequence[list[int]], firsts: Sequence[int]) -> int:
@@ -124,6 +124,6 @@ def _shared(some: Sequence[list[int]], firsts: Sequence[int]) -> int:
     return next((i for i in range(longest) if low[i] != high[i]), longest)
 
 
-def _pair(ids: list[int], said: list[bool], first: int, prefix: int) -> Pair:
+def _pair(ids: list[int], said: list[bool], first: int, prefix: int) -> Example:
     spoken = tuple(said[first:])
-    return Pair(ids[prefix:first], ids[first:], () if all(spoken) else spoken)
+    return Example(ids[prefix:first], ids[first:], () if all(spoken) else spoken)

@@ -14,7 +14,7 @@ from genner.evaluation import evaluate
 from genner.extract import Extractor
 from genner.training.mixture import Mixture
 
-RATES: dict[str, Callable[[Prediction], bool]] = {
+ANSWER_RATES: dict[str, Callable[[Prediction], bool]] = {
     "invalid": lambda found: found.invalid,
     "hallucinated": lambda found: any(p.kind == "dropped" for p in found.problems),
     "truncated": lambda found: any(p.kind == "truncated" for p in found.problems),
@@ -27,7 +27,7 @@ RATES: dict[str, Callable[[Prediction], bool]] = {
 """
 
 
-MEANING = (
+DEV_SCORE_MEANING = (
     "the model as it stood in training, on a fixed sample of each dev split, entities of any score; f1 is the mean "
     "over sets, and chose the checkpoint"
 )
@@ -48,7 +48,7 @@ class DevScores(dict[str, float]):
 
     def record(self) -> dict[str, Any]:
         """What is written beside the weights: the mean, and what it is the mean of."""
-        return {"meaning": MEANING, "f1": self["f1"], "results": self.results} if self else {}
+        return {"meaning": DEV_SCORE_MEANING, "f1": self["f1"], "results": self.results} if self else {}
 
 
 class DevEvaluation:
@@ -63,7 +63,7 @@ class DevEvaluation:
         quiet: show no bar.
 
     Calling it returns `f1_<set>`, the micro-F1 of each set under the grammar; `f1`, their mean; and, if `free` is not
-    0, the shares of outputs in `RATES` when the same model decodes freely (under the grammar they are 0 by
+    0, the shares of outputs in `ANSWER_RATES` when the same model decodes freely (under the grammar they are 0 by
     construction, but for answers that outgrow their budget). All of this is in the format with the most weight, and on
     the text of the dev split as it is. Leaves the model in evaluation mode.
 
@@ -127,8 +127,8 @@ class DevEvaluation:
                 )
                 freely = Extractor(engine, self.form, labels, split=False, constrained=False)
                 for prediction in freely.pipe(documents[: self.free[name]]):
-                    wrong.update(name for name, holds in RATES.items() if holds(prediction))
+                    wrong.update(name for name, holds in ANSWER_RATES.items() if holds(prediction))
                     bar.update()
         scores = {"f1": sum(scores.values()) / len(scores), **scores}
-        rates = {name: wrong[name] / self.free.total() for name in RATES} if self.free else {}
+        rates = {name: wrong[name] / self.free.total() for name in ANSWER_RATES} if self.free else {}
         return DevScores({**scores, **rates}, results)

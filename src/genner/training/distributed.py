@@ -26,10 +26,12 @@ from tqdm import tqdm
 
 from genner.engines.transformers_engine import device_of
 from genner.errors import TrainingError, UsageError
-from genner.training.batching import Group
+from genner.training.batching import Batch
 from genner.training.recipe import Recipe
 
-PATIENCE = timedelta(days=1)  # how long a process waits for the others: the main one evaluates, or loads a large model
+SYNC_TIMEOUT = timedelta(
+    days=1
+)  # how long a process waits for the others: the main one evaluates, or loads a large model
 BUNCH = 2**22  # numbers that are added up over the processes in one go
 
 
@@ -72,7 +74,7 @@ class Devices:
         # Else transformers leaves weights empty in all processes but the first, for accelerate to fill them.
         os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
         on_cpu = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
-        state = PartialState(cpu=on_cpu and device != "cuda", timeout=PATIENCE)
+        state = PartialState(cpu=on_cpu and device != "cuda", timeout=SYNC_TIMEOUT)
         if state.num_processes != count:
             raise TrainingError(
                 f"{count} processes were launched, but accelerate knows of {state.num_processes} on {state.device}; "
@@ -129,7 +131,7 @@ class Devices:
         if self.count > 1:
             dist.barrier()
 
-    def share(self, groups: Sequence[Group]) -> list[tuple[int, bool]]:
+    def share(self, groups: Sequence[Batch]) -> list[tuple[int, bool]]:
         """Which of a step's groups this process runs, by number, and whether they count.
 
         All processes run equally many, since they wait for each other in every layer of a sharded model, and none runs

@@ -17,17 +17,17 @@ from tqdm import tqdm
 
 from genner.document import Document, Entity
 from genner.engines.base import Request
-from genner.engines.cache import RowCache
-from genner.engines.drafter import Shape, SpanDrafter, option_places, pack, tokens_of_words
+from genner.engines.cache import KVCache
+from genner.engines.drafter import DrafterShape, SpanDrafter, option_places, pack, tokens_of_words
 from genner.engines.network import Network
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError
-from genner.extract import permitted
+from genner.extract import decoding_grammar
 from genner.prompts import label_ends
-from genner.training.mixture import Mixture, Task
+from genner.training.mixture import Mixture, PromptTask
 from genner.training.recipe import DrafterSpec
 
-Span = tuple[int, int, int]  # first word, words less one, number of the label
+GuessedSpan = tuple[int, int, int]  # first word, words less one, number of the label
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Passage:
     states: Tensor
     firsts: list[int]
     lasts: list[int]
-    spans: list[Span]
+    spans: list[GuessedSpan]
 
 
 @dataclass(frozen=True)
-class Reading:
+class PassageStates:
     """Passages that were read behind the same instruction; `labels` [L, taps * H] are the states at its labels."""
 
     labels: Tensor
@@ -65,7 +65,7 @@ def train_drafter(
     held_out, some = readings[: max(1, len(readings) // 20)], readings[max(1, len(readings) // 20) :]
     if not some:
         raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")
-    shape = Shape(taps, readings[0].labels.shape[1] // len(taps))
+    shape = DrafterShape(taps, readings[0].labels.shape[1] // len(taps))
     torch.manual_seed(mixture.recipe.seed)
     begun = start if start is not None and start.shape == shape else SpanDrafter(shape)
     drafter = fit(begun, some, spec, mixture.recipe.seed)
@@ -73,7 +73,9 @@ def train_drafter(
 
 
 @torch.inference_mode()
-def read(network: Network, engine: LocalEngine, mixture: Mixture, sentences: int, own: float = 0.0) -> list[Reading]:
+def read(
+    network: Network, engine: LocalEngine, mixture: Mixture, sentences: int, own: float = 0.0
+) -> list[PassageStates]:
     """Run the prompts of about so many sentences, drawn from the mixture's first epoch. The engine answers the share
     `own` of them, and its entities take the place of the data's."""
     rng = random.Random(f"{mixture.recipe.seed}:drafter")
@@ -92,14 +94,14 @@ def read(network: Network, engine: LocalEngine, mixture: Mixture, sentences: int
     return readings
 
 
-def answered(engine: LocalEngine, task: Task) -> list[Document]:
+def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
     """A task's documents with the entities that the engine's model writes. One that does not fit its window is left
     out."""
     ends = label_ends(task.instruction, task.labels)
     requests, texts = [], []
     for document in task.documents:
         if engine.measure(task.instruction, document.text) < engine.window:
-            grammar = permitted(task.form, document.text, task.labels)
+            grammar = decoding_grammar(task.form, document.text, task.labels)
             requests.append(Request(task.instruction, document.text, grammar, options=ends))
             texts.append(document)
     made = []
@@ -110,7 +112,7 @@ def answered(engine: LocalEngine, task: Task) -> list[Document]:
     return made
 
 
-def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:
+def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageStates | None:
     chat, vocabulary = engine.chat, engine.vocabulary
     places = option_places(chat, vocabulary, task.instruction, label_ends(task.instruction, task.labels))
     if places is None:  # the tokenizer does not spell the text as it is
@@ -138,7 +140,7 @@ def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:
             facts.append((firsts, lasts, spans))
     if not rows:
         return None
-    cache = RowCache(len(rows), 2 * prefix.lengths[0])
+    cache = KVCache(len(rows), 2 * prefix.lengths[0])
     for slot in range(len(rows)):
         cache.copy_row(prefix, 0, slot)
     network.forward(rows, cache, range(len(rows)))
@@ -147,10 +149,10 @@ def _read(network: Network, engine: LocalEngine, task: Task) -> Reading | None:
     for row, (firsts, lasts, spans) in zip(rows, facts, strict=True):
         passages.append(Passage(states[at : at + len(row)], firsts, lasts, spans))
         at += len(row)
-    return Reading(labels.to("cpu", torch.bfloat16), passages)
+    return PassageStates(labels.to("cpu", torch.bfloat16), passages)
 
 
-def fit(drafter: SpanDrafter, readings: list[Reading], spec: DrafterSpec, seed: int) -> SpanDrafter:
+def fit(drafter: SpanDrafter, readings: list[PassageStates], spec: DrafterSpec, seed: int) -> SpanDrafter:
     """Train a drafter: AdamW, a short warm-up, then linearly down to zero."""
     drafter.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(drafter.parameters(), lr=0.0, weight_decay=0.01)
@@ -176,7 +178,7 @@ def fit(drafter: SpanDrafter, readings: list[Reading], spec: DrafterSpec, seed: 
     return drafter.eval()
 
 
-def logits_of(drafter: SpanDrafter, reading: Reading) -> tuple[Tensor, Tensor]:
+def logits_of(drafter: SpanDrafter, reading: PassageStates) -> tuple[Tensor, Tensor]:
     """Logits [words, longest, L] of all passages, one after the other, and which of the spans lie within theirs."""
     states, inside, begins = pack([passage.states.float() for passage in reading.passages])
     mixed = drafter.mix(states, inside)
@@ -190,7 +192,7 @@ def logits_of(drafter: SpanDrafter, reading: Reading) -> tuple[Tensor, Tensor]:
     return logits, torch.arange(drafter.shape.longest)[None] < torch.tensor(room)[:, None]
 
 
-def loss_of(drafter: SpanDrafter, reading: Reading) -> Tensor:
+def loss_of(drafter: SpanDrafter, reading: PassageStates) -> Tensor:
     """Binary cross-entropy over all spans and labels, in nats a passage."""
     logits, legal = logits_of(drafter, reading)
     targets, at = torch.zeros_like(logits), 0
@@ -203,7 +205,7 @@ def loss_of(drafter: SpanDrafter, reading: Reading) -> Tensor:
 
 
 @torch.inference_mode()
-def agreement(drafter: SpanDrafter, readings: list[Reading]) -> float:
+def agreement(drafter: SpanDrafter, readings: list[PassageStates]) -> float:
     """Micro-F1 of the spans above the threshold."""
     right = guessed = wanted = 0
     for reading in readings:

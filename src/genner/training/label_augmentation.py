@@ -11,7 +11,7 @@ from genner.document import Label, LabelSet
 from genner.errors import UsageError
 from genner.training.recipe import PromptSpec, SetSpec
 
-MOST = 4
+MAX_ABSENT_LABELS = 4
 """How many absent labels a prompt asks for at most."""
 
 
@@ -55,11 +55,11 @@ def absent_labels(spec: SetSpec, labels: LabelSet, known: Mapping[str, LabelSet]
 
 
 def with_absent(asked: LabelSet, absent: Sequence[Label], share: float, rng: random.Random) -> LabelSet:
-    """In this share of cases, the labels with one to `MOST` absent ones at random places among them."""
+    """In this share of cases, the labels with one to `MAX_ABSENT_LABELS` absent ones at random places among them."""
     if not (absent and share and rng.random() < share):
         return asked
     labels = list(asked)
-    for label in rng.sample(absent, rng.randint(1, min(MOST, len(absent)))):
+    for label in rng.sample(absent, rng.randint(1, min(MAX_ABSENT_LABELS, len(absent)))):
         labels.insert(rng.randint(0, len(labels)), label)
     return LabelSet(tuple(labels), asked.depth)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.catalog import catalog
 from genner.data.convert import load
 from genner.data.describe import nesting
@@ -19,19 +19,19 @@ from genner.formats import Format, get_format
 from genner.labels import label_set, label_sets
 from genner.prompts import instruction
 from genner.trained import Trained
-from genner.training.batching import Group, Pair, bucket
+from genner.training.batching import Batch, Example, bucket
 from genner.training.conversations import Conversation, grouped, read_conversations
 from genner.training.label_augmentation import absent_labels, retag, vary, with_absent
 from genner.training.noise import NOISES, noises
 from genner.training.recipe import ChatSpec, Recipe, SetSpec
 from genner.training.sampling import fraction, joined, shots, times, without_empty
 
-WINDOW = 512  # sentences that are sorted by length together
+LENGTH_SORT_WINDOW = 512  # sentences that are sorted by length together
 TAG_TOKENS = 6  # about what an entity adds to the answer; only for sorting
 
 
 @dataclass
-class Report:
+class MixtureReport:
     """What the mixture consists of, and what was left out of it; every count is of one epoch."""
 
     sentences: Counter[str] = field(default_factory=Counter)
@@ -89,7 +89,7 @@ class Mixture:
     def __init__(self, recipe: Recipe, root: Path, chat: Chat) -> None:
         self.recipe = recipe
         self.chat = chat
-        self.journal = Journal()
+        self.journal = ReadLog()
         self._left_out: dict[str, Counter[str]] = defaultdict(Counter)
         usual = _weights(recipe.formats, "[formats]")
         self._forms = [
@@ -123,14 +123,14 @@ class Mixture:
                 examples[form] += weight / sum(forms.values()) * max(1.0, spec.weight * len(documents))
         return sorted((form for form, number in examples.items() if number), key=lambda form: -examples[form])
 
-    def epoch(self, number: int, report: Report | None = None) -> list[Group]:
+    def epoch(self, number: int, report: MixtureReport | None = None) -> list[Batch]:
         """All groups of epoch `number`, shuffled. Counts into `report`.
 
         Conversations are drawn apart: with or without them, the groups of the sets are the same.
         """
-        report = report if report is not None else Report()
+        report = report if report is not None else MixtureReport()
         rng = random.Random(f"{self.recipe.seed}:{number}")
-        groups: list[Group] = []
+        groups: list[Batch] = []
         for task in self.tasks(rng, report):
             group = self._group(task, report)
             if group.pairs:
@@ -142,15 +142,15 @@ class Mixture:
         report.tokens += sum(group.tokens for group in groups)
         return groups
 
-    def _chats(self, number: int, report: Report) -> list[Group]:
+    def _chats(self, number: int, report: MixtureReport) -> list[Batch]:
         """The groups of conversations that epoch `number` takes."""
-        groups, optim = list[Group](), self.recipe.optim
+        groups, optim = list[Batch](), self.recipe.optim
         report.unanswered.update(self._unanswered)
         for spec, conversations in self.talks:
             rng = random.Random(f"{self.recipe.seed}:{number}:chat:{spec.name}")
             chosen = [one for (one,) in times(conversations, spec.weight, 0.0, rng)]
-            for at in range(0, len(chosen), WINDOW):
-                some = [self.chat.conversation(turns) for turns in chosen[at : at + WINDOW]]
+            for at in range(0, len(chosen), LENGTH_SORT_WINDOW):
+                some = [self.chat.conversation(turns) for turns in chosen[at : at + LENGTH_SORT_WINDOW]]
                 kept = [one for one in some if len(one[0]) - 1 <= optim.max_tokens]
                 report.too_long[spec.name] += len(some) - len(kept)
                 made = list(grouped(kept, optim.group_tokens))
@@ -160,7 +160,7 @@ class Mixture:
                 groups += made
         return groups
 
-    def tasks(self, rng: random.Random, report: Report | None = None) -> Iterator["Task"]:
+    def tasks(self, rng: random.Random, report: MixtureReport | None = None) -> Iterator["PromptTask"]:
         """What an epoch asks for, set after set; documents of like length go together, but only within a window: the
         epoch stays well mixed. Counts into `report` what is done to them.
 
@@ -188,7 +188,7 @@ class Mixture:
                         if rng.random() < spec.detokenize:
                             some[n] = detokenize(document)
                             did["detokenize"][spec.name] += 1
-                    yield Task(spec, made, definitions or way == "symbols", form, some)
+                    yield PromptTask(spec, made, definitions or way == "symbols", form, some)
 
     def _windows(
         self, spec: SetSpec, documents: list[Document], rng: random.Random, did: dict[str, Counter[str]]
@@ -197,9 +197,9 @@ class Mixture:
         kept = without_empty(documents, spec.empty, rng) if spec.empty < 1 else documents
         did["empty"][spec.name] += len(documents) - len(kept)
         chosen = times(kept, spec.weight, spec.join, rng)
-        for at in range(0, len(chosen), WINDOW):
+        for at in range(0, len(chosen), LENGTH_SORT_WINDOW):
             window = []
-            for run in chosen[at : at + WINDOW]:
+            for run in chosen[at : at + LENGTH_SORT_WINDOW]:
                 document = run[0] if len(run) == 1 else joined(run)
                 did["join"][spec.name] += len(run) > 1
                 for key in noises(spec, rng):
@@ -231,25 +231,27 @@ class Mixture:
             self._left_out["shots" if spec.shots else "fraction"][spec.name] += len(documents) - len(part)
         return part
 
-    def _group(self, task: "Task", report: Report) -> Group:
+    def _group(self, task: "PromptTask", report: MixtureReport) -> Batch:
         spec = task.spec
         prefix = self.chat.prefix_ids(task.instruction)
         pairs = []
         for document in task.documents:
             sayable, left_out = task.answer(document)
             report.cannot_say[spec.name] += len(left_out)
-            pair = Pair(self.chat.body_ids(sayable.text), self.chat.answer_ids(task.form.encode(sayable, task.labels)))
+            pair = Example(
+                self.chat.body_ids(sayable.text), self.chat.answer_ids(task.form.encode(sayable, task.labels))
+            )
             if len(prefix) + len(pair) > self.recipe.optim.max_tokens:
                 report.too_long[spec.name] += 1
             else:
                 report.alone[spec.name] += len(pair) > self.recipe.optim.group_tokens
                 pairs.append(pair)
         report.sentences[spec.name] += len(pairs)
-        return Group(prefix, pairs)
+        return Batch(prefix, pairs)
 
 
 @dataclass(frozen=True)
-class Task:
+class PromptTask:
     """One prompt, and the documents that it is asked about: their text as it is shown, the entities asked for."""
 
     spec: SetSpec
@@ -299,7 +301,7 @@ def label_set_of(spec: SetSpec, root: Path) -> LabelSet:
     return LabelSet.from_file(path)
 
 
-def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: Journal) -> list[Document]:
+def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: ReadLog) -> list[Document]:
     """The annotated documents of a set's files. Raises `DataError` for a label that the set's label set lacks."""
     documents = []
     labels = label_set_of(spec, root)

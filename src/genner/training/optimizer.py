@@ -20,7 +20,7 @@ def rate(progress: float, spec: OptimSpec) -> float:
     return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - spec.warmup) / (1 - spec.warmup))))
 
 
-class Masters:
+class Fp32MasterWeights:
     """Masters of `weights`, and AdamW over them.
 
     Where the weights are sharded, so are masters and optimizer: each process has those of its part.

@@ -38,7 +38,7 @@ class Limits:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run stands: what a checkpoint has to remember beside weights and optimizer."""
 
     step: int = 0
@@ -57,20 +57,20 @@ class Records:
     def __init__(self, path: Path | None, trackers: Sequence[Tracker]) -> None:
         self._path, self._trackers = path, trackers
 
-    def trim(self, progress: Progress) -> None:
+    def trim(self, progress: TrainingProgress) -> None:
         """Drop the records of steps that were run after the last checkpoint: they are run, and recorded, again."""
         if self._path:
             with writing(self._path) as path:
                 kept = [record for record in read_metrics(path) if record["step"] <= progress.step]
                 write_atomic(path, "".join(json.dumps(record) + "\n" for record in kept))
 
-    def step(self, progress: Progress, loss: float, learning_rate: float) -> None:
+    def step(self, progress: TrainingProgress, loss: float, learning_rate: float) -> None:
         """Note the loss of a step; every few steps, their mean is written."""
         recent = progress.losses = [*progress.losses, loss][-LOG_STEPS:]
         if progress.step % LOG_STEPS == 0:
             self.add(progress, loss=round(sum(recent) / len(recent), 5), lr=learning_rate)
 
-    def add(self, progress: Progress, **values: float) -> None:
+    def add(self, progress: TrainingProgress, **values: float) -> None:
         """Write values down."""
         if not self._path:
             return

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from genner.errors import DataError, UsageError
+from genner.presets import ALL_LINEAR
 from genner.toml_config import build, check, check_sum, listed, read_toml
-
-ALL_LINEAR = "all-linear"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ class SetSpec:
 
 @dataclass(frozen=True)
 class ChatSpec:
-    """General conversations that are mixed in (`genner.training.conversations`): JSONL files `train` below the data root.
+    """General conversations that are mixed in (`genner.training.conversations`): JSONL files `train`
+    below the data root.
 
     `weight` is how often each conversation is used in an epoch, as in a set.
     """

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from genner.document import Document, Entity
 
-Example = TypeVar("Example")
+ExampleT = TypeVar("ExampleT")
 
 
 def fraction(documents: Sequence[Document], share: float, seed: str) -> list[Document]:
@@ -52,9 +52,9 @@ def without_empty(documents: Sequence[Document], share: float, rng: random.Rando
     return [d for i, d in enumerate(documents) if d.entities or i in kept]
 
 
-def runs(documents: Sequence[Example], share: float, rng: random.Random) -> list[Sequence[Example]]:
+def runs(documents: Sequence[ExampleT], share: float, rng: random.Random) -> list[Sequence[ExampleT]]:
     """The documents, each once: two or three consecutive ones together in this share of cases, else one alone."""
-    made, at = list[Sequence[Example]](), 0
+    made, at = list[Sequence[ExampleT]](), 0
     while at < len(documents):
         number = rng.choice((2, 3)) if share and rng.random() < share else 1
         made.append(documents[at : at + number])
@@ -78,9 +78,9 @@ def _wide(char: str) -> bool:
     return unicodedata.east_asian_width(char) in "WF"
 
 
-def times(documents: Sequence[Example], weight: float, join: float, rng: random.Random) -> list[Sequence[Example]]:
+def times(documents: Sequence[ExampleT], weight: float, join: float, rng: random.Random) -> list[Sequence[ExampleT]]:
     """`weight` copies of the documents in runs, shuffled copy by copy; of the last, broken one as many as it says."""
-    chosen: list[Sequence[Example]] = []
+    chosen: list[Sequence[ExampleT]] = []
     while weight > 0:
         copy = runs(documents, join, rng)
         rng.shuffle(copy)

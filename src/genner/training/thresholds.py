@@ -16,7 +16,7 @@ STEP = 0.01  # thresholds are tried, and written, in steps of this
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScoredEntities:
     """What was found in the documents of a set: the `tags` asked for, (score, right) of each entity, gold entities."""
 
     labels: tuple[str, ...]
@@ -34,14 +34,14 @@ def f1(counts: Iterable[Counts]) -> float:
     return sum(counts, Counts()).f1
 
 
-def choose_all(found: Mapping[str, Found]) -> Thresholds:
+def choose_all(found: Mapping[str, ScoredEntities]) -> Thresholds:
     """The thresholds of the label sets, and that of all others. Every data set counts the same, whatever its size."""
     asked = sorted({one.labels for one in found.values()})
     chosen = {labels: _choose([one for one in found.values() if one.labels == labels]) for labels in asked}
     return Thresholds(_choose(list(found.values())), chosen)
 
 
-def _choose(sets: Sequence[Found]) -> float:
+def _choose(sets: Sequence[ScoredEntities]) -> float:
     """The threshold for the mean F1 of these sets."""
 
     def mean(least: float) -> float:

@@ -110,16 +110,16 @@ def _kept(path: Path, step: int) -> str | None:
     return path.read_text(encoding="utf-8").strip() if step and path.is_file() else None
 
 
-class Known(NamedTuple):
+class TrackerSpec(NamedTuple):
     kind: type[TensorBoard] | type[WeightsAndBiases] | type[MlFlow]
     package: str  # that it needs
     extra: str = ""  # of genner, that brings it
 
 
-TRACKERS: dict[str, Known] = {
-    "tensorboard": Known(TensorBoard, "tensorboard", "tracking"),
-    "wandb": Known(WeightsAndBiases, "wandb"),
-    "mlflow": Known(MlFlow, "mlflow"),
+TRACKERS: dict[str, TrackerSpec] = {
+    "tensorboard": TrackerSpec(TensorBoard, "tensorboard", "tracking"),
+    "wandb": TrackerSpec(WeightsAndBiases, "wandb"),
+    "mlflow": TrackerSpec(MlFlow, "mlflow"),
 }
 
 

@@ -29,17 +29,17 @@ from tqdm import tqdm
 from genner.data import write_atomic
 from genner.engines.network import Network, causal_head
 from genner.errors import TrainingError
-from genner.training.batching import Group, group_loss
+from genner.training.batching import Batch, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw
 from genner.training.dev import DevScores
 from genner.training.distributed import Devices
 from genner.training.fsdp import Sharded, gathered_weights
 from genner.training.merged_lora import train_merged
-from genner.training.mixture import Mixture, Report
+from genner.training.mixture import Mixture, MixtureReport
 from genner.training.oom import enough_memory
-from genner.training.optimizer import Masters, rate
-from genner.training.progress import LOG_STEPS, Interrupt, Limits, Progress, Records
+from genner.training.optimizer import Fp32MasterWeights, rate
+from genner.training.progress import LOG_STEPS, Interrupt, Limits, Records, TrainingProgress
 from genner.training.trackers import Tracker
 from genner.training.verdict import FIRST_STEPS, beforehand, too_slow
 
@@ -89,15 +89,15 @@ class Trainer:
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self._sharded = Sharded(model, self._body.layers, self.devices.mesh) if self.devices.sharded else None
         self._weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-        self._masters = Masters(self._weights, self.spec, self.devices)
-        self.progress = Progress()
+        self._masters = Fp32MasterWeights(self._weights, self.spec, self.devices)
+        self.progress = TrainingProgress()
         self.total = self.sentences = 0  # steps to the end, sentences an epoch: known once it runs
         self._scores = DevScores({})  # of the model as it stands; empty when it was not evaluated since its last step
         self._recent = deque[tuple[int, float]](maxlen=LOG_STEPS)  # tokens and seconds of the last steps
         self._interrupt = Interrupt()
         self._records = Records(out / "metrics.jsonl" if self.devices.main else None, self.trackers)
 
-    def run(self, *, resume: bool = False) -> Progress:
+    def run(self, *, resume: bool = False) -> TrainingProgress:
         """Train to the end, to the time limit, until dev scores rise no more, or until interrupted; then save.
 
         Returns where it stands.
@@ -124,7 +124,7 @@ class Trainer:
         if self.devices.main:
             self._records.trim(self.progress)
             write_atomic(self.out / "recipe.json", json.dumps(self.mixture.recipe.to_dict(), indent=1))
-        report = Report()
+        report = MixtureReport()
         first_epoch = self.mixture.epoch(0, report)
         per_epoch = math.ceil(len(first_epoch) / self.spec.groups_per_step)
         total = self.total = max(1, self.spec.min_steps, round(per_epoch * self.spec.epochs))
@@ -148,7 +148,7 @@ class Trainer:
         self.devices.wait()  # nobody goes on before all is written
         return self.progress
 
-    def _loop(self, total: int, steps: Iterator[list[Group]]) -> None:
+    def _loop(self, total: int, steps: Iterator[list[Batch]]) -> None:
         saved = time.monotonic()
         self.progress.finished = False
         bar = tqdm(total=total, initial=self.progress.step, unit="step", desc="train", disable=not self.devices.main)
@@ -217,7 +217,7 @@ class Trainer:
 
     # -- one step
 
-    def _step(self, groups: list[Group], learning_rate: float) -> float:
+    def _step(self, groups: list[Batch], learning_rate: float) -> float:
         """One optimizer step on the mean loss of the groups' answer tokens; returns that loss, in nats a token."""
         targets = sum(group.targets for group in groups)
         total = 0.0
@@ -257,12 +257,12 @@ class Trainer:
             self._masters.step(learning_rate)
         return total
 
-    def _loss(self, group: Group) -> Tensor:
+    def _loss(self, group: Batch) -> Tensor:
         of_head = [p for p in self._head_layer.parameters() if p.requires_grad]
         how = {"shared": self._shared, "cached": self._cached}
         return group_loss(self._body, self._head, group, self._pad, self._device, of_head, **how)
 
-    def _steps(self, first_epoch: list[Group], per_epoch: int) -> Iterator[list[Group]]:
+    def _steps(self, first_epoch: list[Batch], per_epoch: int) -> Iterator[list[Batch]]:
         """The groups of each step from where the run stands; the same ones however often it was interrupted."""
         step, size = self.progress.step, self.spec.groups_per_step
         epoch, groups = 0, first_epoch
@@ -325,5 +325,5 @@ class Trainer:
     def _load(self, path: Path) -> None:
         place = torch.device("cpu") if self.devices.sharded else self._device
         state = load_state(path, [weight.shape for weight in self._weights], place)
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainingProgress(**state["progress"])
         self._masters.load(state)

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genner.calibration import Calibration, Scale, tags
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.base import Engine
 from genner.errors import TrainingError, UsageError
@@ -32,7 +32,7 @@ from genner.training.calibration_fitting import FEWEST, FOLDS, OFFSET_SPREAD, Ju
 from genner.training.label_augmentation import synonyms
 from genner.training.mixture import Mixture, label_set_of, read_documents, trained_on
 from genner.training.recipe import SetSpec
-from genner.training.thresholds import Found, choose_all
+from genner.training.thresholds import ScoredEntities, choose_all
 from genner.transfer import FEATURES, PROMISED, Transfer, features, odds, probability
 
 WORTH = 30  # entities: what a set counts for, however many it has, since they are right or wrong together
@@ -53,7 +53,7 @@ class Question:
 
 
 def held_out(
-    specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int, seed: int, journal: Journal
+    specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int, seed: int, journal: ReadLog
 ) -> list[Question]:
     """At most so many sentences of each held-out set. Raises `UsageError` for one whose labels the recipe has."""
     asked = []
@@ -208,7 +208,7 @@ def fit_transfer(
         }
         by_labels.setdefault(tags(asked[0].labels.tags), []).extend(places)
         gold = sum(len(document.entities) for question in asked for document in question.documents)
-        chosen[name] = Found((name,), tuple(zip(after, right, strict=True)), gold)
+        chosen[name] = ScoredEntities((name,), tuple(zip(after, right, strict=True)), gold)
     told = [one["error_after"] for one in sets.values() if one["entities"] >= REPORTED] or [1.0]
     offsets, errors = dict[tuple[str, ...], float](), dict[tuple[str, ...], float]()
     for some, places in by_labels.items():

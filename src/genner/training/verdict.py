@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genner.data import write_atomic
 from genner.training.checkpoint import writing
-from genner.training.progress import Limits, Progress
+from genner.training.progress import Limits, TrainingProgress
 from genner.training.recipe import OptimSpec, Recipe
 
 FEW_STEPS = 50  # below, no adapter that began from nothing was seen to find much (docs/log.md)
@@ -21,7 +21,7 @@ FEW_STARTED = 10  # for one that goes on from an adapter
 
 
 @dataclass
-class Verdict:
+class TrainingVerdict:
     """What came of a run, for `summary.json` and the last lines of `genner train`.
 
     `learned` is False when nothing speaks for the model having learned to find entities; `advice` says what to change.
@@ -46,7 +46,7 @@ def beforehand(recipe: Recipe, total: int, sentences: int) -> list[str]:
     ]
 
 
-def too_slow(limits: Limits, recipe: Recipe, progress: Progress, total: int) -> list[str]:
+def too_slow(limits: Limits, recipe: Recipe, progress: TrainingProgress, total: int) -> list[str]:
     """What the steps so far say of a limit of time: where it ends the run, and a warning where that is too early."""
     if not limits.max_minutes or not progress.seconds:
         return []
@@ -74,11 +74,11 @@ def more_steps(optim: OptimSpec, total: int, sentences: int, wanted: int) -> str
 def judge(
     recipe: Recipe,
     limits: Limits,
-    progress: Progress,
+    progress: TrainingProgress,
     total: int,
     sentences: int,
     drafter_f1: float | None = None,
-) -> Verdict:
+) -> TrainingVerdict:
     """The verdict on a finished run of `total` planned steps over `sentences` sentences an epoch."""
     optim, steps = recipe.optim, progress.step
     advice = list[str]()
@@ -106,7 +106,7 @@ def judge(
             f"at most {min(recipe.drafter.sentences, sentences)} sentences {recipe.drafter.epochs} times: raise "
             "[drafter] epochs (genner drafter trains one anew), give more sentences, or set [drafter] sentences = 0"
         )
-    return Verdict(learned=progress.best > 0 or (not scored and not short), advice=advice)
+    return TrainingVerdict(learned=progress.best > 0 or (not scored and not short), advice=advice)
 
 
 def _other_causes(optim: OptimSpec, steps: int, sentences: int) -> str:
@@ -121,11 +121,11 @@ def conclude(
     out: Path,
     recipe: Recipe,
     limits: Limits,
-    progress: Progress,
+    progress: TrainingProgress,
     total: int,
     sentences: int,
     drafter_f1: float | None,
-) -> Verdict:
+) -> TrainingVerdict:
     """Judge a finished run, and write `summary.json` into its folder: steps done and planned, the best dev F1 (null:
     not scored), the drafter's, and the verdict."""
     verdict = judge(recipe, limits, progress, total, sentences, drafter_f1)

@@ -20,7 +20,7 @@ _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """An adapter to begin with: its name in the recipe, its folder, the SHA-256 of its weights."""
 
     name: str

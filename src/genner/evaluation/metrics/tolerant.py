@@ -3,7 +3,7 @@
 from genner.document import Document, Entity
 from genner.evaluation.counts import Counts
 from genner.evaluation.metrics.overlap import overlaps
-from genner.evaluation.words import Words, words
+from genner.evaluation.words import WordIndex, words
 
 SLACK = 1  # words
 
@@ -21,7 +21,7 @@ def tolerant(gold: Document, pred: Document) -> Counts:
     return Counts.of(right, found=len(pred.entities), expected=len(gold.entities))
 
 
-def _near(a: Entity, b: Entity, measure: Words) -> bool:
+def _near(a: Entity, b: Entity, measure: WordIndex) -> bool:
     if a.label != b.label or not overlaps(a, b):
         return False
     edges = (a.start, b.start), (a.end, b.end)
