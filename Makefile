@@ -42,7 +42,7 @@ check: $(DEV_STAMP)
 # The documentation as a site, site/index.html; a link that leads nowhere is an error. Docstrings are read from the sources, so
 # neither genner nor PyTorch is installed for it.
 docs: $(DOCS_STAMP)
-	DISABLE_MKDOCS_2_WARNING=true $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
 # Locks are complete, so pip has nothing to resolve, and the build backend is among them: nothing unpinned is installed.
