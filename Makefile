@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # Tried in this order; `make PYTHON=/path/to/python` goes first.
@@ -12,7 +14,7 @@ PYTHONS := $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 python
 # Pinned by hand, not by `make lock`: it is nearly all of the download. Its CPU builds: tools/torch-cpu.sha256.
 TORCH := 2.13.0
 
-.PHONY: install demo picture test check lock clean
+.PHONY: install demo picture test check docs lock clean
 
 install: $(STAMP)
 
@@ -37,6 +39,12 @@ check: $(DEV_STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation as a site, site/index.html; a link that leads nowhere is an error. Docstrings are read from the sources, so
+# neither genner nor PyTorch is installed for it.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 # Locks are complete, so pip has nothing to resolve, and the build backend is among them: nothing unpinned is installed.
 # PyTorch's CUDA build, which is what PyPI has for Linux, needs more than the others; `pip check` tells which it is.
 $(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
@@ -54,6 +62,12 @@ $(DEV_STAMP): requirements-dev.lock $(STAMP)
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
+$(DOCS_STAMP): requirements-docs.lock
+	@echo "installing what builds the documentation into $(DOCS_VENV)"
+	@$(find_python) && "$$python" -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip --disable-pip-version-check -qq install --require-hashes --no-deps -r requirements-docs.lock
+	@touch $@
+
 # Resolves pyproject.toml afresh, for all platforms; `make lock KEEP=--keep` keeps the versions and renews the hashes.
 lock:
 	@$(find_python) && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && "$$python" -m venv "$$scratch" \
@@ -61,7 +75,7 @@ lock:
 	  && "$$python" tools/lock.py "$$scratch/bin/uv" $(TORCH) $(KEEP)
 
 clean: # the model store stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	rm -rf $(VENV) $(DOCS_VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Sets $python, or says what is missing.

@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-cuda.lock", "requirements-dev.lock")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DOCS = "requirements-docs.lock"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 
 
 def blocks(name: str) -> dict[str, str]:
@@ -23,7 +25,7 @@ def plain(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, DOCS])
 def test_every_package_is_pinned_with_hashes(name: str) -> None:
     for package, block in blocks(name).items():
         head, *hashes = block.strip().replace("\\\n", "\n").split("\n")
@@ -43,6 +45,10 @@ def test_locks_hold_what_the_project_asks_for_and_share_nothing() -> None:
     assert asked <= base | dev
     assert len(base | cuda | dev) == len(base) + len(cuda) + len(dev)
     assert not [package for package in base | dev if package.startswith(("nvidia-", "cuda-", "triton"))]
+
+
+def test_what_builds_the_documentation_is_locked() -> None:
+    assert {plain(line) for line in PYPROJECT["dependency-groups"]["docs"]} <= set(blocks(DOCS))
 
 
 def test_pytorchs_cpu_builds_are_in_the_lock() -> None:

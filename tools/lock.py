@@ -5,6 +5,7 @@
     requirements.lock        what genner needs, and the build backend
     requirements-cuda.lock   what PyTorch's CUDA build needs besides, on Linux
     requirements-dev.lock    what tests and checks need besides
+    requirements-docs.lock   what builds the documentation, in an environment of its own
 
 PyTorch's CPU builds are on an index of its own, under the same version with `+cpu`; their hashes are in
 `tools/torch-cpu.sha256`, by hand, as is the version of torch in the Makefile.
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 BACKEND = ("hatchling", "editables")
 # Only the tests use it. It asks for triton, which its grammars do not need: so locks are installed with --no-deps.
 TESTED = ("xgrammar", "apache-tvm-ffi")
+DOCS = "requirements-docs.lock"
 CUDA = re.compile(r"nvidia-|cuda-|triton==")
 HEADS = {
     "requirements.lock": "Every package that genner needs, and the build backend: pinned, with the hashes of all their "
@@ -28,17 +30,19 @@ HEADS = {
     "https://download.pytorch.org/whl/cpu",
     "requirements-cuda.lock": "What PyTorch's CUDA build needs beyond requirements.lock.",
     "requirements-dev.lock": "What tests and checks need beyond requirements.lock; installed with --no-deps.",
+    DOCS: "Every package that builds the documentation, in an environment of its own (`make docs`).",
 }
 
 
-def compile_lock(uv: str, more: list[str], pins: list[str], *options: str) -> dict[str, str]:
-    """The blocks of a lock, by name and version: the requirement and its hashes."""
+def compile_lock(uv: str, more: list[str], pins: list[str], *options: str, project: bool = True) -> dict[str, str]:
+    """The blocks of a lock, by name and version: the requirement and its hashes; `project`: of what genner needs."""
     with tempfile.TemporaryDirectory() as folder:
         given, kept = Path(folder, "more.in"), Path(folder, "pins.txt")
         given.write_text("\n".join(more) + "\n", encoding="utf-8")
         kept.write_text("\n".join(pins) + "\n", encoding="utf-8")
         command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
-        command += ["--python-version", "3.11", "--constraint", str(kept), *options, "pyproject.toml", str(given)]
+        command += ["--python-version", "3.11", "--constraint", str(kept), *options]
+        command += ["pyproject.toml", str(given)] if project else [str(given)]
         text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     blocks = re.split(r"^(?=\S)", text, flags=re.M)
     return {block.split()[0]: block for block in blocks if block}
@@ -53,9 +57,9 @@ def cpu_hashes(version: str) -> list[str]:
     return [digest for digest, _ in pairs]
 
 
-def pinned() -> list[str]:
-    """The versions of the locks that are there."""
-    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in HEADS if (ROOT / name).exists())
+def pinned(*names: str) -> list[str]:
+    """The versions of those of these locks that are there."""
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in names if (ROOT / name).exists())
     return re.findall(r"^[\w.-]+==[^\s;]+", text, flags=re.M)
 
 
@@ -66,10 +70,11 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the versions that are locked now")
     args = parser.parse_args()
     fixed = [*BACKEND, f"torch=={args.torch}"]
-    pins = pinned() if args.keep else []
+    pins = pinned(*(HEADS.keys() - {DOCS})) if args.keep else []
     base = compile_lock(args.uv, fixed, pins)
     same = [*pins, *(key for key in base if not CUDA.match(key))]
     every = compile_lock(args.uv, [*fixed, *TESTED], same, "--extra", "dev")
+    docs = compile_lock(args.uv, [], pinned(DOCS) if args.keep else [], "--group", "docs", project=False)
     torch = next(key for key in base if key.startswith("torch=="))
     base[torch] = base[torch].rstrip() + "".join(f" \\\n    --hash=sha256:{h}" for h in cpu_hashes(args.torch)) + "\n"
     locks = {
@@ -78,6 +83,7 @@ def main() -> None:
         "requirements-dev.lock": {
             key: block for key, block in every.items() if key not in base and not CUDA.match(key)
         },
+        DOCS: docs,
     }
     for name, blocks in locks.items():
         body = "".join(block for _, block in sorted(blocks.items(), key=lambda item: item[0].lower()))
