@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from genner.data import read_jsonl
 from genner.evaluation.intervals import Estimate, f1, over_seeds
-from genner.evaluation.metrics.strict import strict
+from genner.evaluation.metrics import strict
 from genner.evaluation.pairing import pair
 from genner.evaluation.units import units_of
 

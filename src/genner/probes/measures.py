@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from genner.document import Document, Entity
 from genner.evaluation.counts import Counts, check_same_text, count_by
 from genner.evaluation.intervals import interval
-from genner.evaluation.metrics.span import span
-from genner.evaluation.metrics.strict import strict as strict_counts
+from genner.evaluation.metrics import span
+from genner.evaluation.metrics import strict as strict_counts
 from genner.evaluation.pairing import pair
 from genner.evaluation.units import units_of
 from genner.evaluation.words import words
