@@ -113,7 +113,7 @@ def readers() -> dict[str, Callable[[], list[Seed]]]:
         "guess": lambda: [Seed(seed.files, seed.path, _by(None)) for name in quick for seed in _of_syntax(name)],
         "read_jsonl": lambda: [Seed({"x.jsonl": lines}, "x.jsonl", lambda p, j: read_jsonl(p, lenient=j.lenient))],
         "read_texts": lambda: [
-            Seed({f"x{ending}": data}, f"x{ending}", lambda p, j: read_texts(str(p), journal=j))
+            Seed({f"x{ending}": data}, f"x{ending}", lambda p, j: read_texts(str(p), read_log=j))
             for ending, data in TEXTS
         ],
     }
@@ -138,7 +138,7 @@ def _of_syntax(name: str) -> list[Seed]:
 
 
 def _by(name: str | None) -> Callable[[Path, ReadLog], Iterable[Document]]:
-    return lambda path, journal: load(path, name, journal)
+    return lambda path, read_log: load(path, name, read_log)
 
 
 def _written(name: str) -> Seed:

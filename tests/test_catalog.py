@@ -202,5 +202,5 @@ def test_faults_stop_or_are_counted(run: Run, tmp_path: Path) -> None:
     assert "x.jsonl:2: 'text' is int, not a string" in err
     code, out, err = run("data", "x.jsonl", "--lenient")
     assert code == 0
-    assert "fault bad document: 1" in err
+    assert "error bad document: 1" in err
     assert out.splitlines()[1].split()[:2] == ["x.jsonl", "1"]

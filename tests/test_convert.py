@@ -87,11 +87,11 @@ def test_every_suffix_that_one_writer_has_names_it() -> None:
                 assert type(guess_target(Path(f"x{suffix}"))) is kind
 
 
-def test_the_journal_is_told_of_all_files(tmp_path: Path) -> None:
+def test_the_log_is_told_of_all_files(tmp_path: Path) -> None:
     path = lines(tmp_path / "x.jsonl", ADA, ADA, ZOE)
-    journal = ReadLog(lenient=True)
-    assert list(load(path, journal=journal)) == [ADA, ZOE]
-    assert journal.faults == {"duplicate id": 1}
+    read_log = ReadLog(lenient=True)
+    assert list(load(path, read_log=read_log)) == [ADA, ZOE]
+    assert read_log.errors == {"duplicate id": 1}
     with pytest.raises(DataError, match=r"x\.jsonl:2: id 'a' was given before"):
         list(load(path))
 
@@ -183,7 +183,7 @@ def test_faults_stop_or_are_counted(run: Run, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
     code, _, err = run("convert", "in.jsonl", "out.jsonl", "--lenient")
     assert code == 0
-    assert "fault bad JSON: 1 (first: in.jsonl:3: is not JSON" in err
+    assert "error bad JSON: 1 (first: in.jsonl:3: is not JSON" in err
     assert list(read_jsonl(tmp_path / "out.jsonl")) == [ADA, ZOE]
 
 

@@ -26,14 +26,14 @@ FILES = Path(__file__).parent / "files"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def read(syntax: Syntax, path: Path, journal: ReadLog | None = None) -> list[Document]:
-    return list(syntax.read(path, journal or ReadLog()))
+def read(syntax: Syntax, path: Path, read_log: ReadLog | None = None) -> list[Document]:
+    return list(syntax.read(path, read_log or ReadLog()))
 
 
-def read_text(syntax: Syntax, folder: Path, text: str, journal: ReadLog | None = None) -> list[Document]:
+def read_text(syntax: Syntax, folder: Path, text: str, read_log: ReadLog | None = None) -> list[Document]:
     path = folder / "x.conll"
     path.write_bytes(text.encode())
-    return read(syntax, path, journal)
+    return read(syntax, path, read_log)
 
 
 def found(document: Document) -> list[tuple[str, str]]:
@@ -56,7 +56,7 @@ def test_what_is_spelt_is_read_and_has_no_faults(drawn: tuple[list[tags.TagSpan]
     entities, length = drawn
     spelt_tags = tags.spell(entities, length, scheme)
     assert tags.spans(spelt_tags, scheme) == entities
-    assert not list(tags.faults(spelt_tags, scheme))
+    assert not list(tags.scheme_errors(spelt_tags, scheme))
 
 
 @given(spans(), st.sampled_from(["io", "bare"]))
@@ -94,7 +94,7 @@ def test_a_sequence_without_faults_is_the_only_spelling_of_its_entities(
     given_tags: list[str], scheme: tags.Scheme
 ) -> None:
     legal = tags.spell(tags.spans(given_tags), len(given_tags), scheme) == given_tags
-    assert legal == (not list(tags.faults(given_tags, scheme)))
+    assert legal == (not list(tags.scheme_errors(given_tags, scheme)))
 
 
 @given(st.lists(spans(), min_size=1, max_size=4), st.sampled_from(["iob2", "iob1", "bioes"]))
@@ -107,7 +107,7 @@ def test_the_scheme_is_guessed_well_enough_to_read(
     for entities, length in drawn:
         spelt_tags = tags.spell(entities, length, scheme)
         assert tags.spans(spelt_tags, guess.scheme) == entities
-        assert not list(tags.faults(spelt_tags, guess.scheme))
+        assert not list(tags.scheme_errors(spelt_tags, guess.scheme))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_other_spellings_of_bioes() -> None:
     entities = [(0, 3, "A"), (3, 4, "B")]
     for spelling in ("B-A I-A E-A S-B", "B-A I-A L-A U-B", "B-A M-A E-A S-B"):
         assert tags.spans(spelling.split(), "bioes") == entities
-        assert not list(tags.faults(spelling.split(), "bioes"))
+        assert not list(tags.scheme_errors(spelling.split(), "bioes"))
 
 
 # CoNLL columns: the law
@@ -161,13 +161,13 @@ def test_columns_written_and_read_again(
     assert syntax.write(given_documents, path, wrote) == len(given_documents)
     again = read(syntax, path, reading)
     assert read(replace(syntax, scheme="auto"), path) == again
-    assert not reading.losses
+    assert not reading.dropped
     assert [(d.id, d.text) for d in again] == [(d.id, d.text) for d in given_documents]
-    moved = wrote.losses["blanks at the edge of an entity"]
+    moved = wrote.dropped["blanks at the edge of an entity"]
     kept = sum(len(set(a.entities) & set(d.entities)) for a, d in zip(again, given_documents, strict=True))
-    assert sum(len(d.entities) for d in given_documents) <= kept + wrote.losses.total()
+    assert sum(len(d.entities) for d in given_documents) <= kept + wrote.dropped.total()
     assert sum(len(d.entities) for d in again) <= kept + moved
-    assert wrote.losses or again == given_documents
+    assert wrote.dropped or again == given_documents
 
 
 @settings(deadline=None)
@@ -179,12 +179,12 @@ def test_without_comments_words_and_entities_are_kept(
     wrote = ReadLog()
     Conll(text=False).write([document], path, wrote)
     again = read(Conll(text=False), path)
-    if wrote.losses["document without tokens"] or not document.text.strip():
+    if wrote.dropped["document without tokens"] or not document.text.strip():
         assert not again
         return
     assert again[0].text.split() == [*again[0].text.split(" ")]
     assert "".join(again[0].text.split()) == "".join(document.text.split())
-    if not wrote.losses:
+    if not wrote.dropped:
         assert again == [document]
 
 
@@ -199,11 +199,11 @@ def test_what_flat_columns_cannot_hold_is_counted(tmp_path: Path) -> None:
         ),
         "a\nb",
     )
-    journal = ReadLog()
+    read_log = ReadLog()
     Conll().write(
-        [Prediction(nested.text, nested.entities, nested.id, (Problem("split", "x"),))], tmp_path / "x", journal
+        [Prediction(nested.text, nested.entities, nested.id, (Problem("split", "x"),))], tmp_path / "x", read_log
     )
-    assert journal.losses == {
+    assert read_log.dropped == {
         "id": 1,
         "score": 1,
         "problem of a prediction": 1,
@@ -232,11 +232,11 @@ def test_texts_that_look_like_markup(tmp_path: Path, syntax: Conll, text: str) -
 @pytest.mark.parametrize("name", ["ja_stockmark/dev", "wnut17/dev"])
 def test_corpora_in_columns_and_back(tmp_path: Path, name: str) -> None:
     corpus = list(read_jsonl(SHARED / f"{name}.jsonl"))
-    journal = ReadLog()
+    read_log = ReadLog()
     for syntax in (Conll(), Conll(scheme="iob1", separator="space")):
-        syntax.write(corpus, tmp_path / "x", journal)
+        syntax.write(corpus, tmp_path / "x", read_log)
         assert read(syntax, tmp_path / "x") == corpus
-    assert not journal.losses
+    assert not read_log.dropped
 
 
 # CoNLL columns as others write them
@@ -258,14 +258,14 @@ Bob NNP I-NP I-PER
 
 
 def test_conll2003(tmp_path: Path) -> None:
-    journal = ReadLog()
-    first, second, third = read_text(Conll(), tmp_path, CONLL2003, journal)
+    read_log = ReadLog()
+    first, second, third = read_text(Conll(), tmp_path, CONLL2003, read_log)
     assert (first.id, second.id, third.id) == ("x-1-1", "x-1-2", "x-2-1")
     assert first.text == "Ada Quist Ghent Tallin"
     assert found(first) == [("Ada Quist", "PER"), ("Ghent", "LOC"), ("Tallin", "LOC")]
     assert second.text == "# 7"
     assert found(third) == [("Bob", "PER")]
-    assert not journal.losses
+    assert not read_log.dropped
     whole = read_text(Conll(whole=True), tmp_path, CONLL2003)
     assert [(d.id, d.text) for d in whole] == [("x-1", "Ada Quist Ghent Tallin\n# 7"), ("x-2", "Bob")]
     assert found(whole[0]) == found(first)
@@ -280,16 +280,16 @@ def test_tabs_hashtags_and_blanks_within_tokens(tmp_path: Path) -> None:
 
 
 def test_comments_of_other_makers(tmp_path: Path) -> None:
-    journal = ReadLog()
+    read_log = ReadLog()
     text = (
         "# id 72cd-8e\tdomain=train\nthe _ _ O\nbee _ _ B-X\n\n"
         "# newdoc id = n\n# sent_id = s7\n# text = Ada, you\nAda _ _ B-PER\n, _ _ O\nyou _ _ O\n"
     )
-    first, second = read_text(Conll(), tmp_path, text, journal)
+    first, second = read_text(Conll(), tmp_path, text, read_log)
     assert (first.id, first.text) == ("72cd-8e", "the bee")
     assert (second.id, second.text, found(second)) == ("s7", "Ada, you", [("Ada", "PER")])
     assert (first.group, second.group) == ("", "n")
-    assert not journal.losses
+    assert not read_log.dropped
 
 
 def test_bare_labels_and_a_joiner(tmp_path: Path) -> None:
@@ -317,9 +317,9 @@ def test_faults_in_columns(tmp_path: Path, text: str) -> None:
     line, message, repaired = FAULTS[text]
     with pytest.raises(DataError, match=rf"x\.conll:{line}: .*{message}"):
         read_text(Conll(), tmp_path, text)
-    journal = ReadLog(lenient=True)
-    documents = read_text(Conll(), tmp_path, text, journal)
-    assert journal.faults.total() == 1
+    read_log = ReadLog(lenient=True)
+    documents = read_text(Conll(), tmp_path, text, read_log)
+    assert read_log.errors.total() == 1
     assert [pair for d in documents for pair in found(d)] == repaired
 
 
@@ -359,13 +359,13 @@ def test_gzip_zip_and_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_conll2012() -> None:
-    journal = ReadLog()
-    documents = read(Conll2012(), FILES / "harbour.v4_gold_conll", journal)
+    read_log = ReadLog()
+    documents = read(Conll2012(), FILES / "harbour.v4_gold_conll", read_log)
     assert [d.id for d in documents] == [f"bc/made/00/harbour_0001/{n}" for n in ("0-0", "0-1", "1-0")]
     assert documents[0].text == "Mara Quist left Tallin ( the next day ) ."
     assert found(documents[0]) == [("Mara Quist", "PERSON"), ("Tallin", "GPE"), ("the next day", "DATE")]
     assert found(documents[1]) == [("The UN", "ORG"), ("UN", "ORG")]
-    assert not journal.losses
+    assert not read_log.dropped
     assert read(Conll2012(), FILES) == documents
     spelt_out = read(Conll2012(plain=False), FILES / "harbour.v4_gold_conll")
     assert spelt_out[0].text == "Mara Quist left Tallin -LRB- the next day -RRB- /."
@@ -392,17 +392,17 @@ def test_faults_in_conll2012(tmp_path: Path, text: str) -> None:
     line, message, left = FAULTS_2012[text]
     with pytest.raises(DataError, match=rf"x\.conll{f':{line}' if line else ''}: .*{message}"):
         read_text(Conll2012(), tmp_path, text)
-    journal = ReadLog(lenient=True)
-    assert len(read_text(Conll2012(), tmp_path, text, journal)) == left
-    assert journal.faults.total() == 1
+    read_log = ReadLog(lenient=True)
+    assert len(read_text(Conll2012(), tmp_path, text, read_log)) == left
+    assert read_log.errors.total() == 1
 
 
 # OntoNotes
 
 
 def test_name_files() -> None:
-    journal = ReadLog()
-    first, second, third, fourth = read(OntoNotesName(), FILES / "harbour.name", journal)
+    read_log = ReadLog()
+    first, second, third, fourth = read(OntoNotesName(), FILES / "harbour.name", read_log)
     docno = "nw/made/00/made_000{}@000{}@made@nw@en@on"
     assert [first.id, second.id, third.id] == [f"{docno.format(1, 1)}-{n}" for n in (1, 2, 3)]
     assert fourth.id == docno.format(2, 2)
@@ -411,7 +411,7 @@ def test_name_files() -> None:
     assert second.text == "The anti-Tallin mood ( at Q&A ) grew ."
     assert found(second) == [("Tallin", "NORP"), ("Q&A", "ORG")]
     assert found(third) == [("Tallin", "GPE")]
-    assert not journal.losses
+    assert not read_log.dropped
     assert read(OntoNotesName(), FILES) == [first, second, third, fourth]
 
 
@@ -435,29 +435,29 @@ def test_name_files_written_and_read_again(
 ) -> None:
     given_documents = [Document(d.text, d.entities, id) for d, id in zip(drawn, ids, strict=False)]
     path = tmp_path_factory.mktemp("law") / "x.name"
-    journal = ReadLog()
-    count = OntoNotesName().write(given_documents, path, journal)
+    read_log = ReadLog()
+    count = OntoNotesName().write(given_documents, path, read_log)
     again = read(OntoNotesName(), path)
     blank = [d for d in given_documents if not d.text.strip(" \n\r") and not d.entities]
     assert count == len(again) == len(given_documents) - len(blank)
-    assert journal.losses["document of blanks"] == len(blank)
+    assert read_log.dropped["document of blanks"] == len(blank)
     rest = [d for d in given_documents if d not in blank]
     assert [d.id for d in again] == [d.id for d in rest]
     assert [d.text for d in again] == [d.text.replace("\n", " ").replace("\r", " ") for d in rest]
     assert all(set(a.entities) <= set(d.entities) for a, d in zip(again, rest, strict=True))
     lost = sum(len(d.entities) for d in rest) - sum(len(d.entities) for d in again)
-    assert lost == journal.losses["crossing entity"]
-    assert journal.losses or again == given_documents
+    assert lost == read_log.dropped["crossing entity"]
+    assert read_log.dropped or again == given_documents
 
 
 def test_nested_names_are_no_loss(tmp_path: Path) -> None:
     text = "the US-China (trade) talks"
     spans = {(0, 26): "E", (4, 6): "GPE", (7, 12): "GPE", (14, 19): "T", (14, 20): "T"}
     document = Document(text, tuple(Entity(*span, label) for span, label in spans.items()), "d")
-    journal = ReadLog()
-    OntoNotesName().write([document], tmp_path / "x", journal)
+    read_log = ReadLog()
+    OntoNotesName().write([document], tmp_path / "x", read_log)
     assert read(OntoNotesName(), tmp_path / "x") == [document]
-    assert not journal.losses
+    assert not read_log.dropped
     assert (
         '<ENAMEX TYPE="GPE" E_OFF="6"><ENAMEX TYPE="GPE" S_OFF="3">US-China</ENAMEX></ENAMEX>'
         in (tmp_path / "x").read_text()
@@ -465,9 +465,9 @@ def test_nested_names_are_no_loss(tmp_path: Path) -> None:
 
 
 def test_treebank_spellings_in_a_text_are_a_loss(tmp_path: Path) -> None:
-    journal = ReadLog()
-    OntoNotesName().write([Document("a -LRB- b"), Document("-LAB<")], tmp_path / "x", journal)
-    assert journal.losses == {"treebank spelling in the text": 2}
+    read_log = ReadLog()
+    OntoNotesName().write([Document("a -LRB- b"), Document("-LAB<")], tmp_path / "x", read_log)
+    assert read_log.dropped == {"treebank spelling in the text": 2}
 
 
 DOC = '<DOC DOCNO="d">\n'
@@ -491,6 +491,6 @@ def test_faults_in_name_files(tmp_path: Path, text: str) -> None:
     line, message = FAULTS_NAME[text]
     with pytest.raises(DataError, match=rf"x\.conll{f':{line}' if line else ''}: .*{message}"):
         read_text(OntoNotesName(), tmp_path, text)
-    journal = ReadLog(lenient=True)
-    read_text(OntoNotesName(), tmp_path, text, journal)
-    assert journal.faults.total() == 1
+    read_log = ReadLog(lenient=True)
+    read_text(OntoNotesName(), tmp_path, text, read_log)
+    assert read_log.errors.total() == 1

@@ -24,8 +24,8 @@ FILES = Path(__file__).parent / "files"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def read(syntax: Syntax, path: Path, journal: ReadLog | None = None) -> list[Document]:
-    return list(syntax.read(path, journal or ReadLog()))
+def read(syntax: Syntax, path: Path, read_log: ReadLog | None = None) -> list[Document]:
+    return list(syntax.read(path, read_log or ReadLog()))
 
 
 def found(document: Document) -> list[tuple[str, str]]:
@@ -40,15 +40,15 @@ RAW = SHARED / "genia_raw"
 @pytest.mark.skipif(not RAW.exists(), reason="needs the shared corpora")
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_genia_as_published_gives_the_data_set(split: str) -> None:
-    journal = ReadLog()
-    ours = read(Genia(split=str(RAW / f"doc_split_{split}.txt")), RAW / "GENIAcorpus3.02.tgz", journal)
+    read_log = ReadLog()
+    ours = read(Genia(split=str(RAW / f"doc_split_{split}.txt")), RAW / "GENIAcorpus3.02.tgz", read_log)
     assert ours == list(read_jsonl(SHARED / "genia" / f"{split}.jsonl"))
-    assert journal.losses["earlier version of an article"] == 1
+    assert read_log.dropped["earlier version of an article"] == 1
 
 
 def test_the_rules_of_genia() -> None:
-    journal = ReadLog()
-    title, coordinated, twice, new = read(Genia(), FILES / "genia_like.xml", journal)
+    read_log = ReadLog()
+    title, coordinated, twice, new = read(Genia(), FILES / "genia_like.xml", read_log)
     assert [d.id for d in (title, coordinated, twice, new)] == [
         "MEDLINE:2-0",
         "MEDLINE:2-1",
@@ -61,7 +61,7 @@ def test_the_rules_of_genia() -> None:
     assert found(coordinated) == [("K9 line", "cell_line")]
     assert found(twice) == [("bar", "protein"), ("T cells", "cell_type")]
     assert new.text == "A new version."
-    assert journal.losses == {
+    assert read_log.dropped == {
         "coordination": 1,
         "fragment of a coordination": 3,
         "class G#other_name": 1,
@@ -114,9 +114,9 @@ def test_faults_in_genia(tmp_path: Path) -> None:
         broken.write_text(text)
         with pytest.raises(DataError, match=message):
             read(Genia(), broken)
-        journal = ReadLog(lenient=True)
-        assert len(read(Genia(), broken, journal)) == left
-        assert journal.faults.total() == 1
+        read_log = ReadLog(lenient=True)
+        assert len(read(Genia(), broken, read_log)) == left
+        assert read_log.errors.total() == 1
     with tarfile.open(tmp_path / "g.tar", "w") as archive:
         archive.add(FILES / "harbour.name", "README")
     with pytest.raises(DataError, match=r"holds no \.xml"):
@@ -130,8 +130,8 @@ PAIR = ACE / "bc" / "timex2norm" / "MADE_ENG_20030101.0001.apf.xml"
 
 
 def test_ace_takes_the_final_annotation() -> None:
-    journal = ReadLog()
-    (document,) = read(Ace2005(), ACE, journal)
+    read_log = ReadLog()
+    (document,) = read(Ace2005(), ACE, read_log)
     assert document.id == "MADE_ENG_20030101.0001"
     assert " ".join(document.text.split()) == (
         "MADE_ENG_20030101.0001 The mayor of Ghent, Ada Quist, met Q&A Ltd. there. She liked it."
@@ -144,7 +144,7 @@ def test_ace_takes_the_final_annotation() -> None:
         ("Q&A Ltd.", "ORG"),
         ("She", "PER"),
     ]
-    assert journal.losses == {"timex2 mention": 1}
+    assert read_log.dropped == {"timex2 mention": 1}
     assert read(Ace2005(), PAIR) == [document]
     assert ("Ghent", "LOC") in found(*read(Ace2005(), ACE / "bc" / "adj"))
     assert Ace2005.recognizes(PAIR.parent, b"")
@@ -153,10 +153,10 @@ def test_ace_takes_the_final_annotation() -> None:
 
 
 def test_heads_and_kinds_of_mentions() -> None:
-    journal = ReadLog()
-    (document,) = read(Ace2005(mention="head", kinds=("NAM", "NOM")), PAIR, journal)
+    read_log = ReadLog()
+    (document,) = read(Ace2005(mention="head", kinds=("NAM", "NOM")), PAIR, read_log)
     assert found(document) == [("mayor", "PER"), ("Ghent", "GPE"), ("Ada Quist", "PER"), ("Q&A Ltd", "ORG")]
-    assert journal.losses == {"timex2 mention": 1, "mention of kind PRO": 1}
+    assert read_log.dropped == {"timex2 mention": 1, "mention of kind PRO": 1}
     with pytest.raises(UsageError, match="kinds=NAM,X is not legal; legal: some of NAM,NOM,PRO"):
         Ace2005(kinds=("NAM", "X"))
 
@@ -193,9 +193,9 @@ def test_faults_in_ace(tmp_path: Path, old: str, new: str, message: str) -> None
     apf.write_text(text.replace(old, new, 1))
     with pytest.raises(DataError, match=message):
         read(Ace2005(), tmp_path)
-    journal = ReadLog(lenient=True)
-    assert len(read(Ace2005(), tmp_path, journal)) == 1
-    assert journal.faults.total() == 1
+    read_log = ReadLog(lenient=True)
+    assert len(read(Ace2005(), tmp_path, read_log)) == 1
+    assert read_log.errors.total() == 1
 
 
 def test_ace_files_that_are_missing_or_no_utf8(tmp_path: Path) -> None:
@@ -213,12 +213,12 @@ def test_ace_files_that_are_missing_or_no_utf8(tmp_path: Path) -> None:
 
 
 def test_brat() -> None:
-    journal = ReadLog()
-    empty, note = read(Brat(), FILES / "brat", journal)
+    read_log = ReadLog()
+    empty, note = read(Brat(), FILES / "brat", read_log)
     assert (empty.id, empty.text, empty.entities) == ("empty", "Nothing.", ())
     assert note.id == "letters/note"
     assert found(note) == [("Zoë", "PER"), ("met\nAda", "PHRASE"), ("Ada Quist", "PER"), ("Ghent City", "GPE")]
-    assert journal.losses == dict.fromkeys(
+    assert read_log.dropped == dict.fromkeys(
         ("discontinuous mention", "relation", "attribute", "note", "equivalence", "event"), 1
     )
     (hull,) = read(Brat(discontinuous="hull"), FILES / "brat" / "letters" / "note.ann")
@@ -240,10 +240,10 @@ def test_brat_written_and_read_again(
 ) -> None:
     given_documents = [Document(d.text, d.entities, name) for d, name in zip(drawn, names, strict=False)]
     folder = tmp_path_factory.mktemp("law") / "out"
-    journal = ReadLog()
-    assert Brat().write(given_documents, folder, journal) == len(given_documents)
+    read_log = ReadLog()
+    assert Brat().write(given_documents, folder, read_log) == len(given_documents)
     assert sorted(read(Brat(), folder), key=lambda d: d.id) == sorted(given_documents, key=lambda d: d.id)
-    assert not journal.losses
+    assert not read_log.dropped
 
 
 def test_a_name_that_the_locale_cannot_write_is_an_error_in_a_line(tmp_path: Path) -> None:
@@ -261,10 +261,10 @@ def test_every_character_of_a_text_counts_in_brat(tmp_path: Path, text: str) -> 
 
 
 def test_what_brat_cannot_hold_is_counted(tmp_path: Path) -> None:
-    journal = ReadLog()
+    read_log = ReadLog()
     odd = Prediction("ab", (Entity(0, 1, "A\tB", 0.5), Entity(1, 2, "C")), "d", (Problem("split", ""),))
-    assert Brat().write([odd, Document("x", (), "d"), Document("y")], tmp_path / "out", journal) == 3
-    assert journal.losses == {
+    assert Brat().write([odd, Document("x", (), "d"), Document("y")], tmp_path / "out", read_log) == 3
+    assert read_log.dropped == {
         "score": 1,
         "problem of a prediction": 1,
         "label with a separator in it": 1,
@@ -303,9 +303,9 @@ def test_faults_in_brat(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "d.ann").write_text(f"T9\tX 2 3\tc\n{line}\n")
     with pytest.raises(DataError, match=rf"d\.ann:2: .*{message}"):
         read(Brat(), tmp_path)
-    journal = ReadLog(lenient=True)
-    assert read(Brat(), tmp_path, journal) == [Document("abc", (Entity(2, 3, "X"),), "d")]
-    assert journal.faults.total() == 1
+    read_log = ReadLog(lenient=True)
+    assert read(Brat(), tmp_path, read_log) == [Document("abc", (Entity(2, 3, "X"),), "d")]
+    assert read_log.errors.total() == 1
 
 
 @pytest.mark.parametrize("there", ["d.txt", "d.ann"])
@@ -313,9 +313,9 @@ def test_half_a_pair_of_brat(tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("")
     with pytest.raises(DataError, match=r"is missing; a \.txt and an \.ann make a pair: .*--lenient"):
         read(Brat(), tmp_path)
-    journal = ReadLog(lenient=True)
-    assert read(Brat(), tmp_path, journal) == []
-    assert journal.faults.total() == 1
+    read_log = ReadLog(lenient=True)
+    assert read(Brat(), tmp_path, read_log) == []
+    assert read_log.errors.total() == 1
 
 
 @pytest.mark.parametrize(
@@ -334,14 +334,14 @@ def test_a_mention_that_brat_cuts_at_line_ends(
     pairs = [tuple(map(int, pair.split())) for pair in fragments.split(";")]
     mention = " ".join(text[a:b] for a, b in pairs)
     (tmp_path / "d.ann").write_text(f"T1\tX {fragments}\t{mention}\n")
-    journal = ReadLog()
-    assert [e.span for e in read(Brat(), tmp_path, journal)[0].entities] == ([kept] if kept else [])
-    assert journal.losses.total() == (kept is None)
+    read_log = ReadLog()
+    assert [e.span for e in read(Brat(), tmp_path, read_log)[0].entities] == ([kept] if kept else [])
+    assert read_log.dropped.total() == (kept is None)
 
 
 def test_mentions_given_twice_are_a_loss(tmp_path: Path) -> None:
     (tmp_path / "d.txt").write_text("abc")
     (tmp_path / "d.ann").write_text("T1\tX 2 3\tc\nT2\tX 2 3\tc\n")
-    journal = ReadLog()
-    assert len(read(Brat(), tmp_path, journal)[0].entities) == 1
-    assert journal.losses == {"entity given twice": 1}
+    read_log = ReadLog()
+    assert len(read(Brat(), tmp_path, read_log)[0].entities) == 1
+    assert read_log.dropped == {"entity given twice": 1}

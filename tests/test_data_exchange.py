@@ -47,8 +47,8 @@ def file(folder: Path, data: bytes | str, name: str) -> Path:
 
 
 def read(kind: Syntax, path: Path, lenient: bool = False) -> tuple[list[Document], ReadLog]:
-    journal = ReadLog(lenient)
-    return list(kind.read(path, journal)), journal
+    read_log = ReadLog(lenient)
+    return list(kind.read(path, read_log)), read_log
 
 
 # The law
@@ -75,14 +75,14 @@ def available(kind: Syntax) -> None:
 def test_written_and_read_again(tmp_path: Path, kind: Syntax, name: str, drawn: list[Document]) -> None:
     available(kind)
     given = [Document(d.text, d.entities, f"d{i}") for i, d in enumerate(drawn)]
-    journal = ReadLog()
+    read_log = ReadLog()
     target = tmp_path / name
     shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    assert kind.write(iter(given), target, journal) == len(given) or journal.losses
+    assert kind.write(iter(given), target, read_log) == len(given) or read_log.dropped
     found, reading = read(kind, target)
-    assert not reading.faults
-    assert not reading.losses
-    lost = journal.losses.total()
+    assert not reading.errors
+    assert not reading.dropped
+    lost = read_log.dropped.total()
     assert not (lost and isinstance(kind, EXACT))
     if not lost:
         assert found == given
@@ -98,20 +98,20 @@ def test_a_group_is_kept_or_said_to_be_lost(tmp_path: Path, kind: Syntax, name: 
     available(kind)
     groups = ["", "7", "7", "", "b c", "é"]
     given = [replace(ADA, id=f"x-{i}", group=group) for i, group in enumerate(groups, 1)]
-    journal = ReadLog()
-    kind.write(given, tmp_path / name, journal)
+    read_log = ReadLog()
+    kind.write(given, tmp_path / name, read_log)
     found, reading = read(kind, tmp_path / name)
     assert found == given
-    assert not reading.losses
+    assert not reading.dropped
     if isinstance(kind, Brat):  # a file is a group
         assert [d.group for d in found] == [d.id for d in given]
-        assert journal.losses == {"group": 4}
+        assert read_log.dropped == {"group": 4}
     elif isinstance(kind, OntoNotesName):  # all six are lines of document x
         assert {d.group for d in found} == {"x"}
-        assert journal.losses == {"group": 4}
+        assert read_log.dropped == {"group": 4}
     else:
         assert [d.group for d in found] == groups
-        assert not journal.losses
+        assert not read_log.dropped
 
 
 @pytest.mark.parametrize(("kind", "name"), WRITERS)
@@ -162,18 +162,18 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, kind: Syntax, name: str
 def test_scores_and_problems_are_lost_aloud(tmp_path: Path, kind: Syntax) -> None:
     available(kind)
     found = Prediction("Ada", (Entity(0, 3, "PER", 0.5),), "p", (Problem("invalid", "x"),))
-    journal = ReadLog()
-    kind.write([found], tmp_path / "x", journal)
-    assert journal.losses == {"score": 1, "problem of a prediction": 1}
+    read_log = ReadLog()
+    kind.write([found], tmp_path / "x", read_log)
+    assert read_log.dropped == {"score": 1, "problem of a prediction": 1}
 
 
 @pytest.mark.parametrize("kind", [LabelStudio(), Prodigy(), HuggingFace(), Jsonl()], ids=lambda k: k.name)
 def test_scores_are_kept(tmp_path: Path, kind: Syntax) -> None:
     available(kind)
-    journal = ReadLog()
-    kind.write([Document("Ada", (Entity(0, 3, "PER", 0.5),), "p")], tmp_path / "x", journal)
-    assert not journal.losses
-    assert [e.score for d in kind.read(tmp_path / "x", journal) for e in d.entities] == [0.5]
+    read_log = ReadLog()
+    kind.write([Document("Ada", (Entity(0, 3, "PER", 0.5),), "p")], tmp_path / "x", read_log)
+    assert not read_log.dropped
+    assert [e.score for d in kind.read(tmp_path / "x", read_log) for e in d.entities] == [0.5]
 
 
 # The registry
@@ -267,9 +267,9 @@ def test_a_broken_file(tmp_path: Path, text: str, kind: str, message: str) -> No
     path = file(tmp_path, text, "x.json")
     with pytest.raises(DataError, match=message):
         list(records(path, ReadLog()))
-    journal = ReadLog(lenient=True)
-    assert [r for _, r in records(path, journal)] == [{"a": 1}]
-    assert journal.faults == {kind: 1}
+    read_log = ReadLog(lenient=True)
+    assert [r for _, r in records(path, read_log)] == [{"a": 1}]
+    assert read_log.errors == {kind: 1}
 
 
 def test_an_error_is_found_without_reading_on(tmp_path: Path) -> None:
@@ -345,10 +345,10 @@ def test_bad_records_are_named_or_counted(
         path = file(tmp_path, b"\xef\xbb\xbf" + joined([json.dumps(good), json.dumps(bad)]).encode(), "x.json")
         with pytest.raises(DataError, match=rf"x\.json:2: .*({message})"):
             read(kind, path)
-        found, journal = read(kind, path, lenient=True)
+        found, read_log = read(kind, path, lenient=True)
         assert found == [wanted]
-        assert journal.faults.total() == 1
-        assert "x.json:2" in journal.lines()[0]
+        assert read_log.errors.total() == 1
+        assert "x.json:2" in read_log.lines()[0]
 
 
 def test_mixed_line_endings(tmp_path: Path) -> None:
@@ -356,9 +356,9 @@ def test_mixed_line_endings(tmp_path: Path) -> None:
     path = file(tmp_path, f"{one}\r\n{two}\n", "x.jsonl")
     with pytest.raises(DataError, match=r"x\.jsonl:2: ends in .*dos2unix"):
         read(Jsonl(), path)
-    found, journal = read(Jsonl(), path, lenient=True)
+    found, read_log = read(Jsonl(), path, lenient=True)
     assert found == [ADA, NESTED]
-    assert journal.faults == {"mixed line endings": 1}
+    assert read_log.errors == {"mixed line endings": 1}
 
 
 def test_a_packed_file_that_breaks_off(tmp_path: Path) -> None:
@@ -393,14 +393,14 @@ def test_a_docbin_of_spacy_is_read(tmp_path: Path) -> None:
     doc.spans["nested"] = [Span(doc, 2, 7, "PER"), Span(doc, 5, 7, "LOC")]
     doc.spans["other"] = [Span(doc, 0, 1, "X")]
     DocBin(docs=[doc]).to_disk(tmp_path / "x.spacy")
-    [found], journal = read(SpacyDocBin(spans_key="nested"), tmp_path / "x.spacy")
+    [found], read_log = read(SpacyDocBin(spans_key="nested"), tmp_path / "x.spacy")
     assert [(found.mention(e), e.label) for e in found.entities] == [
         ("Ada", "PER"),
         ("the mayor of New York", "PER"),
         ("New York", "LOC"),
     ]
     assert found.id == "x-1"
-    assert journal.losses == {"span group 'other'": 1}
+    assert read_log.dropped == {"span group 'other'": 1}
 
 
 def test_a_docbin_that_breaks_off(tmp_path: Path) -> None:
@@ -444,9 +444,9 @@ def test_offsets_of_old_and_new_versions(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cuts out 'nnotation.', not 'annotation'"):
         studio(tmp_path, old, units="code_points")
     unsaid = task(text, {"start": 12, "end": 22, "labels": ["A"]})
-    found, journal = studio(tmp_path, unsaid)
+    found, read_log = studio(tmp_path, unsaid)
     assert found == [wanted]
-    assert journal.losses == {"certainty of the unit of offsets (no text to check)": 1}
+    assert read_log.dropped == {"certainty of the unit of offsets (no text to check)": 1}
 
 
 @given(document=documents(crossing=True))
@@ -466,13 +466,13 @@ def test_what_else_a_task_may_hold(tmp_path: Path) -> None:
     made = task("Ada\nmet", annotations=[{"was_cancelled": True, "result": []}, first, {"result": []}])
     lines = task("Ada\nmet", {"start": 0, "end": 7, "text": "Ada\\nmet", "labels": ["X"]}, id=2)
     old = {"id": 3, "data": {"text": "Ada"}, "completions": [{"result": []}]}
-    found, journal = studio(tmp_path, made, lines, old)
+    found, read_log = studio(tmp_path, made, lines, old)
     assert found == [
         Document("Ada\nmet", (Entity(0, 3, "HERO"), Entity(0, 3, "PER")), "1"),
         Document("Ada\nmet", (Entity(0, 7, "X"),), "2"),
         Document("Ada", (), "3"),
     ]
-    assert journal.losses == {
+    assert read_log.dropped == {
         "cancelled annotation": 1,
         "further annotation of a task": 1,
         "result of type 'choices'": 1,
@@ -496,13 +496,13 @@ def test_only_what_was_accepted_is_gold(tmp_path: Path) -> None:
     lines.append({"text": "nothing at all"})
     path = file(tmp_path, "\n".join(map(json.dumps, lines)), "x.jsonl")
     assert type(guess(path)) is Prodigy
-    found, journal = read(Prodigy(), path)
+    found, read_log = read(Prodigy(), path)
     assert [d.text for d in found] == ["accept"]
-    assert journal.losses == {"task answered 'reject'": 1, "task answered 'ignore'": 1, "task without an answer": 2}
+    assert read_log.dropped == {"task answered 'reject'": 1, "task answered 'ignore'": 1, "task without an answer": 2}
     assert [d.text for d in read(Prodigy("accept,ignore"), path)[0]] == ["accept", "ignore"]
-    found, journal = read(Prodigy("none"), path)
+    found, read_log = read(Prodigy("none"), path)
     assert [d.text for d in found] == ["no answer"]
-    assert journal.losses["task without an answer and without spans"] == 1
+    assert read_log.dropped["task without an answer and without spans"] == 1
 
 
 # GLiNER
@@ -516,10 +516,10 @@ def test_gliner_counts_the_last_token_in(tmp_path: Path) -> None:
 
 
 def test_gliner_has_no_blanks_in_tokens(tmp_path: Path) -> None:
-    journal = ReadLog()
+    read_log = ReadLog()
     given = Document("Ada  met ", (Entity(0, 4, "A"), Entity(3, 5, "B")), "a")
-    GlinerJson().write([given], tmp_path / "x.json", journal)
-    assert journal.losses == {"blank at the edge of a mention": 1, "mention of blanks alone": 1}
+    GlinerJson().write([given], tmp_path / "x.json", read_log)
+    assert read_log.dropped == {"blank at the edge of a mention": 1, "mention of blanks alone": 1}
     [found], _ = read(GlinerJson(), tmp_path / "x.json")
     assert found == Document("Ada  met ", (Entity(0, 3, "A"),), "a")
 
@@ -657,10 +657,10 @@ def test_dataset_info_is_added_to(tmp_path: Path) -> None:
 
 
 def test_what_an_answer_cannot_say_is_lost_aloud(tmp_path: Path) -> None:
-    journal = ReadLog()
+    read_log = ReadLog()
     crossing = Document("abc", (Entity(0, 2, "X"), Entity(1, 3, "Y"), Entity(2, 3, "Z")), "c")
-    Alpaca("inline_xml", "X,Y").write([crossing], tmp_path / "x.json", journal)
-    assert journal.losses == {
+    Alpaca("inline_xml", "X,Y").write([crossing], tmp_path / "x.json", read_log)
+    assert read_log.dropped == {
         "entity of label 'Z', which is not in the label set": 1,
         "entity that inline_xml cannot say": 1,
     }
@@ -677,9 +677,9 @@ def test_answers_of_others(tmp_path: Path) -> None:
         {"instruction": "Mark names.\nText:\nAda met Bob.", "input": "", "output": answer},
         {"instruction": "Mark names in: Ada met Bob.", "output": answer},
     ):
-        [found], journal = read(Alpaca(), alpaca(tmp_path, row))
+        [found], read_log = read(Alpaca(), alpaca(tmp_path, row))
         assert (found.text, found.entities) == ("Ada met Bob.", wanted)
-        assert not journal.lines()
+        assert not read_log.lines()
     bracketed = alpaca(tmp_path, {"instruction": "?", "input": "", "output": "[Ada | PER] met [Bob | PER]."})
     assert read(Alpaca("inline_bracketed"), bracketed)[0][0].entities == wanted
 
@@ -688,9 +688,9 @@ def test_an_answer_that_does_not_fit_its_text(tmp_path: Path) -> None:
     path = alpaca(tmp_path, {"instruction": "?", "input": "Ada met Bob.", "output": "<PER>Ada</PER> saw Bob."})
     with pytest.raises(DataError, match=r"x\.json:1: record 1: the answer does not fit its text: the copy differs"):
         read(Alpaca(), path)
-    found, journal = read(Alpaca(), path, lenient=True)
+    found, read_log = read(Alpaca(), path, lenient=True)
     assert not found  # what an answer lost is not known, so that what is left of it is no gold
-    assert journal.faults == {"answer that does not fit its text": 1}
+    assert read_log.errors == {"answer that does not fit its text": 1}
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:

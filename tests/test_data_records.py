@@ -39,8 +39,8 @@ def write(folder: Path, data: Any, name: str = "x.json") -> Path:
 
 
 def read(path: Path, kind: Syntax | None = None, lenient: bool = False) -> tuple[list[Document], ReadLog]:
-    journal = ReadLog(lenient)
-    return list((kind or guess(path)).read(path, journal)), journal
+    read_log = ReadLog(lenient)
+    return list((kind or guess(path)).read(path, read_log)), read_log
 
 
 def lines(*values: Any) -> str:
@@ -162,9 +162,9 @@ def test_what_its_tool_writes_is_told_and_read(tmp_path: Path, name: str, form: 
     for data in written:
         path = write(tmp_path, data)
         assert guess(path).name == name
-        [found], journal = read(path)
+        [found], read_log = read(path)
         assert (found.text, found.entities, found.id) == wanted
-        assert not journal.lines()
+        assert not read_log.lines()
         assert found.to_dict()["id"] in (7, "7")
 
 
@@ -274,9 +274,9 @@ UNKNOWN: list[tuple[Syntax, Any, dict[str, int]]] = [
 def test_what_nobody_annotated_is_left_out_and_counted(
     tmp_path: Path, kind: Syntax, record: Any, losses: dict[str, int]
 ) -> None:
-    found, journal = read(write(tmp_path, [record]), kind)
+    found, read_log = read(write(tmp_path, [record]), kind)
     assert found == []
-    assert dict(journal.losses) == losses
+    assert dict(read_log.dropped) == losses
 
 
 @pytest.mark.parametrize("kind", [Jsonl(), Doccano()], ids=lambda k: k.name)
@@ -284,9 +284,9 @@ def test_a_record_without_entities_is_refused(tmp_path: Path, kind: Syntax) -> N
     for record in ({"text": "a"}, {"text": "a", "entities": None}):
         with pytest.raises(DataError, match=r"x\.json:1: .*(has no 'entities'|has not one of 'label')"):
             read(write(tmp_path, lines(record)), kind)
-        found, journal = read(write(tmp_path, lines(record)), kind, lenient=True)
+        found, read_log = read(write(tmp_path, lines(record)), kind, lenient=True)
         assert found == []
-        assert journal.faults.total() == 1
+        assert read_log.errors.total() == 1
 
 
 @pytest.mark.parametrize(("name", "form", "record"), FORMS[1:], ids=IDS[1:])
@@ -331,9 +331,9 @@ def test_what_is_not_read_is_named_whatever_its_suffix(tmp_path: Path) -> None:
 def test_an_annotation_of_ground_truth_counts(tmp_path: Path) -> None:
     first, second = marks(completed_by={"id": 3, "email": "a@b.c"}), marks(*SPANS, ground_truth=True, completed_by=4)
     task = {"id": 7, "data": {"text": TEXT}, "annotations": [first, second]}
-    found, journal = read(write(tmp_path, [task]))
+    found, read_log = read(write(tmp_path, [task]))
     assert found == [ADA]
-    assert journal.losses == {"further annotation of a task": 1}
+    assert read_log.dropped == {"further annotation of a task": 1}
     for annotator in ("3", "a@b.c"):
         assert read(write(tmp_path, [task]), LabelStudio(annotator=annotator))[0][0].entities == ()
     del second["ground_truth"]
@@ -348,9 +348,9 @@ def test_results_of_another_text_are_no_results_of_this(tmp_path: Path, mention:
         "data": {"title": "Oslo news", "text": TEXT},
         "annotations": [{"result": other + marks(*SPANS)["result"]}],
     }
-    found, journal = read(write(tmp_path, [task]))
+    found, read_log = read(write(tmp_path, [task]))
     assert found == [ADA]
-    assert journal.losses == {"result that marks another text of its task": 1}
+    assert read_log.dropped == {"result that marks another text of its task": 1}
     assert dict(found[0].extra) == {"title": "Oslo news", "id": 7}
     [title], _ = read(write(tmp_path, [task]), LabelStudio(key="title"))
     assert title.entities == (Entity(0, 4, "LOC"),)
@@ -373,22 +373,22 @@ def test_line_ends_of_two_characters_that_a_browser_counts_as_one(tmp_path: Path
         ([value, {**far, "start": 30, "end": 36}], [(21, 25), (32, 38)]),
         ([value, far], [(21, 25), (32, 38)]),
     ):
-        [found], journal = read(write(tmp_path, [{"id": 42, "data": {"text": text}, "annotations": [marks(*values)]}]))
+        [found], read_log = read(write(tmp_path, [{"id": 42, "data": {"text": text}, "annotations": [marks(*values)]}]))
         assert [e.span for e in found.entities] == wanted
-        assert not journal.lines()
+        assert not read_log.lines()
     wrong = {"id": 42, "data": {"text": text}, "annotations": [marks({**value, "start": 18, "end": 22})]}
     with pytest.raises(DataError, match=r"x\.json:1: record 1, id 42: span \[18, 22\) cuts out .*not 'Oslo'.*line end"):
         read(write(tmp_path, [wrong]))
     unsaid = {"id": 42, "data": {"text": text}, "annotations": [marks({"start": 19, "end": 23, "labels": ["LOC"]})]}
-    assert read(write(tmp_path, [unsaid]))[1].losses == {"certainty of the unit of offsets (no text to check)": 1}
+    assert read(write(tmp_path, [unsaid]))[1].dropped == {"certainty of the unit of offsets (no text to check)": 1}
 
 
 def test_predictions_are_written_as_predictions_and_read_again(tmp_path: Path) -> None:
     scored = (Entity(0, 3, "PER", 0.5), Entity(8, 11, 'A & "B"', 0.75))
     given = [Prediction(TEXT, scored, "p", extra={"source": "x"}), Prediction("a", (), "q"), ADA]
-    journal = ReadLog()
-    assert LabelStudio(model_version="m1").write(given, tmp_path / "x.json", journal) == 3
-    assert not journal.lines()
+    read_log = ReadLog()
+    assert LabelStudio(model_version="m1").write(given, tmp_path / "x.json", read_log) == 3
+    assert not read_log.lines()
     first, second, third = json.loads((tmp_path / "x.json").read_text())
     assert first["annotations"] == second["annotations"] == []
     assert (first["predictions"][0]["model_version"], first["predictions"][0]["score"]) == ("m1", 0.625)
@@ -397,21 +397,21 @@ def test_predictions_are_written_as_predictions_and_read_again(tmp_path: Path) -
     assert found == given[:2]
     assert [e.score for e in found[0].entities] == [0.5, 0.75]
     assert found[0].extra == {"source": "x"}
-    assert reading.losses == {"task without a prediction": 1}
+    assert reading.dropped == {"task without a prediction": 1}
     found, reading = read(tmp_path / "x.json")
     assert found == [ADA]
-    assert reading.losses == {"task without an annotation": 2, "prediction": 2}
-    LabelStudio().write([Prediction(TEXT, (), "p", (Problem("split", ""),))], tmp_path / "x.json", journal)
-    assert journal.losses == {"problem of a prediction": 1}
+    assert reading.dropped == {"task without an annotation": 2, "prediction": 2}
+    LabelStudio().write([Prediction(TEXT, (), "p", (Problem("split", ""),))], tmp_path / "x.json", read_log)
+    assert read_log.dropped == {"problem of a prediction": 1}
 
 
 def test_the_labelling_configuration_shows_the_tasks(tmp_path: Path) -> None:
     from xml.etree import ElementTree
 
-    journal = ReadLog()
+    read_log = ReadLog()
     labels = ["PER", 'A & "B" <c>', "bad\x01"]
     LabelStudio(key="body", to_name="t").write(
-        [Document("ab", tuple(Entity(0, 1, x) for x in labels), "d")], tmp_path / "x.json", journal
+        [Document("ab", tuple(Entity(0, 1, x) for x in labels), "d")], tmp_path / "x.json", read_log
     )
     root = ElementTree.parse(tmp_path / "x.config.xml").getroot()
     assert [label.get("value") for label in root.iter("Label")] == [labels[1], labels[0]]
@@ -419,16 +419,16 @@ def test_the_labelling_configuration_shows_the_tasks(tmp_path: Path) -> None:
         ("Labels", "label", "t", None),
         ("Text", "t", None, "$body"),
     }
-    assert journal.losses == {"label that the labelling configuration, being XML, cannot hold": 1}
+    assert read_log.dropped == {"label that the labelling configuration, being XML, cannot hold": 1}
 
 
 def test_a_task_that_two_annotated_is_there_twice_in_json_min(tmp_path: Path) -> None:
     one = {"id": 7, "text": TEXT, "source": "x", "label": SPANS, "annotator": 1, "annotation_id": 4}
     none = {"id": 8, "text": "a", "annotator": 1, "annotation_id": 6}
-    found, journal = read(write(tmp_path, [one, {**one, "annotator": 2, "annotation_id": 5}, none]))
+    found, read_log = read(write(tmp_path, [one, {**one, "annotator": 2, "annotation_id": 5}, none]))
     assert found == [ADA, Document("a", (), "8")]
     assert found[0].extra == {"source": "x", "id": 7}
-    assert journal.losses == {"further annotation of a task": 1}
+    assert read_log.dropped == {"further annotation of a task": 1}
 
 
 # Mentions without offsets
@@ -444,18 +444,18 @@ def test_a_task_that_two_annotated_is_there_twice_in_json_min(tmp_path: Path) ->
 def test_a_document_none_of_whose_mentions_can_be_placed_is_not_one_without_entities(
     tmp_path: Path, record: dict[str, Any]
 ) -> None:
-    documents, journal = read(write(tmp_path, lines(record)))
+    documents, read_log = read(write(tmp_path, lines(record)))
     assert documents == []
-    assert journal.losses["document none of whose mentions has a certain place"] == 1
+    assert read_log.dropped["document none of whose mentions has a certain place"] == 1
 
 
 def test_a_mention_is_placed_only_where_that_is_certain(tmp_path: Path) -> None:
     text = "Ann met Anna. Bob met Bob. Zoë."
     record = {"input": text, "output": {"entities": {"PER": ["Ann", "Bob", "Eve"], "X": ["Bob", "Bob"]}}}
-    [found], journal = read(write(tmp_path, lines(record)))
+    [found], read_log = read(write(tmp_path, lines(record)))
     assert [(e.start, e.label) for e in found.entities] == [(0, "PER"), (14, "X"), (22, "X")]
-    assert sorted(journal.losses.values()) == [1, 1]
-    assert "'Eve'" in journal.examples["mention that its text does not have"]
+    assert sorted(read_log.dropped.values()) == [1, 1]
+    assert "'Eve'" in read_log.examples["mention that its text does not have"]
     [found], _ = read(write(tmp_path, lines(record)), Gliner2(places="all"))
     assert [(e.start, e.label) for e in found.entities] == [(0, "PER"), (14, "PER"), (14, "X"), (22, "PER"), (22, "X")]
     unplaced = {
@@ -468,9 +468,9 @@ def test_a_mention_is_placed_only_where_that_is_certain(tmp_path: Path) -> None:
         "text": text,
         "extractions": [unplaced, near, {**EXTRACTION, "extraction_text": "Ann", "attributes": {"a": 1}}],
     }
-    [found], journal = read(write(tmp_path, lines(record)))
+    [found], read_log = read(write(tmp_path, lines(record)))
     assert found == Prediction(text, (Entity(0, 3, "PER"),), "x-1")
-    assert journal.losses == {
+    assert read_log.dropped == {
         "extraction without a place in its text": 1,
         "attributes of an extraction": 1,
         "entity given twice": 1,
@@ -486,10 +486,10 @@ def test_tuples_of_spacy(tmp_path: Path) -> None:
     one, old = [TEXT, {"entities": [[0, 3, "PER"], [8, 11, "PER", "Q1"]]}], [TEXT, [[0, 3, "PER"], [8, 11, "PER"]]]
     wrapped = {"classes": ["PER"], "annotations": [one, None, old]}
     for data in ([one, old], lines(one, old), wrapped, json.dumps(wrapped, indent=1)):
-        found, journal = read(write(tmp_path, data))
+        found, read_log = read(write(tmp_path, data))
         assert type(guess(tmp_path / "x.json")) is SpacyJson
         assert [(d.entities, d.id) for d in found] == [(BOTH, "x-1"), (BOTH, "x-2")]
-        assert not journal.lines()
+        assert not read_log.lines()
     two = {"id": 3, "paragraphs": [{"sentences": [{"tokens": TOKENS}]}] * 2}
     assert [d.id for d in read(write(tmp_path, [two]))[0]] == ["3.1", "3.2"]
     broken = [{"orth": "Ada", "ner": "I-PER"}]
@@ -534,9 +534,9 @@ def test_conversations(tmp_path: Path) -> None:
 
 def test_doccano_keeps_what_was_uploaded_and_counts_relations(tmp_path: Path) -> None:
     record = {"id": 7, "text": TEXT, "entities": [], "relations": [{"from_id": 1}], "wikiPageID": 2, "Comments": ["c"]}
-    [found], journal = read(write(tmp_path, lines(record)))
+    [found], read_log = read(write(tmp_path, lines(record)))
     assert found.extra == {"id": 7, "wikiPageID": 2, "Comments": ["c"]}
-    assert journal.losses == {"relation": 1}
+    assert read_log.dropped == {"relation": 1}
     with pytest.raises(DataError, match=r"the labels hold \[0, 3\]; legal: \[start, end, label\]"):
         read(write(tmp_path, lines({"text": TEXT, "label": [[0, 3, "PER"]]}, {"text": TEXT, "label": [[0, 3]]})))
 
@@ -544,18 +544,18 @@ def test_doccano_keeps_what_was_uploaded_and_counts_relations(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["prodigy", "label_studio", "gliner", "jsonl"])
 def test_fields_that_a_syntax_has_a_place_for_are_kept(tmp_path: Path, name: str) -> None:
     given = Document(TEXT, BOTH, "7", extra={"id": 7, "source": {"page": 3}})
-    journal = ReadLog()
-    SYNTAXES[name]().write([given], tmp_path / "x.json", journal)
+    read_log = ReadLog()
+    SYNTAXES[name]().write([given], tmp_path / "x.json", read_log)
     [found], _ = read(tmp_path / "x.json")
-    assert (found, found.extra, journal.lines()) == (given, given.extra, [])
+    assert (found, found.extra, read_log.lines()) == (given, given.extra, [])
 
 
 @pytest.mark.parametrize("name", ["alpaca", "doccano", "brat"])
 def test_fields_that_it_has_no_place_for_are_counted(tmp_path: Path, name: str) -> None:
-    journal = ReadLog()
+    read_log = ReadLog()
     kind = SYNTAXES[name]()
-    kind.write([Document(TEXT, BOTH, "7", extra={"id": 7, "source": "x"})], tmp_path / "x", journal)
-    assert journal.losses == {"further field of a record": 1}
+    kind.write([Document(TEXT, BOTH, "7", extra={"id": 7, "source": "x"})], tmp_path / "x", read_log)
+    assert read_log.dropped == {"further field of a record": 1}
     [found], _ = read(tmp_path / "x", kind)
     assert found == ADA
 
@@ -597,8 +597,8 @@ def test_what_is_no_task_of_prodigys(tmp_path: Path, task: dict[str, Any], messa
 
 @pytest.mark.parametrize("field", [{"label": "SPORT"}, {"options": [{"id": 1}], "accept": [1]}, {"cats": {"A": 1}}])
 def test_tasks_of_prodigy_about_whole_texts_are_left_out(tmp_path: Path, field: dict[str, Any]) -> None:
-    documents, journal = read(write(tmp_path, lines({"text": TEXT, "answer": "accept", **field}), "x.jsonl"))
-    assert (documents, journal.losses) == ([], {"task that asks for something else than spans": 1})
+    documents, read_log = read(write(tmp_path, lines({"text": TEXT, "answer": "accept", **field}), "x.jsonl"))
+    assert (documents, read_log.dropped) == ([], {"task that asks for something else than spans": 1})
 
 
 @pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": "Labels"}, {"type": "labels", "value": None}])

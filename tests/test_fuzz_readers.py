@@ -36,10 +36,10 @@ def test_every_syntax_has_a_seed() -> None:
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     """The harness itself: an error that is not genner's, a message of many lines, a crash and a start that fails."""
 
-    def bad(path: Path, journal: object) -> list[fuzz_readers.Document]:
+    def bad(path: Path, read_log: object) -> list[fuzz_readers.Document]:
         raise ValueError("no error of genner's own")
 
-    def long(path: Path, journal: object) -> list[fuzz_readers.Document]:
+    def long(path: Path, read_log: object) -> list[fuzz_readers.Document]:
         raise fuzz_readers.GennerError("one\ntwo")
 
     for read, found in ((bad, "ValueError"), (long, "many lines")):

@@ -160,10 +160,10 @@ def test_newdoc_begins_a_group(tmp_path: Path) -> None:
 
 def test_groups_in_columns_are_written_and_read_again(tmp_path: Path) -> None:
     given = [Document("Ada", id=f"d{i}", group=g) for i, g in enumerate(["", " a b ", " a b ", "c=d", "", "e\nf"])]
-    journal = ReadLog()
-    Conll().write(given, tmp_path / "x.conll", journal)
+    read_log = ReadLog()
+    Conll().write(given, tmp_path / "x.conll", read_log)
     assert [d.group for d in read(Conll(), tmp_path / "x.conll")] == ["", " a b ", " a b ", "c=d", "", ""]
-    assert journal.losses == {"group": 1}
+    assert read_log.dropped == {"group": 1}
 
 
 def test_corpora_of_files_and_articles(tmp_path: Path) -> None:

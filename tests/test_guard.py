@@ -83,8 +83,8 @@ def write(path: Path, columns: dict[str, Any]) -> Path:
     return path
 
 
-def read(path: Path, syntax: HuggingFace = HuggingFace(), journal: ReadLog | None = None) -> list[Document]:  # noqa: B008
-    return list(syntax.read(path, journal or ReadLog()))
+def read(path: Path, syntax: HuggingFace = HuggingFace(), read_log: ReadLog | None = None) -> list[Document]:  # noqa: B008
+    return list(syntax.read(path, read_log or ReadLog()))
 
 
 def found(documents: list[Document]) -> list[list[tuple[str, str]]]:
@@ -112,9 +112,9 @@ def test_tags_in_any_spelling_as_strings_or_numbers(tmp_path: Path, tags: list[s
 
 def test_tags_without_a_type_and_tags_that_are_unclear(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", {"tokens": [["Mina", "Berg", "met"]], "ner_tags": [["B", "I", "O"]]})
-    journal = ReadLog()
-    assert found(read(path, journal=journal)) == [[("Mina Berg", "ENTITY")]]
-    assert [note.split(": ", 1)[1] for note in journal.notes] == [
+    read_log = ReadLog()
+    assert found(read(path, read_log=read_log)) == [[("Mina Berg", "ENTITY")]]
+    assert [note.split(": ", 1)[1] for note in read_log.notes] == [
         "the tags have no type ('B', 'I', 'O'): labelled ENTITY; --from hf:label=NAME names it"
     ]
     assert found(read(path, HuggingFace(label="PER"))) == [[("Mina Berg", "PER")]]
@@ -148,9 +148,9 @@ def test_what_a_row_does_not_say_is_not_nothing(tmp_path: Path, row: dict[str, A
     path = write(tmp_path / "x.parquet", columns)
     with pytest.raises(DataError, match=rf"x\.parquet:1: .*{message}"):
         read(path)
-    journal = ReadLog(lenient=True)
-    assert found(read(path, journal=journal)) == [[("a", "X")]]
-    assert journal.faults == {"bad row": 1}
+    read_log = ReadLog(lenient=True)
+    assert found(read(path, read_log=read_log)) == [[("a", "X")]]
+    assert read_log.errors == {"bad row": 1}
 
 
 def test_splits_are_not_read_as_one(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from genner.document import Document
 from genner.errors import DataError
 
 
-def read(folder: Path, text: str, syntax: Conll | None = None, journal: ReadLog | None = None) -> list[Document]:
+def read(folder: Path, text: str, syntax: Conll | None = None, read_log: ReadLog | None = None) -> list[Document]:
     path = folder / "x.conll"
     path.write_text(text, encoding="utf-8")
-    return list((syntax or Conll()).read(path, journal or ReadLog()))
+    return list((syntax or Conll()).read(path, read_log or ReadLog()))
 
 
 def shown(documents: list[Document]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -27,13 +27,13 @@ SPLIT = "1\tBanco\tB-ORG\n2-3\tdel\t_\n2\tde\tI-ORG\n3\tel\tI-ORG\n4\tMar\tI-ORG
 
 @pytest.mark.parametrize("syntax", [Conll(), Conll(token=1), Conll(token=1, column=2)])
 def test_a_split_token_is_in_the_text_as_it_is_written(tmp_path: Path, syntax: Conll) -> None:
-    journal = ReadLog()
-    assert shown(read(tmp_path, SPLIT, syntax, journal)) == [("Banco del Mar .", [("Banco del Mar", "ORG")])]
+    read_log = ReadLog()
+    assert shown(read(tmp_path, SPLIT, syntax, read_log)) == [("Banco del Mar .", [("Banco del Mar", "ORG")])]
     spaced = f"# text = Banco del Mar.\n{SPLIT}"
-    assert shown(read(tmp_path, spaced, syntax, journal)) == [("Banco del Mar.", [("Banco del Mar", "ORG")])]
+    assert shown(read(tmp_path, spaced, syntax, read_log)) == [("Banco del Mar.", [("Banco del Mar", "ORG")])]
     of_words = f"# text = Banco de el Mar.\n{SPLIT}"  # as corpora have it that were made from the words
-    assert shown(read(tmp_path, of_words, syntax, journal)) == [("Banco de el Mar.", [("Banco de el Mar", "ORG")])]
-    assert not journal.losses
+    assert shown(read(tmp_path, of_words, syntax, read_log)) == [("Banco de el Mar.", [("Banco de el Mar", "ORG")])]
+    assert not read_log.dropped
 
 
 def test_a_column_further_on_does_not_hide_the_tags_of_words(tmp_path: Path) -> None:
@@ -42,19 +42,19 @@ def test_a_column_further_on_does_not_hide_the_tags_of_words(tmp_path: Path) -> 
 
 
 def test_an_edge_within_a_split_token_is_counted(tmp_path: Path) -> None:
-    journal = ReadLog()
+    read_log = ReadLog()
     text = "1\tva\tO\n2-3\tdel\t_\n2\tde\tO\n3\tel\tB-LOC\n4\tMar\tI-LOC\n\n1\tx\tO\n2\ty\tO\n"
-    assert shown(read(tmp_path, text, journal=journal))[0] == ("va del Mar", [("del Mar", "LOC")])
-    assert sum(journal.losses.values()) == 1
-    assert "edge of an entity within a token that is split" in journal.lines()[-1]
+    assert shown(read(tmp_path, text, read_log=read_log))[0] == ("va del Mar", [("del Mar", "LOC")])
+    assert sum(read_log.dropped.values()) == 1
+    assert "edge of an entity within a token that is split" in read_log.lines()[-1]
 
 
 def test_an_empty_node_is_no_part_of_the_text(tmp_path: Path) -> None:
     text = "1\tAda\tB-PER\n2\tate\tO\n2.1\tleft\tO\n3\tfish\tO\n"
     for syntax in (Conll(), Conll(token=1)):
-        journal = ReadLog()
-        assert shown(read(tmp_path, text, syntax, journal)) == [("Ada ate fish", [("Ada", "PER")])]
-        assert journal.losses == {"empty node (as 8.1), which is no part of the text": 1}
+        read_log = ReadLog()
+        assert shown(read(tmp_path, text, syntax, read_log)) == [("Ada ate fish", [("Ada", "PER")])]
+        assert read_log.dropped == {"empty node (as 8.1), which is no part of the text": 1}
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_split_tokens_that_are_broken(tmp_path: Path, text: str, message: str) -
 
 def test_columns_that_have_names(tmp_path: Path) -> None:
     text = "# global.columns = UPOS X:NER FORM\nPROPN\tB-PER\tAda\nVERB\tO\tate\n"
-    journal = ReadLog()
-    assert shown(read(tmp_path, text, journal=journal)) == [("Ada ate", [("Ada", "PER")])]
-    assert not journal.losses
+    read_log = ReadLog()
+    assert shown(read(tmp_path, text, read_log=read_log)) == [("Ada ate", [("Ada", "PER")])]
+    assert not read_log.dropped
 
 
 # A first column that holds no words
@@ -107,9 +107,9 @@ def test_an_index_with_the_tag_before_the_word(tmp_path: Path) -> None:
 
 
 def test_numbers_without_a_column_of_words_are_read_with_a_note(tmp_path: Path) -> None:
-    journal = ReadLog()
-    assert shown(read(tmp_path, "1\tB-X\n2\tO\n", journal=journal)) == [("1 2", [("1", "X")])]
-    assert any("no other holds words" in note for note in journal.notes)
+    read_log = ReadLog()
+    assert shown(read(tmp_path, "1\tB-X\n2\tO\n", read_log=read_log)) == [("1 2", [("1", "X")])]
+    assert any("no other holds words" in note for note in read_log.notes)
 
 
 # Comments, markup, headers
@@ -128,11 +128,11 @@ def test_numbers_without_a_column_of_words_are_read_with_a_note(tmp_path: Path) 
 )
 @pytest.mark.parametrize("columns", ["Mina\tB-PER\nmet\tO\n", "Mina\tNNP\tB-PER\nmet\tVBD\tO\n", "Mina B-PER\nmet O\n"])
 def test_where_a_sentence_is_from_is_no_part_of_it(tmp_path: Path, source: str, group: str, columns: str) -> None:
-    journal = ReadLog()
-    (document,) = read(tmp_path, f"{source}\n{columns}", journal=journal)
+    read_log = ReadLog()
+    (document,) = read(tmp_path, f"{source}\n{columns}", read_log=read_log)
     assert shown([document]) == [("Mina met", [("Mina", "PER")])]
     assert document.group == group
-    assert journal.losses.total() == (not group)
+    assert read_log.dropped.total() == (not group)
 
 
 def test_a_hash_may_be_a_token(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_other_marks_of_comments_are_refused(tmp_path: Path, mark: str) -> None:
     text = f"{mark} a comment\nMina B-PER\nmet O\n"
     with pytest.raises(DataError, match=rf"x\.conll:1: has 3 columns; legal: 2, as most lines.*grep -v '\^{mark}'"):
         read(tmp_path, text)
-    assert shown(read(tmp_path, text, journal=ReadLog(lenient=True))) == [("Mina met", [("Mina", "PER")])]
+    assert shown(read(tmp_path, text, read_log=ReadLog(lenient=True))) == [("Mina met", [("Mina", "PER")])]
 
 
 def test_tags_of_xml_are_no_tokens(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_tags_of_xml_are_no_tokens(tmp_path: Path) -> None:
         DataError, match=r"x\.conll:1: '<doc id=\"x\">' is a tag of XML, and no token; take such lines out"
     ):
         read(tmp_path, text)
-    journal = ReadLog(lenient=True)
-    assert shown(read(tmp_path, text, journal=journal)) == [("Mina met", [("Mina", "PER")]), ("Bo", [("Bo", "PER")])]
-    assert journal.lines()[0].startswith("fault markup: 6, read as the end of a sentence (first: ")
+    read_log = ReadLog(lenient=True)
+    assert shown(read(tmp_path, text, read_log=read_log)) == [("Mina met", [("Mina", "PER")]), ("Bo", [("Bo", "PER")])]
+    assert read_log.lines()[0].startswith("error markup: 6, read as the end of a sentence (first: ")
     assert shown(read(tmp_path, "<s>\tO\nBo\tB-PER\n")) == [("<s> Bo", [("Bo", "PER")])]
 
 
@@ -165,11 +165,11 @@ def test_eos_ends_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_header_is_no_token(tmp_path: Path) -> None:
-    journal = ReadLog()
-    assert shown(read(tmp_path, "TOKEN NE-LIT\nMina B-PER\nmet O\n", journal=journal)) == [
+    read_log = ReadLog()
+    assert shown(read(tmp_path, "TOKEN NE-LIT\nMina B-PER\nmet O\n", read_log=read_log)) == [
         ("Mina met", [("Mina", "PER")])
     ]
-    assert any("line 1 names the columns" in note for note in journal.notes)
+    assert any("line 1 names the columns" in note for note in read_log.notes)
     assert shown(read(tmp_path, "Word B-X\nfor O\n")) == [("Word for", [("Word", "X")])]
 
 
@@ -177,11 +177,11 @@ def test_a_header_is_no_token(tmp_path: Path) -> None:
 
 
 def test_levels_within_a_tag_are_levels(tmp_path: Path) -> None:
-    journal = ReadLog()
+    read_log = ReadLog()
     text = "Kai\tB-PER#O\nvon\tI-PER#B-LOC\n\nBo\tO#O\n"
     expected = [("Kai von", [("Kai von", "PER"), ("von", "LOC")]), ("Bo", [])]
-    assert shown(read(tmp_path, text, journal=journal)) == expected
-    assert any("each tag holds levels, parted by '#'" in note for note in journal.notes)
+    assert shown(read(tmp_path, text, read_log=read_log)) == expected
+    assert any("each tag holds levels, parted by '#'" in note for note in read_log.notes)
     assert shown(read(tmp_path, text.replace("#", "|"))) == expected
 
 
@@ -220,9 +220,9 @@ def test_another_tag_for_none_is_named_with_its_option(tmp_path: Path, outside: 
     ):
         read(tmp_path, text)
     assert shown(read(tmp_path, text, Conll(outside=outside))) == [("Ada ran", [("Ada", "PER")])]
-    journal = ReadLog(lenient=True)
-    assert shown(read(tmp_path, text, journal=journal)) == [("Ada ran", [("Ada", "PER")])]
-    assert journal.lines()[0].startswith("fault malformed tag: 1, taken as that of no entity (first: ")
+    read_log = ReadLog(lenient=True)
+    assert shown(read(tmp_path, text, read_log=read_log)) == [("Ada ran", [("Ada", "PER")])]
+    assert read_log.lines()[0].startswith("error malformed tag: 1, taken as that of no entity (first: ")
 
 
 @pytest.mark.parametrize(
@@ -239,9 +239,9 @@ def test_an_entity_that_breaks_its_scheme_is_kept_and_said_to_be(
     for syntax in (Conll(), Conll(scheme=scheme)):  # type: ignore[arg-type]
         with pytest.raises(DataError):
             read(tmp_path, text, syntax)
-        journal = ReadLog(lenient=True)
-        found = shown(read(tmp_path, text, syntax, journal))
+        read_log = ReadLog(lenient=True)
+        found = shown(read(tmp_path, text, syntax, read_log))
         assert found == [("Ada ran", [("Ada", "PER")]), ("Zoe", [("Zoe", "PER")])]
-        assert journal.lines()[0].startswith("fault tag sequence: 1, kept, as conlleval reads it (first: ")
+        assert read_log.lines()[0].startswith("error tag sequence: 1, kept, as conlleval reads it (first: ")
     assert "; kept, as conlleval reads it" in caplog.text
     assert "passed over" not in caplog.text

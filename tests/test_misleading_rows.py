@@ -19,10 +19,10 @@ ENTITIES = [("Ada Berg", "PER"), ("Bo", "PER")]
 BLANKS = [True, True, True, False, False]
 
 
-def read(folder: Path, *records: Any, journal: ReadLog | None = None) -> list[Document]:
+def read(folder: Path, *records: Any, read_log: ReadLog | None = None) -> list[Document]:
     path = folder / "x.json"
     path.write_text(json.dumps(list(records)), encoding="utf-8")
-    return list(load(path, None, journal))
+    return list(load(path, None, read_log))
 
 
 def found(document: Document) -> list[tuple[str, str]]:
@@ -63,11 +63,11 @@ def test_labels_of_a_whole_text_are_none_of_its_words(tmp_path: Path, text: str)
 
 def test_ronec_has_the_blanks_of_the_text(tmp_path: Path) -> None:
     record = {"id": 4074, "ner_tags": TAGS, "ner_ids": [1, 2, 0, 1, 0], "tokens": TOKENS, "space_after": BLANKS}
-    journal = ReadLog()
-    (document,) = read(tmp_path, record, journal=journal)
+    read_log = ReadLog()
+    (document,) = read(tmp_path, record, read_log=read_log)
     assert (document.id, document.text, found(document)) == ("4074", "Ada Berg met Bo.", ENTITIES)
     assert dict(document.extra) == {"ner_ids": [1, 2, 0, 1, 0], "id": 4074}
-    assert not journal.lines()
+    assert not read_log.lines()
     with pytest.raises(DataError, match="5 tokens have 4 flags 'space_after'"):
         read(tmp_path, record | {"space_after": BLANKS[:4]})
 
@@ -77,10 +77,10 @@ def test_a_text_beside_the_tokens_has_their_blanks(tmp_path: Path, name: str) ->
     (document,) = read(tmp_path, {"tokens": TOKENS, "ner_tags": TAGS, name: "Ada  Berg met Bo."})
     assert (document.text, found(document)) == ("Ada  Berg met Bo.", [("Ada  Berg", "PER"), ("Bo", "PER")])
     assert not document.extra
-    journal = ReadLog()
-    (document,) = read(tmp_path, {"tokens": TOKENS, "ner_tags": TAGS, name: "Another one."}, journal=journal)
+    read_log = ReadLog()
+    (document,) = read(tmp_path, {"tokens": TOKENS, "ner_tags": TAGS, name: "Another one."}, read_log=read_log)
     assert document.text == "Ada Berg met Bo ."
-    assert journal.losses == ({"text that its tokens do not make up": 1} if name == "text" else {})
+    assert read_log.dropped == ({"text that its tokens do not make up": 1} if name == "text" else {})
     assert dict(document.extra) == ({} if name == "text" else {name: "Another one."})
 
 
@@ -93,10 +93,10 @@ def test_tokens_are_joined_as_flags_say() -> None:
 def test_further_columns_of_tags_are_told(tmp_path: Path) -> None:
     inner = ["O", "B-LOC", "O", "O", "O"]
     for name, values in (("nested_ner_tags", inner), ("fine_ner_tags", [3, 3, 0, 3, 0]), ("other", inner)):
-        journal = ReadLog()
+        read_log = ReadLog()
         record = {"tokens": TOKENS, "ner_tags": TAGS, name: values}
-        assert found(read(tmp_path, record, record, journal=journal)[0]) == ENTITIES
-        assert [note.split(": ", 1)[1] for note in journal.notes] == [
+        assert found(read(tmp_path, record, record, read_log=read_log)[0]) == ENTITIES
+        assert [note.split(": ", 1)[1] for note in read_log.notes] == [
             f"column '{name}' holds tags too and is not read; --from hf_json:tags={name} reads it instead"
         ]
     first = next(HuggingFaceJson(tags="other").read(tmp_path / "x.json", ReadLog()))
@@ -107,10 +107,10 @@ def test_a_sequence_that_breaks_its_scheme_is_an_error_and_kept_if_lenient(tmp_p
     broken, whole = {"tokens": ["Ada", "ran"], "ner_tags": ["I-PER", "O"]}, {"tokens": TOKENS, "ner_tags": TAGS}
     with pytest.raises(DataError, match=r"row 3, token 1: tag 'I-PER' goes on with what has not begun; iob2 begins"):
         read(tmp_path, whole, whole, broken)
-    journal = ReadLog(lenient=True)
-    documents = read(tmp_path, whole, whole, broken, journal=journal)
+    read_log = ReadLog(lenient=True)
+    documents = read(tmp_path, whole, whole, broken, read_log=read_log)
     assert found(documents[2]) == [("Ada", "PER")]
-    assert journal.lines()[0].startswith("fault tag sequence: 1, kept, as conlleval reads it (first: ")
+    assert read_log.lines()[0].startswith("error tag sequence: 1, kept, as conlleval reads it (first: ")
     assert found(read(tmp_path, broken, broken)[0]) == [("Ada", "PER")]  # IOB1
 
 

@@ -32,15 +32,15 @@ def files(folder: Path, name: str, *rows: tuple[str, str]) -> Path:
 
 
 def read(path: Path, name: str, lenient: bool = False) -> tuple[list[Document], ReadLog]:
-    journal = ReadLog(lenient=lenient)
-    return list(Alpaca(name).read(path, journal)), journal
+    read_log = ReadLog(lenient=lenient)
+    return list(Alpaca(name).read(path, read_log)), read_log
 
 
 def one(folder: Path, name: str, text: str, said: str) -> tuple[list[tuple[str, str, int]], ReadLog]:
     """Label, mention and start of what is read, without `lenient`."""
-    [document], journal = read(files(folder, name, (text, said)), name)
+    [document], read_log = read(files(folder, name, (text, said)), name)
     assert document.text == text
-    return [(e.label, document.mention(e), e.start) for e in document.entities], journal
+    return [(e.label, document.mention(e), e.start) for e in document.entities], read_log
 
 
 # What the published files look like
@@ -126,10 +126,10 @@ def test_files_are_read_without_lenient_and_say_the_same(tmp_path: Path) -> None
             (text, published(name, document, order)),
             ("None here.", published(name, Document("None here."), [])),
         )
-        found, journal = read(path, name)
+        found, read_log = read(path, name)
         assert [d.entities for d in found] == [document.entities, ()]
         # PDGF[B] is DNA once, and stands there twice.
-        assert journal.losses == ({PLACE: 1} if name == "grouped_json" else {})
+        assert read_log.dropped == ({PLACE: 1} if name == "grouped_json" else {})
 
 
 @pytest.mark.parametrize(
@@ -166,25 +166,25 @@ def test_tags_that_cross_and_tags_of_the_text(
     [("inline_xml", "NSW sold <DNA>A$</DNA> 100 today"), ("inline_bracketed", "NSW sold [A$ | DNA] 100  today")],
 )
 def test_blanks_that_the_text_does_not_have(tmp_path: Path, name: str, said: str) -> None:
-    found, journal = one(tmp_path, name, "NSW sold A$100 today", said)
+    found, read_log = one(tmp_path, name, "NSW sold A$100 today", said)
     assert found == [("DNA", "A$", 9)]
-    assert journal.losses == {SPACING: 1}
+    assert read_log.dropped == {SPACING: 1}
 
 
 def test_the_order_of_a_list_places_its_mentions(tmp_path: Path) -> None:
     text = "the IL-2 gene, IL-2 and the IL-2 gene"
     gene, alone = ("DNA", "IL-2 gene", 4), ("DNA", "IL-2", 15)
-    as_often, journal = one(
+    as_often, read_log = one(
         tmp_path, "grouped_json", text, '{"DNA": ["IL-2 gene", "IL-2", "IL-2 gene", "IL-2", "IL-2"]}'
     )
     assert len(as_often) == 5
-    assert not journal.lines()  # no order is needed
-    listed, journal = one(tmp_path, "grouped_json", text, '{"DNA": ["IL-2 gene", "IL-2", "IL-2 gene"]}')
+    assert not read_log.lines()  # no order is needed
+    listed, read_log = one(tmp_path, "grouped_json", text, '{"DNA": ["IL-2 gene", "IL-2", "IL-2 gene"]}')
     assert listed == [gene, alone, ("DNA", "IL-2 gene", 28)]
-    assert journal.losses == {PLACE: 1}
-    inner_first, journal = one(tmp_path, "grouped_json", text, '{"DNA": ["IL-2", "IL-2 gene", "IL-2 gene"]}')
+    assert read_log.dropped == {PLACE: 1}
+    inner_first, read_log = one(tmp_path, "grouped_json", text, '{"DNA": ["IL-2", "IL-2 gene", "IL-2 gene"]}')
     assert ("DNA", "IL-2", 4) in inner_first
-    assert journal.losses == {PLACE: 1}
+    assert read_log.dropped == {PLACE: 1}
     outer_first, _ = one(tmp_path, "grouped_json", "A B and A B", '{"DNA": ["A B", "A", "A B", "A"]}')
     assert outer_first == [("DNA", "A B", 0), ("DNA", "A", 0), ("DNA", "A B", 8), ("DNA", "A", 8)]
 
@@ -193,9 +193,9 @@ def test_genners_own_lists_keep_its_law(tmp_path: Path) -> None:
     """What genner wrote says its places by their order, so that nothing is left open."""
     document = Document("IL-2 gene of IL-2", (Entity(0, 9, "DNA"), Entity(0, 4, "DNA")), "d")
     Alpaca("grouped_json", "DNA").write([document], tmp_path / "x.json", ReadLog())
-    found, journal = read(tmp_path / "x.json", "grouped_json")
+    found, read_log = read(tmp_path / "x.json", "grouped_json")
     assert found == [document]
-    assert not journal.lines()
+    assert not read_log.lines()
 
 
 def test_what_is_given_twice_is_counted(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_what_is_given_twice_is_counted(tmp_path: Path) -> None:
         "inline_bracketed": "[[X | DNA] | DNA] binds",
     }
     for name in FORMATS:
-        found, journal = one(tmp_path, name, "X binds", said[name])
+        found, read_log = one(tmp_path, name, "X binds", said[name])
         assert found == [("DNA", "X", 0)]
-        assert journal.losses == {"entity given twice": 1}
+        assert read_log.dropped == {"entity given twice": 1}
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_nothing_is_looked_up_or_repaired(tmp_path: Path, name: str, said: str) 
     assert read_published(name, rows[0][0], said, LABELS) is None
     with pytest.raises(DataError, match="record 1: the answer does not fit its text"):
         read(path, name)
-    found, journal = read(path, name, lenient=True)
+    found, read_log = read(path, name, lenient=True)
     assert [d.id for d in found] == [f"{name}-2"]
-    assert journal.faults == {"answer that does not fit its text": 1}
+    assert read_log.errors == {"answer that does not fit its text": 1}
 
 
 def test_what_says_several_things_says_nothing() -> None:

@@ -17,10 +17,10 @@ from genner.errors import DataError, UsageError
 MINA = [("Mina Berg", "PER"), ("Bo", "PER")]
 
 
-def read(folder: Path, text: str, syntax: Conll = Conll(), journal: ReadLog | None = None) -> list[Document]:  # noqa: B008
+def read(folder: Path, text: str, syntax: Conll = Conll(), read_log: ReadLog | None = None) -> list[Document]:  # noqa: B008
     path = folder / "x.conll"
     path.write_bytes(text.encode())
-    return list(syntax.read(path, journal or ReadLog()))
+    return list(syntax.read(path, read_log or ReadLog()))
 
 
 def found(documents: list[Document]) -> list[tuple[str, str]]:
@@ -46,12 +46,12 @@ SPELT = {
 @pytest.mark.parametrize("spelling", SPELT)
 def test_tags_in_any_spelling_are_read(tmp_path: Path, spelling: str) -> None:
     text = "".join(f"{word} {tag}\n" for word, tag in zip(["Mina", "Berg", "met", "Bo"], SPELT[spelling].split()))  # noqa: B905
-    journal = ReadLog()
+    read_log = ReadLog()
     label = {"lower case": "per", "untyped": "ENTITY", "bioes, untyped": "ENTITY"}.get(spelling, "PER")
-    assert found(read(tmp_path, text, journal=journal)) == [(mention, label) for mention, _ in MINA]
-    assert bool(journal.notes) == (label == "ENTITY")
+    assert found(read(tmp_path, text, read_log=read_log)) == [(mention, label) for mention, _ in MINA]
+    assert bool(read_log.notes) == (label == "ENTITY")
     if label == "ENTITY":
-        (note,) = journal.notes
+        (note,) = read_log.notes
         assert note.endswith("labelled ENTITY; --from conll:label=NAME names it")
         assert found(read(tmp_path, text, Conll(label="PER"))) == MINA
 
@@ -115,11 +115,11 @@ INDEXED = {
 
 @pytest.mark.parametrize("maker", INDEXED)
 def test_a_column_that_counts_is_not_the_words(tmp_path: Path, maker: str) -> None:
-    journal = ReadLog()
-    documents = read(tmp_path, INDEXED[maker], journal=journal)
+    read_log = ReadLog()
+    documents = read(tmp_path, INDEXED[maker], read_log=read_log)
     assert found(documents) == MINA
-    assert any("column 0 counts the tokens, column 1 is read for them" in note for note in journal.notes)
-    assert journal.losses.total() == (maker == "a split token")  # the empty node
+    assert any("column 0 counts the tokens, column 1 is read for them" in note for note in read_log.notes)
+    assert read_log.dropped.total() == (maker == "a split token")  # the empty node
     column = {"uner": 2, "a split token": 2}.get(maker)
     explicit, quiet = Conll(token=1, column=column), ReadLog()
     assert read(tmp_path, INDEXED[maker], explicit, quiet) == documents
@@ -131,13 +131,13 @@ GERMEVAL = "#\thttp://x [2010]\n1\tUni\tB-ORG\tO\n2\tHalle\tI-ORG\tB-LOC\n3\tlie
 
 
 def test_outer_and_inner_tags_of_germeval(tmp_path: Path) -> None:
-    journal = ReadLog()
-    documents = read(tmp_path, GERMEVAL, journal=journal)
+    read_log = ReadLog()
+    documents = read(tmp_path, GERMEVAL, read_log=read_log)
     assert [d.text for d in documents] == ["Uni Halle liegt"]
     assert found(documents) == [("Uni Halle", "ORG"), ("Halle", "LOC")]
     assert documents[0].group == "http://x"
-    assert not journal.losses
-    assert any("column 2 is read for the outer tags, column 3 for the inner" in note for note in journal.notes)
+    assert not read_log.dropped
+    assert any("column 2 is read for the outer tags, column 3 for the inner" in note for note in read_log.notes)
     assert found(read(tmp_path, GERMEVAL, Conll(column=2))) == [("Uni Halle", "ORG")]
     flat = GERMEVAL.replace("B-LOC", "O")
     assert found(read(tmp_path, flat)) == [("Uni Halle", "ORG")]
@@ -233,9 +233,9 @@ def test_line_ends(tmp_path: Path) -> None:
         read(tmp_path, "a O\nb\rc O\n")
     with pytest.raises(DataError, match=r"x\.conll:2: ends in \\n, the lines before in \\r\\n; .*dos2unix.*--lenient"):
         read(tmp_path, "a O\r\nb O\n")
-    journal = ReadLog(lenient=True)
-    assert read(tmp_path, "a O\r\nb O\n\nc\rd O\n", journal=journal)[0].text == "a b"
-    assert journal.faults == {"mixed line endings": 1, "carriage returns": 1}
+    read_log = ReadLog(lenient=True)
+    assert read(tmp_path, "a O\r\nb O\n\nc\rd O\n", read_log=read_log)[0].text == "a b"
+    assert read_log.errors == {"mixed line endings": 1, "carriage returns": 1}
 
 
 def test_a_folder_says_what_it_holds_and_a_pattern_reads_it(tmp_path: Path, run: Run) -> None:

@@ -187,10 +187,10 @@ def test_the_text_may_have_another_name(tmp_path: Path, name: str, data: str) ->
 
 
 def test_what_stands_beside_the_field_that_is_read_is_counted(tmp_path: Path) -> None:
-    path, journal = file(tmp_path, '{"text": "short", "body": "long"}', "x.jsonl"), ReadLog()
-    (document,) = read_texts(str(path), "body", journal)
+    path, read_log = file(tmp_path, '{"text": "short", "body": "long"}', "x.jsonl"), ReadLog()
+    (document,) = read_texts(str(path), "body", read_log)
     assert (document.text, dict(document.extra)) == ("long", {})
-    assert journal.losses == {"field 'text' beside the one that is read": 1}
+    assert read_log.dropped == {"field 'text' beside the one that is read": 1}
 
 
 BAD = {
@@ -264,10 +264,10 @@ def test_a_folder_stands_for_what_can_be_read_in_it(tmp_path: Path) -> None:
         file(tmp_path, gzip.compress(b"t") if name.endswith(".gz") else "text\nt\n", name)
     file(tmp_path, "", "out.jsonl")
     file(tmp_path, "{}", "out.jsonl.meta")
-    journal = ReadLog()
-    found = places([str(tmp_path)], journal)
+    read_log = ReadLog()
+    found = places([str(tmp_path)], read_log)
     assert [place.id for place in found] == ["a/x", "a/x", "b/x", "r"]
-    assert journal.losses == {"file of another kind, or of genner's own": 3}
+    assert read_log.dropped == {"file of another kind, or of genner's own": 3}
     assert [d.id for place in found for d in read_texts(place)] == ["a/x", "a/x", "b/x", "r-1"]
     with pytest.raises(UsageError, match="holds no file that can be read"):
         places([str(file(tmp_path, "", "empty/y.pdf").parent)])

@@ -86,7 +86,7 @@ def contamination(
     from genner.contamination.sources import Given, case_of
     from genner.data.base import ReadLog
 
-    journal = ReadLog()
+    read_log = ReadLog()
     given = Given(
         data=test,
         reader=reader,
@@ -101,8 +101,8 @@ def contamination(
         unseen=tuple(unseen or ()),
         limit=limit,
     )
-    case, notes = case_of(model, given, journal)
-    for line in journal.lines():
+    case, notes = case_of(model, given, read_log)
+    for line in read_log.lines():
         tell(line)
     if dry_run:
         _plan(case, notes, wanted)

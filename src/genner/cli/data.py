@@ -50,20 +50,20 @@ def convert(
     from genner.data.base import ReadLog
     from genner.data.convert import convert as run
 
-    journal = ReadLog(lenient=lenient)
+    read_log = ReadLog(lenient=lenient)
     replaced = target.is_file()
     count = run(
         source,
         target,
         reader,
         writer,
-        journal,
+        read_log,
         rewrite or (),
         watch=lambda documents: tqdm(documents, unit=" documents", disable=None, file=sys.stderr),
     )
-    _report(journal)
+    _report(read_log)
     tell(f"{count} documents in {target}{', in place of the file that was there' if replaced else ''}")
-    if not count and (journal.faults or journal.losses):
+    if not count and (read_log.errors or read_log.dropped):
         raise typer.Exit(1)
 
 
@@ -107,11 +107,11 @@ def data(
     if not files:
         _list([wanted] if wanted else list(known.catalog().values()), as_json)
         return
-    journal = ReadLog(lenient=lenient)
+    read_log = ReadLog(lenient=lenient)
     described: list[Description] = []
     for name in [each for given in files for each in expand(given)]:
         shown = visible_line(name)
-        documents = tqdm(load(name, reader, journal), unit=" documents", desc=shown, disable=None, file=sys.stderr)
+        documents = tqdm(load(name, reader, read_log), unit=" documents", desc=shown, disable=None, file=sys.stderr)
         described.append(describe(name, documents))
     shared, shared_groups = leaks(described), group_leaks(described)
     warnings = []
@@ -135,7 +135,7 @@ def data(
             tell(f"{what}: texts of one group are in both, unless each file names its groups anew", sys.stdout)
     for line in warnings:
         tell(f"warning: {line}")
-    _report(journal)
+    _report(read_log)
 
 
 def _fetch(names: list[str], out: Path, force: bool) -> None:
@@ -154,8 +154,8 @@ def _fetch(names: list[str], out: Path, force: bool) -> None:
         raise typer.Exit(1)
 
 
-def _report(journal: "ReadLog") -> None:
-    for line in journal.lines():
+def _report(read_log: "ReadLog") -> None:
+    for line in read_log.lines():
         tell(line)
 
 

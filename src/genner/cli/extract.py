@@ -99,12 +99,12 @@ def extract(
     asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels is not None else None
     if format:
         get_format(format)
-    journal = ReadLog()
-    found = places(files or [], journal)
+    read_log = ReadLog()
+    found = places(files or [], read_log)
     _check_outputs(found, labels_file, out, html, force=force or resume)
     if out:
         JsonlWriter(out, resume, force=force).check()
-    documents = [Document(text, id="text")] if text is not None else _documents(found, text_field, journal)
+    documents = [Document(text, id="text")] if text is not None else _documents(found, text_field, read_log)
 
     from genner.loading import load
 
@@ -135,7 +135,7 @@ def extract(
             tell("\n".join(said))
     else:
         shown = _show(ner, documents, progress, batch_size, notes, to_page=bool(html))
-    for line in [] if quiet else [*notes, *journal.lines()]:
+    for line in [] if quiet else [*notes, *read_log.lines()]:
         tell(line)
     if html:
         from genner.data import write_atomic
@@ -158,13 +158,13 @@ def _check_outputs(
     may_write({"--html": html}, [*sources, *([out] if out else [])], force=force)
 
 
-def _documents(found: "list[TextSource]", text_field: str, journal: "ReadLog") -> Iterator[Document]:
+def _documents(found: "list[TextSource]", text_field: str, read_log: "ReadLog") -> Iterator[Document]:
     """The documents of all places. Several may share an id (their file's name): the later ones get a number."""
     from genner.data.texts import read_texts
 
     seen: dict[str, int] = {}
     for place in found:
-        for document in read_texts(place, text_field, journal):
+        for document in read_texts(place, text_field, read_log):
             id = document.id
             while id in seen:
                 seen[document.id] += 1

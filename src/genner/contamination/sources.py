@@ -86,7 +86,7 @@ class Given:
 
 
 def case_of(
-    model: str, given: Given, journal: ReadLog, watch: Callable[[str], None] = lambda said: None
+    model: str, given: Given, read_log: ReadLog, watch: Callable[[str], None] = lambda said: None
 ) -> tuple[ContaminationCase, list[str]]:
     """The case of a model and a test set, and notes on what is not known.
 
@@ -98,19 +98,19 @@ def case_of(
     Raises `UsageError` for a test set without documents, or labels that it lacks; `DataError` as readers do.
     """
     watch(str(given.data))
-    test = with_groups(list(load(given.data, given.reader, journal)))
+    test = with_groups(list(load(given.data, given.reader, read_log)))
     if not test:
         raise UsageError(f"{str(given.data)!r} holds no document; give a file with the test set")
     known = recipes_of(model, given.recipes)
     notes, root = list(known.notes), given.root or Path()
-    sources = [TrainedOn(str(path), list(load(path, None, journal))) for path in given.train]
+    sources = [TrainedOn(str(path), list(load(path, None, read_log))) for path in given.train]
     missing: list[str] = []
     own: SetSpec | None = None
     kind: Sequence[Document] = ()
     read: set[Path] = set()
     for recipe in known.recipes:
         for spec in recipe.sets:
-            found = _documents(spec, recipe.seed, root, read, missing, journal, watch)
+            found = _documents(spec, recipe.seed, root, read, missing, read_log, watch)
             sources += found
             if own is None and found and _is_own(spec, given, root):
                 own, kind = spec, found[0].documents
@@ -124,10 +124,10 @@ def case_of(
     if missing:
         some = ", ".join([*missing[:3], *(["..."] if len(missing) > 3 else [])])
         notes.append(f"{len(missing)} files of the recipe are not under {root} ({some}); give their folder as --data")
-    members, unseen = _files(given.members, journal), _files(given.unseen, journal)
+    members, unseen = _files(given.members, read_log), _files(given.unseen, read_log)
     members = members or with_groups(kind)
     if own is not None and not unseen and own.dev is not None and (root / own.dev).exists():
-        unseen = _files([root / own.dev], journal, own.from_)
+        unseen = _files([root / own.dev], read_log, own.from_)
     sample = evenly(test, given.limit)
     asked = {normalized(d.text) for d in sample}
     seen = {normalized(d.text) for source in sources for d in source.documents} | {normalized(d.text) for d in members}
@@ -157,7 +157,7 @@ def _documents(
     root: Path,
     read: set[Path],
     missing: list[str],
-    journal: ReadLog,
+    read_log: ReadLog,
     watch: Callable[[str], None],
 ) -> list[TrainedOn]:
     """The documents of a set that `fraction` and `shots` leave, by file; a file that several sets use comes once."""
@@ -171,7 +171,7 @@ def _documents(
             continue
         watch(file)
         try:
-            found += load(root / file, spec.from_, journal)
+            found += load(root / file, spec.from_, read_log)
         except UnreadableError:
             missing.append(file)
             continue
@@ -191,8 +191,8 @@ def _is_own(spec: SetSpec, given: Given, root: Path) -> bool:
     return any((root / file).resolve().parent == folder for file in spec.train)
 
 
-def _files(paths: Iterable[Path], journal: ReadLog, reader: str | None = None) -> list[Document]:
-    return [document for path in paths for document in with_groups(list(load(path, reader, journal)))]
+def _files(paths: Iterable[Path], read_log: ReadLog, reader: str | None = None) -> list[Document]:
+    return [document for path in paths for document in with_groups(list(load(path, reader, read_log)))]
 
 
 def _name(data: Path) -> str:

@@ -25,7 +25,7 @@ class TextLikelihood(Signal):
     the least likely fifth of the tokens, bare and set against the vocabulary's spread; for an adapter `reference`, by
     how much it finds the text likelier than its base does.
     Cannot show: contamination where texts were read once, or the model is small: on large corpora such scores are
-    about as good as a coin (Duan et al., 2024). Unseen texts of another kind (a later year, another journal) differ
+    about as good as a coin (Duan et al., 2024). Unseen texts of another kind (a later year, another log) differ
     for other reasons, so a difference without members that it sees proves nothing.
     Sources: Yeom et al. (2018), "Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting" (loss);
     Carlini et al. (2021), "Extracting Training Data from Large Language Models" (zlib, and a reference model); Shi et

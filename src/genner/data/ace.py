@@ -41,7 +41,7 @@ class Ace2005(Syntax):
 
     Where there are folders `timex2norm`, which hold the final annotation, only they are read. The label is the type of
     the entity: PER, ORG, GPE, LOC, FAC, VEH or WEA. Mentions of other kinds than asked for, and those of times, values,
-    relations and events, are losses. A mention that is not the text at its offsets is a fault.
+    relations and events, are dropped. A mention that is not the text at its offsets is an error.
     """
 
     mention: Literal["extent", "head"] = "extent"
@@ -65,14 +65,14 @@ class Ace2005(Syntax):
             return any(child.name.endswith(_SUFFIX) for child in source.iterdir())
         return source.name.endswith(_SUFFIX)
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        wanted = {_id(line) for line in read_ids(self.split, journal)} if self.split else None
-        yield from own_ids(self._documents(source, wanted, journal), source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        wanted = {_id(line) for line in read_ids(self.split, read_log)} if self.split else None
+        yield from own_ids(self._documents(source, wanted, read_log), source, read_log)
         if wanted:
             what = f"documents listed here that are not in {source}: {len(wanted)}, {min(wanted)!r} among them"
-            journal.fault("listed document missing", self.split, what)
+            read_log.error("listed document missing", self.split, what)
 
-    def _documents(self, source: Traversable, wanted: set[str] | None, journal: ReadLog) -> Iterator[Document]:
+    def _documents(self, source: Traversable, wanted: set[str] | None, read_log: ReadLog) -> Iterator[Document]:
         files = list(walk(source, self.suffixes))
         final = [file for file in files if f"/{_FINAL}/" in str(file).replace("\\", "/")]
         for file in final or files:
@@ -83,13 +83,13 @@ class Ace2005(Syntax):
                 wanted.discard(id)
             text_file = sibling(file, f"{id}.sgm")
             if not text_file.is_file():
-                journal.fault("file missing", file, f"{text_file.name} is not beside it; both are needed")
+                read_log.error("file missing", file, f"{text_file.name} is not beside it; both are needed")
                 continue
-            raw = decode(text_file, journal)
+            raw = decode(text_file, read_log)
             if raw is not None:
-                yield self._document(id, file, raw, journal)
+                yield self._document(id, file, raw, read_log)
 
-    def _document(self, id: str, source: Traversable, raw: str, journal: ReadLog) -> Document:
+    def _document(self, id: str, source: Traversable, raw: str, read_log: ReadLog) -> Document:
         last = raw.rfind(">") + 1  # behind it no tag ends, though many may begin
         counted = _TAG.sub("", raw[:last]) + raw[last:]
         pieces = re.split(f"({_REFERENCE.pattern})", counted)
@@ -97,10 +97,10 @@ class Ace2005(Syntax):
         lengths = [[0] * (len(p) - 1) + [1] if odd % 2 else [1] * len(p) for odd, p in enumerate(pieces)]
         where = list(accumulate((n for piece in lengths for n in piece), initial=0))
         entities = []
-        for entity, mention in self._mentions(source, journal):
+        for entity, mention in self._mentions(source, read_log):
             kind = mention.get("TYPE", "")
             if kind not in self.kinds:
-                journal.loss(f"mention of kind {kind}", f"{id}: {mention.get('ID')}")
+                read_log.drop(f"mention of kind {kind}", f"{id}: {mention.get('ID')}")
                 continue
             sequence = mention.find(f"{self.mention}/charseq")
             start, end = _offsets(sequence)
@@ -108,19 +108,19 @@ class Ace2005(Syntax):
             label = entity.get("TYPE", "")
             if sequence is None or not label or not 0 <= start < end <= len(counted):
                 what = f"mention {mention.get('ID')} has no {self.mention} with legal offsets, or its entity no TYPE"
-                journal.fault("offsets", source, what)
+                read_log.error("offsets", source, what)
             elif sequence.text not in (cut, unescape(cut)):
                 what = (
                     f"mention {mention.get('ID')} is {sequence.text!r}, but the text from {start} to {end} is {cut!r}; "
                     "the .sgm must be as published, its line ends not converted"
                 )
-                journal.fault("offsets", source, what)
+                read_log.error("offsets", source, what)
             else:
                 entities.append(Entity(where[start], where[end], label))
         text = "".join(unescape(p) if odd % 2 else p for odd, p in enumerate(pieces))
-        return Document(text, distinct(entities, journal, id), id, group=id)
+        return Document(text, distinct(entities, read_log, id), id, group=id)
 
-    def _mentions(self, source: Traversable, journal: ReadLog) -> Iterator[tuple[ET.Element, ET.Element]]:
+    def _mentions(self, source: Traversable, read_log: ReadLog) -> Iterator[tuple[ET.Element, ET.Element]]:
         """Each entity with each of its mentions."""
         try:
             with open_binary(source) as file:
@@ -128,11 +128,11 @@ class Ace2005(Syntax):
                 root = ET.parse(file).getroot()
         except (ET.ParseError, ValueError, LookupError) as error:  # the latter: of an unknown encoding
             line = error.position[0] if isinstance(error, ET.ParseError) else None
-            journal.fault("broken XML", source, f"is not well-formed: {error}", line)
+            read_log.error("broken XML", source, f"is not well-formed: {error}", line)
             return
         for tag in _OTHERS:
             if n := sum(1 for _ in root.iter(tag)):
-                journal.loss(tag.replace("_", " "), source.name, n)
+                read_log.drop(tag.replace("_", " "), source.name, n)
         for entity in root.iter("entity"):
             for mention in entity.findall("entity_mention"):
                 yield entity, mention

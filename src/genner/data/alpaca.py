@@ -52,40 +52,40 @@ class Alpaca(RecordSyntax):
     def recognizes_record(cls, record: Any) -> bool:
         return isinstance(record, dict) and "instruction" in record and isinstance(record.get("output", 0), str | None)
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        return decoded(source, journal, _exchange, self.format, self.labels, _OWN)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        return decoded(source, read_log, _exchange, self.format, self.labels, _OWN)
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         """Write the records, and their entry in `dataset_info.json` beside them."""
         get_format(self.format)
         info = _info(target)
         if self.labels:
-            count = self._write(documents, parse_labels(self.labels), target, journal)
+            count = self._write(documents, parse_labels(self.labels), target, read_log)
         else:
             with TemporaryDirectory() as folder:
                 # Labels are known at the end; so that memory does not grow, documents wait on disk.
                 spool = Path(folder) / "documents.jsonl"
                 seen: set[str] = set()
-                write_records(spool, (d.to_dict() for d in _noting(documents, seen, journal)), as_list=False)
+                write_records(spool, (d.to_dict() for d in _noting(documents, seen, read_log)), as_list=False)
                 waiting = (Document.from_dict(record) for _, record in records(spool, ReadLog()))
-                count = self._write(waiting, label_set(sorted(seen)), target, journal)
+                count = self._write(waiting, label_set(sorted(seen)), target, read_log)
         with atomic(target.with_name(INFO)) as file:
             file.write(json.dumps(info, ensure_ascii=False, indent=2).encode() + b"\n")
         return count
 
-    def _write(self, documents: Iterable[Document], labels: LabelSet, target: Path, journal: ReadLog) -> int:
+    def _write(self, documents: Iterable[Document], labels: LabelSet, target: Path, read_log: ReadLog) -> int:
         form = get_format(self.format)
         # LLaMA-Factory puts a line end between instruction and input.
         task = instruction(labels, form).removesuffix("\n")
 
         def made(document: Document) -> JsonRecord:
-            record_losses(document, journal, group=False)
+            record_losses(document, read_log, group=False)
             known = tuple(e for e in document.entities if e.label in labels)
             for e in set(document.entities).difference(known):
-                journal.loss(f"entity of label {e.label!r}, which is not in the label set", document.id)
+                read_log.drop(f"entity of label {e.label!r}, which is not in the label set", document.id)
             sayable, left_out = form.keep(Document(document.text, known, document.id))
             if left_out:
-                journal.loss(f"entity that {form.name} cannot say", document.id, len(left_out))
+                read_log.drop(f"entity that {form.name} cannot say", document.id, len(left_out))
             return {
                 "instruction": task,
                 "input": document.text,
@@ -97,11 +97,11 @@ class Alpaca(RecordSyntax):
         return write_records(target, map(made, documents), as_list=True)
 
 
-def _noting(documents: Iterable[Document], seen: set[str], journal: ReadLog) -> Iterator[Document]:
+def _noting(documents: Iterable[Document], seen: set[str], read_log: ReadLog) -> Iterator[Document]:
     """Pass the documents on, noting their labels; what a prediction has to lose is lost here."""
     for document in documents:
         seen.update(e.label for e in document.entities)
-        record_losses(document, journal, group=False)
+        record_losses(document, read_log, group=False)
         entities = tuple(Entity(*e.span, e.label) for e in document.entities)
         given = {"id": typed_id(document), **typed_group(document)}
         yield Document(document.text, entities, document.id, group=document.group, extra=given)

@@ -39,7 +39,7 @@ class Exchange(NamedTuple):
 
 def decoded(
     source: Traversable,
-    journal: ReadLog,
+    read_log: ReadLog,
     exchange: Callable[[JsonRecord], Exchange | None],
     format: str,
     labels: str,
@@ -47,23 +47,23 @@ def decoded(
 ) -> Iterator[Document]:
     """The documents of a file of records.
 
-    `exchange` gives a record's task and answer, None where it has no answer (a loss), or raises `DocumentError`; the
-    `fields` of a record are not kept.
+    `exchange` gives a record's task and answer, or None where it has no answer (the record is dropped and
+    counted), or raises `DocumentError`; the `fields` of a record are not kept.
     """
     form = get_format(format)
     given = parse_labels(labels) if labels else None
     used: LabelSet | None = None
-    intake = DocumentBuilder(source, journal)
-    for record in intake.records():
+    builder = DocumentBuilder(source, read_log)
+    for record in builder.records():
         try:
             found = exchange(record)
             for said in (found.text, found.answer) if found is not None else ():
                 Document(said or "")  # what is no text cannot be decoded
         except DocumentError as error:
-            intake.fault("bad record", str(error))
+            builder.error("bad record", str(error))
             continue
         if found is None:
-            intake.loss("record without an answer")
+            builder.drop("record without an answer")
             continue
         own = _asked(found.task)
         asked = given or own or used
@@ -74,17 +74,17 @@ def decoded(
             other = next((name for name in FORMATS if name != form.name and _reads(name, found, asked)), None)
             how = f"format={other} reads the answer" if other else "format=..."
             what = f"no text is given, in 'input' or behind 'Text:', and {form.name} does not repeat it ({how})"
-            intake.fault("no text", what)
+            builder.error("no text", what)
             continue
         if answered.problem:
             what = f"the answer does not fit its text: {answered.problem}; is it {form.name}? (format=...)"
-            intake.fault("answer that does not fit its text", what)
+            builder.error("answer that does not fit its text", what)
             continue
         for kind, n in answered.left_open.items():
-            intake.loss(kind, n)
+            builder.drop(kind, n)
         spans = (RecordSpan(e.start, e.end, e.label) for e in answered.entities)
         extra = {key: value for key, value in record.items() if key not in fields}
-        document = intake.build(answered.text, spans, record.get("id"), extra)
+        document = builder.build(answered.text, spans, record.get("id"), extra)
         if document is not None:
             yield document
 
@@ -155,7 +155,7 @@ def _asked(task: str) -> LabelSet | None:
 def _used(source: Traversable, exchange: Callable[[JsonRecord], Exchange | None]) -> LabelSet:
     """The labels that the answers of a file use, in whatever format they are."""
     seen: set[str] = set()
-    for _, record in records(source, ReadLog(lenient=True)):  # faults are reported when the file is read in earnest
+    for _, record in records(source, ReadLog(lenient=True)):  # errors are reported when the file is read in earnest
         with suppress(DocumentError):
             if (found := exchange(record)) is not None:
                 seen.update(_labels_in(Document(found.answer).text, found.text or ""))

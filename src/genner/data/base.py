@@ -1,9 +1,9 @@
-"""What a file syntax is, and the journal that nothing is lost without an entry in.
+"""What a file syntax is, and the log that nothing is lost without an entry in.
 
 A syntax reads files into documents and, where it can hold them, writes documents into files. It knows how entities are
 written down, not which corpus they are from. Its options are the fields of its dataclass: `Conll(column=3)`, on the
 command line `conll:column=3`. The law, tested for each syntax that writes: what is written and read again is the
-document, or what could not be kept is in the journal.
+document, or what could not be kept is in the log.
 """
 
 import logging
@@ -31,21 +31,21 @@ _NAMED = {b"\n": r"\n", b"\r\n": r"\r\n"}
 class ReadLog:
     """What was wrong in what was read, and what could not be kept.
 
-    A *fault* is an error in a file: it raises, unless the journal is `lenient`, and then is counted, logged and passed
-    over, or read as it says. A *loss* is no error: something that the syntax, or genner, has no place for (a
+    An *error* is a fault of the file: it raises, unless the log is `lenient`, and then is counted, logged and passed
+    over, or read as it says. *Dropped* is what is no error: something that the syntax, or genner, has no place for (a
     discontinuous mention, a relation, a score). Both are counted by kind, with the first example of each. A *note* says
     how something was read that a file leaves open.
     """
 
     lenient: bool = False
-    faults: Counter[str] = field(default_factory=Counter)
-    losses: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     instead: dict[str, str] = field(default_factory=dict)
-    """What was made of faults that were not passed over, by kind."""
+    """What was made of errors that were not passed over, by kind."""
 
-    def fault(
+    def error(
         self,
         kind: str,
         where: object,
@@ -57,21 +57,21 @@ class ReadLog:
     ) -> None:
         """Record an error of this kind in file `where`. Raises `DataError` unless lenient.
 
-        `instead` says what a lenient journal makes of it, where that is not to leave it out. `count`: so many, of which
+        `instead` says what a lenient log makes of it, where that is not to leave it out. `count`: so many, of which
         this is the first.
         """
         error = DataError(str(where), what, line)
         if not self.lenient:
             raise error
-        self.faults[kind] += count
+        self.errors[kind] += count
         self.examples.setdefault(kind, str(error))
         if instead != PASSED_OVER:
             self.instead.setdefault(kind, instead)
         log.warning("%s; %s", error, instead)
 
-    def loss(self, kind: str, example: str = "", count: int = 1) -> None:
+    def drop(self, kind: str, example: str = "", count: int = 1) -> None:
         """Record that `count` things of this kind were not kept."""
-        self.losses[kind] += count
+        self.dropped[kind] += count
         self.examples.setdefault(kind, example)
 
     def note(self, where: object, what: str) -> None:
@@ -79,12 +79,12 @@ class ReadLog:
         self.notes[f"{where}: {what}"] = None
 
     def lines(self) -> list[str]:
-        """The journal for a reader: the notes, then a line a kind, with its first example."""
+        """The log for a reader: the notes, then a line a kind, with its first example."""
         return [f"note: {note}" for note in self.notes] + [
             f"{what} {kind}: {n}"
-            + (f", {self.instead[kind]}" if counts is self.faults and kind in self.instead else "")
+            + (f", {self.instead[kind]}" if counts is self.errors and kind in self.instead else "")
             + (f" (first: {self.examples[kind]})" if self.examples.get(kind) else "")
-            for what, counts in (("fault", self.faults), ("not kept", self.losses))
+            for what, counts in (("error", self.errors), ("not kept", self.dropped))
             for kind, n in counts.most_common()
         ]
 
@@ -110,15 +110,17 @@ class Syntax(ABC):
         """
 
     @abstractmethod
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         """Yield the documents of a file or folder (or of one inside a zip archive), each with an id of its own.
 
-        One document, or one record, is in memory at a time. Raises `DataError` with file and line on a fault, unless
-        the journal is lenient.
+        One document, or one record, is in memory at a time. Raises `DataError` with file and line on an error, unless
+        the log is lenient.
         """
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
-        """Write the documents to a file or folder that is made; returns how many. What cannot be kept is a loss.
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
+        """Write the documents to a file or folder that is made; returns how many.
+
+        What cannot be kept is dropped and counted.
 
         The target comes to be when all is written. Raises `DataError` when it cannot be written.
         """
@@ -129,11 +131,11 @@ class Syntax(ABC):
         return ()
 
 
-def read_lines(source: Traversable, journal: ReadLog, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
+def read_lines(source: Traversable, read_log: ReadLog, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, from 1, without `\\n` or `\\r\\n`.
 
     Lines end at `\\n` only, as Unicode knows other separators that occur in text. A file whose lines end now in
-    `\\r\\n`, now in `\\n`, or whose bytes are not UTF-8, is a fault. So is a `\\r` within a line, which then is passed
+    `\\r\\n`, now in `\\n`, or whose bytes are not UTF-8, is an error. So is a `\\r` within a line, which then is passed
     over (a file whose lines end in `\\r` alone is one such line), unless `returns_within` allows it.
     """
     endings: set[bytes] = set()
@@ -144,15 +146,15 @@ def read_lines(source: Traversable, journal: ReadLog, *, returns_within: bool = 
                 ending = b"\r\n" if line.endswith(b"\r") else b"\n"
                 if endings and ending not in endings:
                     what = f"ends in {_NAMED[ending]}, the lines before in {_NAMED[next(iter(endings))]}"
-                    fix = "convert the file with dos2unix, or read it as it is with --lenient (Journal(lenient=True))"
-                    journal.fault("mixed line endings", source, f"{what}; {fix}", number, instead="read as it is")
+                    fix = "convert the file with dos2unix, or read it as it is with --lenient (ReadLog(lenient=True))"
+                    read_log.error("mixed line endings", source, f"{what}; {fix}", number, instead="read as it is")
                 endings.add(ending)
             line = line.removesuffix(b"\r")
             if b"\r" in line and not returns_within:
-                journal.fault("carriage returns", source, WITHIN if endings else ALONE, number)
+                read_log.error("carriage returns", source, WITHIN if endings else ALONE, number)
                 continue
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
                 what = f"invalid UTF-8 at byte {error.start} of the line; convert the file with iconv"
-                journal.fault("invalid UTF-8", source, what, number)
+                read_log.error("invalid UTF-8", source, what, number)

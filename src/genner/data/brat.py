@@ -6,7 +6,7 @@
 A `T` line has a type, one or more `start end` parted by `;`, and what they cut out, fragments joined by a blank and
 line breaks written as blanks. brat cuts a mention at line breaks: fragments with nothing but blanks between them are
 one mention. Offsets are half-open and count the code points of the `.txt`, every `\\r`, and a byte order mark, among
-them. All other lines (R relations, E events, A and M attributes, N normalizations, # notes, * equivalences) are losses.
+them. Other lines are dropped (R relations, E events, A and M attributes, N normalizations, # notes, * equivalences).
 Source: brat's documentation of its standoff format (brat.nlplab.org/standoff.html).
 
 What is written, brat shows if the labels are made of letters, digits, `_` and `-`; others are read by genner alone.
@@ -48,11 +48,11 @@ class Brat(Syntax):
     Its id, and group, is the path in the folder without suffix. Writing makes a folder with the `annotation.conf` that
     brat wants, characters of ids that file names may not have written as `%2F;`, which reading undoes. A `.txt` without
     `.ann`, one without the other, a span outside of the text or one that does not cut out what its line says is a
-    fault.
+    error.
     """
 
     discontinuous: Literal["drop", "hull"] = "drop"
-    """A mention in fragments is left out, or taken from the first to the last; a loss either way."""
+    """A mention in fragments is left out, or taken from the first to the last; counted as dropped either way."""
 
     name: ClassVar[str] = "brat"
     suffixes: ClassVar[tuple[str, ...]] = (".ann",)
@@ -65,62 +65,62 @@ class Brat(Syntax):
         other = {".ann": ".txt", ".txt": ".ann"}.get(source.name[-4:])
         return other is not None and sibling(source, source.name[:-4] + other).is_file()
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         for id, text_file, notes_file in _pairs(source, ""):
             if not text_file.is_file() or not notes_file.is_file():
                 missing = text_file if notes_file.is_file() else notes_file
                 what = "a .txt and an .ann make a pair: move the other one away, or leave it out with --lenient"
-                journal.fault("file missing", source, f"{missing.name} is missing; {what}")
+                read_log.error("file missing", source, f"{missing.name} is missing; {what}")
                 continue  # a text that nobody has annotated, such as a README, does not have no entities
-            text = decode(text_file, journal, keep_mark=True)
+            text = decode(text_file, read_log, keep_mark=True)
             if text is not None:
-                yield Document(text, distinct(self._entities(text, notes_file, journal), journal, id), id, group=id)
+                yield Document(text, distinct(self._entities(text, notes_file, read_log), read_log, id), id, group=id)
 
-    def _entities(self, text: str, source: Traversable, journal: ReadLog) -> Iterator[Entity]:
-        for number, line in read_lines(source, journal, returns_within=True):  # as the texts' own
+    def _entities(self, text: str, source: Traversable, read_log: ReadLog) -> Iterator[Entity]:
+        for number, line in read_lines(source, read_log, returns_within=True):  # as the texts' own
             if not line.strip():
                 continue
             if line[0] in _OTHERS:
-                journal.loss(_OTHERS[line[0]], f"{source.name}:{number}: {line}")
+                read_log.drop(_OTHERS[line[0]], f"{source.name}:{number}: {line}")
                 continue
             found = _T.fullmatch(line)
             if not found:
                 what = f"{line!r} is not like T1, tab, LABEL START END, tab, TEXT"
-                journal.fault("annotation line", source, what, number)
+                read_log.error("annotation line", source, what, number)
                 continue
             pairs = [tuple(map(int, pair.split(" "))) for pair in found[2].split(";")]
             if not all(0 <= start < end <= len(text) for start, end in pairs):
                 what = f"span {found[2]} is empty or outside of the text, which has {len(text)} code points"
-                journal.fault("offsets", source, what, number)
+                read_log.error("offsets", source, what, number)
                 continue
             mention = " ".join(text[start:end] for start, end in pairs)
             if found[3] is not None and _flat(found[3]) != _flat(mention):
                 what = f"span {found[2]} cuts out {mention!r}, not {found[3]!r}; offsets count code points"
-                journal.fault("offsets", source, what, number)
+                read_log.error("offsets", source, what, number)
                 continue
             gaps = (text[end:start] for (_, end), (start, _) in pairwise(sorted(pairs)))
             if any(gap.strip() for gap in gaps):  # brat cuts a mention at each line break, which makes it no other
-                journal.loss("discontinuous mention", f"{source.name}:{number}: {mention!r}")
+                read_log.drop("discontinuous mention", f"{source.name}:{number}: {mention!r}")
                 if self.discontinuous == "drop":
                     continue
             yield Entity(min(start for start, _ in pairs), max(end for _, end in pairs), found[1])
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         count = 0
         labels: dict[str, None] = {}
         with new_folder(target) as folder:
             for count, document in enumerate(documents, 1):
-                record_losses(document, journal, group=False)
+                record_losses(document, read_log, group=False)
                 name = _UNSAFE.sub(lambda match: f"%{ord(match[0]):02X};", document.id) or f"document-{count}"
                 if (folder / f"{name}.txt").exists():
-                    journal.loss("id given twice", document.id)
+                    read_log.drop("id given twice", document.id)
                     name = f"{name}-{count}"
                 if document.group not in ("", _id(name)):
-                    journal.loss("group", f"{document.group!r} of document {document.id!r}: a file is a group")
+                    read_log.drop("group", f"{document.group!r} of document {document.id!r}: a file is a group")
                 lines: list[str] = []
                 for e in document.entities:
                     if _UNWRITABLE.search(e.label):
-                        journal.loss("label with a separator in it", repr(e.label))
+                        read_log.drop("label with a separator in it", repr(e.label))
                         continue
                     labels[e.label] = None
                     lines.append(f"T{len(lines) + 1}\t{e.label} {e.start} {e.end}\t{_flat(document.mention(e))}\n")

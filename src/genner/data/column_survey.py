@@ -50,11 +50,11 @@ def tagged(values: set[str], outside: str = "O") -> bool:
 
 
 def survey(
-    rows: Iterable[list[str]], asked: ColumnOptions, source: Traversable, journal: ReadLog, named: int | None = None
+    rows: Iterable[list[str]], asked: ColumnOptions, source: Traversable, read_log: ReadLog, named: int | None = None
 ) -> SurveyResult:
     """Where tokens and tags are in rows of one width; an empty row ends a sentence. `named`: the column called FORM.
 
-    How what was open is read becomes a note of the journal. Raises `DataError` when it cannot be told.
+    How what was open is read becomes a note of the log. Raises `DataError` when it cannot be told.
     """
     seen = Seen.of(rows)
     width = len(seen.columns)
@@ -63,15 +63,15 @@ def survey(
             asked.token or 0, -1 if asked.column is None else asked.column, asked.inner, Spelling(), False
         )
     counted = seen.counted and asked.token != 0
-    column, inner = _tags(seen, asked, counted, source, journal)
+    column, inner = _tags(seen, asked, counted, source, read_log)
     token = named if asked.token is None else asked.token
     if token is None:
-        token = _token(seen, column, source, journal)
-    spelling, levels = _spelling(seen.columns, column, inner, asked, source, journal)
+        token = _token(seen, column, source, read_log)
+    spelling, levels = _spelling(seen.columns, column, inner, asked, source, read_log)
     return SurveyResult(token, column, inner, spelling, counted and token > 0, levels)
 
 
-def _token(seen: Seen, column: int, source: Traversable, journal: ReadLog) -> int:
+def _token(seen: Seen, column: int, source: Traversable, read_log: ReadLog) -> int:
     width = len(seen.columns)
     what = "counts the tokens" if seen.counted else "holds nothing but numbers" if seen.numbers else seen.other
     words = [
@@ -79,10 +79,10 @@ def _token(seen: Seen, column: int, source: Traversable, journal: ReadLog) -> in
     ]
     if not what or not words:
         if seen.counted:
-            journal.note(source, "column 0 counts the tokens and no other holds words: its numbers are read for them")
+            read_log.note(source, "column 0 counts the tokens and no other holds words: its numbers are read for them")
         return 0
     if seen.counted and words[0] == 1:
-        journal.note(source, "column 0 counts the tokens, column 1 is read for them (--from conll:token=0: the first)")
+        read_log.note(source, "column 0 counts the tokens, column 1 is read for them (--from conll:token=0: the first)")
         return 1
     fix = f"--from conll:token={words[0]},column={column} (or token=0, if they are the text)"
     raise DataError(str(source), f"column 0 {what}; say which column holds the tokens: {fix}")
@@ -105,7 +105,7 @@ def _parts(values: set[str], outside: str) -> set[str]:
 
 
 def _tags(
-    seen: Seen, asked: ColumnOptions, counted: bool, source: Traversable, journal: ReadLog
+    seen: Seen, asked: ColumnOptions, counted: bool, source: Traversable, read_log: ReadLog
 ) -> tuple[int, int | None]:
     """The column of the tags, and that of the inner ones."""
     if asked.column is not None or asked.inner is not None or asked.scheme == "bare":
@@ -132,10 +132,10 @@ def _tags(
     few = width == 4 and 2 * seen.marked[3] <= seen.marked[2]
     if counted and few and (found == [2, 3] or (found == [2] and empty)):
         what = "column 2 is read for the outer tags, column 3 for the inner ones (--from conll:column=2)"
-        journal.note(source, what)
+        read_log.note(source, what)
         return 2, 3
     if len(found) == 1 and not others:
-        journal.note(source, f"column {found[0]} is read for the tags, as no other holds any")
+        read_log.note(source, f"column {found[0]} is read for the tags, as no other holds any")
         return found[0], None
     some = "; ".join(f"column {at} ({_some(held[at])})" for at in sorted({*found, *([end] if others else [])}))
     raise DataError(
@@ -151,7 +151,7 @@ def _spelling(
     inner: int | None,
     asked: ColumnOptions,
     source: Traversable,
-    journal: ReadLog,
+    read_log: ReadLog,
 ) -> tuple[Spelling, str]:
     width = len(columns)
     values: set[str] = set()
@@ -163,16 +163,16 @@ def _spelling(
         values |= held or set()
     mark, even = levels_in(values, asked.outside) if asked.scheme != "bare" else ("", True)
     if mark and even:
-        journal.note(source, f"each tag holds levels, parted by {mark!r}, which are read together as nested entities")
+        read_log.note(source, f"each tag holds levels, parted by {mark!r}, which are read together as nested entities")
         values = _parts(values, asked.outside)
-    spelling = tag_spelling(values, asked.scheme, asked.outside, asked.label, source, journal, "conll")
+    spelling = tag_spelling(values, asked.scheme, asked.outside, asked.label, source, read_log, "conll")
     return spelling, mark
 
 
 def tag_spelling(
-    values: set[str], scheme: Scheme | str, outside: str, label: str, source: object, journal: ReadLog, syntax: str
+    values: set[str], scheme: Scheme | str, outside: str, label: str, source: object, read_log: ReadLog, syntax: str
 ) -> Spelling:
-    """How the tags of a file are spelt, all of which are given. That they have no type becomes a note of the journal.
+    """How the tags of a file are spelt, all of which are given. That they have no type becomes a note of the log.
 
     Raises `DataError` when they are neither like `B-PER` nor labels with one for the tokens outside of entities.
     """
@@ -186,7 +186,7 @@ def tag_spelling(
     spelling = Spelling.of(values, outside, label)
     if spelling.form == "untyped" and not label:
         what = f"the tags have no type ({_some(values)}): labelled ENTITY; --from {syntax}:label=NAME names it"
-        journal.note(source, what)
+        read_log.note(source, what)
     if spelling.form == "bare" and (pair := Spelling.alike(values)):
         raise DataError(
             str(source),

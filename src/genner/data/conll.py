@@ -11,7 +11,7 @@
 Lines that begin with `#` are comments, unless they have the columns of a token line (`#` is also a token). `# id = `
 (or `# sent_id = `, or `# id ` and a word) names the document; `# text = ` gives the text as it was spaced, and
 `# text-json = `, which is genner's own, the same in JSON, for a text with line breaks or tabs. Other comments are
-losses. A line with `-DOCSTART-` in one of its columns begins a new document of the corpus, and so do the comments
+dropped. A line with `-DOCSTART-` in one of its columns begins a new document of the corpus, and so do the comments
 `# newdoc` and `# newdoc id = `: it is the group of its sentences. The other columns are not read.
 
 Sources: the shared tasks of CoNLL-2002 and 2003 (the columns, `-DOCSTART-`, conlleval), Universal Dependencies (the
@@ -68,12 +68,12 @@ class Conll(Syntax):
     A sentence's id is the one in its comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without the
     document when it is in none); a whole document's is `<file stem>-<document>`. Its group is what `-DOCSTART-` or
     `# newdoc` names, else `<file stem>-<document>` (0 before the first `-DOCSTART-`); empty when neither is there, or
-    `# newdoc id =` names none. A tag sequence that breaks the scheme is a fault; a lenient journal counts it and takes
-    the entities that conlleval would see. A line with another number of columns than the first is a fault; a lenient
-    journal leaves its token out.
+    `# newdoc id =` names none. A tag sequence that breaks the scheme is an error; a lenient log counts it and takes
+    the entities that conlleval would see. A line with another number of columns than the first is an error; a lenient
+    log leaves its token out.
 
     Writing: words and single marks are tokens, cut further where an entity begins or ends. Tags are flat: of entities
-    that overlap, the one that begins first is kept, of these the longest; the others are losses, as are blanks at the
+    that overlap, the one that begins first is kept, of these the longest; the others are dropped, as are blanks at the
     edges of an entity. Groups are written as `# newdoc id = `.
     """
 
@@ -118,9 +118,9 @@ class Conll(Syntax):
 
     # Reading
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
-        for _, group in groupby(self._sentences(source, journal), lambda s: s.part if self.whole else s):
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
+        for _, group in groupby(self._sentences(source, read_log), lambda s: s.part if self.whole else s):
             first, text, spans = None, "", []
             for sentence in group:
                 text += "\n" if first else ""
@@ -130,36 +130,36 @@ class Conll(Syntax):
             assert first is not None  # a group holds one at least
             counted = [first.part] * (first.part > 0) + [first.number] * (not self.whole)
             id = "-".join(map(str, [stem(source), *counted]))
-            document = intake.document(first.line, text, spans, id if self.whole else first.id or id, first.group)
+            document = builder.build_row(first.line, text, spans, id if self.whole else first.id or id, first.group)
             if document is not None:
                 yield document
 
-    def _sentences(self, source: Traversable, journal: ReadLog) -> Iterator[Sentence]:
+    def _sentences(self, source: Traversable, read_log: ReadLog) -> Iterator[Sentence]:
         tab = None if self.separator == "auto" else self.separator == "tab"
         columns = find_columns(source, tab, *self._asked, self.scheme == "bare")
         layout = survey(
-            self._rows_of(source, columns), self._layout(columns), source, journal, columns.named("FORM", "TOKEN")
+            self._rows_of(source, columns), self._layout(columns), source, read_log, columns.named("FORM", "TOKEN")
         )
         scheme = self._guess_scheme(source, columns, layout) if self.scheme == "auto" else self.scheme
         read = [layout.token, layout.column, *([] if layout.inner is None else [layout.inner])]
         part = number = rows = 0
         corpus_document = f"{stem(source)}-0" if marked(source) else ""
         sentence = Sentence()
-        for line_number, line in chain(read_lines(source, journal), [(0, "")]):
+        for line_number, line in chain(read_lines(source, read_log), [(0, "")]):
             markup = MARKUP.fullmatch(line)
             if markup:
                 what = (
                     f"{line.strip()!r} is a tag of XML, and no token; take such lines out, with blank lines between "
                     "sentences: sed 's/^<[^>]*>$//' OLD > NEW"
                 )
-                journal.fault("markup", source, what, line_number, instead="read as the end of a sentence")
+                read_log.error("markup", source, what, line_number, instead="read as the end of a sentence")
             if markup or is_break(line):
                 if is_docstart(line) and not sentence.rows:
                     sentence.spaced = None  # the text of the mark itself
                 if sentence.rows or sentence.spaced is not None:
                     number += 1
                     sentence.part, sentence.number, sentence.group = part, number, corpus_document
-                    self._interpret(sentence, scheme, layout, source, journal)
+                    self._interpret(sentence, scheme, layout, source, read_log)
                     yield sentence
                 if is_docstart(line) and not sentence.begins:
                     part, number = part + 1, 0
@@ -177,21 +177,21 @@ class Conll(Syntax):
                 if named:
                     corpus_document = named[1]
                 else:
-                    self._comment(sentence, line, line_number, source, journal)
+                    self._comment(sentence, line, line_number, source, read_log)
                 continue
             rows += 1
             if rows == 1 and is_header(row):
-                journal.note(source, f"line {line_number} names the columns, and is no token: {line.strip()!r}")
+                read_log.note(source, f"line {line_number} names the columns, and is no token: {line.strip()!r}")
             elif len(row) != columns.width or not has(row, read):
-                journal.fault("number of columns", source, _misfit(row, columns, layout), line_number)
+                read_log.error("number of columns", source, _misfit(row, columns, layout), line_number)
             elif not row[layout.token].strip():
-                journal.fault("empty token", source, f"column {layout.token} holds no token", line_number)
+                read_log.error("empty token", source, f"column {layout.token} holds no token", line_number)
             elif layout.counted and (span := RANGE.fullmatch(row[0])):
                 first, last = int(span[1]), int(span[2])
                 tags_ = [row[at] for at in read[1:]]
                 sentence.split_tokens.append(SplitToken(line_number, first, last, row[layout.token], tags_))
             elif layout.counted and EMPTY_NODE.fullmatch(row[0]):
-                journal.loss("empty node (as 8.1), which is no part of the text", f"{source}:{line_number}")
+                read_log.drop("empty node (as 8.1), which is no part of the text", f"{source}:{line_number}")
             else:
                 count = int(row[0]) if layout.counted and row[0].isdigit() else 0
                 sentence.rows.append((line_number, row[layout.token], [row[at] for at in read[1:]]))
@@ -217,7 +217,7 @@ class Conll(Syntax):
                 if len(row) == columns.width and not (rows == 1 and is_header(row)):
                     yield row
 
-    def _comment(self, sentence: Sentence, line: str, number: int, source: Traversable, journal: ReadLog) -> None:
+    def _comment(self, sentence: Sentence, line: str, number: int, source: Traversable, read_log: ReadLog) -> None:
         found, bare = COMMENT.fullmatch(line), BARE_ID.fullmatch(line)
         key, value = (found[1], found[2] or "") if found else ("id", bare[1]) if bare else ("", "")
         if key in ("id", "sent_id"):
@@ -228,28 +228,28 @@ class Conll(Syntax):
             try:
                 sentence.spaced = str(json.loads(value))
             except ValueError:
-                journal.fault("bad comment", source, "text-json is followed by a string in JSON", number)
+                read_log.error("bad comment", source, "text-json is followed by a string in JSON", number)
         elif key not in ("text", "text-json", "global.columns"):
-            journal.loss("comment", line)
+            read_log.drop("comment", line)
 
     def _interpret(
-        self, sentence: Sentence, scheme: tags.Scheme, layout: SurveyResult, source: Traversable, journal: ReadLog
+        self, sentence: Sentence, scheme: tags.Scheme, layout: SurveyResult, source: Traversable, read_log: ReadLog
     ) -> None:
         """Fill in the text and the entities, in code points."""
-        levels = self._levels(sentence, layout, source, journal)
+        levels = self._levels(sentence, layout, source, read_log)
         for given in levels:
-            for index, what in tags.faults(given, scheme):
+            for index, what in tags.scheme_errors(given, scheme):
                 line = sentence.rows[min(index, len(given) - 1)][0]
                 if "malformed" in what:
                     what += (
                         f"; --from conll:scheme=bare reads every tag as a label, outside={given[index]} says that this "
                         "one is none"
                     )
-                    journal.fault("malformed tag", source, what, line, instead=tags.AS_NONE)
+                    read_log.error("malformed tag", source, what, line, instead=tags.AS_NONE)
                 else:
-                    journal.fault("tag sequence", source, what, line, instead=tags.AS_CONLLEVAL)
+                    read_log.error("tag sequence", source, what, line, instead=tags.AS_CONLLEVAL)
         words = [word for _, word, _ in sentence.rows]
-        units = sentence.units(source, journal)
+        units = sentence.units(source, read_log)
         tokens = [unit.form for unit in units]
         places = None
         if sentence.spaced is not None:
@@ -258,7 +258,7 @@ class Conll(Syntax):
             if places is None:
                 what = f"the tokens are not those of the text {sentence.spaced!r}"
                 what += "; --from conll:text=false reads it without"
-                journal.fault("text comment", source, what, sentence.line, instead="the tokens joined without it")
+                read_log.error("text comment", source, what, sentence.line, instead="the tokens joined without it")
         if places is None:
             sentence.text = self.joiner.join(tokens)
             ends = list(accumulate((len(token) + len(self.joiner) for token in tokens), initial=0))
@@ -269,11 +269,11 @@ class Conll(Syntax):
             for first, behind, label in tags.spans(given, scheme):
                 if places[first] in places[first - 1 : first] or places[behind - 1] in places[behind : behind + 1]:
                     what = "edge of an entity within a token that is split (as 3-4): taken to the token's own"
-                    journal.loss(what, f"{source}:{sentence.rows[first][0]}: {label}")
+                    read_log.drop(what, f"{source}:{sentence.rows[first][0]}: {label}")
                 sentence.entities.append((places[first][0], places[behind - 1][1], label))
 
     def _levels(
-        self, sentence: Sentence, layout: SurveyResult, source: Traversable, journal: ReadLog
+        self, sentence: Sentence, layout: SurveyResult, source: Traversable, read_log: ReadLog
     ) -> list[list[str]]:
         """The tags of each level, one a word, as `B-PER` or `O`."""
         columns = zip(*(row[2] for row in sentence.rows), strict=True)
@@ -293,7 +293,7 @@ class Conll(Syntax):
                         f"token {split.first}-{split.last} has the tag {tag!r}, its first word {word!r}: tags are "
                         "those of words; move it there"
                     )
-                    journal.fault("tag of a split token", source, what, split.line)
+                    read_log.error("tag of a split token", source, what, split.line)
         return [[layout.spelling.normal(tag) for tag in level] for level in levels]
 
     def _guess_scheme(self, source: Traversable, columns: Columns, layout: SurveyResult) -> tags.Scheme:
@@ -321,7 +321,7 @@ class Conll(Syntax):
 
     # Writing
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         if self.scheme in ("io", "bare"):
             what = f"scheme={self.scheme} merges entities that touch and is only read; write iob2, iob1 or bioes"
             raise UsageError(what)
@@ -334,7 +334,7 @@ class Conll(Syntax):
             self.joiner,
             self.text,
         )
-        return write_columns(documents, target, style, journal)
+        return write_columns(documents, target, style, read_log)
 
 
 def _misfit(row: list[str], columns: Columns, layout: SurveyResult) -> str:

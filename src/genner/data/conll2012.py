@@ -37,7 +37,7 @@ class Conll2012(Syntax):
     """A file, or all of them in a folder. A document is a sentence, its words parted by blanks.
 
     Its id is `<document>/<part>-<n>`, n from 0; its group is `<document>`. A bracket that does not close, or
-    closes nothing, is a fault; a lenient journal drops it. A word that the licence masks (`[WORD]`) is a fault.
+    closes nothing, is an error; a lenient log drops it. A word that the licence masks (`[WORD]`) is an error.
     """
 
     plain: bool = True
@@ -51,30 +51,30 @@ class Conll2012(Syntax):
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
         return head.startswith(b"#begin document")
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         files = walk(source, (*self.suffixes, ".conll"))
-        yield from own_ids((d for file in files for d in self._read_file(file, journal)), source, journal)
+        yield from own_ids((d for file in files for d in self._read_file(file, read_log)), source, read_log)
 
-    def _read_file(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+    def _read_file(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         document, number, last = "", 0, 0
         rows: list[tuple[int, list[str]]] = []
-        for line_number, line in read_lines(source, journal):
+        for line_number, line in read_lines(source, read_log):
             last = line_number
             if line.strip() and not line.startswith("#"):
                 row = line.split()
                 if not document:
-                    journal.fault("no document", source, "a word stands outside #begin and #end document", line_number)
+                    read_log.error("no document", source, "a word stands outside #begin and #end document", line_number)
                 elif len(row) <= _NAMES:
                     what = f"has {len(row)} columns; the names are in the eleventh of twelve or more"
-                    journal.fault("number of columns", source, what, line_number)
+                    read_log.error("number of columns", source, what, line_number)
                 elif row[_WORD] == "[WORD]":
                     what = "the words are masked; put them in from your copy of OntoNotes, with skeleton2conll"
-                    journal.fault("masked word", source, what, line_number)
+                    read_log.error("masked word", source, what, line_number)
                 else:
                     rows.append((line_number, row))
                 continue
             if rows:
-                yield self._document(rows, document, number, source, journal)
+                yield self._document(rows, document, number, source, read_log)
                 number += 1
                 rows = []
             if line.startswith("#begin document"):
@@ -83,19 +83,19 @@ class Conll2012(Syntax):
                     what = (
                         "the document before has no #end document" if document else "is not like #begin document (ID);"
                     )
-                    journal.fault("document mark", source, what, line_number)
+                    read_log.error("document mark", source, what, line_number)
                 document, number = (f"{found[1]}/{int(found[2] or 0)}" if found else f"{source.name}:{line_number}"), 0
             elif line.startswith("#end document"):
                 document = ""
             elif line.strip():
-                journal.loss("comment", line)
+                read_log.drop("comment", line)
         if document:
-            journal.fault("document mark", source, f"the file ends within {document!r}; fetch it again", last)
+            read_log.error("document mark", source, f"the file ends within {document!r}; fetch it again", last)
             if rows:
-                yield self._document(rows, document, number, source, journal)
+                yield self._document(rows, document, number, source, read_log)
 
     def _document(
-        self, rows: list[tuple[int, list[str]]], document: str, number: int, source: Traversable, journal: ReadLog
+        self, rows: list[tuple[int, list[str]]], document: str, number: int, source: Traversable, read_log: ReadLog
     ) -> Document:
         id = f"{document}-{number}"
         words = [row[_WORD] for _, row in rows]
@@ -105,7 +105,7 @@ class Conll2012(Syntax):
         for (start, end), (line, row) in zip(places, rows, strict=True):
             cell = row[_NAMES]
             if not _BRACKETS.fullmatch(cell) and cell != "-":
-                journal.fault("brackets", source, f"names {cell!r} are not like (ORG*, *, *) or (GPE)", line)
+                read_log.error("brackets", source, f"names {cell!r} are not like (ORG*, *, *) or (GPE)", line)
                 continue
             for bracket in _BRACKET.finditer(cell):
                 if bracket[1]:
@@ -114,7 +114,7 @@ class Conll2012(Syntax):
                     begin, label, _ = open_.pop()
                     entities.append(Entity(begin, end, label))
                 elif bracket[0] == ")":
-                    journal.fault("brackets", source, f"{cell!r} closes a name that was not opened", line)
+                    read_log.error("brackets", source, f"{cell!r} closes a name that was not opened", line)
         for _, label, line in open_:
-            journal.fault("brackets", source, f"the name ({label}* is not closed in its sentence", line)
-        return Document(text, distinct(entities, journal, id), id, group=document.rpartition("/")[0] or document)
+            read_log.error("brackets", source, f"the name ({label}* is not closed in its sentence", line)
+        return Document(text, distinct(entities, read_log, id), id, group=document.rpartition("/")[0] or document)

@@ -51,7 +51,7 @@ class Columns:
 
 
 def raw_lines(source: Traversable) -> Iterator[str]:
-    """The lines, faults passed over, since those are for the reading itself; an empty one for each break."""
+    """The lines, errors passed over, since those are for the reading itself; an empty one for each break."""
     with open_binary(source) as file:
         for raw in file:
             line = raw.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")

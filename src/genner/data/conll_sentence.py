@@ -43,7 +43,7 @@ class Sentence:
     text: str = ""
     entities: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def units(self, source: Traversable, journal: ReadLog) -> list[Unit]:
+    def units(self, source: Traversable, read_log: ReadLog) -> list[Unit]:
         """The tokens of the text: the words, but split tokens in place of theirs."""
         spans = {}
         for split in self.split_tokens:
@@ -51,7 +51,7 @@ class Sentence:
             own = [self.counts[at] for at in inside]
             if not own or (own[0], own[-1], len(own)) != (split.first, split.last, split.last - split.first + 1):
                 what = f"token {split.first}-{split.last} is not followed by the words with these numbers"
-                journal.fault("split token", source, what, split.line)
+                read_log.error("split token", source, what, split.line)
             else:
                 spans[inside[0]] = Unit(split.form, len(inside))
         units, at = list[Unit](), 0

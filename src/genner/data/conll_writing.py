@@ -32,29 +32,29 @@ class Style:
     text: bool
 
 
-def write_columns(documents: Iterable[Document], target: Path, style: Style, journal: ReadLog) -> int:
-    """Write the documents to a file; returns how many. What cannot be kept is a loss."""
+def write_columns(documents: Iterable[Document], target: Path, style: Style, read_log: ReadLog) -> int:
+    """Write the documents to a file; returns how many. What cannot be kept is dropped and counted."""
     count = 0
     group = ""
     with atomic(target) as file:
         for document in documents:
-            record_losses(document, journal, group=bool(_BREAKS.search(document.group)))
+            record_losses(document, read_log, group=bool(_BREAKS.search(document.group)))
             named = "" if _BREAKS.search(document.group) else document.group
             begins = [f"# newdoc id = {named}" if named else "# newdoc id ="] * (named != group)
             group = named
-            lines = [*begins, *_comments(document, style, journal), *_rows(document, style, journal), "", ""]
+            lines = [*begins, *_comments(document, style, read_log), *_rows(document, style, read_log), "", ""]
             block = "\n".join(lines)
             if not block.strip():
-                journal.loss("document without tokens", document.id)
+                read_log.drop("document without tokens", document.id)
             # A byte order mark that is a token must not be taken for the file's.
             file.write(("\n" * (not count and block.startswith("\ufeff")) + block).encode("utf-8"))
             count += 1
     return count
 
 
-def _comments(document: Document, style: Style, journal: ReadLog) -> Iterator[str]:
+def _comments(document: Document, style: Style, read_log: ReadLog) -> Iterator[str]:
     if _BREAKS.search(document.id):
-        journal.loss("id", repr(document.id))
+        read_log.drop("id", repr(document.id))
     elif document.id:
         yield f"# id = {document.id}"
     if style.text and _BREAKS.search(document.text):
@@ -63,28 +63,28 @@ def _comments(document: Document, style: Style, journal: ReadLog) -> Iterator[st
         yield f"# text = {document.text}"
 
 
-def _rows(document: Document, style: Style, journal: ReadLog) -> Iterator[str]:
+def _rows(document: Document, style: Style, read_log: ReadLog) -> Iterator[str]:
     flat: list[Entity] = []
     for e in document.entities:
         if _BREAKS.search(e.label) or (style.separator == " " and " " in e.label):
-            journal.loss("label with a separator in it", repr(e.label))
+            read_log.drop("label with a separator in it", repr(e.label))
         elif flat and e.start < flat[-1].end:
-            journal.loss("nested or crossing entity", f"{document.id}: {document.mention(e)!r}")
+            read_log.drop("nested or crossing entity", f"{document.id}: {document.mention(e)!r}")
         else:
             flat.append(e)
     places = tokenize(document.text, flat)
     words = [document.text[start:end] for start, end in places]
     if not style.text and document.text != style.joiner.join(words):
-        journal.loss("spacing", document.id)
+        read_log.drop("spacing", document.id)
     starts = [start for start, _ in places]
     spans = []
     for e in flat:
         first, behind = bisect_left(starts, e.start), bisect_left(starts, e.end)
         if first == behind:
-            journal.loss("entity of blanks", f"{document.id}: {document.mention(e)!r}")
+            read_log.drop("entity of blanks", f"{document.id}: {document.mention(e)!r}")
             continue
         if (places[first][0], places[behind - 1][1]) != e.span:
-            journal.loss("blanks at the edge of an entity", f"{document.id}: {document.mention(e)!r}")
+            read_log.drop("blanks at the edge of an entity", f"{document.id}: {document.mention(e)!r}")
         spans.append((first, behind, e.label))
     token, column = style.token, style.column
     width = max(column, token) + 1 if column >= 0 else token + 1 - column

@@ -29,23 +29,23 @@ REWRITES: dict[str, Callable[[Callable[[], Iterable[Document]]], Rewrite]] = {
 }
 
 
-def load(source: str | Path, reader: str | Syntax | None = None, journal: ReadLog | None = None) -> Iterator[Document]:
+def load(source: str | Path, reader: str | Syntax | None = None, read_log: ReadLog | None = None) -> Iterator[Document]:
     """The documents of a file, a folder, (a file in) a zip archive, or a data set of the hub (`hub:owner/name`).
 
     Args:
         source: where they are; of a pattern (`corpus/*.conll`), all files that match, in the order of their names.
         reader: how they are written down, as `conll:column=3`; guessed when left out.
-        journal: collects faults and losses; without it, a fault raises.
+        log: collects errors and dropped things; without it, an error raises.
 
-    Raises at once when nothing is there or the syntax cannot be told, and `DataError` on a fault when it is reached.
+    Raises at once when nothing is there or the syntax cannot be told, and `DataError` on an error when it is reached.
     """
-    journal = journal or ReadLog()
+    read_log = read_log or ReadLog()
     places = _places(source)
     asked = syntax(reader) if isinstance(reader, str) else reader
     kinds = [(asked or guess(place), place) for place in places]
     if len(kinds) == 1:
-        return kinds[0][0].read(places[0], journal)
-    return own_ids((document for kind, place in kinds for document in kind.read(place, journal)), source, journal)
+        return kinds[0][0].read(places[0], read_log)
+    return own_ids((document for kind, place in kinds for document in kind.read(place, read_log)), source, read_log)
 
 
 def _places(source: str | Path) -> list[Traversable]:
@@ -71,7 +71,7 @@ def convert(
     target: Path,
     reader: str | Syntax | None = None,
     writer: str | Syntax | None = None,
-    journal: ReadLog | None = None,
+    read_log: ReadLog | None = None,
     rewrites: Iterable[str] = (),
     watch: Callable[[Iterable[Document]], Iterable[Document]] = iter,
 ) -> int:
@@ -88,19 +88,19 @@ def convert(
     if not to.writes:
         raise UsageError(f"{to.name} can be read but not written; choose another syntax to write")
     _refuse_sources(_places(source), (target, *to.companions(target)))
-    journal = journal or ReadLog()
-    documents = load(source, reader, journal)
+    read_log = read_log or ReadLog()
+    documents = load(source, reader, read_log)
     steps: list[Rewrite] = []
     for name in rewrites:
         if name not in REWRITES:
             raise UnknownNameError("rewrite", name, REWRITES)
         before = Chain(tuple(steps))
-        quiet = ReadLog(lenient=journal.lenient)  # what is read to learn from is read, and reported, once more
+        quiet = ReadLog(lenient=read_log.lenient)  # what is read to learn from is read, and reported, once more
         steps.append(REWRITES[name](lambda: (before.apply(d)[0] for d in load(source, reader, quiet))))  # noqa: B023
     if steps:
         chain = Chain(tuple(steps))
         documents = (chain.apply(d)[0] for d in documents)
-    return to.write(watch(documents), target, journal)
+    return to.write(watch(documents), target, read_log)
 
 
 def _refuse_sources(places: list[Traversable], targets: tuple[Path, ...]) -> None:

@@ -53,9 +53,9 @@ class Doccano(RecordSyntax):
                 return "entities" not in record or "relations" in record
         return False
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
-        for record in intake.records():
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
+        for record in builder.records():
             given = [field for field in SPAN_FIELDS if record.get(field) is not None]
             try:
                 spans = _spans(record[given[0]]) if len(given) == 1 else None
@@ -63,17 +63,17 @@ class Doccano(RecordSyntax):
                     keys = ", ".join(record) or "nothing"
                     raise DocumentError(f"has not one of 'label', 'labels' and 'entities'; it has: {keys}")
             except DocumentError as error:
-                intake.fault("bad record", str(error))
+                builder.error("bad record", str(error))
                 continue
             if isinstance(relations := record.get("relations"), list):
-                intake.loss("relation", len(relations))
+                builder.drop("relation", len(relations))
             extra = {key: value for key, value in record.items() if key not in (*SPAN_FIELDS, "relations")}
-            document = intake.build(record.get("text"), spans, record.get("id"), extra)
+            document = builder.build(record.get("text"), spans, record.get("id"), extra)
             if document is not None:
                 yield document
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
-        return write_records(target, (_record(d, journal) for d in documents), as_list=False)
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
+        return write_records(target, (_record(d, read_log) for d in documents), as_list=False)
 
 
 def _spans(given: Any) -> list[RecordSpan]:
@@ -92,7 +92,7 @@ def _spans(given: Any) -> list[RecordSpan]:
     return spans
 
 
-def _record(document: Document, journal: ReadLog) -> JsonRecord:
-    record_losses(document, journal, group=False)
+def _record(document: Document, read_log: ReadLog) -> JsonRecord:
+    record_losses(document, read_log, group=False)
     label = [[e.start, e.end, e.label] for e in document.entities]
     return {"id": typed_id(document), "text": document.text, "label": label, **typed_group(document)}

@@ -45,8 +45,8 @@ def sibling(source: Traversable, name: str) -> Traversable:
     return cast(Path, source).parent / name  # paths in a zip archive have a parent too
 
 
-def decode(source: Traversable, journal: ReadLog, *, keep_mark: bool = False) -> str | None:
-    """The text of a whole UTF-8 file, or None after the fault of one that is not.
+def decode(source: Traversable, read_log: ReadLog, *, keep_mark: bool = False) -> str | None:
+    """The text of a whole UTF-8 file, or None after the error of one that is not.
 
     With `keep_mark` a byte order mark is part of the text. Raises `DataError` when the file cannot be read.
     """
@@ -57,7 +57,7 @@ def decode(source: Traversable, journal: ReadLog, *, keep_mark: bool = False) ->
             return file.read().decode("utf-8")
         except UnicodeDecodeError as error:
             what = f"invalid UTF-8 at byte {error.start}; convert the file with iconv"
-            journal.fault("invalid UTF-8", source, what)
+            read_log.error("invalid UTF-8", source, what)
             return None
 
 
@@ -87,28 +87,28 @@ def refuse_entities(file: BinaryIO, source: Traversable) -> None:
     file.seek(start)
 
 
-def read_ids(path: str, journal: ReadLog) -> frozenset[str]:
+def read_ids(path: str, read_log: ReadLog) -> frozenset[str]:
     """The ids in a file with one a line, blank lines skipped."""
-    return frozenset(line.strip() for _, line in read_lines(Path(path), journal) if line.strip())
+    return frozenset(line.strip() for _, line in read_lines(Path(path), read_log) if line.strip())
 
 
-def distinct(entities: Iterable[Entity], journal: ReadLog, where: object) -> tuple[Entity, ...]:
-    """`entities` without repetitions, which are losses: a `Document` holds a span and label once."""
+def distinct(entities: Iterable[Entity], read_log: ReadLog, where: object) -> tuple[Entity, ...]:
+    """`entities` without repetitions, which are dropped: a `Document` holds a span and label once."""
     given = list(entities)
     kept = tuple(dict.fromkeys(given))
     if len(kept) < len(given):
-        journal.loss("entity given twice", str(where), len(given) - len(kept))
+        read_log.drop("entity given twice", str(where), len(given) - len(kept))
     return kept
 
 
-def own_ids(documents: Iterable[Document], source: object, journal: ReadLog) -> Iterator[Document]:
-    """The documents; one whose id was there before is a fault."""
+def own_ids(documents: Iterable[Document], source: object, read_log: ReadLog) -> Iterator[Document]:
+    """The documents; one whose id was there before is an error."""
     ids = IdSet()
     for document in documents:
         if ids.add(document.id):
             yield document
         else:
-            journal.fault("duplicate id", source, f"document {document.id!r} is there twice; keep one")
+            read_log.error("duplicate id", source, f"document {document.id!r} is there twice; keep one")
 
 
 @contextmanager

@@ -8,10 +8,10 @@ How it becomes the data set with five labels and nested entities:
 - A document is a sentence, of the title first, then of the abstract. Its text is all character data in `<sentence>`,
   as it stands. Its id is `<MEDLINE id>-<n>`, n from 0 within the article; its group is the article.
 - A `<cons>` is an entity if its `sem` is `G#protein_*`, `G#DNA_*` or `G#RNA_*` (so every subclass, `N/A` among them, is
-  merged into its family), `G#cell_line` or `G#cell_type`. The other classes are losses, counted by class.
+  merged into its family), `G#cell_line` or `G#cell_type`. The other classes are dropped, counted by class.
 - Coordinated terms, `sem="(AND G#a G#b)"` (AND, OR, BUT_NOT, ...; "T and B cells"), are no entities, whatever the
   classes in them: their fragments (`<cons>` with a `lex` but without a `sem`) are no mentions by themselves. Both are
-  losses. What is marked with a class of its own within a fragment is an entity.
+  dropped. What is marked with a class of its own within a fragment is an entity.
 - The same span and label, marked twice, is one entity.
 - An article that is there twice (one is, its second annotation revised) counts where it stands last.
 """
@@ -49,34 +49,36 @@ class Genia(Syntax):
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
         return b"gpml.dtd" in head or source.name.removesuffix(".gz").endswith(cls.suffixes)
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        wanted = read_ids(self.split, journal) if self.split else None
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        wanted = read_ids(self.split, read_log) if self.split else None
         left = Counter(_medline(article) for article in _articles(source, None))
         if not left:
-            journal.fault("no article", source, "holds no whole <article>; legal: GENIA's XML or its archive")
-        for number, article in enumerate(_articles(source, journal), 1):
+            read_log.error("no article", source, "holds no whole <article>; legal: GENIA's XML or its archive")
+        for number, article in enumerate(_articles(source, read_log), 1):
             id = _medline(article)
             if not id:
-                journal.fault("article without id", source, f"article {number} has no <bibliomisc>")
+                read_log.error("article without id", source, f"article {number} has no <bibliomisc>")
                 continue
             left[id] -= 1
             if left[id]:
-                journal.loss("earlier version of an article", id)
+                read_log.drop("earlier version of an article", id)
             elif wanted is None or id in wanted:
                 for n, sentence in enumerate(article.iter("sentence")):
                     try:
-                        document = _document(sentence, id, n, journal)
+                        document = _document(sentence, id, n, read_log)
                     except RecursionError:
-                        journal.fault("nested too deep", source, f"sentence {id}-{n}: elements in elements without end")
+                        read_log.error(
+                            "nested too deep", source, f"sentence {id}-{n}: elements in elements without end"
+                        )
                         continue
                     yield document
         missing = sorted(wanted - left.keys()) if wanted else []
         if missing:
             what = f"articles listed here that are not in {source}: {len(missing)}, {missing[0]!r} among them"
-            journal.fault("listed article missing", self.split, what)
+            read_log.error("listed article missing", self.split, what)
 
 
-def _document(sentence: ET.Element, article: str, number: int, journal: ReadLog) -> Document:
+def _document(sentence: ET.Element, article: str, number: int, read_log: ReadLog) -> Document:
     id = f"{article}-{number}"
     text: list[str] = []
     entities: list[Entity] = []
@@ -96,24 +98,24 @@ def _document(sentence: ET.Element, article: str, number: int, journal: ReadLog)
         sem = element.get("sem", "")
         found = _CLASS.fullmatch(sem)
         if found and start == length:
-            journal.fault("empty mention", id, f"<cons sem={sem!r}> holds no text")
+            read_log.error("empty mention", id, f"<cons sem={sem!r}> holds no text")
         elif found:
             entities.append(Entity(start, length, found[1] or found[2]))
         elif sem.startswith("("):
-            journal.loss("coordination", id)
+            read_log.drop("coordination", id)
         else:
-            journal.loss(f"class {sem}" if sem else "fragment of a coordination", id)
+            read_log.drop(f"class {sem}" if sem else "fragment of a coordination", id)
 
     walk(sentence)
-    return Document("".join(text), distinct(entities, journal, id), id, group=article)
+    return Document("".join(text), distinct(entities, read_log, id), id, group=article)
 
 
 def _medline(article: ET.Element) -> str:
     return (article.findtext("articleinfo/bibliomisc") or "").strip()
 
 
-def _articles(source: Traversable, journal: ReadLog | None) -> Iterator[ET.Element]:
-    """The `<article>` elements, each emptied once the next is asked for. Broken XML ends them; a journal is told."""
+def _articles(source: Traversable, read_log: ReadLog | None) -> Iterator[ET.Element]:
+    """The `<article>` elements, each emptied once the next is asked for. Broken XML ends them; a log is told."""
     with _open_xml(source) as file:
         refuse_entities(file, source)
         try:
@@ -124,9 +126,9 @@ def _articles(source: Traversable, journal: ReadLog | None) -> Iterator[ET.Eleme
                     yield element
                     root.clear()
         except (ET.ParseError, StopIteration, ValueError, LookupError) as error:  # the latter: of an unknown encoding
-            if journal:
+            if read_log:
                 line = error.position[0] if isinstance(error, ET.ParseError) else None
-                journal.fault("broken XML", source, f"is not well-formed: {error or 'no element'}", line)
+                read_log.error("broken XML", source, f"is not well-formed: {error or 'no element'}", line)
 
 
 @contextmanager

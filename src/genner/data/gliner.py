@@ -44,26 +44,26 @@ class GlinerJson(RecordSyntax):
     def recognizes_record(cls, record: Any) -> bool:
         return isinstance(record, dict) and "tokenized_text" in record
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
-        for record in intake.records():
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
+        for record in builder.records():
             if record.get("ner") is None:
-                intake.loss("record without 'ner'")
+                builder.drop("record without 'ner'")
                 continue
             if isinstance(relations := record.get("relations"), list):
-                intake.loss("relation", len(relations))
+                builder.drop("relation", len(relations))
             try:
                 text, spans = _read(record)
             except DocumentError as error:
-                intake.fault("bad record", str(error))
+                builder.error("bad record", str(error))
                 continue
             extra = {key: value for key, value in record.items() if key not in _OWN}
-            document = intake.build(text, spans, record.get("id"), extra)
+            document = builder.build(text, spans, record.get("id"), extra)
             if document is not None:
                 yield document
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
-        return write_records(target, (_record(d, journal) for d in documents), as_list=not self.lines)
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
+        return write_records(target, (_record(d, read_log) for d in documents), as_list=not self.lines)
 
 
 def _read(record: JsonRecord) -> tuple[str, list[RecordSpan]]:
@@ -88,8 +88,8 @@ def _read(record: JsonRecord) -> tuple[str, list[RecordSpan]]:
     return text, spans
 
 
-def _record(document: Document, journal: ReadLog) -> JsonRecord:
-    record_losses(document, journal, fields=False, group=False)
+def _record(document: Document, read_log: ReadLog) -> JsonRecord:
+    record_losses(document, read_log, fields=False, group=False)
     places = tokenize(document.text, document.entities)
     starts = {start: i for i, (start, _) in enumerate(places)}
     ends = {end: i for i, (_, end) in enumerate(places)}
@@ -97,15 +97,15 @@ def _record(document: Document, journal: ReadLog) -> JsonRecord:
     for e in document.entities:
         trimmed = _trimmed(document, e)
         if trimmed is None:
-            journal.loss("mention of blanks alone", document.id)
+            read_log.drop("mention of blanks alone", document.id)
             continue
         if trimmed != e.span:
-            journal.loss("blank at the edge of a mention", document.id)
+            read_log.drop("blank at the edge of a mention", document.id)
         ner[starts[trimmed[0]], ends[trimmed[1]], e.label] = None
     tokens = [document.text[start:end] for start, end in places]
     rest = {key: value for key, value in document.extra.items() if key not in _OWN} | typed_group(document)
     for key in document.extra.keys() & _OWN - {"id"}:
-        journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
+        read_log.drop("further field of a record", f"{key!r} of document {document.id!r}")
     made = {"tokenized_text": tokens, "ner": [list(n) for n in ner], "text": document.text, "id": typed_id(document)}
     return made | rest
 

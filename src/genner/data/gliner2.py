@@ -43,41 +43,41 @@ class Gliner2(RecordSyntax):
                 return bool(asked.keys() & {"entities", *_OTHERS})
         return False
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
-        for record in intake.records():
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
+        for record in builder.records():
             text = record.get("input", record.get("text"))
             asked = record.get("output", record.get("schema"))
             asked = asked if isinstance(asked, dict) else {}
             for other in _OTHERS:
                 if isinstance(given := asked.get(other), list):
-                    intake.loss(other.replace("_", " ").removesuffix("s"), len(given))
+                    builder.drop(other.replace("_", " ").removesuffix("s"), len(given))
             if asked.get("entities") is None:
-                intake.loss("record without entities")
+                builder.drop("record without entities")
                 continue
             try:
-                spans = self._spans(text, asked["entities"], intake)
+                spans = self._spans(text, asked["entities"], builder)
             except DocumentError as error:
-                intake.fault("bad record", str(error))
+                builder.error("bad record", str(error))
                 continue
             if not spans and any(_mentions(asked["entities"])):
-                intake.loss(UNPLACED)
+                builder.drop(UNPLACED)
                 continue
             extra = {key: value for key, value in record.items() if key not in ("input", "output", "schema")}
-            document = intake.build(text, spans, record.get("id"), extra)
+            document = builder.build(text, spans, record.get("id"), extra)
             if document is not None:
                 yield document
 
-    def _spans(self, text: Any, entities: Any, intake: DocumentBuilder) -> list[RecordSpan]:
+    def _spans(self, text: Any, entities: Any, builder: DocumentBuilder) -> list[RecordSpan]:
         spans = []
         for label, mention, count in _mentions(entities):
             starts = found(text, mention) if isinstance(text, str) else []
             if len(starts) <= count or self.places == "all":
                 spans += [RecordSpan(start, start + len(mention), label) for start in starts]
-                intake.loss("mention that its text does not have", max(count - len(starts), 0), repr(mention))
+                builder.drop("mention that its text does not have", max(count - len(starts), 0), repr(mention))
             else:
                 what = "mention that its text has more often than its record (places=all takes every place)"
-                intake.loss(what, count, repr(mention))
+                builder.drop(what, count, repr(mention))
         return spans
 
 

@@ -43,7 +43,7 @@ class HuggingFace(Syntax):
     `entities`, `id` and `group` are the names of columns; `names` lists the tags' names, in the order of their numbers,
     when the file does not; `scheme`, `outside` and `label` say how tags are meant, as for `conll`.
 
-    A row whose tokens, tags, text or entities are missing is a fault: it does not say that there are no entities.
+    A row whose tokens, tags, text or entities are missing is an error: it does not say that there are no entities.
     """
 
     name: ClassVar[str] = "hf"
@@ -69,37 +69,37 @@ class HuggingFace(Syntax):
             )
         return head.startswith((b"PAR1", b"ARROW1")) or (source.name.endswith(".arrow") and head[:4] == b"\xff" * 4)
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
         row = 0
         parts = [source] if source.is_file() else self._chosen(source)
         spelling: Spelling | None = None
         check = self.check()
         for part in parts:
             shape: RowShape | None = None
-            for item in self._guarded("rows", part, journal, self._wanted):
+            for item in self._guarded("rows", part, read_log, self._wanted):
                 if shape is None:
                     shape = self.shape(part, *item)
                     if shape.tagged:
-                        self.note_others([c for c in item[1] if c.endswith("ner_tags")], part, journal)
+                        self.note_others([c for c in item[1] if c.endswith("ner_tags")], part, read_log)
                     if shape.tagged and spelling is None:
-                        names = shape.names or self._values(parts, journal)
-                        spelling = self.spelling(names, part, journal) if names else None
+                        names = shape.names or self._values(parts, read_log)
+                        spelling = self.spelling(names, part, read_log) if names else None
                     continue
                 for record in item:
                     row += 1
-                    if intake.begins_group(record.get(self.tokens)):
+                    if builder.starts_group(record.get(self.tokens)):
                         continue
                     try:
                         text, spans = self.row(record, shape, spelling or Spelling(), check, row)
                     except DocumentError as error:
-                        journal.fault("bad row", part, str(error), row)
+                        read_log.error("bad row", part, str(error), row)
                         continue
                     group = group_of({"group": record.get(self.group)})
-                    document = intake.document(row, text, spans, record.get(self.id), group)
+                    document = builder.build_row(row, text, spans, record.get(self.id), group)
                     if document is not None:
                         yield document
-        self.tell(check, source, journal)
+        self.tell(check, source, read_log)
 
     @property
     def _wanted(self) -> list[str]:
@@ -109,26 +109,26 @@ class HuggingFace(Syntax):
         """What finds tag sequences that break the scheme."""
         return SchemeCheck(None if self.scheme == "auto" else self.scheme)
 
-    def tell(self, check: SchemeCheck, source: Traversable, journal: ReadLog) -> None:
-        """JsonRecord what it has found as a fault."""
+    def tell(self, check: SchemeCheck, source: Traversable, read_log: ReadLog) -> None:
+        """Record what it has found as an error."""
         if check.broken:
             count, where, what = check.broken
-            journal.fault("tag sequence", source, f"row {where}, {what}", instead=AS_CONLLEVAL, count=count)
+            read_log.error("tag sequence", source, f"row {where}, {what}", instead=AS_CONLLEVAL, count=count)
 
-    def note_others(self, columns: list[str], source: Traversable, journal: ReadLog) -> None:
+    def note_others(self, columns: list[str], source: Traversable, read_log: ReadLog) -> None:
         """Say which further columns hold tags."""
         for column in columns:
             if column != self.tags:
                 how = f"--from {self.name}:tags={column} reads it instead"
-                journal.note(source, f"column {column!r} holds tags too and is not read; {how}")
+                read_log.note(source, f"column {column!r} holds tags too and is not read; {how}")
 
-    def _guarded(self, function: str, part: Traversable, journal: ReadLog, *args: Any) -> Iterator[Any]:
-        """What a function of `arrow.py` yields for a file. A file that is broken is a fault, and ends."""
+    def _guarded(self, function: str, part: Traversable, read_log: ReadLog, *args: Any) -> Iterator[Any]:
+        """What a function of `arrow.py` yields for a file. A file that is broken is an error, and ends."""
         try:
             with on_disk(part) as path:
                 yield from guarded(f"genner.data.arrow:{function}", str(path), *args)
         except GuardError as error:
-            journal.fault("broken file", part, f"is not a whole parquet or arrow file: {error}; fetch it again")
+            read_log.error("broken file", part, f"is not a whole parquet or arrow file: {error}; fetch it again")
 
     def _chosen(self, folder: Traversable) -> list[Traversable]:
         parts = list(_parts(folder))
@@ -161,16 +161,16 @@ class HuggingFace(Syntax):
         names = self.names.split(",") if self.names else _names(features.get(self.tags))
         return RowShape(True, [str(name) for name in names])
 
-    def _values(self, parts: list[Traversable], journal: ReadLog) -> list[str]:
+    def _values(self, parts: list[Traversable], read_log: ReadLog) -> list[str]:
         """The different tags of all files, when they are strings."""
         quiet = ReadLog(lenient=True)  # what is broken is said when it is read
         return sorted(
             {v for part in parts for vs in self._guarded("values", part, quiet, self.tags, MAX_TAG_VALUES) for v in vs}
         )
 
-    def spelling(self, names: list[str], part: Traversable, journal: ReadLog) -> Spelling:
+    def spelling(self, names: list[str], part: Traversable, read_log: ReadLog) -> Spelling:
         """How a file spells its tags, of which these are all. Raises `DataError` when that cannot be told."""
-        return tag_spelling(set(names), self.scheme, self.outside, self.label, part, journal, self.name)
+        return tag_spelling(set(names), self.scheme, self.outside, self.label, part, read_log, self.name)
 
     def row(
         self, record: JsonRecord, shape: "RowShape", spelling: Spelling, check: SchemeCheck, number: int
@@ -218,7 +218,7 @@ class HuggingFace(Syntax):
             check.add(normal, number)
         return text, [RecordSpan(places[a][0], places[b - 1][1], label) for a, b, label in spans_of(normal, scheme)]
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         pa, parquet = optional("pyarrow", "hf"), optional("pyarrow.parquet", "hf")
         entity = {"start": pa.int64(), "end": pa.int64(), "label": pa.string(), "score": pa.float64()}
         columns = {self.id: pa.string(), self.text: pa.string(), self.entities: pa.list_(pa.struct(entity.items()))}
@@ -227,15 +227,15 @@ class HuggingFace(Syntax):
         shape = {"start": number, "end": number, "label": string, "score": _value("float64")}
         features = {self.id: string, self.text: string, self.entities: [shape], self.group: string}
         schema = pa.schema(columns.items(), metadata={"huggingface": json.dumps({"info": {"features": features}})})
-        rows, count = (self._record(d, journal) for d in documents), 0
+        rows, count = (self._record(d, read_log) for d in documents), 0
         with atomic(target) as file, parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
             while batch := list(islice(rows, ROW_GROUP_SIZE)):
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 count += len(batch)
         return count
 
-    def _record(self, document: Document, journal: ReadLog) -> JsonRecord:
-        record_losses(document, journal, scores=False, group=False)
+    def _record(self, document: Document, read_log: ReadLog) -> JsonRecord:
+        record_losses(document, read_log, scores=False, group=False)
         made = [{"start": e.start, "end": e.end, "label": e.label, "score": e.score} for e in document.entities]
         group = document.group or None
         return {self.id: document.id, self.text: document.text, self.entities: made, self.group: group}

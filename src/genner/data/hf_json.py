@@ -63,51 +63,51 @@ class HuggingFaceJson(RecordSyntax):
                 return _all(row[tokens], str) and _all(row[tags], str, int)
         return False
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
         spelling: Spelling | None = None
         check = self._reader({}).check()
         count = 0
-        for record in intake.records():
+        for record in builder.records():
             features, rows = _rows(record)
             for row in rows:
                 count += 1
                 if features:  # of an answer, each row is a record
-                    intake.number = count
+                    builder.number = count
                 reader = self._reader(row)
                 if reader.tokens not in row:
                     has = ", ".join(row) or "nothing"
-                    intake.fault(
+                    builder.error(
                         "bad row", f"has no {reader.tokens!r}; it has: {has}; name the columns with tokens=, tags="
                     )
                     continue
                 if isinstance(words := row[reader.tokens], str):
                     row = {**row, reader.tokens: words.split()}
                 if count == 1:
-                    reader.note_others(_others(row, reader.tokens, reader.tags), source, journal)
-                if intake.begins_group(row[reader.tokens]):
+                    reader.note_others(_others(row, reader.tokens, reader.tags), source, read_log)
+                if builder.starts_group(row[reader.tokens]):
                     continue
                 if row.get(reader.tags) is None:
-                    intake.loss(f"row without {reader.tags!r}")
+                    builder.drop(f"row without {reader.tags!r}")
                     continue
                 try:
                     shape = reader.shape(source, features, list(row))
                     if spelling is None:
-                        spelling = reader.spelling(shape.names or self._values(source), source, journal)
+                        spelling = reader.spelling(shape.names or self._values(source), source, read_log)
                     spaced = {key: row[key] for key in (*SPACED, *SPACES) if key in row and key != reader.tokens}
                     tagged = {**spaced, reader.tokens: row[reader.tokens], reader.tags: row[reader.tags]}
-                    text, spans = reader.row(tagged, shape, spelling, check, intake.number)
+                    text, spans = reader.row(tagged, shape, spelling, check, builder.number)
                 except DocumentError as error:
-                    intake.fault("bad row", str(error))
+                    builder.error("bad row", str(error))
                     continue
                 if isinstance(row.get("text"), str) and row["text"] != text and reader.tokens != "text":
-                    intake.loss("text that its tokens do not make up")
+                    builder.drop("text that its tokens do not make up")
                 read = {reader.tokens, reader.tags, self.id, *SPACES, *(k for k in SPACED if row.get(k) == text)}
                 extra = {k: v for k, v in row.items() if k not in read}
-                document = intake.build(text, spans, row.get(self.id), extra)
+                document = builder.build(text, spans, row.get(self.id), extra)
                 if document is not None:
                     yield document
-        self._reader({}).tell(check, source, journal)
+        self._reader({}).tell(check, source, read_log)
 
     def _reader(self, row: JsonRecord) -> "_Rows":
         """What reads this row, as it reads parquet's."""
@@ -126,7 +126,7 @@ class HuggingFaceJson(RecordSyntax):
     def _values(self, source: Traversable) -> list[str]:
         """The different tags of the file that are strings."""
         found: set[str] = set()
-        for _, record in records(source, ReadLog(lenient=True)):  # faults are said when it is read in earnest
+        for _, record in records(source, ReadLog(lenient=True)):  # errors are said when it is read in earnest
             for row in _rows(record)[1]:
                 tags = row.get(self._reader(row).tags)
                 found.update(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else None

@@ -40,27 +40,27 @@ class JsonValue(NamedTuple):
     value: Any
 
 
-def values(source: Traversable, journal: ReadLog) -> Iterator[JsonValue]:
-    """The values of a file. One that is broken is a fault; in a list, reading ends there."""
+def values(source: Traversable, read_log: ReadLog) -> Iterator[JsonValue]:
+    """The values of a file. One that is broken is an error; in a list, reading ends there."""
     match layout_of(source):
         case "lines":
-            yield from _lines(source, journal)
+            yield from _lines(source, read_log)
         case kind:
-            yield from _window(source, journal, kind)
+            yield from _window(source, read_log, kind)
 
 
-def records(source: Traversable, journal: ReadLog) -> Iterator[tuple[int, JsonRecord]]:
-    """The objects of a file with the number of the line that each begins on. What is no object is a fault."""
-    for line, _, value in values(source, journal):
+def records(source: Traversable, read_log: ReadLog) -> Iterator[tuple[int, JsonRecord]]:
+    """The objects of a file with the number of the line that each begins on. What is no object is an error."""
+    for line, _, value in values(source, read_log):
         if isinstance(value, dict):
             yield line, value
         else:
-            not_an_object(source, journal, line, value)
+            not_an_object(source, read_log, line, value)
 
 
-def not_an_object(source: Traversable, journal: ReadLog, line: int, value: object) -> None:
-    """Record the fault of a value that should be an object."""
-    journal.fault("no object", source, f"is a JSON {type(value).__name__}, not an object", line)
+def not_an_object(source: Traversable, read_log: ReadLog, line: int, value: object) -> None:
+    """Record the error of a value that should be an object."""
+    read_log.error("no object", source, f"is a JSON {type(value).__name__}, not an object", line)
 
 
 def layout_of(source: Traversable) -> JsonLayout:
@@ -86,9 +86,9 @@ def _whole(line: bytes) -> bool:
     return True
 
 
-def _lines(source: Traversable, journal: ReadLog) -> Iterator[JsonValue]:
+def _lines(source: Traversable, read_log: ReadLog) -> Iterator[JsonValue]:
     count = 0
-    for line, text in read_lines(source, journal):
+    for line, text in read_lines(source, read_log):
         if not text.strip():
             continue
         count += 1
@@ -96,12 +96,12 @@ def _lines(source: Traversable, journal: ReadLog) -> Iterator[JsonValue]:
             value = JSON.decode(text)
         except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
             what = f"is not JSON: {error}; legal: one object a line, not broken over lines, or one list of objects"
-            journal.fault("bad JSON", source, what, line)
+            read_log.error("bad JSON", source, what, line)
             continue
         yield JsonValue(line, count, value)
 
 
-def _window(source: Traversable, journal: ReadLog, layout: JsonLayout) -> Iterator[JsonValue]:
+def _window(source: Traversable, read_log: ReadLog, layout: JsonLayout) -> Iterator[JsonValue]:
     with open_binary(source) as file:
         window = _Window(file)
         count = 0
@@ -126,7 +126,7 @@ def _window(source: Traversable, journal: ReadLog, layout: JsonLayout) -> Iterat
                 raise ValueError("something stands behind the end of the list")
         except (ValueError, RecursionError) as error:
             whole = "a JSON list of objects" if layout == "list" else "JSON objects one after the other"
-            journal.fault("bad JSON", source, f"is not {whole}: {error}", window.line)
+            read_log.error("bad JSON", source, f"is not {whole}: {error}", window.line)
 
 
 class _Window:

@@ -18,7 +18,7 @@ from genner.errors import DocumentError
 class Jsonl(RecordSyntax):
     """`{"id", "text", "entities": [{"start", "end", "label", "score"?}], "problems"?}` a line; holds everything.
 
-    A list of such objects is read too. A record without `entities` is a fault: it does not say that it has none.
+    A list of such objects is read too. A record without `entities` is an error: it does not say that it has none.
     """
 
     name: ClassVar[str] = "jsonl"
@@ -36,18 +36,18 @@ class Jsonl(RecordSyntax):
                 return True
         return False
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake, group = DocumentBuilder(source, journal), grouped(source)
-        for record in intake.records():
-            identifier = intake.identifier(record.get("id"))
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder, group = DocumentBuilder(source, read_log), grouped(source)
+        for record in builder.records():
+            identifier = builder.unique_id(record.get("id"))
             if identifier is None:
                 continue
             try:
                 document = document_of(record)
             except DocumentError as error:
-                intake.fault("bad document", str(error))
+                builder.error("bad document", str(error))
                 continue
             yield group(replace(document, id=identifier))
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         return write_records(target, (d.to_dict() for d in documents), as_list=False)

@@ -67,27 +67,27 @@ class LabelStudio(RecordSyntax):
             and bool(record.keys() & {"annotations", "completions", "predictions"})
         )
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
         names: set[str] = set()  # by which results are marked
-        for task in intake.records():
+        for task in builder.records():
             try:
                 data = task.get("data")
                 text = data.get(self.key) if isinstance(data, dict) else None
                 if not isinstance(data, dict) or not isinstance(text, str):
                     known = ", ".join(data) if isinstance(data, dict) else "nothing"
                     raise DocumentError(f"'data' has no text under {self.key!r}; it has: {known}; choose with key=")
-                results = self._results(task, intake)
+                results = self._results(task, builder)
                 names |= {str(r["from_name"]) for r in results or () if "from_name" in r}
-                spans = None if results is None else self._spans(data, text, results, intake)
+                spans = None if results is None else self._spans(data, text, results, builder)
             except DocumentError as error:
-                intake.fault("bad task", str(error))
+                builder.error("bad task", str(error))
                 continue
             if spans is None:
                 continue
             meta = task.get("meta")
             given = meta.get("id") if isinstance(meta, dict) else None
-            document = intake.build(
+            document = builder.build(
                 text,
                 spans,
                 task.get("id") if given is None else given,
@@ -98,9 +98,9 @@ class LabelStudio(RecordSyntax):
                 yield document
         if self.from_name and names and self.from_name not in names:
             what = f"no result has from_name {self.from_name!r}; legal: {', '.join(sorted(names))}"
-            journal.fault("unknown from_name", source, what)
+            read_log.error("unknown from_name", source, what)
 
-    def _results(self, task: JsonRecord, intake: DocumentBuilder) -> list[JsonRecord] | None:
+    def _results(self, task: JsonRecord, builder: DocumentBuilder) -> list[JsonRecord] | None:
         """The results of the annotation that counts; None, which is recorded, when there is none."""
         made = task.get(self.annotations)
         if made is None and self.annotations == "annotations":
@@ -109,22 +109,22 @@ class LabelStudio(RecordSyntax):
         if not isinstance(made, list) or not all(isinstance(a, dict) for a in made):
             raise DocumentError(f"{self.annotations!r} is not a list of objects")
         valid = [a for a in made if not (a.get("was_cancelled") or a.get("skipped")) and a.get("result") is not None]
-        intake.loss(f"cancelled {self.annotations[:-1]}", len(made) - len(valid))
+        builder.drop(f"cancelled {self.annotations[:-1]}", len(made) - len(valid))
         chosen = [a for a in valid if not self.annotator or self.annotator in _by(a)]
         if self.annotations == "annotations" and isinstance(guessed := task.get("predictions"), list):
-            intake.loss("prediction", len(guessed), "--from label_studio:annotations=predictions reads them")
+            builder.drop("prediction", len(guessed), "--from label_studio:annotations=predictions reads them")
         if not chosen:
             by = f" by {self.annotator}" if self.annotator else ""
-            intake.loss(f"task without {'an annotation' if self.annotations == 'annotations' else 'a prediction'}{by}")
+            builder.drop(f"task without {'an annotation' if self.annotations == 'annotations' else 'a prediction'}{by}")
             return None
-        intake.loss(f"further {self.annotations[:-1]} of a task", len(valid) - 1)
+        builder.drop(f"further {self.annotations[:-1]} of a task", len(valid) - 1)
         results = next((a for a in chosen if a.get("ground_truth") is True), chosen[0])["result"]
         if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
             raise DocumentError("'result' is not a list of objects")
         return results
 
     def _spans(
-        self, data: JsonRecord, text: str, results: list[JsonRecord], intake: DocumentBuilder
+        self, data: JsonRecord, text: str, results: list[JsonRecord], builder: DocumentBuilder
     ) -> list[RecordSpan] | None:
         labelled = []
         for result in results:
@@ -136,13 +136,13 @@ class LabelStudio(RecordSyntax):
                     f"a result of type {kind!r} has the value {value!r}; legal: 'labels', with an object"
                 )
             elif isinstance(kind, str) and kind.endswith("labels"):
-                intake.loss(f"task marked with {kind}, which are not offsets in a text")
+                builder.drop(f"task marked with {kind}, which are not offsets in a text")
                 return None
             else:
-                intake.loss(f"result of type {kind!r}")
+                builder.drop(f"result of type {kind!r}")
         marks: list[MarkedSpan] = []
         rest: list[tuple[list[str], float | None]] = []
-        for result in self._of_this_text(data, labelled, intake):
+        for result in self._of_this_text(data, labelled, builder):
             value = result["value"]
             start, end, labels = value.get("start"), value.get("end"), value.get("labels")
             if type(start) is not int or type(end) is not int or not isinstance(labels, list):
@@ -150,24 +150,24 @@ class LabelStudio(RecordSyntax):
                     f"a result's value is {value!r}; it needs integers 'start', 'end' and a list 'labels'"
                 )
             if not labels:
-                intake.loss("span without a label")
+                builder.drop("span without a label")
             mention = value.get("text")
             marks.append(MarkedSpan(start, end, mention if isinstance(mention, str) else None))
             rest.append((labels, _score(result.get("score"))))
         places, certain = code_points(text, marks, self.units)
         if not certain:
-            intake.loss("certainty of the unit of offsets (no text to check)")
+            builder.drop("certainty of the unit of offsets (no text to check)")
         return [
             RecordSpan(start, end, label, None, score)
             for (start, end), (labels, score) in zip(places, rest, strict=True)
             for label in labels
         ]
 
-    def _of_this_text(self, data: JsonRecord, results: list[JsonRecord], intake: DocumentBuilder) -> list[JsonRecord]:
+    def _of_this_text(self, data: JsonRecord, results: list[JsonRecord], builder: DocumentBuilder) -> list[JsonRecord]:
         """The results that mark the text that is read: a task may have several. Raises `DocumentError`."""
         if self.from_name:
             kept = [r for r in results if r.get("from_name") == self.from_name]
-            intake.loss(f"result of another from_name than {self.from_name!r}", len(results) - len(kept))
+            builder.drop(f"result of another from_name than {self.from_name!r}", len(results) - len(kept))
             results = kept
         names = {name for r in results if isinstance(name := r.get("to_name"), str)}
         if self.to_name:
@@ -180,21 +180,21 @@ class LabelStudio(RecordSyntax):
                 several = ", ".join(sorted(ours))
                 raise DocumentError(f"results mark several texts: {several}; choose that of {self.key!r} with to_name=")
         kept = [r for r in results if (name := r.get("to_name")) is None or str(name) in ours]
-        intake.loss("result that marks another text of its task", len(results) - len(kept))
+        builder.drop("result that marks another text of its task", len(results) - len(kept))
         return kept
 
     def companions(self, target: Path) -> tuple[Path, ...]:
         return (target.with_name(f"{target.name.removesuffix('.json')}.config.xml"),)
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         labels: set[str] = set()
-        made = (self._record(i, d, journal, labels) for i, d in enumerate(documents, 1))
+        made = (self._record(i, d, read_log, labels) for i, d in enumerate(documents, 1))
         count = write_records(target, made, as_list=True)
-        write_atomic(self.companions(target)[0], self._config(labels, journal))
+        write_atomic(self.companions(target)[0], self._config(labels, read_log))
         return count
 
-    def _record(self, number: int, document: Document, journal: ReadLog, labels: set[str]) -> JsonRecord:
-        record_losses(document, journal, scores=False, fields=False, group=self.key == "group")
+    def _record(self, number: int, document: Document, read_log: ReadLog, labels: set[str]) -> JsonRecord:
+        record_losses(document, read_log, scores=False, fields=False, group=self.key == "group")
         labels.update(e.label for e in document.entities)
         units = utf16(document.text) if self.units == "utf16" else range(len(document.text) + 1)
         results: list[JsonRecord] = []
@@ -205,7 +205,7 @@ class LabelStudio(RecordSyntax):
             results.append({"id": f"{number}-{i}", **names, "value": value, **score})
         data = {key: value for key, value in document.extra.items() if key != "id"} | typed_group(document)
         if self.key in data:
-            journal.loss("further field of a record", f"{self.key!r} of document {document.id!r}")
+            read_log.drop("further field of a record", f"{self.key!r} of document {document.id!r}")
         data[self.key] = document.text
         # Label Studio numbers tasks itself; ours stands in `meta`, which it keeps.
         task = {"id": number, "data": data, "annotations": [{"result": results}], "meta": {"id": typed_id(document)}}
@@ -216,12 +216,12 @@ class LabelStudio(RecordSyntax):
             task |= {"annotations": [], "predictions": [guessed]}
         return task
 
-    def _config(self, labels: set[str], journal: ReadLog) -> str:
+    def _config(self, labels: set[str], read_log: ReadLog) -> str:
         """The XML of a labelling configuration with these labels."""
         lines = []
         for label in sorted(labels):
             if _NO_XML.search(label):
-                journal.loss("label that the labelling configuration, being XML, cannot hold", repr(label))
+                read_log.drop("label that the labelling configuration, being XML, cannot hold", repr(label))
             else:
                 lines.append(f"    <Label value={quoteattr(label)}/>\n")
         to_name = quoteattr(self.to_name or "text")

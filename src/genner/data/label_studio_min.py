@@ -46,34 +46,34 @@ class LabelStudioMin(RecordSyntax):
             {"annotator", "annotation_id"} <= record.keys() or any(map(_is_marks, record.values()))
         )
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
         seen = IdSet()
-        for record in intake.records():
+        for record in builder.records():
             id, text = record.get("id"), record.get(self.key)
             fields = [self.label] if self.label else [k for k, value in record.items() if _is_marks(value)]
             given = [mark for field in fields for mark in record.get(field) or []]
             if not fields and not any(record.get(key) is not None for key in _MADE):
-                intake.loss("record without an annotation")
+                builder.drop("record without an annotation")
                 continue
             if record.get("annotation_id") is not None and id is not None and not seen.add(str(id)):
-                intake.loss("further annotation of a task")
+                builder.drop("further annotation of a task")
                 continue
             try:
                 if not isinstance(text, str):
                     raise DocumentError(
                         f"has no text under {self.key!r}; it has: {', '.join(record)}; choose with key="
                     )
-                spans = self._spans(text, given, intake)
+                spans = self._spans(text, given, builder)
             except DocumentError as error:
-                intake.fault("bad record", str(error))
+                builder.error("bad record", str(error))
                 continue
             extra = {k: v for k, v in record.items() if k not in _OWN and k != self.key and k not in fields}
-            document = intake.build(text, spans, id, extra)
+            document = builder.build(text, spans, id, extra)
             if document is not None:
                 yield document
 
-    def _spans(self, text: str, given: list[JsonRecord], intake: DocumentBuilder) -> list[RecordSpan]:
+    def _spans(self, text: str, given: list[JsonRecord], builder: DocumentBuilder) -> list[RecordSpan]:
         marks, labels = [], []
         for mark in given:
             match mark:
@@ -85,7 +85,7 @@ class LabelStudioMin(RecordSyntax):
                     raise DocumentError(f"a mark is {mark!r}; it needs integers 'start', 'end' and a list 'labels'")
         places, certain = code_points(text, marks, self.units)
         if not certain:
-            intake.loss("certainty of the unit of offsets (no text to check)")
+            builder.drop("certainty of the unit of offsets (no text to check)")
         return [RecordSpan(*place, name) for place, names in zip(places, labels, strict=True) for name in names]
 
 

@@ -23,7 +23,7 @@ _EXACT = (None, "match_exact")
 
 @dataclass(frozen=True)
 class Langextract(RecordSyntax):
-    """langextract's JSONL, read as predictions. Attributes and descriptions of extractions are losses."""
+    """langextract's JSONL, read as predictions. Attributes and descriptions of extractions are dropped."""
 
     name: ClassVar[str] = "langextract"
     title: ClassVar[str] = "langextract's output"
@@ -34,37 +34,37 @@ class Langextract(RecordSyntax):
     def recognizes_record(cls, record: Any) -> bool:
         return isinstance(record, dict) and {"text", "extractions"} <= record.keys()
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
-        for record in intake.records():
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
+        for record in builder.records():
             text, given = record.get("text"), record.get("extractions")
             if given is None:
-                intake.loss("document without extractions")
+                builder.drop("document without extractions")
                 continue
             try:
                 if not isinstance(given, list):
                     raise DocumentError("'extractions' is not a list of objects")
-                spans = [span for item in given if (span := _span(text, item, intake)) is not None]
+                spans = [span for item in given if (span := _span(text, item, builder)) is not None]
             except DocumentError as error:
-                intake.fault("bad document", str(error))
+                builder.error("bad document", str(error))
                 continue
             if given and not spans:
-                intake.loss(UNPLACED)
+                builder.drop(UNPLACED)
                 continue
             extra = {k: v for k, v in record.items() if k not in ("extractions", "document_id")}
-            document = intake.build(text, spans, record.get("document_id", record.get("id")), extra, ())
+            document = builder.build(text, spans, record.get("document_id", record.get("id")), extra, ())
             if document is not None:
                 yield document
 
 
-def _span(text: Any, item: Any, intake: DocumentBuilder) -> RecordSpan | None:
+def _span(text: Any, item: Any, builder: DocumentBuilder) -> RecordSpan | None:
     match item:
         case {"extraction_class": str(label), "extraction_text": str(mention)}:
             pass
         case _:
             raise DocumentError(f"an extraction is {item!r}; it needs strings 'extraction_class' and 'extraction_text'")
     if item.get("attributes") or item.get("description"):
-        intake.loss("attributes of an extraction", detail=repr(mention))
+        builder.drop("attributes of an extraction", detail=repr(mention))
     interval = item.get("char_interval") or {}
     if not isinstance(interval, dict):
         raise DocumentError(f"'char_interval' is {interval!r}; legal: an object with start_pos and end_pos, or null")
@@ -73,7 +73,7 @@ def _span(text: Any, item: Any, intake: DocumentBuilder) -> RecordSpan | None:
         starts = found(text, mention) if isinstance(text, str) else []
         if len(starts) == 1:
             return RecordSpan(starts[0], starts[0] + len(mention), label)
-        intake.loss("extraction without a place in its text", detail=repr(mention))
+        builder.drop("extraction without a place in its text", detail=repr(mention))
         return None
     # What was not matched exactly is placed by langextract where the words differ.
     return RecordSpan(start, end, label, mention if item.get("alignment_status") in _EXACT else None)

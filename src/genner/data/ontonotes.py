@@ -43,7 +43,7 @@ class OntoNotesName(Syntax):
     first `@`, the file that it is a part of. Writing puts documents with ids
     `X-1`, `X-2`, ... that follow one another into one `DOC`, and each other one into its own, so that ids are kept.
     Line breaks become blanks, entities that cross another one within their tokens are left out, and texts that hold a
-    spelling such as `-LRB-` come back as what it means: losses all.
+    spelling such as `-LRB-` come back as what it means: all are dropped.
     """
 
     name: ClassVar[str] = "ontonotes"
@@ -55,23 +55,23 @@ class OntoNotesName(Syntax):
 
     # Reading
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         files = walk(source, self.suffixes)
-        yield from own_ids((d for file in files for d in self._read_file(file, journal)), source, journal)
+        yield from own_ids((d for file in files for d in self._read_file(file, read_log)), source, read_log)
 
-    def _read_file(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+    def _read_file(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         docno: str | None = None
         number = last = 0
         held: tuple[int, str] | None = None  # the first line, until it is known whether there is a second
-        for line_number, line in read_lines(source, journal):
+        for line_number, line in read_lines(source, read_log):
             last = line_number
             begins, ends = _DOC.fullmatch(line.strip()), _END.fullmatch(line.strip())
             if begins or ends:
                 if held and docno is not None:
-                    yield _parse(held[1], docno, docno, source, held[0], journal)
+                    yield _parse(held[1], docno, docno, source, held[0], read_log)
                 if (docno is None) != bool(begins):
                     what = "a DOC begins within another" if begins else "</DOC> ends no DOC"
-                    journal.fault("document mark", source, what, line_number)
+                    read_log.error("document mark", source, what, line_number)
                 docno = None
                 if begins:
                     docno = unescape(begins[1] or f"{source.name}:{line_number}", _OUT_OF_ATTRIBUTE)
@@ -79,38 +79,38 @@ class OntoNotesName(Syntax):
             elif not line.strip(" "):
                 continue
             elif docno is None:
-                journal.fault("no document", source, "a line stands outside <DOC> and </DOC>", line_number)
+                read_log.error("no document", source, "a line stands outside <DOC> and </DOC>", line_number)
             else:
                 number += 1
                 if number == 1:
                     held = line_number, line
                     continue
                 if held:
-                    yield _parse(held[1], docno, f"{docno}-1", source, held[0], journal)
+                    yield _parse(held[1], docno, f"{docno}-1", source, held[0], read_log)
                     held = None
-                yield _parse(line, docno, f"{docno}-{number}", source, line_number, journal)
+                yield _parse(line, docno, f"{docno}-{number}", source, line_number, read_log)
         if docno is not None:
             if held:
-                yield _parse(held[1], docno, docno, source, held[0], journal)
-            journal.fault("document mark", source, f"the file ends within {docno!r}; fetch it again", last)
+                yield _parse(held[1], docno, docno, source, held[0], read_log)
+            read_log.error("document mark", source, f"the file ends within {docno!r}; fetch it again", last)
 
     # Writing
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         count = 0
         with atomic(target) as file:
-            for docno, held in _docs(_spell(document, journal) for document in documents):
+            for docno, held in _docs(_spell(document, read_log) for document in documents):
                 lines = [line for _, line, _ in held]
                 for id, _, group in held:
                     if group not in ("", _file(docno)):
-                        journal.loss("group", f"{group!r} of document {id!r}: it is written in DOC {docno!r}")
+                        read_log.drop("group", f"{group!r} of document {id!r}: it is written in DOC {docno!r}")
                 head = f'<DOC DOCNO="{escape(docno, _IN_ATTRIBUTE)}">'
                 file.write("\n".join([head, *lines, "</DOC>", ""]).encode("utf-8", "backslashreplace"))
                 count += len(lines)
         return count
 
 
-def _parse(line: str, docno: str, id: str, source: Traversable, number: int, journal: ReadLog) -> Document:
+def _parse(line: str, docno: str, id: str, source: Traversable, number: int, read_log: ReadLog) -> Document:
     text = ""
     open_: list[tuple[int, str, dict[str, str]]] = []
     entities: list[Entity] = []
@@ -125,7 +125,7 @@ def _parse(line: str, docno: str, id: str, source: Traversable, number: int, jou
             open_.append((len(text), kind, dict(_ATTRIBUTE.findall(attributes))))
             continue
         if not open_ or open_[-1][1] != kind:
-            journal.fault("markup", source, f"</{kind}> closes nothing that is open", number)
+            read_log.error("markup", source, f"</{kind}> closes nothing that is open", number)
             continue
         start, _, given = open_.pop()
         label = unescape(given.get("TYPE", ""), _OUT_OF_ATTRIBUTE)
@@ -134,16 +134,16 @@ def _parse(line: str, docno: str, id: str, source: Traversable, number: int, jou
         if all(n.isascii() and n.isdigit() for n in inset):
             start, end = start + int(inset[0]), end - int(inset[1])
         else:
-            journal.fault("markup", source, f"S_OFF and E_OFF are {inset}; legal: numbers of characters", number)
+            read_log.error("markup", source, f"S_OFF and E_OFF are {inset}; legal: numbers of characters", number)
         if not label or start >= end:
-            journal.fault("markup", source, f"{kind} {given} has no TYPE, or nothing in it is the name", number)
+            read_log.error("markup", source, f"{kind} {given} has no TYPE, or nothing in it is the name", number)
         else:
             entities.append(Entity(start, end, label))
     for _, kind, _ in open_:
-        journal.fault("markup", source, f"{kind} is not closed on its line", number)
+        read_log.error("markup", source, f"{kind} is not closed on its line", number)
     if "<" in "".join(pieces[::4]):
-        journal.fault("markup", source, "a '<' begins no ENAMEX, TIMEX or NUMEX; spell it -LAB-", number)
-    return Document(text, distinct(entities, journal, id), id, group=_file(docno))
+        read_log.error("markup", source, "a '<' begins no ENAMEX, TIMEX or NUMEX; spell it -LAB-", number)
+    return Document(text, distinct(entities, read_log, id), id, group=_file(docno))
 
 
 def _file(docno: str) -> str:
@@ -171,23 +171,23 @@ def _docs(lines: Iterable[_Line]) -> Iterator[tuple[str, list[_Line]]]:
         yield first if len(held) == 1 else first.removesuffix("-1"), held
 
 
-def _spell(document: Document, journal: ReadLog) -> _Line:
+def _spell(document: Document, read_log: ReadLog) -> _Line:
     """The id, the line and the group of a document."""
-    record_losses(document, journal, group=False)
+    record_losses(document, read_log, group=False)
     text = re.sub(r"[\n\r]", " ", document.text)
     if text != document.text:
-        journal.loss("line break", document.id)
+        read_log.drop("line break", document.id)
     if "".join(plain(spelt(token)) for token in re.split("( )", text)) != text:
-        journal.loss("treebank spelling in the text", document.id)
+        read_log.drop("treebank spelling in the text", document.id)
     if _SURROGATE.search("".join([document.id, *(e.label for e in document.entities)])):
-        journal.loss("lone surrogate in an id or label", document.id)
+        read_log.drop("lone surrogate in an id or label", document.id)
     elements: list[tuple[int, int, Entity | None]] = []
     for e in document.entities:
         # Out to the ends of the tokens that it begins and ends in.
         start = e.start if text[e.start] == " " else text.rfind(" ", 0, e.start) + 1
         end = e.end if text[e.end - 1] == " " else (text + " ").find(" ", e.end)
         if any(s < start < t < end or start < s < end < t for s, t, _ in elements):
-            journal.loss("crossing entity", f"{document.id}: {document.mention(e)!r}")
+            read_log.drop("crossing entity", f"{document.id}: {document.mention(e)!r}")
         else:
             elements.append((start, end, e))
     elements.sort(key=lambda bounds: (bounds[0], -bounds[1]))
@@ -206,5 +206,5 @@ def _spell(document: Document, journal: ReadLog) -> _Line:
             line += f' E_OFF="{end - element.end}">' if end > element.end else ">"
             open_.append(end)
     if not line.strip(" "):
-        journal.loss("document of blanks", document.id)
+        read_log.drop("document of blanks", document.id)
     return document.id, line, document.group

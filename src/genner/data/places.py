@@ -3,7 +3,7 @@
 import re
 
 UNPLACED = "document none of whose mentions has a certain place"
-"""The loss of a document that would look as if it had no entities."""
+"""What is counted for a document that would look as if it had no entities."""
 
 
 def found(text: str, mention: str) -> list[int]:

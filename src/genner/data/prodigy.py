@@ -51,42 +51,42 @@ class Prodigy(RecordSyntax):
             and bool(record.keys() & {"spans", "answer", "_input_hash", "_task_hash"})
         )
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
         wanted = {answer.strip() for answer in self.answers.split(",")}
-        for task in intake.records():
+        for task in builder.records():
             if not self.recognizes_record(task) and task.keys() & {"entities", "label", "labels"}:
-                intake.fault("bad task", f"is no task of Prodigy's; it has: {', '.join(task)}")
+                builder.error("bad task", f"is no task of Prodigy's; it has: {', '.join(task)}")
                 continue
             answer = task.get("answer")
             if answer is None and "none" not in wanted:
-                intake.loss("task without an answer", detail="--from prodigy:answers=accept,none reads those as well")
+                builder.drop("task without an answer", detail="--from prodigy:answers=accept,none reads those as well")
                 continue
             if not isinstance(answer, str | None):
-                intake.fault("bad task", f"'answer' is {answer!r}; legal: accept, reject or ignore")
+                builder.error("bad task", f"'answer' is {answer!r}; legal: accept, reject or ignore")
                 continue
             if answer is not None and answer not in wanted:
-                intake.loss(f"task answered {answer!r}")
+                builder.drop(f"task answered {answer!r}")
                 continue
             given = task.get("spans")
             if given is None and answer is None:
-                intake.loss("task without an answer and without spans")
+                builder.drop("task without an answer and without spans")
                 continue
             if given is None and task.keys() & _OTHER:
-                intake.loss("task that asks for something else than spans", detail="a choice, or a label of the text")
+                builder.drop("task that asks for something else than spans", detail="a choice, or a label of the text")
                 continue
             if given is not None and not (isinstance(given, list) and all(isinstance(s, dict) for s in given)):
-                intake.fault("bad task", "'spans' is not a list of objects")
+                builder.error("bad task", "'spans' is not a list of objects")
                 continue
             if isinstance(relations := task.get("relations"), list):
-                intake.loss("relation", len(relations))
+                builder.drop("relation", len(relations))
             extra = {key: value for key, value in task.items() if key not in _OWN and not key.startswith("_")}
-            document = intake.build(task.get("text"), map(_span, given or []), _id(task), _meta(task) | extra)
+            document = builder.build(task.get("text"), map(_span, given or []), _id(task), _meta(task) | extra)
             if document is not None:
                 yield document
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
-        return write_records(target, (_record(d, journal) for d in documents), as_list=False)
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
+        return write_records(target, (_record(d, read_log) for d in documents), as_list=False)
 
 
 def _span(given: JsonRecord) -> RecordSpan:
@@ -107,8 +107,8 @@ def _meta(task: JsonRecord) -> JsonRecord:
     return {"meta": rest} if rest else {}
 
 
-def _record(document: Document, journal: ReadLog) -> JsonRecord:
-    record_losses(document, journal, scores=False, fields=False, group=False)
+def _record(document: Document, read_log: ReadLog) -> JsonRecord:
+    record_losses(document, read_log, scores=False, fields=False, group=False)
     spans: list[JsonRecord] = []
     for e in document.entities:
         spans.append({"start": e.start, "end": e.end, "label": e.label})
@@ -118,10 +118,10 @@ def _record(document: Document, journal: ReadLog) -> JsonRecord:
     meta = rest.pop("meta", {})
     for key in sorted(rest):
         if key in _OWN or key.startswith("_"):
-            journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
+            read_log.drop("further field of a record", f"{key!r} of document {document.id!r}")
             del rest[key]
     if not isinstance(meta, dict):
-        journal.loss("further field of a record", f"'meta' of document {document.id!r}")
+        read_log.drop("further field of a record", f"'meta' of document {document.id!r}")
         meta = {}
     # Prodigy shows `meta` beside the text and keeps it.
     about = {"meta": {**meta, "id": typed_id(document)}, "answer": "accept"}

@@ -50,13 +50,13 @@ class RecordSyntax(Syntax):
 class DocumentBuilder:
     """Reads the records of one file and builds their documents.
 
-    What cannot be a document is a fault, and passed over when the journal is lenient. Faults and losses name the
+    What cannot be a document is an error, and passed over when the log is lenient. Errors and dropped things name the
     record: by its line where each has one of its own, else by its number and its id too.
     """
 
-    def __init__(self, source: Traversable, journal: ReadLog) -> None:
+    def __init__(self, source: Traversable, read_log: ReadLog) -> None:
         self.source = source
-        self.journal = journal
+        self.read_log = read_log
         self.line = self.number = 0
         self._named = ""
         self._listed = False
@@ -66,34 +66,34 @@ class DocumentBuilder:
         self._parts = 0
 
     def values(self) -> Iterator[Any]:
-        """The values of the file; each is the one that faults and losses are about until the next."""
+        """The values of the file; each is the one that errors and dropped things are about until the next."""
         self._listed = layout_of(self.source) != "lines"
-        for line, number, value in values(self.source, self.journal):
+        for line, number, value in values(self.source, self.read_log):
             self.line, self.number = line, number
             given = value.get("id") if isinstance(value, dict) else None
             self._named = f", id {given!r}" if type(given) in (str, int) else ""
             yield value
 
     def records(self) -> Iterator[JsonRecord]:
-        """The objects among the values; others are faults."""
+        """The objects among the values; others are errors."""
         for value in self.values():
             if isinstance(value, dict):
                 yield value
             else:
-                not_an_object(self.source, self.journal, self.line, value)
+                not_an_object(self.source, self.read_log, self.line, value)
 
-    def fault(self, kind: str, what: str, *, instead: str = PASSED_OVER) -> None:
-        """Record an error in the record at hand; else as `ReadLog.fault`."""
+    def error(self, kind: str, what: str, *, instead: str = PASSED_OVER) -> None:
+        """Record an error in the record at hand; else as `ReadLog.error`."""
         named = f"record {self.number}{self._named}: " if self._listed else ""
-        self.journal.fault(kind, self.source, named + what, self.line, instead=instead)
+        self.read_log.error(kind, self.source, named + what, self.line, instead=instead)
 
-    def loss(self, kind: str, count: int = 1, detail: str = "") -> None:
+    def drop(self, kind: str, count: int = 1, detail: str = "") -> None:
         """Record that `count` things of this kind in the record at hand are not kept."""
         if count:
             named = f", record {self.number}{self._named}" if self._listed else ""
-            self.journal.loss(kind, f"{self.source}:{self.line}{named}{detail and f': {detail}'}", count)
+            self.read_log.drop(kind, f"{self.source}:{self.line}{named}{detail and f': {detail}'}", count)
 
-    def begins_group(self, tokens: Any) -> bool:
+    def starts_group(self, tokens: Any) -> bool:
         """Whether a row of tokens is the mark `-DOCSTART-` alone: no document, but the beginning of a group.
 
         What follows gets the group `<file stem>-<number>`, from 1, unless it names one.
@@ -102,7 +102,7 @@ class DocumentBuilder:
         self._parts += marks
         return marks
 
-    def document(
+    def build_row(
         self, line: int, text: Any, spans: Iterable[RecordSpan], id: Any = None, group: str = ""
     ) -> Document | None:
         """As `build`, for the record (row, document) with this number, where no JSON is read."""
@@ -118,12 +118,12 @@ class DocumentBuilder:
         problems: tuple[Problem, ...] | None = None,
         group: str = "",
     ) -> Document | None:
-        """The document, with `problems` the prediction, or None after a fault.
+        """The document, with `problems` the prediction, or None after an error.
 
         Without an id it gets `<file stem>-<number>`, without a `group` the one that `extra` names, or that a mark has
         begun. An entity given twice is kept once.
         """
-        identifier = self.identifier(id)
+        identifier = self.unique_id(id)
         if identifier is None:
             return None
         kept = {key: value for key, value in (extra or {}).items() if key not in KNOWN}
@@ -139,20 +139,20 @@ class DocumentBuilder:
             for span in spans:
                 entity = _entity(span, text)
                 if entity in read:
-                    self.loss("entity given twice")
+                    self.drop("entity given twice")
                 else:
                     read[entity] = None
             if problems is None:
                 return Document(text, tuple(read), identifier, group=group, extra=kept)
             return Prediction(text, tuple(read), identifier, problems, group=group, extra=kept)
         except DocumentError as error:
-            self.fault("bad document", str(error))
+            self.error("bad document", str(error))
             return None
 
-    def identifier(self, given: Any) -> str | None:
-        """The id as a string, made up when there is none; None after the fault of one that was given before."""
+    def unique_id(self, given: Any) -> str | None:
+        """The id as a string, made up when there is none; None after the error of one that was given before."""
         if given is not None and type(given) not in (str, int):
-            self.fault("bad id", f"id is {given!r}; legal: a string or an integer")
+            self.error("bad id", f"id is {given!r}; legal: a string or an integer")
             return None
         if given in (None, ""):
             identifier = f"{self._stem}-{self.number}"
@@ -163,7 +163,7 @@ class DocumentBuilder:
         identifier = str(given)
         if not self._ids.add(identifier):
             or_made_up = ", or made up for a record that has none" if self._made_up else ""
-            self.fault("duplicate id", f"id {identifier!r} was given before{or_made_up}; give every document its own")
+            self.error("duplicate id", f"id {identifier!r} was given before{or_made_up}; give every document its own")
             return None
         return identifier
 
@@ -190,7 +190,7 @@ def stem(source: Traversable) -> str:
 
 
 def record_losses(
-    document: Document, journal: ReadLog, *, scores: bool = True, fields: bool = True, group: bool = True
+    document: Document, read_log: ReadLog, *, scores: bool = True, fields: bool = True, group: bool = True
 ) -> None:
     """Record what only genner's own syntax has a place for.
 
@@ -198,14 +198,14 @@ def record_losses(
     with `group` the group.
     """
     if isinstance(document, Prediction) and document.problems:
-        journal.loss("problem of a prediction", document.id, len(document.problems))
+        read_log.drop("problem of a prediction", document.id, len(document.problems))
     if group and document.group:
-        journal.loss("group", f"{document.group!r} of document {document.id!r}")
+        read_log.drop("group", f"{document.group!r} of document {document.id!r}")
     for key in document.extra if fields else ():
         if key != "id" and not (key == "group" and document.group):
-            journal.loss("further field of a record", f"{key!r} of document {document.id!r}")
+            read_log.drop("further field of a record", f"{key!r} of document {document.id!r}")
     if scores and (n := sum(e.score is not None for e in document.entities)):
-        journal.loss("score", document.id, n)
+        read_log.drop("score", document.id, n)
 
 
 def typed_id(document: Document) -> Any:

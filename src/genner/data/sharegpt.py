@@ -45,8 +45,8 @@ class ShareGpt(RecordSyntax):
         named = [t.keys() for t in turns if isinstance(t, dict)] if isinstance(turns, list) else []
         return any({"from", "value"} <= keys or {"role", "content"} <= keys for keys in named)
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        return decoded(source, journal, _exchange, self.format, self.labels, frozenset({*TURNS, "id", "system"}))
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        return decoded(source, read_log, _exchange, self.format, self.labels, frozenset({*TURNS, "id", "system"}))
 
 
 def _exchange(record: JsonRecord) -> Exchange | None:

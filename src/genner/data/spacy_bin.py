@@ -45,8 +45,8 @@ class SpacyDocBin(Syntax):
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
         return source.name.endswith(".spacy") and head[:1] == b"\x78"  # zlib's mark
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
         number = 0
         try:
             with on_disk(source) as path:
@@ -56,22 +56,22 @@ class SpacyDocBin(Syntax):
                     for found in batch:
                         number += 1
                         for key, count in found.other_groups:
-                            journal.loss(f"span group {key!r}", f"{source}:{number}", count)
+                            read_log.drop(f"span group {key!r}", f"{source}:{number}", count)
                         if found.missing:
-                            journal.loss("document with missing entity annotation", f"{source}:{number}")
+                            read_log.drop("document with missing entity annotation", f"{source}:{number}")
                             continue
                         spans = (RecordSpan(*span) for span in found.spans)
-                        document = intake.document(number, found.text, spans, found.id, found.group)
+                        document = builder.build_row(number, found.text, spans, found.id, found.group)
                         if document is not None:
                             yield document
         except GuardError as error:
-            journal.fault("broken DocBin", source, f"is not a whole DocBin: {error}; write it again with spaCy")
+            read_log.error("broken DocBin", source, f"is not a whole DocBin: {error}; write it again with spaCy")
 
-    def write(self, documents: Iterable[Document], target: Path, journal: ReadLog) -> int:
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
         nlp = _nlp(self.lang)
         docs = optional("spacy.tokens", "spacy").DocBin(store_user_data=True)
         for document in documents:
-            record_losses(document, journal, group=False)
+            record_losses(document, read_log, group=False)
             docs.add(self._doc(document, nlp))
         with atomic(target) as file:
             file.write(docs.to_bytes())

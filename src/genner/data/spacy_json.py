@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from genner.data.base import ReadLog
 from genner.data.records import DocumentBuilder, RecordSpan, RecordSyntax
-from genner.data.tags import faults, spans
+from genner.data.tags import scheme_errors, spans
 from genner.data.tokens import join, locate
 from genner.document import Document
 from genner.errors import DocumentError
@@ -48,28 +48,28 @@ class SpacyJson(RecordSyntax):
                 return True
         return False
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
-        intake = DocumentBuilder(source, journal)
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder = DocumentBuilder(source, read_log)
         count = 0
-        for value in intake.values():
+        for value in builder.values():
             try:
                 parts = list(_parts(value))
             except DocumentError as error:
-                intake.fault("bad record", str(error))
+                builder.error("bad record", str(error))
                 continue
             for k, (text, given, id) in enumerate(parts, 1):
-                intake.number = count = max(count + 1, intake.number)  # of several in a value, each is a document
+                builder.number = count = max(count + 1, builder.number)  # of several in a value, each is a document
                 if id is not None and len(parts) > 1:
                     id = f"{id}.{k}"
                 if given is None:
-                    intake.loss("text without entity annotation")
+                    builder.drop("text without entity annotation")
                     continue
                 try:
                     found = _spans(given)
                 except DocumentError as error:
-                    intake.fault("bad record", str(error))
+                    builder.error("bad record", str(error))
                     continue
-                document = intake.build(text, found, id)
+                document = builder.build(text, found, id)
                 if document is not None:
                     yield document
 
@@ -117,7 +117,7 @@ def _paragraph(paragraph: Any) -> tuple[str, list[Any] | None]:
         text, places = join(words)
     if any(tag in _MISSING for tag in tags):
         return text, None
-    for at, what in faults([str(tag) for tag in tags], "bioes"):
+    for at, what in scheme_errors([str(tag) for tag in tags], "bioes"):
         raise DocumentError(f"token {at + 1}, {words[at]!r}: {what}")
     return text, [(places[a][0], places[b - 1][1], label) for a, b, label in spans([str(t) for t in tags], "bioes")]
 

@@ -9,8 +9,8 @@
 | `bare` | `io` without the prefix: the tag is the label |
 
 `spans` reads them all by the rule of conlleval, the scorer of the CoNLL shared tasks, and so makes something of faulty
-sequences too; `faults` says where a sequence breaks its scheme. Both take tags as they are above: a `Spelling` turns
-those of a file (`B_PER`, `PER-B`, `b-per`, `B`) into them.
+sequences too; `scheme_errors` says where a sequence breaks its scheme. Both take tags as they are above: a `Spelling`
+turns those of a file (`B_PER`, `PER-B`, `b-per`, `B`) into them.
 """
 
 import re
@@ -61,7 +61,7 @@ def spans(tags: Iterable[str], scheme: Scheme | None = None) -> list[TagSpan]:
     return found
 
 
-def faults(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
+def scheme_errors(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
     """Where the tags break the scheme: the index of a token, and what is wrong there."""
     last, open_ = _OUTSIDE, False  # `open_`: the entity before may go on, in bioes it must
     for at, tag in enumerate([*tags, "O"]):
@@ -185,7 +185,7 @@ class SchemeCheck:
         self._guess.add(tags)
         schemes: tuple[Scheme, ...] = (self.scheme,) if self.scheme else ("iob2", "iob1", "bioes")
         for scheme in schemes:
-            for at, what in faults(tags, scheme):
+            for at, what in scheme_errors(tags, scheme):
                 self._counts[scheme] += 1
                 self._first.setdefault(scheme, (where, f"token {min(at, len(tags) - 1) + 1}: {what}"))
 

@@ -51,11 +51,11 @@ class TextSource(NamedTuple):
         return self.suffix in TEXTS + PAGES
 
 
-def places(names: Iterable[str], journal: ReadLog | None = None) -> list[TextSource]:
+def places(names: Iterable[str], read_log: ReadLog | None = None) -> list[TextSource]:
     """The files that are meant by names of files, folders and patterns, and `-`.
 
     A folder stands for the files anywhere in it that can be read; hidden ones and what genner wrote itself (a `.meta`
-    lies beside it) are left out, others are counted in `journal`. The id of a file in it is its path there.
+    lies beside it) are left out, others are counted in `read_log`. The id of a file in it is its path there.
     Raises `UsageError` when there is no such file, or it is none that can be read.
     """
     found: list[TextSource] = []
@@ -66,7 +66,7 @@ def places(names: Iterable[str], journal: ReadLog | None = None) -> list[TextSou
         if name == "-":
             found.append(TextSource("-", "stdin"))
         elif path.is_dir():
-            found += _in_folder(path, journal or ReadLog())
+            found += _in_folder(path, read_log or ReadLog())
         elif path.exists() or not glob.has_magic(name):
             found.append(_place(path))
         else:
@@ -88,7 +88,7 @@ def _place(path: Path) -> TextSource:
     return place
 
 
-def _in_folder(folder: Path, journal: ReadLog) -> list[TextSource]:
+def _in_folder(folder: Path, read_log: ReadLog) -> list[TextSource]:
     found = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
@@ -101,7 +101,7 @@ def _in_folder(folder: Path, journal: ReadLog) -> list[TextSource]:
         ):
             found.append(TextSource(str(path), (inside.parent / _stem(path)).as_posix()))
         else:
-            journal.loss("file of another kind, or of genner's own", str(path))
+            read_log.drop("file of another kind, or of genner's own", str(path))
     if not found:
         raise UsageError(f"{str(folder)!r} holds no file that can be read; legal: {LEGAL}")
     return found
@@ -111,7 +111,9 @@ def _stem(path: Path) -> str:
     return PurePath(path.name.removesuffix(".gz")).stem
 
 
-def read_texts(place: TextSource | str, text_field: str = "text", journal: ReadLog | None = None) -> Iterator[Document]:
+def read_texts(
+    place: TextSource | str, text_field: str = "text", read_log: ReadLog | None = None
+) -> Iterator[Document]:
     """The texts of a file as documents without entities. What a record says besides is kept in `Document.extra`.
 
     A text file is taken as it is, carriage returns and NUL characters too, but for a byte order mark; of an HTML page
@@ -123,14 +125,14 @@ def read_texts(place: TextSource | str, text_field: str = "text", journal: ReadL
     """
     if isinstance(place, str):
         place = TextSource("-", "stdin") if place == "-" else _place(Path(place))
-    journal = journal or ReadLog()
+    read_log = read_log or ReadLog()
     if place.path == "-":
-        return _standard_input(text_field, journal)
+        return _standard_input(text_field, read_log)
     if place.suffix in TEXTS + PAGES:
         return _text(place)
     path = Path(place.path)
-    found = _rows(path, text_field) if place.suffix in TABLE_SUFFIXES else records(path, journal)
-    return _documents(found, place.path, place.id, text_field, journal)
+    found = _rows(path, text_field) if place.suffix in TABLE_SUFFIXES else records(path, read_log)
+    return _documents(found, place.path, place.id, text_field, read_log)
 
 
 def _text(place: TextSource) -> Iterator[Document]:
@@ -170,7 +172,7 @@ class _Bytes(NamedTuple):
         return STDIN
 
 
-def _standard_input(text_field: str, journal: ReadLog) -> Iterator[Document]:
+def _standard_input(text_field: str, read_log: ReadLog) -> Iterator[Document]:
     stream = sys.stdin.buffer
     first = stream.readline(MAX_TEXT_BYTES + 1)
     if first.startswith(b"\x1f\x8b"):
@@ -186,14 +188,14 @@ def _standard_input(text_field: str, journal: ReadLog) -> Iterator[Document]:
             STDIN,
             "stdin",
             text_field,
-            journal,
+            read_log,
         )
     data = first + _bounded(stream, STDIN)
     if data.lstrip()[:1] in (b"[", b"{"):
         value = _json(data)
         listed = value if isinstance(value, list) else [value]
         if listed and all(isinstance(record, dict) for record in listed):
-            return _documents(enumerate(listed, 1), STDIN, "stdin", text_field, journal)
+            return _documents(enumerate(listed, 1), STDIN, "stdin", text_field, read_log)
     return iter([Document(_decode(data, STDIN), id="stdin")])
 
 
@@ -262,7 +264,7 @@ def _divider(head: str, path: Path, text_field: str) -> str:
 
 
 def _documents(
-    found: Iterable[tuple[int, dict[str, Any]]], where: str, stem: str, text_field: str, journal: ReadLog
+    found: Iterable[tuple[int, dict[str, Any]]], where: str, stem: str, text_field: str, read_log: ReadLog
 ) -> Iterator[Document]:
     ids = IdSet()
     for number, (line, record) in enumerate(found, 1):
@@ -272,7 +274,7 @@ def _documents(
         except DocumentError as error:
             raise DataError(where, str(error), line) from None
         if text_field != "text" and "text" in record:
-            journal.loss("field 'text' beside the one that is read", document.id)
+            read_log.drop("field 'text' beside the one that is read", document.id)
         while not ids.add(document.id):
             if not made_up:
                 what = f"id {document.id!r} was given before; give every document its own"

@@ -61,7 +61,7 @@ class TokenCsv(Syntax):
         names = [name.strip(' "') for name in line.split(_delimiter(line))]
         return bool({*_TOKEN} & {*names}) and bool({*_TAG} & {*names}) and len(names) > 1
 
-    def read(self, source: Traversable, journal: ReadLog) -> Iterator[Document]:
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         quiet = ReadLog(lenient=True)  # what is wrong is said when the rows are read in earnest
         given: set[str] = set()
         parted = False
@@ -74,19 +74,19 @@ class TokenCsv(Syntax):
                 "no column says where a sentence begins, and no row is empty; name it: --from token_csv:sentence=NAME"
             )
             raise DataError(str(source), what)
-        spelling = tag_spelling(given, self.scheme, self.outside, self.label, source, journal, self.name)
+        spelling = tag_spelling(given, self.scheme, self.outside, self.label, source, read_log, self.name)
         scheme = self.scheme
         if scheme == "auto":
             guess = tags.SchemeGuess()
             for rows in _sentences(self._rows(source, quiet)):
                 guess.add(spelling.normal(row.tag) for row in rows)
             scheme = "bare" if spelling.form == "bare" else guess.scheme
-        intake = DocumentBuilder(source, journal)
-        for number, rows in enumerate(_sentences(self._rows(source, journal)), 1):
-            if intake.begins_group([row.token for row in rows]):
+        builder = DocumentBuilder(source, read_log)
+        for number, rows in enumerate(_sentences(self._rows(source, read_log)), 1):
+            if builder.starts_group([row.token for row in rows]):
                 continue
             normal = [spelling.normal(row.tag) for row in rows]
-            for index, what in tags.faults(normal, scheme):
+            for index, what in tags.scheme_errors(normal, scheme):
                 if "malformed" in what:
                     what += (
                         f"; --from token_csv:scheme=bare reads every tag as a label, outside={normal[index]} says that "
@@ -95,16 +95,16 @@ class TokenCsv(Syntax):
                     kind, instead = "malformed tag", tags.AS_NONE
                 else:
                     kind, instead = "tag sequence", tags.AS_CONLLEVAL
-                journal.fault(kind, source, what, rows[min(index, len(rows) - 1)].line, instead=instead)
+                read_log.error(kind, source, what, rows[min(index, len(rows) - 1)].line, instead=instead)
             text, places = join([row.token for row in rows])
             spans = [RecordSpan(places[a][0], places[b - 1][1], label) for a, b, label in tags.spans(normal, scheme)]
-            document = intake.document(rows[0].line, text, spans, f"{stem(source)}-{number}")
+            document = builder.build_row(rows[0].line, text, spans, f"{stem(source)}-{number}")
             if document is not None:
                 yield document
 
-    def _rows(self, source: Traversable, journal: ReadLog) -> Iterator[_Row | None]:
+    def _rows(self, source: Traversable, read_log: ReadLog) -> Iterator[_Row | None]:
         """The rows, None for an empty one."""
-        lines = iter(read_lines(source, journal))
+        lines = iter(read_lines(source, read_log))
         first = next(lines, None)
         if first is None:
             return
@@ -128,16 +128,16 @@ class TokenCsv(Syntax):
                     yield None
                 elif len(row) != len(head):
                     what = f"has {len(row)} cells; legal: {len(head)}, as the header has"
-                    journal.fault("number of cells", source, what, number)
+                    read_log.error("number of cells", source, what, number)
                 elif not row[token].strip():
                     what = f"column {head[token]!r} holds no token; a program may have taken 'NA' or 'null' for none"
-                    journal.fault("empty token", source, what, number)
+                    read_log.error("empty token", source, what, number)
                 else:
                     yield _Row(
                         number, row[sentence].strip() if sentence is not None else "", row[token], row[tag].strip()
                     )
         except csv.Error as error:
-            journal.fault("broken table", source, f"is no table from here on: {error}", number)
+            read_log.error("broken table", source, f"is no table from here on: {error}", number)
 
     def _column(self, head: list[str], what: str, usual: tuple[str, ...], source: Traversable) -> int | None:
         """Which column holds this; None for a sentence's where there is none. Raises `DataError` on what is missing."""

@@ -119,7 +119,7 @@ def _train(
     if recipe.base in MODELS:
         MODELS[recipe.base].check_chat(mixture.chat)
     _check(mixture)
-    for line in mixture.journal.lines():
+    for line in mixture.read_log.lines():
         devices.say(f"data: {line}")
     tags = (
         add_tags(tokenizer, max((labels for _, labels, _ in mixture.sets), key=len)) if recipe.lora.tag_tokens else []

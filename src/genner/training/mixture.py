@@ -80,7 +80,7 @@ class Mixture:
         chat: renders prompts for the base model.
 
     `sets` holds each set's spec, label set and training documents, of which `fraction` or `shots` have left a part;
-    `talks` each chat's spec and conversations; `journal` what the files hold that a document does not.
+    `talks` each chat's spec and conversations; `read_log` what the files hold that a document does not.
 
     Raises `DataError` when a file is missing, malformed, or holds a label that its label set lacks; `UsageError` for a
     format or an absent label that is not known; `TrainingError` for weights of formats that are none.
@@ -89,7 +89,7 @@ class Mixture:
     def __init__(self, recipe: Recipe, root: Path, chat: Chat) -> None:
         self.recipe = recipe
         self.chat = chat
-        self.journal = ReadLog()
+        self.read_log = ReadLog()
         self._left_out: dict[str, Counter[str]] = defaultdict(Counter)
         usual = _weights(recipe.formats, "[formats]")
         self._forms = [
@@ -103,7 +103,7 @@ class Mixture:
             known.setdefault(name, labels)
         self._absent = [absent_labels(spec, labels, known) for spec, labels, _ in self.sets]
         self.dev = {
-            spec.name: (labels, read_documents(spec, (spec.dev,), root, self.journal))
+            spec.name: (labels, read_documents(spec, (spec.dev,), root, self.read_log))
             for spec, labels, _ in self.sets
             if spec.dev is not None
         }
@@ -221,7 +221,7 @@ class Mixture:
 
     def _part(self, spec: SetSpec, root: Path) -> list[Document]:
         """The training documents, as far as `fraction` or `shots` leave them."""
-        documents, seed = read_documents(spec, spec.train, root, self.journal), f"{self.recipe.seed}:{spec.name}"
+        documents, seed = read_documents(spec, spec.train, root, self.read_log), f"{self.recipe.seed}:{spec.name}"
         part = documents
         if spec.fraction < 1:
             part = fraction(documents, spec.fraction, seed)
@@ -301,13 +301,13 @@ def label_set_of(spec: SetSpec, root: Path) -> LabelSet:
     return LabelSet.from_file(path)
 
 
-def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, journal: ReadLog) -> list[Document]:
+def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, read_log: ReadLog) -> list[Document]:
     """The annotated documents of a set's files. Raises `DataError` for a label that the set's label set lacks."""
     documents = []
     labels = label_set_of(spec, root)
     for name in names:
         try:
-            found = load(root / name, spec.from_, journal)
+            found = load(root / name, spec.from_, read_log)
         except UnreadableError:
             raise
         except UsageError as error:

@@ -53,7 +53,7 @@ class Question:
 
 
 def held_out(
-    specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int, seed: int, journal: ReadLog
+    specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int, seed: int, read_log: ReadLog
 ) -> list[Question]:
     """At most so many sentences of each held-out set. Raises `UsageError` for one whose labels the recipe has."""
     asked = []
@@ -67,7 +67,7 @@ def held_out(
             )
         if spec.dev is None:
             raise UsageError(f"[set] {spec.name!r} has no dev file to try scores on; name one: dev = 'NAME/dev.jsonl'")
-        some = draw(read_documents(spec, (spec.dev,), root, journal), sentences, f"{seed}:held out:{spec.name}")
+        some = draw(read_documents(spec, (spec.dev,), root, read_log), sentences, f"{seed}:held out:{spec.name}")
         asked.append(Question(spec.name, spec.name, labels, some[::2], True))
         asked.append(Question(f"{spec.name}, tags alone", spec.name, of_tags(labels.tags), some[1::2], True))
     return asked
@@ -95,7 +95,7 @@ def questions(
     mixture: Mixture, specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int
 ) -> list[Question]:
     """What is asked about: held-out sets; and the recipe's dev sets, half by their labels, half by other names."""
-    asked = held_out(specs, root, trained, sentences, mixture.recipe.seed, mixture.journal)
+    asked = held_out(specs, root, trained, sentences, mixture.recipe.seed, mixture.read_log)
     taken = {question.set for question in asked}
     for name, (labels, documents) in sample(mixture, sentences).items():
         if name in taken:
