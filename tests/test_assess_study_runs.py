@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import tiny
-from conftest import CellFolder as Command
+from conftest import Run as Command
 from genner.assess import run as run_module
 from genner.assess import scheduler
 from genner.assess.cells import plan
