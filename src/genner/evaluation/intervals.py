@@ -6,9 +6,11 @@ each unit does to it, and sums of estimates add that up unit by unit, which is w
 
 - Variance: the delete-one jackknife, `(n - 1) / n * sum (without_i - whole)^2` over n units (Miller 1974; for clusters
   CV3 of MacKinnon, Nielsen and Webb 2023, which they recommend for few and unequal ones).
-- Degrees of freedom: the effective number of units less 1, `(sum m)^2 / sum m^2 - 1` with m the entities of a unit
-  (Kish 1965; Carter, Schnepel and Steigerwald 2017), at least 1. Independent samples (several corpora, seeds) add their
-  variances, and their degrees of freedom by Welch and Satterthwaite.
+- Degrees of freedom, of two the fewer, at least 1. The effective number of units less 1, `(sum m)^2 / sum m^2 - 1` with
+  m the entities of a unit (Kish 1965; Carter, Schnepel and Steigerwald 2017). And those of a chi-square distribution
+  that varies as much as the variance itself does, by the kurtosis of what leaving out each unit does (Cramer 1946,
+  27.4; Satterthwaite 1946): where a few units make up most of the errors, the variance is known badly. Independent
+  samples (several corpora, seeds) add their variances, and their degrees of freedom by Welch and Satterthwaite.
 - A share is judged on the logit scale (Agresti 2013, sec. 1.4 and 3.1). Units of which everything is right, or
   everything wrong, leave open that a unit is right or wrong as a whole, whose variance would be F (1 - F) / k with k
   effective units: an n-th of this is added for their share of the units, as if one more such unit had been seen; to
@@ -70,6 +72,16 @@ class Sample:
         return float(self.mass.sum()) ** 2 / square if square else 0.0
 
     @property
+    def freedom(self) -> float:
+        """The degrees of freedom of `variance`, at least 1."""
+        n, squares = len(self.left_out), float((self.left_out**2).sum())
+        by_mass = max(self.effective - 1, 1.0)
+        if n < 2 or not squares:
+            return by_mass
+        kurtosis = n * float(((self.left_out / sqrt(squares)) ** 4).sum())
+        return max(min(by_mass, 2 / (kurtosis / n - (n - 3) / (n * (n - 1)))), 1.0)
+
+    @property
     def known(self) -> bool:
         """Whether more than one unit has anything in it, so that they can differ."""
         return int((self.mass > 0).sum()) > 1
@@ -124,7 +136,7 @@ class Estimate:
         return sqrt(sum(sample.variance for sample in self.samples.values()))
 
     def _freedom(self, variances: Sequence[float]) -> float:
-        parts = [v * v / max(s.effective - 1, 1) for v, s in zip(variances, self.samples.values(), strict=True)]
+        parts = [v * v / s.freedom for v, s in zip(variances, self.samples.values(), strict=True)]
         return sum(variances) ** 2 / sum(parts)
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
