@@ -192,6 +192,29 @@ def test_groups_of_unequal_size_count_for_fewer() -> None:
     assert "40 documents, but so unequal in size that they count as 1" in evaluate(gold, pred).table()
 
 
+@given(st.lists(triple, min_size=2, max_size=12))
+def test_a_variance_has_at_most_as_many_degrees_of_freedom_as_units_less_one(
+    counts: list[tuple[int, int, int]],
+) -> None:
+    (sample,) = estimate(counts).samples.values()
+    assert 1 <= sample.freedom <= max(1, len(counts) - 1)
+
+
+def test_a_variance_that_hangs_on_few_units_is_known_badly() -> None:
+    """The degrees of freedom are those of how much the variance itself varies, against a simulation."""
+    rng = np.random.default_rng(0)
+    for draw in (rng.standard_normal, rng.standard_exponential, lambda size: rng.random(size) < 0.03):
+        values = np.asarray(draw((4000, 200)), dtype=float)
+        variances = [mean(row).se ** 2 for row in values]
+        simulated = 2 * np.mean(variances) ** 2 / np.var(variances)
+        (sample,) = mean(values[:400].ravel()).samples.values()  # so many that their kurtosis is known
+        assert sample.freedom / 400 == pytest.approx(simulated, rel=0.15)
+    even, few = estimate([(18, 1, 1)] * 60 + [(16, 2, 2)] * 40), estimate([(18, 1, 1)] * 99 + [(0, 20, 20)])
+    freedoms = [next(iter(e.samples.values())).freedom for e in (even, few)]
+    assert freedoms[0] > 90
+    assert freedoms[1] < 5
+
+
 # -- one decision
 
 
