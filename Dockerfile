@@ -12,8 +12,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/genner
 
 # The locked packages first: this layer stays as long as the lock does.
-COPY requirements.lock ./
-RUN pip install --require-hashes --no-deps --extra-index-url https://download.pytorch.org/whl/cpu -r requirements.lock
+COPY requirements.lock requirements-train.lock ./
+RUN pip install --require-hashes --no-deps --extra-index-url https://download.pytorch.org/whl/cpu \
+    -r requirements.lock -r requirements-train.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN pip install --no-deps --no-build-isolation .

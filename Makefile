@@ -14,7 +14,7 @@ PYTHONS := $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 python
 # Pinned by hand, not by `make lock`: it is nearly all of the download. Its CPU builds: tools/torch-cpu.sha256.
 TORCH := 2.13.0
 
-.PHONY: install demo picture test check docs lock clean
+.PHONY: install demo picture test check docs wheel lock clean
 
 install: $(STAMP)
 
@@ -45,12 +45,16 @@ docs: $(DOCS_STAMP)
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
+# Builds what would be published, and tries it in an empty environment with the core alone, as a new user would.
+wheel: $(STAMP)
+	$(BIN)/python tools/wheel.py
+
 # Locks are complete, so pip has nothing to resolve, and the build backend is among them: nothing unpinned is installed.
 # PyTorch's CUDA build, which is what PyPI has for Linux, needs more than the others; `pip check` tells which it is.
-$(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
+$(STAMP): requirements.lock requirements-train.lock requirements-cuda.lock pyproject.toml
 	@echo "installing into $(VENV); the first time takes some minutes"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { $(find_python) && "$$python" -m venv --clear $(VENV); }
-	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock -r requirements-train.lock
 	@$(PIP) check >/dev/null || $(PIP) install --require-hashes --no-deps -r requirements-cuda.lock
 	@$(PIP) check
 	@$(PIP) install --no-deps --no-build-isolation -e .

@@ -488,7 +488,7 @@ def test_a_forecast_grows_with_the_model_the_data_and_what_is_written_freely(tmp
 
 def test_what_is_missing_is_found_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENNER_HOME", str(tmp_path / "empty"))
-    monkeypatch.setattr("genner.assess.missing.find_spec", lambda name: None)
+    monkeypatch.setattr("genner.assess.missing.is_installed", lambda name: False)
     study = Study.from_dict(
         {
             "name": "s",

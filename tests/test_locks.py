@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "requirements-cuda.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-train.lock", "requirements-cuda.lock", "requirements-dev.lock")
 DOCS = "requirements-docs.lock"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
@@ -36,15 +36,17 @@ def test_every_package_is_pinned_with_hashes(name: str) -> None:
 
 
 def test_locks_hold_what_the_project_asks_for_and_share_nothing() -> None:
-    base, cuda, dev = (set(blocks(name)) for name in LOCKS)
+    base, train, cuda, dev = (set(blocks(name)) for name in LOCKS)
     extras = PROJECT["optional-dependencies"]
     wanted = {plain(line) for line in PROJECT["dependencies"]}
+    running = {plain(line) for key in ("local", "plots", "train") for line in extras[key]} - {"genner"}
     asked = {plain(line) for key in ("spacy", "hf", "tracking", "dev") for line in extras[key]} - {"genner"}
     assert wanted <= base
     assert {"hatchling", "editables"} <= base
-    assert asked <= base | dev
-    assert len(base | cuda | dev) == len(base) + len(cuda) + len(dev)
-    assert not [package for package in base | dev if package.startswith(("nvidia-", "cuda-", "triton"))]
+    assert running <= train
+    assert asked <= base | train | dev
+    assert len(base | train | cuda | dev) == len(base) + len(train) + len(cuda) + len(dev)
+    assert not [package for package in base | train | dev if package.startswith(("nvidia-", "cuda-", "triton"))]
 
 
 def test_what_builds_the_documentation_is_locked() -> None:
@@ -55,7 +57,7 @@ def test_pytorchs_cpu_builds_are_in_the_lock() -> None:
     """They have another file for the same version, on an index of its own."""
     version = re.search(r"^TORCH := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert version
-    block = blocks("requirements.lock")["torch"]
+    block = blocks("requirements-train.lock")["torch"]
     assert block.startswith(f"torch=={version[1]} ")
     lines = (ROOT / "tools" / "torch-cpu.sha256").read_text(encoding="utf-8").splitlines()
     known = dict(line.split()[::-1] for line in lines if not line.startswith("#"))

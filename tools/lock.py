@@ -2,7 +2,8 @@
 
 `make lock` runs it.
 
-    requirements.lock        what genner needs, and the build backend
+    requirements.lock        what genner's core needs, and the build backend
+    requirements-train.lock  what the extra `train` needs besides: running models, training, figures
     requirements-cuda.lock   what PyTorch's CUDA build needs besides, on Linux
     requirements-dev.lock    what tests and checks need besides
     requirements-docs.lock   what builds the documentation, in an environment of its own
@@ -24,12 +25,14 @@ TESTED = ("xgrammar", "apache-tvm-ffi")
 DOCS = "requirements-docs.lock"
 CUDA = re.compile(r"nvidia-|cuda-|triton==")
 HEADS = {
-    "requirements.lock": "Every package that genner needs, and the build backend: pinned, with the hashes of all their "
-    "files.\n# On Linux, PyTorch's CUDA build, which PyPI has, needs requirements-cuda.lock as well; the CPU build "
-    "does not:\n#   pip install --require-hashes --no-deps -r requirements.lock --extra-index-url "
-    "https://download.pytorch.org/whl/cpu",
-    "requirements-cuda.lock": "What PyTorch's CUDA build needs beyond requirements.lock.",
-    "requirements-dev.lock": "What tests and checks need beyond requirements.lock; installed with --no-deps.",
+    "requirements.lock": "Every package that genner's core needs, and the build backend: pinned, with the hashes of "
+    "all their files.",
+    "requirements-train.lock": "What the extra `train` needs beyond requirements.lock: running models, training, "
+    "figures.\n# On Linux, PyTorch's CUDA build, which PyPI has, needs requirements-cuda.lock as well; the CPU build "
+    "does not:\n#   pip install --require-hashes --no-deps -r requirements.lock -r requirements-train.lock "
+    "--extra-index-url https://download.pytorch.org/whl/cpu",
+    "requirements-cuda.lock": "What PyTorch's CUDA build needs beyond requirements-train.lock.",
+    "requirements-dev.lock": "What tests and checks need beyond the other locks; installed with --no-deps.",
     DOCS: "Every package that builds the documentation, in an environment of its own (`make docs`).",
 }
 
@@ -71,17 +74,23 @@ def main() -> None:
     args = parser.parse_args()
     fixed = [*BACKEND, f"torch=={args.torch}"]
     pins = pinned(*(HEADS.keys() - {DOCS})) if args.keep else []
-    base = compile_lock(args.uv, fixed, pins)
-    same = [*pins, *(key for key in base if not CUDA.match(key))]
+    train = compile_lock(args.uv, fixed, pins, "--extra", "train")
+    same = [*pins, *(key for key in train if not CUDA.match(key))]
+    core = compile_lock(args.uv, [*BACKEND], same)
     every = compile_lock(args.uv, [*fixed, *TESTED], same, "--extra", "dev")
     docs = compile_lock(args.uv, [], pinned(DOCS) if args.keep else [], "--group", "docs", project=False)
-    torch = next(key for key in base if key.startswith("torch=="))
-    base[torch] = base[torch].rstrip() + "".join(f" \\\n    --hash=sha256:{h}" for h in cpu_hashes(args.torch)) + "\n"
+    torch = next(key for key in train if key.startswith("torch=="))
+    train[torch] = train[torch].rstrip() + "".join(f" \\\n    --hash=sha256:{h}" for h in cpu_hashes(args.torch)) + "\n"
+    # The markers of the larger set hold for the smaller one as well: a package is in one lock, in one way.
+    names = {key.split("==")[0] for key in core}
+    in_core = {key for key in train if key.split("==")[0] in names}
+    cuda = {key for key in train if CUDA.match(key)}
     locks = {
-        "requirements.lock": {key: block for key, block in base.items() if not CUDA.match(key)},
-        "requirements-cuda.lock": {key: block for key, block in base.items() if CUDA.match(key)},
+        "requirements.lock": {key: train[key] for key in in_core},
+        "requirements-train.lock": {key: block for key, block in train.items() if key not in in_core | cuda},
+        "requirements-cuda.lock": {key: train[key] for key in cuda},
         "requirements-dev.lock": {
-            key: block for key, block in every.items() if key not in base and not CUDA.match(key)
+            key: block for key, block in every.items() if key not in train and not CUDA.match(key)
         },
         DOCS: docs,
     }

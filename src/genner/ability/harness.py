@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 from genner.ability.distractors import distractors
@@ -15,16 +14,15 @@ from genner.ability.items import AbilityItem
 from genner.ability.likelihood import likelihoods
 from genner.ability.qa_metrics import ANSWER_WORDS, SCORERS
 from genner.errors import UsageError
-from genner.extras import install_command
+from genner.extras import require as require_parts
 
 BOOTSTRAPS = 1000
 """Resamples of the harness's own standard errors, for metrics that are no means; means have a closed form."""
 
 
 def require() -> str:
-    """The harness's version. Raises `UsageError` with the command that installs it."""
-    if find_spec("lm_eval") is None:
-        raise UsageError(f"lm-evaluation-harness is not installed; {install_command('ability')}")
+    """The harness's version. Raises `MissingPartError` with the command that installs it."""
+    require_parts("lm_eval")
     import datasets
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is done here on purpose

@@ -16,6 +16,7 @@ from genner.ability.qa_metrics import SCORERS
 from genner.ability.result import ADAPTER, BASE, AbilityResult
 from genner.ability.tasks import load_task, split_name
 from genner.errors import DataError, GennerError, UsageError
+from genner.extras import naming_parts, require
 
 RESULT, ITEMS, TASKS = "ability.json", "items.jsonl", "tasks"
 ABILITY_SCHEMA = 1
@@ -30,6 +31,7 @@ class Ask:
     limit: int | None = None
 
 
+@naming_parts()
 def run(
     model: str,
     task: str,
@@ -66,6 +68,7 @@ def run(
     """
     ask = Ask(task, shots, limit)
     _check([ask], batch_size)
+    require("torch", extra="ability")
     some = sides(model)
     side = some[-1] if adapted else some[0]
     models = Models(dtype, device)
@@ -111,6 +114,7 @@ class AbilityComparisons:
         }
 
 
+@naming_parts()
 def compare(
     model: str,
     asks: Sequence[Ask],
@@ -133,6 +137,7 @@ def compare(
     For the other arguments see `run`. Raises as `run` does.
     """
     _check(asks, batch_size)
+    require("torch", extra="ability")
     some = sides(model, also)
     models = Models(dtype, device)
     wanted = [(side, _Task(ask, seed, data, batch_size)) for ask in asks for side in some]

@@ -21,6 +21,7 @@ from genner.assess.corpora import path_of
 from genner.assess.estimate import units
 from genner.assess.records import Cell
 from genner.errors import GennerError, ModelError, UnknownNameError
+from genner.extras import naming_parts
 from genner.loading import find_adapter
 from genner.model_store import MODELS, locate
 from genner.presets import HubSource
@@ -72,6 +73,7 @@ class Cost:
 
 
 @cache
+@naming_parts()
 def measure(device: str | None = None) -> Machine:
     """Measure the device that a study would use: the named one, the first GPU, or the CPU."""
     import torch

@@ -3,14 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from genner.assess.corpora import MissingError, labels_of, must_be_there, path_of
 from genner.assess.forecast import size_of
 from genner.assess.records import Cell
 from genner.errors import GennerError, ModelError, UnknownNameError
-from genner.extras import install_command
+from genner.extras import install_command, is_installed
+from genner.extras import missing as missing_part
 from genner.loading import find_adapter
 from genner.model_store import MODELS, locate
 from genner.presets import HubSource
@@ -39,8 +39,11 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
     """Each thing that a cell lacks, and what to say of it."""
     about = cell.description
     yield from ((_base(cell), why) for why in _model(_base(cell)))
+    for package in ("torch", *(("peft", "accelerate", "matplotlib") if cell.kind == "train" else ())):
+        if not is_installed(package):
+            yield package, str(missing_part(package, extra="train" if cell.kind == "train" else ""))
     if cell.kind == "ability":
-        if find_spec("lm_eval") is None:
+        if not is_installed("lm_eval"):
             yield "lm_eval", f"lm-evaluation-harness is not installed: {install_command('ability')}"
         if about["data"] and not (data / about["data"]).is_dir():
             yield "bench", f"there is no folder {data / about['data']} with the tasks' files (docs/ability.md)"
@@ -52,7 +55,7 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
         for path in (path_of(name, data) for talk in recipe.get("chat") or () for name in talk["train"]):
             if not path.is_file():
                 yield "chat", f"there is no {path} of general conversations; docs/mixing.md says where to get some"
-        if recipe["method"] == "qlora" and find_spec("bitsandbytes") is None:
+        if recipe["method"] == "qlora" and not is_installed("bitsandbytes"):
             yield "bitsandbytes", f"bitsandbytes is not installed: {install_command('qlora')}"
     else:
         files = [about["file"], *(about.get("train") or ()), *([about["lexicon"]] if about.get("lexicon") else [])]

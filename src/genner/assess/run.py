@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, s
 from genner.data.catalog import catalog
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError, GennerError, ModelError, UnknownNameError
-from genner.extras import install_command
+from genner.extras import naming_parts
 from genner.formats import get_format
 
 if TYPE_CHECKING:
@@ -74,8 +73,13 @@ class CellContext:
         self.run.report(CellProgress(done, total, unit, round(self.seconds, 1)))
 
 
+@naming_parts()
 def execute(work: CellContext) -> CellFindings:
-    """Do what a cell is there for. Raises `MissingError` when it lacks a file or model, and whatever goes wrong."""
+    """Do what a cell is there for.
+
+    Raises `MissingError` when it lacks a file or model, `MissingPartError` when it lacks a package, and whatever goes
+    wrong.
+    """
     return _KINDS[work.run.cell.kind](work)
 
 
@@ -352,8 +356,6 @@ def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Jso
 def _ability(work: CellContext) -> CellFindings:
     from genner import ability
 
-    if find_spec("lm_eval") is None:
-        raise MissingError(f"lm-evaluation-harness is not installed; {install_command('ability')}")
     about = work.about
     _base(about["model"])
     data = work.data / about["data"] if about["data"] else None

@@ -19,6 +19,7 @@ import genner
 from genner.assess.environment import cores
 from genner.assess.records import Cell, CellFolder, CellState, Failure, StudyFolder
 from genner.assess.worker import BUSY, INTERRUPTED, now
+from genner.extras import naming_parts
 
 WORKER = (sys.executable, "-m", "genner.assess.worker")
 POLL = 0.2  # seconds between two looks
@@ -220,6 +221,7 @@ def _tail(path: Path, size: int = 2000) -> str:
     return path.read_bytes()[-size:].decode("utf-8", "replace")
 
 
+@naming_parts()
 def devices() -> list[str | None]:
     """Every CUDA GPU; where there is none, one place on whatever there is."""
     import torch

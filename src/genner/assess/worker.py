@@ -20,6 +20,7 @@ from genner.assess.corpora import MissingError
 from genner.assess.environment import peak_memory_mb, versions
 from genner.assess.records import CellFolder, CellResult, Failure, StudyFolder
 from genner.assess.run import CellContext, execute
+from genner.errors import MissingPartError
 
 BUSY, INTERRUPTED = 75, 130
 
@@ -63,7 +64,7 @@ def perform(runs: StudyFolder, run: CellFolder, data: Path, device: str | None, 
                 metrics=outcome.metrics,
             )
             run.finish(result)
-        except MissingError as error:
+        except (MissingError, MissingPartError) as error:
             run.skip(str(error))
         except KeyboardInterrupt:
             return INTERRUPTED

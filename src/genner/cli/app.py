@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from genner.cli.examples import epilog
 from genner.cli.signals import Interrupted, ending, interruptible
 from genner.errors import GennerError, UsageError
+from genner.extras import naming_parts
 
 
 class Commands(TyperGroup):
@@ -113,7 +114,7 @@ def _run() -> int:
     try:
         command: Any = typer.main.get_command(app)
         # Not `app()`, which makes exit codes of interrupts and broken pipes before they get here.
-        with command.make_context("genner", sys.argv[1:]) as context:
+        with command.make_context("genner", sys.argv[1:]) as context, naming_parts():
             command.invoke(context)
     except UsageError as error:
         return _complain(error, 2)

@@ -16,12 +16,12 @@ from typing import Any
 from genner.ability.models import Models, sides
 from genner.contamination import SIGNALS
 from genner.contamination.base import ContaminationCase, Finding
-from genner.contamination.language_model import LanguageModel
 from genner.contamination.resumable import ItemListener, ResumableItems
 from genner.data.writing import write_atomic
 from genner.document import Document
 from genner.errors import DataError, GennerError, UsageError
 from genner.evaluation.pairing import genner_version
+from genner.extras import naming_parts
 from genner.loading import _digest, find_adapter
 
 CONTAMINATION_SCHEMA = 1
@@ -46,6 +46,7 @@ class Contamination:
         }
 
 
+@naming_parts()
 def check(
     model: str,
     case: ContaminationCase,
@@ -72,6 +73,8 @@ def check(
     Raises `UsageError` when the folder holds another measurement, `DataError` when it is damaged; `ModelError` and
     `UnknownNameError` as `genner.load` does. Another error of genner's in a signal is among `problems`.
     """
+    from genner.contamination.language_model import LanguageModel
+
     some = sides(model)
     models = Models(dtype, device)
     settings = _settings(model, case, seed, models)

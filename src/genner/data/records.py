@@ -15,8 +15,8 @@ from genner.data.json_stream import JsonRecord as JsonRecord
 from genner.data.json_stream import first_values, layout_of, not_an_object, values
 from genner.data.writing import atomic
 from genner.document import KNOWN, Document, Entity, Prediction, Problem, group_of
-from genner.errors import DocumentError, UsageError
-from genner.extras import install_command
+from genner.errors import DocumentError
+from genner.extras import missing
 
 DOCSTART = "-DOCSTART-"
 
@@ -241,11 +241,11 @@ def write_records(target: Path, made: Iterable[JsonRecord], *, as_list: bool) ->
 
 
 def optional(module: str, extra: str) -> ModuleType:
-    """Import a package that only some syntaxes need. Raises `UsageError` naming the command that installs it."""
+    """Import a package that only some syntaxes need. Raises `MissingPartError`."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         package = module.split(".")[0]
         if error.name != package:
             raise
-        raise UsageError(f"{package} is not installed; install it with: {install_command(extra)}") from None
+        raise missing(package, extra=extra) from None

@@ -5,10 +5,12 @@ from io import BytesIO
 from math import sqrt
 
 from genner.evaluation.confidence import Confidence
+from genner.extras import naming_parts
 
 
+@naming_parts()
 def picture(some: Confidence, kind: str, title: str = "") -> bytes:
-    """It drawn, as a file of this kind: `png`, `svg` or `pdf`."""
+    """It drawn, as a file of this kind: `png`, `svg` or `pdf`. Raises `MissingPartError` without matplotlib."""
     # Figures without pyplot: no window system is asked for, and nothing is kept globally.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -23,6 +23,7 @@ from genner.export.scores import (
     table,
     to_json,
 )
+from genner.extras import naming_parts
 from genner.labels import label_sets
 
 CARD = "README.md"
@@ -36,6 +37,7 @@ _PLAIN = re.compile(r"[A-Za-z][\w./-]*[A-Za-z0-9]")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # which YAML takes for something else
 
 
+@naming_parts()
 def write_cards(folder: Path, force: bool = False, scores: Sequence[str] = ()) -> list[Path]:
     """Write the card of an adapter's or an exported folder. In a training run's, the cards of its adapters, and in its
     own folder that of the adapter which is loaded from there. Returns the files, the folder's own last.

@@ -10,6 +10,7 @@ from pathlib import Path
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.about import ModelFacts, read_json
 from genner.export.card import CARD, MARK, ORIGINAL, write_card
+from genner.extras import naming_parts
 from genner.loading import find_adapter, find_tuned
 from genner.model_store import MODELS, locate, ready
 
@@ -48,6 +49,7 @@ def merge(adapter: str, out: Path, dtype: str = "bfloat16") -> Path:
     return to_transformers(adapter, out, dtype)
 
 
+@naming_parts()
 def to_transformers(model: str, out: Path, dtype: str = "bfloat16") -> Path:
     """Write what `genner.load(model)` loads as a plain transformers folder. Returns `out`.
 

@@ -12,6 +12,7 @@ from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.about import FOUR_BITS, ModelFacts
 from genner.export.card import CARD, MARK, write_card
 from genner.export.folder import keep_card, parts, to_transformers
+from genner.extras import naming_parts
 from genner.model_store import MODELS
 from genner.presets import WheelSource
 
@@ -19,6 +20,7 @@ SCRIPT = "convert_hf_to_gguf.py"
 LLAMA_CPP_TYPES = ("q8_0", "bf16", "f16", "q4_0", "q4_1")
 
 
+@naming_parts()
 def to_gguf(
     model: str,
     out: Path,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genner.errors import UsageError
+from genner.extras import naming_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +45,7 @@ class Bar:
         return cls(name, value(probed, prefix), value(original) if original is not None else None)
 
 
+@naming_parts()
 def figure(bars: Sequence[Bar], *, title: str = "", ink: str = "black") -> "Figure":
     """Two bars a probe, the first probe at the top, in percent; `ink` is the colour of words and lines.
 
@@ -92,6 +94,7 @@ def figure(bars: Sequence[Bar], *, title: str = "", ink: str = "black") -> "Figu
     return made
 
 
+@naming_parts()
 def draw(bars: Sequence[Bar], out: Path, *, title: str = "", ink: str = "black") -> None:
     """Draw `figure` into a file: PNG, SVG or PDF, by its suffix. The same bars give the same bytes.
 

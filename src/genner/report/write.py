@@ -5,6 +5,7 @@ from pathlib import Path
 
 from genner.data.writing import write_atomic
 from genner.errors import DataError
+from genner.extras import require
 from genner.report import plots
 from genner.report.html import html
 from genner.report.latex import latex as latex_files
@@ -25,8 +26,10 @@ def write(
     """Write the page and the folders that are asked for; returns what was written, a folder for all that is in it.
 
     The Markdown folder gets its own pictures, in `figures/`. Files of an earlier report are replaced, others are left.
-    Raises `DataError` when something cannot be written.
+    Raises `DataError` when something cannot be written, and `MissingPartError` when figures cannot be drawn.
     """
+    if (out or markdown or figures) and report.figures():
+        require("matplotlib", more="--latex and --csv need none")
     written = []
     if out:
         _folder(out.parent)

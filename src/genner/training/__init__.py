@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genner.extras import naming_parts, require
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from genner.training.verdict import TrainingVerdict
 
 
+@naming_parts()
 def run(
     recipe_file: Path,
     data: Path,
@@ -39,8 +42,9 @@ def run(
     Returns whether the model has learned anything, and what to change; None when the run was interrupted, or in a
     process other than the first.
 
-    Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `UsageError` for a tracker that
-    is not known or not installed, `TrainingError` when it cannot start or go on.
+    Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `MissingPartError` when what
+    trains is not installed, `UsageError` for a tracker that is not known or not installed, `TrainingError` when it
+    cannot start or go on.
     """
     from genner.training.recipe import Recipe
     from genner.training.trackers import trackers
@@ -65,6 +69,7 @@ def run(
     return verdict
 
 
+@naming_parts()
 def train(recipe: "Recipe", data: Path, out: Path, **options: Any) -> "TrainingProgress":
     """As `run`, after a recipe that is no file, with its options but `epochs` and `tracker`; `watchers` are told of
     losses and scores. Returns where it stands."""
@@ -86,6 +91,7 @@ def _train(
     resume: bool = False,
     device: str | None = None,
 ) -> "tuple[TrainingProgress, TrainingVerdict | None]":
+    require("torch", "transformers", "peft", "accelerate", "matplotlib", extra="train")  # some are used only at the end
     import torch
     from tqdm import tqdm
     from transformers import AutoTokenizer
@@ -211,6 +217,7 @@ def _check(mixture: "Mixture") -> None:
         )
 
 
+@naming_parts()
 def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | None = None) -> None:
     """Train a drafter for an adapter that exists, on the mixture of a recipe, and put it into the adapter's folder.
 
@@ -256,6 +263,7 @@ def _add_drafter(
     return f1
 
 
+@naming_parts()
 def run_manifest(adapter: str, recipe_file: Path, data: Path) -> Path:
     """Write what a model was trained on, after a recipe, into the file beside its weights, which training does by
     itself. Returns the file; raises as `run_calibration` does."""
@@ -277,6 +285,7 @@ def _no_model(name: str) -> "ModelError":
     return ModelError(f"{name!r} is no adapter and no tuned model; give `default`, a folder of one, or of its run")
 
 
+@naming_parts()
 def run_calibration(
     adapter: str,
     recipe_file: Path,

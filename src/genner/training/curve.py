@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from genner.extras import naming_parts
+
 MEAN, SET = "dev_f1", "dev_f1_"
 
 
@@ -23,10 +25,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+@naming_parts()
 def draw(metrics: Path, out: Path) -> None:
     """Draw the training loss and the dev F1 of each set and of their mean over minutes of training, as a PNG.
 
-    Works on a run that has no losses or no evaluations yet. Raises `OSError` when `out` cannot be written.
+    Works on a run that has no losses or no evaluations yet. Raises `OSError` when `out` cannot be written, and
+    `MissingPartError` without matplotlib.
     """
     # Figures without pyplot: no window system is asked for, and nothing is kept globally.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
