@@ -26,6 +26,7 @@ from genner.data.tokens import join, locate
 from genner.data.writing import atomic
 from genner.document import Document, group_of
 from genner.errors import DataError, DocumentError
+from genner.extras import require
 
 ROW_GROUP_SIZE = 1000  # in a row group that is written
 SPACED = ("text", "full_text", "sentence")
@@ -124,6 +125,7 @@ class HuggingFace(Syntax):
 
     def _guarded(self, function: str, part: Traversable, read_log: ReadLog, *args: Any) -> Iterator[Any]:
         """What a function of `arrow.py` yields for a file. A file that is broken is an error, and ends."""
+        require("pyarrow")  # its absence in the other process would be taken for a broken file
         try:
             with on_disk(part) as path:
                 yield from guarded(f"genner.data.arrow:{function}", str(path), *args)
