@@ -61,9 +61,9 @@ def cpu_hashes(version: str) -> list[str]:
 
 
 def pinned(*names: str) -> list[str]:
-    """The versions of those of these locks that are there."""
+    """The versions of those of these locks that are there, with their markers: a package may have two."""
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in names if (ROOT / name).exists())
-    return re.findall(r"^[\w.-]+==[^\s;]+", text, flags=re.M)
+    return re.findall(r"^[\w.-]+==[^\\\n]+", text, flags=re.M)
 
 
 def main() -> None:
