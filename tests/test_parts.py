@@ -17,7 +17,7 @@ import pytest
 import report_runs
 from genner import extras
 from genner.errors import MissingPartError, UsageError
-from genner.extras import PARTS, PURPOSES, naming_parts, require
+from genner.extras import EXTRA_OF_PACKAGE, EXTRA_PURPOSES, naming_parts, require
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src"
@@ -112,10 +112,10 @@ def test_every_declared_package_is_imported() -> None:
 
 
 def test_each_part_is_in_the_extra_that_is_named() -> None:
-    for package, extra in PARTS.items():
+    for package, extra in EXTRA_OF_PACKAGE.items():
         assert plain(package) in OPTIONAL[extra], package
         assert plain(package) not in CORE, package
-    assert set(PARTS.values()) == set(PURPOSES) == set(EXTRAS)
+    assert set(EXTRA_OF_PACKAGE.values()) == set(EXTRA_PURPOSES) == set(EXTRAS)
     assert PROJECT["optional-dependencies"]["all"] == [f"genner[{','.join(EXTRAS)}]"]
 
 
@@ -137,7 +137,7 @@ def test_what_is_imported_at_once_is_of_the_core_but_where_models_run() -> None:
 # As if none of these were installed: an import of one fails, and nothing finds one.
 BARE = f"""
 import sys
-sys.modules.update(dict.fromkeys({sorted(PARTS)!r}))
+sys.modules.update(dict.fromkeys({sorted(EXTRA_OF_PACKAGE)!r}))
 """
 SERVE = f"""{BARE}
 import contextlib, io, json, sys
@@ -235,7 +235,7 @@ def test_what_needs_a_part_names_the_command_in_one_line(
 
 LIBRARY = f"""{BARE}
 from pathlib import Path
-import genner, genner.models, genner.training
+import genner, genner.model_store, genner.training
 from genner.assess.forecast import measure
 from genner.evaluation.confidence import Confidence
 from genner.evaluation.confidence_plot import picture
@@ -246,7 +246,7 @@ from genner.training.curve import draw
 document = genner.Document("Ada left.", (genner.Entity(0, 3, "PER", 0.9),))
 for call, *arguments in (
     (genner.load,),
-    (genner.models.fetch,),
+    (genner.model_store.fetch,),
     (to_transformers, "default", Path("out")),
     (measure,),
     (genner.training.run, Path("recipe.toml"), Path(), Path("run")),
@@ -278,7 +278,7 @@ def test_functions_of_the_library_name_the_command(tmp_path: Path) -> None:
 HELPS = f"""
 import sys
 from genner.__main__ import main
-before = set(sys.modules) & set({sorted(PARTS)!r})
+before = set(sys.modules) & set({sorted(EXTRA_OF_PACKAGE)!r})
 import genner.cli
 commands = [[], ["models"], ["assess"], *([name] for name in genner.cli.__all__ if name not in ("app", "main"))]
 for command in commands:
@@ -287,7 +287,7 @@ for command in commands:
         main()
     except SystemExit as stop:
         assert not stop.code, (command, stop.code)
-print(sorted(before | set(sys.modules) & set({sorted(PARTS)!r})), len(commands))
+print(sorted(before | set(sys.modules) & set({sorted(EXTRA_OF_PACKAGE)!r})), len(commands))
 """
 
 

@@ -130,7 +130,9 @@ def attempt(environment: dict[str, str], place: Path) -> None:
     folder.mkdir()
     (folder / "gold.conll").write_text(CONLL, encoding="utf-8")
     (folder / "found.jsonl").write_text(FOUND, encoding="utf-8")
-    parts = "from genner.extras import PARTS, is_installed; print([p for p in PARTS if is_installed(p)])"
+    parts = (
+        "from genner.extras import EXTRA_OF_PACKAGE as all, is_installed; print([p for p in all if is_installed(p)])"
+    )
     there = run(["python", "-c", parts], folder, environment)
     expect(there.stdout == "[]\n", f"the environment has {there.stdout.strip()}")
     listed = run(["genner", "--help"], folder, environment).stdout

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from genner.errors import MissingPartError
 
-PARTS = {
+EXTRA_OF_PACKAGE = {
     "torch": "local",
     "transformers": "local",
     "tokenizers": "local",
@@ -35,7 +35,7 @@ PARTS = {
 
 _TITLES = {"lm_eval": "lm-evaluation-harness"}
 
-PURPOSES = {
+EXTRA_PURPOSES = {
     "local": "to run models on this machine",
     "plots": "to draw figures",
     "train": "to train models and to use all kinds of adapters",
@@ -73,18 +73,18 @@ def is_installed(package: str) -> bool:
 
 
 def missing(package: str, more: str = "", extra: str = "") -> MissingPartError:
-    """The error to raise where a package of `PARTS` is not installed.
+    """The error to raise where a package of `EXTRA_OF_PACKAGE` is not installed.
 
     `more`: what can be done without it. `extra`: another extra that brings it, for another purpose than usual.
     """
-    extra = extra or PARTS[package]
+    extra = extra or EXTRA_OF_PACKAGE[package]
     title, how = _TITLES.get(package, package), install_command(extra)
-    said = f"{title} is not installed; {PURPOSES[extra]}, install it with: {how}"
+    said = f"{title} is not installed; {EXTRA_PURPOSES[extra]}, install it with: {how}"
     return MissingPartError(f"{said} ({more})" if more else said, name=package)
 
 
 def require(*packages: str, more: str = "", extra: str = "") -> None:
-    """Raise `MissingPartError` for the first of these packages of `PARTS` that is not installed; else as `missing`.
+    """Raise `MissingPartError` for the first of these packages that is not installed; see `missing` for the rest.
 
     For the start of what takes long, so that it does not fail in the middle.
     """
@@ -95,7 +95,7 @@ def require(*packages: str, more: str = "", extra: str = "") -> None:
 
 @contextmanager
 def naming_parts() -> Iterator[None]:
-    """Raise `MissingPartError` where the import of a package of `PARTS` fails because it is not installed.
+    """Raise `MissingPartError` where the import of a package of `EXTRA_OF_PACKAGE` fails because it is not installed.
 
     Also a decorator, for the public functions that run models, train or draw: `@naming_parts()`.
     """
@@ -104,7 +104,7 @@ def naming_parts() -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         # What is installed and lacks a module of its own is broken, or another version than it should be.
-        if isinstance(error, MissingPartError) or package not in PARTS or is_installed(package):
+        if isinstance(error, MissingPartError) or package not in EXTRA_OF_PACKAGE or is_installed(package):
             raise
         raise missing(package) from error
 
