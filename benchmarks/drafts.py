@@ -26,28 +26,29 @@ from typing import Any
 import torch
 
 from genner.data import read_jsonl
-from genner.engines.base import Request
+from genner.drafting.proposals import ProposesSpans, SpanProposals
+from genner.engines.base import DrafterInput, Request
 from genner.engines.decoding import SpeculativeDecoder
-from genner.engines.drafter import DrafterInput
+from genner.engines.network import Network
 from genner.engines.sequence import Sequence
 from genner.extract import decoding_grammar
-from genner.grammar import SpanProposals, boundaries
+from genner.grammar import boundaries
 from genner.labels import parse_labels
 from genner.loading import load
 from genner.prompts import instruction, label_ends
 
 
-class Told:
-    """A drafter that is told what to guess for each text."""
+class Told(ProposesSpans):
+    """A drafter that is told what to propose for each text."""
 
-    def __init__(self, taps: tuple[int, ...], guesses: dict[str, SpanProposals]) -> None:
-        self.taps, self.guesses = taps, guesses
+    def __init__(self, probe_layers: tuple[int, ...], proposals: dict[str, SpanProposals]) -> None:
+        self.probe_layers, self.proposals = probe_layers, proposals
 
-    def options(self, states: list[torch.Tensor]) -> bool:
+    def read_labels(self, states: list[torch.Tensor]) -> bool:
         return True
 
-    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
-        return [self.guesses[read.text] for read in reads]
+    def propose(self, inputs: list[DrafterInput]) -> list[SpanProposals]:
+        return [self.proposals[read.text] for read in inputs]
 
 
 def main() -> None:
@@ -71,10 +72,13 @@ def main() -> None:
     def requests() -> list[Request]:
         grammars = [decoding_grammar(ner.form, d.text, labels) for d in documents]
         ends = label_ends(asked, labels)
-        return [Request(asked, d.text, grammar, options=ends) for d, grammar in zip(documents, grammars, strict=True)]
+        return [
+            Request(asked, d.text, grammar, label_positions=ends)
+            for d, grammar in zip(documents, grammars, strict=True)
+        ]
 
-    drafter = engine._speculator._drafter
-    taps = drafter.taps if drafter else (engine.network.depth,)
+    drafter = engine._decoder._drafter
+    network = engine.network if drafter else Network(engine.network.causal, (engine.network.depth,))
     expected = [g.answer for g in engine.generate(requests(), batch_size=1)]
     gold, wrong = dict[str, SpanProposals](), dict[str, SpanProposals]()
     rank = {tag: i for i, tag in enumerate(labels.tags)}
@@ -89,23 +93,21 @@ def main() -> None:
         wrong[request.text] = SpanProposals(spans)
 
     def decoder(drafter: Any, hints: bool) -> tuple[SpeculativeDecoder, bool]:
-        return SpeculativeDecoder(engine.network, engine.chat, engine.vocabulary, drafter), hints
+        return SpeculativeDecoder(network, engine.chat, engine.vocabulary, drafter), hints
 
     sources = {
         "plain": decoder(None, False),
         "hints": decoder(None, True),
         **({"guesses": decoder(drafter, False), "both": decoder(drafter, True)} if drafter else {}),
-        "wrong": decoder(Told(taps, wrong), True),
-        "gold": decoder(Told(taps, gold), True),
+        "wrong": decoder(Told(network.probe_layers, wrong), True),
+        "gold": decoder(Told(network.probe_layers, gold), True),
     }
-    if drafter is None:
-        engine.network.taps = taps
     rows: list[dict[str, Any]] = []
     for batch in map(int, args.batches.split(",")):
         times: dict[str, list[float]] = {name: [] for name in sources}
         for round in range(args.rounds):
             for name, (speculator, hints) in sources.items():
-                speculator._tasks.clear()  # what it has learnt of the task is a part of the cost
+                speculator._prefixes.clear()  # what it records of the instruction is a part of the cost
                 with without_hints(not hints):
                     some = requests()
                     begun = time.perf_counter()

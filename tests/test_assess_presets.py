@@ -218,7 +218,7 @@ def tomorrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from transformers.utils import chat_template_utils
 
-    from genner.engines import tokens
+    from genner.engines.fast_loading import tokens
 
     for module in (chat_template_utils, tokens):
         monkeypatch.setattr(module, "datetime", Later)

@@ -187,7 +187,7 @@ def test_no_more_text_is_answered_at_once_than_may_be(lengths: list[int], batch:
     asked = requests(some_texts, "inline_xml")
     some = engine("llama", "bytes")
     expected = [g.answer for g in some.generate(asked, batch_size=batch)]
-    speculator = some._speculator
+    speculator = some._decoder
     seen: list[list[int]] = []
     inner = speculator._pass
 

@@ -1,5 +1,6 @@
 """Drafts and guesses: whatever is guessed, drafts are legal and answers are the same."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,16 +8,19 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import tiny
 from genner.document import Document, Entity, LabelSet
-from genner.engines.base import Request
+from genner.drafting.proposals import ProposesSpans, SpanProposals
+from genner.drafting.span_drafter import DrafterShape, SpanDrafter, pack, proposals_of, tokens_of_words
+from genner.engines.base import DrafterInput, Request
 from genner.engines.cache import KVCache
-from genner.engines.drafter import DrafterInput, DrafterShape, SpanDrafter, guess_of, pack, tokens_of_words
 from genner.engines.prefix_state import PrefixState
 from genner.engines.transformers_engine import LocalEngine
 from genner.formats import FORMATS
-from genner.grammar import SpanProposals, boundaries, walk
+from genner.grammar import boundaries, walk
 from genner.labels import label_set
 from genner.prompts import instruction, label_ends
 from strategies import texts
@@ -79,32 +83,33 @@ def test_what_can_be_said_is_drafted(form: str, text: str, data: st.DataObject) 
     assert spans_of(grammar, drafted) == {(e.start, e.end, e.label) for e in document.entities}
 
 
-class Scripted:
+class Scripted(ProposesSpans):
     """Guesses what it is told, and counts how often it is asked."""
 
-    taps = (1,)
+    probe_layers = (1,)
 
     def __init__(self, guesses: Iterator[SpanProposals]) -> None:
         self.guesses, self.asked = guesses, 0
 
-    def options(self, states: list[torch.Tensor]) -> int:
+    def read_labels(self, states: list[torch.Tensor]) -> int:
         assert states[0].shape[1] == 32
         return len(states[0])
 
-    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
-        self.asked += len(reads)
-        for read in reads:
-            assert read.options == len(LABELS)
+    def propose(self, inputs: list[DrafterInput]) -> list[SpanProposals]:
+        self.asked += len(inputs)
+        for read in inputs:
+            assert read.labels == len(LABELS)
             assert len(read.states[0]) == len(read.ends)
             assert read.ends[-1] == len(read.text)
-        return [next(self.guesses) for _ in reads]
+        return [next(self.guesses) for _ in inputs]
 
 
 def requests(some_texts: list[str], form: str) -> list[Request]:
     words = instruction(LABELS, FORMATS[form])
     ends = label_ends(words, LABELS)
     return [
-        Request(words, t, FORMATS[form].grammar(t, LABELS, where="word", depth=3), options=ends) for t in some_texts
+        Request(words, t, FORMATS[form].grammar(t, LABELS, where="word", depth=3), label_positions=ends)
+        for t in some_texts
     ]
 
 
@@ -165,14 +170,14 @@ def drafter(width: int = 16) -> SpanDrafter:
 def test_texts_are_guessed_together_as_alone(some_texts: list[str]) -> None:
     made = drafter()
     torch.manual_seed(1)
-    options = made.options([torch.randn(3, 8), torch.randn(3, 8)])
+    options = made.read_labels([torch.randn(3, 8), torch.randn(3, 8)])
     reads = []
     for text in some_texts:
         ends = list(range(1, len(text) + 1))
         reads.append(DrafterInput(text, ends, [torch.randn(len(ends), 8), torch.randn(len(ends), 8)], options))
-    together = made.guess(reads)
+    together = made.propose(reads)
     for read, guess in zip(reads, together, strict=True):
-        (alone,) = made.guess([read])
+        (alone,) = made.propose([read])
         assert alone.spans == guess.spans
         starts, ends_ = boundaries(read.text, "word")
         assert all(starts[s] and ends_[e] and 0 <= rank < 3 for s, e, rank in guess.spans)
@@ -183,7 +188,7 @@ def test_scores_against_the_obvious_loops() -> None:
     states = torch.randn(9, 16)
     packed, inside, (begin,) = pack([states])
     mixed = made.mix(packed, inside)[begin : begin + 9]
-    options = made.options([torch.randn(2, 8), torch.randn(2, 8)])
+    options = made.read_labels([torch.randn(2, 8), torch.randn(2, 8)])
     firsts, lasts = torch.tensor([0, 2, 3, 6]), torch.tensor([1, 2, 5, 8])
     scores = made.scores(mixed, firsts, lasts, options)
     by_first, by_last, by_both, by_length = options
@@ -202,7 +207,7 @@ def test_scores_against_the_obvious_loops() -> None:
 def test_guessed_spans_do_not_cross(count: int, longest: int, seed: int) -> None:
     logits = torch.randn(count, longest, 2, generator=torch.Generator().manual_seed(seed))
     words = [(3 * w, 3 * w + 2) for w in range(count)]
-    guess = guess_of(logits, words, 0.5)
+    guess = proposals_of(logits, words, 0.5)
     spans = [(s, e) for s, e, _ in guess.spans]
     assert not any(a < c < b < d for a, b in spans for c, d in spans)
     assert all(end <= words[-1][1] for _, end in spans)
@@ -221,6 +226,14 @@ def test_a_drafter_is_kept_with_its_adapter(tmp_path: Any) -> None:
     for name, tensor in made.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, atol=1e-2, rtol=1e-2)
     assert SpanDrafter.load(tmp_path / "nowhere") is None
+    with safe_open(tmp_path / "drafter.safetensors", framework="pt") as file:
+        shape = json.loads(file.metadata()["shape"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    shape["taps"] = shape.pop("probe_layers")  # as shipped files name it
+    save_file(tensors, tmp_path / "drafter.safetensors", metadata={"shape": json.dumps(shape)})
+    old = SpanDrafter.load(tmp_path)
+    assert old is not None
+    assert old.shape == made.shape
     (tmp_path / "drafter.safetensors").write_bytes(b"{}")
     with pytest.raises(Exception, match=r"drafter\.safetensors is damaged"):
         SpanDrafter.load(tmp_path)
@@ -246,8 +259,8 @@ def test_where_labels_end() -> None:
 @pytest.mark.parametrize(("copied", "trusted"), [(True, False), (False, True)])
 def test_a_guess_is_worth_more_where_only_entities_are_written(copied: bool, trusted: bool) -> None:
     """One right guess for four wrong ones: too few for a copy, enough for a list."""
-    task = PrefixState(KVCache(1), options=True)
+    task = PrefixState(KVCache(1), labels=True)
     for _ in range(200):
-        task.learn_guess(1, 4, copied)
-    asked = [task.trusts() for _ in range(2 * PrefixState.PROBE)]
+        task.record_proposals(1, 4, copied)
+    asked = [task.use_drafter() for _ in range(2 * PrefixState.PROBE)]
     assert sum(asked) == (len(asked) if trusted else 2)

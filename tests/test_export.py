@@ -18,8 +18,8 @@ import genner
 import tiny
 from conftest import Run
 from genner.document import LabelSet
-from genner.engines import llama
-from genner.engines.weights import load_weights
+from genner.engines.fast_loading import llama
+from genner.engines.fast_loading.weights import load_weights
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export import gguf_file, llama_cpp
 from genner.export.about import ModelFacts

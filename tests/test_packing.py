@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tiny
-from genner.engines import lora, transformers_engine, weight_prepacking
+from genner.engines import transformers_engine, weight_prepacking
 from genner.engines.cache import KVCache
+from genner.engines.fast_loading import lora
 from genner.engines.network import Network
 from genner.engines.transformers_engine import LocalEngine, fast_dtype
 from genner.engines.weight_prepacking import Packed, pack

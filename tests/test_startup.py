@@ -16,13 +16,13 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import tiny
 from genner import model_store
-from genner.engines import llama, lora
 from genner.engines.base import Request
 from genner.engines.chat import Chat
-from genner.engines.tokens import FastTokenizer, read_tokenizer
+from genner.engines.fast_loading import llama, lora
+from genner.engines.fast_loading.tokens import FastTokenizer, read_tokenizer
+from genner.engines.fast_loading.weights import load_weights
 from genner.engines.transformers_engine import LocalEngine
 from genner.engines.vocabulary import Vocabulary
-from genner.engines.weights import load_weights
 from genner.errors import ModelError
 from genner.formats import get_format
 from genner.labels import label_set

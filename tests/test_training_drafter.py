@@ -9,14 +9,14 @@ import torch
 
 import tiny
 from genner.document import Document, Entity
-from genner.engines.base import Request
+from genner.drafting.proposals import SpanProposals
+from genner.drafting.span_drafter import DrafterShape, SpanDrafter
+from genner.engines.base import DrafterInput, Request
 from genner.engines.chat import Chat
-from genner.engines.drafter import DrafterInput, DrafterShape, SpanDrafter
 from genner.engines.network import Network
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError, UsageError
 from genner.formats import get_format
-from genner.grammar import SpanProposals
 from genner.labels import LabelSet
 from genner.prompts import instruction, label_ends
 from genner.training.drafter_training import agreement, answered, fit, logits_of, read, train_drafter
@@ -56,30 +56,30 @@ def engine() -> LocalEngine:
 
 def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The model is random, so it seldom writes what was guessed: it would not be asked again.
-    monkeypatch.setattr("genner.engines.prefix_state.PrefixState.trusts", lambda _: True)
+    monkeypatch.setattr("genner.engines.prefix_state.PrefixState.use_drafter", lambda _: True)
     some = mixture(tmp_path)
     drafter, f1 = train_drafter(engine(), some, some.recipe.drafter)
     untrained = SpanDrafter(drafter.shape).eval()
-    held_out = read(Network(engine().network.causal, drafter.taps), engine(), some, 20)
+    held_out = read(Network(engine().network.causal, drafter.probe_layers), engine(), some, 20)
     assert f1 > 0.5 > agreement(untrained, held_out)
 
     # In the decoder it is given the same states, so it guesses what training says that it does.
     decoding = LocalEngine(tiny.model("llama"), tiny.tokenizer("bytes"), drafter=drafter)
     guessed: dict[str, set[tuple[int, int, int]]] = {}
-    inner = drafter.guess
+    inner = drafter.propose
 
-    def guess(reads: list[DrafterInput]) -> list[SpanProposals]:
-        made = inner(reads)
-        guessed.update((read.text, set(each.spans)) for read, each in zip(reads, made, strict=True))
+    def propose(inputs: list[DrafterInput]) -> list[SpanProposals]:
+        made = inner(inputs)
+        guessed.update((read.text, set(each.spans)) for read, each in zip(inputs, made, strict=True))
         return made
 
-    drafter.guess = guess  # type: ignore[method-assign]
+    monkeypatch.setattr(drafter, "propose", propose)
     documents = corpus(8)
     labels = LabelSet.from_file(tmp_path / "labels.json")
     form = get_format("inline_xml")
     words = instruction(labels, form)
     asked = [
-        Request(words, d.text, form.grammar(d.text, labels, where="word"), options=label_ends(words, labels))
+        Request(words, d.text, form.grammar(d.text, labels, where="word"), label_positions=label_ends(words, labels))
         for d in documents
     ]
     list(decoding.generate(asked, batch_size=3))

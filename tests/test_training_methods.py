@@ -14,7 +14,7 @@ from genner.data import read_jsonl
 from genner.data.describe import nesting
 from genner.document import Document, LabelSet
 from genner.engines.chat import Chat
-from genner.engines.lora import merge
+from genner.engines.fast_loading.lora import merge
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.extract import Extractor

@@ -53,7 +53,7 @@ class Task:
                 words,
                 d.text,
                 decoding_grammar(self.form, d.text, part),
-                options=label_ends(words, part),
+                label_positions=label_ends(words, part),
             )
             for d in self.documents
             for words, part in zip(self.instructions, self.parts, strict=True)

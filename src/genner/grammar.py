@@ -7,7 +7,7 @@ illegal; whatever tokenization the model prefers is allowed. The path through th
 """
 
 import unicodedata
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -33,44 +33,44 @@ class GrammarEntity:
     marks: tuple[tuple[int, int], ...]
 
 
-class SpanProposals:
-    """What entities a text may have, as somebody guesses: what a draft of the answer is written from.
+class Proposals(Protocol):
+    """Entities that a text may have, as a drafter proposes them (`genner.drafting`); a draft is written from them."""
 
-    Args:
-        spans: the entities that are thought likely, as (start, end, number of the label), code points half-open.
-        others: for places where an entity may start, (end, number of the label) of some that may, the likeliest first;
-            for when the model opens one that was not thought likely, or goes on where one was thought to end.
-    """
-
-    def __init__(
-        self,
-        spans: Iterable[tuple[int, int, int]] = (),
-        others: Mapping[int, Sequence[tuple[int, int]]] | None = None,
-    ) -> None:
-        self.spans = tuple(sorted(set(spans), key=lambda span: (span[0], -span[1], span[2])))
-        self._others = others or {}
-        self._from: dict[int, list[tuple[int, int]]] = {}
-        for start, end, rank in self.spans:
-            self._from.setdefault(start, []).append((end, rank))
+    @property
+    def spans(self) -> Sequence[tuple[int, int, int]]:
+        """The probable entities as (start, end, number of the label), half-open, in code points: in reading order, the
+        longest first."""
+        ...
 
     def starting(self, start: int) -> Sequence[tuple[int, int]]:
-        """The likely entities that start here, as (end, number of the label), the longest first."""
-        return self._from.get(start, ())
+        """The probable entities that start here, as (end, number of the label), the longest first."""
+        ...
 
     def likeliest(self, start: int, place: int, rank: int | None = None) -> tuple[int, int] | None:
-        """(end, number of the label) of the likeliest entity that starts here and ends at `place` or later, of label
-        `rank` if there is one; None if nothing is known of it."""
-        some = [known for known in (*self.starting(start), *self._others.get(start, ())) if known[0] >= place]
-        return next((known for known in some if known[1] == rank), some[0] if some else None)
+        """(end, number of the label) of the most probable entity that starts here and ends at `place` or later, of the
+        label `rank` if there is one; None if no such entity is known."""
+        ...
 
-    def only(self, rank: int) -> "SpanProposals":
-        """The entities of one label, as the guess for a label set of that one alone."""
-        others = {start: [(end, 0) for end, n in some if n == rank] for start, some in self._others.items()}
-        return SpanProposals([(start, end, 0) for start, end, number in self.spans if number == rank], others)
+    def only(self, rank: int) -> "Proposals":
+        """The entities of one label, as proposals for a label set that has this label alone."""
+        ...
 
 
-NO_PROPOSALS = SpanProposals()
-"""The guess that there are no entities: its draft is the plain copy of the text, or an empty list."""
+class _NoProposals:
+    spans = ()
+
+    def starting(self, start: int) -> Sequence[tuple[int, int]]:
+        return ()
+
+    def likeliest(self, start: int, place: int, rank: int | None = None) -> tuple[int, int] | None:
+        return None
+
+    def only(self, rank: int) -> Proposals:
+        return self
+
+
+NO_PROPOSALS: Proposals = _NoProposals()
+"""No entities: the draft is the plain copy of the text, or an empty list."""
 
 
 class Need(NamedTuple):
@@ -95,10 +95,10 @@ class Grammar(Protocol):
         """Whether the answer may end here."""
         ...
 
-    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
+    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
         """A likely way on from `state`, about `limit` bytes (at least one code point); legal throughout.
 
-        It writes the entities of `guess` that still can be written, and no others but those that are begun.
+        It writes the entities of `guess` that can still be written, and no others except those that are begun.
         """
         ...
 

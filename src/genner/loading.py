@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from genner.calibration import Calibration
 from genner.document import LabelSet
+from genner.engines import engine_class
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor
 from genner.extras import naming_parts
@@ -220,6 +221,7 @@ def load(
     min_score: float | None = None,
     device: str | None = None,
     decoder: str = "speculative",
+    engine: str = "local",
     nested: bool | None = None,
     symbols: bool = False,
 ) -> Extractor:
@@ -236,6 +238,7 @@ def load(
             calibration has for the labels of a call, which was chosen on dev data; 0 where it has none.
         device: `cpu`, `cuda` ...; by default the GPU, if there is one.
         decoder: `speculative`, or the slow `reference` that it equals.
+        engine: what runs the model, a name of `genner.engines.ENGINES`. `free` needs `constrained=False`.
         nested: whether entities may lie within each other; None: as the label set says (see `Extractor`).
         symbols: allow entities that start at markup or consist of punctuation (see `Extractor`).
 
@@ -249,13 +252,17 @@ def load(
         checked_score(min_score)
     if decoder not in ("speculative", "reference"):
         raise UnknownNameError("decoder", decoder, ["speculative", "reference"])
+    runs = engine_class(engine)
+    if constrained and not runs.constrains:
+        raise UsageError(f"engine {engine!r} cannot decode under a grammar; give constrained=False, or engine='local'")
     if format is not None:
         get_format(format)
     adapter = find_adapter(model)
     if adapter is None and model not in MODELS and not Path(model).exists():
         raise UnknownNameError("model", model, [*shipped(), *MODELS], _elsewhere(model))
 
-    from genner.engines.transformers_engine import LocalEngine, device_of
+    from genner.drafting.span_drafter import SpanDrafter
+    from genner.engines.transformers_engine import device_of
 
     place = device_of(device)
     tuned = find_tuned(model) if adapter is None and model not in MODELS else None
@@ -268,15 +275,16 @@ def load(
         adapter.check_base(base, folder)
     known_as = adapter or tuned or exported
     form = get_format(format or next(iter(known_as.formats if known_as else ()), "inline_xml"))
-    engine = LocalEngine.load(
+    made = runs.load(
         folder,
         adapter.folder if adapter else None,
         name=model,
         device=place,
-        decoder=decoder,  # type: ignore[arg-type]
+        decoder=decoder,
+        drafter=SpanDrafter.load(adapter.folder if adapter else folder, place) if decoder != "reference" else None,
     )
-    if base in MODELS:
-        MODELS[base].check_chat(engine.chat)
+    if base in MODELS and (chat := getattr(made, "chat", None)) is not None:
+        MODELS[base].check_chat(chat)
     signature = {"model": base.replace("|", "_"), "adapter": _digest(adapter)}
     if exported and exported.adapter:
         signature = {"model": exported.base.replace("|", "_"), "adapter": f"{exported.adapter[:12]}-merged"}
@@ -287,7 +295,7 @@ def load(
     # The shipped adapters were trained on the shipped label sets, mostly whole.
     widen = model in shipped() or (exported is not None and exported.widen)
     return Extractor(
-        engine,
+        made,
         form,
         given or (known_as and known_as.labels) or label_set(DEFAULT),
         constrained=constrained,

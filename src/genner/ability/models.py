@@ -122,7 +122,7 @@ class Models:
     def _load(self, key: tuple[Path, Path | None]) -> None:
         import torch
 
-        from genner.engines.weights import load_weights
+        from genner.engines.fast_loading.weights import load_weights
 
         if key == self._key:
             return

@@ -1,28 +1,39 @@
-"""What an engine is: prompt and grammar in, text out. It has no notion of an entity."""
+"""What an engine is: prompt and grammar in, text out. It has no notion of an entity.
+
+`Drafter` is what a speculative decoder asks for drafts: it predicts answers from the hidden states of the prompt. What
+it predicts, and how a grammar writes a draft from it, is not known here.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from genner.grammar import Grammar
+
+if TYPE_CHECKING:  # an engine need not run on torch
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One thing to answer.
 
-    `grammar` describes the legal answers; an engine that is `constrained` writes no other. Unconstrained, the model
-    writes what it likes, and the grammar only helps to guess ahead. An answer is cut off when it is longer than the
-    grammar says that it needs to be (`Grammar.needs`). `options` are places in the instruction, in code points: the
-    ends of the lines that say what may be chosen among (the labels, in their order); a drafter reads there what they
-    mean.
+    Attributes:
+        instruction: what is asked, the same for all texts of a task.
+        text: what it is asked about.
+        grammar: the legal answers. An answer is cut off when it is longer than the grammar needs (`Grammar.needs`).
+        constrained: whether the answer has to be legal. If not, the model writes freely, and the grammar only helps to
+            draft.
+        label_positions: places in the instruction, in code points: the end of the line of each label, in the order of
+            the labels. A drafter reads there what the labels mean.
     """
 
     instruction: str
     text: str
     grammar: Grammar
     constrained: bool = True
-    options: tuple[int, ...] = ()
+    label_positions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +76,68 @@ class Engine(Protocol):
         ...
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-        """Answer the requests in order. Reads ahead a bounded number of them, so endless streams will do."""
+        """Answer the requests in order. Reads ahead a bounded number of them, so that a stream may be endless."""
+        ...
+
+
+@dataclass(frozen=True)
+class DrafterInput:
+    """A text as the model has read it.
+
+    Attributes:
+        text: the text of a request.
+        ends: for each of its tokens, the code points written up to its end.
+        states: what the probe layers put out for these tokens, [tokens, H] each.
+        labels: what `Drafter.read_labels` made of the labels.
+    """
+
+    text: str
+    ends: list[int]
+    states: "list[torch.Tensor]"
+    labels: Any
+
+
+class Drafter(Protocol):
+    """Predicts answers from hidden states, so that a decoder has something to verify. A wrong one costs time only."""
+
+    @property
+    def probe_layers(self) -> tuple[int, ...]:
+        """The layers whose output it reads, ascending; 1 is the first layer."""
+        ...
+
+    def read_labels(self, states: "list[torch.Tensor]") -> Any:
+        """What it needs to know of the labels. `states` are what the probe layers put out at the end of each label's
+        line: [labels, H] each."""
+        ...
+
+    def propose(self, inputs: list[DrafterInput]) -> list[Any]:
+        """For each text what its answer may say, as `Grammar.draft` takes it."""
+        ...
+
+    def hits(self, proposals: Any, grammar: Grammar, answer: bytes) -> tuple[int, int]:
+        """How many of the proposals an answer has, and how many it does not have."""
+        ...
+
+
+class LoadableEngine(Protocol):
+    """What `genner.engines.ENGINES` names: a class that makes an engine from the files of a model."""
+
+    constrains: bool
+    """Whether it honours `Request.constrained`. If not, it serves free decoding only."""
+
+    def load(
+        self,
+        folder: Path,
+        adapter: Path | None = None,
+        *,
+        name: str,
+        device: "torch.device | None" = None,
+        decoder: Any = "speculative",
+        drafter: Drafter | None = None,
+    ) -> Engine:
+        """An engine for the model in `folder`, with the LoRA adapter in `adapter` merged into it.
+
+        `name` is what scores and messages call it. An engine may ignore `device`, `decoder` and `drafter`. Raises
+        `ModelError` when a file is missing or does not fit.
+        """
         ...

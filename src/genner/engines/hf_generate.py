@@ -25,10 +25,10 @@ from torch import Tensor
 from genner.engines.base import Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
+from genner.engines.fast_loading.weights import load_weights
 from genner.engines.transformers_engine import READ_AHEAD, default_device, fast_dtype
 from genner.engines.turns import Turns
 from genner.engines.vocabulary import token_bytes
-from genner.engines.weights import load_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ class FreeEngine:
         sampling: how tokens are drawn; None: the most probable one is taken.
         seed: of the random numbers.
     """
+
+    constrains = False
 
     def __init__(
         self, causal: Any, tokenizer: Any, name: str = "free", sampling: Sampling | None = None, seed: int = 0
@@ -79,8 +81,13 @@ class FreeEngine:
         device: torch.device | None = None,
         sampling: Sampling | None = None,
         seed: int = 0,
+        decoder: Any = None,
+        drafter: Any = None,
     ) -> "FreeEngine":
-        """Load a model folder, and merge a LoRA adapter into it. Raises `ModelError` as `load_weights` does."""
+        """Load a model folder, and merge a LoRA adapter into it. Raises `ModelError` as `load_weights` does.
+
+        `decoder` and `drafter` are ignored: transformers decodes, and drafts nothing.
+        """
         device = device or default_device()
         causal, tokenizer = load_weights(folder, adapter, device, fast_dtype(device), "sdpa", plain=False)
         return cls(causal, tokenizer, name, sampling, seed)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genner.engines import llama
 from genner.engines.cache import KVCache, Layer
+from genner.engines.fast_loading import llama
 
 _ROLLS_BACK = {"full_attention", "sliding_attention"}  # layer types whose cache is keys and values, a token each
 
@@ -61,15 +61,15 @@ def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
 class Network:
     """A causal model, below its head and at its head.
 
-    A pass runs the tokens of many rows as one line without padding: all that is done token by token, which is nearly
-    everything, sees no row; only attention does (`genner.engines.cache`).
+    A pass runs the tokens of many rows as one line without padding. Nearly everything is computed token by token, and
+    needs to know of no row; only attention does (`genner.engines.cache`).
 
     Args:
         causal: a transformers model for causal language modelling, peft-wrapped or not, on its device.
-        taps: numbers of layers whose output `tapped` returns; 1 is the first layer.
+        probe_layers: numbers of layers whose output `probed` returns; 1 is the first layer.
     """
 
-    def __init__(self, causal: Any, taps: Sequence[int] = ()) -> None:
+    def __init__(self, causal: Any, probe_layers: Sequence[int] = ()) -> None:
         if hasattr(causal, "get_base_model"):
             causal = causal.get_base_model()
         self.causal = causal
@@ -89,16 +89,16 @@ class Network:
             from transformers import AttentionInterface
 
             AttentionInterface.register(ATTENTION_NAME, _attention)
-        self.taps = tuple(sorted(taps))
-        self._tapped: list[Tensor] = []
+        self.probe_layers = tuple(sorted(probe_layers))
+        self._probed: list[Tensor] = []
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Catch what the tapped layers put out, as long as this lasts; the model itself stays as it is."""
+    def _probing(self) -> Iterator[None]:
+        """Record what the probe layers put out, while this lasts."""
         found: dict[int, Tensor] = {}
         handles = []
-        for number in self.taps:
-            # As the model itself reads it, behind the norm that follows: raw, a few huge units drown all others.
+        for number in self.probe_layers:
+            # Behind the norm that follows, as the model itself reads it: raw, a few huge units drown all others.
             norm = self._body.norm if number == self.depth else self._body.layers[number].input_layernorm
             handles.append(norm.register_forward_hook(partial(_note, found, number)))
         try:
@@ -106,21 +106,21 @@ class Network:
         finally:
             for handle in handles:
                 handle.remove()
-            self._tapped = [found[number][0] for number in self.taps if number in found]
+            self._probed = [found[number][0] for number in self.probe_layers if number in found]
 
     @torch.inference_mode()
     def forward(self, rows: Sequence[Sequence[int]], cache: KVCache, slots: Sequence[int]) -> Tensor:
         """Run new tokens for the rows `slots` of the cache, each row as many as it has.
 
-        Returns the hidden states, [all tokens, H], row after row. The cache's lengths are left alone: the caller says
-        how much of what was run is kept.
+        Returns the hidden states, [all tokens, H], row after row. The caller sets the cache's lengths: it decides how
+        many of the new tokens are kept.
         """
         ids = torch.tensor([[token for row in rows for token in row]], device=self.device)
         positions = cache.begin(slots, [len(row) for row in rows], self.device)
         before = self._config._attn_implementation
         self._config._attn_implementation = ATTENTION_NAME
         try:
-            with self._listening():
+            with self._probing():
                 out = self._body(
                     input_ids=ids,
                     attention_mask=None,
@@ -134,15 +134,15 @@ class Network:
         return hidden
 
     def prefix(self, ids: Sequence[int]) -> KVCache:
-        """Run an instruction; a cache of one row that holds it, for others to begin as copies of."""
+        """Run an instruction. Returns a cache of one row that holds it, to be copied into other caches."""
         cache = KVCache(1, len(ids))
         self.forward([ids], cache, [0])
         cache.lengths[0] = len(ids)
         return cache
 
-    def tapped(self) -> list[Tensor]:
-        """What the tapped layers put out in the last pass, in order: [all tokens, H] each."""
-        return self._tapped
+    def probed(self) -> list[Tensor]:
+        """What the probe layers put out in the last pass, in order: [all tokens, H] each."""
+        return self._probed
 
     @torch.inference_mode()
     def _gathered(self, hidden: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:

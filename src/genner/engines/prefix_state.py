@@ -1,17 +1,21 @@
 """What a decoder knows of an instruction: its cache, its labels, and how its answers are best drafted."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
 from genner.engines.cache import KVCache
+from genner.engines.chat import Chat
+from genner.engines.vocabulary import Vocabulary
 
-# What a pass costs before its first token, and a row in it, in tokens. (On two CPU cores a pass of one token takes
-# 18 ms, attention of a short row 3, and a token 0.5.)
+# The fixed cost of a pass, and of a row in it, in tokens. (On two CPU cores a pass of one token takes 18 ms, attention
+# of a short row 3, and a token 0.5.)
 PASS_TOKENS, ROW_TOKENS = 32, 6
-# What a right guess saves, in passes: the tags, where the text is copied out anyway; where only entities are written,
-# every token of theirs.
+# Passes that a right proposal saves: for its tags, where the text is copied out anyway; for each of its tokens, where
+# the answer is a list.
 SAVED_IN_A_COPY, SAVED_IN_A_LIST = 2, 6
-SHORTEST, LONGEST = 12, 256  # tokens that are drafted at least and at most
+SHORTEST, LONGEST = 12, 256  # the least and the greatest length of a draft, in tokens
 
 
 class PrefixState:
@@ -19,55 +23,66 @@ class PrefixState:
 
     Args:
         prefix: its keys and values, a cache of one row.
-        options: what the drafter made of its labels; None where nothing can be guessed.
+        labels: what the drafter made of its labels; None where it can propose nothing.
 
-    The rest are averages over the answers so far, of which old ones fade. They change costs, never answers.
+    The rest are averages over the answers so far, in which old ones fade. They change costs, never answers.
     """
 
     FORGET = 0.98  # a draft's weight in the averages, for each one after it
-    PROBE = 16  # of so many answers, one is drafted from a guess even if guesses are mostly wrong
+    PROBE = 16  # where proposals are mostly wrong, one of so many answers is still drafted from some
 
-    def __init__(self, prefix: KVCache, options: Any = None) -> None:
-        self.prefix, self.options = prefix, options
+    def __init__(self, prefix: KVCache, labels: Any = None) -> None:
+        self.prefix, self.labels = prefix, labels
         self._drafted, self._rejected = 60.0, 1.0
         self._answers, self._plain = 2.0, 1.0
         self._saved, self._wrong, self._turn = 8.0, 0.0, 0
 
-    def reach(self, together: int) -> int:
+    def draft_length(self, rows: int) -> int:
         """How many tokens to draft, in a pass of so many rows.
 
-        A stretch of n tokens costs a row's share of the pass's fixed cost, and where the next token is rejected with
-        probability p, about p n^2 / 2 tokens in vain; a token of it costs least when these two are equal.
+        A draft of n tokens costs a row's share of the pass's fixed cost and, where the next token is rejected with
+        probability p, about p n^2 / 2 tokens in vain. A token of it costs least when these two are equal.
         """
-        share = PASS_TOKENS / together + ROW_TOKENS
+        share = PASS_TOKENS / rows + ROW_TOKENS
         return round(min(LONGEST, max(SHORTEST, sqrt(2 * share * self._drafted / self._rejected))))
 
-    def copies(self, tokens: int, together: int) -> bool:
-        """Whether to draft the plain copy, of about `tokens`, before anything is guessed: it saves a pass if it is the
-        answer, and is computed half in vain if not."""
+    def draft_plain(self, tokens: int, rows: int) -> bool:
+        """Whether to draft the plain answer, of about `tokens`, before anything is proposed: it saves a pass if it is
+        right, and is computed half in vain if not."""
         plain = self._plain / self._answers
-        return plain * (PASS_TOKENS / together + ROW_TOKENS) > (1 - plain) * tokens / 2
+        return plain * (PASS_TOKENS / rows + ROW_TOKENS) > (1 - plain) * tokens / 2
 
-    def trusts(self) -> bool:
-        """Whether to ask the drafter for the next answer: a right guess saves passes, a wrong one costs about one. One
-        that costs more than it saves is asked now and then, since texts change."""
-        if self.options is None:
+    def use_drafter(self) -> bool:
+        """Whether to ask the drafter for the next answer: a right proposal saves passes, a wrong one costs about one.
+        A drafter that costs more than it saves is still asked now and then, since texts change."""
+        if self.labels is None:
             return False
         self._turn += 1
         return self._saved >= self._wrong or self._turn % self.PROBE == 0
 
-    def learn_draft(self, accepted: int, drafted: int, finished: bool) -> None:
+    def record_draft(self, accepted: int, drafted: int, finished: bool) -> None:
         """Of a draft of so many tokens, `accepted` were taken; `finished`: the answer ended with it."""
         if drafted:
             self._drafted = self.FORGET * self._drafted + accepted
             self._rejected = self.FORGET * self._rejected + (accepted < drafted and not finished)
 
-    def learn_answer(self, plain: bool) -> None:
-        """An answer is there; `plain`: it says that there are no entities."""
+    def record_answer(self, plain: bool) -> None:
+        """An answer is finished; `plain`: it is the plain one."""
         self._answers = self.FORGET * self._answers + 1
         self._plain = self.FORGET * self._plain + plain
 
-    def learn_guess(self, right: int, wrong: int, copied: bool) -> None:
-        """Of an answer's guessed entities, so many were in it, and so many were not. `copied`: it copies the text."""
+    def record_proposals(self, right: int, wrong: int, copied: bool) -> None:
+        """Of what was proposed for an answer, so much was right and so much wrong. `copied`: it copies the text."""
         self._saved = self.FORGET * self._saved + right * (SAVED_IN_A_COPY if copied else SAVED_IN_A_LIST)
         self._wrong = self.FORGET * self._wrong + wrong
+
+
+def label_tokens(chat: Chat, vocabulary: Vocabulary, instruction: str, positions: Sequence[int]) -> list[int] | None:
+    """For each label position (see `Request`), the index in `Chat.prefix_ids` of the token at it; None if the tokens do
+    not spell the instruction."""
+    words = chat.encode(instruction)
+    ends = vocabulary.ends(words, instruction)
+    if ends is None:
+        return None
+    first = len(chat.prefix_ids(instruction)) - len(words)
+    return [first + bisect_left(ends, position) for position in positions]

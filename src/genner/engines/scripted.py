@@ -1,6 +1,7 @@
 """An engine without weights: answers come from a function. For tests and demonstrations of what lies above engines."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from genner.engines.base import Generation, Request
 
@@ -14,9 +15,15 @@ class ScriptedEngine:
     """
 
     name = "scripted"
+    constrains = True
 
     def __init__(self, script: Callable[[Request], str | None] = lambda _: None, window: int | None = None) -> None:
         self._script, self._window = script, window
+
+    @classmethod
+    def load(cls, *_: Any, **__: Any) -> "ScriptedEngine":
+        """The engine that copies every text plainly, whatever the model."""
+        return cls()
 
     @property
     def window(self) -> int | None:

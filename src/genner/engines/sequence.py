@@ -1,4 +1,4 @@
-"""An answer in the making, and the tokens that it may go on with."""
+"""An unfinished answer, and the drafts of how it goes on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,17 +6,18 @@ from functools import cached_property
 
 from genner.engines.base import Generation, Request
 from genner.engines.vocabulary import Vocabulary
-from genner.grammar import NO_PROPOSALS, SpanProposals, State, walk
+from genner.grammar import NO_PROPOSALS, Proposals, State, walk
 
-BYTES_A_TOKEN = 5  # of a draft, about; a draft that is written too long is cut
+BYTES_A_TOKEN = 5  # about, in a draft; a draft that turns out too long is cut
 
 
 @dataclass
 class Draft:
     """Tokens that an answer may go on with.
 
-    `states` and `legal` have one entry more than `tokens`: where each token stands, and what may stand there; the last
-    is the place behind the draft. A free answer has no legal tokens; its state is None where it left the grammar.
+    `states` and `legal` have an entry for each token, the grammar's state before it and the tokens that are legal
+    there, and one for the place behind the draft. A free answer has no legal tokens; its state is None once it has left
+    the grammar.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -26,16 +27,16 @@ class Draft:
 
 @dataclass
 class Sequence:
-    """An answer in the making."""
+    """An unfinished answer."""
 
     request: Request
     pending: list[int]  # tokens that are decided but not yet in the cache
     budget: int  # tokens that it may take
     state: State | None  # None once an unconstrained answer has left the grammar
     slot: int = 0  # its row in the cache
-    guess: SpanProposals | None = None  # what its entities are guessed to be; None before somebody has guessed
+    proposals: Proposals | None = None  # what it may say; None before the drafter was asked
     hints: dict[State, int] = field(default_factory=dict)  # what the model chose behind a rejected token
-    declined: bytes = b""  # what the last draft would have gone on with, had the model taken the whole of its token
+    rejected_suffix: bytes = b""  # tail of the drafted token when the model chose a shorter prefix of it
     tokens: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Sequence:
     _legal: dict[State, dict[int, State]] = field(default_factory=dict)
 
     def take(self, token: int, logprob: float, vocabulary: Vocabulary, after: State | None = None) -> None:
-        """Add a chosen token, which leads to state `after`; past the budget, finish with the plain copy of the rest."""
+        """Add a chosen token, which leads to state `after`; at the end of the budget, finish with the plain rest."""
         self.tokens.append(token)
         self.logprobs.append(logprob)
         if after is not None:
@@ -64,17 +65,17 @@ class Sequence:
                 self.answer += self.request.grammar.draft(self.state, 1 << 30)
 
     def legal(self, state: State, vocabulary: Vocabulary) -> dict[int, State]:
-        """The legal tokens at `state`; kept, since a state that is drafted again is asked for again."""
+        """The legal tokens at `state`; cached, since drafts visit a state again and again."""
         found = self._legal.get(state)
         if found is None:
             found = self._legal[state] = vocabulary.legal(self.request.grammar, state)
         return found
 
     def draft(self, longest: int, vocabulary: Vocabulary, encode: Callable[[str], list[int]]) -> Draft:
-        """At most `longest` tokens: what the guess says, or at a place where the model was asked before, what it said.
+        """At most `longest` tokens, written from the proposals. Where the model was asked before, its choice is taken.
 
         Args:
-            encode: text -> token ids; so the draft is spelled as the model was taught to spell.
+            encode: text -> token ids, so that the draft is tokenized as in training.
         """
         made, state = Draft(), self.state
         constrained = self.request.constrained
@@ -105,42 +106,35 @@ class Sequence:
     def _spelled(self, state: State | None, longest: int, encode: Callable[[str], list[int]], end: int) -> list[int]:
         if state is None or longest <= 0:
             return []
-        grammar, guess, size = self.request.grammar, self.guess or NO_PROPOSALS, longest * BYTES_A_TOKEN
-        written = grammar.draft(state, size, guess)
-        if self.declined and written.startswith(self.declined):
-            # The model wrote `>` where `><` was drafted: it hardly wants a tag here, whatever the guess says.
+        grammar, size = self.request.grammar, longest * BYTES_A_TOKEN
+        proposals = NO_PROPOSALS if self.proposals is None else self.proposals
+        written = grammar.draft(state, size, proposals)
+        if self.rejected_suffix and written.startswith(self.rejected_suffix):
+            # The model wrote `>` where `><` was drafted: it hardly wants a tag here, whatever was proposed.
             first = grammar.draft(state, 1)
             beyond = walk(grammar, state, first)
-            if beyond is not None and not first.startswith(self.declined):
-                written = first + grammar.draft(beyond, size, guess)
-        self.declined = b""
+            if beyond is not None and not first.startswith(self.rejected_suffix):
+                written = first + grammar.draft(beyond, size, proposals)
+        self.rejected_suffix = b""
         try:
             return [*encode(written.decode()), end]
-        except UnicodeDecodeError:  # in the middle of a character: no guess, the next byte is forced anyway
+        except UnicodeDecodeError:  # in the middle of a character: no draft, the next byte is forced anyway
             return []
 
     @cached_property
     def _plain(self) -> bytes:
-        """The answer that says that there are no entities."""
+        """The answer that nothing is proposed for."""
         return self.request.grammar.draft(self.request.grammar.start(), 1 << 30)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the answer says that there are no entities."""
+        """Whether the answer is the plain one, which is drafted when nothing is proposed."""
         return self.answer == self._plain
 
     @property
     def copies(self) -> bool:
-        """Whether an answer copies the text out, with entities or without."""
+        """Whether answers copy the text out."""
         return len(self._plain) >= len(self.request.text)
-
-    @property
-    def hits(self) -> tuple[int, int]:
-        """How many of the guessed entities the answer has, and how many it has not."""
-        written = self.request.grammar.read(bytes(self.answer)) or ()
-        guessed, spans = self.guess.spans if self.guess else (), {(w.start, w.end) for w in written}
-        right = sum((start, end) in spans for start, end, _ in guessed)
-        return right, len(guessed) - right
 
     def generation(self) -> Generation:
         return Generation(

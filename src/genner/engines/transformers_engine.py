@@ -9,20 +9,19 @@ from typing import Any, Literal
 
 import torch
 
-from genner.engines.base import Generation, Request
+from genner.engines.base import Drafter, Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import SpeculativeDecoder, budget, reference
-from genner.engines.drafter import Drafter, SpanDrafter
+from genner.engines.fast_loading.weights import load_weights
 from genner.engines.network import Network
 from genner.engines.turns import Turns
 from genner.engines.vocabulary import Vocabulary
 from genner.engines.weight_prepacking import pack
-from genner.engines.weights import load_weights
 from genner.errors import UsageError
 
-# On a CPU, oneDNN (and ideep in front of it) keeps compiled code for each shape of a product, 1,024 by default. Passes
-# have ever other numbers of tokens, so this grew to a gigabyte; so few cost no time (docs/log.md). Read at the first
-# product.
+# On a CPU, oneDNN (and ideep in front of it) caches compiled code for each shape of a product, 1,024 shapes by default.
+# Passes have many different numbers of tokens, so this grew to a gigabyte; 64 shapes cost no time (docs/log.md). The
+# variables are read at the first product.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
@@ -78,8 +77,10 @@ class LocalEngine:
         tokenizer: its fast tokenizer, with a chat template.
         name: what scores and messages call it.
         decoder: `speculative`, or the slow `reference`; a model whose cache cannot be cut back gets the latter.
-        drafter: guesses entities for the speculative decoder to verify, or None.
+        drafter: proposes what answers say, for the speculative decoder to verify; or None.
     """
+
+    constrains = True
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class LocalEngine:
     ) -> None:
         self.name = name
         self.chat = Chat(tokenizer)
-        self.network = Network(causal, drafter.taps if drafter else ())
+        self.network = Network(causal, drafter.probe_layers if drafter else ())
         self.vocabulary = Vocabulary(tokenizer, self.chat.end_id, self.network.vocabulary_size)
         self.decoder: Decoder = decoder if self.network.rolls_back else "reference"
         if self.decoder != decoder:
@@ -102,7 +103,7 @@ class LocalEngine:
                 stacklevel=2,
             )
         self._turns = Turns()
-        self._speculator = SpeculativeDecoder(self.network, self.chat, self.vocabulary, drafter, self._turns)
+        self._decoder = SpeculativeDecoder(self.network, self.chat, self.vocabulary, drafter, self._turns)
         self.default_batch = 16 if self.network.device.type == "cpu" else 64
 
     @classmethod
@@ -115,18 +116,18 @@ class LocalEngine:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
         decoder: Decoder = "speculative",
+        drafter: Drafter | None = None,
     ) -> "LocalEngine":
-        """Load a model folder, and merge a LoRA adapter into it. Touches no network.
+        """Load a model folder, and merge a LoRA adapter into it. Uses no network. The `reference` has no drafter.
 
         Raises `ModelError` when a file is missing or does not fit.
         """
         device = device or default_device()
-        # Of a model of transformers', where it runs by itself: short passes of plain attention are faster on a CPU.
+        # For the passes that transformers runs by itself: plain attention is faster in short passes on a CPU.
         attention = "eager" if device.type == "cpu" else "sdpa"
-        plain = decoder != "reference"  # which runs on what transformers makes of the model
+        plain = decoder != "reference"  # which runs on transformers' own model
         causal, tokenizer = load_weights(folder, adapter, device, dtype or fast_dtype(device), attention, plain=plain)
-        drafter = SpanDrafter.load(adapter or folder, device) if decoder != "reference" else None
-        engine = cls(causal, tokenizer, name, decoder, drafter)
+        engine = cls(causal, tokenizer, name, decoder, drafter if decoder != "reference" else None)
         if engine.decoder != "reference":
             pack(causal)
         return engine
@@ -158,7 +159,7 @@ class LocalEngine:
             order = sorted(range(len(block)), key=lambda i: len(block[i].text), reverse=True)
             done: dict[int, Generation] = {}
             next_out = 0
-            for place, generation in self._speculator.decode((block[i] for i in order), size):
+            for place, generation in self._decoder.decode((block[i] for i in order), size):
                 done[order[place]] = generation
                 while next_out in done:
                     yield done.pop(next_out)

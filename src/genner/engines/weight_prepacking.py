@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genner.engines.lora import is_linear
+from genner.engines.fast_loading.lora import is_linear
 from genner.engines.threads import one_thread
 
 # oneDNN chooses the blocks by the number of rows that are to be expected: of 8, 64 and 256 tokens, 64 was best or near

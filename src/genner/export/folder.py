@@ -91,7 +91,7 @@ def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
     """Weights, config and tokenizer."""
     import torch
 
-    from genner.engines.weights import load_weights
+    from genner.engines.fast_loading.weights import load_weights
 
     if "quantization_config" in read_json(base / "config.json"):
         raise ModelError(

@@ -84,7 +84,7 @@ def to_gguf(
 def _rewrite(model: str, base: str, base_gguf: Path | None, kind: str, out: Path) -> None:
     import torch
 
-    from genner.engines.weights import load_weights
+    from genner.engines.fast_loading.weights import load_weights
     from genner.export import gguf_file
 
     folder, adapter = parts(model)

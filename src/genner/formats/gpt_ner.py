@@ -26,7 +26,7 @@ from genner.grammar import (
     Grammar,
     GrammarEntity,
     Need,
-    SpanProposals,
+    Proposals,
     State,
     boundaries,
     first_ends,
@@ -189,7 +189,7 @@ class LinesGrammar:
         line, inner = cast(tuple[int, State], state)
         return line + 1 == len(self._lines) and self._lines[line].final(inner)
 
-    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
+    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
         line, inner = cast(tuple[int, State], state)
         out = self._lines[line].draft(inner, limit, guess.only(line))
         while len(out) < limit and line + 1 < len(self._lines):

@@ -19,7 +19,7 @@ from genner.formats.json_answer import brief, find_lists, load
 from genner.formats.json_cfg import group_rules, group_schema
 from genner.formats.json_grammar import Choice, Copy, JsonGrammar, Transition, WrittenItem, WrittenItems
 from genner.formats.search import Hint, Search, place
-from genner.grammar import Boundaries, SpanProposals
+from genner.grammar import Boundaries, Proposals
 
 _FILLED, _EMPTY, _ENDED = range(3)  # how a label's list stands: it has mentions, it has none, it may have no more
 
@@ -178,7 +178,7 @@ class GroupedGrammar(JsonGrammar):
             options.append((b'"' if stands == _EMPTY else b', "', Transition(items, rank)))
         return Choice(tuple(options), 0)
 
-    def _wants_menu(self, step: Transition, guess: SpanProposals) -> bool:
+    def _wants_menu(self, step: Transition, guess: Proposals) -> bool:
         return False  # the next label's list is where all other ways end
 
     def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:

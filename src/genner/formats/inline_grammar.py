@@ -18,7 +18,7 @@ from genner.grammar import (
     Boundaries,
     GrammarEntity,
     Need,
-    SpanProposals,
+    Proposals,
     State,
     boundaries,
     first_ends,
@@ -253,7 +253,7 @@ class InlineGrammar:
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
+    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
         """The rest of the text with the guessed entities: the tag in hand completed, what is open closed where its
         likeliest end is, or as late as can be where nothing is known of it."""
         thread: Thread = state[0]  # type: ignore[index]
@@ -270,20 +270,20 @@ class InlineGrammar:
                 break
         return bytes(out)
 
-    def _copies_on(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> bool:
+    def _copies_on(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> bool:
         """Whether the text goes on at `i` without a tag, as far as the guess knows."""
         if i >= self._n or not self._room(frames, i + 1):
             return False
         return not self._closes(i, frames, guess) and not self._opens(i, frames, guess)
 
-    def _closes(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> bool:
+    def _closes(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> bool:
         """Whether the innermost open entity is thought to end at `i`."""
         if not frames or i < self._first_ends[frames[-1].start] or not self._ends[i]:
             return False
         known = self._open(i, frames, guess)
         return known is not None and known[0] == i
 
-    def _open(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> tuple[int, int] | None:
+    def _open(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> tuple[int, int] | None:
         """(end, label) of the innermost open entity, as the guess has it."""
         start, rank = frames[-1].start, frames[-1].label
         likely = guess.starting(start)
@@ -294,7 +294,7 @@ class InlineGrammar:
         )
         return known if known and known[0] >= i else guess.likeliest(start, i, rank)
 
-    def _opens(self, i: int, frames: tuple[Frame, ...], guess: SpanProposals) -> bool:
+    def _opens(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> bool:
         """Whether an entity of the guess still has to be opened at `i`."""
         likely = guess.starting(i)
         if not likely or not self._starts[i] or len(frames) >= self._depth or self._first_ends[i] > self._n:
@@ -302,7 +302,7 @@ class InlineGrammar:
         return _reached(likely, i, frames) < len(likely)
 
     def _likeliest(
-        self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], guess: SpanProposals
+        self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], guess: Proposals
     ) -> tuple[int, Thread]:
         """Of the ways on at a tag: the one towards the guess."""
         i, _, frames, tag = thread

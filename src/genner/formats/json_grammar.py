@@ -27,7 +27,7 @@ from genner.grammar import (
     Boundaries,
     GrammarEntity,
     Need,
-    SpanProposals,
+    Proposals,
     State,
     boundaries,
     cut,
@@ -227,7 +227,7 @@ class JsonGrammar(ABC):
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int, guess: SpanProposals = NO_PROPOSALS) -> bytes:
+    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
         """The guessed entities that can still be written, and no others: the mention in hand up to its likeliest end,
         or its next legal one where nothing is known of it."""
         out = bytearray()
@@ -245,7 +245,7 @@ class JsonGrammar(ABC):
                 out.append(byte)
         return bytes(out)
 
-    def _wants(self, step: Transition, guess: SpanProposals) -> bool:
+    def _wants(self, step: Transition, guess: Proposals) -> bool:
         """Whether an option of a menu leads towards the guess."""
         if step.quote is not None:
             spans = [span for span in guess.spans if step.quote in (-1, span[2])]
@@ -255,7 +255,7 @@ class JsonGrammar(ABC):
         return False
 
     @abstractmethod
-    def _wants_menu(self, step: Transition, guess: SpanProposals) -> bool:
+    def _wants_menu(self, step: Transition, guess: Proposals) -> bool:
         """Whether a step to another menu leads towards the guess."""
 
     def _target(
@@ -285,7 +285,7 @@ class JsonGrammar(ABC):
     def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
         """Whether an entity stands behind those that are written, in the order of the format."""
 
-    def _quote_on(self, quote: Copy, guess: SpanProposals) -> tuple[int, State]:
+    def _quote_on(self, quote: Copy, guess: Proposals) -> tuple[int, State]:
         starts, length, off, rank, items = quote
         edges = self._quote(quote)
         if len(edges) == 1:

@@ -18,7 +18,7 @@ from genner.formats.json_answer import brief, find_objects, load
 from genner.formats.json_cfg import RuleTable, list_rules, list_schema
 from genner.formats.json_grammar import Choice, Copy, JsonGrammar, Transition, WrittenItem, WrittenItems
 from genner.formats.search import Hint, Search, place
-from genner.grammar import Boundaries, SpanProposals
+from genner.grammar import Boundaries, Proposals
 
 _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 
@@ -245,7 +245,7 @@ class ListGrammar(JsonGrammar):
         numbers = self._form.position(self._text, max(0, last - 1), last)
         return json.dumps({"text": "", "label": tag, **dict.fromkeys(numbers, last)}) + ", "
 
-    def _wants_menu(self, step: Transition, guess: SpanProposals) -> bool:
+    def _wants_menu(self, step: Transition, guess: Proposals) -> bool:
         if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places
             _, length, rank, *starts = step.what
             if starts[0] < 0:

@@ -225,8 +225,8 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
     recipe's base.
     """
     from genner.engines.chat import Chat
+    from genner.engines.fast_loading.weights import load_tokenizer
     from genner.engines.transformers_engine import device_of
-    from genner.engines.weights import load_tokenizer
     from genner.errors import ModelError
     from genner.loading import find_adapter
     from genner.model_store import MODELS, fetch, locate
@@ -251,12 +251,12 @@ def _add_drafter(
     """Train a drafter for `adapter`, from that of `start` on if it has one. Returns the micro-F1 of its guesses."""
     from tqdm import tqdm
 
-    from genner.engines.drafter import SpanDrafter
+    from genner.drafting.span_drafter import SpanDrafter
     from genner.engines.transformers_engine import LocalEngine
     from genner.training.drafter_training import train_drafter
 
     begun = SpanDrafter.load(start.folder) if start else None
-    engine = LocalEngine.load(base, adapter, device=device)
+    engine = LocalEngine.load(base, adapter, device=device, drafter=SpanDrafter.load(adapter, device))
     drafter, f1 = train_drafter(engine, mixture, mixture.recipe.drafter, begun)
     drafter.save(adapter)
     tqdm.write(f"drafter: micro-F1 {f1:.3f} of its guesses on held-out texts; in {adapter}")
@@ -307,8 +307,8 @@ def run_calibration(
     Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
     """
     from genner.engines.chat import Chat
+    from genner.engines.fast_loading.weights import load_tokenizer
     from genner.engines.transformers_engine import device_of
-    from genner.engines.weights import load_tokenizer
     from genner.formats import get_format
     from genner.loading import find_adapter, find_tuned
     from genner.model_store import MODELS, fetch, locate
@@ -347,6 +347,7 @@ def _add_calibration(
 ) -> None:
     """Calibrate what lies in `place`: an adapter of `base`, or a model of its own."""
     from genner.calibration import Calibration
+    from genner.drafting.span_drafter import SpanDrafter
     from genner.engines.transformers_engine import LocalEngine
     from genner.errors import TrainingError
     from genner.loading import _digest, find_adapter
@@ -358,7 +359,8 @@ def _add_calibration(
     before = Calibration.read(place, digest) if only or only_unseen else None
     if only_unseen and before is None:
         raise TrainingError(f"{place} has no calibration to add to; leave --only-unseen out")
-    engine = LocalEngine.load(base if adapter else place, place if adapter else None, device=device)
+    drafter = SpanDrafter.load(place, device)
+    engine = LocalEngine.load(base if adapter else place, place if adapter else None, device=device, drafter=drafter)
     made = before if only_unseen and before else calibrate(engine, mixture, sentences, digest, only, before)
     if held_out:
         made = transfer(made, engine, mixture, held_out, data, sentences, only)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from genner.document import LabelSet
+from genner.engines.fast_loading.weights import attention_of
 from genner.engines.transformers_engine import fast_dtype
-from genner.engines.weights import attention_of
 from genner.errors import TrainingError
 from genner.extras import install_command
 from genner.formats.compact import Compact

@@ -16,10 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genner.document import Document, Entity
+from genner.drafting.span_drafter import DrafterShape, SpanDrafter, pack, tokens_of_words
 from genner.engines.base import Request
 from genner.engines.cache import KVCache
-from genner.engines.drafter import DrafterShape, SpanDrafter, option_places, pack, tokens_of_words
 from genner.engines.network import Network
+from genner.engines.prefix_state import label_tokens
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError
 from genner.extract import decoding_grammar
@@ -32,7 +33,7 @@ GuessedSpan = tuple[int, int, int]  # first word, words less one, number of the 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text as the model reads it: states [tokens, taps * H], the first and the last token of each word, and the
+    """A text as the model reads it: states [tokens, layers * H], the first and the last token of each word, and the
     entities."""
 
     states: Tensor
@@ -43,7 +44,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class PassageStates:
-    """Passages that were read behind the same instruction; `labels` [L, taps * H] are the states at its labels."""
+    """Passages that were read behind the same instruction; `labels` [L, layers * H] are the states at its labels."""
 
     labels: Tensor
     passages: list[Passage]
@@ -58,14 +59,14 @@ def train_drafter(
     has no text that can be used.
     """
     depth = engine.network.depth
-    taps = (max(1, depth // 2 - 1), depth)
+    probe_layers = (max(1, depth // 2 - 1), depth)
     asking = copy(mixture)
     asking.recipe = replace(mixture.recipe, prompt=replace(mixture.recipe.prompt, plain=spec.plain))
-    readings = read(Network(engine.network.causal, taps), engine, asking, spec.sentences, spec.own)
+    readings = read(Network(engine.network.causal, probe_layers), engine, asking, spec.sentences, spec.own)
     held_out, some = readings[: max(1, len(readings) // 20)], readings[max(1, len(readings) // 20) :]
     if not some:
         raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")
-    shape = DrafterShape(taps, readings[0].labels.shape[1] // len(taps))
+    shape = DrafterShape(probe_layers, readings[0].labels.shape[1] // len(probe_layers))
     torch.manual_seed(mixture.recipe.seed)
     begun = start if start is not None and start.shape == shape else SpanDrafter(shape)
     drafter = fit(begun, some, spec, mixture.recipe.seed)
@@ -102,7 +103,7 @@ def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
     for document in task.documents:
         if engine.measure(task.instruction, document.text) < engine.window:
             grammar = decoding_grammar(task.form, document.text, task.labels)
-            requests.append(Request(task.instruction, document.text, grammar, options=ends))
+            requests.append(Request(task.instruction, document.text, grammar, label_positions=ends))
             texts.append(document)
     made = []
     for document, request, generation in zip(texts, requests, engine.generate(requests), strict=True):
@@ -114,11 +115,11 @@ def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
 
 def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageStates | None:
     chat, vocabulary = engine.chat, engine.vocabulary
-    places = option_places(chat, vocabulary, task.instruction, label_ends(task.instruction, task.labels))
+    places = label_tokens(chat, vocabulary, task.instruction, label_ends(task.instruction, task.labels))
     if places is None:  # the tokenizer does not spell the text as it is
         return None
     prefix = network.prefix(chat.prefix_ids(task.instruction))
-    labels = torch.cat([states[places] for states in network.tapped()], -1)
+    labels = torch.cat([states[places] for states in network.probed()], -1)
     rank = {tag: i for i, tag in enumerate(task.labels.tags)}
     rows, facts = [], []
     for document in task.documents:
@@ -144,7 +145,7 @@ def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageSta
     for slot in range(len(rows)):
         cache.copy_row(prefix, 0, slot)
     network.forward(rows, cache, range(len(rows)))
-    states = torch.cat(network.tapped(), -1).to("cpu", torch.bfloat16)
+    states = torch.cat(network.probed(), -1).to("cpu", torch.bfloat16)
     passages, at = [], 0
     for row, (firsts, lasts, spans) in zip(rows, facts, strict=True):
         passages.append(Passage(states[at : at + len(row)], firsts, lasts, spans))
@@ -187,7 +188,7 @@ def logits_of(drafter: SpanDrafter, reading: PassageStates) -> tuple[Tensor, Ten
         firsts += [begin + token for token in passage.firsts]
         lasts += [begin + token for token in passage.lasts]
         room += range(len(passage.firsts), 0, -1)
-    labels = drafter.options([reading.labels.float()])
+    labels = drafter.read_labels([reading.labels.float()])
     logits = drafter.scores(mixed, torch.tensor(firsts), torch.tensor(lasts), labels)
     return logits, torch.arange(drafter.shape.longest)[None] < torch.tensor(room)[:, None]
 

@@ -1,74 +1,46 @@
-"""Guessing the entities of a text from the hidden states of its prompt, so that a decoder has something to verify.
+"""Proposing the entities of a text from the hidden states of its prompt, so that a decoder has something to verify.
 
-When the prompt has been run, the model has read the text; where it will put its tags can be seen in the hidden states
-before it has written one. `SpanDrafter` is a small network on top of them, trained with an adapter: convolutions, since
-a causal model's states have seen only what stands to their left; then a score for each pair of a span of words and a
-label. Labels are known by their own hidden states, in the instruction, so any label set will do. (The pairing of spans
-with labels is that of GLiNER: Zaratiana et al. 2024, "GLiNER: Generalist Model for Named Entity Recognition using
-Bidirectional Transformer".)
+When the prompt has been run, the model has read the text, and the hidden states show where it will put its tags.
+`SpanDrafter` is a small network on top of them, trained with an adapter: convolutions, since a causal model's states
+have seen only what stands to their left; then a score for each pair of a span of words and a label. Labels are known by
+their own hidden states, in the instruction, so any label set will do. (The pairing of spans with labels is that of
+GLiNER: Zaratiana et al. 2024, "GLiNER: Generalist Model for Named Entity Recognition using Bidirectional Transformer".)
 
-What it says is a guess, which the model then verifies: a wrong one costs time, and no answer hangs on it.
+The model verifies all proposals: a wrong one costs time, and changes no answer.
 """
 
 import json
-from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genner.engines.chat import Chat
-from genner.engines.vocabulary import Vocabulary
+from genner.drafting.proposals import ProposesSpans, SpanProposals
+from genner.engines.base import DrafterInput
 from genner.errors import ModelError
-from genner.grammar import SpanProposals, boundaries
+from genner.grammar import boundaries
 
 DRAFTER_FILE = "drafter.safetensors"
-SPARE_SPANS = 6  # spans that are remembered for each word, besides those that are guessed
+SPARE_SPANS = 6  # spans that are kept for each word besides the probable ones (`SpanProposals`, `others`)
 TEXT_GAP_ROWS = 16  # zero rows between two texts: more than the widest convolution reaches
 
 
 @dataclass(frozen=True)
-class DrafterInput:
-    """A text as the model has read it.
+class DrafterShape:
+    """The size of a `SpanDrafter`.
 
-    `ends`: for each of its tokens, the code points written up to its end; `states`: what the tapped layers put out,
-    [tokens, H] each; `options`: what `Drafter.options` made of the labels.
+    Attributes:
+        probe_layers: the layers whose output it reads, ascending; 1 is the first layer.
+        hidden, width: the width of the model, and its own.
+        depth, kernel: the number of convolutions, and their width in tokens.
+        longest: the longest span, in words.
+        threshold: the probability above which a span is proposed. (A right one saves about two passes, a wrong one
+            costs about one.)
     """
 
-    text: str
-    ends: list[int]
-    states: list[Tensor]
-    options: Any
-
-
-class Drafter(Protocol):
-    """Guesses entities from hidden states."""
-
-    @property
-    def taps(self) -> tuple[int, ...]:
-        """The layers whose output it reads, ascending; 1 is the first layer."""
-        ...
-
-    def options(self, states: list[Tensor]) -> Any:
-        """What it has to know of the labels, from the tapped layers' states at the end of each one's line: [L, H]."""
-        ...
-
-    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
-        """A guess for each text."""
-        ...
-
-
-@dataclass(frozen=True)
-class DrafterShape:
-    """The size of a `SpanDrafter`: tapped layers, width of the model and its own, convolutions and their reach, the
-    longest span in words, and the probability from which on a span is guessed (a right guess saves about two passes, a
-    wrong one costs about one)."""
-
-    taps: tuple[int, ...]
+    probe_layers: tuple[int, ...]
     hidden: int
     width: int = 160
     depth: int = 3
@@ -77,13 +49,13 @@ class DrafterShape:
     threshold: float = 0.3
 
 
-class SpanDrafter(nn.Module):
+class SpanDrafter(nn.Module, ProposesSpans):
     """A score for every span of words and every label, from hidden states."""
 
     def __init__(self, shape: DrafterShape) -> None:
         super().__init__()
         self.shape = shape
-        size, width = len(shape.taps) * shape.hidden, shape.width
+        size, width = len(shape.probe_layers) * shape.hidden, shape.width
         self.read = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width), nn.LayerNorm(width))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(shape.depth))
         self.mixers = nn.ModuleList(nn.Linear(shape.kernel * width, width) for _ in range(shape.depth))
@@ -94,11 +66,11 @@ class SpanDrafter(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-3.0))  # most spans are no entities
 
     @property
-    def taps(self) -> tuple[int, ...]:
-        return self.shape.taps
+    def probe_layers(self) -> tuple[int, ...]:
+        return self.shape.probe_layers
 
     def mix(self, states: Tensor, inside: Tensor) -> Tensor:
-        """States [N, taps * H] of several texts, zero rows between them -> [N, width]; `inside` [N, 1] marks texts."""
+        """States [N, layers * H] of texts, with zero rows between them -> [N, width]; `inside` [N, 1] marks texts."""
         mixed: Tensor = self.read(states) * inside
         for depth, (norm, mixer) in enumerate(zip(self.norms, self.mixers, strict=True)):
             step = 2**depth  # each looks twice as far as the one before
@@ -114,7 +86,7 @@ class SpanDrafter(nn.Module):
         Args:
             mixed: [tokens, width], as `mix` returns them, of one text.
             firsts, lasts: [words], the first and the last token of each word.
-            labels: as `options` returns them.
+            labels: as `read_labels` returns them.
         """
         first, last = torch.tanh(self.first(mixed[firsts])), torch.tanh(self.last(mixed[lasts]))
         by_first, by_last, by_both, by_length = labels
@@ -125,25 +97,25 @@ class SpanDrafter(nn.Module):
         logits = both.transpose(1, 2) / 8 + (first @ by_first.T)[:, None]
         return logits + (ends.transpose(1, 2) @ by_last.T) + by_length + self.bias
 
-    def options(self, states: list[Tensor]) -> tuple[Tensor, ...]:
+    def read_labels(self, states: list[Tensor]) -> tuple[Tensor, ...]:
         label = self.label(torch.cat(states, -1).to(self.bias.dtype))
         by_length = self.by_length.weight @ label.T / 8
         return self.by_first(label), self.by_last(label), self.by_both(label), by_length
 
     @torch.inference_mode()
-    def guess(self, reads: list[DrafterInput]) -> list[SpanProposals]:
-        states, inside, begins = pack([torch.cat(read.states, -1) for read in reads])
+    def propose(self, inputs: list[DrafterInput]) -> list[SpanProposals]:
+        states, inside, begins = pack([torch.cat(read.states, -1) for read in inputs])
         mixed = self.mix(states.to(self.bias.dtype), inside.to(self.bias.dtype))
-        guesses = []
-        for read, begin in zip(reads, begins, strict=True):
+        proposed = []
+        for read, begin in zip(inputs, begins, strict=True):
             words, firsts, lasts = tokens_of_words(read.text, read.ends)
             if not words:
-                guesses.append(SpanProposals())
+                proposed.append(SpanProposals())
                 continue
             here = mixed[begin : begin + len(read.ends)]
-            logits = self.scores(here, torch.tensor(firsts), torch.tensor(lasts), read.options)
-            guesses.append(guess_of(logits.float().cpu(), words, self.shape.threshold))
-        return guesses
+            logits = self.scores(here, torch.tensor(firsts), torch.tensor(lasts), read.labels)
+            proposed.append(proposals_of(logits.float().cpu(), words, self.shape.threshold))
+        return proposed
 
     def save(self, folder: Path) -> None:
         """Write the network into an adapter's folder, in bfloat16."""
@@ -163,27 +135,19 @@ class SpanDrafter(nn.Module):
         try:
             with safe_open(path, framework="pt") as file:
                 raw = json.loads((file.metadata() or {})["shape"])
-                drafter = cls(DrafterShape(**{**raw, "taps": tuple(raw["taps"])}))
+                layers = raw.pop("taps", None) or raw.pop("probe_layers")  # `taps`: as files written before call them
+                drafter = cls(DrafterShape(tuple(layers), **raw))
                 drafter.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{path} is damaged: {error}; delete it to decode without, only slower") from error
         return drafter.to(device or torch.device("cpu")).requires_grad_(False).eval()
 
 
-def option_places(chat: Chat, vocabulary: Vocabulary, instruction: str, options: Sequence[int]) -> list[int] | None:
-    """For each option (see `Request`), the index in `Chat.prefix_ids` of the token at its end; None if the tokens do
-    not spell the instruction."""
-    words = chat.encode(instruction)
-    ends = vocabulary.ends(words, instruction)
-    if ends is None:
-        return None
-    first = len(chat.prefix_ids(instruction)) - len(words)
-    return [first + bisect_left(ends, option) for option in options]
-
-
 def pack(texts: list[Tensor]) -> tuple[Tensor, Tensor, list[int]]:
-    """States [tokens, D] of several texts in one line, with gaps between them: [N, D], a mark [N, 1] on what is no gap,
-    and where each text begins."""
+    """States [tokens, D] of several texts in one line, with gaps between them.
+
+    Returns the line [N, D], a mark [N, 1] that is 1 on texts and 0 on gaps, and where each text begins.
+    """
     size = sum(len(text) + TEXT_GAP_ROWS for text in texts)
     states = texts[0].new_zeros(size, texts[0].shape[1])
     inside = texts[0].new_zeros(size, 1)
@@ -200,7 +164,7 @@ def tokens_of_words(text: str, ends: list[int]) -> tuple[list[tuple[int, int]], 
     """The words of a text as [start, end) in code points, and the first and the last token of each.
 
     `ends`: for each token, the code points written up to its end. A word is what stands between two places where an
-    entity may begin or end.
+    entity may start or end.
     """
     starts, stops = boundaries(text, "word")
     words, start = list[tuple[int, int]](), -1
@@ -218,9 +182,9 @@ def tokens_of_words(text: str, ends: list[int]) -> tuple[list[tuple[int, int]], 
     return words, [token_at[a] for a, _ in words], [token_at[b - 1] for _, b in words]
 
 
-def guess_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> SpanProposals:
-    """Spans whose probability is above the threshold, the most probable first, none crossing another; and for each
-    word the likeliest spans that begin there. `logits` are [words, longest, L]."""
+def proposals_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> SpanProposals:
+    """Spans whose probability is above the threshold, the more probable of two that cross; and for each word the most
+    probable spans that begin there. `logits` are [words, longest, L]."""
     count, longest, labels = logits.shape
     logits = logits.clone()
     lengths = torch.arange(longest)[None] + torch.arange(count)[:, None] >= count

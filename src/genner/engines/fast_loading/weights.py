@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from genner.engines import llama
-from genner.engines.lora import merge
-from genner.engines.tokens import read_tokenizer
+from genner.engines.fast_loading import llama
+from genner.engines.fast_loading.lora import merge
+from genner.engines.fast_loading.tokens import read_tokenizer
 from genner.errors import ModelError
 
 _FAULTS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
