@@ -31,7 +31,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
-from genner.extract import DEPTH, decoding_grammar
+from genner.extract import DEFAULT_DEPTH, decoding_constraints
 from genner.formats import FORMATS
 from genner.grammar import boundaries, worded
 from genner.model_store import locate
@@ -74,12 +74,12 @@ def lost(documents: Sequence[Document]) -> Counter[str]:
         spans = Counter(e.span for e in document.entities)
         found["entities"] += len(document.entities)
         found["span"] += len(document.entities) - len(spans)
-        found["depth"] += nesting(document.entities)[2] > DEPTH
+        found["depth"] += nesting(document.entities)[2] > DEFAULT_DEPTH
         for entity in document.entities:
             found["word"] += not (starts[entity.start] and ends[entity.end])
             found["punctuation"] += not any(map(worded, document.mention(entity)))
             for form in FORMATS.values():
-                found[form.name] += document.text.startswith(form.sealed, entity.start)
+                found[form.name] += document.text.startswith(form.forbidden_start_chars, entity.start)
     return +found
 
 
@@ -104,10 +104,10 @@ def budgets(documents: Sequence[Document], chat: Chat) -> dict[str, Any]:
     for form in FORMATS.values():
         over, fullest, answers = 0, 0.0, 0
         for names in ({tag: tag for tag in tags}, {tag: f"{i}{said}" for i, (tag, said) in enumerate(long.items())}):
-            for document, labels in asked(documents, names, depth, form.one_label):
-                sayable, _ = form.keep(document, "strict")
+            for document, labels in asked(documents, names, depth, form.prompt_per_label):
+                sayable, _ = form.encodable_part(document, "strict")
                 taken = len(chat.answer_ids(form.encode(sayable, labels)))
-                request = Request("", document.text, decoding_grammar(form, document.text, labels))
+                request = Request("", document.text, form.grammar(document.text, labels, decoding_constraints(labels)))
                 room = budget(chat, request, 0, WINDOW)
                 answers, over, fullest = answers + 1, over + (taken > room), max(fullest, taken / room)
         found[form.name] = {"answers": answers, "over": over, "fullest": round(fullest, 2)}

@@ -44,7 +44,7 @@ def document(size: int, seed: int = 0) -> Document:
 def sayable(form: Format, size: int) -> tuple[str, str]:
     """A text and its answer, the answer of about this size."""
     share = 0.25 if "json" in form.name and form.name != "grouped_json" else 0.6
-    kept, _ = form.keep(document(int(size * share)))
+    kept, _ = form.encodable_part(document(int(size * share)))
     return kept.text, form.encode(kept, LABELS)
 
 
@@ -76,7 +76,7 @@ def same_word(form: Format, size: int) -> tuple[str, str]:
     share = 1 / 60 if "json" in form.name and form.name != "grouped_json" else 1 / 4
     text = "Bo " * int(size * share)
     entities = tuple(Entity(i, i + 2, "PER") for i in range(0, len(text), 3))
-    kept, _ = form.keep(Document(text, entities))
+    kept, _ = form.encodable_part(Document(text, entities))
     return text, " " + form.encode(kept, LABELS)
 
 
@@ -104,7 +104,7 @@ def strangers(form: Format, size: int) -> tuple[str, str]:
 
 def unasked(form: Format, size: int) -> tuple[str, str]:
     """Each word an entity with a label of its own, none of which was asked for."""
-    words = [f"w{i}" for i in range(1 if form.one_label else size // 30)]
+    words = [f"w{i}" for i in range(1 if form.prompt_per_label else size // 30)]
     text, entities, at = " ".join(words), [], 0
     for word in words:
         entities.append(Entity(at, at + len(word), f"L{word}"))

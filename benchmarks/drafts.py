@@ -31,7 +31,7 @@ from genner.engines.base import DrafterInput, Request
 from genner.engines.decoding import SpeculativeDecoder
 from genner.engines.network import Network
 from genner.engines.sequence import Sequence
-from genner.extract import decoding_grammar
+from genner.extract import decoding_constraints
 from genner.grammar import boundaries
 from genner.labels import parse_labels
 from genner.loading import load
@@ -70,7 +70,7 @@ def main() -> None:
     documents = list(islice(read_jsonl(args.gold), args.sentences))
 
     def requests() -> list[Request]:
-        grammars = [decoding_grammar(ner.form, d.text, labels) for d in documents]
+        grammars = [ner.form.grammar(d.text, labels, decoding_constraints(labels)) for d in documents]
         ends = label_ends(asked, labels)
         return [
             Request(asked, d.text, grammar, label_positions=ends)

@@ -17,6 +17,7 @@ from typing import Any
 from genner.cli.formats import size_of
 from genner.data import read_jsonl
 from genner.formats import FORMATS
+from genner.grammar import Constraints
 from genner.labels import label_set
 from genner.model_store import ready
 
@@ -66,9 +67,9 @@ def main() -> None:
             for language, compiled in compilers.items():
                 rows, refused = [], []
                 for text in texts:
-                    rules = FORMATS[name].rules(text, labels, depth=depth)
+                    rules = FORMATS[name].rules(text, labels, Constraints("strict", depth))
                     lark = language == "lark"
-                    written = FORMATS[name].lark(text, labels, depth=depth) if lark else rules.gbnf()
+                    written = FORMATS[name].lark(text, labels, Constraints("strict", depth)) if lark else rules.gbnf()
                     begun = time.perf_counter()
                     if reason := compiled(written):
                         refused.append(reason.replace("\n", " ")[:60])

@@ -22,6 +22,7 @@ from genner.document import Document, LabelSet
 from genner.engines.vocabulary import Vocabulary
 from genner.errors import GennerError
 from genner.formats import FORMATS, Format
+from genner.grammar import Constraints
 from genner.labels import label_set, label_sets
 from genner.model_store import locate
 
@@ -44,7 +45,7 @@ def main() -> None:
         vocabulary = Vocabulary(tokenizer, tokenizer.eos_token_id or 0, len(tokenizer))
         for form in (FORMATS[name] for name in args.formats):
             tokens, micros = cost(form, documents, labels, tokenizer, vocabulary)
-            left_out = sum(len(form.keep(d)[1]) for d in documents)
+            left_out = sum(len(form.encodable_part(d)[1]) for d in documents)
             rows.append(
                 {
                     "tokenizer": Path(name).name,
@@ -79,11 +80,11 @@ def cost(
     """Tokens of all answers, and the microseconds that each of them took, the building of its grammar included."""
     tokens, micros = 0, list[float]()
     for number, document in enumerate(tqdm(documents, desc=form.name, leave=False)):
-        sayable, _ = form.keep(document, "strict")
+        sayable, _ = form.encodable_part(document, "strict")
         answer = form.encode(sayable, labels)
         ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
         begun = time.perf_counter()
-        grammar = form.grammar(sayable.text, labels, where="strict", depth=8)
+        grammar = form.grammar(sayable.text, labels, Constraints("strict", 8))
         state: Any = grammar.start()
         mine = []
         for token in ids:

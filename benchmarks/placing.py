@@ -119,7 +119,7 @@ def cases(documents: Sequence[Document], way: str, kind: str, labels: LabelSet, 
     """One for each entity that the format can say, and that can be changed in this way."""
     form = FORMATS[way.partition(",")[0]]
     for number, document in enumerate(documents):
-        sayable, _ = form.keep(document, "word")
+        sayable, _ = form.encodable_part(document, "word")
         for entity in sayable.entities:
             rng = random.Random(f"{seed} {number} {entity} {kind}")
             mention = changed(document.mention(entity), kind, rng)

@@ -46,7 +46,7 @@ AROUND = {
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
 def test_what_stands_around_a_reply_is_no_part_of_it(form: Format, around: str) -> None:
     answer = form.encode(Document(TEXT, GOLD), PER_LOC)
-    draft = form.encode(form.keep(Document(TEXT, WRONG))[0], PER_LOC)
+    draft = form.encode(form.encodable_part(Document(TEXT, WRONG))[0], PER_LOC)
     written = around.replace("{answer}", answer).replace("{draft}", draft)
     found, said = form.decode(TEXT, written, PER_LOC), form.decode_strictly(TEXT, written, PER_LOC)
     assert found.entities == GOLD
@@ -59,7 +59,7 @@ def test_what_stands_around_a_reply_is_no_part_of_it(form: Format, around: str) 
     "written", ["<think>{draft}", "<think>{draft}</think>", "{draft}</think>", "<|channel|>analysis<|message|>{draft}"]
 )
 def test_reasoning_alone_is_no_answer(form: Format, written: str) -> None:
-    draft = form.encode(form.keep(Document(TEXT, WRONG))[0], PER_LOC)
+    draft = form.encode(form.encodable_part(Document(TEXT, WRONG))[0], PER_LOC)
     found = form.decode(TEXT, written.replace("{draft}", draft), PER_LOC)
     assert (found.entities, found.invalid) == ((), True)
 
@@ -109,7 +109,7 @@ def test_any_marks_in_any_order_are_read(form: Format, text: str, answer: str) -
 @given(document=documents())
 @settings(max_examples=60, deadline=None)
 def test_the_reply_of_thinking_and_an_encoding_is_the_encoding(form: Format, document: Document) -> None:
-    sayable, _ = form.keep(document)
+    sayable, _ = form.encodable_part(document)
     answer = form.encode(sayable, LABELS)
     found = form.decode(document.text, f"<think>Hm, {answer}</think>{answer}", LABELS)
     if document.text.strip() == document.text != "":
@@ -165,7 +165,7 @@ def test_what_an_answer_says_and_what_repair_makes_of_it(
 def test_what_is_said_is_there(form: Format, document: Document, answer: str) -> None:
     """Strictly, an entity is where the text has it and the repaired reading finds it, too; but for grouped JSON, where
     a mention that was found elsewhere moves those listed behind it. Of a legal answer both readings are the same."""
-    sayable, _ = form.keep(document)
+    sayable, _ = form.encodable_part(document)
     legal = form.encode(sayable, LABELS)
     said = form.decode_strictly(document.text, legal, LABELS)
     assert (set(said.entities), said.wrong) == (set(sayable.entities), {})
@@ -184,7 +184,7 @@ def test_readings_of_chunks(name: str) -> None:
     inside = [Document(text[s:e], tuple(x.shifted(-s) for x in gold.entities if s <= x.start < e)) for s, e in chunks]
     answers = [form.encode(piece, PER_LOC) for piece in inside]
     assert read_answers(form, PER_LOC, gold, answers, chunks).strict == Counts(3, 0, 0)
-    if form.one_label:  # each chunk asked for each label in turn
+    if form.prompt_per_label:  # each chunk asked for each label in turn
         answers = [line for answer in answers for line in answer.split("\n")]
         chunks = [chunk for chunk in chunks for _ in PER_LOC]
         assert read_answers(form, PER_LOC, gold, answers, chunks).repaired == Counts(3, 0, 0)
@@ -196,7 +196,7 @@ def test_readings_of_chunks(name: str) -> None:
 @pytest.mark.parametrize("name", ["inline_xml", "inline_bracketed", "grouped_json", "occurrence_json", "offset_json"])
 def test_generations_with_reasoning(tmp_path, name: str, known: bool) -> None:  # type: ignore[no-untyped-def]
     form = FORMATS[name]
-    answer, draft = (form.encode(form.keep(Document(TEXT, some))[0], PER_LOC) for some in (GOLD, WRONG))
+    answer, draft = (form.encode(form.encodable_part(Document(TEXT, some))[0], PER_LOC) for some in (GOLD, WRONG))
     record = {"predict": f"<think>{draft} or <b>so</b>?</think>\n{answer}", "label": f"<think>\n\n</think>\n\n{answer}"}
     if known:
         record["prompt"] = f"user\nLabels: PER, LOC\nText:\n{TEXT}\nassistant\n<think>\n"

@@ -14,6 +14,7 @@ from genner.document import Document, LabelSet
 from genner.formats import FORMATS, Format, search
 from genner.formats.align import align, equals
 from genner.formats.json_answer import find_lists, find_objects
+from genner.grammar import Constraints
 from strategies import LABELS, PIECES, documents
 
 PATH = Path(__file__).parents[1] / "benchmarks" / "decode.py"
@@ -71,12 +72,14 @@ def test_long_answers_end(form: Format, kind: str) -> None:
 @given(document=documents(), data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_legal_is_what_the_grammar_reads(form: Format, document: Document, data: st.DataObject) -> None:
-    sayable, _ = form.keep(document)
+    sayable, _ = form.encodable_part(document)
     answer = form.encode(sayable, LABELS)
     at = data.draw(st.integers(0, len(answer)))
     changed = answer[:at] + data.draw(st.sampled_from(["", *PIECES])) + answer[at + data.draw(st.integers(0, 3)) :]
     for written in (answer, changed):
-        read = form.grammar(document.text, LABELS, repeats=True).read(written.encode("utf-8", "replace"))
+        read = form.grammar(document.text, LABELS, Constraints(allow_trailing_repeat=True)).read(
+            written.encode("utf-8", "replace")
+        )
         found = form.legal(document.text, written, LABELS)
         assert (read is None) == (found is None)
         if read is not None and found is not None:

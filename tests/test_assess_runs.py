@@ -390,14 +390,16 @@ def test_sentences_are_drawn_evenly() -> None:
 def test_paper_counts_are_those_of_the_file_of_the_papers_tool(tmp_path: Path, name: str) -> None:
     form, labels = FORMATS[name], LabelSet.of("PER", "LOC", "ORG")
     gold = documents_of(SAMPLE, tmp_path, labels_of("core", tmp_path))
-    answers = [form.encode(form.keep(d)[0], labels) for d in gold]
+    answers = [form.encode(form.encodable_part(d)[0], labels) for d in gold]
     answers = [*answers[1:], answers[0]]  # each about another text
-    answers[::2] = [form.encode(form.keep(d)[0], labels) for d in gold[::2]]
+    answers[::2] = [form.encode(form.encodable_part(d)[0], labels) for d in gold[::2]]
     answers[5] = answers[5][:-1]
     path = tmp_path / "generated_predictions.jsonl"
     with path.open("w") as file:
         for document, answer in zip(gold, answers, strict=True):
-            file.write(json.dumps({"predict": answer, "label": form.encode(form.keep(document)[0], labels)}) + "\n")
+            file.write(
+                json.dumps({"predict": answer, "label": form.encode(form.encodable_part(document)[0], labels)}) + "\n"
+            )
     report = score_generations(path, name, "paper", labels)
     counts = [paper(form, labels, d, [(0, len(d.text))], [a]) for d, a in zip(gold, answers, strict=True)]
     totals = [sum(c[i] for c in counts if c is not None) for i in range(3)]

@@ -16,7 +16,7 @@ from genner.engines.chat import Chat
 from genner.engines.decoding import SEAM, SPARE, budget
 from genner.engines.sequence import Sequence
 from genner.engines.vocabulary import Vocabulary
-from genner.extract import DEPTH, decoding_grammar, depth_of
+from genner.extract import DEFAULT_DEPTH, decoding_constraints, depth_of
 from genner.formats import FORMATS, Format
 from genner.grammar import boundaries, first_ends, most_mentions
 from genner.labels import label_set, label_sets
@@ -36,16 +36,16 @@ def chat(kind: str) -> Chat:
 
 
 def room(form: Format, text: str, labels: LabelSet, kind: str = "bytes", window: int = WINDOW) -> int:
-    return budget(chat(kind), Request("", text, decoding_grammar(form, text, labels)), 0, window)
+    return budget(chat(kind), Request("", text, form.grammar(text, labels, decoding_constraints(labels))), 0, window)
 
 
 def parts(form: Format, labels: LabelSet) -> list[LabelSet]:
-    return [labels.subset([tag]) for tag in labels.tags] if form.one_label else [labels]
+    return [labels.subset([tag]) for tag in labels.tags] if form.prompt_per_label else [labels]
 
 
 def taken(form: Format, document: Document, labels: LabelSet, kind: str) -> int:
     """Tokens of the gold answer, as far as decoding allows it."""
-    sayable, _ = form.keep(document, "strict")
+    sayable, _ = form.encodable_part(document, "strict")
     return len(chat(kind).answer_ids(form.encode(sayable, labels)))
 
 
@@ -78,7 +78,7 @@ def relentless(form: Format, text: str, labels: LabelSet, rng: random.Random, mo
     """What a model writes that opens an entity whenever it may, and ends one as late as it may."""
     tokenizer = tiny.tokenizer("bytes")
     vocabulary = Vocabulary(tokenizer, Chat(tokenizer).end_id, 700)
-    grammar = decoding_grammar(form, text, labels)
+    grammar = form.grammar(text, labels, decoding_constraints(labels))
     row = Sequence(Request("", text, grammar), [], most, grammar.start())
     while not row.finished:
         legal = row.legal(row.state, vocabulary)
@@ -102,12 +102,12 @@ def test_no_answer_is_longer_than_the_law_says(form: Format, labels: LabelSet, t
     written = row.request.grammar.read(bytes(row.answer))
     assert written is not None
     covered = [
-        sum(w.start <= i < w.end and (not form.by_label or w.label == written[0].label) for w in written)
+        sum(w.start <= i < w.end and (not form.independent_labels or w.label == written[0].label) for w in written)
         for i in range(len(text))
     ]
     assert max(covered) <= depth_of(asked)
     if depth_of(asked) == 1 and form.name in ("inline_xml", "compact", "inline_bracketed", "gpt_ner"):
-        starts, ends = boundaries(text, "strict", form.sealed)
+        starts, ends = boundaries(text, "strict", form.forbidden_start_chars)
         assert len(written) <= most_mentions(starts, first_ends(text, "strict", ends))
 
 
@@ -125,7 +125,7 @@ def test_the_law_is_linear_in_the_text_and_in_the_length_of_labels(form: Format,
 
 
 def test_depth_is_never_more_than_any_corpus_has() -> None:
-    assert max(labels.depth or 0 for labels in label_sets().values()) == DEPTH
+    assert max(labels.depth or 0 for labels in label_sets().values()) == DEFAULT_DEPTH
 
 
 @given(text=texts)

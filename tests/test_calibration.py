@@ -19,7 +19,6 @@ import genner
 import tiny
 from conftest import Run
 from genner.calibration import CALIBRATION_FILE, COOLEST, HOTTEST, Calibration, Fit, Scale, Thresholds, temper
-from genner.decisions import KINDS, UNCOUNTED, Family, decisions, family
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Generation, Request
 from genner.engines.chat import Chat
@@ -30,6 +29,7 @@ from genner.export.folder import merge
 from genner.extract import Extractor, score
 from genner.formats import FORMATS
 from genner.labels import label_set
+from genner.token_groups import decision_families, token_groups
 from genner.training import calibration_fitting
 from genner.training.calibration_fitting import Judged, assess, fit, judge
 from genner.training.checkpoint import save_model
@@ -40,21 +40,21 @@ from strategies import LABELS, documents
 from test_export import a_base, an_adapter
 from test_training import adapted, mixture
 
-FAMILIES: dict[str, Family] = {name: "json" if "json" in name else "inline" for name in FORMATS}
+FAMILIES = decision_families()
 
 logprobs = st.floats(-30, 0) | st.sampled_from([0.0, -1e-12, -1e-6, -700.0])
 temperatures = st.floats(0.05, 20) | st.just(1.0)
 
 
 @st.composite
-def decided(draw: st.DrawFn) -> tuple[Family, dict[str, float]]:
-    kind: Family = draw(st.sampled_from(sorted(KINDS)))
-    return kind, {name: draw(logprobs) for name in KINDS[kind]}
+def decided(draw: st.DrawFn) -> tuple[str, dict[str, float]]:
+    kind = draw(st.sampled_from(sorted(FAMILIES)))
+    return kind, {name: draw(logprobs) for name in FAMILIES[kind].kinds}
 
 
 @st.composite
-def scales(draw: st.DrawFn, kind: Family = "inline") -> Scale:
-    kinds = [name for name in KINDS[kind] if name not in UNCOUNTED or draw(st.booleans())]
+def scales(draw: st.DrawFn, kind: str = "inline") -> Scale:
+    kinds = [name for name in FAMILIES[kind].kinds if name not in FAMILIES[kind].uncounted or draw(st.booleans())]
     offsets = {("LOC", "PER"): draw(st.floats(-5, 5))}
     return Scale({name: draw(temperatures) for name in kinds}, draw(temperatures), draw(st.floats(-5, 5)), offsets)
 
@@ -62,7 +62,7 @@ def scales(draw: st.DrawFn, kind: Family = "inline") -> Scale:
 @st.composite
 def generations(draw: st.DrawFn, form: str) -> tuple[Document, Generation]:
     """An answer for any document, cut into tokens at any bytes, each with some probability."""
-    document, _ = FORMATS[form].keep(draw(documents()))
+    document, _ = FORMATS[form].encodable_part(draw(documents()))
     answer = FORMATS[form].encode(document, LABELS).encode()
     cuts = draw(st.sets(st.integers(1, max(1, len(answer) - 1)), max_size=40)) if len(answer) > 1 else set()
     ends = [*sorted(cuts), *([len(answer)] if answer else [])]
@@ -78,21 +78,21 @@ def generations(draw: st.DrawFn, form: str) -> tuple[Document, Generation]:
 def test_what_decides_is_what_the_score_counts(form: str, data: st.DataObject) -> None:
     """Each token that writes an entity's markup is one decision of one kind; a score is their product."""
     document, made = data.draw(generations(form))
-    written = FORMATS[form].grammar(document.text, LABELS).read(made.answer)
+    written, kinds = FORMATS[form].grammar(document.text, LABELS).read(made.answer), FORMATS[form].decision_kinds
     assert written is not None
     for one in written:
-        found = decisions(one, made)
+        found = token_groups(one, made, kinds)
         if not made.logprobs:
             assert found is None
             continue
         assert found is not None
-        assert family(one) == FAMILIES[form]
-        assert tuple(found) == KINDS[FAMILIES[form]]
-        counted = sum(value for name, value in found.items() if name not in UNCOUNTED)
-        assert exp(min(0.0, counted)) == pytest.approx(score(one, made), rel=1e-9)
+        assert tuple(found) == kinds.kinds
+        counted = sum(value for name, value in found.items() if name not in kinds.uncounted)
+        own = score(one, made, kinds)
+        assert exp(min(0.0, counted)) == pytest.approx(own, rel=1e-9)
         # A scale of ones changes nothing.
-        assert Scale.identity(family(one)).score(found) == pytest.approx(score(one, made), rel=1e-9)
-        assert Calibration({}).score(one, made, LABELS) == pytest.approx(score(one, made), rel=1e-9)
+        assert Scale.identity(kinds).score(found) == pytest.approx(own, rel=1e-9)
+        assert Calibration({}).score(one, made, LABELS, kinds) == pytest.approx(own, rel=1e-9)
 
 
 SPELLED: dict[str, list[dict[str, str]]] = {
@@ -134,7 +134,7 @@ SPELLED: dict[str, list[dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", SPELLED)
 def test_the_kinds_of_decisions_by_their_spelling(form: str) -> None:
     """One byte a token; each is asked alone to which kind it belongs."""
     labels = LabelSet.of("PER", "LOC")
@@ -144,10 +144,10 @@ def test_the_kinds_of_decisions_by_their_spelling(form: str) -> None:
     assert written is not None
     ends = tuple(range(1, len(answer) + 1))
     for one, wanted in zip(sorted(written, key=lambda w: w.start), SPELLED[form], strict=True):
-        spelled = dict.fromkeys(KINDS[FAMILIES[form]], "")
+        spelled = dict.fromkeys(FORMATS[form].decision_kinds.kinds, "")
         for place, byte in enumerate(answer):
             alone = Generation(answer, ends, tuple(-1.0 if i == place else 0.0 for i in range(len(answer))))
-            for name, value in (decisions(one, alone) or {}).items():
+            for name, value in (token_groups(one, alone, FORMATS[form].decision_kinds) or {}).items():
                 spelled[name] += chr(byte) * (value < 0)
         assert {name: spelled[name] for name in wanted} == wanted
 
@@ -158,7 +158,7 @@ def test_a_token_that_holds_more_belongs_to_the_first() -> None:
     ends = [len("".join(text for text, _ in tokens[: i + 1])) for i in range(len(tokens))]
     made = Generation(answer, tuple(ends), tuple(log(p) for _, p in tokens))
     (one,) = FORMATS["inline_xml"].grammar("Ann is here", LABELS).read(answer) or ()
-    found = decisions(one, made)
+    found = token_groups(one, made, FAMILIES["inline"])
     assert found == pytest.approx({"open": log(0.5), "label": log(0.8 * 0.7), "inside": log(0.1), "close": log(0.9)})
 
 
@@ -184,12 +184,12 @@ def test_temperatures_multiply(p: float, t: float, u: float) -> None:
 @given(case=decided(), data=st.data())
 @settings(deadline=None)
 def test_a_score_is_a_probability_and_monotone_in_each_decision(
-    case: tuple[Family, dict[str, float]], data: st.DataObject
+    case: tuple[str, dict[str, float]], data: st.DataObject
 ) -> None:
     """So the order that one kind of decision gives, all else equal, is kept, whatever was fitted."""
     kind, low = case
     scale = data.draw(scales(kind))
-    name = data.draw(st.sampled_from(KINDS[kind]))
+    name = data.draw(st.sampled_from(FAMILIES[kind].kinds))
     high = low | {name: data.draw(st.floats(low[name], 0.0))}
     for labels in ((), ("PER", "LOC"), ("PER",)):
         assert 0.0 <= scale.score(low, labels) <= scale.score(high, labels) * (1 + 1e-9) <= 1.0 + 1e-9
@@ -198,10 +198,10 @@ def test_a_score_is_a_probability_and_monotone_in_each_decision(
 
 @given(case=decided(), data=st.data())
 @settings(max_examples=50, deadline=None)
-def test_the_fit_and_the_score_have_one_formula(case: tuple[Family, dict[str, float]], data: st.DataObject) -> None:
+def test_the_fit_and_the_score_have_one_formula(case: tuple[str, dict[str, float]], data: st.DataObject) -> None:
     kind, values = case
     made = [data.draw(temperatures) for _ in range(len(values) + 1)]
-    degrees = dict(zip(KINDS[kind], made, strict=False))
+    degrees = dict(zip(FAMILIES[kind].kinds, made, strict=False))
     # Where a temperature is 1, a score takes what is certain for certain; the fit takes it for 1e-6 less: not compared.
     values = {name: min(max(-25.0, value), -1e-3) for name, value in values.items()}
     offset, more = data.draw(st.floats(-5, 5)), data.draw(st.floats(-5, 5))
@@ -222,13 +222,13 @@ def test_an_offset_is_that_of_the_label_set_in_any_order() -> None:
 # -- fitting
 
 
-def found(number: int, truth: Scale, seed: int = 0, kind: Family = "inline", name: str = "a") -> list[Judged]:
+def found(number: int, truth: Scale, seed: int = 0, kind: str = "inline", name: str = "a") -> list[Judged]:
     """Entities whose decisions are drawn, and which are right as often as `truth` says; the set's name is its label."""
     rng = random.Random(seed)
     some = []
     for i in range(number):
-        made = {k: log(1 / (1 + exp(-rng.gauss(3, 2)))) for k in KINDS[kind]}
-        some.append(Judged(name, i // 2, (name,), kind, made, rng.random() < truth.score(made, [name])))
+        made = {k: log(1 / (1 + exp(-rng.gauss(3, 2)))) for k in FAMILIES[kind].kinds}
+        some.append(Judged(name, i // 2, (name,), FAMILIES[kind], made, rng.random() < truth.score(made, [name])))
     return some
 
 
@@ -237,36 +237,36 @@ def test_a_known_temperature_is_recovered(temperature: float) -> None:
     """With all other decisions certain, that of the kind and that of all are one, their product."""
     rng, some = random.Random(1), []
     for i in range(6000):
-        certain = dict.fromkeys(KINDS["inline"], 0.0)
+        certain = dict.fromkeys(FAMILIES["inline"].kinds, 0.0)
         p = 1 / (1 + exp(-rng.gauss(1, 2)))
         right = rng.random() < 1 / (1 + exp(-odds(p) / temperature))
-        some.append(Judged("a", i, ("a",), "inline", certain | {"open": log(p)}, right))
+        some.append(Judged("a", i, ("a",), FAMILIES["inline"], certain | {"open": log(p)}, right))
     scale = fit(some)
     assert scale.temperatures["open"] * scale.overall == pytest.approx(temperature, rel=0.1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_known_miscalibration_is_undone(kind: Family) -> None:
-    truth = Scale(dict(zip(KINDS[kind], (1.5, 3.0, 1.0, 2.0), strict=True)), 1.4, -0.7)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_known_miscalibration_is_undone(kind: str) -> None:
+    truth = Scale(dict(zip(FAMILIES[kind].kinds, (1.5, 3.0, 1.0, 2.0), strict=True)), 1.4, -0.7)
     some = found(5000, truth, kind=kind)
     scale = fit(some)
     fresh = found(5000, truth, seed=1, kind=kind)
     right = [one.right for one in fresh]
-    before = [Scale.identity(kind).score(one.decided) for one in fresh]
+    before = [Scale.identity(FAMILIES[kind]).score(one.decided) for one in fresh]
     after = [scale.score(one.decided, one.labels) for one in fresh]
     assert calibration_error(after, right) < 0.03 < calibration_error(before, right)
     assert sum(abs(a - truth.score(one.decided)) for a, one in zip(after, fresh, strict=True)) / len(fresh) < 0.02
 
 
 def test_what_is_calibrated_stays_as_it_is() -> None:
-    truth = Scale(dict.fromkeys(KINDS["inline"], 1.0), 1.0)
+    truth = Scale(dict.fromkeys(FAMILIES["inline"].kinds, 1.0), 1.0)
     some = found(5000, truth)
     scale = fit(some)
     assert max(abs(scale.score(one.decided, one.labels) - truth.score(one.decided)) for one in some) < 0.05
 
 
 def test_a_label_set_that_is_found_worse_has_its_own_offset() -> None:
-    ones = dict.fromkeys(KINDS["inline"], 1.0)
+    ones = dict.fromkeys(FAMILIES["inline"].kinds, 1.0)
     some = [*found(2000, Scale(ones, 1.0, 1.0), name="a"), *found(2000, Scale(ones, 1.0, -1.0), seed=1, name="b")]
     scale = fit(some)
     assert scale.offsets[("a",)] - scale.offsets[("b",)] == pytest.approx(2.0, abs=0.3)
@@ -284,7 +284,7 @@ def test_a_label_set_that_is_found_worse_has_its_own_offset() -> None:
 
 def test_sets_weigh_the_same_however_many_entities_they_have() -> None:
     """Two sets of one label set, of which one would have the other's scores if it were not there."""
-    ones = dict.fromkeys(KINDS["inline"], 1.0)
+    ones = dict.fromkeys(FAMILIES["inline"].kinds, 1.0)
     one = [replace(o, labels=("x",)) for o in found(500, Scale(ones, 1.0, 2.0), name="a")]
     two = [replace(o, labels=("x",)) for o in found(500, Scale(ones, 1.0, -2.0), seed=1, name="b")]
     even, odd, alone = fit([*one, *two]), fit([*one, *two * 9]), fit(two)
@@ -297,14 +297,14 @@ def test_sets_weigh_the_same_however_many_entities_they_have() -> None:
 
 @pytest.mark.parametrize("right", [None, True, False])
 def test_too_little_to_fit_on_is_refused(right: bool | None) -> None:
-    some = found(99 if right is None else 200, Scale.identity("inline"))
+    some = found(99 if right is None else 200, Scale.identity(FAMILIES["inline"]))
     some = [s if right is None else replace(s, right=right) for s in some]
     with pytest.raises(TrainingError, match=r"too few to calibrate by; legal: 100 or more.*take more sentences"):
         fit(some)
 
 
 def test_what_it_brought_is_measured_on_other_documents() -> None:
-    truth = Scale(dict.fromkeys(KINDS["inline"], 3.0), 1.0)
+    truth = Scale(dict.fromkeys(FAMILIES["inline"].kinds, 3.0), 1.0)
     some = [*found(400, truth, name="a"), *found(300, truth, seed=1, name="b")]
     samples: Any = {name: (LABELS, [Document("x")] * n) for name, n in (("a", 200), ("b", 150), ("c", 7))}
     told = assess(some, FORMATS["inline_xml"], samples)
@@ -313,7 +313,7 @@ def test_what_it_brought_is_measured_on_other_documents() -> None:
     }  # fmt: skip
     assert told.sets["a"]["right"] == sum(one.right for one in some[:400])
     assert (told.entities, told.format, told.bins) == (700, "inline_xml", 10)
-    plain = [Scale.identity("inline").score(one.decided) for one in some]
+    plain = [Scale.identity(FAMILIES["inline"]).score(one.decided) for one in some]
     assert told.before == pytest.approx(calibration_error(plain, [one.right for one in some]), abs=1e-4)
     folds = {fold: calibration_fitting._most_likely([o for o in some if o.document % 5 != fold]) for fold in range(5)}
     after = [folds[one.document % 5].score(one.decided, one.labels) for one in some]
@@ -331,7 +331,7 @@ def a_calibration(adapter: str = "") -> Calibration:
     more = {"gold": 7, "f1_all": 0.5, "f1_kept": 0.55}
     told = Fit("inline_xml", {"a": one, "b": {**one, **more}}, 0.2, 0.1, 10)
     thresholds = Thresholds(0.25, {("LOC", "PER"): 0.4, ("x",): 0.0})
-    scales: dict[Family, Scale] = {"inline": scale, "json": Scale.identity("json")}
+    scales: dict[str, Scale] = {"inline": scale, "json": Scale.identity(FAMILIES["json"])}
     return Calibration(scales, adapter, {"inline": told}, {"inline": thresholds})
 
 

@@ -18,6 +18,7 @@ from genner.engines.transformers_engine import LocalEngine
 from genner.engines.vocabulary import Vocabulary, token_bytes
 from genner.formats import FORMATS
 from genner.formats.compact import Compact
+from genner.grammar import Constraints
 from strategies import texts
 
 LABELS = LabelSet.of("PER", "LOC", "DNA")
@@ -34,21 +35,28 @@ def requests(some_texts: list[str], form: str, constrained: bool = True) -> list
     return [
         Request(f"Tag {i % 2}:\n", t, grammar, constrained)
         for i, t in enumerate(some_texts)
-        for grammar in [FORMATS[form].grammar(t, LABELS, where="word", depth=3, twins=i % 2 == 0, repeats=i % 3 > 0)]
+        for grammar in [
+            FORMATS[form].grammar(
+                t, LABELS, Constraints("word", 3, same_span_labels=i % 2 == 0, allow_trailing_repeat=i % 3 > 0)
+            )
+        ]
     ]
 
 
 @kinds
 def test_added_tags_cost_a_token_each(kind: str) -> None:
     tokenizer, form, labels = deepcopy(tiny.tokenizer(kind)), Compact(), LabelSet.of("PER", "LOC")
-    assert tokenizer.add_tokens(form.tokens(labels)) == 3
+    assert tokenizer.add_tokens(form.added_tokens(labels)) == 3
     text = "John Smith reported from New York."
     answer = form.encode(Document(text, (Entity(0, 10, "PER"), Entity(0, 4, "PER"), Entity(25, 33, "LOC"))), labels)
     chat = Chat(tokenizer)
-    vocabulary, grammar = Vocabulary(tokenizer, chat.end_id, len(tokenizer)), form.grammar(text, labels, where="word")
+    vocabulary, grammar = (
+        Vocabulary(tokenizer, chat.end_id, len(tokenizer)),
+        form.grammar(text, labels, Constraints("word")),
+    )
     ids, state = chat.answer_ids(answer), grammar.start()
     assert [vocabulary.bytes[i] for i in ids].count(b"</>") == 3
-    assert sum(tokenizer.convert_ids_to_tokens(i) in form.tokens(labels) for i in ids) == 6
+    assert sum(tokenizer.convert_ids_to_tokens(i) in form.added_tokens(labels) for i in ids) == 6
     for token in ids:
         legal = vocabulary.legal(grammar, state)
         assert token in legal

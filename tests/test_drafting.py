@@ -20,7 +20,7 @@ from genner.engines.cache import KVCache
 from genner.engines.prefix_state import PrefixState
 from genner.engines.transformers_engine import LocalEngine
 from genner.formats import FORMATS
-from genner.grammar import boundaries, walk
+from genner.grammar import Constraints, boundaries, walk
 from genner.labels import label_set
 from genner.prompts import instruction, label_ends
 from strategies import texts
@@ -43,7 +43,7 @@ def guesses(draw: st.DrawFn, text: str) -> SpanProposals:
 @given(text=texts, data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_draft_is_legal_whatever_is_guessed(form: str, text: str, data: st.DataObject) -> None:
-    grammar = FORMATS[form].grammar(text, LABELS, where="word", depth=2)
+    grammar = FORMATS[form].grammar(text, LABELS, Constraints("word", 2))
     guess = data.draw(guesses(text))
     state = grammar.start()
     for _ in range(data.draw(st.integers(0, 30))):  # from the start, or from anywhere
@@ -75,9 +75,9 @@ def test_what_can_be_said_is_drafted(form: str, text: str, data: st.DataObject) 
         st.lists(st.tuples(st.sampled_from(places), st.integers(0, 2)), max_size=4, unique_by=lambda p: p[0])
     )
     entities = tuple(Entity(s, e, LABELS.tags[rank]) for (s, e), rank in drawn)
-    document, _ = FORMATS[form].keep(Document(text, entities), "word")
+    document, _ = FORMATS[form].encodable_part(Document(text, entities), "word")
     rank = {tag: i for i, tag in enumerate(LABELS.tags)}
-    grammar = FORMATS[form].grammar(text, LABELS, where="word", depth=8)
+    grammar = FORMATS[form].grammar(text, LABELS, Constraints("word", 8))
     guess = SpanProposals((e.start, e.end, rank[e.label]) for e in document.entities)
     drafted = grammar.draft(grammar.start(), 1 << 20, guess)
     assert spans_of(grammar, drafted) == {(e.start, e.end, e.label) for e in document.entities}
@@ -108,7 +108,7 @@ def requests(some_texts: list[str], form: str) -> list[Request]:
     words = instruction(LABELS, FORMATS[form])
     ends = label_ends(words, LABELS)
     return [
-        Request(words, t, FORMATS[form].grammar(t, LABELS, where="word", depth=3), label_positions=ends)
+        Request(words, t, FORMATS[form].grammar(t, LABELS, Constraints("word", 3)), label_positions=ends)
         for t in some_texts
     ]
 

@@ -11,6 +11,7 @@ from genner.engines import ENGINES, engine_class
 from genner.engines.base import Engine, Request
 from genner.errors import UnknownNameError, UsageError
 from genner.formats import get_format
+from genner.grammar import Constraints
 from genner.loading import load
 from genner.prompts import instruction
 
@@ -34,7 +35,7 @@ def made(name: str, folder: Path) -> Engine:
 def requests(constrained: bool) -> list[Request]:
     form = get_format("inline_xml")
     words = instruction(LABELS, form)
-    return [Request(words, text, form.grammar(text, LABELS, where="word"), constrained) for text in TEXTS]
+    return [Request(words, text, form.grammar(text, LABELS, Constraints("word")), constrained) for text in TEXTS]
 
 
 @engines

@@ -19,9 +19,9 @@ from genner.engines.base import Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import LabelError, UsageError
-from genner.extract import DEPTH, MAX_CHUNK_CHARS, UNKNOWN, Extractor, decoding_grammar, score
+from genner.extract import DEFAULT_DEPTH, MAX_CHUNK_CHARS, Extractor, decoding_constraints, score
 from genner.formats import FORMATS
-from genner.grammar import GrammarEntity, worded
+from genner.grammar import Constraints, GrammarEntity, decisions_of, worded
 from genner.labels import label_set
 from genner.loading import find_adapter
 from genner.prompts import instruction
@@ -249,9 +249,9 @@ def opening(request: Request) -> str | None:
 @forms
 @pytest.mark.parametrize(("labels", "nested", "deepest"), [
     (label_set("core"), None, 1), (label_set("core").subset(["PER", "LOC"]), None, 1), (label_set("genia"), None, 4),
-    (label_set("genia"), False, 1), (label_set("genia"), True, 4), (label_set("core"), True, DEPTH),
-    (LabelSet.of("mine", "yours"), None, UNKNOWN), (LabelSet.of("mine", "yours"), False, 1),
-    (LabelSet.of("mine", "yours"), True, DEPTH), (LabelSet((Label("mine"),), depth=2), None, 2),
+    (label_set("genia"), False, 1), (label_set("genia"), True, 4), (label_set("core"), True, DEFAULT_DEPTH),
+    (LabelSet.of("mine", "yours"), None, DEFAULT_DEPTH), (LabelSet.of("mine", "yours"), False, 1),
+    (LabelSet.of("mine", "yours"), True, DEFAULT_DEPTH), (LabelSet((Label("mine"),), depth=2), None, 2),
 ])  # fmt: skip
 def test_no_answer_nests_deeper_than_its_labels_do(
     form: str, labels: LabelSet, nested: bool | None, deepest: int
@@ -307,8 +307,8 @@ def test_markup_of_a_text_is_no_entity_unless_it_is_allowed(text: str) -> None:
     assert not any(strict.mention(e).startswith("<") for e in strict.entities)
     assert all(any(map(worded, strict.mention(e))) for e in strict.entities)
     answer = XML.encode(Document(text, (Entity(0, 2, "PER"),)), LABELS).encode()
-    assert decoding_grammar(XML, text, LABELS).read(answer) is None
-    assert decoding_grammar(XML, text, LABELS, symbols=True).read(answer) is not None
+    assert XML.grammar(text, LABELS, decoding_constraints(LABELS)).read(answer) is None
+    assert XML.grammar(text, LABELS, decoding_constraints(LABELS, symbols=True)).read(answer) is not None
 
 
 # -- what is too long
@@ -372,7 +372,7 @@ def test_illegal_labels_are_refused(labels: str | list[str]) -> None:
 def test_scores_are_probabilities(form: str, some: list[str]) -> None:
     for text, prediction in zip(some, random_model(form).pipe(some), strict=True):
         assert prediction.text == text
-        assert set(kinds(prediction)) <= ({"dropped"} if FORMATS[form].by_label else set())
+        assert set(kinds(prediction)) <= ({"dropped"} if FORMATS[form].independent_labels else set())
         assert all(e.score is not None and 0.0 <= e.score <= 1.0 for e in prediction.entities)
 
 
@@ -392,19 +392,20 @@ def test_a_score_is_the_probability_of_the_tokens_that_write_the_tags() -> None:
     answer = "".join(t for t, _ in tokens).encode()
     made = Generation(answer, tuple(ends), tuple(log(p) for _, p in tokens))
     (written,) = XML.grammar("Ann is here", LABELS).read(answer) or ()
-    assert score(written, made) == pytest.approx(0.5 * 0.8 * 0.9 * 1.0 * 0.7)
-    assert score(written, Generation(answer)) is None
+    assert score(written, made, XML.decision_kinds) == pytest.approx(0.5 * 0.8 * 0.9 * 1.0 * 0.7)
+    assert score(written, Generation(answer), XML.decision_kinds) is None
 
 
 def test_a_certain_entity_scores_one() -> None:
-    assert score(GrammarEntity(0, 1, "PER", ((0, 3),)), Generation(b"abc", (3,), (1e-9,))) == 1.0
+    entity = GrammarEntity(0, 1, "PER", decisions_of(("open", 0, 3)))
+    assert score(entity, Generation(b"abc", (3,), (1e-9,)), XML.decision_kinds) == 1.0
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 def test_scores_of_a_model_by_hand(kind: str) -> None:
     """Tags found by a regular expression, matched by a stack; probabilities multiplied token by token."""
     extractor, text = random_model(kind=kind), "John Smith reported from New York"
-    grammar = XML.grammar(text, LABELS, where="word", depth=8, twins=False)
+    grammar = XML.grammar(text, LABELS, Constraints("word", 8, same_span_labels=False))
     request = Request(instruction(LABELS, XML), text, grammar)
     (made,) = extractor.engine.generate([request])
     begins = [0, *made.ends[:-1]]

@@ -5,6 +5,7 @@ import random
 import re
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from genner.document import Document, Entity, LabelSet
 from genner.errors import FormatError
 from genner.formats import FORMATS, Format
-from genner.grammar import Boundaries, accepts, boundaries, first_ends
+from genner.grammar import Boundaries, Constraints, accepts, boundaries, first_ends
 from strategies import LABELS, PIECES, documents, texts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
@@ -23,7 +24,7 @@ formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
 @given(document=documents())
 @settings(max_examples=300, deadline=None)
 def test_round_trip(form: Format, document: Document) -> None:
-    sayable, _ = form.keep(document)
+    sayable, _ = form.encodable_part(document)
     back = form.decode(document.text, form.encode(sayable, LABELS), LABELS, document.id)
     assert (back.entities, back.problems) == (sayable.entities, ())
 
@@ -32,33 +33,38 @@ def test_round_trip(form: Format, document: Document) -> None:
 @given(document=documents())
 @settings(max_examples=150, deadline=None)
 def test_grammar_accepts_every_encoding(form: Format, document: Document) -> None:
-    sayable, _ = form.keep(document)
+    sayable, _ = form.encodable_part(document)
     answer = form.encode(sayable, LABELS).encode()
     grammar = form.grammar(document.text, LABELS)
     assert accepts(grammar, answer)
     written = grammar.read(answer)
     assert written is not None
     assert {Entity(w.start, w.end, w.label) for w in written} == set(sayable.entities)
-    for w in written:  # the marks are the entity's own bytes: without them, the answer is another
-        assert all(0 <= begin < end <= len(answer) for begin, end in w.marks)
+    for w in written:  # each byte of an entity decides one thing
+        assert all(0 <= d.begin < d.end <= len(answer) for d in w.decisions)
+        assert {d.kind for d in w.decisions} <= set(form.decision_kinds.kinds)
+        in_order = sorted(w.decisions, key=lambda d: d.begin)
+        assert all(one.end <= other.begin for one, other in pairwise(in_order))
 
 
 @formats
 @given(document=documents())
 @settings(max_examples=150, deadline=None)
 def test_word_grammar_accepts_what_lies_at_word_boundaries(form: Format, document: Document) -> None:
-    sayable, _ = form.keep(document, "word")
-    assert accepts(form.grammar(document.text, LABELS, where="word"), form.encode(sayable, LABELS).encode())
+    sayable, _ = form.encodable_part(document, "word")
+    assert accepts(form.grammar(document.text, LABELS, Constraints("word")), form.encode(sayable, LABELS).encode())
 
 
 @formats
 @given(document=documents())
 @settings(max_examples=150, deadline=None)
 def test_a_grammar_without_twins_accepts_all_but_second_labels(form: Format, document: Document) -> None:
-    sayable, _ = form.keep(document)
+    sayable, _ = form.encodable_part(document)
     single = len({e.span for e in sayable.entities}) == len(sayable.entities)
-    grammar = form.grammar(document.text, LABELS, twins=False)
-    assert accepts(grammar, form.encode(sayable, LABELS).encode()) == (single or form.by_label)
+    one_label = Constraints(same_span_labels=False)
+    grammar = form.grammar(document.text, LABELS, one_label)
+    legal = single or form.enforced(one_label).same_span_labels
+    assert accepts(grammar, form.encode(sayable, LABELS).encode()) == legal
 
 
 @formats
@@ -69,7 +75,8 @@ def test_a_grammar_without_twins_accepts_all_but_second_labels(form: Format, doc
 @settings(max_examples=300, deadline=None)
 def test_every_legal_path_decodes_without_problems(form, text, seed, where, depth, twins, repeats) -> None:  # type: ignore[no-untyped-def]
     rng = random.Random(seed)
-    grammar = form.grammar(text, LABELS, where=where, depth=depth, twins=twins, repeats=repeats)
+    constraints = Constraints(where, depth, same_span_labels=twins, allow_trailing_repeat=repeats)
+    grammar, holds = form.grammar(text, LABELS, constraints), form.enforced(constraints)
     state, answer = grammar.start(), bytearray()
     while not (grammar.final(state) and (rng.random() < 0.5 or not grammar.edges(state))):
         edges = grammar.edges(state)
@@ -86,13 +93,14 @@ def test_every_legal_path_decodes_without_problems(form, text, seed, where, dept
     assert Counter((w.start, w.end, w.label) for w in written) == Counter(
         (e.start, e.end, e.label) for e in prediction.entities
     )
-    starts, ends = boundaries(text, where, form.sealed)
-    first = first_ends(text, where, ends)
+    starts, ends = boundaries(text, holds.boundaries, form.forbidden_start_chars)
+    first = first_ends(text, holds.boundaries, ends)
     assert all(starts[e.start] and ends[e.end] and first[e.start] <= e.end for e in prediction.entities)
     spans = [e.span for e in prediction.entities]
-    assert twins or form.by_label or len(set(spans)) == len(spans)
-    assert depth is None or all(
-        sum(e.start <= place < e.end for e in prediction.entities if e.label == label or not form.by_label) <= depth
+    assert holds.same_span_labels or len(set(spans)) == len(spans)
+    assert holds.depth is None or all(
+        sum(e.start <= place < e.end for e in prediction.entities if e.label == label or not form.independent_labels)
+        <= holds.depth
         for label in LABELS.tags
         for place in range(len(text))
     )
@@ -105,7 +113,10 @@ def test_decode_takes_any_string(form: Format, text: str, answer: str) -> None:
     prediction = form.decode(text, answer, LABELS)
     assert prediction.text == text
     assert all(e.label in LABELS for e in prediction.entities)
-    legal = form.grammar(text, LABELS, repeats=True).read(answer.encode("utf-8", "replace")) is not None
+    legal = (
+        form.grammar(text, LABELS, Constraints(allow_trailing_repeat=True)).read(answer.encode("utf-8", "replace"))
+        is not None
+    )
     assert prediction.invalid != legal
     said = form.decode_strictly(text, answer, LABELS)
     Document(text, said.entities)  # raises if one is not in the text
@@ -117,12 +128,14 @@ def test_decode_takes_any_string(form: Format, text: str, answer: str) -> None:
 @settings(max_examples=100, deadline=None)
 def test_a_list_may_end_in_what_it_has(form: Format, document: Document, seed: int, where: Boundaries) -> None:
     """The repetition is legal where asked for, ends the list, and is read as nothing."""
-    document, _ = form.keep(replace(document, text=document.text + " zz"), where)  # so that something could follow
+    document, _ = form.encodable_part(
+        replace(document, text=document.text + " zz"), where
+    )  # so that something could follow
     items = json.loads(form.encode(document, LABELS))
     assume(items)
     answer = json.dumps([*items, random.Random(seed).choice(items)], ensure_ascii=False).encode()
-    lax = form.grammar(document.text, LABELS, where=where, repeats=True)
-    assert not accepts(form.grammar(document.text, LABELS, where=where), answer)
+    lax = form.grammar(document.text, LABELS, Constraints(where, allow_trailing_repeat=True))
+    assert not accepts(form.grammar(document.text, LABELS, Constraints(where)), answer)
     assert len(lax.read(answer) or ()) == len(items)
     assert form.decode(document.text, answer.decode(), LABELS).entities == document.entities
     assert not accepts(lax, answer[:-1] + b", " + answer[1:])
@@ -130,17 +143,19 @@ def test_a_list_may_end_in_what_it_has(form: Format, document: Document, seed: i
 
 def test_a_group_may_end_in_what_it_has() -> None:
     form, labels, text = FORMATS["grouped_json"], LabelSet.of("PER", "LOC"), "Ann saw Bob in Rome."
-    lax = form.grammar(text, labels, where="word", repeats=True)
+    lax = form.grammar(text, labels, Constraints("word", allow_trailing_repeat=True))
     answer = b'{"PER": ["Ann", "Bob", "Ann"], "LOC": ["Rome"]}'
     assert [(w.start, w.label) for w in lax.read(answer) or ()] == [(0, "PER"), (8, "PER"), (15, "LOC")]
     assert form.decode(text, answer.decode(), labels).problems == ()
-    assert not accepts(form.grammar(text, labels, where="word"), answer)
+    assert not accepts(form.grammar(text, labels, Constraints("word")), answer)
     assert not accepts(lax, b'{"PER": ["Ann", "Bob", "Ann", "Bob"], "LOC": []}')
 
 
 def test_a_group_may_have_what_another_has() -> None:
     form, labels = FORMATS["grouped_json"], LabelSet.of("PER", "LOC")
-    grammar = form.grammar("Ann saw Bob in Rome.", labels, where="word", twins=False, repeats=True)
+    grammar = form.grammar(
+        "Ann saw Bob in Rome.", labels, Constraints("word", same_span_labels=False, allow_trailing_repeat=True)
+    )
     read = grammar.read(b'{"PER": ["Ann"], "LOC": ["Ann", "Rome"]}') or ()
     assert [(w.start, w.label) for w in read] == [(0, "PER"), (0, "LOC"), (15, "LOC")]
 
@@ -157,7 +172,7 @@ def test_a_group_may_have_what_another_has() -> None:
 def test_no_entity_starts_at_what_the_markup_starts_with(name: str, text: str, only: bytes) -> None:
     """Two ways on at the mark itself, copying it and opening an entity: `strict` leaves the first."""
     form, labels = FORMATS[name], LabelSet.of("PER")
-    strict, word = form.grammar(text, labels, where="strict"), form.grammar(text, labels, where="word")
+    strict, word = form.grammar(text, labels, Constraints("strict")), form.grammar(text, labels, Constraints("word"))
     whole = Entity(0, len(text), "PER")
     answer = form.encode(Document(text, (whole,)), labels).encode()
     assert accepts(word, answer)
@@ -166,13 +181,13 @@ def test_no_entity_starts_at_what_the_markup_starts_with(name: str, text: str, o
     word_of = re.search(r"\w+\W*$", text)
     assert word_of
     document = Document(text, (whole, Entity(word_of.start(), len(text), "PER")))
-    assert form.keep(document, "strict") == (Document(text, document.entities[1:]), (whole,))
-    assert form.keep(document, "word")[0] == document
+    assert form.encodable_part(document, "strict") == (Document(text, document.entities[1:]), (whole,))
+    assert form.encodable_part(document, "word")[0] == document
 
 
 def test_a_single_mark_of_gpt_ner_may_start_an_entity() -> None:
     form, document = FORMATS["gpt_ner"], Document("@ann met #bob", (Entity(0, 4, "PER"), Entity(9, 13, "PER")))
-    assert form.keep(document, "strict") == (document, ())
+    assert form.encodable_part(document, "strict") == (document, ())
 
 
 @formats
@@ -183,35 +198,41 @@ def test_no_entity_is_punctuation_alone(form: Format, text: str) -> None:
     for start, end in pairs:
         document = Document(text, (Entity(start, end, "PER"),))
         named = any(c.isalnum() or c in "%°€$" for c in text[start:end])
-        sealed = any(text.startswith(mark, start) for mark in form.sealed)
-        sayable, _ = form.keep(document)
+        sealed = any(text.startswith(mark, start) for mark in form.forbidden_start_chars)
+        sayable, _ = form.encodable_part(document)
         if sayable.entities:
             answer = form.encode(sayable, LABELS).encode()
-            assert accepts(form.grammar(text, LABELS, where="strict"), answer) == (named and not sealed)
-        assert bool(form.keep(document, "strict")[0].entities) == (named and not sealed and sayable == document)
+            assert accepts(form.grammar(text, LABELS, Constraints("strict")), answer) == (named and not sealed)
+        assert bool(form.encodable_part(document, "strict")[0].entities) == (
+            named and not sealed and sayable == document
+        )
 
 
 @formats
 @given(document=documents(), cut=st.integers(0, 40))
 @settings(max_examples=100, deadline=None)
 def test_a_truncated_answer_is_never_silent(form: Format, document: Document, cut: int) -> None:
-    sayable, _ = form.keep(document)
+    sayable, _ = form.encodable_part(document)
     answer = form.encode(sayable, LABELS)
     short = answer[: max(0, len(answer) - 1 - cut)]
     if short != answer:
         prediction = form.decode(document.text, short, LABELS)
-        assert prediction.problems or form.grammar(document.text, LABELS, repeats=True).read(short.encode()) is not None
+        assert (
+            prediction.problems
+            or form.grammar(document.text, LABELS, Constraints(allow_trailing_repeat=True)).read(short.encode())
+            is not None
+        )
 
 
 @formats
 @given(document=documents(crossing=True))
 @settings(max_examples=100, deadline=None)
 def test_what_cannot_be_said_is_declared(form: Format, document: Document) -> None:
-    sayable, left_out = form.keep(document)
+    sayable, left_out = form.encodable_part(document)
     assert set(sayable.entities) | set(left_out) == set(document.entities)
     assert form.decode(document.text, form.encode(sayable, LABELS), LABELS).entities == sayable.entities
     if left_out:
-        with pytest.raises(FormatError, match="cannot be said"):
+        with pytest.raises(FormatError, match="cannot be written"):
             form.encode(document, LABELS)
 
 

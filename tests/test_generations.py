@@ -278,7 +278,7 @@ def test_with_gold_documents_it_is_the_score_of_the_decoded_answers(
 ) -> None:
     form = FORMATS["occurrence_json"]
     entities = tuple(e for e in other.entities if e.end <= len(gold.text))
-    answer = form.encode(form.keep(Document(gold.text, entities))[0], LABELS)
+    answer = form.encode(form.encodable_part(Document(gold.text, entities))[0], LABELS)
     path = write(tmp_path_factory.mktemp("g") / "g.jsonl", {"predict": answer, "label": "unused"})
     report = score_generations(path, "occurrence_json", "repaired", LABELS, [gold])
     decoded = evaluate([gold], [form.decode(gold.text, answer, LABELS)])

@@ -151,9 +151,9 @@ def test_the_same_text_gives_the_same_score(
     name: str, document: Document, other: Document, how: list[tuple[str, int, str]]
 ) -> None:
     form = FORMATS[name]
-    gold, _ = form.keep(document)
+    gold, _ = form.encodable_part(document)
     entities = tuple(e for e in other.entities if e.end <= len(gold.text))
-    said, _ = form.keep(Document(gold.text, entities))
+    said, _ = form.encodable_part(Document(gold.text, entities))
     label, answer = form.encode(gold, LABELS), damaged(form.encode(said, LABELS), how)
     record = GenerationRecord(1, answer, label, prompt(gold.text))
     assume(find_source(record, form, LABELS) == gold.text)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from genner.document import Document, reading_order
 from genner.formats import FORMATS, Format
 from genner.formats.inline import InlineFormat
-from genner.grammar import Boundaries, accepts, boundaries, crossing
+from genner.grammar import Boundaries, Constraints, accepts, boundaries, crossing
 from strategies import LABELS, PIECES, documents, texts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
@@ -116,7 +116,7 @@ def test_crossing_is_what_no_inline_format_can_say(document: Document) -> None:
     found = crossing([e.span for e in sorted(document.entities, key=reading_order)])
     for form in FORMATS.values():
         if isinstance(form, InlineFormat):
-            assert (found is None) == (form.cannot_say(document) == [])
+            assert (found is None) == (form.unencodable(document) == [])
 
 
 # -- walking and reading
@@ -131,7 +131,7 @@ def test_crossing_is_what_no_inline_format_can_say(document: Document) -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_what_is_accepted_is_read(form: Format, text: str, answer: str, where: Boundaries, depth: int | None) -> None:
-    grammar, written = form.grammar(text, LABELS, where=where, depth=depth), answer.encode("utf-8", "replace")
+    grammar, written = form.grammar(text, LABELS, Constraints(where, depth)), answer.encode("utf-8", "replace")
     assert accepts(grammar, written) == (grammar.read(written) is not None)
 
 
@@ -144,10 +144,10 @@ def test_what_is_accepted_is_read(form: Format, text: str, answer: str, where: B
 def test_what_is_nearly_legal_is_accepted_only_if_it_is_read(
     form: Format, document: Document, where: Boundaries, depth: int | None, cut: float, size: int, new: str
 ) -> None:
-    answer = form.encode(form.keep(document)[0], LABELS).encode()
+    answer = form.encode(form.encodable_part(document)[0], LABELS).encode()
     at = int(cut * len(answer))
     changed = answer[:at] + new.encode() + answer[at + size :]
-    grammar = form.grammar(document.text, LABELS, where=where, depth=depth)
+    grammar = form.grammar(document.text, LABELS, Constraints(where, depth))
     for written in (answer, changed):
         assert accepts(grammar, written) == (grammar.read(written) is not None)
     assert depth is not None or where != "any" or accepts(grammar, answer)

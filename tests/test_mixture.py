@@ -508,7 +508,7 @@ def test_symbols_come_with_definitions_and_answers_in_symbols(tmp_path: Path) ->
     made, did = tasks(mixture(tmp_path, "[prompt]\nplain = 0.0\nno_definitions = 1.0\nsubset = 0.0\nsymbols = 1.0"))
     assert did["symbols"]["a"] == len(made)
     for task in made:
-        assert "a human" in task.instruction or task.form.one_label
+        assert "a human" in task.instruction or task.form.prompt_per_label
         assert "PER" not in task.instruction
         assert "person" not in task.instruction
         check(task)

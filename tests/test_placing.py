@@ -246,7 +246,7 @@ def test_no_word_boundary_is_cut(text: str) -> None:
 def test_a_torn_entity_is_declared() -> None:
     document = Document("T cells in 5min", (Entity(2, 6, "A"), Entity(11, 12, "A"), Entity(12, 15, "A")))
     for name, form in FORMATS.items():
-        kept, left_out = form.keep(document)
+        kept, left_out = form.encodable_part(document)
         assert len(left_out) == (name in ("grouped_json", "occurrence_json")), name
         assert form.decode(document.text, form.encode(kept, LABELS), LABELS).entities == kept.entities
         assert (left_out == ()) or left_out[0].span == (2, 6)

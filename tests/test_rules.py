@@ -13,7 +13,7 @@ from conftest import Run
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format, json_cfg
-from genner.grammar import accepts, boundaries, worded
+from genner.grammar import Constraints, accepts, boundaries, worded
 from strategies import LABELS, documents
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -63,7 +63,7 @@ def matches(grammar: xgrammar.Grammar, answer: bytes) -> bool:
 
 def walk(form: Format, text: str, labels: LabelSet, rng: random.Random) -> bytes:
     """A random answer of flat entities at word boundaries."""
-    grammar = form.grammar(text, labels, where="strict", depth=1)
+    grammar = form.grammar(text, labels, Constraints("strict", 1))
     state, answer = grammar.start(), bytearray()
     while not (grammar.final(state) and not grammar.edges(state)):
         edges = grammar.edges(state)
@@ -79,7 +79,7 @@ def test_other_engines_accept_what_the_automaton_does(form: Format, text: str, b
     labels, rng = LabelSet.of("PER", "LOC"), random.Random(text)
     rules = form.rules(text, labels)
     written = form.lark(text, labels) if by is by_llguidance else rules.gbnf()
-    automaton = form.grammar(text, labels, where="strict", depth=1)
+    automaton = form.grammar(text, labels, Constraints("strict", 1))
     for _ in range(4):
         answer = walk(form, text, labels, rng)
         assert by(written, answer)
@@ -130,10 +130,10 @@ def _literal(rules: ContextFreeGrammar, text: str) -> str:
 @given(document=documents(), depth=st.integers(1, 2))
 @settings(max_examples=60, deadline=None)
 def test_rules_generate_every_encoding_that_the_grammar_accepts(form: Format, document: Document, depth: int) -> None:
-    sayable, _ = form.keep(document, "strict")
+    sayable, _ = form.encodable_part(document, "strict")
     answer = form.encode(sayable, LABELS)
-    if accepts(form.grammar(document.text, LABELS, where="strict", depth=depth), answer.encode()):
-        assert generated(form.rules(document.text, LABELS, where="strict", depth=depth), answer)
+    if accepts(form.grammar(document.text, LABELS, Constraints("strict", depth)), answer.encode()):
+        assert generated(form.rules(document.text, LABELS, Constraints("strict", depth)), answer)
 
 
 @pytest.fixture
@@ -151,10 +151,10 @@ lists = pytest.mark.parametrize("form", [FORMATS["occurrence_json"], FORMATS["of
 @given(document=documents(), depth=st.integers(1, 2))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rough_rules_generate_every_encoding(form: Format, document: Document, depth: int) -> None:
-    sayable, _ = form.keep(document, "strict")
+    sayable, _ = form.encodable_part(document, "strict")
     answer = form.encode(sayable, LABELS)
-    if accepts(form.grammar(document.text, LABELS, where="strict", depth=depth), answer.encode()):
-        assert generated(form.rules(document.text, LABELS, where="strict", depth=depth), answer)
+    if accepts(form.grammar(document.text, LABELS, Constraints("strict", depth)), answer.encode()):
+        assert generated(form.rules(document.text, LABELS, Constraints("strict", depth)), answer)
 
 
 @lists
@@ -257,7 +257,7 @@ def test_sizes_are_told_and_big_grammars_refused_with_advice(run: Run) -> None:
 def test_every_answer_that_rules_allow_ends(form: Format, document: Document, depth: int) -> None:
     """There is a longest answer: of each label's copies or lists, as many mentions as the text has places."""
     text, labels = document.text, LabelSet.of("PER", "LOC")
-    rules, starts = form.rules(text, labels, depth=depth), sum(boundaries(text, "word")[0])
+    rules, starts = form.rules(text, labels, Constraints("strict", depth)), sum(boundaries(text, "word")[0])
     longest = rules.longest()
     assert longest is not None
     spelled = 6 * len(text)  # a control is six characters of JSON
@@ -265,7 +265,7 @@ def test_every_answer_that_rules_allow_ends(form: Format, document: Document, de
     frame = len(form.encode(Document(text), labels)) + spelled
     # Side by side, mentions have the text once between them; of deeper ones each may have the rest of it.
     assert longest <= frame + len(labels) * (spelled + starts * depth * (one if depth == 1 else one + spelled))
-    schema = form.json_schema(text, labels, depth=depth)
+    schema = form.json_schema(text, labels, Constraints("strict", depth))
     for some in [schema] if schema and "items" in schema else (schema or {}).get("properties", {}).values():
         assert some["maxItems"] <= starts * depth
 
@@ -306,7 +306,7 @@ def test_a_list_of_nested_mentions_ends_too() -> None:
         head, tail = ('{"PER": [', "]}") if name == "grouped_json" else ("[", "]")
         said = item.removeprefix(head).removesuffix(tail)
         for depth, times in ((1, 1), (2, 2), (3, 3)):
-            rules = form.rules(text, labels, depth=depth)
+            rules = form.rules(text, labels, Constraints("strict", depth))
             assert generated(rules, head + ", ".join([said] * times) + tail)
             assert not generated(rules, head + ", ".join([said] * (times + 1)) + tail)
 
@@ -315,7 +315,10 @@ def test_a_list_of_nested_mentions_ends_too() -> None:
 def test_terminals_of_nested_tags_accept_what_the_rules_do(text: str) -> None:
     labels, form, rng = LabelSet.of("PER", "LOC"), FORMATS["inline_xml"], random.Random(text)
     for depth in (1, 3):
-        rules, lark = form.rules(text, labels, depth=depth), form.lark(text, labels, depth=depth)
+        rules, lark = (
+            form.rules(text, labels, Constraints("strict", depth)),
+            form.lark(text, labels, Constraints("strict", depth)),
+        )
         seen = set[bool]()
         for _ in range(4):
             answer = derived(rules, rng)
@@ -336,7 +339,7 @@ def test_terminals_stay_small_and_are_taken_however_deep() -> None:
     start = text.index("CD28")
     nested = [Entity(start, start + n, f"kind{i}") for n, i in ((21, 0), (12, 3), (12, 5), (4, 7))]
     answer = form.encode(Document(text, tuple(nested)), labels)
-    lark = form.lark(text, labels, depth=4)
+    lark = form.lark(text, labels, Constraints("strict", 4))
     assert len(lark) < 8 * len(text)
     assert by_llguidance(lark, answer.encode())
     assert not by_llguidance(lark, answer.replace("</kind7>", "", 1).encode())

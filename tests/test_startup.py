@@ -25,6 +25,7 @@ from genner.engines.transformers_engine import LocalEngine
 from genner.engines.vocabulary import Vocabulary
 from genner.errors import ModelError
 from genner.formats import get_format
+from genner.grammar import Constraints
 from genner.labels import label_set
 from genner.model_store import DEFAULT_BASE, locate, ready, verify
 
@@ -184,7 +185,7 @@ def test_a_plain_llama_answers_as_that_of_transformers(
     assert equal(ours.network.causal.state_dict(), theirs.network.causal.state_dict())
     form, asked = get_format("inline_xml"), label_set("core")
     texts = ["John Smith reported from New York.", "a < b", "Köln"]
-    requests = [Request("Copy the text.", t, form.grammar(t, asked, where="word", depth=2), True, 3) for t in texts]
+    requests = [Request("Copy the text.", t, form.grammar(t, asked, Constraints("word", 2)), True, 3) for t in texts]
     for size in (1, 3):
         assert list(ours.generate(requests, batch_size=size)) == list(theirs.generate(requests, batch_size=size))
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from conftest import Run
 from genner.calibration import CALIBRATION_FILE, Calibration, Scale, Thresholds
-from genner.decisions import family_of
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.engines.base import Generation, Request
 from genner.engines.scripted import ScriptedEngine
@@ -137,7 +136,7 @@ def test_shipped_adapters_come_with_thresholds_for_their_first_format(name: str)
     calibration, adapter = Calibration.read(shipped()[name]), find_adapter(name)
     assert calibration is not None
     assert adapter is not None
-    kind = family_of(FORMATS[adapter.formats[0]])
+    kind = FORMATS[adapter.formats[0]].decision_kinds.family
     thresholds = calibration.thresholds[kind]
     assert set(thresholds.by_labels) == set(calibration.scales[kind].offsets)
     assert all(0 <= least < 0.5 for least in (thresholds.other, *thresholds.by_labels.values()))
@@ -236,7 +235,7 @@ def test_what_a_threshold_brings_is_measured_where_it_was_not_chosen() -> None:
             p = rng.choice([0.05, 0.9])
             truth = rng.random() < p
             decided = {"open": log(p), "label": -1e-7, "inside": -1e-7, "close": -1e-7}
-            found.append(Judged("a", number, ("A",), "inline", decided, truth))
+            found.append(Judged("a", number, ("A",), FORMATS["inline_xml"].decision_kinds, decided, truth))
             right += [Entity(place, place + 1, "A")] if truth else []
         documents.append(Document("abc", tuple(right)))
     told = assess(found, XML, {"a": (LabelSet.of("A"), documents)}).sets["a"]

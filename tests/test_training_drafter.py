@@ -17,6 +17,7 @@ from genner.engines.network import Network
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError, UsageError
 from genner.formats import get_format
+from genner.grammar import Constraints
 from genner.labels import LabelSet
 from genner.prompts import instruction, label_ends
 from genner.training.drafter_training import agreement, answered, fit, logits_of, read, train_drafter
@@ -79,7 +80,9 @@ def test_it_learns_and_guesses_the_same_while_decoding(tmp_path: Path, monkeypat
     form = get_format("inline_xml")
     words = instruction(labels, form)
     asked = [
-        Request(words, d.text, form.grammar(d.text, labels, where="word"), label_positions=label_ends(words, labels))
+        Request(
+            words, d.text, form.grammar(d.text, labels, Constraints("word")), label_positions=label_ends(words, labels)
+        )
         for d in documents
     ]
     list(decoding.generate(asked, batch_size=3))

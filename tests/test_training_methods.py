@@ -114,7 +114,7 @@ def test_tags_are_tokens_that_are_trained_saved_and_loaded(tmp_path: Path, tied:
     causal = load_base(folder, "lora", torch.device("cpu"))
     causal.resize_token_embeddings(len(tokenizer))  # as if the vocabulary had no room
     causal.save_pretrained(folder)
-    tags = add_tags(tokenizer, labels)
+    tags = add_tags(tokenizer, [Compact()], labels)
     assert tags == ["<1>", "<2>", "</>"]
     chat = Chat(tokenizer)
     assert [len(chat.encode(tag)) for tag in tags] == [1, 1, 1]
@@ -147,7 +147,7 @@ def test_tags_are_tokens_that_are_trained_saved_and_loaded(tmp_path: Path, tied:
 def test_a_trained_head_has_the_gradient_of_plain_autograd(tmp_path: Path, method: str, tied: bool) -> None:
     causal = load_base(base(tmp_path / "base", tie_word_embeddings=tied), "full", torch.device("cpu"))
     tokenizer = copy.deepcopy(tiny.tokenizer("bytes"))
-    tags = add_tags(tokenizer, LabelSet.of("PER", "LOC"))
+    tags = add_tags(tokenizer, [Compact()], LabelSet.of("PER", "LOC"))
     lora = LoraSpec(rank=2, alpha=2, tag_tokens=True)
     recipe = Recipe("b", (), {"compact": 1.0}, method="full" if method == "full" else "lora", lora=lora)
     model = noisy(prepare(causal, recipe, tags, tokenizer))

@@ -17,7 +17,6 @@ import genner
 from conftest import Run
 from genner.calibration import CALIBRATION_FILE, Calibration, Fit, Scale, Thresholds
 from genner.data.base import ReadLog
-from genner.decisions import KINDS, Family
 from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.engines.base import Generation, Request
 from genner.engines.scripted import ScriptedEngine
@@ -26,6 +25,7 @@ from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set
 from genner.loading import shipped
+from genner.token_groups import decision_families
 from genner.trained import Trained
 from genner.training import calibration_fitting, transfer_fitting
 from genner.training.calibration_fitting import Judged
@@ -36,21 +36,22 @@ from processors import pretend
 from test_calibration import half_right
 from test_export import a_base, an_adapter
 
+FAMILIES = decision_families()
 XML, CORE = FORMATS["inline_xml"], label_set("core")
 TRAINED = Trained.of([("a", CORE)])
 EFFECTS = {"new": -1.0, "known": 0.5, "labels": -0.25, "defined": 0.1, "familiar": 0.75}
 
 
-def a_transfer(error: float = 0.1, kind: Family = "inline", form: str = "inline_xml") -> Transfer:
+def a_transfer(error: float = 0.1, kind: str = "inline", form: str = "inline_xml") -> Transfer:
     one = {"sentences": 5, "entities": 40, "right": 10, "error_before": 0.3, "error_after": error}
-    return Transfer(dict.fromkeys(KINDS[kind], 0.5), EFFECTS, -0.5, form, error, {"b": one})
+    return Transfer(dict.fromkeys(FAMILIES[kind].kinds, 0.5), EFFECTS, -0.5, form, error, {"b": one})
 
 
 def a_calibration(transfer: Transfer | None = None) -> Calibration:
     fit = Fit("inline_xml", {}, 0.2, 0.1, 10)
     scale = Scale({"open": 1.0, "label": 1.0, "close": 1.0}, 1.0, 0.0, {("LOC", "ORG", "PER"): 0.0})
     thresholds = Thresholds(0.125, {("LOC", "ORG", "PER"): 0.25})
-    made: dict[Family, Transfer] = {"inline": transfer} if transfer else {}
+    made: dict[str, Transfer] = {"inline": transfer} if transfer else {}
     return Calibration({"inline": scale}, "", {"inline": fit}, {"inline": thresholds}, made, TRAINED)
 
 
@@ -71,7 +72,7 @@ def test_features_of_a_label() -> None:
 
 
 def test_the_formula_by_hand() -> None:
-    decided = dict.fromkeys(KINDS["inline"], log(0.5)) | {"open": log(0.8)}
+    decided = dict.fromkeys(FAMILIES["inline"].kinds, log(0.5)) | {"open": log(0.8)}
     told = {"new": 1.0, "known": 0.5, "labels": log(2), "defined": 0.0, "familiar": 1.0}
     total = 0.5 * log(4) - 1.0 + 0.25 - 0.25 * log(2) + 0.75 - 0.5
     assert a_transfer().score(decided, told) == pytest.approx(1 / (1 + exp(-total)))
@@ -85,8 +86,8 @@ def test_the_formula_by_hand() -> None:
 def test_a_surer_decision_never_scores_less(p: float, less: float) -> None:
     assert LEAST <= odds(p - less) <= odds(p) <= MOST
     told = dict.fromkeys(FEATURES, 0.5)
-    for kind in KINDS["inline"]:
-        decided = dict.fromkeys(KINDS["inline"], -0.5)
+    for kind in FAMILIES["inline"].kinds:
+        decided = dict.fromkeys(FAMILIES["inline"].kinds, -0.5)
         low, high = (a_transfer().score(decided | {kind: value}, told) for value in (p - less, p))
         assert 0.0 < low <= high < 1.0
 
@@ -131,7 +132,7 @@ class Unsure(ScriptedEngine):
 
 def test_other_labels_have_scores_of_their_own_and_are_marked() -> None:
     asked, text = LabelSet.of("band", "PER"), "Ann met Bob"
-    decided = dict.fromkeys(KINDS["inline"], 0.0) | {"open": log(0.5)}
+    decided = dict.fromkeys(FAMILIES["inline"].kinds, 0.0) | {"open": log(0.5)}
     for transfer, marked in ((a_transfer(0.1), False), (a_transfer(0.2), True), (None, True)):
         calibration = a_calibration(transfer)
         ner = Extractor(Unsure(), XML, asked, calibration=calibration, trained=TRAINED)
@@ -198,7 +199,11 @@ def test_what_is_written_is_read_with_whole_numbers(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("weights", {"open": 1.0}, r"weights: is of open; legal: open, label, inside, close"),
-        ("weights", {**dict.fromkeys(KINDS["inline"], 1.0), "open": -0.1}, r"weights\.open: -0\.1; legal: .*0 to 20"),
+        (
+            "weights",
+            {**dict.fromkeys(FAMILIES["inline"].kinds, 1.0), "open": -0.1},
+            r"weights\.open: -0\.1; legal: .*0 to 20",
+        ),
         ("effects", {}, r"effects: is of nothing; legal: new, known"),
         ("effects", {**EFFECTS, "new": math.inf}, r"effects\.new: inf; legal"),
         ("offset", None, r"offset: None; legal"),
@@ -235,10 +240,10 @@ def judged(name: str, labels: LabelSet, truth: Transfer, number: int, seed: int 
     """Entities with drawn decisions, right as often as `truth` says."""
     rng, some = random.Random(f"{name}{seed}"), []
     for i in range(number):
-        decided = {kind: -log(1 + exp(-rng.gauss(1, 2))) for kind in KINDS["inline"]}
+        decided = {kind: -log(1 + exp(-rng.gauss(1, 2))) for kind in FAMILIES["inline"].kinds}
         label = rng.choice(labels.tags)
         right = rng.random() < truth.score(decided, features(labels, TRAINED)[label])
-        some.append(Judged(name, i, labels.tags, "inline", decided, right, label))
+        some.append(Judged(name, i, labels.tags, FAMILIES["inline"], decided, right, label))
     return some
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from genner.document import Document, LabelSet, Prediction
 from genner.engines.base import Request
 from genner.evaluation import evaluate
-from genner.extract import decoding_grammar
+from genner.extract import decoding_constraints
 from genner.formats import Format
+from genner.grammar import Constraints
 from genner.prompts import instruction, label_ends
 
 
@@ -40,7 +41,7 @@ class Task:
 
     @cached_property
     def parts(self) -> list[LabelSet]:
-        return [self.labels.subset([tag]) for tag in self.labels.tags] if self.form.one_label else [self.labels]
+        return [self.labels.subset([tag]) for tag in self.labels.tags] if self.form.prompt_per_label else [self.labels]
 
     @cached_property
     def instructions(self) -> list[str]:
@@ -52,7 +53,7 @@ class Task:
             Request(
                 words,
                 d.text,
-                decoding_grammar(self.form, d.text, part),
+                self.form.grammar(d.text, part, decoding_constraints(part)),
                 label_positions=label_ends(words, part),
             )
             for d in self.documents
@@ -62,12 +63,14 @@ class Task:
     def gbnf(self, i: int) -> str:
         """What xgrammar and llama.cpp are told of the grammar of request `i`."""
         document, part = divmod(i, len(self.parts))
-        return self.form.rules(self.documents[document].text, self.parts[part], depth=self.depth).gbnf()
+        return self.form.rules(
+            self.documents[document].text, self.parts[part], Constraints("strict", self.depth)
+        ).gbnf()
 
     def lark(self, i: int) -> str:
         """What llguidance is told of it."""
         document, part = divmod(i, len(self.parts))
-        return self.form.lark(self.documents[document].text, self.parts[part], depth=self.depth)
+        return self.form.lark(self.documents[document].text, self.parts[part], Constraints("strict", self.depth))
 
     def head(self, count: int) -> "Task":
         """Only the first sentences."""

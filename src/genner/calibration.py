@@ -26,12 +26,12 @@ from math import exp, expm1, inf, isfinite, log, log1p
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from genner.decisions import KINDS, UNCOUNTED, Decisions, Family, decisions, family, family_of
 from genner.document import LabelSet
 from genner.engines.base import Generation
 from genner.errors import DataError, ModelError
 from genner.formats import Format
-from genner.grammar import GrammarEntity
+from genner.grammar import DecisionKinds, GrammarEntity
+from genner.token_groups import Decisions, decision_families, token_groups
 from genner.trained import Trained
 from genner.transfer import FEATURES, Transfer, features
 
@@ -78,9 +78,9 @@ class Scale:
     offsets: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
     @classmethod
-    def identity(cls, of: Family) -> Self:
+    def identity(cls, of: DecisionKinds) -> Self:
         """The scale that leaves a model's own score as it is."""
-        return cls({kind: 1.0 for kind in KINDS[of] if kind not in UNCOUNTED})
+        return cls({kind: 1.0 for kind in of.kinds if kind not in of.uncounted})
 
     def score(self, decided: Decisions, labels: Iterable[str] = ()) -> float:
         """The calibrated probability, in [0, 1], that an entity is right; `labels`: all that were asked for."""
@@ -138,16 +138,19 @@ class Calibration:
     on; they need to know what the model was `trained` on, which is not part of the file.
     """
 
-    scales: Mapping[Family, Scale]
+    scales: Mapping[str, Scale]
     adapter: str = ""
-    fits: Mapping[Family, Fit] = field(default_factory=dict)
-    thresholds: Mapping[Family, Thresholds] = field(default_factory=dict)
-    transfers: Mapping[Family, Transfer] = field(default_factory=dict)
+    fits: Mapping[str, Fit] = field(default_factory=dict)
+    thresholds: Mapping[str, Thresholds] = field(default_factory=dict)
+    transfers: Mapping[str, Transfer] = field(default_factory=dict)
     trained: Trained | None = field(default=None, compare=False)
 
     def standing(self, form: Format, labels: LabelSet) -> Standing:
         """What the scores of entities are worth when these labels are asked for in this format, under the grammar."""
-        kind, asked = family_of(form), [labels.subset([tag]) for tag in labels.tags] if form.one_label else [labels]
+        kind, asked = (
+            form.decision_kinds.family,
+            [labels.subset([tag]) for tag in labels.tags] if form.prompt_per_label else [labels],
+        )
         if (fit := self.fits.get(kind)) is None or fit.format != form.name:
             return "uncalibrated"
         if all(tags(part.tags) in self.scales[kind].offsets for part in asked):
@@ -160,18 +163,21 @@ class Calibration:
                 return "calibrated for other labels"
         return "uncalibrated"
 
-    def threshold(self, kind: Family, labels: Iterable[str]) -> float | None:
+    def threshold(self, kind: str, labels: Iterable[str]) -> float | None:
         """The least score of the entities that are kept by default; None where none was chosen for this family."""
         chosen = self.thresholds.get(kind)
         return None if chosen is None else chosen.of(labels)
 
-    def score(self, written: GrammarEntity, generation: Generation, labels: LabelSet) -> float | None:
-        """The calibrated score of an entity, asked for `labels`; None when the engine gave no log-probabilities."""
-        decided = decisions(written, generation)
+    def score(
+        self, written: GrammarEntity, generation: Generation, labels: LabelSet, kinds: DecisionKinds
+    ) -> float | None:
+        """The calibrated score of an entity, asked for `labels` in a format of these decisions; None when the engine
+        gave no log-probabilities. Raises `FormatError` for an entity of other decisions."""
+        decided = token_groups(written, generation, kinds)
         if decided is None:
             return None
-        kind = family(written)
-        scale, transfer = self.scales.get(kind) or Scale.identity(kind), self.transfers.get(kind)
+        scale = self.scales.get(kinds.family) or Scale.identity(kinds)
+        transfer = self.transfers.get(kinds.family)
         if transfer is None or self.trained is None or tags(labels.tags) in scale.offsets:
             return scale.score(decided, labels.tags)
         return transfer.score(decided, features(labels, self.trained)[written.label], tags(labels.tags))
@@ -210,20 +216,20 @@ class Calibration:
         adapter = table.get("adapter")
         if not isinstance(adapter, str):
             raise DataError("adapter", f"{adapter!r} is not a string")
-        scales, fits, thresholds = dict[Family, Scale](), dict[Family, Fit](), dict[Family, Thresholds]()
-        transfers = dict[Family, Transfer]()
+        scales, fits, thresholds = dict[str, Scale](), dict[str, Fit](), dict[str, Thresholds]()
+        transfers = dict[str, Transfer]()
+        known = decision_families()
         for name, value in _table(table.get("families"), "families").items():
-            kind = next((known for known in KINDS if known == name), None)
-            if kind is None:
-                raise DataError("families", f"{name!r} is none; legal: {', '.join(KINDS)}")
+            if name not in known:
+                raise DataError("families", f"{name!r} is none; legal: {', '.join(known)}")
             one = _table(value, name)
-            scales[kind] = _scale(one, kind)
+            scales[name] = _scale(one, known[name])
             if "fit" in one:
-                fits[kind] = _fit(one["fit"], f"{name}.fit")
+                fits[name] = _fit(one["fit"], f"{name}.fit")
             if "thresholds" in one:
-                thresholds[kind] = _thresholds(_table(one["thresholds"], f"{name}.thresholds"), f"{name}.thresholds")
+                thresholds[name] = _thresholds(_table(one["thresholds"], f"{name}.thresholds"), f"{name}.thresholds")
             if "other_labels" in one:
-                transfers[kind] = _transfer(_table(one["other_labels"], f"{name}.other_labels"), kind)
+                transfers[name] = _transfer(_table(one["other_labels"], f"{name}.other_labels"), known[name])
         return cls(scales, adapter, fits, thresholds, transfers)
 
     def write(self, folder: Path) -> Path:
@@ -275,19 +281,20 @@ def _number(raw: Any, where: str, low: float, high: float) -> float:
     return float(raw)
 
 
-def _scale(one: dict[str, Any], kind: Family) -> Scale:
+def _scale(one: dict[str, Any], of: DecisionKinds) -> Scale:
+    kind = of.family
     where = f"{kind}.temperatures"
     temperatures = _table(one.get("temperatures"), where)
-    if unknown := temperatures.keys() - set(KINDS[kind]):
-        raise DataError(where, f"{sorted(unknown)[0]!r} is no kind of decision; legal: {', '.join(KINDS[kind])}")
-    if missing := set(KINDS[kind]) - UNCOUNTED - temperatures.keys():
+    if unknown := temperatures.keys() - set(of.kinds):
+        raise DataError(where, f"{sorted(unknown)[0]!r} is no kind of decision; legal: {', '.join(of.kinds)}")
+    if missing := set(of.kinds) - of.uncounted - temperatures.keys():
         raise DataError(where, f"{sorted(missing)[0]!r} is missing")
     made = {name: _number(t, f"{where}.{name}", COOLEST, HOTTEST) for name, t in temperatures.items()}
     overall = _number(one.get("overall"), f"{kind}.overall", COOLEST, HOTTEST)
     return Scale(made, overall, _number(one.get("offset"), f"{kind}.offset", -FARTHEST, FARTHEST), _offsets(one, kind))
 
 
-def _offsets(one: dict[str, Any], kind: Family) -> dict[tuple[str, ...], float]:
+def _offsets(one: dict[str, Any], kind: str) -> dict[tuple[str, ...], float]:
     return _by_labels(one.get("offsets"), f"{kind}.offsets", "offset", -FARTHEST, FARTHEST)
 
 
@@ -336,13 +343,13 @@ def _sets(table: dict[str, Any], where: str) -> dict[str, dict[str, float]]:
     return sets
 
 
-def _transfer(table: dict[str, Any], kind: Family) -> Transfer:
-    where = f"{kind}.other_labels"
+def _transfer(table: dict[str, Any], of: DecisionKinds) -> Transfer:
+    where = f"{of.family}.other_labels"
     form = table.get("format")
     if not isinstance(form, str):
         raise DataError(f"{where}.format", f"{form!r} is not a string")
     weights, effects = (_table(table.get(key), f"{where}.{key}") for key in ("weights", "effects"))
-    for key, given, known in (("weights", weights, KINDS[kind]), ("effects", effects, tuple(FEATURES))):
+    for key, given, known in (("weights", weights, of.kinds), ("effects", effects, tuple(FEATURES))):
         if set(given) != set(known):
             raise DataError(f"{where}.{key}", f"is of {', '.join(given) or 'nothing'}; legal: {', '.join(known)}")
     return Transfer(

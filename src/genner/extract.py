@@ -11,18 +11,17 @@ of this score that are right, on texts like those it was fitted on.
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp
 from typing import Any, NamedTuple
 
 from genner.calibration import Calibration, Standing
 from genner.chunks import Chunk, chunks
-from genner.decisions import family_of
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
 from genner.formats import Format
-from genner.grammar import Boundaries, Grammar, GrammarEntity
+from genner.grammar import Boundaries, Constraints, DecisionKinds, Grammar, GrammarEntity
 from genner.inputs import checked_score, document_of, no_text, not_one_text
 from genner.labels import Labels, as_label_set, family
 from genner.prompts import instruction, label_ends
@@ -36,29 +35,33 @@ OWN_FIELDS = (
     "answer_reading",
     "uncalibrated_scores",
 )  # of a prediction that is read again, which are no longer so
-WHERE: Boundaries = "strict"  # costs 276 of the 467,826 gold entities at hand in inline XML (docs/formats.md)
-DEPTH = 7  # entities that may cover one place where nested ones are asked for: the most in any corpus at hand
-UNKNOWN = DEPTH  # and where nothing is known of the labels: on flat corpora it changes nothing (docs/log.md)
-TWINS = False  # of 130,000 gold entities 31 share their span with another; models in a loop write all labels
-REPEATS = True  # a list may end in an entity that it has already, which is how models in a loop get out of it
+DEFAULT_DEPTH = 7
+"""Entities that may cover one place where the labels do not say how deep they nest: the most in any corpus at hand. On
+flat corpora it changes nothing (docs/log.md)."""
+
+DECODING = Constraints("strict", DEFAULT_DEPTH, same_span_labels=False, allow_trailing_repeat=True)
+"""What decoding allows, of all that is legal in a format.
+
+- `strict` boundaries cost 276 of the 467,826 gold entities at hand in inline XML (docs/formats.md);
+- of 130,000 gold entities 31 share their span with another, and models in a loop write all labels;
+- a list may end in an entity that it has already: this is how models in a loop get out of it.
+"""
 
 
-def decoding_grammar(
-    form: Format, text: str, labels: LabelSet, *, nested: bool | None = None, symbols: bool = False
-) -> Grammar:
-    """The answers for `text` that decoding allows, of all that are legal in the format; see `Extractor`."""
-    where: Boundaries = "word" if symbols else WHERE
-    return form.grammar(text, labels, where=where, depth=depth_of(labels, nested), twins=TWINS, repeats=REPEATS)
+def decoding_constraints(labels: LabelSet, *, nested: bool | None = None, symbols: bool = False) -> Constraints:
+    """`DECODING` for these labels and these arguments of `Extractor`."""
+    boundaries: Boundaries = "word" if symbols else DECODING.boundaries
+    return replace(DECODING, boundaries=boundaries, depth=depth_of(labels, nested))
 
 
 def depth_of(labels: LabelSet, nested: bool | None = None) -> int:
     """How many entities may cover one place: as many as the labels say, unless it is said whether they nest."""
     known = labels.depth
     if nested is None:
-        return known or UNKNOWN
+        return known or DEFAULT_DEPTH
     if not nested:
         return 1
-    return known if known and known > 1 else DEPTH
+    return known if known and known > 1 else DEFAULT_DEPTH
 
 
 OnGeneration = Callable[[Document, Chunk, Generation], None]
@@ -178,7 +181,7 @@ class Extractor:
         if self.calibration is None:
             return None
         # Of the labels that are wanted, not of all that the model is asked for: nobody chose one for a part of a set.
-        return self.calibration.threshold(family_of(self.form), self._labels(labels).tags)
+        return self.calibration.threshold(self.form.decision_kinds.family, self._labels(labels).tags)
 
     def standing(self, labels: Labels = None) -> Standing:
         """What the scores of a call with these labels are worth (see `genner.calibration.Standing`). Predictions whose
@@ -273,10 +276,11 @@ class Extractor:
         waiting: deque[_Pending],
         owners: deque[_Owner],
     ) -> Iterator[Request]:
-        parts = [labels.subset([tag]) for tag in labels.tags] if self.form.one_label else [labels]
+        parts = [labels.subset([tag]) for tag in labels.tags] if self.form.prompt_per_label else [labels]
         asked = [instruction(part, self.form) for part in parts]
         options = [label_ends(words, part) for words, part in zip(asked, parts, strict=True)]
         fits = self._fits(max(asked, key=len))
+        constraints = {part: decoding_constraints(part, nested=self.nested, symbols=self.symbols) for part in parts}
         for number, text in enumerate(texts, 1):
             document = document_of(text, number)
             pieces = list(self._chunks(document.text, fits))
@@ -291,7 +295,7 @@ class Extractor:
                     pending.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
                 for part, words, ends in zip(parts, asked, options, strict=True):
-                    grammar = decoding_grammar(self.form, piece, part, nested=self.nested, symbols=self.symbols)
+                    grammar = self.form.grammar(piece, part, constraints[part])
                     owners.append(_Owner(pending, chunk, grammar, part))
                     yield Request(words, piece, grammar, self.constrained, ends)
 
@@ -317,11 +321,11 @@ class Extractor:
     def _collect(self, owner: _Owner, generation: Generation) -> None:
         pending, chunk, grammar, labels = owner
         piece = pending.document.text[chunk.start : chunk.end]
-        written = grammar.read(generation.answer)
+        written, kinds = grammar.read(generation.answer), self.form.decision_kinds
         if written is not None:
             if not generation.complete:  # what was open when the budget ran out was closed without asking the model
                 reached = generation.ends[-1] if generation.ends else 0
-                written = tuple(w for w in written if all(end <= reached for _, end in w.marks))
+                written = tuple(w for w in written if all(end <= reached for _, end in w.marks(kinds)))
             pending.entities += [
                 Entity(chunk.start + w.start, chunk.start + w.end, w.label, self._score(owner, w, generation))
                 for w in written
@@ -336,8 +340,8 @@ class Extractor:
 
     def _score(self, owner: _Owner, written: GrammarEntity, generation: Generation) -> float | None:
         if self.calibration:
-            return self.calibration.score(written, generation, owner.labels)
-        return score(written, generation)
+            return self.calibration.score(written, generation, owner.labels, self.form.decision_kinds)
+        return score(written, generation, self.form.decision_kinds)
 
     def _finish(self, pending: _Pending, wanted: LabelSet, least: float, uncalibrated: bool) -> Prediction:
         document = pending.document
@@ -359,9 +363,9 @@ class Extractor:
     def _within_depth(self, pending: _Pending) -> list[Entity]:
         """The entities of a document, no place covered too often; of those that would, the less certain are dropped.
 
-        Grammars see to it, but where a format writes the entities of each label apart (`Format.by_label`).
+        Grammars see to it, but where a format writes the entities of each label apart (`Format.independent_labels`).
         """
-        if not (self.constrained and self.form.by_label):
+        if not (self.constrained and self.form.independent_labels):
             return pending.entities
         covered: Counter[int] = Counter()
         kept: list[Entity] = []
@@ -384,13 +388,14 @@ class Extractor:
         return family(wanted) if self.widen else wanted
 
 
-def score(written: GrammarEntity, generation: Generation) -> float | None:
+def score(written: GrammarEntity, generation: Generation, kinds: DecisionKinds) -> float | None:
     """The probability of the tokens that write an entity's markup or item; None when the engine gives none."""
     if not generation.logprobs:
         return None
+    marks = written.marks(kinds)
     total, begin = 0.0, 0
     for end, logprob in zip(generation.ends, generation.logprobs, strict=True):
-        if any(begin < mark_end and mark_begin < end for mark_begin, mark_end in written.marks):
+        if any(begin < mark_end and mark_begin < end for mark_begin, mark_end in marks):
             total += logprob
         begin = end
     return min(1.0, exp(total))

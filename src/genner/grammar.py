@@ -9,28 +9,114 @@ illegal; whatever tokenization the model prefers is allowed. The path through th
 import unicodedata
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
+
+from genner.errors import UsageError
 
 Boundaries = Literal["any", "word", "strict"]
-"""Where entities may start and end: anywhere between two code points; only where words do; or, `strict`, where words do
-but none starts at the markup of the format, and none consists of punctuation alone."""
+"""Where entities may start and end.
+
+- `any`: between any two code points;
+- `word`: where words start and end;
+- `strict`: as `word`, but no entity starts at the markup of the format (`Format.forbidden_start_chars`), and none
+  consists of punctuation alone.
+"""
 
 State = Hashable
 """An opaque, immutable state of an automaton."""
 
 
 @dataclass(frozen=True, slots=True)
-class GrammarEntity:
-    """An entity as the automaton read it: its span in code points, and where its decisions stand in the answer.
+class Constraints:
+    """What narrows the legal answers of a format; the default narrows nothing.
 
-    `marks` are half-open byte intervals of the answer: the bytes that chose this entity rather than another answer
-    (for an inline format, its opening and its closing tag).
+    `Format.enforced` says which of them hold in the grammar of a format.
+
+    Attributes:
+        boundaries: where entities may start and end.
+        depth: how many entities may cover one place; None for no limit. A format that writes each label apart
+            (`Format.independent_labels`) counts the entities of one label only.
+        same_span_labels: whether a span may have several labels.
+        allow_trailing_repeat: whether a list of entities may end in one that it has already, which `decode` ignores:
+            this is how a model that repeats itself ends. A format without lists has nothing to allow.
+    """
+
+    boundaries: Boundaries = "any"
+    depth: int | None = None
+    same_span_labels: bool = True
+    allow_trailing_repeat: bool = False
+
+    def __post_init__(self) -> None:
+        if self.boundaries not in get_args(Boundaries):
+            legal = ", ".join(get_args(Boundaries))
+            raise UsageError(f"boundaries {self.boundaries!r} are unknown; legal: {legal}")
+        if self.depth is not None and self.depth < 1:
+            raise UsageError(f"depth {self.depth} lets no entity in; legal: 1 (flat) or more, None for no limit")
+
+
+UNCONSTRAINED = Constraints()
+"""All that is legal in a format."""
+
+FLAT = Constraints("strict", depth=1)
+"""The default of what other engines get: flat entities between strict boundaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionKinds:
+    """What a family of formats decides when it writes an entity.
+
+    Attributes:
+        family: the name of the family; formats of one family share a calibration.
+        kinds: the kinds of decisions, in the order in which they are reported.
+        uncounted: those of `kinds` that the model's own score leaves out (see `genner.extract`).
+    """
+
+    family: str
+    kinds: tuple[str, ...]
+    uncounted: frozenset[str] = frozenset()
+
+
+class Decision(NamedTuple):
+    """The bytes `[begin, end)` of an answer, and the kind of what they decide of an entity."""
+
+    kind: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarEntity:
+    """An entity as the automaton read it: its span in code points, and which bytes of the answer decided what.
+
+    The automaton knows where its tags and items stand, so no caller looks for them in the answer. `decisions` come in
+    the order in which they claim a token that holds bytes of several; none is empty, and no two share a byte, except
+    that the bytes of an inner entity are `inside` the outer one.
     """
 
     start: int
     end: int
     label: str
-    marks: tuple[tuple[int, int], ...]
+    decisions: tuple[Decision, ...]
+
+    def shifted(self, by: int) -> "GrammarEntity":
+        """The same entity in an answer with `by` bytes before it."""
+        decisions = tuple(Decision(kind, begin + by, end + by) for kind, begin, end in self.decisions)
+        return GrammarEntity(self.start, self.end, self.label, decisions)
+
+    def marks(self, kinds: DecisionKinds) -> tuple[tuple[int, int], ...]:
+        """The bytes of the answer, as half-open intervals in order, that chose this entity rather than another answer:
+        those of all decisions that count."""
+        intervals: list[tuple[int, int]] = []
+        for begin, end in sorted((d.begin, d.end) for d in self.decisions if d.kind not in kinds.uncounted):
+            if intervals and intervals[-1][1] == begin:
+                begin = intervals.pop()[0]
+            intervals.append((begin, end))
+        return tuple(intervals)
+
+
+def decisions_of(*decided: tuple[str, int, int]) -> tuple[Decision, ...]:
+    """The decisions of an entity; those without any byte are left out."""
+    return tuple(Decision(kind, begin, end) for kind, begin, end in decided if begin < end)
 
 
 class Proposals(Protocol):
@@ -182,13 +268,13 @@ def torn(text: str, start: int, end: int) -> bool:
     return cut(text, start) or cut(text, end) or text[start].isspace() or text[end - 1].isspace()
 
 
-def boundaries(text: str, where: Boundaries, sealed: tuple[str, ...] = ()) -> tuple[list[bool], list[bool]]:
+def boundaries(text: str, where: Boundaries, forbidden: tuple[str, ...] = ()) -> tuple[list[bool], list[bool]]:
     """Where entities may start and where they may end: two lists of len(text) + 1 flags.
 
     With `word`, an entity starts and ends where a word does and has no white space at its edges; marks that stand on a
     blank are white space too. So each start has its end. (Of 217,000 gold entities in eleven corpora, 27 break this.)
-    With `strict`, one starts neither where the text has a string of `sealed` (see `Format.sealed`) nor where all that
-    follows is punctuation.
+    With `strict`, none starts where the text has one of the strings `forbidden` (`Format.forbidden_start_chars`), or
+    where only punctuation follows.
     """
     n = len(text)
     if where == "any":
@@ -205,7 +291,7 @@ def boundaries(text: str, where: Boundaries, sealed: tuple[str, ...] = ()) -> tu
     ends = [free[i] and i > 0 and not blank[i - 1] for i in range(n + 1)]
     if where == "strict":
         last = max((i for i in range(n) if worded(text[i])), default=-1)
-        starts = [free and i <= last and not text.startswith(sealed, i) for i, free in enumerate(starts)]
+        starts = [free and i <= last and not text.startswith(forbidden, i) for i, free in enumerate(starts)]
     return starts, ends
 
 

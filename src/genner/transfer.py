@@ -20,8 +20,8 @@ from functools import lru_cache
 from math import exp, expm1, log
 from typing import Any
 
-from genner.decisions import Decisions
 from genner.document import Label, LabelSet
+from genner.token_groups import Decisions
 from genner.trained import Trained
 
 LEAST, MOST = -8.0, 10.0  # log-odds of a decision are taken for no less and no more

@@ -75,7 +75,7 @@ def _labels_asked(run: CellFolder, lines: Sequence[PredictionRecord]) -> LabelSe
     if run.cell.kind == "score" and about["labels"] in known:
         return known[about["labels"]]
     form, tags = get_format(about["format"]), sorted({e.label for line in lines for e in line.gold})
-    if not tags or form.numbered or form.one_label:  # where a label is said by its place in the set
+    if not tags or form.numbered or form.prompt_per_label:  # where a label is said by its place in the set
         return None
     return LabelSet.of(*tags)
 

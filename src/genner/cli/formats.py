@@ -8,6 +8,7 @@ import typer
 
 from genner.cli.app import app
 from genner.errors import UsageError
+from genner.grammar import Constraints
 
 LANGUAGES = ("gbnf", "ebnf", "lark", "json-schema")
 MAX_SIZE = 256 * 1024
@@ -44,14 +45,14 @@ def grammar(
         raise UsageError(f"unknown language {to!r}; known: {', '.join(LANGUAGES)}")
     about = ""
     if to == "json-schema":
-        schema = form.json_schema(text, asked, depth=depth)
+        schema = form.json_schema(text, asked, Constraints("strict", depth))
         if schema is None:
             raise UsageError(f"{format} is not JSON, so it has no schema; take gbnf, ebnf or lark, or a JSON format")
         written = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
     elif to == "lark":
-        written = form.lark(text, asked, depth=depth)
+        written = form.lark(text, asked, Constraints("strict", depth))
     else:
-        rules = form.rules(text, asked, depth=depth)
+        rules = form.rules(text, asked, Constraints("strict", depth))
         written = rules.gbnf()
         about = f"; the longest answer that it allows has {rules.longest():,} characters"
     size = f"{len(written):,} characters" + (f", {size_of(written):,} rules" if to != "json-schema" else "")

@@ -34,7 +34,7 @@ class AnswerLikelihood(Signal):
 
     def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         form, labels = get_format(case.format), case.labels
-        if form.one_label:
+        if form.prompt_per_label:
             counts = Counter(e.label for d in case.test for e in d.entities)
             labels = labels.subset([max(labels.tags, key=lambda tag: counts[tag])])
         found: dict[str, dict[str, list[Any]]] = {}
@@ -103,11 +103,13 @@ def _scores(
 
 def _answers(document: Document, form: Format, labels: LabelSet) -> list[str]:
     """The gold answer, and where there are entities a wrong one."""
-    gold, _ = form.keep(Document(document.text, tuple(e for e in document.entities if e.label in labels), document.id))
+    gold, _ = form.encodable_part(
+        Document(document.text, tuple(e for e in document.entities if e.label in labels), document.id)
+    )
     found = [form.encode(gold, labels)]
     if gold.entities:
         wrong = [Entity(e.start, e.end, _next(e.label, labels)) for e in gold.entities] if len(labels) > 1 else []
-        other, _ = form.keep(Document(gold.text, tuple(wrong), gold.id))
+        other, _ = form.encodable_part(Document(gold.text, tuple(wrong), gold.id))
         found.append(form.encode(other, labels))
     return found
 

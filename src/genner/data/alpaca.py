@@ -83,13 +83,13 @@ class Alpaca(RecordSyntax):
             known = tuple(e for e in document.entities if e.label in labels)
             for e in set(document.entities).difference(known):
                 read_log.drop(f"entity of label {e.label!r}, which is not in the label set", document.id)
-            sayable, left_out = form.keep(Document(document.text, known, document.id))
+            encodable, left_out = form.encodable_part(Document(document.text, known, document.id))
             if left_out:
-                read_log.drop(f"entity that {form.name} cannot say", document.id, len(left_out))
+                read_log.drop(f"entity that {form.name} cannot write", document.id, len(left_out))
             return {
                 "instruction": task,
                 "input": document.text,
-                "output": form.encode(sayable, labels),
+                "output": form.encode(encodable, labels),
                 "id": typed_id(document),
                 **typed_group(document),
             }

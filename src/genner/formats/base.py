@@ -3,10 +3,15 @@
 A format writes a document's entities as an answer (`encode`), reads any string back (`decode`), and describes its legal
 answers as an automaton (`grammar`). The law, tested for every format over any text and any entities:
 
-1. `decode(text, encode(document)) == document`, for every document whose entities the format `can_say`;
-2. `grammar(text)` accepts `encode(document)`, and reads the same entities from it;
-3. every path that the grammar allows decodes to a legal prediction without problems;
+1. `decode(text, encode(document)) == document`, for every document whose entities are all encodable (`unencodable`
+   lists the others);
+2. `grammar(text)` accepts `encode(document)`, and reads the same entities from it, each with the bytes of the answer
+   that decided it (`GrammarEntity.decisions`), of the format's `decision_kinds`;
+3. every path that the grammar allows decodes to a legal prediction without problems, and obeys the constraints that the
+   format enforces (`enforced`);
 4. `decode` takes any string and never raises; whatever it had to repair or drop is in `Prediction.problems`.
+
+No code outside `genner.formats` knows what markup looks like: it asks these methods.
 """
 
 from abc import ABC, abstractmethod
@@ -17,11 +22,21 @@ from typing import Any
 
 from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
-from genner.errors import FormatError
+from genner.errors import FormatError, UsageError
 from genner.formats.align import align
 from genner.formats.published import SPACING, read_published
 from genner.formats.reply import reply
-from genner.grammar import Boundaries, Grammar, GrammarEntity, boundaries, first_ends
+from genner.grammar import (
+    FLAT,
+    UNCONSTRAINED,
+    Boundaries,
+    Constraints,
+    DecisionKinds,
+    Grammar,
+    GrammarEntity,
+    boundaries,
+    first_ends,
+)
 
 PUBLISHED = 8_192
 """The longest answer, in characters, that is tried as spelt like the published data, which nest in time that grows with
@@ -53,60 +68,61 @@ class Format(ABC):
     example: str
     """The answer for "John Smith reported from New York." with labels PER and LOC, for help texts."""
 
+    decision_kinds: DecisionKinds
+    """What the format decides of an entity: the kinds that its grammar gives in `GrammarEntity.decisions`. Formats of
+    one family share a calibration."""
+
     numbered: bool = False
     """Whether a label is written as its number in the label set, from 1, so that the prompt has to number them."""
 
-    one_label: bool = False
-    """Whether the format is meant to be asked for one label at a time."""
+    prompt_per_label: bool = False
+    """Whether the model is asked for one label at a time, each in a prompt of its own."""
 
-    by_label: bool = False
-    """Whether the entities of each label are written apart from the others, so that no rule holds for them together."""
+    independent_labels: bool = False
+    """Whether the entities of each label are written apart from the others, so that no constraint holds for entities of
+    different labels together."""
 
-    sealed: tuple[str, ...] = ()
-    """Where the text has one of these, no entity starts (with `strict` boundaries): what the markup begins with. A
-    model that means to copy such a one, and forgets to escape it, would open an entity, and another, and another."""
+    forbidden_start_chars: tuple[str, ...] = ()
+    """Where the text has one of these strings, no entity starts (with `strict` boundaries): what the markup begins
+    with. A model that copies such a string and forgets to escape it would open an entity instead, and then more."""
 
     @abstractmethod
     def encode(self, document: Document, labels: LabelSet) -> str:
         """The answer for `document`. Raises `FormatError` naming an entity that this format cannot say."""
 
     @abstractmethod
-    def grammar(
-        self,
-        text: str,
-        labels: LabelSet,
-        *,
-        where: Boundaries = "any",
-        depth: int | None = None,
-        twins: bool = True,
-        repeats: bool = False,
-    ) -> Grammar:
-        """All legal answers for `text`.
+    def grammar(self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED) -> Grammar:
+        """All legal answers for `text`, narrowed by those of the `constraints` that the format can enforce."""
 
-        Entities lie between any, word or strict boundaries; at most `depth` of them (of one label, in a format that
-        writes them label by label) cover a place. With `twins=False` no span has two labels, unless the format writes
-        them label by label (`by_label`). With `repeats=True` a list of entities may end in one that it has already,
-        which `decode` passes over: how a model ends that repeats itself.
-        """
+    def enforced(self, constraints: Constraints) -> Constraints:
+        """The constraints that hold in the grammar of these: all, or those that the format can enforce."""
+        return constraints
 
     @abstractmethod
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
+    def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
         """The legal answers for `text` as context-free rules, for other engines.
 
-        They accept every answer that the grammar of the same arguments accepts, and may accept more (each format says
-        what); `decode` reads that too, and counts it. There is a longest answer: whatever a model prefers, it ends.
+        They accept every answer that the grammar of the same constraints accepts, and may accept more (each format says
+        what); `decode` reads and counts that too. There is a longest answer, so that every answer of a model ends.
+        Raises `UsageError` for constraints that rules cannot express (see `exported_depth`).
         """
 
-    def lark(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> str:
-        """What `rules` of the same arguments generate, in the dialect of Lark that llguidance reads."""
-        return self.rules(text, labels, where=where, depth=depth).lark()
+    def lark(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> str:
+        """The language of `rules`, in the dialect of Lark that llguidance reads."""
+        return self.rules(text, labels, constraints).lark()
 
-    def json_schema(self, text: str, labels: LabelSet, *, depth: int = 1) -> dict[str, Any] | None:
+    def json_schema(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> dict[str, Any] | None:
         """The legal answers for `text` as a JSON schema, entities at word boundaries; None where it is not JSON.
 
-        A list has at most as many items as the text has room for, `depth` of them over each other.
+        A list has at most as many items as the text has room for, `depth` of them over each other. Raises `UsageError`
+        for constraints that a schema cannot express (see `schema_depth`).
         """
         return None
+
+    def added_tokens(self, labels: LabelSet) -> list[str]:
+        """Strings of the markup that can be added to a tokenizer's vocabulary, a token each, and trained; none where
+        the markup depends on the names of the labels."""
+        return []
 
     @abstractmethod
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
@@ -121,8 +137,8 @@ class Format(ABC):
         """Read a reply that is *not* legal for its text as what it says. Never raises."""
 
     @abstractmethod
-    def cannot_say(self, document: Document) -> list[Entity]:
-        """The entities to leave out so that the rest can be said; empty when the format can say them all."""
+    def unencodable(self, document: Document) -> list[Entity]:
+        """The entities to leave out so that the others can be encoded; empty where all can."""
 
     def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
         """The entities of `answer`, repaired, with offsets in `text`. Takes any string and never raises.
@@ -178,13 +194,13 @@ class Format(ABC):
 
     def _published(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
         """The entities of an answer spelt as the published data are; None where it is not, or says something twice
-        or something that this format cannot say."""
+        or something that this format cannot encode."""
         if len(answer) > PUBLISHED:
             return None
         read = read_published(self.name, text, answer, labels)
         if read is None or read.left_open[SPACING] or len(set(read.entities)) < len(read.entities):
             return None
-        return None if self.cannot_say(Document(text, tuple(read.entities))) else tuple(read.entities)
+        return None if self.unencodable(Document(text, tuple(read.entities))) else tuple(read.entities)
 
     def reply(self, text: str, answer: str, labels: LabelSet) -> str:
         """What of an answer is the reply, without reasoning and wrapping; the answer itself where all of it is."""
@@ -196,7 +212,7 @@ class Format(ABC):
 
     @abstractmethod
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
-        """The entities of an answer that the grammar accepts, `repeats` included; None where it does not accept it.
+        """The entities of an answer that the grammar accepts, trailing repeats included; None where it does not.
 
         What the grammar's `read` says, in time that grows with the answer, whatever it holds.
         """
@@ -207,28 +223,48 @@ class Format(ABC):
         placed, more = align(text, copy, entities)
         return placed, problems + more
 
-    def keep_all(self, document: Document) -> tuple[Entity, ...]:
-        """All entities of the document. Raises `FormatError` naming one that this format cannot say."""
-        if left_out := self.cannot_say(document):
+    def check_encodable(self, document: Document) -> tuple[Entity, ...]:
+        """All entities of the document. Raises `FormatError` naming one that this format cannot encode."""
+        if left_out := self.unencodable(document):
             e = left_out[0]
             raise FormatError(
-                f"document {document.id!r}: {e.label} [{e.start}, {e.end}) cannot be said in {self.name}; "
-                "leave it out with `keep`"
+                f"document {document.id!r}: {e.label} [{e.start}, {e.end}) cannot be written in {self.name}; "
+                "leave it out with `encodable_part`"
             )
         return document.entities
 
-    def keep(self, document: Document, where: Boundaries = "any") -> tuple[Document, tuple[Entity, ...]]:
-        """The document without the entities that this format cannot say, and those left out."""
-        starts, ends = boundaries(document.text, where, self.sealed)
+    def encodable_part(self, document: Document, where: Boundaries = "any") -> tuple[Document, tuple[Entity, ...]]:
+        """The document without the entities that this format cannot encode, and the entities left out."""
+        starts, ends = boundaries(document.text, where, self.forbidden_start_chars)
         first = first_ends(document.text, where, ends)
         kept = tuple(e for e in document.entities if starts[e.start] and ends[e.end] and first[e.start] <= e.end)
-        # Whether an entity can be said depends on the others, so those inside words go first.
-        out = set(self.cannot_say(Document(document.text, kept, document.id)))
+        # Whether an entity can be encoded depends on the others, so those inside words go first.
+        out = set(self.unencodable(Document(document.text, kept, document.id)))
         kept = tuple(e for e in kept if e not in out)
         if len(kept) == len(document.entities):
             return document, ()
         left_out = tuple(e for e in document.entities if e not in kept)
         return Document(document.text, kept, document.id, group=document.group, extra=document.extra), left_out
+
+
+def exported_depth(name: str, constraints: Constraints) -> int:
+    """The depth of constraints for rules of the format `name`.
+
+    Raises `UsageError` for what rules cannot express: no limit of depth, and a list that may end in a repeat. Rules may
+    give a span several labels whatever `same_span_labels` says, since they may accept more than the grammar.
+    """
+    if constraints.depth is None:
+        raise UsageError(f"the rules of {name} need a depth; give Constraints(depth=1), or how deep entities nest")
+    if constraints.allow_trailing_repeat:
+        raise UsageError(f"the rules of {name} have no trailing repeats; give Constraints(allow_trailing_repeat=False)")
+    return constraints.depth
+
+
+def schema_depth(name: str, constraints: Constraints) -> int:
+    """As `exported_depth`, for a JSON schema, whose entities lie at word boundaries."""
+    if constraints.boundaries == "any":
+        raise UsageError(f'the JSON schema of {name} has word boundaries; give Constraints("word") or "strict"')
+    return exported_depth(name, constraints)
 
 
 def crossing_entities(entities: Iterable[Entity]) -> list[Entity]:
@@ -270,4 +306,13 @@ def tag_order(entities: Sequence[Entity], labels: LabelSet, length: int) -> list
     return places
 
 
-__all__ = ["Format", "GrammarEntity", "StrictReading", "check_labels", "crossing_entities", "tag_order"]
+__all__ = [
+    "Format",
+    "GrammarEntity",
+    "StrictReading",
+    "check_labels",
+    "crossing_entities",
+    "exported_depth",
+    "schema_depth",
+    "tag_order",
+]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat
+from genner.formats.inline_grammar import MarkupTag
 from genner.formats.json_answer import brief
 
 
@@ -18,12 +19,12 @@ class InlineBracketed(InlineFormat):
     name = "inline_bracketed"
     instruction = "Copy the text with each entity as [mention | LABEL]"
     example = "[John Smith | PER] reported from [New York | LOC]."
-    sealed = ("[",)
+    forbidden_start_chars = ("[",)
 
-    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
-        return ["["], [f" | {tag}]" for tag in labels.tags]
+    def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
+        return [MarkupTag("[")], [MarkupTag(" |", f" {tag}]") for tag in labels.tags]
 
-    def copies(self, text: str, labels: LabelSet) -> list[str]:
+    def escape(self, text: str, labels: LabelSet) -> list[str]:
         copies = ["\\[" if c == "[" else c for c in text]
         if "|" in text:
             for match in _closings(labels).finditer(text):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from genner.document import Entity, LabelSet, Problem
 from genner.formats.inline import InlineFormat, escaped, unescaped
+from genner.formats.inline_grammar import MarkupTag
 
 CLOSE = "</>"
 MAX_LABEL_DIGITS = 4  # digits: so many labels has no label set
@@ -23,17 +24,17 @@ class Compact(InlineFormat):
     instruction = "Copy the text with each entity as <N>mention</>, N the number of its label"
     example = "<1>John Smith</> reported from <2>New York</>."
     numbered = True
-    sealed = ("<",)
+    forbidden_start_chars = ("<",)
 
-    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
-        return [f"<{number}>" for number in range(1, len(labels) + 1)], [CLOSE]
+    def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
+        return [MarkupTag("<", f"{number}>") for number in range(1, len(labels) + 1)], [MarkupTag(CLOSE)]
 
-    def tokens(self, labels: LabelSet) -> list[str]:
-        """The tags, to be added to a tokenizer's vocabulary and trained; the same for all label sets of this size."""
-        opening, closing = self.tags(labels)
+    def added_tokens(self, labels: LabelSet) -> list[str]:
+        """The tags: the same for all label sets of this size."""
+        opening, closing = self.tag_texts(labels)
         return [*opening, *closing]
 
-    def copies(self, text: str, labels: LabelSet) -> list[str]:
+    def escape(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _LITERAL)
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:

@@ -11,25 +11,26 @@ mark that stands beside it.
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import cast
 
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet, Problem
-from genner.formats.base import Format, StrictReading, check_labels, crossing_entities
+from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, exported_depth
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_cfg import inline_rules
-from genner.formats.inline_grammar import InlineGrammar
+from genner.formats.inline_grammar import INLINE_DECISIONS, InlineGrammar, MarkupTag
 from genner.grammar import (
+    FLAT,
     NO_PROPOSALS,
-    Boundaries,
+    UNCONSTRAINED,
+    Constraints,
     Grammar,
     GrammarEntity,
     Need,
     Proposals,
     State,
-    boundaries,
-    first_ends,
 )
 
 LINE = b"\n"
@@ -39,43 +40,43 @@ class GPTNER(Format):
     name = "gpt_ner"
     instruction = "Copy the text with each entity as @@mention##"
     example = "@@John Smith## reported from New York.\nJohn Smith reported from @@New York##."
-    one_label = True
-    by_label = True
-    sealed = ("@@",)  # a single `@` begins 547 of 468,000 gold entities in our corpora, a doubled one none
+    prompt_per_label = True
+    independent_labels = True
+    decision_kinds = INLINE_DECISIONS
+    forbidden_start_chars = (
+        "@@",
+    )  # a single `@` begins 547 of 468,000 gold entities in our corpora, a doubled one none
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
-        entities = self.keep_all(document)
+        entities = self.check_encodable(document)
         return "\n".join(
             _MARKED.encode(Document(document.text, tuple(e for e in entities if e.label == tag)), LabelSet.of(tag))
             for tag in labels.tags
         )
 
     def grammar(
-        self,
-        text: str,
-        labels: LabelSet,
-        *,
-        where: Boundaries = "any",
-        depth: int | None = None,
-        twins: bool = True,
-        repeats: bool = False,
+        self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED
     ) -> "InlineGrammar | LinesGrammar":
-        lines = [_MARKED.grammar(text, LabelSet.of(tag), where=where, depth=depth, twins=twins) for tag in labels.tags]
+        lines = [_MARKED.grammar(text, LabelSet.of(tag), constraints) for tag in labels.tags]
         return lines[0] if len(lines) == 1 else LinesGrammar(lines)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
+    def enforced(self, constraints: Constraints) -> Constraints:
+        """A span may be marked in the copies of several labels: the copies do not know of each other."""
+        return replace(constraints, same_span_labels=True)
+
+    def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
         """Exact for flat entities; of nested ones, the same span may be marked twice."""
         rules: dict[str, tuple[tuple[Symbol, ...], ...]] = {}
-        copies, tags = _MARKED.copies(text, labels), _MARKED.tags(labels)
-        starts, ends = boundaries(text, where, self.sealed)
-        places = starts, ends, first_ends(text, where, ends)
+        depth = exported_depth(self.name, constraints)
+        copies, tags = _MARKED.escape(text, labels), _MARKED.tag_texts(labels)
+        places = _MARKED.places(text, constraints.boundaries)
         for line in range(len(labels)):
             tail = Symbol("\n", f"l{line + 1}r0") if line + 1 < len(labels) else Symbol("")
             rules |= inline_rules(text, copies, *tags, places, depth, tail, f"l{line}r")
         return ContextFreeGrammar(rules).pruned()
 
-    def cannot_say(self, document: Document) -> list[Entity]:
+    def unencodable(self, document: Document) -> list[Entity]:
         by_label = sorted(document.entities, key=lambda e: e.label)  # stable: in reading order within a label
         return [e for _, some in groupby(by_label, lambda e: e.label) for e in crossing_entities(some)]
 
@@ -129,12 +130,12 @@ class _Marked(InlineFormat):
 
     name = GPTNER.name
     instruction = GPTNER.instruction
-    sealed = GPTNER.sealed
+    forbidden_start_chars = GPTNER.forbidden_start_chars
 
-    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
-        return ["@@"], ["##"]
+    def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
+        return [MarkupTag("@@")], [MarkupTag("##")]
 
-    def copies(self, text: str, labels: LabelSet) -> list[str]:
+    def escape(self, text: str, labels: LabelSet) -> list[str]:
         return [f"\\{c}" if c in "@#" else c for c in text]
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
@@ -210,10 +211,7 @@ class LinesGrammar:
             written = grammar.read(part)
             if written is None:
                 return None
-            found += [
-                GrammarEntity(w.start, w.end, w.label, tuple((at + begin, at + end) for begin, end in w.marks))
-                for w in written
-            ]
+            found += [entity.shifted(at) for entity in written]
             at += len(part) + 1
         return tuple(found)
 

@@ -10,16 +10,25 @@ for that one.
 import json
 from bisect import bisect_left
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, LabelSet, Problem, Span
-from genner.formats.base import Format, StrictReading, check_labels
+from genner.formats.base import Format, StrictReading, check_labels, exported_depth, schema_depth
 from genner.formats.json_answer import brief, find_lists, load
 from genner.formats.json_cfg import group_rules, group_schema
-from genner.formats.json_grammar import Choice, Copy, JsonGrammar, Transition, WrittenItem, WrittenItems
+from genner.formats.json_grammar import (
+    JSON_DECISIONS,
+    Choice,
+    Copy,
+    JsonGrammar,
+    Transition,
+    WrittenItem,
+    WrittenItems,
+)
 from genner.formats.search import Hint, Search, place
-from genner.grammar import Boundaries, Proposals
+from genner.grammar import FLAT, UNCONSTRAINED, Constraints, Proposals
 
 _FILLED, _EMPTY, _ENDED = range(3)  # how a label's list stands: it has mentions, it has none, it may have no more
 
@@ -28,42 +37,40 @@ class GroupedJSON(Format):
     name = "grouped_json"
     instruction = 'List the entities of the text by label as JSON: {"LABEL": [mention, mention], "LABEL": []}'
     example = '{"PER": ["John Smith"], "LOC": ["New York"]}'
-    by_label = True
+    independent_labels = True
+    decision_kinds = JSON_DECISIONS
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
-        entities = self.keep_all(document)
+        entities = self.check_encodable(document)
         return json.dumps(
             {tag: [document.mention(e) for e in entities if e.label == tag] for tag in labels.tags}, ensure_ascii=False
         )
 
-    def grammar(
-        self,
-        text: str,
-        labels: LabelSet,
-        *,
-        where: Boundaries = "any",
-        depth: int | None = None,
-        twins: bool = True,
-        repeats: bool = False,
-    ) -> "GroupedGrammar":
-        # A span may be in two lists whatever `twins` says, and each list has a depth of its own: kept from ending a
-        # mention because another list has it, a model does not drop it, but runs on to a longer one (docs/log.md).
-        return GroupedGrammar(text, labels, where, depth, repeats)
+    def grammar(self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED) -> "GroupedGrammar":
+        return GroupedGrammar(text, labels, constraints)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
+    def enforced(self, constraints: Constraints) -> Constraints:
+        """A span may be in the lists of several labels.
+
+        If the grammar forbade a mention because another list has it, a model would not drop it, but write a longer one
+        (docs/log.md).
+        """
+        return replace(constraints, same_span_labels=True)
+
+    def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
         """Every list holds stretches of the text in reading order, flat ones side by side.
 
         The text may have a mention at an earlier place, where `decode` then puts it: inside the one before it, say. Of
         nested ones, the same may be written twice, and deeper ones than `depth`.
         """
-        return group_rules(text, labels, where, depth)
+        return group_rules(text, labels, constraints.boundaries, exported_depth(self.name, constraints))
 
-    def json_schema(self, text: str, labels: LabelSet, *, depth: int = 1) -> dict[str, Any]:
+    def json_schema(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> dict[str, Any]:
         """Every string is a stretch of the text; the same may be written twice, in any order."""
-        return group_schema(text, labels, depth)
+        return group_schema(text, labels, schema_depth(self.name, constraints))
 
-    def cannot_say(self, document: Document) -> list[Entity]:
+    def unencodable(self, document: Document) -> list[Entity]:
         rule = ListedMentions(document.text)
         last: dict[str, Span] = {}
         out = []
@@ -160,8 +167,8 @@ class ListedMentions(Search):
 class GroupedGrammar(JsonGrammar):
     """The automaton; is a `genner.grammar.Grammar`. A step's `what` is (number of the label, how its list stands)."""
 
-    def __init__(self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool) -> None:
-        super().__init__(text, labels, where, depth, repeats, tears=False)
+    def __init__(self, text: str, labels: LabelSet, constraints: Constraints) -> None:
+        super().__init__(text, labels, constraints, tears=False)
         self._rule = ListedMentions(text)
 
     def _first(self) -> Choice:

@@ -13,10 +13,10 @@ from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, Label, LabelSet
 from genner.errors import LabelError
 from genner.formats.align import common_prefix
-from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, tag_order
+from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, exported_depth, tag_order
 from genner.formats.inline_cfg import inline_rules
-from genner.formats.inline_grammar import ANY_LABEL, InlineGrammar
-from genner.grammar import Boundaries, boundaries, first_ends
+from genner.formats.inline_grammar import ANY_LABEL, INLINE_DECISIONS, InlineGrammar, MarkupTag
+from genner.grammar import FLAT, UNCONSTRAINED, Boundaries, Constraints, boundaries, first_ends
 
 DEEP = 64  # open entities, from which on a copy is read only as it is encoded
 
@@ -24,22 +24,26 @@ DEEP = 64  # open entities, from which on a copy is read only as it is encoded
 class InlineFormat(Format):
     """A format whose answer is the text with tags put in."""
 
+    decision_kinds = INLINE_DECISIONS
+
     @abstractmethod
-    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
+    def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
         """Opening and closing tags: one for each label in its order, or a single one that all labels share."""
 
     @abstractmethod
-    def copies(self, text: str, labels: LabelSet) -> list[str]:
+    def escape(self, text: str, labels: LabelSet) -> list[str]:
         """For each code point of `text`, how it is written: nearly always as itself."""
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
-        return self._written(document.text, tag_order(self.keep_all(document), labels, len(document.text)), labels)
+        return self._written(
+            document.text, tag_order(self.check_encodable(document), labels, len(document.text)), labels
+        )
 
     def _written(self, text: str, places: Sequence[tuple[list[Entity], list[Entity]]], labels: LabelSet) -> str:
         """The text with the tags of the entities that close, and then of those that open, at each place."""
-        opening, closing = (dict(zip(labels.tags, _each(tags, labels), strict=True)) for tags in self.tags(labels))
-        copies = [*self.copies(text, labels), ""]
+        opening, closing = (dict(zip(labels.tags, _each(tags, labels), strict=True)) for tags in self.tag_texts(labels))
+        copies = [*self.escape(text, labels), ""]
         out = []
         for copy, (closed, opened) in zip(copies, places, strict=True):
             out += [closing[e.label] for e in closed]
@@ -47,32 +51,27 @@ class InlineFormat(Format):
             out.append(copy)
         return "".join(out)
 
-    def grammar(
-        self,
-        text: str,
-        labels: LabelSet,
-        *,
-        where: Boundaries = "any",
-        depth: int | None = None,
-        twins: bool = True,
-        repeats: bool = False,
-    ) -> InlineGrammar:
-        opening, closing = ([(tag.encode(), i) for i, tag in _numbered(tags, labels)] for tags in self.tags(labels))
-        copies = [copy.encode() for copy in self.copies(text, labels)]
-        return InlineGrammar(
-            text, labels, copies, opening, closing, where, depth=depth, twins=twins, sealed=self.sealed
-        )
+    def grammar(self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED) -> InlineGrammar:
+        opening, closing = (_numbered(tags, labels) for tags in self.tags(labels))
+        copies = [copy.encode() for copy in self.escape(text, labels)]
+        return InlineGrammar(text, labels, copies, opening, closing, constraints, self.forbidden_start_chars)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
+    def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
         """Exact for flat entities; of nested ones, the same span may be given the same label twice."""
-        places = self.places(text, where)
-        return ContextFreeGrammar(
-            inline_rules(text, self.copies(text, labels), *self.tags(labels), places, depth)
-        ).pruned()
+        depth = exported_depth(self.name, constraints)
+        opening, closing = self.tag_texts(labels)
+        places = self.places(text, constraints.boundaries)
+        rules = inline_rules(text, self.escape(text, labels), opening, closing, places, depth)
+        return ContextFreeGrammar(rules).pruned()
+
+    def tag_texts(self, labels: LabelSet) -> tuple[list[str], list[str]]:
+        """Opening and closing tags as they are written."""
+        opening, closing = self.tags(labels)
+        return [tag.text for tag in opening], [tag.text for tag in closing]
 
     def places(self, text: str, where: Boundaries) -> tuple[list[bool], list[bool], list[int]]:
-        """Where entities may start, where they may end, and where first, as the rules want them."""
-        starts, ends = boundaries(text, where, self.sealed)
+        """Where entities may start, where they may end, and the first end after each start."""
+        starts, ends = boundaries(text, where, self.forbidden_start_chars)
         return starts, ends, first_ends(text, where, ends)
 
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
@@ -116,7 +115,7 @@ class InlineFormat(Format):
 
     def _depth(self, answer: str, labels: LabelSet) -> int:
         """How many tags are open at once, at most."""
-        opening, closing = self.tags(labels)
+        opening, closing = self.tag_texts(labels)
         opens, most, depth = frozenset(opening), 0, 0
         for match in re.finditer("|".join(map(re.escape, [*opening, *closing])), answer):
             depth = depth + 1 if match.group() in opens else max(0, depth - 1)
@@ -126,7 +125,7 @@ class InlineFormat(Format):
     def copies_in(self, labels: LabelSet) -> int:
         return 1
 
-    def cannot_say(self, document: Document) -> list[Entity]:
+    def unencodable(self, document: Document) -> list[Entity]:
         return crossing_entities(document.entities)
 
 
@@ -134,8 +133,8 @@ def _each(tags: list[str], labels: LabelSet) -> list[str]:
     return tags if len(tags) == len(labels) else tags * len(labels)
 
 
-def _numbered(tags: list[str], labels: LabelSet) -> list[tuple[int, str]]:
-    return list(enumerate(tags)) if len(tags) == len(labels) else [(ANY_LABEL, tags[0])]
+def _numbered(tags: list[MarkupTag], labels: LabelSet) -> list[tuple[MarkupTag, int]]:
+    return [(tag, i) for i, tag in enumerate(tags)] if len(tags) == len(labels) else [(tags[0], ANY_LABEL)]
 
 
 def is_tag(tag: str) -> bool:

@@ -15,17 +15,41 @@ from typing import NamedTuple
 from genner.document import LabelSet
 from genner.grammar import (
     NO_PROPOSALS,
-    Boundaries,
+    UNCONSTRAINED,
+    Constraints,
+    DecisionKinds,
     GrammarEntity,
     Need,
     Proposals,
     State,
     boundaries,
+    decisions_of,
     first_ends,
     most_mentions,
 )
 
 ANY_LABEL = -1  # the label of an open entity where the format names it only at the close, or of a close that names none
+
+INLINE_DECISIONS = DecisionKinds("inline", ("open", "label", "inside", "close"), frozenset({"inside"}))
+"""What an inline format decides of an entity.
+
+- `open`: an entity begins here;
+- `label`: the name of the label, in whichever tag it stands;
+- `inside`: what is written between the tags (inner entities included), so that the entity did not end earlier;
+- `close`: the entity ends here.
+"""
+
+
+class MarkupTag(NamedTuple):
+    """An opening or closing tag: what says that there is a tag (`<`), then what says of which label (`PER>`)."""
+
+    head: str
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """The tag as it is written."""
+        return self.head + self.name
 
 
 class Frame(NamedTuple):
@@ -50,15 +74,16 @@ Thread = tuple[int, int, tuple[Frame, ...], Tag | None]
 class _Tries:
     """Two tries over bytes, of all opening and of all closing tags; each leaf is a label."""
 
-    def __init__(self, opening: Sequence[tuple[bytes, int]], closing: Sequence[tuple[bytes, int]]) -> None:
+    def __init__(self, opening: Sequence[tuple[MarkupTag, int]], closing: Sequence[tuple[MarkupTag, int]]) -> None:
         self.children: list[dict[int, int]] = [{}, {}]  # node 0: root of openings; node 1: root of closings
         self.labels: list[set[int]] = [set(), set()]  # the labels that can still be reached
         self.leaf: list[int | None] = [None, None]
+        self.heads: dict[int, int] = {}  # of each leaf, the bytes of its tag before the name of the label
         for root, tags in ((0, opening), (1, closing)):
-            for text, label in tags:
+            for tag, label in tags:
                 node = root
                 self.labels[node].add(label)
-                for byte in text:
+                for byte in tag.text.encode():
                     if byte not in self.children[node]:
                         self.children.append({})
                         self.labels.append(set())
@@ -67,13 +92,15 @@ class _Tries:
                     node = self.children[node][byte]
                     self.labels[node].add(label)
                 self.leaf[node] = label
+                self.heads[node] = len(tag.head.encode())
 
 
 class _Event(NamedTuple):
-    """A tag that was completed."""
+    """A tag that was completed; its first `head` bytes come before the name of the label."""
 
     opens: bool
     label: int
+    head: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +121,10 @@ class InlineGrammar:
         text: the source.
         labels: the label set.
         copies: for each code point of `text`, the bytes that copy it.
-        opening, closing: tags as `(bytes, index of the label)`; an opening tag of label `ANY_LABEL` leaves the label to
+        opening, closing: tags with the index of their label; an opening tag of label `ANY_LABEL` leaves the label to
             the closing tag, a closing one takes it from the opening tag. No tag is the prefix of another.
-        where: where entities may start and end.
-        depth: how many entities may be open at once, None for no limit.
-        twins: whether a span may have two labels.
-        sealed: see `Format.sealed`.
+        constraints: what narrows the answers; all are enforced, and there is no list to end in a repeat.
+        forbidden: see `Format.forbidden_start_chars`.
     """
 
     def __init__(
@@ -107,24 +132,22 @@ class InlineGrammar:
         text: str,
         labels: LabelSet,
         copies: Sequence[bytes],
-        opening: Sequence[tuple[bytes, int]],
-        closing: Sequence[tuple[bytes, int]],
-        where: Boundaries = "any",
-        depth: int | None = None,
-        twins: bool = True,
-        sealed: tuple[str, ...] = (),
+        opening: Sequence[tuple[MarkupTag, int]],
+        closing: Sequence[tuple[MarkupTag, int]],
+        constraints: Constraints = UNCONSTRAINED,
+        forbidden: tuple[str, ...] = (),
     ) -> None:
         self._tags = labels.tags
-        self._twins = twins
+        self._same_span_labels = constraints.same_span_labels
         self._copies = copies
         self._n = len(text)
         self._tries = _Tries(opening, closing)
         self._late = any(label == ANY_LABEL for _, label in opening)
         self._shared = any(label == ANY_LABEL for _, label in closing)
-        self._depth = depth if depth is not None else self._n * len(labels) + 1
-        self._starts, self._ends = boundaries(text, where, sealed)
-        self._first_ends = first_ends(text, where, self._ends)
-        self._markup = tuple(tag.decode() for tag, _ in opening), tuple(tag.decode() for tag, _ in closing)
+        self._depth = constraints.depth if constraints.depth is not None else self._n * len(labels) + 1
+        self._starts, self._ends = boundaries(text, constraints.boundaries, forbidden)
+        self._first_ends = first_ends(text, constraints.boundaries, self._ends)
+        self._markup = tuple(tag.text for tag, _ in opening), tuple(tag.text for tag, _ in closing)
         # How many places at or after i an entity may end: so that none is opened that could not be closed.
         self._ends_from = [0] * (self._n + 2)
         for i in range(self._n, -1, -1):
@@ -187,9 +210,9 @@ class InlineGrammar:
                 thread, event = (i, 0, frames, Tag(tag.closes, node)), None
             elif tag.closes:
                 label = frames[-1].label if self._shared else label
-                thread, event = (i, 0, self._closed(i, frames, label), None), _Event(False, label)
+                thread, event = (i, 0, self._closed(i, frames, label), None), _Event(False, label, tries.heads[node])
             else:
-                thread, event = (i, 0, (*frames, Frame(label, i, i, ())), None), _Event(True, label)
+                thread, event = (i, 0, (*frames, Frame(label, i, i, ())), None), _Event(True, label, tries.heads[node])
             moves.append((byte, thread, event))
         return moves
 
@@ -217,7 +240,7 @@ class InlineGrammar:
         twin = self._twin(top)
         if not any(self._twin(f) == twin for f in rest):
             return rest
-        bars = (label,) if self._twins else tuple(range(len(self._tags)))
+        bars = (label,) if self._same_span_labels else tuple(range(len(self._tags)))
         return tuple(
             Frame(f.label, f.start, i, (*(f.barred if f.at == i else ()), *bars)) if self._twin(f) == twin else f
             for f in rest
@@ -225,7 +248,7 @@ class InlineGrammar:
 
     def _twin(self, frame: Frame) -> tuple[int, int]:
         """What two open entities have in common that may not end in the same place, or not under the same label."""
-        return frame.start, frame.label if self._twins else 0
+        return frame.start, frame.label if self._same_span_labels else 0
 
     def _room(self, frames: tuple[Frame, ...], i: int) -> bool:
         """Whether all open entities can be closed at `i` or later, no two alike.
@@ -241,7 +264,7 @@ class InlineGrammar:
         places = self._ends_from[i]
         if len(frames) <= places:
             return True
-        each = len(self._tags) if self._late and self._twins else 1
+        each = len(self._tags) if self._late and self._same_span_labels else 1
         needed, used = 1, dict[tuple[int, int], int]()
         for frame in reversed(frames):
             twin = self._twin(frame)
@@ -360,8 +383,15 @@ class InlineGrammar:
                 stack.append(tag)
             else:
                 first = stack.pop()
-                marks = ((first.begin, first.end), (tag.begin, tag.end))
-                found.append(GrammarEntity(first.at, tag.at, self._tags[tag.event.label], marks))
+                named, closed = first.begin + first.event.head, tag.begin + tag.event.head
+                decisions = decisions_of(
+                    ("open", first.begin, named),
+                    ("label", named, first.end),
+                    ("close", tag.begin, closed),
+                    ("label", closed, tag.end),
+                    ("inside", first.end, tag.begin),
+                )
+                found.append(GrammarEntity(first.at, tag.at, self._tags[tag.event.label], decisions))
         return tuple(found)
 
 

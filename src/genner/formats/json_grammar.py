@@ -5,9 +5,10 @@ in the source where it may begin: all those whose text agrees with what is writt
 what follows from where it stands (its occurrence index, its offsets) is a menu of the places that are left: forced when
 there is one. So a mention is always verbatim, and nothing is ever counted by the model.
 
-The order of entities is the reading order, which makes the automaton acyclic: every answer ends, and none is written
-twice. With `repeats`, a list may also end in a mention that it has already, which is read as nothing: where a model
-wants to repeat itself it has nothing new to say, and barring that would make it say something wrong instead. States:
+The order of entities is the reading order, which makes the automaton acyclic: every answer ends, and no entity is
+written twice. With `allow_trailing_repeat`, a list may also end in a mention that it has already, which is read as
+nothing: a model that wants to repeat itself has nothing new to say, and without this it would say something wrong.
+States:
 
     Menu    one of several strings is being written; each leads to a step
     Quote   a stretch of the source is being written; closing it leads to a step
@@ -24,18 +25,30 @@ from typing import NamedTuple, cast
 from genner.document import LabelSet
 from genner.grammar import (
     NO_PROPOSALS,
-    Boundaries,
+    Constraints,
+    DecisionKinds,
     GrammarEntity,
     Need,
     Proposals,
     State,
     boundaries,
     cut,
+    decisions_of,
     first_ends,
     most_mentions,
 )
 
 QUOTED = 4  # how often a whole text may be quoted in its answer
+SEPARATOR = ", "
+
+JSON_DECISIONS = DecisionKinds("json", ("open", "mention", "label", "position"))
+"""What a JSON format decides of an entity.
+
+- `open`: the list goes on with another item;
+- `mention`: which words, up to the closing quotation mark;
+- `label`: the label, where the item names it;
+- `position`: which of the places where these words stand.
+"""
 
 
 class WrittenItem(NamedTuple):
@@ -94,19 +107,16 @@ class JsonGrammar(ABC):
     Args:
         text: the source.
         labels: the label set.
-        where: where entities may start and end.
-        depth: how many entities may cover one place, None for no limit.
-        repeats: whether a list may end in a mention that it has already.
+        constraints: what narrows the answers.
         tears: whether an entity may be torn out of a word.
     """
 
-    def __init__(
-        self, text: str, labels: LabelSet, where: Boundaries, depth: int | None, repeats: bool, *, tears: bool
-    ) -> None:
+    def __init__(self, text: str, labels: LabelSet, constraints: Constraints, *, tears: bool) -> None:
+        where = constraints.boundaries
         self._text = text
-        self._repeats = repeats
+        self._allow_trailing_repeat = constraints.allow_trailing_repeat
         self._tags = labels.tags
-        self._depth = depth
+        self._depth = constraints.depth
         self._copies = spelled(text)
         self._begins, self._ends = boundaries(text, where)
         if where == "any" and not tears:
@@ -167,7 +177,7 @@ class JsonGrammar(ABC):
         if step.quote is None:
             return self._follow(step)
         starts = self._starts(step.items, step.quote)
-        if self._repeats:
+        if self._allow_trailing_repeat:
             starts += tuple(~i for i, item in enumerate(step.items) if self._may_repeat(item, step))
         return Copy(starts, 0, 0, step.quote, step.items)
 
@@ -309,22 +319,38 @@ class JsonGrammar(ABC):
         times = QUOTED if self._depth is None else min(QUOTED, self._depth)
         return Need((plain,), 1), Need((quoted,), times), Need(tuple(map(self._item, self._tags)), mentions)
 
+    def _names_label(self, step: Transition) -> bool:
+        """Whether the menu that leads to `step` has named the label of the item in hand, and the item goes on."""
+        return False
+
     def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:
         state: State = self._first()
-        menu = begin = 0  # where the string of a menu begins, and where that of the item in hand did
+        menu = 0  # where the string of a menu begins
+        opened = quoted = mentioned = labelled = 0  # where the item in hand, its mention begin; its mention, label end
         found: list[GrammarEntity] = []
         for position, byte in enumerate(answer):
             if isinstance(state, Transition) and not self.final(state):
                 state = self._enter(state)
                 if isinstance(state, Copy):
-                    begin = menu
+                    opened, quoted = menu, position - 1  # the menu's string ends in the quotation mark
                 else:
                     menu = position
             after = dict(self.edges(state)).get(byte)
             if after is None:
                 return None
+            if isinstance(after, Transition):
+                if isinstance(state, Copy):
+                    mentioned = labelled = position + 1
+                elif self._names_label(after):
+                    labelled = position + 1 - len(SEPARATOR)
+                if len(after.items) > len(found):
+                    start, end, rank = after.items[-1]
+                    decisions = decisions_of(
+                        ("open", opened, quoted),
+                        ("mention", quoted, mentioned),
+                        ("label", mentioned, labelled),
+                        ("position", labelled, position + 1),
+                    )
+                    found.append(GrammarEntity(start, end, self._tags[rank], decisions))
             state = after
-            if isinstance(state, Transition) and len(state.items) > len(found):
-                start, end, rank = state.items[-1]
-                found.append(GrammarEntity(start, end, self._tags[rank], ((begin, position + 1),)))
         return tuple(found) if self.final(state) else None

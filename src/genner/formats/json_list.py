@@ -13,18 +13,29 @@ from typing import Any
 
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet, Problem
-from genner.formats.base import Format, StrictReading, check_labels
+from genner.formats.base import Format, StrictReading, check_labels, exported_depth, schema_depth
 from genner.formats.json_answer import brief, find_objects, load
 from genner.formats.json_cfg import RuleTable, list_rules, list_schema
-from genner.formats.json_grammar import Choice, Copy, JsonGrammar, Transition, WrittenItem, WrittenItems
+from genner.formats.json_grammar import (
+    JSON_DECISIONS,
+    SEPARATOR,
+    Choice,
+    Copy,
+    JsonGrammar,
+    Transition,
+    WrittenItem,
+    WrittenItems,
+)
 from genner.formats.search import Hint, Search, place
-from genner.grammar import Boundaries, Proposals
+from genner.grammar import FLAT, UNCONSTRAINED, Constraints, Proposals
 
 _LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
 
 
 class JsonList(Format):
     """A format whose answer is a JSON list with an object for each entity."""
+
+    decision_kinds = JSON_DECISIONS
 
     number_keys: tuple[str, ...]
     """The keys of an item that say where its mention stands."""
@@ -57,35 +68,27 @@ class JsonList(Format):
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
         rank = {tag: i for i, tag in enumerate(labels.tags)}
-        ordered = sorted(self.keep_all(document), key=lambda e: (e.start, -e.end, rank[e.label]))
+        ordered = sorted(self.check_encodable(document), key=lambda e: (e.start, -e.end, rank[e.label]))
         search = Search(document.text)
         items = [
             {"text": document.mention(e), "label": e.label, **self.numbers(search, e.start, e.end)} for e in ordered
         ]
         return json.dumps(items, ensure_ascii=False)
 
-    def grammar(
-        self,
-        text: str,
-        labels: LabelSet,
-        *,
-        where: Boundaries = "any",
-        depth: int | None = None,
-        twins: bool = True,
-        repeats: bool = False,
-    ) -> "ListGrammar":
-        return ListGrammar(self, text, labels, where, depth, twins, repeats)
+    def grammar(self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED) -> "ListGrammar":
+        return ListGrammar(self, text, labels, constraints)
 
-    def rules(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> ContextFreeGrammar:
+    def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
         """Exact for flat entities of a few words, and in short texts of any; of a longer one, its numbers need not be
         right. Of nested ones, the same may be written twice, and deeper ones than `depth`."""
-        return list_rules(text, labels, self.position, self.rough, where, depth)
+        depth = exported_depth(self.name, constraints)
+        return list_rules(text, labels, self.position, self.rough, constraints.boundaries, depth)
 
-    def json_schema(self, text: str, labels: LabelSet, *, depth: int = 1) -> dict[str, Any]:
+    def json_schema(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> dict[str, Any]:
         """Every item is a mention with its true position; the same may be written twice, in any order."""
-        return list_schema(text, labels, self.position, depth)
+        return list_schema(text, labels, self.position, schema_depth(self.name, constraints))
 
-    def cannot_say(self, document: Document) -> list[Entity]:
+    def unencodable(self, document: Document) -> list[Entity]:
         search = Search(document.text)
         return [] if self.tears else [e for e in document.entities if search.is_torn(*e.span)]
 
@@ -186,13 +189,10 @@ class ListGrammar(JsonGrammar):
         form: JsonList,
         text: str,
         labels: LabelSet,
-        where: Boundaries,
-        depth: int | None,
-        twins: bool,
-        repeats: bool,
+        constraints: Constraints,
     ) -> None:
-        super().__init__(text, labels, where, depth, repeats, tears=form.tears)
-        self._twins = twins
+        super().__init__(text, labels, constraints, tears=form.tears)
+        self._same_span_labels = constraints.same_span_labels
         self._form = form
         self._last_rank = len(labels) - 1
 
@@ -221,7 +221,7 @@ class ListGrammar(JsonGrammar):
                     if (self._comes_next(WrittenItem(s, s + length, rank), items) if s >= 0 else items[~s].rank == rank)
                 ]
                 if places:
-                    text = f', "label": "{tag}", '.encode()
+                    text = f', "label": "{tag}"{SEPARATOR}'.encode()
                     options.append((text, Transition(items, None, (_PLACE, length, rank, *places))))
         elif what == _PLACE:
             length, rank, *starts = numbers
@@ -236,6 +236,9 @@ class ListGrammar(JsonGrammar):
             if self._any_start(items, -1):
                 options.append((b', {"text": "', Transition(items, -1)))
         return Choice(tuple(options), 0)
+
+    def _names_label(self, step: Transition) -> bool:
+        return step.what[:1] == (_PLACE,)
 
     def _tail(self, start: int, end: int) -> bytes:
         return json.dumps(self._form.position(self._text, start, end))[1:].encode()
@@ -263,7 +266,7 @@ class ListGrammar(JsonGrammar):
             return True
         last = items[-1]
         if (last.start, last.end) == (item.start, item.end):
-            return self._twins and last.rank < item.rank
+            return self._same_span_labels and last.rank < item.rank
         return (last.start, -last.end) < (item.start, -item.end)
 
     def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
@@ -277,4 +280,4 @@ class ListGrammar(JsonGrammar):
             return 0
         if start > last.start:
             return self._last_end
-        return self._end_before[last.end if self._twins and last.rank < self._last_rank else last.end - 1]
+        return self._end_before[last.end if self._same_span_labels and last.rank < self._last_rank else last.end - 1]

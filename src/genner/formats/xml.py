@@ -11,27 +11,32 @@ from collections import Counter
 from collections.abc import Iterable
 
 from genner.document import Entity, LabelSet, Problem
+from genner.formats.base import exported_depth
 from genner.formats.inline import InlineFormat, escaped, unescaped
+from genner.formats.inline_grammar import MarkupTag
 from genner.formats.inline_lark import nested_terminals
 from genner.formats.json_answer import brief
-from genner.grammar import Boundaries
+from genner.grammar import FLAT, Constraints
 
 
 class InlineXML(InlineFormat):
     name = "inline_xml"
     instruction = "Copy the text with each entity as <LABEL>mention</LABEL>"
     example = "<PER>John Smith</PER> reported from <LOC>New York</LOC>."
-    sealed = ("<",)
+    forbidden_start_chars = ("<",)
 
-    def tags(self, labels: LabelSet) -> tuple[list[str], list[str]]:
-        return [f"<{tag}>" for tag in labels.tags], [f"</{tag}>" for tag in labels.tags]
+    def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
+        return [MarkupTag("<", f"{tag}>") for tag in labels.tags], [MarkupTag("</", f"{tag}>") for tag in labels.tags]
 
-    def copies(self, text: str, labels: LabelSet) -> list[str]:
+    def escape(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _escapable(labels))
 
-    def lark(self, text: str, labels: LabelSet, *, where: Boundaries = "strict", depth: int = 1) -> str:
+    def lark(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> str:
         """The language of `rules`, in a form that stays small however deep entities are nested."""
-        return nested_terminals(text, self.copies(text, labels), *self.tags(labels), self.places(text, where), depth)
+        depth = exported_depth(self.name, constraints)
+        opening, closing = self.tag_texts(labels)
+        places = self.places(text, constraints.boundaries)
+        return nested_terminals(text, self.escape(text, labels), opening, closing, places, depth)
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """A closing tag closes the nearest open entity of its label; those opened since are dropped."""

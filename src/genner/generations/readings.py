@@ -77,7 +77,7 @@ def paper_counts(
     total = Counts()
     for (start, end), answer, _ in _asked(form, labels, answers, chunks):
         inside = tuple(e.shifted(-start) for e in gold.entities if start <= e.start and e.end <= end)
-        target, _ = form.keep(Document(gold.text[start:end], inside, gold.id))
+        target, _ = form.encodable_part(Document(gold.text[start:end], inside, gold.id))
         total = sum(rule(answer, form.encode(target, labels), labels.tags).counts().values(), total)
     return total
 
@@ -117,7 +117,9 @@ def _asked(
         raise UsageError(f"answers: {len(answers)}, chunks: {len(chunks)}; give the chunk of each answer")
     n = len(labels)
     alone = (
-        form.one_label and len(chunks) % n == 0 and all(chunk == chunks[i - i % n] for i, chunk in enumerate(chunks))
+        form.prompt_per_label
+        and len(chunks) % n == 0
+        and all(chunk == chunks[i - i % n] for i, chunk in enumerate(chunks))
     )
     parts = [LabelSet((label,)) for label in labels] if alone else [labels]
     return [(chunk, answers[i], parts[i % len(parts)]) for i, chunk in enumerate(chunks)]

@@ -127,9 +127,8 @@ def _train(
     _check(mixture)
     for line in mixture.read_log.lines():
         devices.say(f"data: {line}")
-    tags = (
-        add_tags(tokenizer, max((labels for _, labels, _ in mixture.sets), key=len)) if recipe.lora.tag_tokens else []
-    )
+    longest = max((labels for _, labels, _ in mixture.sets), key=len)
+    tags = add_tags(tokenizer, mixture.ranked, longest) if recipe.lora.tag_tokens else []
     torch.manual_seed(recipe.seed)
     limits = Limits(max_minutes=max_minutes, eval_minutes=eval_minutes, eval_steps=eval_steps)
     fix = "take a smaller base, a lower [lora] rank, or method = 'qlora' on a GPU"
@@ -195,8 +194,11 @@ def _for_preset(recipe: "Recipe") -> "Recipe":
 
 
 def _check(mixture: "Mixture") -> None:
-    """Raise `DataError` for a set without a sentence or an entity, `TrainingError` for tag tokens without compact."""
+    """Raise `DataError` for a set without a sentence or an entity, `TrainingError` for tag tokens that no format
+    of the recipe has."""
+    from genner.document import LabelSet
     from genner.errors import DataError, TrainingError
+    from genner.formats import FORMATS
 
     for spec, _, documents in mixture.sets:
         if not documents:
@@ -210,9 +212,11 @@ def _check(mixture: "Mixture") -> None:
                 "annotated? If they are, and hold none, put the file beside one that has some: train = ['A', 'B']",
             )
     forms = [mixture.recipe.formats, *(spec.formats for spec in mixture.recipe.sets)]
-    if mixture.recipe.lora.tag_tokens and not any(weights.get("compact") for weights in forms):
+    tagged = [name for name, form in FORMATS.items() if form.added_tokens(LabelSet.of("ENTITY"))]
+    if mixture.recipe.lora.tag_tokens and not any(weights.get(name) for weights in forms for name in tagged):
+        named = " or ".join(map(repr, tagged))
         raise TrainingError(
-            f"[lora] tag_tokens are those of the format 'compact', which [formats] lacks ({mixture.recipe.formats}); "
+            f"[lora] tag_tokens are those of the format {named}, which [formats] lacks ({mixture.recipe.formats}); "
             "give it a weight, or leave tag_tokens out"
         )
 

@@ -3,7 +3,7 @@
 `load_base` and `prepare` make the model of a recipe; the trainer sees weights that want a gradient, and no methods.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from genner.engines.fast_loading.weights import attention_of
 from genner.engines.transformers_engine import fast_dtype
 from genner.errors import TrainingError
 from genner.extras import install_command
-from genner.formats.compact import Compact
+from genner.formats import Format
 from genner.presets import ALL_LINEAR
 from genner.training.recipe import LoraSpec, Recipe
 
@@ -111,14 +111,14 @@ def _name(model: Any, part: Any) -> str:
     return name
 
 
-def add_tags(tokenizer: Any, labels: LabelSet) -> list[str]:
-    """Add the tags of the compact format for so many labels to a tokenizer, a token each; returns the tags.
+def add_tags(tokenizer: Any, forms: Iterable[Format], labels: LabelSet) -> list[str]:
+    """Add the tags that some formats have for so many labels to a tokenizer, a token each. Returns the tags.
 
-    They are not special tokens: they write what they say, so grammars and decoders need not know of them.
+    They are not special tokens: each stands for its own spelling, so grammars and decoders treat it as any other.
     """
     from tokenizers import AddedToken
 
-    tags = Compact().tokens(labels)
+    tags = list(dict.fromkeys(tag for form in forms for tag in form.added_tokens(labels)))
     tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in tags])
     return tags
 

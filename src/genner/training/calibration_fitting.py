@@ -17,14 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genner.calibration import CERTAIN, COOLEST, FARTHEST, HOTTEST, Calibration, Fit, Scale, Thresholds, tags
-from genner.decisions import KINDS, Family, decisions, family, family_of
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Engine, Generation
 from genner.errors import TrainingError
 from genner.evaluation.confidence import BINS, calibration_error
 from genner.extract import Extractor
 from genner.formats import Format
-from genner.grammar import GrammarEntity
+from genner.grammar import DecisionKinds, GrammarEntity
+from genner.token_groups import token_groups
 from genner.training.mixture import Mixture
 from genner.training.thresholds import ScoredEntities, choose_all, f1
 from genner.transfer import Transfer
@@ -48,7 +48,7 @@ class Judged:
     name: str
     document: int
     labels: tuple[str, ...]
-    family: Family
+    kinds: DecisionKinds
     decided: dict[str, float]
     right: bool
     label: str = ""
@@ -67,11 +67,13 @@ class _Judge(Extractor):
     def _score(self, owner: Any, written: GrammarEntity, generation: Generation) -> float | None:
         document = owner.pending.document
         entity = Entity(owner.chunk.start + written.start, owner.chunk.start + written.end, written.label)
-        decided = decisions(written, generation)
+        decided = token_groups(written, generation, self.form.decision_kinds)
         if decided is not None:
             number = self._numbers[id(document)]
             asked, right = tags(owner.labels.tags), entity in document.entities
-            self.judged.append(Judged(self.name, number, asked, family(written), decided, right, written.label))
+            self.judged.append(
+                Judged(self.name, number, asked, self.form.decision_kinds, decided, right, written.label)
+            )
         return None
 
 
@@ -119,12 +121,14 @@ def calibrate(
         raise TrainingError(
             "no [[set]] of the recipe has dev documents to calibrate on; name a file: dev = 'NAME/dev.jsonl'"
         )
-    scales, fits, thresholds = dict[Family, Scale](), dict[Family, Fit](), dict[Family, Thresholds]()
-    transfers = dict[Family, Transfer]()
+    scales, fits, thresholds = dict[str, Scale](), dict[str, Fit](), dict[str, Thresholds]()
+    transfers = dict[str, Transfer]()
     if before is not None:
         scales, fits, thresholds = dict(before.scales), dict(before.fits), dict(before.thresholds)
-        transfers = {kind: one for kind, one in before.transfers.items() if only is None or kind != family_of(only)}
-    forms = [(family_of(only), only)] if only else _forms(mixture)
+        transfers = {
+            kind: one for kind, one in before.transfers.items() if only is None or kind != only.decision_kinds.family
+        }
+    forms = [(only.decision_kinds.family, only)] if only else _forms(mixture)
     reasons = []
     for kind, form in forms:
         found = judge(engine, form, samples)
@@ -140,11 +144,11 @@ def calibrate(
     return Calibration(scales, adapter, fits, thresholds, transfers)
 
 
-def _forms(mixture: Mixture) -> Iterator[tuple[Family, Format]]:
+def _forms(mixture: Mixture) -> Iterator[tuple[str, Format]]:
     """For each family that the recipe trains, its format with the most weight."""
-    seen = set[Family]()
+    seen = set[str]()
     for form in mixture.ranked:
-        kind = family_of(form)
+        kind = form.decision_kinds.family
         if kind not in seen:
             yield kind, form
         seen.add(kind)
@@ -162,7 +166,7 @@ def fit(found: Sequence[Judged]) -> Scale:
 
 
 def _most_likely(found: Sequence[Judged]) -> Scale:
-    kinds, asked = KINDS[found[0].family], sorted({one.labels for one in found})
+    kinds, asked = found[0].kinds.kinds, sorted({one.labels for one in found})
     logprobs = torch.tensor([[one.decided[kind] for kind in kinds] for one in found], dtype=torch.float64)
     truth = torch.tensor([one.right for one in found], dtype=torch.float64)
     which = torch.tensor([asked.index(one.labels) for one in found])
@@ -212,8 +216,7 @@ def _weights(found: Sequence[Judged]) -> Tensor:
 
 def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
     """What calibrating brings, on entities of documents that the scale was not fitted on (cross-validation)."""
-    kind = found[0].family
-    plain = [Scale.identity(kind).score(one.decided) for one in found]
+    plain = [Scale.identity(found[0].kinds).score(one.decided) for one in found]
     held_out = [0.0] * len(found)
     for fold in range(FOLDS):
         scale = _most_likely([one for one in found if one.document % FOLDS != fold])

@@ -23,7 +23,7 @@ from genner.engines.network import Network
 from genner.engines.prefix_state import label_tokens
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError
-from genner.extract import decoding_grammar
+from genner.extract import decoding_constraints
 from genner.prompts import label_ends
 from genner.training.mixture import Mixture, PromptTask
 from genner.training.recipe import DrafterSpec
@@ -102,7 +102,7 @@ def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
     requests, texts = [], []
     for document in task.documents:
         if engine.measure(task.instruction, document.text) < engine.window:
-            grammar = decoding_grammar(task.form, document.text, task.labels)
+            grammar = task.form.grammar(document.text, task.labels, decoding_constraints(task.labels))
             requests.append(Request(task.instruction, document.text, grammar, label_positions=ends))
             texts.append(document)
     made = []

@@ -177,7 +177,7 @@ class Mixture:
                     varied, definitions = vary(labels, self.recipe.prompt, rng)
                     asked = with_absent(varied, absent, self.recipe.prompt.negatives, rng)
                     did["negatives"][spec.name] += len(asked) > len(varied)
-                    if form.one_label:
+                    if form.prompt_per_label:
                         asked = asked.subset([rng.choice(asked.tags)])
                     made, way = retag(asked, self.recipe.prompt, rng)
                     if way:
@@ -266,7 +266,7 @@ class PromptTask:
 
     def answer(self, document: Document) -> tuple[Document, tuple[Entity, ...]]:
         """One of the documents without the entities that the format cannot say, and those."""
-        return self.form.keep(document)
+        return self.form.encodable_part(document)
 
 
 def _answered(document: Document, tags: dict[str, str]) -> Document:
