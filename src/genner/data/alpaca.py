@@ -85,7 +85,7 @@ class Alpaca(RecordSyntax):
                 read_log.drop(f"entity of label {e.label!r}, which is not in the label set", document.id)
             encodable, left_out = form.encodable_part(Document(document.text, known, document.id))
             if left_out:
-                read_log.drop(f"entity that {form.name} cannot write", document.id, len(left_out))
+                read_log.drop(f"entity that {form.name} cannot say", document.id, len(left_out))
             return {
                 "instruction": task,
                 "input": document.text,
