@@ -115,14 +115,14 @@ def budgets(documents: Sequence[Document], chat: Chat) -> dict[str, Any]:
 
 
 def asked(
-    documents: Sequence[Document], names: dict[str, str], depth: int, one_label: bool
+    documents: Sequence[Document], names: dict[str, str], depth: int, prompt_per_label: bool
 ) -> Iterator[tuple[Document, LabelSet]]:
     """Documents with labels by other names, and the label set that each is asked for."""
     labels = LabelSet(LabelSet.of(*names.values()).labels, depth)
     for document in documents:
         renamed = [Entity(e.start, e.end, names[e.label]) for e in document.entities]
         there = sorted({e.label for e in renamed})  # of the others the answer is the text
-        for part in [labels.subset([tag]) for tag in there] if one_label else [labels]:
+        for part in [labels.subset([tag]) for tag in there] if prompt_per_label else [labels]:
             yield Document(document.text, tuple(e for e in renamed if e.label in part)), part
 
 

@@ -61,9 +61,9 @@ def test_word_grammar_accepts_what_lies_at_word_boundaries(form: Format, documen
 def test_a_grammar_without_twins_accepts_all_but_second_labels(form: Format, document: Document) -> None:
     sayable, _ = form.encodable_part(document)
     single = len({e.span for e in sayable.entities}) == len(sayable.entities)
-    one_label = Constraints(same_span_labels=False)
-    grammar = form.grammar(document.text, LABELS, one_label)
-    legal = single or form.enforced(one_label).same_span_labels
+    single_label = Constraints(same_span_labels=False)
+    grammar = form.grammar(document.text, LABELS, single_label)
+    legal = single or form.enforced(single_label).same_span_labels
     assert accepts(grammar, form.encode(sayable, LABELS).encode()) == legal
 
 

@@ -180,7 +180,7 @@ def test_paper_and_format_agree_on_a_perfect_answer(document: Document) -> None:
     for name, format in FORMATS.items():
         if name not in PAPER_RULES:
             continue
-        said, _ = format.keep(document)
+        said, _ = format.encodable_part(document)
         answer = format.encode(said, LABELS)
         again = format.decode(document.text, answer, LABELS)
         assert again.entities == said.entities
