@@ -193,6 +193,7 @@ def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path, fake: An
     scheduler._start(run, 0)
     process = scheduler._running[0].process
     while not ran(tmp_path):
+        assert process.poll() is None, run.failure
         time.sleep(0.02)
     assert run.state == "running"
     process.stdin.close()  # as the kernel does when its holder dies
