@@ -12,6 +12,7 @@ from typing import Protocol
 from genner.document import Document, Entity
 from genner.render.layout import colour_indices, visible_line
 from genner.render.page import attribute, chip, marked, page, text_html
+from genner.render.templates import asset
 
 PAGE_CONTEXT_CHARS = 240  # code points of context on either side of an error
 PER_CELL = 20  # examples of each kind in each cell of the matrix
@@ -42,44 +43,6 @@ class _Example:
 _MAIN = """\
 <p class="faint"><span id="shown">{shown}</span> of {total} errors{limit}. <button disabled>show all</button></p>
 {examples}"""
-
-_ERRORS_STYLE = """\
-pre { overflow-x: auto; font-size: .8125rem; line-height: 1.35; }
-button { font: inherit; color: inherit; background: none; border: 0; border-radius: .3em; padding: .1em .4em; }
-button:enabled { cursor: pointer; text-decoration: underline dotted; text-underline-offset: .2em; }
-button[aria-pressed="true"] { outline: 2px solid var(--ink); }
-.kinds td:first-child, .matrix td:first-child { width: auto; padding-inline-start: 0; }
-.matrix { width: auto; }
-.matrix td, .matrix thead th { text-align: end; }
-.matrix tbody th { text-align: end; }
-.scroll { overflow-x: auto; }
-.right { background: color-mix(in srgb, var(--ink) 8%, transparent); }
-.example { border-top: 1px solid var(--rule); padding: .4rem 0; font-size: 1rem; }
-.example > summary { color: var(--ink); overflow-wrap: anywhere; }
-.kind { color: var(--wrong); font-weight: 600; font-size: .8125rem; }
-.side { font-size: .8125rem; color: var(--faint); margin: .75rem 0 0; }
-[hidden] { display: none; }
-"""
-
-# A choice is a kind, or a cell, of which every data attribute must agree; "" chooses all.
-_SCRIPT = """\
-const examples = [...document.querySelectorAll(".example")];
-const buttons = [...document.querySelectorAll("button")];
-function choose(button) {
-  const wanted = Object.entries(button.dataset);
-  let shown = 0;
-  for (const example of examples) {
-    example.hidden = !wanted.every(([key, value]) => example.dataset[key] === value);
-    shown += !example.hidden;
-  }
-  for (const other of buttons) other.setAttribute("aria-pressed", String(other === button && wanted.length > 0));
-  document.getElementById("shown").textContent = shown;
-}
-for (const button of buttons) {
-  button.disabled = false;
-  button.addEventListener("click", () => choose(button));
-}
-"""
 
 
 def error_page(
@@ -115,8 +78,8 @@ def error_page(
         title,
         about + _kinds(per_kind, kinds) + _matrix(cells, order, colours),
         _MAIN.format(shown=len(shown), total=total, limit=limit, examples=examples),
-        style=_ERRORS_STYLE,
-        script=_SCRIPT,
+        style=asset("pages/errors.css"),
+        script=asset("pages/errors.js"),
     )
 
 

@@ -24,96 +24,7 @@ from genner.render.layout import (
     visible_line,
     walk,
 )
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1 dir="auto">{title}</h1>
-{header}</header>
-<main>
-{main}</main>
-{script}</body>
-</html>
-"""
-
-# A box on track t is padded by t steps above and below, so that it encloses the boxes on the tracks under it; the line
-# height grows with the highest track of the text, since padding of inline boxes takes no room by itself. The word
-# joiner (U+2060) keeps a label on the line on which its mention ends.
-PAGE_CSS = """\
-:root { --paper: #fff; --ink: #1c2126; --faint: #5d6670; --rule: #dfe3e7; --wrong: #a3152a; --tint: 9%; }
-@media screen and (prefers-color-scheme: dark) {
-  :root { --paper: #15181c; --ink: #e4e7ea; --faint: #9aa3ad; --rule: #30363d; --wrong: #ff8d96; --tint: 13%; }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 52rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif;
-}
-h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .5rem; }
-.notes { color: var(--faint); white-space: pre-line; margin: 0 0 1rem; max-width: 42rem; }
-.chip, mark > i::after {
-  background: var(--c); color: var(--paper); border-radius: .3em; padding: .1em .45em; font-weight: 600;
-  letter-spacing: .02em; line-height: 1.3; white-space: nowrap;
-}
-.chip { display: inline-block; font-size: .72rem; }
-.legend { display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; margin: 1rem 0 0; padding: 0; font-size: .875rem; }
-.legend div { display: flex; gap: .5em; align-items: baseline; }
-.legend dd { margin: 0; overflow-wrap: anywhere; }
-.legend.defined { display: grid; grid-template-columns: minmax(0, max-content) 1fr; }
-.legend.defined div { display: contents; }
-.legend.defined .chip { white-space: normal; overflow-wrap: anywhere; }
-.faint { color: var(--faint); }
-article { border-top: 1px solid var(--rule); margin-top: 2rem; padding-top: 1rem; }
-h2 { font-size: .875rem; font-weight: 600; color: var(--faint); margin: 0; overflow-wrap: anywhere; }
-.text {
-  white-space: pre-wrap; overflow-wrap: anywhere; margin: .5rem 0 .75rem; font-size: 1.0625rem;
-  line-height: calc(1.65em + var(--tracks) * .44em);
-}
-mark {
-  --pad: calc(.1em + var(--track) * .22em); color: inherit; border: 1.5px solid var(--c); border-radius: .35em;
-  background: color-mix(in srgb, var(--c) var(--tint), transparent); padding: var(--pad) .2em; margin: 0 .06em;
-  -webkit-box-decoration-break: clone; box-decoration-break: clone;
-}
-mark:hover { background: color-mix(in srgb, var(--c) calc(2 * var(--tint)), transparent); }
-mark > i::after {
-  content: "\\2060" attr(data-label); unicode-bidi: isolate; font-size: .6em; font-style: normal; vertical-align: .12em;
-  margin-inline-start: .4em; padding: .1em .4em;
-}
-mark > i[data-score]::after { content: "\\2060" attr(data-label) "\\a0" attr(data-score); }
-mark.continued { border-inline-start-style: dotted; }
-mark:not(:has(> i)) { border-inline-end-style: dotted; }
-.control { color: var(--wrong); }
-details { font-size: .875rem; }
-summary { cursor: pointer; color: var(--faint); }
-table { border-collapse: collapse; margin: .5rem 0; width: 100%; }
-th, td { text-align: start; vertical-align: baseline; padding: .25rem .75rem .25rem 0; }
-tr + tr td, thead + tbody td { border-top: 1px solid var(--rule); }
-th { font-weight: 600; color: var(--faint); }
-td { overflow-wrap: anywhere; }
-td:first-child { padding-inline-start: calc(var(--depth) * 1.25em); width: 60%; }
-.number { text-align: end; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-.problems { font-size: .875rem; margin: .5rem 0; padding: 0; list-style: none; }
-.problems li { overflow-wrap: anywhere; }
-.problems b { color: var(--wrong); }
-.attribution { font-size: .8125rem; color: var(--faint); margin: .5rem 0 0; overflow-wrap: anywhere; }
-@media print {
-  body { padding: 0; max-width: none; font-size: 10pt; }
-  * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-  h2 { break-after: avoid; }
-  tr, li { break-inside: avoid; }
-  details::details-content { content-visibility: visible; block-size: auto; }
-}
-"""
+from genner.render.templates import asset, environment
 
 
 def html_page(
@@ -141,15 +52,18 @@ def html_page(
 
 def page(title: str, header: str, main: str, *, style: str = "", script: str = "") -> str:
     """A self-contained page; all but the title is HTML, CSS and JavaScript already."""
+    from markupsafe import Markup
+
     script = f"\n{script}" if script else ""
-    return _PAGE.format(
-        title=text_html(visible_line(title)),
-        policy=_policy(script),
-        style=PAGE_CSS + style + palette(),
-        header=header,
-        main=main,
-        script=f"<script>{script}</script>\n" if script else "",
-    )
+    made = environment(text_html).get_template("pages/page.html.j2")
+    values = {
+        "policy": _policy(script),
+        "style": asset("pages/page.css") + style + palette(),
+        "header": header,
+        "main": main,
+        "script": script,
+    }
+    return made.render(title=title, **{name: Markup(value) for name, value in values.items()})
 
 
 def _policy(script: str) -> str:

@@ -200,6 +200,10 @@ class Entrance:
     command: str
     environment: str = ""
 
+    def all_facts(self) -> tuple[tuple[str, str], ...]:
+        """The id and the state, then `facts`."""
+        return (("id", self.id), ("state", self.state), *self.facts)
+
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:

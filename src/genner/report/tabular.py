@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from genner.render.layout import visible
 from genner.report.table import Figure, Missing, StudyReport, Table, TableText, Value
+from genner.report.writer import ReportWriter
 
 NUMBERS = ("value", "kind", "low", "high", "spread", "p", "mark", "best", "against", "against_low", "against_high")
 CSV_FIELDS = ("group", "column", *NUMBERS, "state", "note", "cells")
@@ -19,8 +20,26 @@ CSV_FIELDS = ("group", "column", *NUMBERS, "state", "note", "cells")
 
 def csv_files(report: StudyReport) -> dict[str, str]:
     """The files by name: `NAME.csv` for each table, `figure-NAME.csv` for each figure."""
-    files = {f"{table.name}.csv": table_csv(table) for table in report.tables()}
-    return files | {f"figure-{figure.name}.csv": figure_csv(figure) for figure in report.figures()}
+    writer = CsvWriter()
+    writer.sections(report)
+    return writer.tables | writer.figures
+
+
+class CsvWriter(ReportWriter):
+    """The numbers of tables and figures, by file; other blocks are left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: dict[str, str] = {}
+        self.figures: dict[str, str] = {}
+
+    def table(self, table: Table) -> str:
+        self.tables[f"{table.name}.csv"] = table_csv(table)
+        return ""
+
+    def figure(self, figure: Figure) -> str:
+        self.figures[f"figure-{figure.name}.csv"] = figure_csv(figure)
+        return ""
 
 
 def table_csv(table: Table) -> str:

@@ -1,0 +1,166 @@
+"""One walk over a report for all targets: sections, their blocks, and the places of their tables.
+
+`ReportWriter` calls a method for each kind of block. `TemplateWriter` lets the macros of a Jinja template answer; the
+HTML, Markdown and LaTeX writers derive from it. A target that has no form for a kind of block leaves it out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+from markupsafe import Markup
+
+from genner.render.templates import environment
+from genner.report.table import (
+    Block,
+    Entry,
+    ErrorExamples,
+    Figure,
+    Listing,
+    Missing,
+    Section,
+    Sources,
+    StudyReport,
+    Table,
+    TableText,
+    Value,
+    anchor,
+    detail,
+    shown,
+    versus,
+)
+
+
+class ReportWriter:
+    """Turns a report into one target. The methods for blocks return what the target prints for them."""
+
+    def __init__(self) -> None:
+        self.sources = Sources()
+
+    def sections(self, report: StudyReport) -> list[tuple[Section, list[str]]]:
+        """Each section with what its blocks become, in order."""
+        return [(section, [self.block(block) for block in section.blocks]) for section in report.sections]
+
+    def block(self, block: Block) -> str:
+        """What the block becomes."""
+        match block:
+            case str():
+                return self.paragraph(block)
+            case Listing():
+                return self.listing(block)
+            case Table():
+                return self.table(block)
+            case Figure():
+                return self.figure(block)
+            case ErrorExamples():
+                return self.examples(block)
+
+    def paragraph(self, text: str) -> str:
+        return ""
+
+    def listing(self, listing: Listing) -> str:
+        return ""
+
+    def table(self, table: Table) -> str:
+        return ""
+
+    def figure(self, figure: Figure) -> str:
+        return ""
+
+    def examples(self, examples: ErrorExamples) -> str:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry as a template prints it. `target` is the name of what it leads to, `beside` what stands beside the
+    number, `hover` what is shown on hover; all are empty where there is nothing."""
+
+    kind: Literal["text", "missing", "value"]
+    text: str
+    target: str
+    code: bool = False
+    best: bool = False
+    loud: bool = False
+    mark: str = ""
+    beside: str = ""
+    hover: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnGroup:
+    """Neighbouring columns under one heading, which is empty where they have none; `places` are their indices."""
+
+    title: str
+    places: tuple[int, ...]
+
+    def width(self, wide: Sequence[bool]) -> int:
+        """The number of columns on the page, where a wide column takes two."""
+        return sum(1 + wide[i] for i in self.places)
+
+
+class TemplateWriter(ReportWriter):
+    """A writer whose blocks are macros of `template`, a file in `assets/report/`.
+
+    Values are escaped by `escape`; `filters` are more filters for the template, `brackets` those of its tags.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        escape: Callable[[str], str],
+        filters: Mapping[str, Callable[[str], str]] | None = None,
+        brackets: tuple[str, str] = ("{", "}"),
+    ) -> None:
+        super().__init__()
+        made = environment(escape, brackets)
+        made.filters.update({"anchor": anchor, **(filters or {})})
+        self.macros: Any = made.get_template(f"report/{template}").module
+
+    def paragraph(self, text: str) -> str:
+        return Markup(self.macros.paragraph(text))
+
+    def listing(self, listing: Listing) -> str:
+        return Markup(self.macros.listing(listing.items))
+
+    def lists(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The lists of cells that numbers lead to, by name; complete once all tables are written."""
+        return [(name, ids) for ids, name in self.sources.lists.items()]
+
+    def place(self, entry: Entry) -> Place:
+        """An entry ready to be printed."""
+        target = self.sources.target(entry.cells)
+        match entry:
+            case TableText(text, code):
+                return Place("text", text, target, code=code)
+            case Missing(why, _, note):
+                return Place("missing", shown(entry), target, loud=why in ("failed", "skipped"), hover=note)
+            case Value():
+                return Place(
+                    "value",
+                    shown(entry),
+                    target,
+                    best=entry.best,
+                    mark=entry.mark,
+                    beside=beside(entry),
+                    hover=versus(entry),
+                )
+
+
+def beside(value: Value) -> str:
+    """What stands beside a number: its interval or error, and of how many cells it is."""
+    return "; ".join(part for part in (detail(value), value.part) if part)
+
+
+def column_groups(table: Table) -> list[ColumnGroup]:
+    """Neighbours of one heading together."""
+    columns = list(enumerate(table.columns))
+    return [
+        ColumnGroup(title, tuple(i for i, _ in found)) for title, found in groupby(columns, key=lambda c: c[1].group)
+    ]
+
+
+def cell_names(report: StudyReport) -> dict[str, str]:
+    """The names of the cells by id."""
+    return {cell.id: cell.name for cell in report.cells}
