@@ -1,0 +1,109 @@
+"""The examples of docs/extending.md run, and obey the laws of what genner comes with."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+import test_evaluation_metrics
+import test_formats
+import tiny
+from genner.data.base import Journal
+from genner.data.convert import load
+from genner.data.registry import SYNTAXES
+from genner.document import Document
+from genner.evaluation import METRICS
+from genner.formats import FORMATS
+from genner.presets import MODELS
+from genner.training.recipe import Recipe
+from strategies import documents
+
+PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
+SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", PAGE.read_text("utf-8"), flags=re.M)[1:]}
+
+
+@pytest.fixture(autouse=True)
+def registries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """What the examples add is gone afterwards; they run in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    kept = [(registry, dict(registry)) for registry in (FORMATS, METRICS, SYNTAXES, MODELS)]
+    yield
+    for registry, before in kept:
+        registry.clear()
+        registry.update(before)  # type: ignore[arg-type]
+
+
+def blocks(language: str, *sections: str) -> list[str]:
+    found = [re.findall(rf"^```{language}[^\n]*\n(.*?)^```", SECTIONS[name], re.M | re.S) for name in sections]
+    return [block for of_section in found for block in of_section]
+
+
+def run(*sections: str) -> dict[str, Any]:
+    """Run the Python of these sections, one after the other; returns its names."""
+    names: dict[str, Any] = {"__name__": "extending"}
+    for block in blocks("python", *sections):
+        exec(compile(block, str(PAGE), "exec"), names)
+    return names
+
+
+def test_a_format_obeys_the_law() -> None:
+    form = run("A format")["Curly"]()
+    for test in (
+        test_formats.test_round_trip,
+        test_formats.test_grammar_accepts_every_encoding,
+        test_formats.test_word_grammar_accepts_what_lies_at_word_boundaries,
+        test_formats.test_a_grammar_without_twins_accepts_all_but_second_labels,
+        test_formats.test_every_legal_path_decodes_without_problems,
+        test_formats.test_decode_takes_any_string,
+    ):
+        test(form=form)  # type: ignore[call-arg]
+
+
+def test_a_metric_obeys_the_law() -> None:
+    run("A format", "A metric")
+    test_evaluation_metrics.test_every_metric(name="start")  # type: ignore[call-arg]
+
+
+def test_a_syntax_keeps_what_it_can_and_counts_the_rest(tmp_path: Path) -> None:
+    run("A format", "A file syntax")
+
+    @given(documents(crossing=True))
+    @settings(max_examples=60, deadline=None)
+    def keeps(document: Document) -> None:
+        journal = Journal()
+        SYNTAXES["pairs"]().write([document], tmp_path / "x.jsonl", journal)
+        (back,) = load(tmp_path / "x.jsonl", "pairs")
+        kept = tuple(e for e in document.entities if e.label == "PER")
+        assert back == Document(document.text, kept, document.id)
+        assert journal.losses.total() == len(document.entities) - len(kept)
+
+    keeps()
+
+
+def test_a_corpus_is_read_and_its_recipe_too(tmp_path: Path) -> None:
+    run("A format", "A file syntax", "A corpus")
+    (recipe,) = blocks("toml", "A corpus")
+    (tmp_path / "recipe.toml").write_text(recipe, "utf-8")
+    (mine,) = Recipe.from_file(tmp_path / "recipe.toml").sets
+    assert [(tmp_path / name).is_file() for name in (*mine.train, mine.labels)] == [True, True]
+
+
+def test_a_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
+    tokenizer = tiny.tokenizer("bytes")
+    tiny.model("llama", len(tokenizer)).save_pretrained(tmp_path / "models" / "mine")
+    tokenizer.save_pretrained(tmp_path / "models" / "mine")
+    run("A model")
+    assert "my-model" in MODELS
+
+
+def test_an_engine_answers() -> None:
+    run("A format", "An engine")
+
+
+def test_every_section_is_run() -> None:
+    assert [name for name in SECTIONS if blocks("python", name)] == [
+        "A format", "A metric", "A file syntax", "A corpus", "A model", "An engine"
+    ]  # fmt: skip
