@@ -50,7 +50,8 @@ def lines() -> list[str]:
     for page in PAGES:
         if page.name != "log.md":
             text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-            for line in re.findall(r"^(?: {4}|\$ )?(genner .*)$", text, re.M):
+            code = "".join(FENCE.findall(text)) + "".join(re.findall(r"^ {4}(.*\n)", text, re.M))
+            for line in re.findall(r"^(?:\$ )?(genner .*)$", code, re.M):
                 command = line.partition("  #")[0].partition(" # ")[0].partition(" > ")[0].strip()
                 if not re.search(r"[\[|]", command) and not command.endswith("..."):
                     found.add(command)

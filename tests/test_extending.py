@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import test_evaluation_metrics
 import test_formats
@@ -19,10 +20,11 @@ from genner.evaluation import METRICS
 from genner.formats import FORMATS
 from genner.presets import MODELS
 from genner.training.recipe import Recipe
-from strategies import documents
+from strategies import documents, texts
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
-SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", PAGE.read_text("utf-8"), flags=re.M)[1:]}
+TEXT = PAGE.read_text("utf-8")
+SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", TEXT, flags=re.M)[1:]}
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +47,31 @@ def run(*sections: str) -> dict[str, Any]:
     """Run the Python of these sections, one after the other; returns its names."""
     names: dict[str, Any] = {"__name__": "extending"}
     for block in blocks("python", *sections):
-        exec(compile(block, str(PAGE), "exec"), names)
+        before = "\n" * TEXT[: TEXT.index(block)].count("\n")  # so that a traceback shows the line of the page
+        exec(compile(before + block, str(PAGE), "exec"), names)
     return names
 
 
 def test_a_format_obeys_the_law() -> None:
+    """The laws of tests/test_formats.py, which finds every format of the dict, on fewer examples."""
     form = run("A format")["Curly"]()
-    for test in (
-        test_formats.test_round_trip,
-        test_formats.test_grammar_accepts_every_encoding,
-        test_formats.test_word_grammar_accepts_what_lies_at_word_boundaries,
-        test_formats.test_a_grammar_without_twins_accepts_all_but_second_labels,
-        test_formats.test_every_legal_path_decodes_without_problems,
-        test_formats.test_decode_takes_any_string,
-    ):
-        test(form=form)  # type: ignore[call-arg]
+
+    @given(documents(), texts, st.integers(0, 10**6))
+    @settings(max_examples=40, deadline=None)
+    def laws(document: Document, text: str, seed: int) -> None:
+        for test in (
+            test_formats.test_round_trip,
+            test_formats.test_grammar_accepts_every_encoding,
+            test_formats.test_word_grammar_accepts_what_lies_at_word_boundaries,
+            test_formats.test_a_grammar_without_twins_accepts_all_but_second_labels,
+        ):
+            test.hypothesis.inner_test(form, document)  # type: ignore[attr-defined]
+        test_formats.test_every_legal_path_decodes_without_problems.hypothesis.inner_test(
+            form, document.text, seed, "strict", 3, False, True
+        )
+        test_formats.test_decode_takes_any_string.hypothesis.inner_test(form, document.text, text)
+
+    laws()
 
 
 def test_a_metric_obeys_the_law() -> None:
