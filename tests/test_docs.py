@@ -13,6 +13,9 @@ from genner.cli import app
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+CHECKED = [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")]
+PACKAGE = ROOT / "src" / "genner"
+FOLDERS = {path.name for path in (*ROOT.iterdir(), *PACKAGE.iterdir()) if path.is_dir()}
 FENCE = re.compile(r"^```.*?^```\n", re.M | re.S)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 
@@ -36,6 +39,24 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{target.name} has no heading of {link}"
         if page in DOCS:
             assert (ROOT / "docs") in target.parents, f"{link} leads out of the site"
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=names(CHECKED))
+def test_the_code_that_is_named_is_there(page: Path) -> None:
+    """`genner.module.name`, and the files of the package and the repository."""
+    text = page.read_text(encoding="utf-8")
+    for dotted in re.findall(r"`genner((?:\.(?!json)\w+)+)[`(]", text):
+        *parents, name = dotted[1:].split(".")
+        folder = PACKAGE.joinpath(*parents)
+        module = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+        assert (folder / name).is_dir() or (folder / f"{name}.py").is_file() or name in module.read_text("utf-8"), (
+            dotted
+        )
+    for path in re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|json|toml|csv|jsonl))`", text):
+        if path.partition("/")[0] in FOLDERS:
+            assert any((root / path).is_file() for root in (ROOT, PACKAGE, PACKAGE / "assets")), path
+    for word in re.findall(r"\| `([A-Z]+)`, (?:there|`([\w/.]+)`) \|", text):
+        assert not word[1] or word[0] in (PACKAGE / word[1]).read_text(encoding="utf-8"), word
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import test_evaluation_metrics
 import test_formats
 import tiny
-from genner.data.base import Journal
+from genner.data.base import ReadLog
 from genner.data.convert import load
 from genner.data.registry import SYNTAXES
 from genner.document import Document
@@ -85,7 +85,7 @@ def test_a_syntax_keeps_what_it_can_and_counts_the_rest(tmp_path: Path) -> None:
     @given(documents(crossing=True))
     @settings(max_examples=60, deadline=None)
     def keeps(document: Document) -> None:
-        journal = Journal()
+        journal = ReadLog()
         SYNTAXES["pairs"]().write([document], tmp_path / "x.jsonl", journal)
         (back,) = load(tmp_path / "x.jsonl", "pairs")
         kept = tuple(e for e in document.entities if e.label == "PER")
