@@ -85,12 +85,12 @@ def test_a_syntax_keeps_what_it_can_and_counts_the_rest(tmp_path: Path) -> None:
     @given(documents(crossing=True))
     @settings(max_examples=60, deadline=None)
     def keeps(document: Document) -> None:
-        journal = ReadLog()
-        SYNTAXES["pairs"]().write([document], tmp_path / "x.jsonl", journal)
+        read_log = ReadLog()
+        SYNTAXES["pairs"]().write([document], tmp_path / "x.jsonl", read_log)
         (back,) = load(tmp_path / "x.jsonl", "pairs")
         kept = tuple(e for e in document.entities if e.label == "PER")
         assert back == Document(document.text, kept, document.id)
-        assert journal.losses.total() == len(document.entities) - len(kept)
+        assert read_log.dropped.total() == len(document.entities) - len(kept)
 
     keeps()
 
