@@ -1,14 +1,17 @@
 """The examples of docs/extending.md run, and obey the laws of what genner comes with."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import test_engines
 import test_evaluation_metrics
 import test_formats
 import tiny
@@ -16,6 +19,7 @@ from genner.data.base import ReadLog
 from genner.data.convert import load
 from genner.data.registry import SYNTAXES
 from genner.document import Document
+from genner.engines import ENGINES, engine_class
 from genner.evaluation import METRICS
 from genner.formats import FORMATS
 from genner.presets import MODELS
@@ -31,7 +35,7 @@ SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", TEXT, fl
 def registries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """What the examples add is gone afterwards; they run in a folder of their own."""
     monkeypatch.chdir(tmp_path)
-    kept = [(registry, dict(registry)) for registry in (FORMATS, METRICS, SYNTAXES, MODELS)]
+    kept = [(registry, dict(registry)) for registry in (FORMATS, METRICS, SYNTAXES, MODELS, ENGINES)]
     yield
     for registry, before in kept:
         registry.clear()
@@ -111,8 +115,13 @@ def test_a_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
     assert "my-model" in MODELS
 
 
-def test_an_engine_answers() -> None:
-    run("A format", "An engine")
+def test_an_engine_obeys_the_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run("A format", "An engine")
+    module = SimpleNamespace(CallingEngine=names["CallingEngine"])
+    monkeypatch.setitem(sys.modules, ENGINES["calling"].partition(":")[0], module)  # type: ignore[misc]
+    monkeypatch.setattr(names["CallingEngine"].__init__, "__defaults__", (lambda prompt: "",))
+    test_engines.test_each_request_gets_an_answer("calling", tmp_path)
+    assert not engine_class("calling").constrains
 
 
 def test_every_section_is_run() -> None:
