@@ -14,7 +14,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError
 from genner.formats import get_format
 from genner.formats.list_places import ListPlaces
-from genner.formats.published import PLACE, SPACING, read_published
+from genner.formats.published import PLACE, SPACING
 from genner.formats.search import occurrences
 
 LABELS = LabelSet.of("DNA", "protein", "cell_line")
@@ -101,7 +101,7 @@ def test_a_sentence_says_the_same_in_every_format(drawn: tuple[Document, list[En
     """In any order; but for which of its occurrences a mention of grouped JSON is, and that is counted."""
     document, order = drawn
     for name in FORMATS:
-        found = read_published(name, document.text, published(name, document, order), LABELS)
+        found = get_format(name).read_published(document.text, published(name, document, order), LABELS)
         assert found is not None
         if name == "grouped_json":
             said = [(e.label, document.text[e.start : e.end]) for e in found.entities]
@@ -243,7 +243,7 @@ def test_what_is_given_twice_is_counted(tmp_path: Path) -> None:
 def test_nothing_is_looked_up_or_repaired(tmp_path: Path, name: str, said: str) -> None:
     rows = ("X X binds", said), ("X X binds", published(name, Document("X X binds"), []))
     path = files(tmp_path, name, *rows)
-    assert read_published(name, rows[0][0], said, LABELS) is None
+    assert get_format(name).read_published(rows[0][0], said, LABELS) is None
     with pytest.raises(DataError, match="record 1: the answer does not fit its text"):
         read(path, name)
     found, read_log = read(path, name, lenient=True)
@@ -253,10 +253,12 @@ def test_nothing_is_looked_up_or_repaired(tmp_path: Path, name: str, said: str) 
 
 def test_what_says_several_things_says_nothing() -> None:
     """Nor does what has more readings than can be followed: it ends quickly."""
-    assert read_published("inline_xml", "<DNA>X", "<DNA><DNA>X</DNA>", LABELS) is None
+    assert get_format("inline_xml").read_published("<DNA>X", "<DNA><DNA>X</DNA>", LABELS) is None
     many = "[" * 4_000
-    assert read_published("inline_bracketed", f"{many}X", f"{many}{many}X{' | DNA]' * 4_000}", LABELS) is None
-    [found] = read_published("inline_bracketed", "[ " * 40 + "X", "[ " * 41 + "X | DNA]", LABELS)[0]  # type: ignore[index]
+    assert (
+        get_format("inline_bracketed").read_published(f"{many}X", f"{many}{many}X{' | DNA]' * 4_000}", LABELS) is None
+    )
+    [found] = get_format("inline_bracketed").read_published("[ " * 40 + "X", "[ " * 41 + "X | DNA]", LABELS)[0]  # type: ignore[index]
     assert found == Entity(80, 81, "DNA")  # with the fewest brackets that lack a partner
 
 

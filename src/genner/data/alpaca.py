@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from genner.data.answers import Exchange, decoded, label_set, text_in
+from genner.data.answers import Exchange, decoded, label_set
 from genner.data.base import ReadLog
 from genner.data.json_stream import records
 from genner.data.records import JsonRecord, RecordSyntax, record_losses, typed_group, typed_id, write_records
@@ -25,7 +25,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError, DocumentError
 from genner.formats import get_format
 from genner.labels import parse_labels
-from genner.prompts import instruction
+from genner.prompts import instruction, text_in
 
 INFO = "dataset_info.json"
 

@@ -4,9 +4,6 @@ The text is given, or stands behind `Text:` in the task, as genner's prompts put
 with its tags removed is the text. Labels are those asked for, or listed in the task, or used in the file's answers.
 """
 
-import json
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -17,15 +14,12 @@ from typing import NamedTuple
 from genner.data.base import ReadLog
 from genner.data.json_stream import records
 from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan
-from genner.document import Document, Entity, LabelSet, Prediction
-from genner.errors import DocumentError, LabelError
+from genner.document import Document, Entity, LabelSet
+from genner.errors import DocumentError
 from genner.formats import FORMATS, Format, get_format
-from genner.formats.inline import InlineFormat
-from genner.formats.published import LISTS, read_published
+from genner.formats.inline import is_tag
 from genner.labels import of_tags, parse_labels
-
-_LISTED = re.compile(r"^(?:-|\d+\.) ([^:\n]+?)(?::|$)", re.MULTILINE)  # a label, as `genner.prompts` lists it
-_CLOSING = re.compile(r"</([^<>\\/]+)>|\s\|\s([^\[\]|\\]+)\]")
+from genner.prompts import labels_listed
 
 
 class Exchange(NamedTuple):
@@ -89,13 +83,6 @@ def decoded(
             yield document
 
 
-def text_in(task: str) -> str | None:
-    """The text that genner's own prompt ends in; None for other tasks."""
-    if "\nText:\n" in task:
-        return task.split("\nText:\n", 1)[1]
-    return "" if task.endswith("\nText:") else None
-
-
 class _Answered(NamedTuple):
     """What an answer says: its text, entities as often as it gives them, what is wrong, and what it leaves open."""
 
@@ -113,19 +100,19 @@ def _read(form: Format, found: Exchange, labels: LabelSet, *, own: bool = False)
     text, answer = found.text, found.answer
     if text is not None:
         legal = form.legal(text, answer, labels)
-        if legal is not None and (own or form.name not in LISTS):
+        if legal is not None and (own or form.copies_in(labels)):
             return _Answered(text, legal)
         published = None
-        if found.certain or isinstance(form, InlineFormat):  # a copy shows what its text is
-            published = read_published(form.name, text, answer, labels)
+        if found.certain or form.copies_in(labels):  # a copy shows what its text is
+            published = form.read_published(text, answer, labels)
         if published is not None:
             return _Answered(text, published.entities, left_open=published.left_open)
         decoded = form.decode(text, answer, labels)
         if found.certain or not decoded.problems:
             return _Answered(text, decoded.entities, decoded.problems[0].detail if decoded.problems else "")
-    if not isinstance(form, InlineFormat):
+    copied = form.copied(answer, labels)
+    if copied is None:
         return None
-    copied = _without_text(form, answer, labels)
     # Without an entity, only that the task has the text tells a copy from an answer in another format.
     if not copied.entities and copied.text.strip() not in f"{found.task}\n{text or ''}":
         return None
@@ -138,17 +125,10 @@ def _reads(name: str, found: Exchange, labels: LabelSet) -> bool:
     return answered is not None and bool(answered.entities)
 
 
-def _without_text(form: Format, answer: str, labels: LabelSet) -> Prediction:
-    """Decode an inline answer whose text is not known: what stands between its tags, without any reasoning."""
-    text, entities, problems = form.parse("", form.reply("", answer, labels), labels)
-    return Prediction(text, tuple(dict.fromkeys(entities)), problems=tuple(problems))
-
-
 @lru_cache(maxsize=8)
 def _asked(task: str) -> LabelSet | None:
     """The labels that an instruction of genner's lists, in its order; None for other instructions."""
-    listed = _LISTED.findall(task.split("\nText:", 1)[0]) if "\nText:" in task else []
-    tags = [tag for tag in dict.fromkeys(listed) if _legal(tag)]
+    tags = [tag for tag in dict.fromkeys(labels_listed(task)) if is_tag(tag)]
     return label_set(tags) if tags else None
 
 
@@ -158,35 +138,11 @@ def _used(source: Traversable, exchange: Callable[[JsonRecord], Exchange | None]
     for _, record in records(source, ReadLog(lenient=True)):  # errors are reported when the file is read in earnest
         with suppress(DocumentError):
             if (found := exchange(record)) is not None:
-                seen.update(_labels_in(Document(found.answer).text, found.text or ""))
-    return label_set([tag for tag in sorted(seen) if _legal(tag)])
-
-
-def _legal(tag: str) -> bool:
-    """Whether this is a tag; if not, what looked like one is text."""
-    try:
-        return bool(LabelSet.of(tag))
-    except LabelError:
-        return False
+                answer = Document(found.answer).text
+                seen.update(name for form in FORMATS.values() for name in form.labels_in(answer, found.text or ""))
+    return label_set([tag for tag in sorted(seen) if is_tag(tag)])
 
 
 def label_set(tags: list[str]) -> LabelSet:
     """The label set of these tags. There is none without labels: a file without entities asks for any entity."""
     return of_tags(tags) if tags else LabelSet.of("ENTITY")
-
-
-def _labels_in(answer: str, text: str) -> Iterator[str]:
-    try:
-        value = json.loads(answer)
-    except ValueError:
-        value = None
-    if isinstance(value, dict):
-        yield from (str(label) for label in value)
-    elif isinstance(value, list):
-        yield from (str(item["label"]) for item in value if isinstance(item, dict) and "label" in item)
-    else:
-        # A closing tag that the text itself spells as often is the text's.
-        closings = Counter(m.group() for m in _CLOSING.finditer(answer))
-        for match in _CLOSING.finditer(answer):
-            if closings[match.group()] > text.count(match.group()):
-                yield (match.group(1) or match.group(2)).strip()

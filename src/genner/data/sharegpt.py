@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
-from genner.data.answers import Exchange, decoded, text_in
+from genner.data.answers import Exchange, decoded
 from genner.data.base import ReadLog
 from genner.data.records import JsonRecord, RecordSyntax
 from genner.document import Document
 from genner.errors import DocumentError
+from genner.prompts import text_in
 
 TURNS = ("conversations", "messages", "conversation")
 SHAREGPT_ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}

@@ -24,7 +24,7 @@ from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError, UsageError
 from genner.formats.align import align
-from genner.formats.published import SPACING, read_published
+from genner.formats.published import SPACING, PublishedAnswer
 from genner.formats.reply import reply
 from genner.grammar import (
     FLAT,
@@ -197,7 +197,7 @@ class Format(ABC):
         or something that this format cannot encode."""
         if len(answer) > PUBLISHED:
             return None
-        read = read_published(self.name, text, answer, labels)
+        read = self.read_published(text, answer, labels)
         if read is None or read.left_open[SPACING] or len(set(read.entities)) < len(read.entities):
             return None
         return None if self.unencodable(Document(text, tuple(read.entities))) else tuple(read.entities)
@@ -209,6 +209,24 @@ class Format(ABC):
     def copies_in(self, labels: LabelSet) -> int:
         """How many copies of the text an answer holds."""
         return 0
+
+    def copied(self, answer: str, labels: LabelSet) -> Prediction | None:
+        """What an answer says of the text that it copies, where that text is not known; None where it copies none."""
+        return None
+
+    def labels_in(self, answer: str, text: str = "") -> Iterable[str]:
+        """The names of labels that an answer gives, in this format or spelt as the published data are.
+
+        What `text` itself has as often is no label. Takes any string; not all names need be legal tags.
+        """
+        return []
+
+    def read_published(self, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
+        """What an answer says of `text`, spelt as the published data are (see `genner.formats.published`).
+
+        None where it does not say one thing of it, or where no data in this format are published.
+        """
+        return None
 
     @abstractmethod
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:

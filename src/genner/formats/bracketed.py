@@ -6,13 +6,14 @@ its bar; where it spells such an escaped closing, one more. Nothing else is esca
 """
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from genner.document import Entity, LabelSet, Problem
+from genner.document import LabelSet
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_grammar import MarkupTag
-from genner.formats.json_answer import brief
+from genner.formats.inline_parser import Mark
+from genner.formats.published import PublishedAnswer, published_copy
+from genner.formats.published_copy import brackets
 
 
 class InlineBracketed(InlineFormat):
@@ -20,6 +21,7 @@ class InlineBracketed(InlineFormat):
     instruction = "Copy the text with each entity as [mention | LABEL]"
     example = "[John Smith | PER] reported from [New York | LOC]."
     forbidden_start_chars = ("[",)
+    unclosed_is_text = True
 
     def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
         return [MarkupTag("[")], [MarkupTag(" |", f" {tag}]") for tag in labels.tags]
@@ -31,59 +33,37 @@ class InlineBracketed(InlineFormat):
                 copies[match.start() + 1] = "|\\"
         return copies
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
-        """A closing closes the innermost open bracket; a bracket that is never closed is text."""
-        problems: list[Problem] = []
-        found: list[Entity] = []
-        stack: list[tuple[int, int]] = []  # (place in `copy`, number of pieces before it)
-        copy: list[str] = []
-        length = begin = 0
+    def lex(self, text: str, answer: str, labels: LabelSet) -> Iterator[str | Mark]:
+        """What looks like a closing, of a label that was not asked for, is text where no bracket is open, or where the
+        text has one of this name."""
         literal = _escapable(labels)
         in_text = {match.group(1).strip() for match in _MARK.finditer(text) if match.group(1) is not None}
+        begin = opened = 0
         for match in _MARK.finditer(answer):
             before, label = answer[begin : match.start()], match.group(1)
-            shown = before
-            if label is not None:  # as it ought to be, one blank belongs to the closing; else, as many as there are
-                proper = before.endswith(" ") and label == f" {label.strip()}"
-                shown = before[:-1] if proper else before.rstrip()
-            written = before[len(shown) :] + match.group()  # the blanks before a closing are its own
-            if (
-                literally := label is not None
-                and (name := label.strip()) not in labels
-                and (not stack or name in in_text)
-            ):
-                shown = before
-            copy.append(literal.sub(r"\1", shown) if "|\\" in shown else shown)
-            length, begin = length + len(copy[-1]), match.end()
-            if match.group() == "\\[" or literally:
-                copy.append("[" if label is None else match.group())
-                length += len(copy[-1])
-            elif label is None:
-                stack.append((length, len(copy)))
-                copy.append("")
-            elif not stack:
-                problems.append(Problem("invalid", f"{brief(written)} at {length} closes nothing"))
+            begin = match.end()
+            if label is None:
+                yield literal.sub(r"\1", before)
+                yield "[" if match.group() == "\\[" else Mark("[", False, "")
+                opened += match.group() == "["
+            elif (name := label.strip()) not in labels and (not opened or name in in_text):
+                yield literal.sub(r"\1", before)
+                yield match.group()
             else:
-                start, _ = stack.pop()
-                if written != f" | {name}]":
-                    problems.append(Problem("invalid", f"{brief(written)} is not written {brief(f' | {name}]')}"))
-                if name not in labels:
-                    problems.append(Problem("dropped", f"{brief(written)} at {length}: no such label"))
-                elif start == length:
-                    problems.append(Problem("dropped", f"an empty {name} at {start}"))
-                else:
-                    found.append(Entity(start, length, name))
-        copy.append(literal.sub(r"\1", answer[begin:]))
-        for start, piece in reversed(stack):
-            problems.append(Problem("invalid", f"'[' at {start} is not escaped or not closed"))
-            copy[piece] = "["
-        if stack:  # each of them is a character more
-            added = [start for start, _ in stack]
-            found = [
-                Entity(e.start + bisect_right(added, e.start), e.end + bisect_left(added, e.end), e.label)
-                for e in found
-            ]
-        return "".join(copy), found, problems
+                # As it should be written, one blank belongs to the closing; otherwise, as many as there are.
+                proper = before.endswith(" ") and label == f" {name}"
+                shown = before[:-1] if proper else before.rstrip()
+                yield literal.sub(r"\1", shown)
+                written = before[len(shown) :] + match.group()
+                yield Mark(written, True, name if name in labels else None, name, f" | {name}]")
+                opened = max(0, opened - 1)
+        yield literal.sub(r"\1", answer[begin:])
+
+    def read_published(self, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
+        return published_copy(text, answer, brackets(labels))
+
+    def named_in(self, answer: str) -> Iterator[tuple[str, str]]:
+        return ((match.group(), match[1].strip()) for match in _ANY_CLOSING.finditer(answer))
 
     def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
         in_text = {match[1].strip() for match in _MARK.finditer(text) if match[1] is not None}
@@ -93,6 +73,7 @@ class InlineBracketed(InlineFormat):
 
 # Without a way back, so that blanks and bars are gone through once. The blanks before a bar are looked at afterwards.
 _MARK = re.compile(r"\\\[|\[|\|([^\[\]|\\]*+)\]")
+_ANY_CLOSING = re.compile(r"\s\|\s([^\[\]|\\]+)\]")
 
 
 def _escapable(labels: LabelSet) -> re.Pattern[str]:

@@ -9,14 +9,16 @@ tag, one more. Nothing else is escaped. (Why this can be read in one way only: s
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from genner.document import Entity, LabelSet, Problem
+from genner.document import LabelSet
 from genner.formats.inline import InlineFormat, escaped, unescaped
 from genner.formats.inline_grammar import MarkupTag
+from genner.formats.inline_parser import Mark
 
 CLOSE = "</>"
-MAX_LABEL_DIGITS = 4  # digits: so many labels has no label set
+MAX_LABEL_DIGITS = 4  # no label set has a number of so many digits
+MAX_NUMBER_DIGITS = 9  # of a number in an answer that is read at all
 
 
 class Compact(InlineFormat):
@@ -37,38 +39,29 @@ class Compact(InlineFormat):
     def escape(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _LITERAL)
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
-        """A closing tag closes the innermost open entity; a number that no label has drops its entity."""
-        problems: list[Problem] = []
-        copy: list[str] = []
-        length = begin = 0
-        stack: list[tuple[str, int]] = []
-        found: list[Entity] = []
+    def lex(self, text: str, answer: str, labels: LabelSet) -> Iterator[str | Mark]:
+        """What is escaped is text; any number is a tag."""
+        begin = 0
         for match in _LITERAL.finditer(answer):
             if "\\" in match.group():
                 continue  # a literal, copied with the rest (and unescaped there)
-            copy.append(unescaped(answer[begin : match.start()], _LITERAL))
-            length, begin = length + len(copy[-1]), match.end()
-            if match.group() != CLOSE:
-                stack.append((match.group(1), length))
-            elif not stack:
-                problems.append(Problem("invalid", f"{CLOSE!r} at {length} closes nothing"))
-            else:
-                number, start = stack.pop()
-                if len(number) > 9 or not 1 <= int(number) <= len(labels):
-                    problems.append(Problem("dropped", f"<{number}> at {start}: no label has this number"))
-                elif start == length:
-                    problems.append(Problem("dropped", f"<{number}> at {start} is empty"))
-                else:
-                    found.append(Entity(start, length, labels.tags[int(number) - 1]))
-        copy.append(unescaped(answer[begin:], _LITERAL))
-        problems += [Problem("dropped", f"<{number}> opened at {start} is not closed") for number, start in stack]
-        return "".join(copy), found, problems
+            yield unescaped(answer[begin : match.start()], _LITERAL)
+            number = match.group(1)
+            yield Mark(match.group(), number is None, "" if number is None else _label(number, labels))
+            begin = match.end()
+        yield unescaped(answer[begin:], _LITERAL)
 
     def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
         numbers = (match[1] for match in _LITERAL.finditer(answer) if match[1] and "\\" not in match[0])
         most = max((int(number) for number in numbers if len(number) < MAX_LABEL_DIGITS), default=0)
         return (f"number {i}" for i in range(len(labels) + 1, most + 1))
+
+
+def _label(number: str, labels: LabelSet) -> str | None:
+    """The label of this number; None where no label has it."""
+    if len(number) > MAX_NUMBER_DIGITS or not 1 <= int(number) <= len(labels):
+        return None
+    return labels.tags[int(number) - 1]
 
 
 # What is escaped does not depend on how many labels there are: so the copy of a text is the same for any label set.

@@ -21,6 +21,7 @@ from genner.formats.base import Format, StrictReading, check_labels, crossing_en
 from genner.formats.inline import InlineFormat
 from genner.formats.inline_cfg import inline_rules
 from genner.formats.inline_grammar import INLINE_DECISIONS, InlineGrammar, MarkupTag
+from genner.formats.inline_parser import Mark
 from genner.grammar import (
     FLAT,
     NO_PROPOSALS,
@@ -138,31 +139,17 @@ class _Marked(InlineFormat):
     def escape(self, text: str, labels: LabelSet) -> list[str]:
         return [f"\\{c}" if c in "@#" else c for c in text]
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
-        """A `##` closes the innermost open `@@`; a mark without its counterpart is text if the text has it."""
-        problems: list[Problem] = []
-        found: list[Entity] = []
-        stack: list[int] = []
-        copy: list[str] = []
-        length = begin = 0
+    def lex(self, text: str, answer: str, labels: LabelSet) -> Iterator[str | Mark]:
+        begin = 0
         for match in re.finditer(r"\\[@#]|@@|##", answer):
-            copy.append(answer[begin : match.start()])
-            length, begin = length + len(copy[-1]), match.end()
+            yield answer[begin : match.start()]
             mark = match.group()
             if mark[0] == "\\":
-                copy.append(mark[1])
-                length += 1
-            elif mark == "@@":
-                stack.append(length)
-            elif not stack:
-                problems.append(Problem("invalid", f"'##' at {length} closes nothing"))
-            elif (start := stack.pop()) == length:
-                problems.append(Problem("dropped", f"an empty mention at {start}"))
+                yield mark[1]
             else:
-                found.append(Entity(start, length, labels.tags[0]))
-        copy.append(answer[begin:])
-        problems += [Problem("dropped", f"'@@' at {start} is not closed") for start in stack]
-        return "".join(copy), found, problems
+                yield Mark(mark, mark == "##", labels.tags[0] if mark == "@@" else "")
+            begin = match.end()
+        yield answer[begin:]
 
 
 _MARKED = _Marked()

@@ -10,6 +10,7 @@ for that one.
 import json
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from genner.formats.json_grammar import (
     WrittenItem,
     WrittenItems,
 )
+from genner.formats.published import PublishedAnswer, published_groups
 from genner.formats.search import Hint, Search, place
 from genner.grammar import FLAT, UNCONSTRAINED, Constraints, Proposals
 
@@ -102,6 +104,13 @@ class GroupedJSON(Format):
                     return None  # but for the last, which may be one that is listed already
                 listed.add(mention)
         return tuple(entities)
+
+    def read_published(self, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
+        return published_groups(text, answer, labels)
+
+    def labels_in(self, answer: str, text: str = "") -> Iterable[str]:
+        value = load(answer)
+        return list(value) if isinstance(value, dict) else []
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Mentions are placed by the rule; one that does not come after the one before it, at its first occurrence."""

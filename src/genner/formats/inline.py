@@ -1,21 +1,23 @@
 """What the inline formats share: the text copied out, a tag where an entity opens and one where it closes.
 
-A format says what its tags are, and how it escapes a text that collides with them. That is all there is to encoding;
-the grammar is `InlineGrammar`, and reading what is not legal is the format's own.
+A format says what its tags are (`tags`), how it escapes a text that collides with them (`escape`), and how it finds
+both in an answer that is not legal (`lex`). The rest is shared: the grammar, the rules for other engines, the parser.
 """
 
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from genner.cfg import ContextFreeGrammar
-from genner.document import Document, Entity, Label, LabelSet
+from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.errors import LabelError
 from genner.formats.align import common_prefix
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, exported_depth, tag_order
 from genner.formats.inline_cfg import inline_rules
 from genner.formats.inline_grammar import ANY_LABEL, INLINE_DECISIONS, InlineGrammar, MarkupTag
+from genner.formats.inline_parser import Mark, Parsed, parse_marks
+from genner.formats.json_answer import load
 from genner.grammar import FLAT, UNCONSTRAINED, Boundaries, Constraints, boundaries, first_ends
 
 DEEP = 64  # open entities, from which on a copy is read only as it is encoded
@@ -33,6 +35,22 @@ class InlineFormat(Format):
     @abstractmethod
     def escape(self, text: str, labels: LabelSet) -> list[str]:
         """For each code point of `text`, how it is written: nearly always as itself."""
+
+    unclosed_is_text: bool = False
+    """Whether an opening tag that is never closed is taken for text that was not escaped."""
+
+    @abstractmethod
+    def lex(self, text: str, answer: str, labels: LabelSet) -> Iterator[str | Mark]:
+        """Cut an answer that is not legal into what it copies of the text, unescaped, and tags. Takes any string.
+
+        The text tells a tag from what looks like one. A tag may name a label that was not asked for.
+        """
+
+    def parse(self, text: str, answer: str, labels: LabelSet) -> Parsed:
+        opening, closing = self.tags(labels)
+        both_named = bool(opening[0].name and closing[0].name)
+        pieces = self.lex(text, answer, labels)
+        return parse_marks(pieces, both_named=both_named, unclosed_is_text=self.unclosed_is_text)
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
@@ -124,6 +142,21 @@ class InlineFormat(Format):
 
     def copies_in(self, labels: LabelSet) -> int:
         return 1
+
+    def copied(self, answer: str, labels: LabelSet) -> Prediction:
+        text, entities, problems = self.parse("", self.reply("", answer, labels), labels)
+        return Prediction(text, tuple(dict.fromkeys(entities)), problems=tuple(problems))
+
+    def labels_in(self, answer: str, text: str = "") -> Iterable[str]:
+        if isinstance(load(answer), list | dict):
+            return []  # an answer in JSON, whatever its strings look like
+        named = Counter(self.named_in(answer))
+        return [label for (written, label), n in named.items() if n > text.count(written)]
+
+    def named_in(self, answer: str) -> Iterable[tuple[str, str]]:
+        """For each entity of an answer, the tag that names its label, as it is written, and the label; nothing in a
+        format whose tags do not name labels. Takes any string, in linear time."""
+        return []
 
     def unencodable(self, document: Document) -> list[Entity]:
         return crossing_entities(document.entities)

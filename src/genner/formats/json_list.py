@@ -8,7 +8,7 @@ They can say nested, crossing and repeated mentions, and several labels of one s
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from genner.cfg import ContextFreeGrammar, Symbol
@@ -91,6 +91,11 @@ class JsonList(Format):
     def unencodable(self, document: Document) -> list[Entity]:
         search = Search(document.text)
         return [] if self.tears else [e for e in document.entities if search.is_torn(*e.span)]
+
+    def labels_in(self, answer: str, text: str = "") -> Iterable[str]:
+        value = load(answer)
+        items = value if isinstance(value, list) else []
+        return [str(item["label"]) for item in items if isinstance(item, dict) and "label" in item]
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
         """Every object that can be found in the answer is an item; each is placed, or dropped, by itself. Those that

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genner.cfg import Symbol
-from genner.document import Problem
+from genner.document import LabelSet, Problem
 from genner.formats.json_answer import whole_number
 from genner.formats.json_cfg import RuleTable, counted
 from genner.formats.json_list import JsonList
+from genner.formats.published import PublishedAnswer, by_occurrence, published_items
 from genner.formats.search import Hint, Search
 
 
@@ -29,6 +30,9 @@ class OccurrenceJSON(JsonList):
         '[{"text": "John Smith", "label": "PER", "occurrence_index": 1}, '
         '{"text": "New York", "label": "LOC", "occurrence_index": 1}]'
     )
+
+    def read_published(self, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
+        return published_items(text, answer, labels, by_occurrence())
 
     def numbers(self, search: Search, start: int, end: int) -> dict[str, int]:
         return {"occurrence_index": bisect_right(search.occurrences(search.text[start:end]), start)}

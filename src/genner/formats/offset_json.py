@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genner.cfg import Symbol
-from genner.document import Problem
+from genner.document import LabelSet, Problem
 from genner.formats.json_answer import whole_number
 from genner.formats.json_cfg import RuleTable, counted
 from genner.formats.json_list import JsonList
+from genner.formats.published import PublishedAnswer, by_offsets, published_items
 from genner.formats.search import Hint, Search
 
 
@@ -26,6 +27,9 @@ class OffsetJSON(JsonList):
         '[{"text": "John Smith", "label": "PER", "start": 0, "end": 10}, '
         '{"text": "New York", "label": "LOC", "start": 25, "end": 33}]'
     )
+
+    def read_published(self, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
+        return published_items(text, answer, labels, by_offsets)
 
     def numbers(self, search: Search, start: int, end: int) -> dict[str, int]:
         return {"start": start, "end": end}

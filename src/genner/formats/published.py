@@ -6,20 +6,18 @@ two tags of one span that close crosswise (`<protein><DNA>X</protein></DNA>`), b
 read where it says one thing about its text, and not at all otherwise.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from genner.document import Entity, LabelSet
+from genner.formats.json_answer import load
 from genner.formats.list_places import ListPlaces
-from genner.formats.published_copy import Copies, brackets, tags
+from genner.formats.published_copy import Copies
 from genner.formats.search import occurrences
 
 PLACE = "place of a mention that is listed fewer times than it occurs (by the order of its list)"
 SPACING = "spacing of an answer, where it is not that of its text"
-
-LISTS = ("grouped_json", "occurrence_json", "offset_json")
 
 
 class PublishedAnswer(NamedTuple):
@@ -29,28 +27,8 @@ class PublishedAnswer(NamedTuple):
     left_open: Counter[str]
 
 
-def read_published(name: str, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
-    """The entities of an answer in the format `name` about `text`; None where it does not say one thing of it.
-
-    Grouped JSON does not say which occurrence is meant where a mention is listed fewer times than it occurs; that is
-    counted. Formats that only genner has are not read here.
-    """
-    if name == "inline_xml":
-        return _copy(text, answer, tags(labels))
-    if name == "inline_bracketed":
-        return _copy(text, answer, brackets(labels))
-    if name not in LISTS:
-        return None
-    try:
-        value = json.loads(answer)
-    except (ValueError, RecursionError):
-        return None
-    if name == "grouped_json":
-        return _groups(text, value, labels)
-    return _items(text, value, labels, _by_offsets if name == "offset_json" else _by_occurrence())
-
-
-def _copy(text: str, answer: str, markup: Copies) -> PublishedAnswer | None:
+def published_copy(text: str, answer: str, markup: Copies) -> PublishedAnswer | None:
+    """An inline answer with markup of this kind, about `text`; None where it does not say one thing of it."""
     entities = markup.read(text, answer)
     if entities is not None:
         return PublishedAnswer(entities, Counter())
@@ -58,7 +36,12 @@ def _copy(text: str, answer: str, markup: Copies) -> PublishedAnswer | None:
     return None if entities is None else PublishedAnswer(entities, Counter({SPACING: 1}))
 
 
-def _groups(text: str, value: Any, labels: LabelSet) -> PublishedAnswer | None:
+def published_groups(text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
+    """An object with a list of mentions for each label, about `text`; None where it does not say one thing of it.
+
+    It does not say which occurrence is meant where a mention is listed fewer times than it occurs; that is counted.
+    """
+    value = load(answer)
     if not isinstance(value, dict):
         return None
     found, unsaid, places = list[Entity](), 0, ListPlaces(text)
@@ -77,9 +60,12 @@ def _groups(text: str, value: Any, labels: LabelSet) -> PublishedAnswer | None:
 
 
 PlaceReader = Callable[[str, str, dict[str, Any]], int | None]
+"""From a text, a mention and the other keys of its item: where the mention begins; None where it is not there."""
 
 
-def _items(text: str, value: Any, labels: LabelSet, place: PlaceReader) -> PublishedAnswer | None:
+def published_items(text: str, answer: str, labels: LabelSet, place: PlaceReader) -> PublishedAnswer | None:
+    """A list of items about `text`, placed by `place`; None where it does not say one thing of it."""
+    value = load(answer)
     if not isinstance(value, list):
         return None
     found: list[Entity] = []
@@ -96,14 +82,15 @@ def _items(text: str, value: Any, labels: LabelSet, place: PlaceReader) -> Publi
     return PublishedAnswer(found, Counter())
 
 
-def _by_offsets(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
+def by_offsets(text: str, mention: str, numbers: dict[str, Any]) -> int | None:
+    """The place of an item with `start` and `end`."""
     match numbers:
         case {"start": int(start), "end": int(end), **rest} if not rest and not isinstance(start, bool):
             return start if start >= 0 and end - start == len(mention) and text[start:end] == mention else None
     return None
 
 
-def _by_occurrence() -> PlaceReader:
+def by_occurrence() -> PlaceReader:
     """Occurrences are counted from 1, overlapping ones and those inside words included; each is looked for once."""
     starts: dict[str, list[int]] = {}
 

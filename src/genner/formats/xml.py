@@ -7,15 +7,16 @@ and one `>`, at its ends, none can arise where a tag is put in.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from genner.document import Entity, LabelSet, Problem
+from genner.document import LabelSet
 from genner.formats.base import exported_depth
 from genner.formats.inline import InlineFormat, escaped, unescaped
 from genner.formats.inline_grammar import MarkupTag
 from genner.formats.inline_lark import nested_terminals
-from genner.formats.json_answer import brief
+from genner.formats.inline_parser import Mark
+from genner.formats.published import PublishedAnswer, published_copy
+from genner.formats.published_copy import tags
 from genner.grammar import FLAT, Constraints
 
 
@@ -38,48 +39,31 @@ class InlineXML(InlineFormat):
         places = self.places(text, constraints.boundaries)
         return nested_terminals(text, self.escape(text, labels), opening, closing, places, depth)
 
-    def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
-        """A closing tag closes the nearest open entity of its label; those opened since are dropped."""
-        problems: list[Problem] = []
-        copy: list[str] = []
-        length = begin = 0
+    def lex(self, text: str, answer: str, labels: LabelSet) -> Iterator[str | Mark]:
+        """A tag of a label that was not asked for is text if the text has it."""
         literal, in_text = _escapable(labels), {match.group() for match in _ANY_TAG.finditer(text)}
-        stack: list[tuple[str, int]] = []
-        opened, unknown = Counter[str](), Counter[str]()  # open tags, and those of labels that were not asked for
-        found: list[Entity] = []
+        begin = 0
         for match in _ANY_TAG.finditer(answer):
             escapes, slash, label = match.groups()
             if escapes or (label not in labels and match.group() in in_text):
                 continue  # a literal, copied with the rest (and unescaped there)
-            piece = unescaped(answer[begin : match.start()], literal)
-            copy.append(piece)
-            length, begin = length + len(piece), match.end()
-            if label not in labels:
-                if slash and unknown[label]:
-                    unknown[label] -= 1
-                    continue  # reported when it was opened
-                problems.append(Problem("dropped", f"tag {brief(match.group())}: no such label"))
-                if not slash:
-                    unknown[label] += 1
-            elif not slash:
-                stack.append((label, length))
-                opened[label] += 1
-            elif not opened[label]:
-                problems.append(Problem("invalid", f"{match.group()!r} at {length} closes nothing"))
-            else:
-                while stack[-1][0] != label:
-                    other, start = stack.pop()
-                    opened[other] -= 1
-                    problems.append(Problem("dropped", f"<{other}> opened at {start} is not closed"))
-                start = stack.pop()[1]
-                opened[label] -= 1
-                if start == length:
-                    problems.append(Problem("dropped", f"<{label}> at {start} is empty"))
-                else:
-                    found.append(Entity(start, length, label))
-        copy.append(unescaped(answer[begin:], literal))
-        problems += [Problem("dropped", f"<{label}> opened at {start} is not closed") for label, start in stack]
-        return "".join(copy), found, problems
+            yield unescaped(answer[begin : match.start()], literal)
+            yield Mark(match.group(), bool(slash), label if label in labels else None, label)
+            begin = match.end()
+        yield unescaped(answer[begin:], literal)
+
+    def read_published(self, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
+        return published_copy(text, answer, tags(labels))
+
+    def named_in(self, answer: str) -> Iterator[tuple[str, str]]:
+        """From each closing tag with an opening one before it."""
+        opened = set[str]()
+        for match in _ANY_TAG.finditer(answer):
+            _, slash, label = match.groups()
+            if not slash:
+                opened.add(label)
+            elif label in opened:
+                yield match.group(), label.strip()
 
     def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
         in_text = {match[3] for match in _ANY_TAG.finditer(text)}

@@ -1,23 +1,22 @@
 """The label set of a file of answers, where none is given: the labels that occur in it."""
 
-import re
 from collections.abc import Iterable
 
 from genner.document import LabelSet
+from genner.formats import get_format
 from genner.formats.inline import is_tag
 from genner.formats.reply import reply
-from genner.generations.paper import PAPER_RULES
+from genner.generations.paper import PAPER_RULES, READ_WITH_LABELS
 from genner.generations.records import GenerationRecord
 
 NO_LABELS = LabelSet.of("none")  # a label set that no mark of reasoning is a tag of
-_PAIR = re.compile(r"<([^<>/\s][^<>/]*)>(?=.*?</\1>)", re.DOTALL)
 
 
 def infer_labels(records: Iterable[GenerationRecord], name: str) -> LabelSet | None:
     """The labels in gold answers or predictions, sorted, illegal tags dropped; None if there are none.
 
-    For inline XML: every name of which some answer has an opening and, behind it, a closing tag. What stands in the
-    reasoning of an answer, or marks it, is none.
+    Those of a format that the paper's rule reads with a label set are the names in its tags. Marks of reasoning, and
+    what stands within them, are no labels.
     """
     tags: set[str] = set()
     for record in records:
@@ -26,8 +25,8 @@ def infer_labels(records: Iterable[GenerationRecord], name: str) -> LabelSet | N
             reply(answer, prompt, NO_LABELS) if isinstance(answer, str) else answer
             for answer in (record.predict, record.label)
         )
-        if name == "inline_xml":
-            tags.update(tag for answer in (said, meant) for tag in _PAIR.findall(str(answer)))
+        if name in READ_WITH_LABELS:
+            tags.update(tag for answer in (said, meant) for tag in get_format(name).labels_in(str(answer)))
         else:
             reading = PAPER_RULES[name](said, meant, ())
             tags.update(item[0] for item in (*reading.gold, *reading.pred))

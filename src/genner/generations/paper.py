@@ -91,6 +91,9 @@ PAPER_RULES: dict[str, PaperRule] = {
     "offset_json": offset_json,
 }
 
+READ_WITH_LABELS = frozenset({"inline_xml"})
+"""Formats whose rule reads the tags of a given label set only."""
+
 CopyReader = tuple[str, list[tuple[str, int, int]]]
 """The answer without its markup, and `(label, start, end)` in it."""
 

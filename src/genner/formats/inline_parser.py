@@ -1,0 +1,114 @@
+"""The parser that the inline formats share: from the pieces of an answer to what it copies and the entities in it.
+
+A format gives a lexer, which cuts an answer that is not legal into copied text and tags (`Mark`). What a tag closes,
+and what becomes of one that closes nothing or is never closed, is decided here.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from genner.document import Entity, Problem
+from genner.formats.json_answer import brief
+
+
+class Mark(NamedTuple):
+    """A tag in an answer.
+
+    Attributes:
+        written: as the answer has it.
+        closes: whether it is a closing tag.
+        label: the label that it names; "" where tags of this kind name none, None for a label that was not asked for.
+        name: the label as the answer has it.
+        proper: how the tag should be written, where the answer may write it otherwise.
+    """
+
+    written: str
+    closes: bool
+    label: str | None
+    name: str = ""
+    proper: str = ""
+
+
+class _Opened(NamedTuple):
+    """An open tag: its start in the copy, and the number of the copied piece that stands for it."""
+
+    mark: Mark
+    start: int
+    piece: int
+
+
+Parsed = tuple[str, list[Entity], list[Problem]]
+"""What an answer copies, the entities in it (offsets in that copy, inner ones before outer ones), what was wrong."""
+
+
+def parse_marks(pieces: Iterable[str | Mark], *, both_named: bool, unclosed_is_text: bool) -> Parsed:
+    """Match the tags among the pieces of an answer, in time that grows with the answer.
+
+    Args:
+        pieces: copied text, and tags.
+        both_named: whether opening and closing tags both name the label. Then a closing tag closes the nearest open one
+            of its label, and those opened since are dropped; else it closes the innermost.
+        unclosed_is_text: whether an opening tag that is never closed is text of the copy; else it is dropped.
+    """
+    problems, found, copy, length = list[Problem](), list[Entity](), list[str](), 0
+    stack = list[_Opened]()
+    opened, unknown = (
+        Counter[str | None](),
+        Counter[str](),
+    )  # open tags: by label; not asked for, by name
+    for piece in pieces:
+        if isinstance(piece, str):
+            copy.append(piece)
+            length += len(piece)
+            continue
+        mark = piece
+        shown = brief(mark.written)
+        if both_named and mark.label is None:
+            if mark.closes and unknown[mark.name]:
+                unknown[mark.name] -= 1
+                continue  # reported when it was opened
+            problems.append(Problem("dropped", f"{shown} at {length}: no such label"))
+            unknown[mark.name] += not mark.closes
+        elif not mark.closes:
+            stack.append(_Opened(mark, length, len(copy)))
+            opened[mark.label] += 1
+            copy.append("")
+        elif not stack or (both_named and not opened[mark.label]):
+            problems.append(Problem("invalid", f"{shown} at {length} closes nothing"))
+        else:
+            while both_named and stack[-1].mark.label != mark.label:
+                problems.append(_unclosed(other := stack.pop()))
+                opened[other.mark.label] -= 1
+            start_tag, start, _ = stack.pop()
+            opened[start_tag.label] -= 1
+            label = start_tag.label if mark.label == "" else mark.label
+            if mark.proper and mark.written != mark.proper:
+                problems.append(Problem("invalid", f"{shown} is not written {brief(mark.proper)}"))
+            if label is None:
+                naming = mark if mark.label is None else start_tag
+                problems.append(Problem("dropped", f"{brief(naming.written)} at {start}: no such label"))
+            elif start == length:
+                problems.append(Problem("dropped", f"{brief(start_tag.written)} at {start} is empty"))
+            else:
+                found.append(Entity(start, length, label))
+    if not unclosed_is_text:
+        return "".join(copy), found, problems + [_unclosed(one) for one in stack]
+    for mark, start, place in reversed(stack):
+        problems.append(Problem("invalid", f"{brief(mark.written)} at {start} is not escaped or not closed"))
+        copy[place] = mark.written
+    return "".join(copy), _moved(found, stack) if stack else found, problems
+
+
+def _unclosed(one: _Opened) -> Problem:
+    return Problem("dropped", f"{brief(one.mark.written)} at {one.start} is not closed")
+
+
+def _moved(found: Iterable[Entity], stack: list[_Opened]) -> list[Entity]:
+    """The entities after the unclosed tags were put into the copy as text."""
+    starts, width = [one.start for one in stack], len(stack[0].mark.written)
+    return [
+        Entity(e.start + width * bisect_right(starts, e.start), e.end + width * bisect_left(starts, e.end), e.label)
+        for e in found
+    ]
