@@ -18,7 +18,8 @@ from pathlib import Path
 
 from genner.formats import get_format
 from genner.labels import parse_labels
-from genner.loading import DEFAULT_MODEL, find_adapter
+from genner.loading import DEFAULT_MODEL
+from genner.model_source import ModelSource
 from peers import report
 from peers.measure import ANSWERS, Plan, known, measure, read, save
 
@@ -94,12 +95,12 @@ def parsed() -> argparse.Namespace:
 
 
 def planned(args: argparse.Namespace) -> Plan:
-    adapter = find_adapter(args.model)
+    source = ModelSource.resolve(args.model)
     return Plan(
         model=args.model,
-        adapter=adapter,
+        source=source,
         sets=[(file, parse_labels(labels)) for file, labels in zip(args.gold, args.labels, strict=True)],
-        forms=[get_format(name) for name in args.format or [adapter.formats[0] if adapter else "inline_xml"]],
+        forms=[get_format(name) for name in args.format or [source.format]],
         sentences=args.sentences,
         batches=args.batches,
         rounds=args.rounds,

@@ -43,7 +43,7 @@ from genner.formats import FORMATS
 from genner.loading import load
 from genner.model_store import MODELS, fetch, locate
 from genner.presets import ALL_LINEAR, HubSource
-from genner.training import train
+from genner.training import RunOptions, train
 from genner.training import trainer as trainer_module
 from genner.training.recipe import LoraSpec, OptimSpec, Recipe, SetSpec
 from processors import PROCESSORS, pretend
@@ -153,7 +153,7 @@ def end_to_end(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, pre
         optim=OptimSpec(learning_rate=0.01, epochs=3.0, group_tokens=4000, groups_per_step=1),
     )
     recipe = replace(recipe, drafter=replace(recipe.drafter, sentences=0))
-    progress = train(recipe, tmp_path, tmp_path / "run", eval_sentences=0, device="cpu")
+    progress = train(recipe, tmp_path, tmp_path / "run", RunOptions(eval_sentences=0, device="cpu"))
     assert (progress.step, progress.finished) == (3, True)
     config = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     targets = MODELS[preset].lora_targets
@@ -280,9 +280,12 @@ def test_a_model_that_can_see_becomes_its_language_model(
 
     source, model = seeing
 
-    def download(repo: str, revision: str, local_dir: Path, allow_patterns: list[str]) -> str:
+    def download(
+        repo: str, revision: str, local_dir: Path, allow_patterns: list[str], ignore_patterns: list[str]
+    ) -> str:
         assert revision == "c0ffee"
         assert "*.safetensors" in allow_patterns
+        assert ignore_patterns == ["*/*"]  # no `original/`, no `onnx/`
         shutil.copytree(source, local_dir, dirs_exist_ok=True)
         return str(local_dir)
 

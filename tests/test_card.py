@@ -17,7 +17,7 @@ from genner.export.about import Base, ModelFacts, TrainingFacts
 from genner.export.card import CARD, MARK, render, write_cards
 from genner.export.card_training import sources
 from genner.labels import label_set
-from genner.loading import shipped
+from genner.model_source import shipped
 from genner.training.recipe import Recipe
 
 ASSETS = Path(__file__).resolve().parents[1] / "src" / "genner" / "assets"

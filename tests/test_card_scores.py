@@ -17,7 +17,7 @@ from genner.evaluation import evaluate
 from genner.export.about import Base, ModelFacts
 from genner.export.card import CARD, render, write_cards
 from genner.export.scores import BEGIN, END, MAX_SHOWN_SCORES, ModelScore, read_scores, replaced
-from genner.loading import shipped
+from genner.model_source import shipped
 
 GOLD = [Document("Ann left.", (Entity(0, 3, "PER"),), "a"), Document("Rome.", (Entity(0, 4, "LOC"),), "b")]
 FOUND = [GOLD[0], Document("Rome.", (Entity(0, 4, "PER"),), "b")]

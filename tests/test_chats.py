@@ -21,7 +21,7 @@ from genner.assess.study import Study
 from genner.engines.chat import Chat
 from genner.engines.network import causal_head
 from genner.errors import DataError, ModelError, TrainingError, UsageError
-from genner.training import run
+from genner.training import RunOptions, run
 from genner.training.batching import Batch, group_loss, tensors
 from genner.training.checkpoint import check_recipe
 from genner.training.conversations import Conversation, grouped, read_conversations
@@ -396,7 +396,7 @@ def test_a_run_with_conversations(tmp_path: Path) -> None:
     outs = []
     for name, more in (("plain", ""), ("mixed", CHATS.format(weight=1))):
         path.write_text(path.read_text() + more)
-        run(path, tmp_path, tmp_path / name, epochs=1, device="cpu")
+        run(path, tmp_path, tmp_path / name, RunOptions(epochs=1, device="cpu"))
         outs.append(json.loads((tmp_path / name / "data.json").read_text()))
     assert outs[1]["conversations"] == {"b": 6}
     assert outs[1]["steps"] > outs[0]["steps"]

@@ -217,7 +217,7 @@ def test_a_card_by_hand_goes_along(tmp_path: Path, adapter: Path) -> None:
 def base_gguf(path: Path) -> Path:
     """The GGUF file of the tiny Llama, its weights set to 0: they must all be replaced."""
     causal = tiny.model("llama")
-    names = {ours: theirs for theirs, ours in gguf_file.PARTS.items()}
+    names = {ours: theirs for theirs, ours in gguf_file.GGUF_PARTS.items()}
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_head_count(causal.config.num_attention_heads)
     writer.add_head_count_kv(causal.config.num_key_value_heads)
@@ -257,7 +257,7 @@ def test_a_gguf_file_holds_the_merged_weights(tmp_path: Path, base: Path, adapte
     config = causal.config
     for name, tensor in found.items():
         *block, part, _ = name.split(".")
-        wanted = weights[f"{f'model.layers.{block[1]}.' if block else ''}{gguf_file.PARTS[part]}.weight"].float()
+        wanted = weights[f"{f'model.layers.{block[1]}.' if block else ''}{gguf_file.GGUF_PARTS[part]}.weight"].float()
         if part in ("attn_q", "attn_k"):
             # What rotary positions make of a head's outputs must be what they are in transformers.
             heads = config.num_attention_heads if part == "attn_q" else config.num_key_value_heads

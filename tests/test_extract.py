@@ -23,7 +23,7 @@ from genner.extract import DEFAULT_DEPTH, MAX_CHUNK_CHARS, Extractor, decoding_c
 from genner.formats import FORMATS
 from genner.grammar import Constraints, GrammarEntity, decisions_of, worded
 from genner.labels import label_set
-from genner.loading import find_adapter
+from genner.model_source import ModelSource
 from genner.prompts import instruction
 from strategies import texts
 
@@ -265,7 +265,7 @@ def test_no_answer_nests_deeper_than_its_labels_do(
 
 def test_an_adapter_of_a_shipped_label_set_nests_as_that_does() -> None:
     """The shipped one was trained before adapters said it."""
-    adapter = find_adapter("bio")
+    adapter = ModelSource.find("bio")
     assert adapter
     assert adapter.labels
     assert adapter.labels.depth == label_set("genia").depth == 4

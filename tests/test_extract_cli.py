@@ -24,6 +24,7 @@ from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
 from genner.extract import Extractor
 from genner.formats import FORMATS
+from genner.model_source import ModelSource
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -237,13 +238,14 @@ def test_an_output_that_is_a_link_stays_one(extract: Run, tmp_path: Path) -> Non
 
 def test_a_model_that_was_trained_anew_is_another(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
     weights = tmp_path / "m" / "model.safetensors"
     weights.write_bytes(bytes(3 << 20))
-    before = genner.loading.weights_of(str(tmp_path / "m"))
-    assert before == genner.loading.weights_of(str(tmp_path / "m"))
+    before = ModelSource.resolve(str(tmp_path / "m")).weights_digest
+    assert before == ModelSource.resolve(str(tmp_path / "m")).weights_digest
     weights.write_bytes(bytes(3 << 20).replace(b"\0", b"\1", 1))
-    assert genner.loading.weights_of(str(tmp_path / "m")) != before
-    assert genner.loading.weights_of("default") is None
+    assert ModelSource.resolve(str(tmp_path / "m")).weights_digest != before
+    assert ModelSource.resolve("default").weights_digest is None
 
 
 def test_free_answers_are_said_to_be_repaired(extract: Run, run: Run, tmp_path: Path) -> None:

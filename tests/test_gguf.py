@@ -20,7 +20,7 @@ PROJECTIONS = {"attn_q": (64, 64), "attn_k": (32, 64), "attn_v": (32, 64), "ffn_
 def weights() -> dict[str, torch.Tensor]:
     """One layer of a Llama by transformers' names."""
     torch.manual_seed(0)
-    made = {f"model.layers.0.{gguf_file.PARTS[p]}.weight": torch.randn(shape) for p, shape in PROJECTIONS.items()}
+    made = {f"model.layers.0.{gguf_file.GGUF_PARTS[p]}.weight": torch.randn(shape) for p, shape in PROJECTIONS.items()}
     return {**made, "model.embed_tokens.weight": torch.randn(32, WIDTH), "model.norm.weight": torch.randn(WIDTH)}
 
 

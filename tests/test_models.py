@@ -43,7 +43,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         (folder / "model.safetensors").write_bytes(b"weights")
         (folder / "config.json").write_text("{}", encoding="utf-8")
 
-    monkeypatch.setattr(model_store, "_download", lambda spec, into, progress: into / "model.gguf")
+    monkeypatch.setattr(model_store, "download_gguf", lambda spec, into, progress: into / "model.gguf")
     monkeypatch.setattr(model_store, "_convert", convert)
     return lambda: runs
 

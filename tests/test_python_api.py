@@ -296,7 +296,7 @@ def test_a_prediction_has_a_short_repr() -> None:
     ("arguments", "message"),
     [
         ({"model": "defualt"}, r"unknown model 'defualt' \(did you mean 'default'\?\); known: .*or the folder of one"),
-        ({"model": "owner/Model-1B"}, r"hf download owner/Model-1B --local-dir FOLDER"),
+        ({"model": "owner/Model-1B", "format": "xml"}, "unknown format 'xml'"),
         ({"model": ""}, "model ''; legal: a name"),
         ({"model": None}, "model None; legal: a name"),
         ({"labels": ["<a>"]}, "'<a>' cannot be written as a tag"),
@@ -311,7 +311,7 @@ def test_a_prediction_has_a_short_repr() -> None:
 def test_load_names_what_is_wrong_before_it_loads_anything(
     monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.setattr("genner.loading.ready", lambda base: pytest.fail("a model was looked for"))
+    monkeypatch.setattr("genner.model_source.ready", lambda base: pytest.fail("a model was looked for"))
     with pytest.raises(UsageError, match=message):
         genner.load(**arguments)
 

@@ -22,7 +22,7 @@ from genner.evaluation.counts import Counts
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set
-from genner.loading import find_adapter, shipped
+from genner.model_source import ModelSource, shipped
 from genner.training.calibration_fitting import Judged, assess
 from genner.training.thresholds import ScoredEntities, choose, choose_all, f1
 
@@ -133,7 +133,7 @@ def test_the_command_line_says_what_was_left_out(run: Run, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_adapters_come_with_thresholds_for_their_first_format(name: str) -> None:
-    calibration, adapter = Calibration.read(shipped()[name]), find_adapter(name)
+    calibration, adapter = Calibration.read(shipped()[name]), ModelSource.find(name)
     assert calibration is not None
     assert adapter is not None
     kind = FORMATS[adapter.formats[0]].decision_kinds.family

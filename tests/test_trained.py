@@ -16,7 +16,7 @@ from genner.export.about import ModelFacts
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set
-from genner.loading import find_adapter, shipped
+from genner.model_source import ModelSource, shipped
 from genner.trained import Trained, named
 from genner.training.recipe import Recipe
 from test_export import a_base, an_adapter
@@ -74,7 +74,7 @@ def test_a_message_names_the_first_labels() -> None:
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_adapters_say_what_their_recipes_say(name: str) -> None:
-    adapter, recipe = find_adapter(name), Recipe.from_file(RECIPES / f"{name}.toml")
+    adapter, recipe = ModelSource.find(name), Recipe.from_file(RECIPES / f"{name}.toml")
     assert adapter is not None
     assert adapter.trained == Trained.of((spec.name, label_set(spec.labels)) for spec in recipe.sets)
 
@@ -91,7 +91,7 @@ def test_a_command_writes_it_beside_weights_that_lack_it(tmp_path: Path, run: Ru
     )
     code, _, told = run("calibrate", str(adapter), str(recipe), "--data", str(tmp_path), "--labels-only")
     assert (code, str(adapter / "genner.json") in told) == (0, True)
-    found = find_adapter(str(adapter))
+    found = ModelSource.find(str(adapter))
     assert found is not None
     assert found.trained == Trained.of([("mine", LabelSet((Label("band", "", "groups of musicians"),)))])
     after = json.loads((adapter / "genner.json").read_text())

@@ -30,7 +30,7 @@ from genner.export.scores import ModelScore
 from genner.extract import Extractor
 from genner.formats import get_format
 from genner.labels import label_sets
-from genner.loading import find_adapter
+from genner.model_source import ModelSource
 from genner.model_store import MODELS
 from genner.prompts import instruction
 from genner.training import progress as progress_module
@@ -694,7 +694,7 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
         assert [one["set"] for one in about["dev"]["results"]] == ["a"]
         assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "some-model"
         assert not (folder / "README.md").exists()
-    found = find_adapter(str(tmp_path / "out"))
+    found = ModelSource.find(str(tmp_path / "out"))
     assert found is not None
     assert (found.folder.name, found.base, found.formats) == ("best", "some-model", ("inline_xml",))
     assert found.labels == some.sets[0][1]
@@ -703,7 +703,7 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
     of_more.sets = [*some.sets, (some.sets[0][0], LabelSet.of("X"), [])]
     of_more._forms = 2 * some._forms
     save_model(model, tmp_path / "two", of_more, {})
-    of_two = find_adapter(str(tmp_path / "two"))
+    of_two = ModelSource.find(str(tmp_path / "two"))
     assert of_two is not None
     assert of_two.labels is None  # not one label set, so none is asked for by itself
     assert not list((tmp_path / "out").glob("*.part"))

@@ -21,7 +21,7 @@ import tiny
 from genner.engines.chat import Chat
 from genner.engines.network import causal_head
 from genner.errors import UsageError
-from genner.training import progress, train
+from genner.training import RunOptions, progress, train
 from genner.training import trainer as module
 from genner.training.batching import Batch, Example, group_loss
 from genner.training.curve import read_metrics
@@ -67,7 +67,12 @@ def run(folder: Path, out: str, name: str, *, cut: int = 0, **options: Any) -> l
         patch.setattr(module, "draw", lambda metrics, path: None)
         pretend(patch, "float32")
         sentences = 1 if name == "lora" else 0
-        train(replace(recipe, **changes), folder, folder / out, eval_steps=3, eval_sentences=sentences, **options)
+        train(
+            replace(recipe, **changes),
+            folder,
+            folder / out,
+            RunOptions(eval_steps=3, eval_sentences=sentences, **options),
+        )
     return losses
 
 

@@ -19,8 +19,9 @@ from genner.engines.transformers_engine import LocalEngine
 from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.extract import Extractor
 from genner.formats.compact import Compact
-from genner.loading import find_adapter, fingerprint, load
-from genner.training import run
+from genner.loading import load
+from genner.model_source import ModelSource, fingerprint
+from genner.training import RunOptions, run
 from genner.training.adapters import add_adapter, add_tags, load_base, prepare
 from genner.training.curve import read_metrics
 from genner.training.recipe import METHODS, LoraSpec, Recipe
@@ -179,8 +180,8 @@ def test_a_trained_head_has_the_gradient_of_plain_autograd(tmp_path: Path, metho
 def test_every_method_trains_resumes_and_is_loaded(tmp_path: Path, more: str, formats: str) -> None:
     folder = base(tmp_path / "base", **TIED)
     recipe = recipe_file(tmp_path, more, formats)
-    run(recipe, tmp_path, tmp_path / "whole", eval_steps=1, eval_sentences=2, device="cpu")
-    run(recipe, tmp_path, tmp_path / "cut", epochs=1, eval_steps=1, eval_sentences=2, device="cpu")
+    run(recipe, tmp_path, tmp_path / "whole", RunOptions(eval_steps=1, eval_sentences=2, device="cpu"))
+    run(recipe, tmp_path, tmp_path / "cut", RunOptions(epochs=1, eval_steps=1, eval_sentences=2, device="cpu"))
     newest = "model" if "full" in more else "adapter"
     file = "model.safetensors" if "full" in more else "adapter_model.safetensors"
     assert (tmp_path / "cut" / newest / file).is_file()
@@ -224,7 +225,7 @@ def test_what_a_method_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match="'full' makes none"):
         Recipe("b", (), {}, method="full", lora=LoraSpec(dora=True))
     with pytest.raises(TrainingError, match="'compact', which"):
-        run(recipe_file(tmp_path, "[lora]\ntag_tokens = true"), tmp_path, tmp_path / "out", device="cpu")
+        run(recipe_file(tmp_path, "[lora]\ntag_tokens = true"), tmp_path, tmp_path / "out", RunOptions(device="cpu"))
 
 
 def test_too_little_memory_for_the_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +235,7 @@ def test_too_little_memory_for_the_model_is_said(tmp_path: Path, monkeypatch: py
     base(tmp_path / "base")
     monkeypatch.setattr("genner.training.adapters.load_base", fail)
     with pytest.raises(TrainingError, match=r"out of memory while the model was put on cpu; take a smaller base"):
-        run(recipe_file(tmp_path), tmp_path, tmp_path / "out", device="cpu")
+        run(recipe_file(tmp_path), tmp_path, tmp_path / "out", RunOptions(device="cpu"))
 
 
 def test_empty_sets_are_named(tmp_path: Path) -> None:
@@ -242,10 +243,10 @@ def test_empty_sets_are_named(tmp_path: Path) -> None:
     recipe = recipe_file(tmp_path)
     (tmp_path / "dev.jsonl").write_text("")
     with pytest.raises(DataError, match=r"dev\.jsonl.*'a' has no dev sentence"):
-        run(recipe, tmp_path, tmp_path / "out", device="cpu")
+        run(recipe, tmp_path, tmp_path / "out", RunOptions(device="cpu"))
     (tmp_path / "train.jsonl").write_text("")
     with pytest.raises(DataError, match=r"train\.jsonl.*'a' has no sentence to train on"):
-        run(recipe, tmp_path, tmp_path / "out", device="cpu")
+        run(recipe, tmp_path, tmp_path / "out", RunOptions(device="cpu"))
     assert not (tmp_path / "out").exists()
 
 
@@ -253,7 +254,7 @@ def test_a_sentence_beyond_the_window_is_left_out_and_counted(tmp_path: Path) ->
     base(tmp_path / "base", max_position_embeddings=400)
     recipe = recipe_file(tmp_path)
     write(tmp_path / "train.jsonl", [*corpus(4), Document("very " * 200, (), "long")])
-    run(recipe, tmp_path, tmp_path / "out", epochs=1, eval_sentences=1, device="cpu")
+    run(recipe, tmp_path, tmp_path / "out", RunOptions(epochs=1, eval_sentences=1, device="cpu"))
     told = json.loads((tmp_path / "out" / "data.json").read_text())
     assert told["too_long"] == {"a": 1}
     assert told["sentences"] == {"a": 4}
@@ -261,8 +262,8 @@ def test_a_sentence_beyond_the_window_is_left_out_and_counted(tmp_path: Path) ->
 
 def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
     folder = base(tmp_path / "base")
-    run(recipe_file(tmp_path), tmp_path, tmp_path / "out", epochs=1, eval_sentences=1, device="cpu")
-    adapter = find_adapter(str(tmp_path / "out"))
+    run(recipe_file(tmp_path), tmp_path, tmp_path / "out", RunOptions(epochs=1, eval_sentences=1, device="cpu"))
+    adapter = ModelSource.find(str(tmp_path / "out"))
     assert adapter is not None
     assert adapter.fingerprint.keys() == {"sizes"}
     load(str(tmp_path / "out"))
@@ -274,7 +275,7 @@ def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"another model than the one in .*base.*differ"):
         load(str(tmp_path / "out"))
     with pytest.raises(ModelError, match="another model"):
-        run(tmp_path / "recipe.toml", tmp_path, tmp_path / "out", resume=True, device="cpu")
+        run(tmp_path / "recipe.toml", tmp_path, tmp_path / "out", RunOptions(resume=True, device="cpu"))
     with pytest.raises(ModelError, match=r"belongs to '.*base', not to 'smollm2-135m-instruct'"):
         adapter.check_base("smollm2-135m-instruct", folder)
     # With a manifest, the weights count too.

@@ -17,8 +17,8 @@ from genner.engines.transformers_engine import LocalEngine
 from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.export.about import ModelFacts
 from genner.export.card import write_cards
-from genner.loading import find_adapter, shipped
-from genner.training import run
+from genner.model_source import ModelSource, shipped
+from genner.training import RunOptions, run
 from genner.training.adapters import load_base, prepare
 from genner.training.checkpoint import check_recipe
 from genner.training.recipe import LoraSpec, Recipe
@@ -54,7 +54,7 @@ def train(
     """A run after a recipe that begins with what lies in `start`; without evaluations, which take longest."""
     path = recipe_file(folder, (f"start = '{folder / start}'\n" if start else "") + more, f"{form} = 1.0")
     path.write_text(path.read_text().replace("dev = 'dev.jsonl'\n", ""))
-    run(path, folder, folder / out, device="cpu", **options)
+    run(path, folder, folder / out, RunOptions(device="cpu", **options))
     return folder / out
 
 
@@ -96,7 +96,7 @@ def test_a_run_goes_on_from_another_and_says_so(tmp_path: Path) -> None:
     card = write_cards(out)[-1].read_text()
     assert f"went on from the adapter `first`, SHA-256 `{sha}`" in card
     assert str(tmp_path) not in card
-    assert find_adapter(str(out)) is not None
+    assert ModelSource.find(str(out)) is not None
 
 
 def test_a_resumed_run_does_not_begin_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set
-from genner.loading import shipped
+from genner.model_source import shipped
 from genner.token_groups import decision_families
 from genner.trained import Trained
 from genner.training import calibration_fitting, transfer_fitting

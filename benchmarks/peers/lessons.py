@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.engines.chat import Chat
-from genner.model_store import MODELS, fetch, locate
+from genner.model_source import ModelSource
 from genner.training.batching import Batch, Example
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
@@ -124,7 +124,7 @@ def from_json(groups: Sequence[Mapping[str, Any]]) -> list[Batch]:
 
 def folder_of(recipe: Recipe) -> Path:
     """Where the base lies; a preset is fetched."""
-    return fetch(recipe.base) if recipe.base in MODELS else locate(recipe.base)
+    return ModelSource.resolve(recipe.base).weights
 
 
 def chat_of(recipe: Recipe) -> Chat:

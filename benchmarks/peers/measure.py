@@ -1,6 +1,5 @@
 """One process of the benchmark: one row, on all sets, in all formats, at all batch sizes."""
 
-import hashlib
 import json
 import statistics
 import sys
@@ -19,7 +18,8 @@ from genner.document import Document, LabelSet
 from genner.engines.chat import Chat
 from genner.engines.transformers_engine import default_device, fast_dtype
 from genner.formats import Format
-from genner.loading import Adapter, load
+from genner.loading import load
+from genner.model_source import ModelSource
 from genner.model_store import locate
 from peers import encoders, generate, grammars, ours
 from peers.llama import LlamaCpp
@@ -38,7 +38,7 @@ class Plan:
     """What is to be measured, and where it is written."""
 
     model: str
-    adapter: Adapter | None
+    source: ModelSource
     sets: Sequence[tuple[Path, LabelSet]]
     forms: Sequence[Format]
     sentences: int
@@ -52,15 +52,14 @@ class Plan:
 
     @property
     def base(self) -> str:
-        return self.adapter.base if self.adapter else self.model
+        return self.source.base
 
     def settings(self) -> dict[str, Any]:
         """What has to be the same for two measurements of a row to be of one kind."""
-        weights = (self.adapter.folder / "adapter_model.safetensors").read_bytes() if self.adapter else b""
         device = default_device()
         return {
             "model": self.base,
-            "adapter": hashlib.sha256(weights).hexdigest()[:12] if weights else "none",
+            "adapter": self.source.digest,
             "sentences": self.sentences,
             "threads": torch.get_num_threads(),
             "device": str(device),

@@ -17,7 +17,8 @@ from genner.evaluation import evaluate
 from genner.extract import Extractor
 from genner.formats import get_format
 from genner.labels import label_set, label_sets
-from genner.loading import find_adapter, load
+from genner.loading import load
+from genner.model_source import ModelSource
 from genner.render import html_page, print_prediction
 from genner.render.terminal import tell
 
@@ -31,8 +32,7 @@ def run(examples: Path, page: Path, model: str, device: str | None) -> None:
     ner = load(model, device=device)
     _status(f"model {model} loaded in {time.monotonic() - begun:.1f} s")
     _tag(ner, examples, page, console)
-    adapter = find_adapter(model)
-    _score(ner, adapter.formats if adapter else (ner.form.name,), console)
+    _score(ner, ModelSource.resolve(model).formats or (ner.form.name,), console)
 
 
 def _tag(ner: Extractor, examples: Path, page: Path, console: Console) -> None:

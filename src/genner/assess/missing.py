@@ -11,8 +11,8 @@ from genner.assess.records import Cell
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.extras import install_command, is_installed
 from genner.extras import missing as missing_part
-from genner.loading import find_adapter
-from genner.model_store import MODELS, locate
+from genner.model_source import ModelSource
+from genner.model_store import MODELS, is_hub_id, locate, preset_of
 from genner.presets import HubSource
 
 
@@ -30,9 +30,13 @@ def missing(cells: Sequence[Cell], data: Path) -> dict[str, list[Cell]]:
 
 
 def unfetched(cells: Iterable[Cell]) -> list[str]:
-    """The presets that the cells need and that are not in the store; a study fetches those by itself."""
+    """Presets and hub models that the cells need and that are not in the store; a study fetches those by itself."""
     bases = dict.fromkeys(_base(cell) for cell in cells)
-    return [base for base in bases if base in MODELS and not _here(base)]
+    return [base for base in bases if _can_be_fetched(base) and not _here(base)]
+
+
+def _can_be_fetched(base: str) -> bool:
+    return preset_of(base) is not None or is_hub_id(base)
 
 
 def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
@@ -85,10 +89,10 @@ def _base(cell: Cell) -> str:
     about = cell.description
     model: str = about["recipe"]["base"] if cell.kind == "train" else about["model"]
     try:
-        adapter = find_adapter(model)
+        source = ModelSource.find(model)
     except ModelError:
         return model
-    return adapter.base if adapter else model
+    return source.base if source else model
 
 
 def _here(base: str) -> bool:
@@ -103,6 +107,9 @@ def _model(base: str) -> Iterator[str]:
     if _here(base):
         return
     if base not in MODELS:
+        if _can_be_fetched(base):
+            yield f"model {base!r} is not fetched from the hub: `genner models fetch {base}`, or the study does so"
+            return
         try:
             locate(base)
         except (ModelError, UnknownNameError) as error:

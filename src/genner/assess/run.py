@@ -87,7 +87,7 @@ def execute(work: CellContext) -> CellFindings:
 
 
 def _train(work: CellContext) -> CellFindings:
-    from genner.training import train
+    from genner.training import RunOptions, train
     from genner.training.recipe import Recipe
 
     about, folder = work.about, work.run.folder
@@ -101,18 +101,15 @@ def _train(work: CellContext) -> CellFindings:
     if "probe" in about:
         recipe, data = _probed_recipe(work, recipe), folder
     limits = about["limits"]
-    progress = train(
-        recipe,
-        data,
-        folder,
+    options = RunOptions(
         max_minutes=limits["max_minutes"],
         eval_minutes=inf,  # at the end, and every `eval_steps`
         eval_steps=limits["eval_steps"],
         eval_sentences=limits["eval_sentences"],
-        watchers=[_Teller(work)],
         resume=True,
         device=work.device,
     )
+    progress = train(recipe, data, folder, options, [_Teller(work)])
     if not progress.finished:
         raise KeyboardInterrupt
     losses = progress.losses
@@ -319,23 +316,24 @@ def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
 def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
     from genner.engines.hf_generate import FreeEngine, Sampling
     from genner.engines.transformers_engine import device_of
-    from genner.export.folder import parts
     from genner.extract import Extractor
+    from genner.model_source import ModelSource
 
+    source = ModelSource.resolve(work.model)
     engine = FreeEngine.load(
-        *parts(work.model), device=device_of(work.device), sampling=Sampling(), seed=work.about["seed"]
+        source.weights, source.adapter, device=device_of(work.device), sampling=Sampling(), seed=work.about["seed"]
     )
     return Extractor(engine, get_format(work.about["format"]), labels, constrained=False)
 
 
 def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Json) -> CellFindings:
-    from genner.loading import _digest, find_adapter
+    from genner.model_source import ModelSource
 
     about = work.about
-    adapter = find_adapter(work.model)
+    source = ModelSource.find(work.model)
     settings = {
-        "model": (adapter.base if adapter else about["model"]).replace("|", "_"),
-        "adapter": _digest(adapter),
+        "model": (source.base if source and source.adapter else about["model"]).replace("|", "_"),
+        "adapter": source.digest if source else "none",
         "format": about["format"],
         "decoding": about["decoding"],
         "labels": about["labels"],
@@ -429,13 +427,10 @@ def _contamination(work: CellContext) -> CellFindings:
 
 def _base(model: str) -> None:
     """See to it that a model is here. Raises `MissingError` that says where to get it."""
-    from genner.loading import find_adapter
-    from genner.model_store import MODELS, locate, ready
+    from genner.model_source import ModelSource
 
     try:
-        adapter = find_adapter(model)
-        base = adapter.base if adapter else model
-        _ = ready(base) if base in MODELS else locate(base)
+        _ = ModelSource.resolve(model).weights
     except (ModelError, UnknownNameError) as error:
         raise MissingError(str(error)) from error
 

@@ -209,9 +209,10 @@ def _about(ner: "Extractor", model: str) -> dict[str, Any]:
 
     from genner.evaluation.pairing import genner_version
     from genner.extract import depth_of
-    from genner.loading import weights_of
+    from genner.model_source import ModelSource
 
-    told: dict[str, Any] = {"weights": found} if (found := weights_of(model)) else {}
+    source = ModelSource.find(model)
+    told: dict[str, Any] = {"weights": found} if source and (found := source.weights_digest) else {}
     if ner.calibration:
         told["calibration"] = blake2b(repr(ner.calibration.to_dict()).encode(), digest_size=6).hexdigest()
     told["depth of nesting"] = depth_of(ner.labels, ner.nested)

@@ -15,12 +15,11 @@ app.add_typer(models_app, name="models")
 @models_app.command("list")
 def models_list() -> None:
     """What can be given as --model, and whether it is there."""
-    from genner.loading import find_adapter, shipped
-    from genner.model_store import MODELS, locate
+    from genner.model_source import ModelSource, shipped
+    from genner.model_store import MODELS, fetched_from_hub, locate
 
     for name in shipped():
-        adapter = find_adapter(name)
-        assert adapter is not None
+        adapter = ModelSource.resolve(name)
         tell(f"{name}\tadapter on {adapter.base}\t{', '.join(adapter.formats)}\tin the package", sys.stdout)
     for name, spec in MODELS.items():
         try:
@@ -28,35 +27,41 @@ def models_list() -> None:
         except GennerError:
             place = f"not fetched; run: genner models fetch {name}"
         tell(f"{name}\t{spec.description}\t{spec.licence}\t{place}", sys.stdout)
+    for name in fetched_from_hub():
+        source = ModelSource.resolve(name, fetch=False)
+        what = f"adapter on {source.base}" if source.adapter else "model"
+        tell(f"{name}\t{what} of the Hugging Face hub\t{', '.join(source.formats)}\t{source.folder}", sys.stdout)
 
 
 @models_app.command("fetch")
 def models_fetch(
-    name: Annotated[str | None, typer.Argument(help="A preset; the default model if left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A preset, or OWNER/NAME on the Hugging Face hub; the default model if left out."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Fetch again, even if it is there.")] = False,
 ) -> None:
     """Fetch a model, check it, and keep it for offline use."""
-    from genner import model_store
+    from genner.model_source import ModelSource
+    from genner.model_store import fetch, is_hub_id, preset_of
 
-    tell(model_store.fetch(_base(name or "default"), force=force), sys.stdout)
+    name = name or "default"
+    if is_hub_id(name) and not preset_of(name):
+        tell(fetch(name, force=force), sys.stdout)
+        base = ModelSource.resolve(name).base
+        if base != name and (preset_of(base) or is_hub_id(base)):
+            tell(fetch(base, force=force), sys.stdout)
+        return
+    source = ModelSource.find(name)
+    tell(fetch(source.base if source else name, force=force), sys.stdout)
 
 
 @models_app.command("where")
-def models_where(name: Annotated[str, typer.Argument(help="A preset, an adapter or a folder.")] = "default") -> None:
+def models_where(
+    name: Annotated[str, typer.Argument(help="A preset, an adapter, a folder or OWNER/NAME.")] = "default",
+) -> None:
     """The folder of a model's weights."""
-    from genner.loading import find_adapter
-    from genner.model_store import locate
+    from genner.model_source import ModelSource
 
-    adapter = find_adapter(name)
-    tell(adapter.folder if adapter else locate(name), sys.stdout)
-
-
-def _base(name: str) -> str:
-    """The preset to fetch for `name`: an adapter's base, or itself."""
-    from genner.loading import find_adapter
-    from genner.model_store import DEFAULT_BASE
-
-    if name == "default":
-        return DEFAULT_BASE
-    adapter = find_adapter(name)
-    return adapter.base if adapter else name
+    source = ModelSource.resolve(name, fetch=False)
+    tell(source.folder or source.located, sys.stdout)

@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from genner.cli.app import DeviceOption, app, must_exist
+from genner.training.options import RunOptions
+
+_DEFAULTS = RunOptions()
 
 
 @app.command()
@@ -15,13 +18,19 @@ def train(
     data: Annotated[Path, typer.Option(help="The folder that the recipe's file names are relative to.")] = Path(),
     max_minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Stop after so long; the schedule fits it.")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's number of epochs.")] = None,
-    eval_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between evaluations on dev data.")] = 15.0,
+    ] = _DEFAULTS.max_minutes,
+    epochs: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's number of epochs.")] = (
+        _DEFAULTS.epochs
+    ),
+    eval_minutes: Annotated[float, typer.Option(min=0.0, help="Minutes between evaluations on dev data.")] = (
+        _DEFAULTS.eval_minutes
+    ),
     eval_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps between evaluations, instead of minutes: the same at each run.")
-    ] = None,
-    eval_sentences: Annotated[int, typer.Option(min=1, help="Dev sentences of each set to evaluate on.")] = 40,
+    ] = _DEFAULTS.eval_steps,
+    eval_sentences: Annotated[int, typer.Option(min=1, help="Dev sentences of each set to evaluate on.")] = (
+        _DEFAULTS.eval_sentences
+    ),
     calibration_sentences: Annotated[
         int, typer.Option(min=0, help="Dev sentences of each set to calibrate scores on at the end; 0: do not.")
     ] = 50,
@@ -40,20 +49,18 @@ def train(
     from genner.training import run
 
     must_exist(recipe, data)
-    verdict = run(
-        recipe,
-        data,
-        out,
+    options = RunOptions(
         max_minutes=max_minutes,
         epochs=epochs,
         eval_minutes=eval_minutes,
         eval_steps=eval_steps,
         eval_sentences=eval_sentences,
         calibration_sentences=calibration_sentences,
-        tracker=tracker or (),
+        trackers=tuple(tracker or ()),
         resume=resume,
         device=device,
     )
+    verdict = run(recipe, data, out, options)
     if verdict and not verdict.learned:
         raise typer.Exit(3)
 

@@ -22,7 +22,7 @@ from genner.document import Document
 from genner.errors import DataError, GennerError, UsageError
 from genner.evaluation.pairing import genner_version
 from genner.extras import naming_parts
-from genner.loading import _digest, find_adapter
+from genner.model_source import ModelSource
 
 CONTAMINATION_SCHEMA = 1
 
@@ -106,7 +106,7 @@ def _settings(model: str, case: ContaminationCase, seed: int, models: Models) ->
     """All that tells one measurement from another, as JSON types."""
     return {
         "model": model,
-        "adapter": _digest(find_adapter(model)),
+        "adapter": ModelSource.resolve(model).digest,
         "set": case.name,
         "split": case.split,
         "labels": list(case.labels.tags),

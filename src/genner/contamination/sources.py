@@ -14,7 +14,7 @@ from genner.errors import GennerError, LabelError, UnreadableError, UsageError
 from genner.export.about import ModelFacts
 from genner.groups import with_groups
 from genner.labels import as_label_set
-from genner.loading import find_adapter, find_tuned
+from genner.model_source import ModelSource
 from genner.training.conversations import read_conversations
 from genner.training.mixture import label_set_of
 from genner.training.recipe import Recipe, SetSpec
@@ -140,7 +140,7 @@ def case_of(
         name=given.name or _name(given.data),
         split=given.split or next((s for s in SPLIT_NAMES if s in given.data.stem.split(".")[0]), "test"),
         labels=_label_set(given, own, root, [*test, *members, *kept]),
-        format=given.format or _format(model),
+        format=given.format or ModelSource.resolve(model).format,
         test=test,
         sample=sample,
         train=[source for source in sources if source.documents],
@@ -210,10 +210,3 @@ def _label_set(given: Given, own: SetSpec | None, root: Path, documents: Sequenc
     if lacking := [tag for tag in tags if tag not in labels]:
         raise LabelError(f"label {lacking[0]!r} is in the data and not in the label set: {', '.join(labels.tags)}")
     return labels
-
-
-def _format(model: str) -> str:
-    """The format that a model was trained on most."""
-    adapter = find_adapter(model)
-    formats = adapter.formats if adapter else (tuned.formats if (tuned := find_tuned(model)) else ())
-    return next(iter(formats), "inline_xml")

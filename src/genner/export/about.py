@@ -14,14 +14,10 @@ from typing import Any
 from genner.calibration import Calibration
 from genner.errors import ModelError
 from genner.export.scores import ModelScore
-from genner.loading import Adapter, find_adapter, find_tuned, shipped
-from genner.model_store import MANIFEST, MODELS, _sha256, locate
+from genner.manifest import MANIFEST, TUNED, FetchedManifest, list_files, read_json, schema_of, write_manifest
+from genner.model_source import ModelSource
+from genner.model_store import MODELS, hub_folder, is_hub_id
 from genner.presets import HubSource
-
-ABOUT = MANIFEST
-"""`genner.json`: the file of an adapter, or of an exported folder, that says what it is."""
-TUNED = "training.json"
-"""The same beside a model all of whose weights were trained."""
 
 MODEL_KINDS = {
     "adapter": "A LoRA adapter",
@@ -57,6 +53,8 @@ class Base:
             spec = MODELS[name]
             hub = spec.source.repo if isinstance(spec.source, HubSource) else _HUB.get(name)
             return cls(name, spec.description, spec.licence, hub)
+        if is_hub_id(name):
+            return cls(name, None, _hub_licence(name), name.partition("@")[0])
         # The hub's own cache has the name in the path: models--OWNER--NAME/snapshots/REVISION.
         cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/", f"{Path(name).expanduser()}/")
         hub = f"{cached[1]}/{cached[2]}" if cached else None
@@ -119,23 +117,24 @@ class ModelFacts:
     @classmethod
     def of(cls, model: str) -> "ModelFacts":
         """The model that `genner.load(model)` would load. Raises `ModelError` and `UnknownNameError` as it does."""
-        if adapter := find_adapter(model):
-            return _of_adapter(adapter, widen=model in shipped())
-        if model not in MODELS and (tuned := find_tuned(model)):
-            raw = read_json(tuned.folder / TUNED)
-            more = {**_run(tuned.folder, raw), "calibration": _calibration(tuned.folder, "")}
+        source = ModelSource.resolve(model)
+        if source.adapter:
+            return _of_adapter(source, source.adapter)
+        if source.kind == "tuned" and source.folder:
+            raw = read_json(source.folder / TUNED)
+            more = {**_run(source.folder, raw), "calibration": _calibration(source.folder, "")}
             more |= {key: raw.get(key) for key in ("labels", "depth", "trained")}
-            return cls("tuned", Base.of(raw["base"]), None, tuned.formats, **more)
-        folder = locate(model)
-        if model not in MODELS and (known := cls.read(folder)):
+            return cls("tuned", Base.of(raw["base"]), None, source.formats, **more)
+        if source.kind == "exported" and source.folder and (known := cls.read(source.folder)):
             return known
-        return cls("model", Base.of(model))
+        _ = source.located  # raises for what is not here
+        return cls("model", Base.of(source.base))
 
     @classmethod
     def read(cls, folder: Path) -> "ModelFacts | None":
         """What an exported folder says of itself; None for any other folder. Raises `ModelError` when it is damaged."""
-        raw = read_json(folder / ABOUT)
-        if "kind" not in raw:
+        raw = read_json(folder / MANIFEST)
+        if not raw or schema_of(raw) != "exported":
             return None
         try:
             raw = {key: value for key, value in raw.items() if key not in ("name", "files")}
@@ -144,29 +143,23 @@ class ModelFacts:
             more = {"base": Base(**raw["base"]), "formats": tuple(raw["formats"]), "training": training}
             return cls(**{**raw, **more, **scores})
         except (TypeError, KeyError) as error:
-            raise ModelError(f"{folder / ABOUT} is damaged ({error}); export the model again") from None
+            raise ModelError(f"{folder / MANIFEST} is damaged ({error}); export the model again") from None
 
     def write(self, folder: Path, name: str) -> None:
         """Write it into an exported folder, with the sizes and hashes of its files, as `genner.model_store.verify`
         reads them; cards may change."""
-        files = {}
-        for path in sorted(folder.iterdir()) if not self.gguf else ():
-            if path.is_file() and path.suffix != ".md" and path.name != ABOUT:
-                files[path.name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
-        text = json.dumps({"name": name, **asdict(self), "files": files}, indent=1, ensure_ascii=False)
-        (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
+        paths = sorted(folder.iterdir()) if not self.gguf else []
+        files = list_files(p for p in paths if p.is_file() and p.suffix != ".md" and p.name != MANIFEST)
+        write_manifest(folder / MANIFEST, {"name": name, **asdict(self), "files": files})
 
 
-def _of_adapter(adapter: Adapter, widen: bool) -> ModelFacts:
-    raw, weights = read_json(adapter.folder / ABOUT), adapter.folder / "adapter_model.safetensors"
-    if not weights.is_file():
-        raise ModelError(f"adapter {adapter.folder} lacks adapter_model.safetensors; train it again")
-    sha256 = _sha256(weights)
-    more = {**_run(adapter.folder, raw), "calibration": _calibration(adapter.folder, sha256[:12])}
+def _of_adapter(source: ModelSource, folder: Path) -> ModelFacts:
+    raw, sha256 = read_json(folder / MANIFEST), source.adapter_sha256
+    more = {**_run(folder, raw), "calibration": _calibration(folder, sha256[:12])}
     if start := raw.get("start"):
         more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
     more |= {key: raw.get(key) for key in ("labels", "depth", "trained")}
-    return ModelFacts("adapter", Base.of(adapter.base), sha256, tuple(raw.get("formats", ())), widen, **more)
+    return ModelFacts("adapter", Base.of(source.base), sha256, tuple(raw.get("formats", ())), source.widen, **more)
 
 
 def _calibration(folder: Path, adapter: str) -> dict[str, list[float]]:
@@ -231,20 +224,18 @@ def _progress(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
 _PROGRESS = {"steps": "step", "tokens": "tokens", "seconds": "seconds"}
 
 
+def _hub_licence(name: str) -> str | None:
+    """The licence that a repository of the hub named when it was fetched into the store."""
+    try:
+        found = FetchedManifest.read(hub_folder(name))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return (found and found.licence) or None
+
+
 def _licence(readme: Path) -> str | None:
     """The licence that a model card names in its front matter."""
     text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     matter = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
     named = matter and re.search(r"^license: *([\w.+-]+) *$", matter[1], re.MULTILINE)
     return named[1] if named else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty if there is no such file. Raises `ModelError` when it is damaged."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}; restore it, or delete it") from None
-    if not isinstance(raw, dict):
-        raise ModelError(f"{path} holds no JSON object; restore it, or delete it")
-    return raw

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from genner.data import write_atomic
 from genner.errors import DataError, ModelError, UsageError
-from genner.export.about import ABOUT, FOUR_BITS, MODEL_KINDS, PARTS, TUNED, ModelFacts, read_json
+from genner.export.about import FOUR_BITS, MODEL_KINDS, PARTS, ModelFacts
 from genner.export.card_training import data, labels, training
 from genner.export.scores import (
     BEGIN,
@@ -25,6 +25,7 @@ from genner.export.scores import (
 )
 from genner.extras import naming_parts
 from genner.labels import label_sets
+from genner.manifest import MANIFEST, TUNED, read_json
 
 CARD = "README.md"
 ORIGINAL = "ORIGINAL.md"
@@ -87,7 +88,7 @@ def _results(about: ModelFacts, scores: Sequence[str]) -> tuple[ModelScore, ...]
 
 def _keep(about: ModelFacts, place: Path) -> None:
     """Write results beside the weights, in the place of what earlier versions wrote there. Raises `ModelError`."""
-    path = place / (TUNED if about.kind == "tuned" else ABOUT)
+    path = place / (TUNED if about.kind == "tuned" else MANIFEST)
     raw = read_json(path)
     raw.pop("scores", None)
     raw["results"] = to_json(about.results)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.export.about import ModelFacts, read_json
+from genner.export.about import ModelFacts
 from genner.export.card import CARD, MARK, ORIGINAL, write_card
 from genner.extras import naming_parts
-from genner.loading import find_adapter, find_tuned
-from genner.model_store import MODELS, locate, ready
+from genner.manifest import read_json
+from genner.model_source import ModelSource
 
 EXPORT_DTYPES = ("bfloat16", "float16", "float32")
 
@@ -41,7 +41,7 @@ def merge(adapter: str, out: Path, dtype: str = "bfloat16") -> Path:
 
     Raises `UsageError` besides when it is no adapter.
     """
-    if find_adapter(adapter) is None:
+    if (source := ModelSource.find(adapter, fetch=True)) is None or source.adapter is None:
         raise UsageError(
             f"{adapter!r} is no adapter: neither it nor its best/ or adapter/ has an adapter_config.json; "
             "give `default`, or the folder of an adapter or of a training run"
@@ -64,7 +64,8 @@ def to_transformers(model: str, out: Path, dtype: str = "bfloat16") -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already; give a folder that is new or empty")
     about = ModelFacts.of(model)
-    base, adapter = parts(model)
+    source = ModelSource.resolve(model)
+    base, adapter = source.weights, source.adapter
     with _appearing(out) as partial:
         _write(base, adapter, dtype, partial)
         kind = "merged" if about.adapter else about.kind
@@ -73,18 +74,6 @@ def to_transformers(model: str, out: Path, dtype: str = "bfloat16") -> Path:
         keep_card(adapter or base, partial)
         write_card(about, partial, title=out.name)
     return out
-
-
-def parts(model: str) -> tuple[Path, Path | None]:
-    """The folder of the weights, fetched if it is a preset's, and the adapter's. Raises as `genner.load` does."""
-    if adapter := find_adapter(model):
-        base = ready(adapter.base) if adapter.base in MODELS else locate(adapter.base)
-        adapter.check_base(adapter.base, base)
-        return base, adapter.folder
-    if model in MODELS:
-        return ready(model), None
-    tuned = find_tuned(model)
-    return tuned[0] if tuned else locate(model), None
 
 
 def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:

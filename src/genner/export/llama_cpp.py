@@ -11,8 +11,9 @@ from pathlib import Path
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.about import FOUR_BITS, ModelFacts
 from genner.export.card import CARD, MARK, write_card
-from genner.export.folder import keep_card, parts, to_transformers
+from genner.export.folder import keep_card, to_transformers
 from genner.extras import naming_parts
+from genner.model_source import ModelSource
 from genner.model_store import MODELS
 from genner.presets import WheelSource
 
@@ -75,8 +76,8 @@ def to_gguf(
     about = replace(about, gguf={**about.gguf, target.name: kind})
     about.write(out, out.name)
     if not (out / CARD).is_file() or MARK in (out / CARD).read_text(encoding="utf-8"):
-        base, adapter = parts(model)
-        keep_card(adapter or base, out)
+        source = ModelSource.resolve(model)
+        keep_card(source.adapter or source.weights, out)
         write_card(about, out, out.name)
     return target
 
@@ -87,8 +88,8 @@ def _rewrite(model: str, base: str, base_gguf: Path | None, kind: str, out: Path
     from genner.engines.fast_loading.weights import load_weights
     from genner.export import gguf_file
 
-    folder, adapter = parts(model)
-    causal, _ = load_weights(folder, adapter, torch.device("cpu"), torch.bfloat16, "eager")
+    source = ModelSource.resolve(model)
+    causal, _ = load_weights(source.weights, source.adapter, torch.device("cpu"), torch.bfloat16, "eager")
     weights = causal.state_dict()
     gguf_file.with_base(base, base_gguf, lambda file: gguf_file.write(file, weights, kind, out))
 

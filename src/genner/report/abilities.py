@@ -106,14 +106,14 @@ def families(collection: Collection) -> list[ModelFamily]:
 
 def _base(item: CellItem) -> str:
     """What a model is made of: its adapter's base, where it is one and is here; else itself."""
-    from genner.loading import find_adapter
+    from genner.model_source import ModelSource
 
     model = str(item.description.get("model"))
     try:
-        adapter = find_adapter(model)
+        source = ModelSource.find(model)
     except GennerError:
-        adapter = None
-    return adapter.base if adapter else model
+        source = None
+    return source.base if source and source.adapter else model
 
 
 def _is_base(item: CellItem, base: str) -> bool:

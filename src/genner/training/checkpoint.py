@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from genner.calibration import CALIBRATION_FILE as CALIBRATION
-from genner.errors import ModelError, TrainingError, UsageError
-from genner.trained import KEY, Trained
+from genner.errors import TrainingError, UsageError
+from genner.manifest import MANIFEST, TUNED, write_manifest
+from genner.trained import KEY
 from genner.training.mixture import Mixture, trained_on
 from genner.training.recipe import Recipe
 
@@ -78,30 +79,12 @@ def save_model(
             (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
         if full or recipe.lora.tag_tokens:
             mixture.chat.tokenizer.save_pretrained(scratch)
-        name = "training.json" if full else "genner.json"
-        (scratch / name).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        write_manifest(scratch / (TUNED if full else MANIFEST), about)
         target.mkdir(exist_ok=True)
         (target / CALIBRATION).unlink(missing_ok=True)  # of the weights before
         for file in scratch.iterdir():
             file.replace(target / file.name)
         scratch.rmdir()
-
-
-def record_trained(folder: Path, trained: Trained) -> Path:
-    """Write what an adapter, or a model, was trained on into the file beside it that says what it is; the rest of it
-    stays. Returns the file; raises `ModelError` when it cannot be read or written."""
-    path = next((folder / name for name in ("training.json", "genner.json") if (folder / name).is_file()), None)
-    if path is None:
-        raise ModelError(f"{folder} has neither genner.json nor training.json beside its weights; train it again")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        part = path.with_name(f"{path.name}.part")
-        text = json.dumps({**about, KEY: trained.to_json()}, indent=1, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} cannot be changed: {error}; mend it, or the rights of its folder") from None
-    return path
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

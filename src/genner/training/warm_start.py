@@ -12,11 +12,12 @@ from typing import Any, Self
 import torch
 
 from genner.errors import ModelError, TrainingError
-from genner.loading import find_adapter, shipped
-from genner.model_store import _sha256
+from genner.manifest import MANIFEST
+from genner.model_source import ADAPTER_WEIGHTS as _WEIGHTS
+from genner.model_source import ModelSource, shipped
 from genner.training.recipe import LoraSpec, Recipe
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,14 @@ class WarmStart:
         """
         if recipe.start is None:
             return None
-        found = find_adapter(recipe.start)
-        if found is None:
+        found = ModelSource.find(recipe.start, fetch=True)
+        if found is None or found.adapter is None:
             raise ModelError(
                 f"start = {recipe.start!r} is no adapter; give a shipped one ({', '.join(shipped()) or 'none'}), or "
                 "the folder of one or of the run that made it; a model all of whose weights were trained is a 'base'"
             )
         found.check_base(recipe.base, base)
-        weights = found.folder / _WEIGHTS
-        if not weights.is_file():
-            raise ModelError(f"adapter {found.folder} lacks {_WEIGHTS}; train it again, or give another start")
-        start = cls(recipe.start, found.folder, _sha256(weights))
+        start = cls(recipe.start, found.adapter, found.adapter_sha256)
         start._check(recipe.lora)
         return start
 
@@ -138,7 +136,7 @@ def _layers(names: Any) -> set[str]:
 
 def record_of(folder: Path) -> dict[str, str] | None:
     """What a run began with, as the adapter in `folder` tells; None where it says nothing."""
-    about = folder / "genner.json"
+    about = folder / MANIFEST
     try:
         found: dict[str, str] | None = json.loads(about.read_text(encoding="utf-8")).get("start")
     except (OSError, ValueError) as error:

@@ -1,0 +1,206 @@
+"""The files that say what a folder of weights is; this module alone knows their fields.
+
+Four kinds of file, each with its class here; their keys tell them apart, since three of them share a name:
+
+fetched   `genner.json` of a preset in the store, `fetched.json` of a repository of the Hugging Face hub: where the
+          model comes from, and the hash of each file
+adapter   `genner.json` beside the weights of an adapter: its base, its formats, the labels that it was trained on
+tuned     `training.json` beside a model all of whose weights were trained: the same fields
+exported  `genner.json` of an exported folder: what it was made of, how it was trained, and the hash of each file
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from genner.document import LabelSet
+from genner.errors import ModelError
+from genner.formats import FORMATS
+from genner.labels import family
+from genner.trained import KEY, Trained
+
+Schema = Literal["fetched", "adapter", "exported"]  # of a `genner.json`
+
+MANIFEST = "genner.json"
+FETCHED = "fetched.json"
+"""The name of the `fetched` file where `genner.json` may be one that the repository itself brings."""
+TUNED = "training.json"
+
+
+def schema_of(raw: Mapping[str, Any]) -> Schema:
+    """Which of the schemas the content of a `genner.json` has."""
+    return "exported" if "kind" in raw else "fetched" if "files" in raw else "adapter"
+
+
+def write_manifest(path: Path, values: Mapping[str, Any]) -> None:
+    """Write one of these files: beside its place, then renamed. Raises `OSError`."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if there is no such file. Raises `ModelError` when it is damaged."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; restore it, or delete it") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"{path} holds no JSON object; restore it, or delete it")
+    return raw
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hex digits. Raises `OSError`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_files(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Size and hash of each file, by its name, as `fetched` and `exported` files hold them."""
+    return {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
+
+
+@dataclass(frozen=True)
+class FetchedManifest:
+    """Name, origin and files of a model in the store; an `exported` folder lists its files in the same way.
+
+    `files` has size and SHA-256 by file name; `source` is a `WheelSource` or `HubSource` as JSON, None in an export.
+    """
+
+    path: Path
+    name: str
+    files: dict[str, dict[str, Any]]
+    source: dict[str, Any] | None = None
+    licence: str | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """What a folder says of its files; None where it has no such file.
+
+        Raises `OSError`, `ValueError`, `KeyError`, `TypeError` or `AttributeError` for a damaged one.
+        """
+        path = next((folder / name for name in (FETCHED, MANIFEST) if (folder / name).is_file()), None)
+        if path is None:
+            return None
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        files = {str(name): dict(item) for name, item in raw["files"].items()}
+        return cls(path, raw["name"], files, raw.get("source"), raw.get("licence"))
+
+
+@dataclass(frozen=True)
+class TrainingManifest:
+    """What training wrote beside weights: of an adapter (`genner.json`), of a whole model (`training.json`).
+
+    Attributes:
+        base: the model that training began with; empty where nobody said it.
+        formats: answer formats of the recipe, the most used first.
+        fingerprint: of the base (see `genner.model_source.fingerprint`); empty where nobody took it.
+        labels: the label set of the recipe, where it has one only.
+        trained: all label sets of the recipe; None where that is not known.
+        raw: the file as it is.
+    """
+
+    path: Path
+    base: str
+    formats: tuple[str, ...]
+    fingerprint: dict[str, str] = field(default_factory=dict)
+    labels: LabelSet | None = None
+    trained: Trained | None = None
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_adapter(cls, folder: Path) -> Self:
+        """What is known of the adapter in `folder`, whoever made it. Raises `ModelError`."""
+        path = folder / MANIFEST
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"adapter {folder} is corrupt: {error}; install genner again, or train it anew") from None
+        base = raw.get("base") or config.get("base_model_name_or_path")
+        if not base:
+            raise ModelError(f"adapter {folder} does not say which model it belongs to; add genner.json with 'base'")
+        formats = tuple(raw.get("formats", FORMATS))
+        return cls(path, base, formats, raw.get("fingerprint", {}), _labels(raw, path), _trained(raw, path), raw)
+
+    @classmethod
+    def of_tuned(cls, folder: Path) -> Self | None:
+        """What training wrote beside the whole model in `folder`; None where that has no such file. Raises
+        `ModelError`."""
+        path = folder / TUNED
+        if not path.is_file() or not (folder / "config.json").is_file():
+            return None
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            formats = tuple(raw["formats"])
+            return cls(path, raw.get("base", ""), formats, {}, _labels(raw, path), _trained(raw, path), raw)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path} is corrupt: {error!r}; train the model anew, or delete the file") from None
+
+
+@dataclass(frozen=True)
+class ExportedManifest:
+    """What an exported folder says of itself (see `genner.export`).
+
+    Attributes:
+        kind: one of `genner.export.about.MODEL_KINDS`.
+        base: the name of the model that it was made of.
+        adapter: SHA-256 of the adapter that is merged into its weights; None without one.
+        formats: answer formats that it was trained on, the most used first.
+        widen: whether it is to be asked for whole shipped label sets (see `Extractor`).
+        labels, trained: as in `TrainingManifest`.
+    """
+
+    kind: str
+    base: str
+    adapter: str | None
+    formats: tuple[str, ...]
+    widen: bool
+    labels: LabelSet | None
+    trained: Trained | None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """What an exported folder says of itself; None for any other folder. Raises `ModelError`."""
+        path = folder / MANIFEST
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            if schema_of(raw) != "exported":
+                return None
+            made_of, formats = raw["base"]["name"], tuple(raw["formats"])
+            labels, trained = _labels(raw, path), _trained(raw, path)
+            return cls(raw["kind"], made_of, raw["adapter"], formats, raw["widen"], labels, trained)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path} is damaged ({error!r}); export the model again") from None
+
+
+def record_trained(folder: Path, trained: Trained) -> Path:
+    """Write what an adapter or a model was trained on into the file that training wrote; the rest of it stays.
+
+    Returns the file. Raises `ModelError` when there is none, or it cannot be read or written.
+    """
+    path = next((folder / name for name in (TUNED, MANIFEST) if (folder / name).is_file()), None)
+    if path is None:
+        raise ModelError(f"{folder} has neither genner.json nor training.json beside its weights; train it again")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        write_manifest(path, {**raw, KEY: trained.to_json()})
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} cannot be changed: {error}; mend it, or the rights of its folder") from None
+    return path
+
+
+def _labels(raw: dict[str, Any], path: Path) -> LabelSet | None:
+    """The label set in a file; the shipped set of the same tags says what it nests where the file does not."""
+    if not raw.get("labels"):
+        return None
+    found = LabelSet.from_json(raw["labels"], str(path))
+    return replace(found, depth=raw.get("depth") or family(found).depth)
+
+
+def _trained(raw: dict[str, Any], path: Path) -> Trained | None:
+    return Trained.from_json(raw[KEY], str(path)) if raw.get(KEY) else None
