@@ -25,7 +25,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.data.describe import nesting
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
@@ -50,7 +50,7 @@ def main() -> None:
     chat = Chat(AutoTokenizer.from_pretrained(locate(args.budgets))) if args.budgets else None
     rows: dict[str, dict[str, Any]] = {}
     for folder in sorted(path for path in args.data.iterdir() if path.is_dir()):
-        documents = [d for file in sorted(folder.glob("*.jsonl")) for d in read_jsonl(file)]
+        documents = [d for file in sorted(folder.glob("*.jsonl")) for d in read_corpus(file)]
         if not any(d.entities for d in documents):
             continue
         row: dict[str, Any] = dict(lost(documents))

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.evaluation.intervals import Estimate, f1, over_seeds
 from genner.evaluation.metrics import strict
 from genner.evaluation.pairing import pair
@@ -122,9 +122,9 @@ def crossed(seeds: int, n: int, draws: int, rng: np.random.Generator) -> tuple[f
 
 def real(gold: Path, pred: Path, draws: int, rng: np.random.Generator) -> Iterator[str]:
     """How often 20 random groups of a test set tell the F1 of all of it."""
-    documents = list(read_jsonl(gold))
+    documents = list(read_corpus(gold))
     units = units_of(documents)
-    counted = [strict(g, p) for g, p in pair(documents, list(read_jsonl(pred)))]
+    counted = [strict(g, p) for g, p in pair(documents, list(read_corpus(pred)))]
     counts = np.array([(c.tp, c.fp, c.fn) for c in counted]).T
     whole = f1(*counts).value
     yield f"{gold}: {len(documents)} documents, {units.about}, F1 {whole:.4f}"

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.drafting.proposals import ProposesSpans, SpanProposals
 from genner.engines.base import DrafterInput, Request
 from genner.engines.decoding import SpeculativeDecoder
@@ -67,7 +67,7 @@ def main() -> None:
     engine: Any = ner.engine
     labels = parse_labels(args.labels)
     asked = instruction(labels, ner.form)
-    documents = list(islice(read_jsonl(args.gold), args.sentences))
+    documents = list(islice(read_corpus(args.gold), args.sentences))
 
     def requests() -> list[Request]:
         grammars = [ner.form.grammar(d.text, labels, decoding_constraints(labels)) for d in documents]

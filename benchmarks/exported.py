@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from genner.cli.formats import size_of
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.formats import FORMATS
 from genner.grammar import Constraints
 from genner.labels import label_set
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--formats", nargs="+", default=list(FORMATS))
     args = parser.parse_args()
-    texts = [d.text for d, _ in zip(read_jsonl(args.data), range(args.sentences), strict=False)]
+    texts = [d.text for d, _ in zip(read_corpus(args.data), range(args.sentences), strict=False)]
     labels = label_set(args.labels)
     compilers = engines(ready("smollm2-135m-instruct"))
     print("| format | depth | language | characters | rules | longest answer | seconds to compile | refused |")

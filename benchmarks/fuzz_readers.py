@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.data.base import ReadLog
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.data.jsonl import read_jsonl
 from genner.data.registry import SYNTAXES
 from genner.data.texts import read_texts
@@ -138,7 +138,7 @@ def _of_syntax(name: str) -> list[Seed]:
 
 
 def _by(name: str | None) -> Callable[[Path, ReadLog], Iterable[Document]]:
-    return lambda path, read_log: load(path, name, read_log)
+    return lambda path, read_log: read_corpus(path, name, read_log)
 
 
 def _written(name: str) -> Seed:

@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.document import Document, LabelSet
 from genner.engines.vocabulary import Vocabulary
 from genner.errors import GennerError
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
 
-    documents = list(read_jsonl(args.file))
+    documents = list(read_corpus(args.file))
     documents = documents[:: max(1, len(documents) // args.sentences)][: args.sentences]
     labels = label_set(args.file.parent.name if args.file.parent.name in label_sets() else "core")
     rows = []

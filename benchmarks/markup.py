@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from genner.chunks import Chunk
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.document import Document, Entity
 from genner.engines.base import Generation
 from genner.formats import get_format
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--nested", action="store_true", default=None)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    documents = list(read_jsonl(TEXTS))
+    documents = list(read_corpus(TEXTS))
     ner = load(args.model, "core", symbols=args.symbols, nested=args.nested, min_score=0.0)
     rows = {}
     for name in args.format:

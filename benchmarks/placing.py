@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.formats import FORMATS, Format
 from genner.grammar import boundaries
@@ -194,7 +194,7 @@ def main() -> None:
     args = parser.parse_args()
     print("set", "format", "kind", *OUTCOMES, "exact %", sep="\t")
     for name in args.sets or SETS:
-        documents = [d for d in read_jsonl(args.data / name / "test.jsonl") if d.entities and d.text.strip()]
+        documents = [d for d in read_corpus(args.data / name / "test.jsonl") if d.entities and d.text.strip()]
         documents = random.Random(args.seed).sample(documents, min(args.sentences, len(documents)))
         labels = LabelSet.of(*sorted({e.label for d in documents for e in d.entities}))
         for way in args.formats:

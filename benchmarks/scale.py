@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.engines.scripted import ScriptedEngine
 from genner.extract import Extractor
 from genner.loading import load
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def texts(path: Path) -> Iterator[str]:
-    return chain.from_iterable((d.text for d in read_jsonl(path)) for _ in repeat(None))
+    return chain.from_iterable((d.text for d in read_corpus(path)) for _ in repeat(None))
 
 
 def joined(sentences: Iterable[str]) -> Iterator[str]:

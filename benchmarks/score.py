@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.document import Document
 from genner.evaluation import evaluate
 from genner.labels import label_set, label_sets
@@ -54,7 +54,7 @@ def main() -> None:
         key += f"/min-score {args.min_score}" if least != 0 else ""
         if key in done:
             continue
-        gold = list(read_jsonl(args.data / name / f"{args.split}.jsonl"))
+        gold = list(read_corpus(args.data / name / f"{args.split}.jsonl"))
         if args.limit and len(gold) > args.limit:
             gold = gold[:: len(gold) // args.limit][: args.limit]
         labels = label_set(name if name in label_sets() else "core")
@@ -62,7 +62,7 @@ def main() -> None:
         begun = time.perf_counter()
         found: list[Document]
         if args.again:
-            found = list(read_jsonl(args.again / predictions.name))
+            found = list(read_corpus(args.again / predictions.name))
         else:
             found = [*tqdm(ner.pipe(gold, labels, args.batch), total=len(gold), desc=key)]
             predictions.write_text("".join(json.dumps(p.to_dict(), ensure_ascii=False) + "\n" for p in found))

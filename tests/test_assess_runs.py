@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from genner.assess import worker
 from genner.assess.cells import plan
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there
 from genner.assess.environment import machine, peak_memory_mb, versions
-from genner.assess.estimate import _lines, estimate, units
+from genner.assess.estimate import estimate, units
 from genner.assess.forecast import Cost, Machine, forecast, size_of
 from genner.assess.missing import missing, unfetched
 from genner.assess.records import Cell, CellFolder, CellResult, CellState, PredictionRecord, StudyFolder
@@ -33,7 +34,7 @@ from genner.assess.worker import BUSY, INTERRUPTED, perform
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
-from genner.errors import DataError, UnknownNameError
+from genner.errors import DataError, UnknownNameError, UsageError
 from genner.evaluation import evaluate
 from genner.extract import Extractor
 from genner.extras import install_command
@@ -361,6 +362,33 @@ def test_a_missing_corpus_says_where_to_get_it(tmp_path: Path) -> None:
         documents_of(SAMPLE, tmp_path, labels_of("own.json", tmp_path))
 
 
+def test_a_corpus_of_a_study_may_be_in_any_syntax(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('["PER"]')
+    (tmp_path / "x.conll").write_text("Ada B-PER O\nmet O O\n")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(tmp_path / "x.conll", "x.conll")
+        archive.writestr("readme.txt", "")
+    study = Study.from_dict(
+        {
+            "name": "s",
+            "model": [{"name": "default"}],
+            "corpus": [{"name": "c", "labels": "own.json", "test": "x.conll", "from": "conll:column=1"}],
+        }
+    )
+    [cell] = plan(study)
+    assert (cell.description["from"], study.corpora[0].training.from_) == ("conll:column=1", "conll:column=1")
+    labels = labels_of("own.json", tmp_path)
+    for name in ("x.conll", "all.zip/x.conll"):
+        must_be_there("c", [name], tmp_path)
+        [document] = documents_of(name, tmp_path, labels, "conll:column=1")
+        assert (document.text, [e.label for e in document.entities]) == ("Ada met", ["PER"])
+    (tmp_path / "t.jsonl").write_text('{"text": "Ada", "source": 1}\n')
+    with pytest.raises(UsageError, match=r"its first record has: text, source; .*in the study: from = 'SYNTAX'"):
+        documents_of("t.jsonl", tmp_path, labels)
+    with pytest.raises(MissingError, match="there is no"):
+        must_be_there("c", ["all.zip/none.conll"], tmp_path)
+
+
 def test_missing_conversations_say_where_some_are(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("")
     recipe = {"name": "r", "chat": [{"name": "talk", "train": ["talk.jsonl"], "weight": 0.1}]}
@@ -482,7 +510,7 @@ def test_a_forecast_grows_with_the_model_the_data_and_what_is_written_freely(tmp
     assert forecast(of(StudyFolder(tmp_path), model="nobody/knows").cell, tmp_path, BOX) is None
     (tmp_path / "t.jsonl").write_text("{}\n" * 50)
     train = plan(Study.from_dict({**_TRAINED, "model": [{"name": "qwen3-4b", "recipes": ["r"]}]}))[0]
-    _lines.cache_clear()
+    _count.cache_clear()
     trained = forecast(train, tmp_path, BOX)
     assert trained is not None
     assert trained.seconds > base.seconds
@@ -554,7 +582,7 @@ def test_estimates_come_from_what_is_most_like_it(tmp_path: Path) -> None:
     assert estimate(train, [other], tmp_path) is None
     assert units(train, tmp_path) is None
     (tmp_path / "t.jsonl").write_text("{}\n" * 50)
-    _lines.cache_clear()
+    _count.cache_clear()
     assert units(train, tmp_path) == 2 * 0.5 * 50
 
 

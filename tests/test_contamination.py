@@ -624,6 +624,11 @@ def test_the_data_of_a_recipe_are_found_and_what_is_missing_is_said(tmp_path: Pa
     assert notes[1].startswith("1 files of the recipe are not under")
     bare, _ = case_of("smollm2-135m-instruct", Given(given_.data, train=(tmp_path / "set" / "dev.jsonl",)), ReadLog())
     assert (bare.complete, bare.members, bare.unseen, bare.labels.tags) == (False, [], [], ("LOC", "PER"))
+    (tmp_path / "train.tsv").write_text("Ada\tB-PER\tO\nmet\tO\tO\n")
+    syntaxes = {"train": "conll:column=1", "unseen": "conll:column=1"}
+    files = {"train": (tmp_path / "train.tsv",), "unseen": (tmp_path / "train.tsv",)}
+    other, _ = case_of("smollm2-135m-instruct", Given(given_.data, syntaxes, **files), ReadLog())
+    assert [d.text for d in other.train[0].documents] == ["Ada met"]
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(UsageError, match="holds no document"):
         case_of("smollm2-135m-instruct", Given(tmp_path / "empty.jsonl"), ReadLog())

@@ -12,7 +12,8 @@ import pytest
 
 from conftest import Run
 from genner.data.base import ReadLog
-from genner.data.convert import convert, load
+from genner.data.convert import convert
+from genner.data.corpus import read_corpus
 from genner.data.jsonl import read_jsonl
 from genner.data.registry import SYNTAXES, guess_target
 from genner.document import Document, Entity
@@ -90,10 +91,10 @@ def test_every_suffix_that_one_writer_has_names_it() -> None:
 def test_the_log_is_told_of_all_files(tmp_path: Path) -> None:
     path = lines(tmp_path / "x.jsonl", ADA, ADA, ZOE)
     read_log = ReadLog(lenient=True)
-    assert list(load(path, read_log=read_log)) == [ADA, ZOE]
+    assert list(read_corpus(path, read_log=read_log)) == [ADA, ZOE]
     assert read_log.errors == {"duplicate id": 1}
     with pytest.raises(DataError, match=r"x\.jsonl:2: id 'a' was given before"):
-        list(load(path))
+        list(read_corpus(path))
 
 
 # Nothing overwritten
@@ -107,7 +108,7 @@ def test_a_target_is_replaced_when_all_is_written_and_it_is_said(run: Run, tmp_p
     assert (tmp_path / "out.json").read_text() == "mine"
     code, _, err = run("convert", "in.jsonl", "out.json", "--to", "label_studio")
     assert (code, "out.json, in place of the file that was there" in err) == (0, True)
-    assert list(load(tmp_path / "out.json")) == [ADA]
+    assert list(read_corpus(tmp_path / "out.json")) == [ADA]
 
 
 def test_what_is_read_is_never_overwritten(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_a_conversion_that_is_killed_leaves_no_half(tmp_path: Path, name: str, n
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -getattr(signal, number)
     assert not target.exists()
     assert convert(source, target, writer=name) == 2
-    assert sorted(load(target, name), key=lambda d: d.id) == [ADA, ZOE]
+    assert sorted(read_corpus(target, name), key=lambda d: d.id) == [ADA, ZOE]
 
 
 # The command

@@ -16,7 +16,7 @@ from genner.data.doccano import Doccano
 from genner.data.gliner import GlinerJson
 from genner.data.gliner2 import Gliner2
 from genner.data.hf_json import HuggingFaceJson
-from genner.data.jsonl_syntax import Jsonl
+from genner.data.jsonl import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.label_studio_min import LabelStudioMin
 from genner.data.langextract_jsonl import Langextract

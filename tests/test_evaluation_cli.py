@@ -1,7 +1,9 @@
 """`genner evaluate` from end to end."""
 
+import gzip
 import json
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +25,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     record = {"predict": "[Ada | PER] met Bob", "label": "[Ada | PER] met Bob."}
     Path("out.jsonl").write_text(json.dumps(record))
 
-    def call(*args: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["genner", "evaluate", *args])
+    def call(*args: str, command: str = "evaluate") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["genner", command, *args])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         out, err = capsys.readouterr()
@@ -33,30 +35,80 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "kind", "title"),
-    [
-        ("g.json", json.dumps([{"id": 1, "data": {"text": "a"}, "annotations": []}], indent=1), "label_studio", ""),
-        ("g.json", json.dumps([["a", {"entities": []}]]), "spacy_json", "it looks like spaCy's training data"),
-        ("g.json", json.dumps([GOLD]), "jsonl", "it is JSON, but not one record a line"),
-        ("g.csv", "Sentence #,Word,Tag\nSentence: 1,Ada,B-PER\n,met,O\n", "token_csv", ""),
-        ("g.conll", "Ada B-PER\nmet O\n", "conll", "it looks like the syntax conll"),
-        ("a b/d.ann", "T1\tPER 0 3\tAda\n", "brat", "is a folder; it looks like the syntax brat"),
-    ],
-)
-def test_gold_in_another_syntax_is_named_with_the_command(
-    run: Run, name: str, content: str, kind: str, title: str
-) -> None:
+SPAN = {"start": 0, "end": 3, "label": "PER"}
+SENTENCE: dict[str, object] = {"text": "Ada met", "entities": [SPAN]}
+RESULT = {"type": "labels", "from_name": "label", "to_name": "text", "value": {"start": 0, "end": 3, "labels": ["PER"]}}
+OTHER_SYNTAXES = {
+    "prodigy": ("g.jsonl", json.dumps({"text": "Ada met", "spans": [SPAN], "answer": "accept"})),
+    "label_studio": ("g.json", json.dumps([{"data": {"text": "Ada met"}, "annotations": [{"result": [RESULT]}]}])),
+    "spacy_json": ("g.json", json.dumps([["Ada met", {"entities": [[0, 3, "PER"]]}]])),
+    "jsonl": ("g.json", json.dumps([SENTENCE])),
+    "token_csv": ("g.csv", "Sentence #,Word,Tag\nSentence: 1,Ada,B-PER\n,met,O\n"),
+    "conll": ("g.conll", "Ada B-PER\nmet O\n"),
+    "brat": ("a b/d.ann", "T1\tPER 0 3\tAda\n"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_SYNTAXES)
+@pytest.mark.parametrize("packed", ["", "gzip", "zip"])
+def test_gold_in_any_syntax_is_scored_as_json_lines_are(run: Run, kind: str, packed: str) -> None:
+    name, content = OTHER_SYNTAXES[kind]
     path = Path(name)
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
     if kind == "brat":
-        Path("a b/d.txt").write_text("Ada met.")
-        path, name = path.parent, "'a b'"
-    code, _, err = run(str(path), "p.jsonl")
-    assert code in (1, 2)
-    assert title in err
-    assert f"genner convert {name} NEW.jsonl --from {kind}" in err
+        Path("a b/d.txt").write_text("Ada met")
+        path = path.parent
+    elif packed == "gzip":
+        path = Path(f"{name}.gz")
+        path.write_bytes(gzip.compress(content.encode()))
+    elif packed == "zip":
+        with zipfile.ZipFile("all.zip", "w") as archive:
+            archive.writestr(name, content)
+            archive.writestr("other.txt", "")
+        path = Path("all.zip", name)
+    write("gold.jsonl", [SENTENCE])
+    write("pred.jsonl", [SENTENCE | {"problems": [{"kind": "dropped"}]}])
+
+    def scores(out: str) -> dict[str, object]:
+        found = json.loads(out)
+        return {key: found[key] for key in ("micro", "per_label", "errors")}  # brat's files are groups as well
+
+    wanted = scores(run("gold.jsonl", "pred.jsonl", "--json")[1])
+    assert json.dumps(wanted).count('"f1": 1.0') >= 2
+    for given in ((), ("--from", f"gold={kind}", "--from", "pred=jsonl")):
+        code, out, err = run(str(path), "pred.jsonl", "--json", *given)
+        assert (code, scores(out)) == (0, wanted), err
+    code, out, _ = run("gold.jsonl", str(path), "--train", str(path), "--json")  # and as predictions, and training data
+    assert (code, json.loads(out)["micro"]["f1"]) == (0, 1.0)
+
+
+def test_scores_of_predictions_in_another_syntax_are_used(run: Run) -> None:
+    write("gold.jsonl", [SENTENCE])
+    write("p.jsonl", [{"text": "Ada met", "spans": [SPAN | {"score": 0.25}], "answer": "accept"}])
+    assert run("gold.jsonl", "p.jsonl", "--pr-curve", "curve.csv")[0] == 0
+    assert "0.25" in Path("curve.csv").read_text()
+
+
+def test_a_file_that_says_nothing_of_entities_is_refused_with_its_keys_and_the_option(run: Run) -> None:
+    write("plain.jsonl", [{"text": "Ada met Bob.", "source": "x"}])
+    code, _, err = run("plain.jsonl", "p.jsonl")
+    assert code == 2
+    assert "its first record has: text, source" in err
+    assert "--from NAME" in err
+    code, _, err = run("g.jsonl", "plain.jsonl")
+    assert code == 2
+    assert "--from pred=NAME" in err
+    Path("torn.jsonl").write_text('{"text": "Ada\n')
+    assert "torn.jsonl:1: is not JSON" in run("torn.jsonl", "p.jsonl")[2]
+
+
+def test_lenient_reading_counts_and_says_what_it_passes_over(run: Run) -> None:
+    Path("g.jsonl").write_text(json.dumps(GOLD) + "\n" + "{broken\n")
+    assert run("g.jsonl", "p.jsonl")[0] == 1
+    code, _, err = run("g.jsonl", "p.jsonl", "--lenient")
+    assert code == 0
+    assert "error bad JSON: 1" in err
 
 
 def test_a_report(run: Run) -> None:
@@ -100,6 +152,27 @@ def test_generations(run: Run, rule: str) -> None:
         "precision": 1.0, "recall": 1.0, "f1": 1.0, "tp": 1, "fp": 0, "fn": 0,
     }  # fmt: skip
     assert f"rule: {rule}; format: inline_bracketed" in run(*arguments, "g.jsonl")[1]
+
+
+@pytest.mark.parametrize("gold", [(), ("g.jsonl",)])
+@pytest.mark.parametrize("more", [(), ("--json",), ("--rule", "paper", "--labels", "PER")])
+def test_score_generations_is_what_evaluate_does_with_generations(
+    run: Run, gold: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    arguments = ("--format", "inline_bracketed", *more)
+    code, out, err = run("out.jsonl", *gold, *arguments, command="score-generations")
+    assert (code, out != "") == (0, True)
+    assert (code, out, err) == run(*gold, "--generations", "out.jsonl", *arguments)
+
+
+def test_wrong_use_of_score_generations(run: Run) -> None:
+    for arguments, message in (
+        ((), "needs --format"),
+        (("--format", "inline_bracketed", "--group-by", "group"), "--group-by needs GOLD"),
+    ):
+        code, out, err = run("out.jsonl", *arguments, command="score-generations")
+        assert (code, out) == (2, "")
+        assert message in err
 
 
 @pytest.mark.parametrize("rule", [(), ("--rule", "strict"), ("--rule", "repaired"), ("--rule", "paper")])

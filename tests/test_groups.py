@@ -15,8 +15,7 @@ from genner.data.conll2012 import Conll2012
 from genner.data.corpus_groups import numberings
 from genner.data.genia import Genia
 from genner.data.hf_json import HuggingFaceJson
-from genner.data.jsonl import read_jsonl
-from genner.data.jsonl_syntax import Jsonl
+from genner.data.jsonl import Jsonl, read_jsonl
 from genner.data.ontonotes import OntoNotesName
 from genner.data.texts import read_texts
 from genner.data.token_csv import TokenCsv

@@ -8,7 +8,7 @@ import pytest
 
 from genner.data import tags
 from genner.data.base import ReadLog
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.data.hf_json import HuggingFaceJson
 from genner.data.tokens import join
 from genner.document import Document
@@ -22,7 +22,7 @@ BLANKS = [True, True, True, False, False]
 def read(folder: Path, *records: Any, read_log: ReadLog | None = None) -> list[Document]:
     path = folder / "x.json"
     path.write_text(json.dumps(list(records)), encoding="utf-8")
-    return list(load(path, None, read_log))
+    return list(read_corpus(path, None, read_log))
 
 
 def found(document: Document) -> list[tuple[str, str]]:
@@ -144,4 +144,4 @@ def test_records_within_an_object_are_named_with_a_command(tmp_path: Path) -> No
     with pytest.raises(
         UsageError, match=r"""seems to hold its records under 'train'; .*jq -c '\.\["train"\]\[\]' OLD"""
     ):
-        list(load(path))
+        list(read_corpus(path))

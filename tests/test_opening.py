@@ -16,7 +16,7 @@ import pytest
 from conftest import Run
 from genner.data import file_opening
 from genner.data.base import ReadLog
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.data.file_opening import max_unpacked, open_binary, open_source
 from genner.data.jsonl import read_jsonl
 from genner.errors import DataError, UsageError
@@ -72,7 +72,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, run: Run, name: str) -> None
     data, message = DAMAGED[name]
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
-        list(load(tmp_path / name))
+        list(read_corpus(tmp_path / name))
     code, out, err = run("data", str(tmp_path / name))
     assert (code, out) == (2, "")
     assert name in err
@@ -116,7 +116,7 @@ def test_the_limit_on_unpacking(monkeypatch: pytest.MonkeyPatch) -> None:
         max_unpacked(1)
 
 
-@pytest.mark.parametrize("reads", [lambda p: list(load(p)), lambda p: list(read_jsonl(p))])
+@pytest.mark.parametrize("reads", [lambda p: list(read_corpus(p)), lambda p: list(read_jsonl(p))])
 def test_pipes_and_devices_are_refused_at_once(tmp_path: Path, reads: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "x.jsonl")
     for path in (tmp_path / "x.jsonl", Path("/dev/zero")):
@@ -166,7 +166,7 @@ def test_what_is_packed_or_encoded_otherwise_is_named(tmp_path: Path, data: byte
     for name, packed in (("x.conll", data), ("x.conll.gz", gzip.compress(data))):
         (tmp_path / name).write_bytes(packed)
         with pytest.raises(DataError, match=rf"{name}: {message}"):
-            load(tmp_path / name)
+            read_corpus(tmp_path / name)
 
 
 # XML
@@ -188,15 +188,15 @@ def test_xml_that_declares_entities_is_refused(tmp_path: Path, encoding: str) ->
     (tmp_path / "x.sgm").write_text("ha")
     for path, reader in ((tmp_path / "g.xml", "genia"), (tmp_path / "x.apf.xml", "ace2005")):
         with pytest.raises(DataError, match="declares the entity 'b'; expand entities with: xmllint --noent"):
-            list(load(path, reader))
+            list(read_corpus(path, reader))
 
 
 def test_elements_in_elements_without_end(tmp_path: Path) -> None:
     deep = GENIA.format("<cons>" * 5000 + "</cons>" * 5000)
     (tmp_path / "g.xml").write_text(deep.replace("</title>", "<sentence>b</sentence></title>"))
     with pytest.raises(DataError, match=r"g\.xml: sentence MEDLINE:0-0: elements in elements without end"):
-        list(load(tmp_path / "g.xml", "genia"))
-    assert [d.text for d in load(tmp_path / "g.xml", "genia", ReadLog(lenient=True))] == ["b"]
+        list(read_corpus(tmp_path / "g.xml", "genia"))
+    assert [d.text for d in read_corpus(tmp_path / "g.xml", "genia", ReadLog(lenient=True))] == ["b"]
 
 
 def test_a_file_with_holes_in_a_tar(tmp_path: Path) -> None:
@@ -208,13 +208,13 @@ def test_a_file_with_holes_in_a_tar(tmp_path: Path) -> None:
     block[148:156] = b"%06o\0 " % sum(block)
     (tmp_path / "g.tar").write_bytes(bytes(block) + bytes(1024))
     with pytest.raises(DataError, match=r"holds 'g\.xml' with holes, as only a bomb has"):
-        list(load(tmp_path / "g.tar", "genia"))
+        list(read_corpus(tmp_path / "g.tar", "genia"))
 
 
 def test_marks_that_begin_no_tag_take_no_time(tmp_path: Path) -> None:
     (tmp_path / "x.sgm").write_text("<" * 300_000)  # each was searched for to the end of the file
     (tmp_path / "x.apf.xml").write_text("<source_file></source_file>")
-    assert len(next(load(tmp_path / "x.apf.xml")).text) == 300_000
+    assert len(next(read_corpus(tmp_path / "x.apf.xml")).text) == 300_000
 
 
 def test_json_lines_that_end_in_carriage_returns_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from conftest import Run
 from genner.data import tags
 from genner.data.base import ReadLog
 from genner.data.conll import Conll
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.document import Document
 from genner.errors import DataError, UsageError
 
@@ -197,7 +197,7 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_with_a_token_a_row(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.csv").write_bytes(TABLES[name].encode())
-    documents = list(load(tmp_path / "x.csv"))
+    documents = list(read_corpus(tmp_path / "x.csv"))
     assert [(d.id, d.text) for d in documents] == [("x-1", "Mina Berg ,"), ("x-2", "Bo")]
     assert found(documents) == [("Mina Berg", "per"), ("Bo", "per")]
 
@@ -217,7 +217,7 @@ def test_tables_with_a_token_a_row(tmp_path: Path, name: str) -> None:
 def test_tables_that_are_unclear(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        list(load(tmp_path / "x.csv"))
+        list(read_corpus(tmp_path / "x.csv"))
 
 
 # Lines and files
@@ -246,13 +246,13 @@ def test_a_folder_says_what_it_holds_and_a_pattern_reads_it(tmp_path: Path, run:
     with pytest.raises(
         UsageError, match=r"holds test\.conll, train\.conll; name one, as '.*test\.conll', or a pattern"
     ):
-        load(folder)
-    assert [d.text for d in load(folder / "*.conll")] == ["Bo met", "Mina met"]
+        read_corpus(folder)
+    assert [d.text for d in read_corpus(folder / "*.conll")] == ["Bo met", "Mina met"]
     with pytest.raises(DataError, match="no file matches this pattern"):
-        load(folder / "*.csv")
+        read_corpus(folder / "*.csv")
     assert run("convert", "folder/*.conll", "out.jsonl")[0] == 0
     code, out, _ = run("data", "folder", "--json")
     assert (code, out.count('"documents": 1')) == (0, 2)
     (folder / "again.conll").write_text("# id = train-1\nMina B-PER\n")
     with pytest.raises(DataError, match="document 'train-1' is there twice"):
-        list(load(folder / "*.conll"))
+        list(read_corpus(folder / "*.conll"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.document import Document, LabelSet
 from genner.engines.chat import Chat
 from genner.engines.transformers_engine import default_device, fast_dtype
@@ -140,7 +140,7 @@ def jobs(plan: Plan, row: Row, answers: dict[str, Any]) -> Iterator[tuple[str, T
 
 def drawn(file: Path, count: int) -> list[Document]:
     """So many documents of a file, evenly."""
-    documents = list(read_jsonl(file))
+    documents = list(read_corpus(file))
     return documents[:: max(1, len(documents) // count)][:count]
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from genner.data import read_jsonl, write_atomic
+from genner.data import read_corpus, write_atomic
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError
 from genner.evaluation import evaluate
@@ -63,7 +63,7 @@ def _score(ner: Extractor, formats: tuple[str, ...], console: Console) -> None:
     by_set: list[tuple[LabelSet, list[Document]]] = []
     for file in sorted(Path(str(files("genner") / "assets" / "gold")).glob("*.jsonl")):
         labels = label_set(file.stem if file.stem in label_sets() else "core")
-        documents = [Document(d.text, d.entities, f"{file.stem}/{d.id}") for d in read_jsonl(file)]
+        documents = [Document(d.text, d.entities, f"{file.stem}/{d.id}") for d in read_corpus(file)]
         by_set.append((labels, documents))
     table = Table("format", "sentences", "micro-F1", "95 % interval", "invalid outputs", "sentences/s")
     signatures = []

@@ -146,6 +146,7 @@ class _Plan:
             "train": list(corpus.training.train) if known else [],
             "dev": corpus.training.dev if known or trained else None,
             "seed": point.seed,
+            **corpus.syntax,
         }
         name = point.name(point.format, corpus.name, "contamination")
         self.add("contamination", name, description, [trained], point.model.name)
@@ -163,6 +164,7 @@ def _scored(point: _Point, trained: str | None, decoding: str) -> Json:
         "labels": point.corpus.labels,
         "decoding": decoding,
         "seed": point.seed,
+        **point.corpus.syntax,
     }
 
 
@@ -179,7 +181,7 @@ def _sources(probe: ProbeEntry, corpus: CorpusEntry) -> Json:
                 f"[[probe]] {probe.name!r} needs more of [[corpus]] {corpus.name!r}: give that {key}; or name the "
                 "probe's 'corpora'"
             )
-    return {need: given[need] for need in needs}
+    return {need: given[need] for need in needs} | corpus.syntax
 
 
 def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Cell]:

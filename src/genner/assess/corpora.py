@@ -5,10 +5,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from genner.assess.study import SAMPLE
-from genner.data import read_jsonl
+from genner.data import read_corpus
 from genner.data.catalog import catalog
+from genner.data.corpus import corpus_places
 from genner.document import Document, LabelSet
-from genner.errors import DataError, UnknownNameError
+from genner.errors import DataError, UnknownNameError, UnreadableError, UsageError
 from genner.groups import with_groups
 from genner.labels import label_sets
 
@@ -29,11 +30,19 @@ def path_of(name: str, data: Path) -> Path:
     return known[sample]
 
 
+def is_there(path: Path) -> bool:
+    """Whether `path` leads to something that `read_corpus` can read: a file, a folder, a file in a zip archive, ..."""
+    try:
+        return bool(corpus_places(path))
+    except DataError:
+        return False
+
+
 def must_be_there(corpus: str, names: Sequence[str], data: Path) -> None:
     """Raise `MissingError` for the first file of a corpus that is not there."""
     for name in names:
         path = path_of(name, data)
-        if not path.is_file():
+        if not is_there(path):
             raise MissingError(f"corpus {corpus!r}: there is no {path}. {_get(corpus, path)}")
 
 
@@ -66,10 +75,24 @@ def labels_of(name: str, data: Path) -> LabelSet:
     return LabelSet.from_file(path)
 
 
-def documents_of(name: str, data: Path, labels: LabelSet) -> list[Document]:
-    """The documents of a file. Raises `DataError` when one has a label that the label set lacks."""
+def syntax_of(name: str, given: str | None) -> str | None:
+    """The file syntax of a file of a corpus whose syntax may be given; None when it is to be guessed, as a sample's."""
+    return None if name.startswith(SAMPLE) else given
+
+
+def documents_of(name: str, data: Path, labels: LabelSet, syntax: str | None = None) -> list[Document]:
+    """The documents of a file, whose syntax is guessed where it is not given.
+
+    Raises `DataError` when one has a label that the label set lacks, and as `read_corpus`.
+    """
     path = path_of(name, data)
-    found = with_groups(list(read_jsonl(path)))  # before some of them are drawn: ids tell of whole files only
+    try:
+        read = read_corpus(path, syntax_of(name, syntax))
+    except UnreadableError:
+        raise
+    except UsageError as error:
+        raise UsageError(f"{error}; in the study: from = 'SYNTAX' in the [[corpus]], as in from = 'conll'") from None
+    found = with_groups(list(read))  # before some of them are drawn: ids tell of whole files only
     for document in found:
         for entity in document.entities:
             if entity.label not in labels:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from genner.assess.corpora import path_of
+from genner.assess.corpora import path_of, syntax_of
 from genner.assess.records import Cell, CellResult, Json
+from genner.data import read_corpus
+from genner.data.base import ReadLog
 from genner.data.catalog import catalog
 from genner.errors import GennerError
 
@@ -56,7 +58,7 @@ def units(cell: Cell, data: Path) -> float | None:
     if cell.kind == "ability":
         limit: int | None = about["limit"]
         return limit
-    there = _lines(about["file"], data) or _published(about["corpus"])
+    there = _count(about["file"], data, about.get("from")) or _published(about["corpus"])
     wanted = about["sentences"]
     return there if wanted is None else wanted if there is None else min(there, wanted)
 
@@ -73,15 +75,19 @@ def units_done(result: CellResult) -> float | None:
 def _sets(recipe: Json, data: Path) -> Iterator[tuple[Json, int | None]]:
     """Each corpus of a recipe, and how many sentences it has to train on."""
     for spec in recipe["sets"]:
-        sizes = [_lines(name, data) for name in spec["train"]]
+        sizes = [_count(name, data, spec.get("from")) for name in spec["train"]]
         yield spec, None if None in sizes else sum(n for n in sizes if n is not None)
 
 
 @cache
-def _lines(name: str, data: Path) -> int | None:
+def _count(name: str, data: Path, syntax: str | None) -> int | None:
+    """The documents of a file; None when it cannot be read. JSON Lines may be large: their lines are counted."""
     try:
-        with path_of(name, data).open("rb") as file:
-            return sum(1 for line in file if line.strip())
+        path, given = path_of(name, data), syntax_of(name, syntax)
+        if given is None and path.suffix == ".jsonl":
+            with path.open("rb") as file:
+                return sum(1 for line in file if line.strip())
+        return sum(1 for _ in read_corpus(path, given, ReadLog(lenient=True)))
     except (OSError, GennerError):
         return None
 

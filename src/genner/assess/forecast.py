@@ -14,12 +14,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from genner.assess.corpora import path_of
+from genner.assess.corpora import path_of, syntax_of
 from genner.assess.estimate import units
 from genner.assess.records import Cell
+from genner.data import read_corpus
+from genner.data.base import ReadLog
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.extras import naming_parts
 from genner.model_source import ModelSource
@@ -157,7 +160,7 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
         # By and large: of three kinds of documents, on two sides, some 25 texts of 40 tokens, and 150 that are written.
         seconds = n * _time(3 * 2 * 25 * 40, 3 * 2 * 150, size, machine, ASSUMED_BATCH)
         return Cost(loading + seconds, BARE_MB + 1.2 * weights + 800, n * 0.05)
-    chars, entities = _like(about["file"], data)
+    chars, entities = _like(about["file"], data, about.get("from"))
     text = chars / CHARS_A_TOKEN
     answer = entities * _MENTION.get(about["format"], _TAGS) + (0 if about["format"] in _MENTION else text)
     listed = about["format"] in _MENTION
@@ -204,15 +207,13 @@ def _lora(rank: int, size: Size) -> float:
 
 
 @cache
-def _like(name: str, data: Path) -> tuple[float, float]:
+def _like(name: str, data: Path, syntax: str | None) -> tuple[float, float]:
     """Characters and entities of a document, on average over the first 300; of a news sentence where there is none."""
     chars, entities, n = 0, 0, 0
     try:
-        with path_of(name, data).open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.strip() and n < 300:
-                    raw = json.loads(line)
-                    chars, entities, n = chars + len(raw["text"]), entities + len(raw.get("entities") or ()), n + 1
-    except (OSError, GennerError, ValueError, KeyError, TypeError, AttributeError):
+        documents = read_corpus(path_of(name, data), syntax_of(name, syntax), ReadLog(lenient=True))
+        for document in islice(documents, 300):
+            chars, entities, n = chars + len(document.text), entities + len(document.entities), n + 1
+    except (OSError, GennerError):
         return 120.0, 2.0
     return (chars / n, entities / n) if n else (120.0, 2.0)

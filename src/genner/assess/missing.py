@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from genner.assess.corpora import MissingError, labels_of, must_be_there, path_of
+from genner.assess.corpora import MissingError, is_there, labels_of, must_be_there, path_of
 from genner.assess.forecast import size_of
 from genner.assess.records import Cell
 from genner.errors import GennerError, ModelError, UnknownNameError
@@ -79,7 +79,7 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
 
 def _is_file(name: str, data: Path) -> bool:
     try:
-        return path_of(name, data).is_file()
+        return is_there(path_of(name, data))
     except GennerError:
         return False
 

@@ -13,7 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of
+from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of, syntax_of
 from genner.assess.records import CellFolder, CellKind, CellProgress, Json, PredictionRecord, StudyFolder
 from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
 from genner.data.catalog import catalog
@@ -163,7 +163,7 @@ def _probed_recipe(work: CellContext, recipe: Any) -> Any:
     folder.mkdir(exist_ok=True)
     written = {}
     for name, files in (("train", spec.train), ("dev", (spec.dev,) if spec.dev else ())):
-        documents = [d for file in files for d in documents_of(file, work.data, labels)]
+        documents = [d for file in files for d in documents_of(file, work.data, labels, spec.from_)]
         probed = probe.apply(documents, labels)
         lines = [json.dumps(d.to_dict(), ensure_ascii=False) + "\n" for d in probed.documents]
         write_atomic(folder / f"{name}.jsonl", "".join(lines))
@@ -174,6 +174,7 @@ def _probed_recipe(work: CellContext, recipe: Any) -> Any:
         train=("probed/train.jsonl",),
         dev="probed/dev.jsonl" if spec.dev else None,
         labels="probed/labels.json",
+        from_=None,
     )
     root = work.data.resolve()
     rest = [
@@ -216,20 +217,20 @@ def _test(work: CellContext) -> tuple[list[Document], LabelSet]:
     about = work.about
     must_be_there(about["corpus"], [about["file"]], work.data)
     labels = labels_of(about["labels"], work.data)
-    return drawn(documents_of(about["file"], work.data, labels), about["sentences"]), labels
+    return drawn(documents_of(about["file"], work.data, labels, about.get("from")), about["sentences"]), labels
 
 
 def _probe(work: CellContext, labels: LabelSet) -> "Probe":
     from genner.probes import Lexicon, make
 
     about = work.about
-    train, lexicon = about.get("train"), about.get("lexicon")
+    train, lexicon, syntax = about.get("train"), about.get("lexicon"), about.get("from")
     must_be_there(about["corpus"], [*(train or ()), *([lexicon] if lexicon else ())], work.data)
     return make(
         about["probe"],
         about["seed"],
-        train=[d for file in train for d in documents_of(file, work.data, labels)] if train else None,
-        lexicon=Lexicon.from_file(path_of(lexicon, work.data)) if lexicon else None,
+        train=[d for file in train for d in documents_of(file, work.data, labels, syntax)] if train else None,
+        lexicon=Lexicon.from_file(path_of(lexicon, work.data), syntax_of(lexicon, syntax)) if lexicon else None,
         **about["options"],
     )
 
@@ -393,8 +394,15 @@ def _contamination(work: CellContext) -> CellFindings:
     must_be_there(about["corpus"], files, work.data)
     _base(about["model"])
     train = tuple(path_of(file, work.data) for file in about["train"])
+    # A shipped sample is JSON lines, whatever the corpus's own files are.
+    syntaxes: dict[str, str] = {}
+    if "from" in about:
+        syntaxes = dict.fromkeys(("train", "members", "unseen"), about["from"])
+    if test := syntax_of(about["file"], about.get("from")):
+        syntaxes["test"] = test
     given = Given(
         data=path_of(about["file"], work.data),
+        syntaxes=syntaxes,
         name=catalog()[about["corpus"]].title if about["corpus"] in catalog() else about["corpus"],
         split=about["split"],
         labels=labels_of(about["labels"], work.data),

@@ -38,6 +38,7 @@ from genner.training.recipe import (
     PromptSpec,
     Recipe,
     SetSpec,
+    set_spec,
 )
 
 Decoding = Literal["grammar", "greedy", "sampled"]
@@ -90,7 +91,8 @@ class CorpusEntry:
 
     `lexicon` are annotated documents with mentions that are not in the training data, for the probes that put others
     in; the dev documents, where it is not given. `training` is how it is trained on, as a `[[set]]` of a recipe; all
-    other keys of the table are that set's.
+    other keys of the table are that set's. Its `from` is the file syntax of all these files, samples
+    apart; where it is not given, it is guessed.
     """
 
     name: str
@@ -102,6 +104,11 @@ class CorpusEntry:
 
     def __post_init__(self) -> None:
         check(self, f"corpus] {self.name!r} [", sentences=(0, inf))
+
+    @property
+    def syntax(self) -> dict[str, str]:
+        """`{"from": ...}` where the file syntax is given: what the descriptions of its cells say of it."""
+        return {"from": self.training.from_} if self.training.from_ else {}
 
 
 @dataclass(frozen=True)
@@ -314,7 +321,7 @@ def _corpus(table: dict[str, Any]) -> CorpusEntry:
     own: dict[str, Any] = {key: table[key] for key in _OF_CORPUS if key in table}
     entry = build(CorpusEntry, own, "corpus")
     rest = {key: value for key, value in table.items() if key not in own}
-    training = build(SetSpec, {"train": [], **rest, "name": entry.name, "labels": entry.labels}, "corpus")
+    training = set_spec({**rest, "name": entry.name, "labels": entry.labels}, "corpus")
     return replace(entry, training=training)
 
 
@@ -324,7 +331,7 @@ _OF_CORPUS = ("name", "labels", "test", "sentences", "lexicon")
 def _recipe(table: dict[str, Any]) -> RecipeEntry:
     if type(table.get("max_minutes")) is int:
         table = {**table, "max_minutes": float(table["max_minutes"])}
-    extra = [build(SetSpec, {"train": [], **item}, "recipe.extra") for item in listed(table.get("extra", []), "extra")]
+    extra = [set_spec(item, "recipe.extra") for item in listed(table.get("extra", []), "extra")]
     chat = [build(ChatSpec, {"train": [], **item}, "recipe.chat") for item in listed(table.get("chat", []), "chat")]
     nested = {key: build(kind, table.get(key, {}), f"recipe.{key}") for key, kind in TABLES.items()}
     return build(RecipeEntry, {**table, **nested, "extra": tuple(extra), "chat": tuple(chat)}, "recipe")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genner.cli.app import DeviceOption, app, must_exist, tell
+from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
 from genner.errors import GennerError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def contamination(
     ],
     test: Annotated[
         Path | None,
-        typer.Argument(metavar="[TEST]", help="The test set, in any syntax that genner convert reads; none with list."),
+        typer.Argument(metavar="[TEST]", help="The test set, in any file syntax; none with list."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder for what is found, as it comes; an interrupted run goes on there.")
@@ -57,7 +58,8 @@ def contamination(
     format: Annotated[
         str | None, typer.Option(help="The format of gold answers; else what the model was trained on most.")
     ] = None,
-    reader: Annotated[str | None, typer.Option("--from", help="Syntax of TEST; guessed if left out.")] = None,
+    syntax: FromOption = None,
+    lenient: LenientOption = False,
     seed: Annotated[int, typer.Option(help="Of shuffles, copies and resamples.")] = 0,
     dtype: Annotated[
         str, typer.Option(help="float32, bfloat16, float16; auto: bfloat16 on CUDA, else float32.")
@@ -81,15 +83,15 @@ def contamination(
     if labels and labels_file:
         raise UsageError("give --labels or --labels-file, not both")
     wanted = named(signals)
-    must_exist(*(p for p in (test, data, labels_file, *(recipe or ())) if p))
+    must_exist(*(p for p in (data, labels_file, *(recipe or ())) if p))
+    corpora = CorpusFiles(syntax, ("test", "train", "members", "unseen"), lenient=lenient)
+    corpora.check(test=test)
 
     from genner.contamination.sources import Given, case_of
-    from genner.data.base import ReadLog
 
-    read_log = ReadLog()
     given = Given(
         data=test,
-        reader=reader,
+        syntaxes=corpora.syntaxes,
         name=name,
         split=split,
         labels=_labels(labels, labels_file),
@@ -101,9 +103,8 @@ def contamination(
         unseen=tuple(unseen or ()),
         limit=limit,
     )
-    case, notes = case_of(model, given, read_log)
-    for line in read_log.lines():
-        tell(line)
+    case, notes = case_of(model, given, corpora.read_log)
+    corpora.tell()
     if dry_run:
         _plan(case, notes, wanted)
         return

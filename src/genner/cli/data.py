@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genner.cli.app import app, tell
+from genner.cli.corpora import LenientOption
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from genner.data.describe import Description
 
 SPLITS = ("train", "dev", "test")
-
-LenientOption = Annotated[bool, typer.Option(help="Count what is wrong in a file and go on, instead of stopping.")]
 
 
 @app.command()
@@ -98,7 +97,7 @@ def data(
 
     from genner.data import catalog as known
     from genner.data.base import ReadLog
-    from genner.data.convert import expand, load
+    from genner.data.corpus import expand, read_corpus
     from genner.data.describe import describe, disagreements, group_leaks, leaks
     from genner.render.layout import visible_line
     from genner.render.terminal import json_text
@@ -111,7 +110,9 @@ def data(
     described: list[Description] = []
     for name in [each for given in files for each in expand(given)]:
         shown = visible_line(name)
-        documents = tqdm(load(name, reader, read_log), unit=" documents", desc=shown, disable=None, file=sys.stderr)
+        documents = tqdm(
+            read_corpus(name, reader, read_log), unit=" documents", desc=shown, disable=None, file=sys.stderr
+        )
         described.append(describe(name, documents))
     shared, shared_groups = leaks(described), group_leaks(described)
     warnings = []

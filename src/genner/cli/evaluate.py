@@ -1,4 +1,4 @@
-"""`genner evaluate`."""
+"""`genner evaluate` and `genner score-generations`."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genner.cli.app import ForceOption, app, may_write, must_exist, tell
+from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,12 +15,30 @@ if TYPE_CHECKING:
     from genner.evaluation.confidence import Confidence
 
 CURVES = (".csv", ".png", ".svg", ".pdf")
+FORMAT_HELP = "The format of the generations: inline_xml, ..."
+RULE_HELP = (
+    "For generations, which reading is the score: strict (an answer is what it says; the default), paper (the "
+    "published scripts), repaired (misplaced mentions looked up). All three are shown."
+)
+LABELS_HELP = "For generations: PER,ORG or a shipped set; else those in the answers."
+GroupByOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What was sampled, for intervals: document, group, a field of GOLD's records, or id:PATTERN, whose first "
+        "group names it; else groups where GOLD tells them."
+    ),
+]
 
 
 @app.command()
 def evaluate(
-    gold: Annotated[Path | None, typer.Argument(help="JSON lines with the true entities.")] = None,
-    pred: Annotated[Path | None, typer.Argument(help="JSON lines as `genner extract` writes them.")] = None,
+    gold: Annotated[Path | None, typer.Argument(help="The true entities, in any file syntax.")] = None,
+    pred: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The predictions, in any file syntax: JSON lines as `genner extract` writes them, or others."
+        ),
+    ] = None,
     other: Annotated[
         Path | None, typer.Argument(metavar="[PRED2]", help="A second system: is the difference more than luck?")
     ] = None,
@@ -32,57 +51,70 @@ def evaluate(
         ),
     ] = None,
     train: Annotated[
-        Path | None, typer.Option(help="JSON lines of the training data, for scores of seen and unseen mentions.")
+        Path | None, typer.Option(help="The training data, for scores of seen and unseen mentions.")
     ] = None,
     generations: Annotated[
-        Path | None, typer.Option(help="Score LLaMA-Factory's generated_predictions.jsonl instead of PRED.")
-    ] = None,
-    format: Annotated[str | None, typer.Option(help="The format of the generations: inline_xml, ...")] = None,
-    rule: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
-            help="For generations, which reading is the score: strict (an answer is what it says; the default), paper "
-            "(the published scripts), repaired (misplaced mentions looked up). All three are shown."
+            help="The same as genner score-generations FILE [GOLD]; --format, --rule and --labels are options of that."
         ),
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="For generations: PER,ORG or a shipped set; else those in the answers.")
-    ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(
-            help="What was sampled, for intervals: document, group, a field of GOLD's records, or id:PATTERN, whose "
-            "first group names it; else groups where GOLD tells them."
-        ),
-    ] = None,
+    format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
+    rule: Annotated[str | None, typer.Option(help=RULE_HELP)] = None,
+    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
+    group_by: GroupByOption = None,
+    syntax: FromOption = None,
+    lenient: LenientOption = False,
     force: ForceOption = False,
 ) -> None:
     """Score predictions against gold: strict span micro-F1 with its interval, and other scores beside it.
 
-    With PRED2, the difference of two systems. With --generations, the answers of another tool by three readings; then
-    GOLD is optional.
+    With PRED2, the difference of two systems.
     """
-    inputs = [path for path in (gold, pred, other, train, generations) if path]
-    must_exist(*inputs)
+    corpora = CorpusFiles(syntax, ("gold", "pred", "pred2", "train"), lenient=lenient)
+    if generations:
+        must_exist(generations)
+    inputs = corpora.check(gold=gold, pred=pred, pred2=other, train=train) + ([generations] if generations else [])
     may_write({"--html": html, "--pr-curve": pr_curve}, inputs, force)
     if pr_curve and pr_curve.suffix.lower() not in CURVES:
         raise UsageError(f"--pr-curve {pr_curve}: the name ends in {pr_curve.suffix!r}; legal: {', '.join(CURVES)}")
     if generations:
         if pred or html or train or pr_curve:
             raise UsageError("--generations goes with GOLD, or nothing; leave out PRED, --html, --pr-curve and --train")
-        if group_by and not gold:
-            raise UsageError("--group-by needs GOLD, which tells the groups; the records of --generations do not")
-        if not format:
-            raise UsageError("--generations needs --format: the format in which the answers are written")
-        _generations(generations, format, rule or "strict", labels, gold, as_json, group_by)
+        _generations(generations, format, rule, labels, gold, as_json, group_by, corpora)
         return
     if not (gold and pred):
-        raise UsageError("give GOLD and PRED, two files of JSON lines; or --generations FILE --format FORMAT")
+        raise UsageError(
+            "give GOLD and PRED, two files of annotated texts; for answers of other tools: genner "
+            "score-generations FILE --format FORMAT"
+        )
     if format or rule or labels:
         raise UsageError(
-            "--format, --rule and --labels say how to read --generations FILE; give that, or leave them out"
+            "--format, --rule and --labels say how to read generations: genner score-generations FILE (or "
+            "--generations FILE); leave them out here"
         )
-    _documents(gold, pred, other, html, pr_curve, train, as_json, group_by)
+    _documents(gold, pred, other, html, pr_curve, train, as_json, group_by, corpora)
+
+
+@app.command("score-generations")
+def score_generations(
+    generations: Annotated[Path, typer.Argument(metavar="FILE", help="LLaMA-Factory's generated_predictions.jsonl.")],
+    gold: Annotated[
+        Path | None, typer.Argument(help="The true entities, in any file syntax; else the records' labels and prompts.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
+    rule: Annotated[str | None, typer.Option(help=RULE_HELP)] = None,
+    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    group_by: GroupByOption = None,
+    syntax: FromOption = None,
+    lenient: LenientOption = False,
+) -> None:
+    """Score the answers that another tool generated, by three readings: strict, paper, repaired."""
+    must_exist(generations)
+    corpora = CorpusFiles(syntax, ("gold",), lenient=lenient)
+    corpora.check(gold=gold)
+    _generations(generations, format, rule, labels, gold, as_json, group_by, corpora)
 
 
 def _documents(
@@ -94,18 +126,20 @@ def _documents(
     train: Path | None,
     as_json: bool,
     group_by: str | None,
+    corpora: CorpusFiles,
 ) -> None:
-    from genner.data import read_jsonl
     from genner.evaluation import analyse, compare
     from genner.evaluation import evaluate as score
 
-    documents, found = list(read_jsonl(gold)), list(read_jsonl(pred))
+    documents, found = corpora.read("gold", gold), corpora.read("pred", pred)
     _scorable(gold, documents, found)
-    seen = list(read_jsonl(train)) if train else None
+    seen = corpora.read("train", train) if train else None
+    second = corpora.read("pred2", other) if other else []
+    corpora.tell()
     analysis = analyse(documents, found)
     record: dict[str, Any]
     if other:
-        comparison = compare(documents, found, list(read_jsonl(other)), train=seen, group_by=group_by)
+        comparison = compare(documents, found, second, train=seen, group_by=group_by)
         report, record = comparison.first, comparison.to_dict()
         text = "\n".join(
             [
@@ -181,15 +215,26 @@ def _curve(confidence: "Confidence", out: Path, title: str) -> None:
 
 
 def _generations(
-    path: Path, format: str, rule: str, labels: str | None, gold: Path | None, as_json: bool, group_by: str | None
+    path: Path,
+    format: str | None,
+    rule: str | None,
+    labels: str | None,
+    gold: Path | None,
+    as_json: bool,
+    group_by: str | None,
+    corpora: CorpusFiles,
 ) -> None:
-    from genner.data import read_jsonl
     from genner.generations import score_generations
     from genner.labels import parse_labels
 
-    documents = list(read_jsonl(gold)) if gold else None
+    if group_by and not gold:
+        raise UsageError("--group-by needs GOLD, which tells the groups; the records of generations do not")
+    if not format:
+        raise UsageError("scoring generations needs --format: the format in which the answers are written")
+    documents = corpora.read("gold", gold) if gold else None
+    corpora.tell()
     asked = parse_labels(labels) if labels is not None else None
-    report = score_generations(path, format, rule, asked, documents, group_by=group_by)
+    report = score_generations(path, format, rule or "strict", asked, documents, group_by=group_by)
     if not report.records:
         raise UsageError(f"{path} has no record that can be read: nothing can be scored")
     _print(report.to_dict(), report.table(), as_json)

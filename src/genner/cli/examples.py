@@ -17,7 +17,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "genner evaluate gold.jsonl found.jsonl --html errors.html",
         "genner evaluate gold.jsonl found.jsonl other.jsonl",
         "genner evaluate gold.jsonl found.jsonl --train train.jsonl --pr-curve curve.png",
-        "genner evaluate gold.jsonl --generations generated_predictions.jsonl --format inline_bracketed --rule paper",
+        "genner evaluate gold.conll found.jsonl --from conll:column=3",
+    ),
+    "score-generations": (
+        "genner score-generations generated_predictions.jsonl --format inline_bracketed",
+        "genner score-generations generated_predictions.jsonl gold.jsonl --format inline_bracketed --rule paper",
     ),
     "train": (
         "genner train recipes/default.toml --data DATA --out runs/mine --max-minutes 60",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genner.cli.app import ForceOption, app, may_write, must_exist, tell
+from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def probe(
     name: Annotated[str, typer.Argument(help="A probe; or list, which shows them all.")],
     source: Annotated[
-        Path | None, typer.Argument(metavar="[INPUT]", help="JSON lines with the true entities; none: about the probe.")
+        Path | None,
+        typer.Argument(metavar="[INPUT]", help="The true entities, in any file syntax; none: about the probe."),
     ] = None,
     out: Annotated[Path | None, typer.Argument(help="The probed documents, as JSON lines.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other names, other symbols ...")] = 0,
@@ -28,19 +30,17 @@ def probe(
     labels_file: Annotated[
         Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
     ] = None,
-    train: Annotated[
-        Path | None, typer.Option(help="JSON lines of the training data, for probes that need them.")
-    ] = None,
+    train: Annotated[Path | None, typer.Option(help="The training data, for probes that need them.")] = None,
     lexicon: Annotated[
         Path | None,
-        typer.Option(
-            help='Where other mentions come from: JSON lines of documents, or JSON: {"TAG": ["mention", ...]}.'
-        ),
+        typer.Option(help='Where other mentions come from: annotated documents, or JSON: {"TAG": ["mention", ...]}.'),
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="A setting of the probe, as KEY=VALUE; repeatable.")] = None,
     score: Annotated[
-        Path | None, typer.Option(help="Predictions on OUT (JSON lines): print what the probe measures of them.")
+        Path | None, typer.Option(help="Predictions on OUT: print what the probe measures of them.")
     ] = None,
+    syntax: FromOption = None,
+    lenient: LenientOption = False,
     force: ForceOption = False,
 ) -> None:
     """Change gold data so that a score tells recognition from memorization.
@@ -64,13 +64,14 @@ def probe(
         raise UsageError(f"{str(out)!r} ends in {out.suffix!r}; legal: .jsonl")
     if labels and labels_file:
         raise UsageError("give --labels or --labels-file, not both")
-    inputs = [path for path in (source, labels_file, train, lexicon, score) if path]
-    must_exist(*inputs)
+    corpora = CorpusFiles(syntax, ("input", "train", "lexicon", "score"), lenient=lenient)
+    inputs = corpora.check(input=source, train=train, lexicon=lexicon, score=score)
+    must_exist(*([labels_file] if labels_file else []))
+    inputs += [labels_file] if labels_file else []
     if out is not None:
         about = {"OUT.labels.json": out.with_suffix(".labels.json"), "OUT.probe.json": out.with_suffix(".probe.json")}
         may_write({"OUT": out, **about}, inputs, force)
 
-    from genner.data import read_jsonl
     from genner.render.terminal import json_text
 
     kind = PROBES.get(name)
@@ -80,16 +81,18 @@ def probe(
     made = make(
         name,
         seed,
-        train=read_jsonl(train) if train else None,
-        lexicon=Lexicon.from_file(lexicon) if lexicon else None,
+        train=corpora.read("train", train) if train else None,
+        lexicon=Lexicon.from_file(lexicon, corpora.syntax("lexicon"), corpora.read_log) if lexicon else None,
         **_options(option or ()),
     )
-    documents = list(read_jsonl(source))
+    documents = corpora.read("input", source)
     probed = made.apply(documents, _labels(labels, labels_file, documents))
     if out is not None:
         _write(probed, out, {"probe": name, "seed": seed, "options": _options(option or ())}, inputs, force)
     if score is not None:
-        print(json_text(made.measure(probed, list(read_jsonl(score))), indent=1))
+        found = corpora.read("score", score)
+        print(json_text(made.measure(probed, found), indent=1))
+    corpora.tell()
     for key, n in probed.report.items():
         tell(f"{key}: {n:,}")
 

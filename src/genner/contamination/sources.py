@@ -1,6 +1,6 @@
 """What a model was trained on, as far as it can be known, and the `ContaminationCase` that is made of it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from genner.contamination.base import ContaminationCase, TrainedOn, evenly
 from genner.contamination.exact import normalized
 from genner.data.base import ReadLog
 from genner.data.catalog import catalog
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.document import Document, LabelSet
 from genner.errors import GennerError, LabelError, UnreadableError, UsageError
 from genner.export.about import ModelFacts
@@ -67,10 +67,13 @@ def _recorded(model: str) -> Recipe | None:
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says: `data` is the test set; see `case_of`."""
+    """What the user says: `data` is the test set; see `case_of`.
+
+    `syntaxes` are the file syntaxes of `test`, `train`, `members` and `unseen`, by these names; others are guessed.
+    """
 
     data: Path
-    reader: str | None = None
+    syntaxes: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
     split: str | None = None
     labels: LabelSet | None = None
@@ -98,12 +101,14 @@ def case_of(
     Raises `UsageError` for a test set without documents, or labels that it lacks; `DataError` as readers do.
     """
     watch(str(given.data))
-    test = with_groups(list(load(given.data, given.reader, read_log)))
+    test = with_groups(list(read_corpus(given.data, given.syntaxes.get("test"), read_log)))
     if not test:
         raise UsageError(f"{str(given.data)!r} holds no document; give a file with the test set")
     known = recipes_of(model, given.recipes)
     notes, root = list(known.notes), given.root or Path()
-    sources = [TrainedOn(str(path), list(load(path, None, read_log))) for path in given.train]
+    sources = [
+        TrainedOn(str(path), list(read_corpus(path, given.syntaxes.get("train"), read_log))) for path in given.train
+    ]
     missing: list[str] = []
     own: SetSpec | None = None
     kind: Sequence[Document] = ()
@@ -124,7 +129,10 @@ def case_of(
     if missing:
         some = ", ".join([*missing[:3], *(["..."] if len(missing) > 3 else [])])
         notes.append(f"{len(missing)} files of the recipe are not under {root} ({some}); give their folder as --data")
-    members, unseen = _files(given.members, read_log), _files(given.unseen, read_log)
+    members, unseen = (
+        _files(paths, read_log, given.syntaxes.get(name))
+        for name, paths in (("members", given.members), ("unseen", given.unseen))
+    )
     members = members or with_groups(kind)
     if own is not None and not unseen and own.dev is not None and (root / own.dev).exists():
         unseen = _files([root / own.dev], read_log, own.from_)
@@ -171,7 +179,7 @@ def _documents(
             continue
         watch(file)
         try:
-            found += load(root / file, spec.from_, read_log)
+            found += read_corpus(root / file, spec.from_, read_log)
         except UnreadableError:
             missing.append(file)
             continue
@@ -192,7 +200,7 @@ def _is_own(spec: SetSpec, given: Given, root: Path) -> bool:
 
 
 def _files(paths: Iterable[Path], read_log: ReadLog, reader: str | None = None) -> list[Document]:
-    return [document for path in paths for document in with_groups(list(load(path, reader, read_log)))]
+    return [document for path in paths for document in with_groups(list(read_corpus(path, reader, read_log)))]
 
 
 def _name(data: Path) -> str:

@@ -1,8 +1,9 @@
-"""Readers and writers by file syntax, not by corpus. `registry.SYNTAXES` has them all; `convert.load` reads any."""
+"""Readers and writers by file syntax, not by corpus. `registry.SYNTAXES` has them all; `read_corpus` reads any."""
 
+from genner.data.corpus import read_corpus
 from genner.data.jsonl import read_jsonl
 from genner.data.output import JsonlWriter
 from genner.data.texts import read_texts
 from genner.data.writing import write_atomic
 
-__all__ = ["JsonlWriter", "read_jsonl", "read_texts", "write_atomic"]
+__all__ = ["JsonlWriter", "read_corpus", "read_jsonl", "read_texts", "write_atomic"]

@@ -134,9 +134,10 @@ class Syntax(ABC):
 def read_lines(source: Traversable, read_log: ReadLog, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, from 1, without `\\n` or `\\r\\n`.
 
-    Lines end at `\\n` only, as Unicode knows other separators that occur in text. A file whose lines end now in
-    `\\r\\n`, now in `\\n`, or whose bytes are not UTF-8, is an error. So is a `\\r` within a line, which then is passed
-    over (a file whose lines end in `\\r` alone is one such line), unless `returns_within` allows it.
+    Lines end at `\\n` only, since Unicode has other separators that occur in text. Errors: bytes that are not UTF-8;
+    line ends that are `\\r\\n` in one place and `\\n` in another, blank lines apart; and a `\\r` within a line, unless
+    `returns_within` allows it. A lenient log passes over such a line (a file whose lines end in `\\r` alone is
+    one line) and reads mixed line ends as they are.
     """
     endings: set[bytes] = set()
     with open_binary(source) as file:
@@ -144,11 +145,11 @@ def read_lines(source: Traversable, read_log: ReadLog, *, returns_within: bool =
             line = raw.removesuffix(b"\n")
             if len(line) < len(raw):
                 ending = b"\r\n" if line.endswith(b"\r") else b"\n"
-                if endings and ending not in endings:
+                if endings and ending not in endings and line.strip():
                     what = f"ends in {_NAMED[ending]}, the lines before in {_NAMED[next(iter(endings))]}"
                     fix = "convert the file with dos2unix, or read it as it is with --lenient (ReadLog(lenient=True))"
                     read_log.error("mixed line endings", source, f"{what}; {fix}", number, instead="read as it is")
-                endings.add(ending)
+                endings |= {ending} if line.strip() else set()
             line = line.removesuffix(b"\r")
             if b"\r" in line and not returns_within:
                 read_log.error("carriage returns", source, WITHIN if endings else ALONE, number)

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from genner.data.base import ReadLog
 from genner.data.catalog import catalog
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.data.download import download
-from genner.data.jsonl_syntax import Jsonl
+from genner.data.jsonl import Jsonl
 from genner.data.records import stem
 from genner.document import Document
 from genner.errors import DataError, UnknownNameError
@@ -169,7 +169,7 @@ def documents(part: RemoteSplit) -> Iterator[Document]:
     for file in part.files:
         file_path = file.fetch()
         place = file_path / part.member
-        readings = [load(place, how.replace("{list}", listed)) for how in part.read]
+        readings = [read_corpus(place, how.replace("{list}", listed)) for how in part.read]
         for same in zip(*readings, strict=True):
             group = {"": same[0].group, "file": stem(file_path), "none": ""}[part.group]
             together = dict.fromkeys(entity for document in same for entity in document.entities)

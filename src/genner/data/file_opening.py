@@ -20,12 +20,24 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
-from genner.errors import UnreadableError, UsageError
+from genner.errors import DataError, UnreadableError, UsageError
 
 RATIO = 200
 FLOOR = 1 << 28
 LIMIT = "GENNER_MAX_UNPACKED"
 DEEPEST = 64  # folders within folders in an archive; `zipfile` takes time that grows with their square
+
+# What a file begins with that no reader knows, what it is, and the command that makes it readable.
+ENCODED = {
+    b"\xff\xfe\0\0": ("UTF-32", "iconv -f UTF-32 -t UTF-8 OLD > NEW"),
+    b"\xff\xfe": ("UTF-16", "iconv -f UTF-16 -t UTF-8 OLD > NEW"),
+    b"\xfe\xff": ("UTF-16", "iconv -f UTF-16 -t UTF-8 OLD > NEW"),
+    b"BZh": ("packed with bzip2", "bunzip2 FILE"),
+    b"\xfd7zXZ\0": ("packed with xz", "unxz FILE"),
+    b"\x28\xb5\x2f\xfd": ("packed with zstd", "unzstd FILE"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "7z x FILE"),
+    b"Rar!\x1a\x07": ("a RAR archive", "unrar x FILE"),
+}
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
@@ -154,6 +166,19 @@ def refuse_endless(source: Traversable) -> None:
         return  # opening it tells
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise UnreadableError(str(source), "is a device or a pipe, not a regular file; save its data in a file first")
+
+
+def refuse_encoded(source: Traversable, head: bytes) -> None:
+    """Raise `DataError` for a file that begins with `head` and is packed, or encoded, as no reader knows."""
+    for beginning, (title, command) in ENCODED.items():
+        if head.startswith(beginning):
+            raise DataError(str(source), f"is {title}; convert it with: {command}")
+
+
+def recode(data: bytes) -> str:
+    """The command that converts bytes that are not UTF-8."""
+    encoding = "UTF-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "ISO-8859-1"
+    return f"convert it from the encoding it is in, as with: iconv -f {encoding} -t UTF-8 OLD > NEW"
 
 
 def open_source(path: Path) -> Traversable:

@@ -8,10 +8,12 @@ import codecs
 import json
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from genner.data.base import ReadLog, read_lines
-from genner.data.file_opening import open_binary
+from genner.data.file_opening import open_binary, recode, refuse_encoded
+from genner.errors import DataError, DocumentError
 
 JsonRecord = dict[str, Any]
 JsonLayout = Literal["lines", "list", "stream"]
@@ -64,9 +66,17 @@ def not_an_object(source: Traversable, read_log: ReadLog, line: int, value: obje
 
 
 def layout_of(source: Traversable) -> JsonLayout:
-    """How the values of a file are laid out, by its beginning. Raises `DataError` when it cannot be read."""
+    """How the values of a file are laid out, by its beginning.
+
+    Raises `DataError` when it cannot be read, is in another encoding than UTF-8, or has a NUL character in its
+    beginning, as JSON never has.
+    """
     with open_binary(source) as file:
-        return _layout(file.read(CHUNK))
+        head = file.read(CHUNK)
+    refuse_encoded(source, head)
+    if b"\0" in head:
+        raise DataError(str(source), f"is binary: NUL at byte {head.index(0)}; legal: JSON in UTF-8")
+    return _layout(head)
 
 
 def _layout(head: bytes) -> JsonLayout:
@@ -93,12 +103,46 @@ def _lines(source: Traversable, read_log: ReadLog) -> Iterator[JsonValue]:
             continue
         count += 1
         try:
-            value = JSON.decode(text)
-        except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
-            what = f"is not JSON: {error}; legal: one object a line, not broken over lines, or one list of objects"
-            read_log.error("bad JSON", source, what, line)
+            value = json_value(text)
+        except DocumentError as error:
+            read_log.error("bad JSON", source, f"{error}, or one list of objects", line)
             continue
         yield JsonValue(line, count, value)
+
+
+def json_value(line: str | bytes) -> Any:
+    """The JSON value on a line. Raises `DocumentError`, which names no file, when it is none or is not UTF-8."""
+    try:
+        return JSON.decode(line if isinstance(line, str) else line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        assert isinstance(line, bytes)
+        raise DocumentError(f"invalid UTF-8 at byte {error.start} of the line; {recode(line)}") from None
+    except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
+        raise DocumentError(f"is not JSON: {error}; legal: one object a line, not broken over lines") from None
+
+
+def json_object(line: bytes) -> JsonRecord:
+    """The JSON object on a line. Raises `DocumentError`, which names no file, for anything else."""
+    value = json_value(line)
+    if not isinstance(value, dict):
+        raise DocumentError(f"is a JSON {type(value).__name__}, not an object; legal: one object a line")
+    return value
+
+
+def json_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each line of a JSON Lines file that is not blank, one line in memory at a time.
+
+    `torn`: a last line without a line feed is left out. A process that was killed while it appended leaves one.
+    Raises `DataError`, with the line, for a file that cannot be read or is not JSON Lines in UTF-8.
+    """
+    with open_binary(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip() or (torn and not line.endswith(b"\n")):
+                continue
+            try:
+                yield number, json_value(line)
+            except DocumentError as error:
+                raise DataError(str(path), str(error), number) from None
 
 
 def _window(source: Traversable, read_log: ReadLog, layout: JsonLayout) -> Iterator[JsonValue]:
@@ -197,6 +241,24 @@ def first_values(head: bytes) -> tuple[Any, ...]:
     """
     keys = () if (found := _whole_values(head)) else sorted(top_keys(head[:CHUNK]))
     return found or ((dict.fromkeys(keys),) if keys else ())
+
+
+def broken_json(head: bytes) -> tuple[str, int] | None:
+    """What is wrong with a file that begins with `{` or `[` and whose first value is not JSON, and its line; else None.
+
+    Only JSON in lines is judged, and only a first line that `head` holds whole.
+    """
+    text = head.lstrip()
+    if text[:1] not in (b"{", b"[") or _layout(head) != "lines":
+        return None
+    first, ended, _ = text.partition(b"\n")
+    if not ended and len(head) >= CHUNK:
+        return None
+    try:
+        json_value(first)
+    except DocumentError as error:
+        return str(error), 1 + head[: len(head) - len(text)].count(b"\n")
+    return None
 
 
 def breaks_off(head: bytes) -> bool:

@@ -1,120 +1,84 @@
-"""JSON Lines and plain text: how documents come in and go out.
+"""genner's own JSON Lines: what `genner extract` writes, and what other syntaxes are converted into.
 
-A record, one a line, is what `Document.to_dict` gives:
+A line is one record, as `Document.to_dict` gives it:
 
     {"id": "7", "text": "Ada met Bob.", "entities": [{"start": 0, "end": 3, "label": "PER", "text": "Ada"}]}
 
-`group`, where it is given, names what the text is a part of (see `Document`). A record with `problems` is a
-`Prediction`. All files are read as bytes, split at `\\n` only and decoded here: text mode
-would turn `\\r\\n` into `\\n` and so move every offset behind it.
+`group`, if it is given, names what the text is a part of (see `Document`). A record with `problems` is a `Prediction`.
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
-from genner.data.base import ALONE
+from genner.data.base import ReadLog
 from genner.data.corpus_groups import grouped
-from genner.data.file_opening import open_binary
-from genner.data.ids import IdSet
-from genner.data.json_stream import JSON
-from genner.data.records import stem
+from genner.data.json_stream import JsonRecord
+from genner.data.records import DocumentBuilder, RecordSyntax, write_records
 from genner.document import Document, Prediction, Problem, ProblemKind
-from genner.errors import DataError, DocumentError, UnreadableError
+from genner.errors import DocumentError
 
-log = logging.getLogger(__name__)
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+@dataclass(frozen=True)
+class Jsonl(RecordSyntax):
+    """`{"id", "text", "entities": [{"start", "end", "label", "score"?}], "problems"?}` a line; holds everything.
+
+    A list of such objects is read too. A record without `entities` is an error: it does not say that it has none.
+    """
+
+    name: ClassVar[str] = "jsonl"
+    title: ClassVar[str] = "genner's own JSON lines"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+
+    @classmethod
+    def recognizes_record(cls, record: Any) -> bool:
+        if not isinstance(record, dict) or not {"text", "entities"} <= record.keys():
+            return False
+        match record["entities"]:
+            case None | []:
+                return True
+            case [{"start": _, "end": _, "label": _}, *_]:
+                return True
+        return False
+
+    def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
+        builder, group = DocumentBuilder(source, read_log), grouped(source)
+        for record in builder.records():
+            identifier = builder.unique_id(record.get("id"))
+            if identifier is None:
+                continue
+            try:
+                document = document_of(record)
+            except DocumentError as error:
+                builder.error("bad document", str(error))
+                continue
+            yield group(replace(document, id=identifier))
+
+    def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
+        return write_records(target, (d.to_dict() for d in documents), as_list=False)
 
 
 def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
-    """Yield the documents of a JSON Lines file, in UTF-8 with or without a byte order mark; blank lines are skipped.
+    """Yield the documents of a file of genner's own JSON Lines. `read_corpus` reads these, and any other syntax.
 
-    The file may be packed with gzip. One line is in memory at a time, besides 8 bytes for each id seen so far. A record
-    without an `id` gets `<file stem>-<number>`: which record it is, from 1; blank lines are none. A bad line (invalid
-    UTF-8 or JSON, no object, a malformed document, one without `entities`, an id seen before) raises `DataError`; with
-    `lenient` it is logged as a warning and skipped. A file that cannot be read, or is binary, raises `DataError` either
-    way.
+    The file may be packed with gzip, and may begin with a byte order mark. One record is in memory at a time, besides 8
+    bytes for each id. A record without an `id` gets `<file stem>-<number>`, from 1; blank lines are not counted.
+
+    A bad record (invalid UTF-8 or JSON, no object, a malformed document, no `entities`, an id that was given before)
+    raises `DataError`; with `lenient` it is logged as a warning and passed over. A file that cannot be read, or is
+    binary, raises `DataError` in any case.
     """
-    return read_records(path, document_of, lenient)
+    return Jsonl().read(path, ReadLog(lenient=lenient))
 
 
-def read_records(path: Path, build: Callable[[dict[str, Any]], Document], lenient: bool = False) -> Iterator[Document]:
-    """The documents that `build` makes of the records of a file; else as `read_jsonl`."""
-    from genner.data.registry import looks_like_file  # which knows this module too
-
-    ids, group = IdSet(), grouped(path)
-    if path.is_dir() and (advice := looks_like_file(path)):
-        raise UnreadableError(str(path), f"is a folder; {advice}")
-    for count, (number, line) in enumerate(numbered_lines(path), 1):
-        try:
-            record = _first(line, path) if count == 1 else record_of(line)
-            made_up = record.get("id") in (None, "")
-            document = build(record)
-            if made_up:
-                document = replace(document, id=f"{stem(path)}-{count}")
-            while not (new := ids.add(document.id)) and made_up:
-                document = replace(document, id=document.id + "+")
-            if not new:
-                raise DocumentError(f"id {document.id!r} was given on an earlier line; give every document its own")
-        except DocumentError as error:
-            bad = DataError(str(path), str(error), number)
-            if not lenient:
-                raise bad from None
-            log.warning("%s; line skipped", bad)
-            continue
-        yield group(document)
-
-
-def _first(line: bytes, path: Path) -> dict[str, Any]:
-    """The record on the first line of a file; where there is none, the error says what the file looks like instead."""
-    from genner.data.registry import looks_like_file
-
-    try:
-        return record_of(line)
-    except DocumentError as error:
-        advice = looks_like_file(path)
-        raise DocumentError(f"{error}; {advice}" if advice else str(error)) from None
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, packed with gzip or not, that are not blank, with their numbers from 1.
-
-    Raises `DataError` for a file that cannot be opened, or is no text.
-    """
-    with open_binary(path) as file:
-        _refuse_binary(file.peek(4096), str(path))
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line
-
-
-def record_of(line: bytes) -> dict[str, Any]:
-    """The JSON object on `line`. Raises `DocumentError`, without a line, for anything else or an odd `id`."""
-    try:
-        record = JSON.decode(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise DocumentError(f"invalid UTF-8 at byte {error.start} of the line; {recode(line)}") from None
-    except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
-        if b"\r" in line.strip():
-            raise DocumentError(ALONE) from None
-        raise DocumentError(f"is not JSON: {error}; legal: one object a line, not broken over lines") from None
-    if not isinstance(record, dict):
-        raise DocumentError(f"is a JSON {type(record).__name__}, not an object with a 'text'")
-    given = record.get("id")
-    if given is not None and type(given) not in (str, int):
-        raise DocumentError(f"'id' is {given!r}; legal: a string or an integer")
-    return record
-
-
-def document_of(record: dict[str, Any]) -> Document:
+def document_of(record: JsonRecord) -> Document:
     """The `Document`, or with `problems` the `Prediction`, of an annotated record. Raises `DocumentError`."""
     try:
         document = Document.from_dict(record)
     except DocumentError as error:
-        from genner.data.registry import looks_like  # which knows this module too
+        from genner.data.registry import looks_like  # the registry imports this module
 
         advice = looks_like(record)
         raise DocumentError(f"{error}; {advice}" if advice else str(error)) from None
@@ -137,16 +101,3 @@ def document_of(record: dict[str, Any]) -> Document:
         answer_reading=reading,
         uncalibrated_scores=uncalibrated,
     )
-
-
-def _refuse_binary(head: bytes, where: str) -> None:
-    if head.startswith(_UTF16):
-        raise DataError(where, f"is UTF-16; {recode(head)}")
-    if b"\0" in head:
-        raise DataError(where, f"is binary: NUL at byte {head.index(0)}; legal: UTF-8 text, one JSON object a line")
-
-
-def recode(data: bytes) -> str:
-    """What to do about bytes that are not UTF-8."""
-    encoding = "UTF-16" if data.startswith(_UTF16) else "ISO-8859-1"
-    return f"convert it from the encoding it is in, as with: iconv -f {encoding} -t UTF-8 OLD > NEW"

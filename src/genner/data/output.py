@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from genner.data.jsonl import record_of
+from genner.data.json_stream import json_object
 from genner.data.resuming import ResumeFile, RunSignature, differences, read_about, write_about
 from genner.data.writing import followed, lock, refuse_special, sync
 from genner.document import Document
@@ -169,7 +169,7 @@ class JsonlWriter:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    record = record_of(line)
+                    record = json_object(line)
                     if not isinstance(record.get("text"), str):
                         raise DocumentError("is a record without a 'text'")
                 except DocumentError as error:

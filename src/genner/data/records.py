@@ -152,7 +152,7 @@ class DocumentBuilder:
     def unique_id(self, given: Any) -> str | None:
         """The id as a string, made up when there is none; None after the error of one that was given before."""
         if given is not None and type(given) not in (str, int):
-            self.error("bad id", f"id is {given!r}; legal: a string or an integer")
+            self.error("bad id", f"'id' is {given!r}; legal: a string or an integer")
             return None
         if given in (None, ""):
             identifier = f"{self._stem}-{self.number}"

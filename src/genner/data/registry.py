@@ -1,6 +1,5 @@
 """The file syntaxes by name, their options on the command line, and guessing which one a file is in."""
 
-import shlex
 import types
 from collections.abc import Iterator
 from dataclasses import fields
@@ -15,14 +14,14 @@ from genner.data.brat import Brat
 from genner.data.conll import Conll
 from genner.data.conll2012 import Conll2012
 from genner.data.doccano import Doccano
-from genner.data.file_opening import visible
+from genner.data.file_opening import refuse_encoded, visible
 from genner.data.genia import Genia
 from genner.data.gliner import GlinerJson
 from genner.data.gliner2 import Gliner2
 from genner.data.hf import HuggingFace
 from genner.data.hf_json import HuggingFaceJson
-from genner.data.json_stream import breaks_off
-from genner.data.jsonl_syntax import Jsonl
+from genner.data.json_stream import breaks_off, broken_json
+from genner.data.jsonl import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.label_studio_min import LabelStudioMin
 from genner.data.langextract_jsonl import Langextract
@@ -34,7 +33,7 @@ from genner.data.spacy_bin import SpacyDocBin
 from genner.data.spacy_json import SpacyJson
 from genner.data.token_csv import TokenCsv
 from genner.data.unread import unread, unread_beginning, unread_record
-from genner.errors import DataError, GennerError, UnknownNameError, UsageError
+from genner.errors import DataError, UnknownNameError, UsageError
 
 # In the order in which they are asked whether they know a file: the more particular first.
 SYNTAXES: dict[str, type[Syntax]] = {
@@ -59,18 +58,6 @@ SYNTAXES: dict[str, type[Syntax]] = {
     "jsonl": Jsonl,
     "token_csv": TokenCsv,
     "conll": Conll,
-}
-
-# What a file that no syntax can know begins with, what it is, and what makes it readable.
-ENCODED = {
-    b"\xff\xfe\0\0": ("UTF-32", "iconv -f UTF-32 -t UTF-8 OLD > NEW"),
-    b"\xff\xfe": ("UTF-16", "iconv -f UTF-16 -t UTF-8 OLD > NEW"),
-    b"\xfe\xff": ("UTF-16", "iconv -f UTF-16 -t UTF-8 OLD > NEW"),
-    b"BZh": ("packed with bzip2", "bunzip2 FILE"),
-    b"\xfd7zXZ\0": ("packed with xz", "unxz FILE"),
-    b"\x28\xb5\x2f\xfd": ("packed with zstd", "unzstd FILE"),
-    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "7z x FILE"),
-    b"Rar!\x1a\x07": ("a RAR archive", "unrar x FILE"),
 }
 
 HEAD = 1 << 16  # bytes of a file that guessing looks at
@@ -152,6 +139,8 @@ def guess(source: Traversable) -> Syntax:
     """The syntax of a file or folder, by its content, then by its suffix. Raises `UsageError` when none knows it."""
     head = beginning(source)
     refuse_encoded(source, head)
+    if head[257:262] == b"ustar" and not Genia.recognizes(source, head):
+        raise DataError(str(source), "is a tar archive; unpack it with: tar xf FILE, and name a file or folder of it")
     found = recognized(source, head)
     if found is not None:
         return found
@@ -162,19 +151,12 @@ def guess(source: Traversable) -> Syntax:
         return Jsonl()  # no records, in whatever syntax
     if source.is_dir():
         raise UsageError(_folder(source))
+    if error := broken_json(head):
+        raise DataError(str(source), *error)
     raise UsageError(
         f"cannot tell what {str(source)!r} is: {unread(source, head) or 'nothing in it says'}; if you know its syntax, "
         "say so with --from NAME (reader=NAME in Python); docs/data.md lists them"
     )
-
-
-def refuse_encoded(source: Traversable, head: bytes) -> None:
-    """Raise `DataError` for a file that is packed, or written in an encoding, that no reader knows."""
-    for beginning, (title, command) in ENCODED.items():
-        if head.startswith(beginning):
-            raise DataError(str(source), f"is {title}; convert it with: {command}")
-    if head[257:262] == b"ustar" and not Genia.recognizes(source, head):
-        raise DataError(str(source), "is a tar archive; unpack it with: tar xf FILE, and name a file or folder of it")
 
 
 def looks_like(record: object) -> str:
@@ -185,22 +167,6 @@ def looks_like(record: object) -> str:
                 return ""
             return f"it looks like {kind.title}; convert it: genner convert FILE NEW.jsonl --from {kind.name}"
     return unread_record(record)
-
-
-def looks_like_file(source: Path) -> str:
-    """What a file or folder is that is not JSON lines of genner's own, and the command that converts it; else empty."""
-    try:
-        kind = recognized(source)
-    except (GennerError, OSError):
-        return ""
-    if kind is None:
-        return unread(source, beginning(source)) if source.is_file() else ""
-    told = "it is JSON, but not one record a line" if isinstance(kind, Jsonl) else f"it looks like {_title(kind)}"
-    return f"{told}; convert it: genner convert {shlex.quote(str(source))} NEW.jsonl --from {kind.name}"
-
-
-def _title(kind: Syntax) -> str:
-    return kind.title if isinstance(kind, RecordSyntax) else f"the syntax {kind.name}"
 
 
 def beginning(source: Traversable) -> bytes:

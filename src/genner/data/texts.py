@@ -12,11 +12,10 @@ from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from genner.data.base import ReadLog
-from genner.data.file_opening import open_binary, refuse_endless
+from genner.data.file_opening import open_binary, recode, refuse_endless
 from genner.data.html_text import html_text
 from genner.data.ids import IdSet
-from genner.data.json_stream import records
-from genner.data.jsonl import recode, record_of
+from genner.data.json_stream import json_object, records
 from genner.document import Document
 from genner.errors import DataError, DocumentError, UsageError
 
@@ -212,7 +211,7 @@ def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(_json(line), dict):
                 raise DataError(STDIN, "is no JSON object, as the lines before are", number)
             try:
-                record = record_of(line)
+                record = json_object(line)
             except DocumentError as error:
                 raise DataError(STDIN, str(error), number) from None
             yield number, record

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from genner.data import read_jsonl
+from genner.data import read_corpus
+from genner.data.base import ReadLog
+from genner.data.registry import recognized
 from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError
 from genner.evaluation.words import words
@@ -42,13 +44,13 @@ class Lexicon:
         )
 
     @classmethod
-    def from_file(cls, path: Path) -> "Lexicon":
-        """Read annotated documents (`.jsonl`), or `{"TAG": ["a mention", ...]}` (`.json`).
+    def from_file(cls, path: Path, reader: str | None = None, read_log: ReadLog | None = None) -> "Lexicon":
+        """Read annotated documents, as `read_corpus` does, or `{"TAG": ["a mention", ...]}` from a `.json` file.
 
         Raises `DataError` when the file is neither.
         """
-        if path.suffix.lower() != ".json":
-            return cls.of(read_jsonl(path))
+        if path.suffix.lower() != ".json" or reader or (path.is_file() and recognized(path) is not None):
+            return cls.of(read_corpus(path, reader, read_log))
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:

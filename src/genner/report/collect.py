@@ -25,7 +25,20 @@ DECODED = {"greedy": "freely (greedy)", "sampled": "freely (sampled)", "grammar"
 """The same, behind the word `decoded`."""
 
 # What a table has places for. `seed` is averaged over; everything else in a description tells systems apart.
-_AXES = {"model", "format", "corpus", "file", "split", "sentences", "labels", "decoding", "seed", "trained", "probe"}
+_AXES = {
+    "model",
+    "format",
+    "corpus",
+    "file",
+    "from",
+    "split",
+    "sentences",
+    "labels",
+    "decoding",
+    "seed",
+    "trained",
+    "probe",
+}
 _TASK = {"task", "shots", "limit", "data"}  # the axes of ability
 
 

@@ -10,12 +10,11 @@ Turns go user, assistant, user, assistant ..., with or without a system turn bef
 the assistant's turns: each is computed anyway, and in many collections the last one only says goodbye.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genner.data.jsonl import numbered_lines
+from genner.data.json_stream import json_lines
 from genner.errors import DataError, DocumentError
 from genner.training.batching import Batch, Example, bucket
 
@@ -32,25 +31,15 @@ def read_conversations(path: Path) -> Iterator[tuple[Conversation, bool]]:
     It is not where it ended with a user's turn, which is left out. Space around a turn's text is, too, as most chat
     templates do. Raises `DataError`, with the line, for what is no conversation.
     """
-    for number, line in numbered_lines(path):
+    for number, record in json_lines(path):
         try:
-            turns = _turns(_record(line))
+            if not isinstance(record, dict):
+                raise DocumentError(f"is a JSON {type(record).__name__}; legal: one object a line")
+            turns = _turns(record)
             last = 1 if turns[-1][0] == "user" else 0
             yield _checked(turns[: len(turns) - last]), not last
         except DocumentError as error:
             raise DataError(str(path), str(error), number) from None
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise DocumentError(f"invalid UTF-8 at byte {error.start} of the line; convert it with iconv") from None
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(f"is not JSON: {error}; legal: one object a line, not broken over lines") from None
-    if not isinstance(record, dict):
-        raise DocumentError(f"is a JSON {type(record).__name__}; legal: one object a line")
-    return record
 
 
 def _turns(record: Mapping[str, Any]) -> Conversation:

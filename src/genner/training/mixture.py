@@ -9,7 +9,7 @@ from pathlib import Path
 
 from genner.data.base import ReadLog
 from genner.data.catalog import catalog
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.data.describe import nesting
 from genner.data.detokenize import detokenize
 from genner.document import Document, Entity, LabelSet
@@ -307,7 +307,7 @@ def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, read_log: 
     labels = label_set_of(spec, root)
     for name in names:
         try:
-            found = load(root / name, spec.from_, read_log)
+            found = read_corpus(root / name, spec.from_, read_log)
         except UnreadableError:
             raise
         except UsageError as error:

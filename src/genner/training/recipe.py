@@ -247,10 +247,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Recipe":
         """What `to_dict` gave, in JSON or not; keys that are not there have their defaults. Raises `UsageError`."""
-        sets = tuple(
-            build(SetSpec, {"train": [], **{_FIELDS.get(key, key): value for key, value in item.items()}}, "set")
-            for item in listed(raw.get("sets", []), "set")
-        )
+        sets = tuple(set_spec(item, "set") for item in listed(raw.get("sets", []), "set"))
         chat = tuple(build(ChatSpec, {"train": [], **item}, "chat") for item in listed(raw.get("chat", []), "chat"))
         nested = {key: build(kind, raw.get(key, {}), key) for key, kind in TABLES.items()}
         return build(cls, {**raw, **nested, "sets": sets, "chat": chat}, "recipe")
@@ -263,6 +260,11 @@ class Recipe:
             {_KEYS.get(key, key): value for key, value in _kept(item).items()} for item in found["sets"]
         )
         return _kept(found)
+
+
+def set_spec(table: dict[str, Any], where: str) -> SetSpec:
+    """The set of a TOML table, whose key `from` Python keeps for itself. Raises `UsageError`, naming table `where`."""
+    return build(SetSpec, {"train": [], **{_FIELDS.get(key, key): value for key, value in table.items()}}, where)
 
 
 def read_sets(path: Path) -> tuple[SetSpec, ...]:

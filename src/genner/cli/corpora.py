@@ -1,0 +1,86 @@
+"""How commands read the corpora that they name: one option for the syntax, one for leniency, one report at the end."""
+
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genner.cli.app import must_exist, tell
+from genner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from genner.document import Document
+
+LenientOption = Annotated[bool, typer.Option(help="Count what is wrong in a file and go on, instead of stopping.")]
+FromOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="[FILE=]SYNTAX",
+        help="Syntax of the first file, as conll:column=3; of another one as in train=conll. Guessed if left out.",
+    ),
+]
+
+
+class CorpusFiles:
+    """Reads the corpora of one command.
+
+    Args:
+        given: the values of `--from`: `SYNTAX` for the first of `names`, `NAME=SYNTAX` for any of them.
+        names: what the files of this command are called, as `gold`, `pred`, `train`.
+        lenient: errors in files are counted and passed over.
+
+    Raises `UsageError` for a value of `--from` that names a file twice.
+    """
+
+    def __init__(self, given: "Sequence[str] | None", names: "Sequence[str]", *, lenient: bool = False) -> None:
+        from genner.data.base import ReadLog
+
+        self.read_log: ReadLog = ReadLog(lenient=lenient)
+        self._names = names
+        self.syntaxes: dict[str, str] = {}
+        """The file syntaxes that are given, by the file's name."""
+        for value in given or ():
+            before, sign, after = value.partition("=")
+            name, syntax = (before, after) if sign and before in names else (names[0], value)
+            if name in self.syntaxes:
+                raise UsageError(f"--from gives the syntax of {name} twice, the second time as {value!r}; give one")
+            self.syntaxes[name] = syntax
+
+    def syntax(self, name: str) -> str | None:
+        """The syntax that `--from` gives for a file; None when it is to be guessed."""
+        return self.syntaxes.get(name)
+
+    def read(self, name: str, path: Path) -> "list[Document]":
+        """The documents of the file called `name`. Raises as `read_corpus`; the error says how to name the syntax."""
+        from genner.data import read_corpus
+        from genner.errors import UnreadableError
+
+        try:
+            return list(read_corpus(path, self.syntax(name), self.read_log))
+        except UnreadableError:
+            raise
+        except UsageError as error:
+            if name == self._names[0] or "--from NAME" not in str(error):
+                raise
+            raise UsageError(str(error).replace("--from NAME", f"--from {name}=NAME")) from None
+
+    def check(self, **paths: Path | None) -> list[Path]:
+        """The files on the disk that reading `paths` reads. Raises `UsageError` for the first that is not there.
+
+        `hub:` data sets are left out: they are fetched when they are read.
+        """
+        from genner.data.corpus import HUB, corpus_files
+
+        given = [path for path in paths.values() if path and not str(path).startswith(HUB)]
+        # Neither a pattern nor a file in an archive: the path itself has to be there.
+        must_exist(*(p for p in given if not glob.has_magic(str(p)) and not any(up.is_file() for up in p.parents)))
+        return [file for path in given for file in corpus_files(path)]
+
+    def tell(self) -> None:
+        """Say on standard error how files were read, what was wrong in them, and what was dropped."""
+        for line in self.read_log.lines():
+            tell(line)
