@@ -22,7 +22,7 @@ from genner.assess import worker
 from genner.assess.cells import plan
 from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there
 from genner.assess.environment import machine, peak_memory_mb, versions
-from genner.assess.estimate import estimate, units
+from genner.assess.estimate import _count, estimate, units
 from genner.assess.forecast import Cost, Machine, forecast, size_of
 from genner.assess.missing import missing, unfetched
 from genner.assess.records import Cell, CellFolder, CellResult, CellState, PredictionRecord, StudyFolder
@@ -51,7 +51,7 @@ import os, signal, sys, time
 from pathlib import Path
 from genner.assess import worker
 from genner.assess.corpora import MissingError
-from genner.assess.run import Outcome
+from genner.assess.run import CellFindings
 
 def execute(work):
     about = work.about
@@ -68,7 +68,7 @@ def execute(work):
         raise ValueError("it cannot be")
     if about.get("missing"):
         raise MissingError("get it there")
-    return Outcome({"documents": 1}, "sign", 1, 1)
+    return CellFindings({"documents": 1}, "sign", 1, 1)
 
 worker.execute = execute
 worker._end_with_parent()
