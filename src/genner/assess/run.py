@@ -397,7 +397,7 @@ def _contamination(work: CellContext) -> CellFindings:
     # A shipped sample is JSON lines, whatever the corpus's own files are.
     syntaxes: dict[str, str] = {}
     if "from" in about:
-        syntaxes = dict.fromkeys(("train", "members", "unseen"), about["from"])
+        syntaxes = dict.fromkeys(("train", "members", "unseen"), str(about["from"]))
     if test := syntax_of(about["file"], about.get("from")):
         syntaxes["test"] = test
     given = Given(
