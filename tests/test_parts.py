@@ -124,6 +124,7 @@ def test_what_is_imported_at_once_is_of_the_core_but_where_models_run() -> None:
     heavy = {module for module in sources() if {plain(package) for package in loaded(module)} - CORE}
     places = (
         "genner.engines.",
+        "genner.drafting.",
         "genner.training.",
         "genner.contamination.language_model",
         "genner.contamination.sources",

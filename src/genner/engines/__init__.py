@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from genner.errors import UnknownNameError
+from genner.extras import naming_parts
 
 if TYPE_CHECKING:
     from genner.engines.base import LoadableEngine
@@ -16,8 +17,9 @@ ENGINES = {
 }
 
 
+@naming_parts()
 def engine_class(name: str) -> "LoadableEngine":
-    """The class of the engine of this name. Raises `UnknownNameError`."""
+    """The class of the engine of this name. Raises `UnknownNameError`, and `MissingPartError` without what it needs."""
     if name not in ENGINES:
         raise UnknownNameError("engine", name, list(ENGINES))
     module, attribute = ENGINES[name].split(":")
