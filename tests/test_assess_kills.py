@@ -47,7 +47,7 @@ def extractor(work, labels):
     return Extractor(ScriptedEngine(answer), FORMATS["inline_xml"], labels, split=False)
 
 run.extractor = extractor
-run._counted = lambda work, lines, settings: run.Outcome({"documents": len(lines)}, "s", 1, 1)
+run._counted = lambda work, lines, settings: run.CellFindings({"documents": len(lines)}, "s", 1, 1)
 worker._end_with_parent()
 sys.exit(worker.main())
 """
@@ -55,7 +55,7 @@ sys.exit(worker.main())
 STUDY = """
 import sys
 from pathlib import Path
-from genner.assess.records import Runs
+from genner.assess.records import StudyFolder
 from genner.assess.scheduler import Scheduler
 
 class Watch:
@@ -64,7 +64,7 @@ class Watch:
     def ended(self, run, state): pass
     def tick(self, running): pass
 
-runs = Runs(Path(sys.argv[1]))
+runs = StudyFolder(Path(sys.argv[1]))
 cells = [run.cell for run in runs.runs()]
 states = Scheduler(runs, cells, runs.root, [None], Watch(), (sys.executable, sys.argv[2])).work()
 sys.exit(set(states.values()) != {"done"})

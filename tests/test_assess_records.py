@@ -114,8 +114,8 @@ def test_only_one_holds_a_cell_and_the_kernel_frees_it(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from genner.assess.records import Runs
-with Runs(Path({str(tmp_path)!r})).run({run.cell.id!r}).claim() as held:
+from genner.assess.records import StudyFolder
+with StudyFolder(Path({str(tmp_path)!r})).run({run.cell.id!r}).claim() as held:
     print(held, flush=True)
     sys.stdin.read()
 """

@@ -241,10 +241,10 @@ def test_the_command_runs_cells_and_says_how_it_went(
 ) -> None:
     fake = tmp_path / "fake.py"
     fake.write_text(
-        "import sys\nfrom genner.assess import worker\nfrom genner.assess.run import Outcome\n"
+        "import sys\nfrom genner.assess import worker\nfrom genner.assess.run import CellFindings\n"
         "def execute(work):\n"
         "    if work.about['decoding'] == 'greedy': raise ValueError('no')\n"
-        "    return Outcome({'documents': 1, 'strict': {'f1': 0.5}}, 's', 1, 1)\n"
+        "    return CellFindings({'documents': 1, 'strict': {'f1': 0.5}}, 's', 1, 1)\n"
         "worker.execute = execute\nsys.exit(worker.main())\n"
     )
     monkeypatch.setattr(scheduler, "WORKER", (sys.executable, str(fake)))
@@ -300,11 +300,11 @@ def test_skipped_cells_are_told_and_nothing_found_is_no_success(
 ) -> None:
     fake = tmp_path / "fake.py"
     fake.write_text(
-        "import sys\nfrom genner.assess import worker\nfrom genner.assess.run import Outcome\n"
+        "import sys\nfrom genner.assess import worker\nfrom genner.assess.run import CellFindings\n"
         "from genner.assess.corpora import MissingError\n"
         "def execute(work):\n"
         f"    if work.about['decoding'] in ({skipped},): raise MissingError('get it')\n"
-        "    return Outcome({'documents': 1, 'strict': {'f1': 0.5}}, 's', 1, 1)\n"
+        "    return CellFindings({'documents': 1, 'strict': {'f1': 0.5}}, 's', 1, 1)\n"
         "worker.execute = execute\nsys.exit(worker.main())\n"
     )
     monkeypatch.setattr(scheduler, "WORKER", (sys.executable, str(fake)))
