@@ -1,4 +1,4 @@
-"""Which texts hang together: the groups of documents, as they name them or as their ids plainly number them."""
+"""Groups of documents (articles, books, abstracts), as the documents name them or as their ids clearly number them."""
 
 import re
 from collections.abc import Iterable, Sequence

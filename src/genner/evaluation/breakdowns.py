@@ -1,7 +1,8 @@
 """Strict counts by what an entity is like. To add a breakdown: a function that names an entity's bucket, and a line.
 
-Every bucket is a function of the entity, its text and the gold document, never of the side it is on: so a right entity
-is in one bucket, a wrong one counts against the bucket that it claims, and the buckets sum to the strict counts.
+A bucket depends on the entity, its text and the gold document, and not on whether the entity is gold or predicted. So a
+correct entity is in one bucket on both sides, a wrong one counts against its own bucket, and the buckets sum to the
+strict counts.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from genner.evaluation.words import words
 
 @dataclass(frozen=True, slots=True)
 class TrainingCounts:
-    """What a system has seen: how often each mention, as written, was an entity of each label."""
+    """The training data of a system: how often each mention, as written, was an entity of each label."""
 
     mentions: Counter[tuple[str, str]]  # (text, label)
     texts: frozenset[str]
@@ -31,7 +32,7 @@ NO_TRAINING = TrainingCounts(Counter(), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Buckets in the order in which they are shown, and the function that puts an entity into one of them."""
+    """Buckets in display order, and the function that puts an entity into one of them."""
 
     definition: str
     buckets: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Two systems on the same gold: is the difference more than luck?"""
+"""Two systems on the same gold documents: is the difference larger than chance explains?"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

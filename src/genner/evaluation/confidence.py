@@ -1,7 +1,7 @@
-"""What scores are worth: precision and recall above each score, and whether a score is the share that is right.
+"""The quality of scores: precision and recall above each threshold, and calibration (does a score equal the share correct?).
 
-An entity is right as in the strict score: its start, end and label are those of a gold entity. What is left out by a
-least score is left out as `genner extract --min-score` does: entities that score less; one without a score stays.
+An entity is correct as in strict scoring: its start, end and label equal those of a gold entity. A threshold removes the
+entities that score less, as `genner extract --min-score` does; an entity without a score stays.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ PRECISIONS = (0.8, 0.9, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The entities whose score lies in [low, high), in the last bin [low, high]: how many, their mean score, the share
+    """The entities whose score lies in [low, high), or [low, high] in the last bin: how many, their mean score, the share
     of them that is right; both 0.0 where there are none."""
 
     low: float
@@ -69,7 +69,7 @@ def _places(scores: Array, bins: int) -> NDArray[np.int64]:
 
 
 def calibration_error(scores: Sequence[float], right: Sequence[bool], bins: int = BINS) -> float:
-    """The expected calibration error: over all entities, how far the mean score of an entity's bin lies from the share
+    """The expected calibration error: averaged over all entities, the distance of the bin's mean score from the share
     of the bin that is right (Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3). 0.0 for no entities.
 
     It is never quite 0, even for perfect scores: see `by_chance`.

@@ -1,4 +1,4 @@
-"""Which prediction belongs to which gold document, and the signature of a score."""
+"""Pairs of gold document and prediction, and the signature of a score."""
 
 import hashlib
 import json

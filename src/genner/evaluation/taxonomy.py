@@ -1,4 +1,4 @@
-"""What kind of error each error is, and which labels are taken for which."""
+"""The kind of each error, and the confusion matrix of labels."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ NO_LABEL = ""
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gold entity and the predicted one that answers to it; one of the two is None where nothing does."""
+    """A gold entity and the predicted entity that is paired with it; one of the two is None if there is no partner."""
 
     kind: ErrorKind
     gold: Entity | None
