@@ -1,7 +1,7 @@
 """The quality of scores: precision and recall above each threshold, and calibration (does a score equal the share correct?).
 
-An entity is correct as in strict scoring: its start, end and label equal those of a gold entity. A threshold removes the
-entities that score less, as `genner extract --min-score` does; an entity without a score stays.
+An entity is correct as in strict scoring: its start, end and label equal those of a gold entity. A threshold removes
+the entities that score less, as `genner extract --min-score` does; an entity without a score stays.
 """
 
 from collections.abc import Iterable, Sequence
