@@ -1,4 +1,4 @@
-"""The quality of scores: precision and recall above each threshold, and calibration (does a score equal the share correct?).
+"""The quality of scores: precision and recall above each threshold, and calibration (is a score the share correct?).
 
 An entity is correct as in strict scoring: its start, end and label equal those of a gold entity. A threshold removes
 the entities that score less, as `genner extract --min-score` does; an entity without a score stays.
@@ -27,7 +27,7 @@ PRECISIONS = (0.8, 0.9, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The entities whose score lies in [low, high), or [low, high] in the last bin: how many, their mean score, the share
+    """The entities with a score in [low, high), or [low, high] in the last bin: how many, their mean score, the share
     of them that is right; both 0.0 where there are none."""
 
     low: float

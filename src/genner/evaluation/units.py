@@ -1,4 +1,4 @@
-"""The units over which intervals are computed: the groups that the documents name, or those that the caller asks for."""
+"""The units over which intervals are computed: groups that the documents name, or those that the caller asks for."""
 
 import re
 from collections.abc import Sequence
