@@ -130,10 +130,12 @@ def _of_syntax(name: str) -> list[Seed]:
     if SYNTAXES[name].writes:
         made.append(_written(name))
     made += FOLDERS.get(name, list)()
+    if example := SYNTAXES[name].example:
+        made.append(Seed({path: text.encode() for path, text in example.items()}, next(iter(example)), _by(name)))
     if name == "hf":
         made += _arrow()
     if not made:
-        raise KeyError(f"no seed for the syntax {name}: add one to BY_HAND")
+        raise KeyError(f"no seed for the syntax {name}: give its class an `example`")
     return made
 
 

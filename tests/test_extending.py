@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import syntax_laws
 import test_engines
 import test_evaluation_metrics
 import test_formats
 import tiny
 from genner.data.base import ReadLog
-from genner.data.convert import load
+from genner.data.corpus import read_corpus
 from genner.data.registry import SYNTAXES
 from genner.document import Document
 from genner.engines import ENGINES, engine_class
@@ -91,12 +92,16 @@ def test_a_syntax_keeps_what_it_can_and_counts_the_rest(tmp_path: Path) -> None:
     def keeps(document: Document) -> None:
         read_log = ReadLog()
         SYNTAXES["pairs"]().write([document], tmp_path / "x.jsonl", read_log)
-        (back,) = load(tmp_path / "x.jsonl", "pairs")
+        (back,) = read_corpus(tmp_path / "x.jsonl", "pairs")
         kept = tuple(e for e in document.entities if e.label == "PER")
         assert back == Document(document.text, kept, document.id)
         assert read_log.dropped.total() == len(document.entities) - len(kept)
 
     keeps()
+    syntax_laws.has_typed_options("pairs")
+    syntax_laws.guessed_and_read_alike("pairs", tmp_path / "seeds")
+    syntax_laws.refuses_a_foreign_record("pairs", tmp_path)
+    syntax_laws.survives_damage("pairs", tmp_path, 25)
 
 
 def test_a_corpus_is_read_and_its_recipe_too(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from genner.data.answers import Exchange, decoded, label_set
 from genner.data.base import ReadLog
 from genner.data.json_stream import records
-from genner.data.records import JsonRecord, RecordSyntax, record_losses, typed_group, typed_id, write_records
+from genner.data.records import JsonRecord, RecordSyntax, lacks, record_losses, typed_group, typed_id, write_records
 from genner.data.writing import atomic
 from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError, DocumentError
@@ -122,6 +122,8 @@ def _info(target: Path) -> JsonRecord:
 
 def _exchange(record: JsonRecord) -> Exchange | None:
     answer, task, given = record.get("output"), record.get("instruction"), record.get("input")
+    if not {"instruction", "input", "output"} & record.keys():
+        raise DocumentError(lacks(record, "instruction", "input", "output"))
     if answer is None:
         return None
     if not isinstance(answer, str):

@@ -9,7 +9,7 @@ document, or what could not be kept is in the log.
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -100,6 +100,10 @@ class Syntax(ABC):
 
     writes: ClassVar[bool] = True
     """Whether `write` is there."""
+
+    example: ClassVar[Mapping[str, str]] = {}
+    """A small valid file, or folder of files, by path. Tests read it, and read it damaged. A syntax that cannot be
+    written needs one; of one that can, a file that it has written is taken as well."""
 
     @classmethod
     @abstractmethod

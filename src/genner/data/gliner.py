@@ -46,7 +46,7 @@ class GlinerJson(RecordSyntax):
 
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         builder = DocumentBuilder(source, read_log)
-        for record in builder.records():
+        for record in builder.records("tokenized_text"):
             if record.get("ner") is None:
                 builder.drop("record without 'ner'")
                 continue

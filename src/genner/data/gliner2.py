@@ -45,7 +45,7 @@ class Gliner2(RecordSyntax):
 
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         builder = DocumentBuilder(source, read_log)
-        for record in builder.records():
+        for record in builder.records("input", "text"):
             text = record.get("input", record.get("text"))
             asked = record.get("output", record.get("schema"))
             asked = asked if isinstance(asked, dict) else {}

@@ -70,7 +70,7 @@ class LabelStudio(RecordSyntax):
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         builder = DocumentBuilder(source, read_log)
         names: set[str] = set()  # by which results are marked
-        for task in builder.records():
+        for task in builder.records("data"):
             try:
                 data = task.get("data")
                 text = data.get(self.key) if isinstance(data, dict) else None

@@ -49,7 +49,7 @@ class LabelStudioMin(RecordSyntax):
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         builder = DocumentBuilder(source, read_log)
         seen = IdSet()
-        for record in builder.records():
+        for record in builder.records(self.key):
             id, text = record.get("id"), record.get(self.key)
             fields = [self.label] if self.label else [k for k, value in record.items() if _is_marks(value)]
             given = [mark for field in fields for mark in record.get(field) or []]

@@ -54,7 +54,7 @@ class Prodigy(RecordSyntax):
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         builder = DocumentBuilder(source, read_log)
         wanted = {answer.strip() for answer in self.answers.split(",")}
-        for task in builder.records():
+        for task in builder.records("text"):
             if not self.recognizes_record(task) and task.keys() & {"entities", "label", "labels"}:
                 builder.error("bad task", f"is no task of Prodigy's; it has: {', '.join(task)}")
                 continue

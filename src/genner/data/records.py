@@ -74,13 +74,15 @@ class DocumentBuilder:
             self._named = f", id {given!r}" if type(given) in (str, int) else ""
             yield value
 
-    def records(self) -> Iterator[JsonRecord]:
-        """The objects among the values; others are errors."""
+    def records(self, *keys: str) -> Iterator[JsonRecord]:
+        """The objects among the values. Other values are errors; so are objects that lack all of `keys`, if given."""
         for value in self.values():
-            if isinstance(value, dict):
-                yield value
-            else:
+            if not isinstance(value, dict):
                 not_an_object(self.source, self.read_log, self.line, value)
+            elif keys and not value.keys() & set(keys):
+                self.error("bad record", lacks(value, *keys))
+            else:
+                yield value
 
     def error(self, kind: str, what: str, *, instead: str = PASSED_OVER) -> None:
         """Record an error in the record at hand; else as `ReadLog.error`."""
@@ -182,6 +184,15 @@ def _entity(span: RecordSpan, text: str) -> Entity:
             "offsets count code points, not bytes or UTF-16 units"
         )
     return entity
+
+
+def lacks(record: Mapping[str, Any], *keys: str) -> str:
+    """What to say of a record that has none of `keys`: the keys that it has, and what reads it, if that can be told."""
+    from genner.data.registry import looks_like  # the registry imports the syntaxes
+
+    has = ", ".join(key if key.isprintable() else repr(key) for key in record) or "nothing"
+    advice = looks_like(record)
+    return f"has no {' or '.join(map(repr, keys))}; it has: {has}{f'; {advice}' if advice else ''}"
 
 
 def stem(source: Traversable) -> str:
