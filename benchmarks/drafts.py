@@ -79,7 +79,7 @@ def main() -> None:
 
     drafter = engine._decoder._drafter
     network = engine.network if drafter else Network(engine.network.causal, (engine.network.depth,))
-    expected = [g.answer for g in engine.generate(requests(), batch_size=1)]
+    expected = [g.answer for _, g in engine.generate(requests(), batch_size=1)]
     gold, wrong = dict[str, SpanProposals](), dict[str, SpanProposals]()
     rank = {tag: i for i, tag in enumerate(labels.tags)}
     rng = random.Random(0)

@@ -43,7 +43,7 @@ def main() -> None:
     for file, name in zip(args.gold, args.labels, strict=True):
         for form in args.format:
             task = Task(file.parent.name, drawn(file, args.sentences), parse_labels(name), get_format(form), engine)
-            answers = tuple(g.text for g in engine.generate(task.requests(), batch_size=1))
+            answers = tuple(g.text for _, g in engine.generate(task.requests(), batch_size=1))
             for batch in args.batches:
                 found.append(compared(replace(task, answers=answers), batch, args.rounds))
                 save(args.out, {"rows": found})

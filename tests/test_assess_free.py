@@ -53,7 +53,7 @@ def test_greedy_equals_the_reference(family: str) -> None:
         with pytest.warns(UserWarning, match="token by token"):
             slow = LocalEngine(of(family), tiny.tokenizer("bytes"))
     asked = requests()
-    for found, wanted in zip(fast.generate(asked, batch_size=3), slow.generate(asked), strict=True):
+    for (_, found), (_, wanted) in zip(fast.generate(asked, batch_size=3), slow.generate(asked), strict=True):
         assert found.answer == wanted.answer
         assert (found.ends, found.complete, found.passes) == (wanted.ends, wanted.complete, wanted.passes)
     assert fast.window == slow.window
@@ -65,7 +65,7 @@ def test_the_instruction_is_run_once_where_its_cache_can_be_shared() -> None:
     shared, whole = (FreeEngine(of(family), tiny.tokenizer("bytes")) for family in ("llama", "gemma3"))
     prefix = len(shared.chat.prefix_ids("Tag 0:\n"))
     costs = [
-        [g.computed - len(g.ends) for g in engine.generate(requests(instructions=1))] for engine in (shared, whole)
+        [g.computed - len(g.ends) for _, g in engine.generate(requests(instructions=1))] for engine in (shared, whole)
     ]
     assert [b - a for a, b in zip(*costs, strict=True)] == [prefix] * len(TEXTS)
 
@@ -75,7 +75,7 @@ def test_the_instruction_is_run_once_where_its_cache_can_be_shared() -> None:
 def test_what_is_drawn_depends_on_the_request_and_the_seed_alone(family: str) -> None:
     def answers(seed: int, size: int, asked: list[Request]) -> list[bytes]:
         engine = FreeEngine(of(family), tiny.tokenizer("bytes"), sampling=Sampling(), seed=seed)
-        return [g.answer for g in engine.generate(asked, batch_size=size)]
+        return [g.answer for _, g in engine.generate(asked, batch_size=size)]
 
     asked = requests()
     together = answers(1, 5, asked)
@@ -90,7 +90,7 @@ def test_one_candidate_is_greedy() -> None:
     model, tokenizer = of("llama"), tiny.tokenizer("bytes")
     greedy = FreeEngine(model, tokenizer).generate(requests())
     drawn = FreeEngine(model, tokenizer, sampling=Sampling(top_k=1)).generate(requests())
-    assert [g.answer for g in greedy] == [g.answer for g in drawn]
+    assert [g.answer for _, g in greedy] == [g.answer for _, g in drawn]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_draws_follow_what_transformers_leaves(sampling: Sampling) -> None:
 def test_an_answer_that_outgrows_its_budget_is_cut_off() -> None:
     engine = FreeEngine(of("llama"), tiny.tokenizer("bytes"))
     asked = requests()[:2]
-    for request, found in zip(asked, engine.generate(asked), strict=True):
+    for request, found in engine.generate(asked):
         room = decoding.budget(engine.chat, request, 0, engine.window)
         assert len(found.ends) <= room
         assert found.complete or len(found.ends) == room

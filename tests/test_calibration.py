@@ -20,7 +20,7 @@ import tiny
 from conftest import Run
 from genner.calibration import CALIBRATION_FILE, COOLEST, HOTTEST, Calibration, Fit, Scale, Thresholds, temper
 from genner.document import Document, Entity, LabelSet
-from genner.engines.base import Generation, Request
+from genner.engines.base import Answered, Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import ModelError, TrainingError
@@ -423,10 +423,13 @@ def test_every_legal_calibration_survives_json(t: float, u: float) -> None:
 class Unsure(ScriptedEngine):
     """Tags Ann with 0.9 * 0.9 and Bob with 0.5, whatever is asked."""
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-        for _ in requests:
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+        for request in requests:
             answer = b"<PER>Ann</PER> met <PER>Bob</PER>"
-            yield Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0))
+            yield (
+                request,
+                Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0)),
+            )
 
 
 def test_an_extractor_gives_calibrated_scores_and_filters_by_them() -> None:
@@ -450,9 +453,9 @@ def test_an_extractor_gives_calibrated_scores_and_filters_by_them() -> None:
 
 def test_min_score_goes_by_the_digits_that_are_written() -> None:
     class Near(ScriptedEngine):
-        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-            for _ in requests:
-                yield Generation(b"<PER>Ann</PER>", (5, 8, 14), (log(0.89996), 0.0, 0.0))
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+            for request in requests:
+                yield request, Generation(b"<PER>Ann</PER>", (5, 8, 14), (log(0.89996), 0.0, 0.0))
 
     for least, number in ((0.9, 1), (0.9001, 0)):
         ner = Extractor(Near(), FORMATS["inline_xml"], label_set("core"), min_score=least)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tiny
 from genner.document import Document, Entity, LabelSet
-from genner.engines.base import Request
+from genner.engines.base import Generation, Request
 from genner.engines.cache import KVCache
 from genner.engines.chat import Chat
 from genner.engines.decoding import SpeculativeDecoder, choose, reference
@@ -29,6 +29,10 @@ kinds = pytest.mark.parametrize("kind", ["bytes", "pieces"])
 
 def engine(family: str, kind: str, decoder: str = "speculative") -> LocalEngine:
     return LocalEngine(tiny.model(family), tiny.tokenizer(kind), decoder=decoder)  # type: ignore[arg-type]
+
+
+def answers(some: LocalEngine, asked: list[Request], size: int | None = None) -> list[Generation]:
+    return [generation for _, generation in some.generate(asked, batch_size=size)]
 
 
 def requests(some_texts: list[str], form: str, constrained: bool = True) -> list[Request]:
@@ -68,8 +72,8 @@ def test_added_tags_cost_a_token_each(kind: str) -> None:
 @given(some_texts=st.lists(texts, min_size=1, max_size=5), form=st.sampled_from(list(FORMATS)), size=st.integers(1, 3))
 @relaxed
 def test_speculative_equals_reference(family: str, kind: str, some_texts: list[str], form: str, size: int) -> None:
-    fast = list(engine(family, kind).generate(requests(some_texts, form), batch_size=size))
-    slow = list(engine(family, kind, "reference").generate(requests(some_texts, form)))
+    fast = answers(engine(family, kind), requests(some_texts, form), size)
+    slow = answers(engine(family, kind, "reference"), requests(some_texts, form))
     for text, a, b in zip(some_texts, fast, slow, strict=True):
         assert a.answer == b.answer
         assert a.ends == b.ends
@@ -84,8 +88,8 @@ def test_speculative_equals_reference(family: str, kind: str, some_texts: list[s
 @relaxed
 def test_free_decoding_equals_reference(kind: str, some_texts: list[str]) -> None:
     asked = requests(some_texts, "inline_xml", constrained=False)
-    fast = list(engine("llama", kind).generate(asked, batch_size=2))
-    slow = list(engine("llama", kind, "reference").generate(asked))
+    fast = answers(engine("llama", kind), asked, 2)
+    slow = answers(engine("llama", kind, "reference"), asked)
     assert [a.answer for a in fast] == [b.answer for b in slow]
 
 
@@ -143,7 +147,7 @@ def test_a_model_that_cannot_be_cut_back_is_decoded_token_by_token_and_says_so()
         some = LocalEngine(causal, tiny.tokenizer("bytes"))
     assert some.decoder == "reference"
     text = "John Smith reported from New York."
-    (made,) = some.generate(requests([text], "inline_xml"))
+    (made,) = answers(some, requests([text], "inline_xml"))
     assert FORMATS["inline_xml"].decode(text, made.text, LABELS).problems == ()
     assert made.passes == len(made.ends)
 
@@ -157,10 +161,10 @@ def test_answers_come_in_order_and_a_stream_is_not_read_whole() -> None:
             taken += 1
             yield requests([f"word {taken}" * (taken % 3 + 1)], "inline_xml")[0]
 
-    answers = engine("llama", "bytes").generate(endless(), batch_size=2)
+    stream = engine("llama", "bytes").generate(endless(), batch_size=2)
     for n in range(1, 6):
         text = f"word {n}" * (n % 3 + 1)
-        assert FORMATS["inline_xml"].decode(text, next(answers).text, LABELS).problems == ()
+        assert FORMATS["inline_xml"].decode(text, next(stream)[1].text, LABELS).problems == ()
     assert taken <= 64
 
 
@@ -181,7 +185,7 @@ def test_the_instruction_is_run_once() -> None:
 def test_reference_and_speculator_keep_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genner.engines.decoding.budget", lambda *_: 3)
     for decoder in ("speculative", "reference"):
-        (made,) = engine("llama", "bytes", decoder).generate(requests(["one two three four five"], "inline_xml"))
+        (made,) = answers(engine("llama", "bytes", decoder), requests(["one two three four five"], "inline_xml"))
         assert not made.complete
         assert FORMATS["inline_xml"].decode("one two three four five", made.text, LABELS).problems == ()
     assert reference.__doc__
@@ -194,7 +198,7 @@ def test_no_more_text_is_answered_at_once_than_may_be(lengths: list[int], batch:
     some_texts = [("Ann saw Bob. " * 9)[:n] for n in lengths]
     asked = requests(some_texts, "inline_xml")
     some = engine("llama", "bytes")
-    expected = [g.answer for g in some.generate(asked, batch_size=batch)]
+    expected = [g.answer for g in answers(some, asked, batch)]
     speculator = some._decoder
     seen: list[list[int]] = []
     inner = speculator._pass
@@ -206,12 +210,12 @@ def test_no_more_text_is_answered_at_once_than_may_be(lengths: list[int], batch:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SpeculativeDecoder, "MAX_TEXT", most)
         patch.setattr(speculator, "_pass", watched)
-        assert [g.answer for g in some.generate(asked, batch_size=batch)] == expected
+        assert [g.answer for g in answers(some, asked, batch)] == expected
     assert all(len(row) <= batch and (len(row) == 1 or sum(row) <= most) for row in seen)
 
 
 def test_caches_grow_while_rows_are_replaced() -> None:
     some_texts = ["John Smith reported from New York. " * n for n in (1, 25, 2, 30, 3)]
-    fast = list(engine("llama", "bytes").generate(requests(some_texts, "inline_xml"), batch_size=2))
-    alone = [next(engine("llama", "bytes").generate([r], batch_size=1)) for r in requests(some_texts, "inline_xml")]
+    fast = answers(engine("llama", "bytes"), requests(some_texts, "inline_xml"), 2)
+    alone = [answers(engine("llama", "bytes"), [r], 1)[0] for r in requests(some_texts, "inline_xml")]
     assert [a.answer for a in fast] == [b.answer for b in alone]

@@ -130,7 +130,7 @@ def test_answers_do_not_depend_on_the_drafter(
     causal, tokenizer = tiny.model(family), tiny.tokenizer(kind)
     plain = LocalEngine(causal, tokenizer).generate(requests(some_texts, form), batch_size=1)
     drafted = LocalEngine(causal, tokenizer, drafter=drafter).generate(requests(some_texts, form), batch_size=size)
-    for a, b in zip(plain, drafted, strict=True):
+    for (_, a), (_, b) in zip(plain, drafted, strict=True):
         assert (a.answer, a.ends) == (b.answer, b.ends)
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-3)
     assert drafter.asked <= len(some_texts)
@@ -140,20 +140,20 @@ def test_a_right_guess_saves_passes_and_a_wrong_one_is_not_asked_for_again() -> 
     text = "John Smith met Ann in New York and in Rome."
     causal, tokenizer = tiny.model("llama"), tiny.tokenizer("bytes")
     some = requests([text] * 40, "inline_xml")
-    (first,) = LocalEngine(causal, tokenizer).generate(some[:1], batch_size=1)
+    ((_, first),) = LocalEngine(causal, tokenizer).generate(some[:1], batch_size=1)
     grammar = some[0].grammar
     rank = {tag: i for i, tag in enumerate(LABELS.tags)}
     right = SpanProposals((w.start, w.end, rank[w.label]) for w in grammar.read(first.answer) or ())
     assert right.spans
     told = LocalEngine(causal, tokenizer, drafter=Scripted(iter([right])))
-    (guessed,) = told.generate(some[:1], batch_size=1)
+    ((_, guessed),) = told.generate(some[:1], batch_size=1)
     assert guessed.answer == first.answer
     assert guessed.passes < first.passes
     taken = {start for start, _, _ in right.spans}
     wrong = SpanProposals([(s, s + 1, 0) for s in range(len(text)) if s not in taken])
     liar = Scripted(iter([wrong] * 40))
     answers = list(LocalEngine(causal, tokenizer, drafter=liar).generate(some, batch_size=1))
-    assert {a.answer for a in answers} == {first.answer}
+    assert {a.answer for _, a in answers} == {first.answer}
     assert liar.asked <= 6  # at first, and now and then
 
 

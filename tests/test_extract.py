@@ -15,7 +15,7 @@ import tiny
 from genner.chunks import chunks
 from genner.data.describe import nesting
 from genner.document import Document, Entity, Label, LabelSet, Prediction
-from genner.engines.base import Generation, Request
+from genner.engines.base import Answered, Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import LabelError, UsageError
@@ -212,9 +212,9 @@ def test_entities_that_are_not_in_the_text_are_dropped() -> None:
 
 def test_an_answer_that_ran_out_of_tokens_is_reported() -> None:
     class Short(ScriptedEngine):
-        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-            for made in super().generate(requests, batch_size=batch_size):
-                yield replace(made, complete=b"Rome" not in made.answer)
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+            for request, made in super().generate(requests, batch_size=batch_size):
+                yield request, replace(made, complete=b"Rome" not in made.answer)
 
     prediction = Extractor(Short(), XML, LABELS).extract("Ann left. Rome is far.")
     assert kinds(prediction) == ["truncated"]
@@ -275,11 +275,11 @@ def test_labels_that_are_asked_for_one_by_one_share_a_flat_text() -> None:
     form = FORMATS["gpt_ner"]
 
     class Scored(ScriptedEngine):
-        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
             answers = iter([("@@Ann Lee## left.", 0.5), ("@@Ann## @@Lee## left.", 0.6)])
-            for _ in requests:
+            for request in requests:
                 said, probability = next(answers)
-                yield Generation(said.encode(), (len(said),), (log(probability),))
+                yield request, Generation(said.encode(), (len(said),), (log(probability),))
 
     labels = LabelSet(LABELS.labels, depth=1)
     flat = Extractor(Scored(), form, labels).extract("Ann Lee left.")
@@ -407,7 +407,7 @@ def test_scores_of_a_model_by_hand(kind: str) -> None:
     extractor, text = random_model(kind=kind), "John Smith reported from New York"
     grammar = XML.grammar(text, LABELS, Constraints("word", 8, same_span_labels=False))
     request = Request(instruction(LABELS, XML), text, grammar)
-    (made,) = extractor.engine.generate([request])
+    ((_, made),) = extractor.engine.generate([request])
     begins = [0, *made.ends[:-1]]
 
     def tokens(tag: re.Match[bytes]) -> set[int]:
@@ -469,10 +469,13 @@ def test_min_score_leaves_out_what_scores_less() -> None:
     text = "Ann met Bob"
 
     class Unsure(ScriptedEngine):
-        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-            for _ in requests:
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+            for request in requests:
                 answer = b"<PER>Ann</PER> met <PER>Bob</PER>"
-                yield Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0))
+                yield (
+                    request,
+                    Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0)),
+                )
 
     for least, found in ((0.0, ["Ann", "Bob"]), (0.5, ["Ann", "Bob"]), (0.6, ["Ann"]), (0.9, [])):
         prediction = Extractor(Unsure(), FORMATS["inline_xml"], label_set("core"), min_score=least).extract(text)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import Run
 from genner.calibration import CALIBRATION_FILE, Calibration, Scale, Thresholds
 from genner.document import Document, Entity, LabelSet, Prediction
-from genner.engines.base import Generation, Request
+from genner.engines.base import Answered, Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import ModelError, UsageError
 from genner.evaluation.counts import Counts
@@ -33,10 +33,13 @@ TEXT = "Ann met Bob"
 class Unsure(ScriptedEngine):
     """Tags Ann with 0.81 and Bob with 0.5, whatever is asked."""
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-        for _ in requests:
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+        for request in requests:
             answer = b"<PER>Ann</PER> met <PER>Bob</PER>"
-            yield Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0))
+            yield (
+                request,
+                Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0)),
+            )
 
 
 THRESHOLDS = Thresholds(0.45, {CORE.tags: 0.6, ("LOC", "ORG", "PER"): 0.6, ("PER",): 0.9})

@@ -18,7 +18,7 @@ from conftest import Run
 from genner.calibration import CALIBRATION_FILE, Calibration, Fit, Scale, Thresholds
 from genner.data.base import ReadLog
 from genner.document import Document, Entity, Label, LabelSet, Prediction
-from genner.engines.base import Generation, Request
+from genner.engines.base import Answered, Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import DataError, ModelError, TrainingError, UsageError
 from genner.extract import Extractor
@@ -123,11 +123,11 @@ def test_a_format_of_one_label_at_a_time_is_calibrated_by_these() -> None:
 class Unsure(ScriptedEngine):
     """Tags Ann with 0.5, as whatever label comes first."""
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
         for request in requests:
             tag = request.instruction.partition("Labels:\n- ")[2].split("\n")[0].split(":")[0].encode()
             answer = b"<%b>Ann</%b> met Bob" % (tag, tag)
-            yield Generation(answer, (1, len(answer)), (log(0.5), 0.0))
+            yield request, Generation(answer, (1, len(answer)), (log(0.5), 0.0))
 
 
 def test_other_labels_have_scores_of_their_own_and_are_marked() -> None:

@@ -114,7 +114,7 @@ def answer(plan: Plan, results: dict[str, Any], common: dict[str, Any]) -> None:
         if results[ANSWERS].get(key, {}).get("settings") != common:
             engine = engine or loaded(plan, "speculative")
             requests = replace(task, engine=engine).requests()
-            texts = [g.text for g in engine.generate(requests, batch_size=1)]
+            texts = [g.text for _, g in engine.generate(requests, batch_size=1)]
             results[ANSWERS][key] = {"settings": common, "texts": texts}
             save(plan.out, results)
 

@@ -43,7 +43,7 @@ def limit(task: Task, batch: int) -> Run:
 
 def speculative(task: Task, batch: int) -> Run:
     def run(task: Task) -> Outcome:
-        found = list(task.engine.generate(task.requests(), batch_size=batch))
+        found = [made for _, made in task.engine.generate(task.requests(), batch_size=batch)]
         passes, computed = sum(g.passes for g in found), sum(g.computed for g in found)
         return Outcome([g.text for g in found], passes, computed, passes if batch == 1 else None)
 
@@ -55,7 +55,7 @@ def token_by_token(task: Task, batch: int) -> Run:
 
     def run(task: Task) -> Outcome:
         with counted(task.engine.network.causal) as counter:
-            found = list(task.engine.generate(task.requests()))
+            found = [made for _, made in task.engine.generate(task.requests())]
         return Outcome([g.text for g in found], counter.passes, counter.computed, counter.calls)
 
     return run

@@ -259,7 +259,7 @@ class Extractor:
 
         # Documents without any chunk (empty ones) must not wait for an answer, so they are yielded by whoever is next.
         answers = self.engine.generate(self._requests(texts, asked, waiting, owners), batch_size=batch_size)
-        for generation in answers:
+        for _, generation in answers:
             owner = owners.popleft()
             if on_generation:
                 on_generation(owner.pending.document, owner.chunk, generation)

@@ -1,18 +1,18 @@
-"""An engine that need not answer again what it answered before it was interrupted."""
+"""An engine that does not answer again what it answered before it was interrupted."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Protocol
 
-from genner.engines.base import Engine, Generation, Request
+from genner.engines.base import Answered, Engine, Generation, Request
 
 
 class AnswerCache(Protocol):
     """Where answers are kept while the document that they belong to is unfinished."""
 
     def take(self, key: str) -> Generation | None:
-        """An answer that an earlier run kept under this key, each once, in the order in which they were kept."""
+        """An answer that an earlier run kept under this key: each once, in the order in which they were kept."""
         ...
 
     def keep(self, key: str, generation: Generation) -> None:
@@ -21,9 +21,9 @@ class AnswerCache(Protocol):
 
 
 class CachingEngine:
-    """Answers as `engine` does, and hands its answers to `memory`; what is there already, it takes from there.
+    """Answers as `engine` does, and keeps its answers in `memory`; what is there already is not asked for again.
 
-    A request is known by what it asks: instruction, text, whether it is constrained. The memory has to belong to one
+    The key of a request is what it asks: instruction, text, whether it is constrained. The memory has to belong to one
     model and one way of decoding.
     """
 
@@ -37,26 +37,26 @@ class CachingEngine:
     def measure(self, instruction: str, text: str) -> int:
         return self.engine.measure(instruction, text)
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-        order: deque[tuple[str, Generation | None]] = deque()  # of what was asked and not yet answered
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+        asked: deque[tuple[Request, str, Generation | None]] = deque()  # in order, with their keys and known answers
 
         def missing() -> Iterator[Request]:
             for request in requests:
                 key = key_of(request)
                 known = self.memory.take(key)
-                order.append((key, known))
+                asked.append((request, key, known))
                 if known is None:
                     yield request
 
-        def first_known() -> Iterator[Generation]:
-            while order and (known := order[0][1]) is not None:
-                order.popleft()
-                yield known
+        def first_known() -> Iterator[Answered]:
+            while asked and (known := asked[0][2]) is not None:
+                yield asked.popleft()[0], known
 
-        for generation in self.engine.generate(missing(), batch_size=batch_size):
+        for request, generation in self.engine.generate(missing(), batch_size=batch_size):
             yield from first_known()
-            self.memory.keep(order.popleft()[0], generation)
-            yield generation
+            _, key, _ = asked.popleft()
+            self.memory.keep(key, generation)
+            yield request, generation
         yield from first_known()
 
 

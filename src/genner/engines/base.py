@@ -5,7 +5,7 @@ it predicts, and how a grammar writes a draft from it, is not known here.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,7 @@ class Request:
             draft.
         label_positions: places in the instruction, in code points: the end of the line of each label, in the order of
             the labels. A drafter reads there what the labels mean.
+        context: what the caller wants to find again beside the answer. An engine returns it and does not look at it.
     """
 
     instruction: str
@@ -34,6 +35,7 @@ class Request:
     grammar: Grammar
     constrained: bool = True
     label_positions: tuple[int, ...] = ()
+    context: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ class Generation:
         return self.answer.decode("utf-8", "replace")
 
 
+Answered = tuple[Request, Generation]
+"""A request, the same object that was given, and its answer."""
+
+
 class Engine(Protocol):
     """A language model that answers requests."""
 
@@ -75,8 +81,12 @@ class Engine(Protocol):
         """Tokens that the prompt takes up."""
         ...
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
-        """Answer the requests in order. Reads ahead a bounded number of them, so that a stream may be endless."""
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+        """Answer the requests: each one with its answer, in their order.
+
+        Reads ahead a bounded number of them, so that a stream may be endless. `batch_size`: answers that are computed
+        together; None for the engine's own choice.
+        """
         ...
 
 

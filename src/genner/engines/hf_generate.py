@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genner.engines.base import Generation, Request
+from genner.engines.base import Answered, Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
 from genner.engines.fast_loading.weights import load_weights
@@ -96,7 +96,7 @@ class FreeEngine:
         with self._turns:
             return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
         size = batch_size or self.default_batch
         source = iter(requests)
         while block := list(islice(source, size * READ_AHEAD)):
@@ -112,7 +112,7 @@ class FreeEngine:
                     with self._turns:
                         answers = self._batch([block[i] for i in rows], cache)
                     done.update(zip(rows, answers, strict=True))
-            yield from (done[i] for i in range(len(block)))
+            yield from ((request, done[i]) for i, request in enumerate(block))
 
     @torch.inference_mode()
     def _cache(self, instruction: str) -> Any:

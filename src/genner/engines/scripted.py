@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from genner.engines.base import Generation, Request
+from genner.engines.base import Answered, Generation, Request
 
 
 class ScriptedEngine:
@@ -32,8 +32,8 @@ class ScriptedEngine:
     def measure(self, instruction: str, text: str) -> int:
         return len(instruction) + len(text)
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
         for request in requests:
             said = self._script(request)
             answer = request.grammar.draft(request.grammar.start(), 1 << 30) if said is None else said.encode()
-            yield Generation(answer, (len(answer),) if answer else (), (0.0,) if answer else ())
+            yield request, Generation(answer, (len(answer),) if answer else (), (0.0,) if answer else ())

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from genner.engines.base import Drafter, Generation, Request
+from genner.engines.base import Answered, Drafter, Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import SpeculativeDecoder, budget, reference
 from genner.engines.fast_loading.weights import load_weights
@@ -146,12 +146,12 @@ class LocalEngine:
             prefix, body = self.chat.prefix_ids(request.instruction), self.chat.body_ids(request.text)
             return budget(self.chat, request, len(prefix) + len(body), self.window)
 
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
         if self.decoder == "reference":
             for request in requests:
                 with self._turns:
                     generation = reference(self.network.causal, self.chat, self.vocabulary, request)
-                yield generation
+                yield request, generation
             return
         size = batch_size or self.default_batch
         source = iter(requests)
@@ -162,5 +162,5 @@ class LocalEngine:
             for place, generation in self._decoder.decode((block[i] for i in order), size):
                 done[order[place]] = generation
                 while next_out in done:
-                    yield done.pop(next_out)
+                    yield block[next_out], done.pop(next_out)
                     next_out += 1

@@ -99,14 +99,14 @@ def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
     """A task's documents with the entities that the engine's model writes. One that does not fit its window is left
     out."""
     ends = label_ends(task.instruction, task.labels)
-    requests, texts = [], []
+    requests = []
     for document in task.documents:
         if engine.measure(task.instruction, document.text) < engine.window:
             grammar = task.form.grammar(document.text, task.labels, decoding_constraints(task.labels))
-            requests.append(Request(task.instruction, document.text, grammar, label_positions=ends))
-            texts.append(document)
+            requests.append(Request(task.instruction, document.text, grammar, label_positions=ends, context=document))
     made = []
-    for document, request, generation in zip(texts, requests, engine.generate(requests), strict=True):
+    for request, generation in engine.generate(requests):
+        document = request.context
         written = request.grammar.read(generation.answer) or ()
         entities = tuple(Entity(w.start, w.end, w.label) for w in written)
         made.append(Document(document.text, entities, document.id, group=document.group))
