@@ -27,11 +27,11 @@ from transformers import AutoTokenizer
 
 from genner.data import read_corpus
 from genner.data.describe import nesting
+from genner.decoding_constraints import DEFAULT_DEPTH, decoding_constraints
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
-from genner.extract import DEFAULT_DEPTH, decoding_constraints
 from genner.formats import FORMATS
 from genner.grammar import boundaries, worded
 from genner.model_store import locate

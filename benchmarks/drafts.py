@@ -26,12 +26,12 @@ from typing import Any
 import torch
 
 from genner.data import read_corpus
+from genner.decoding_constraints import decoding_constraints
 from genner.drafting.proposals import ProposesSpans, SpanProposals
 from genner.engines.base import DrafterInput, Request
 from genner.engines.decoding import SpeculativeDecoder
 from genner.engines.network import Network
 from genner.engines.sequence import Sequence
-from genner.extract import decoding_constraints
 from genner.grammar import boundaries
 from genner.labels import parse_labels
 from genner.loading import load

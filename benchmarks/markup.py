@@ -14,10 +14,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from genner.chunks import Chunk
 from genner.data import read_corpus
 from genner.document import Document, Entity
-from genner.engines.base import Generation
+from genner.engines.base import Generation, Request
 from genner.formats import get_format
 from genner.loading import load
 
@@ -38,10 +37,10 @@ def main() -> None:
     ner = load(args.model, "core", symbols=args.symbols, nested=args.nested, min_score=0.0)
     rows = {}
     for name in args.format:
-        ner.form = get_format(name)
+        ner = ner.replace(form=get_format(name))
         total: Counter[str] = Counter()
 
-        def count(document: Document, chunk: Chunk, made: Generation, total: Counter[str] = total) -> None:
+        def count(_: Request, made: Generation, total: Counter[str] = total) -> None:
             total.update(passes=made.passes, tokens=len(made.ends), truncated=not made.complete)
 
         for gold, found in zip(documents, ner.pipe(documents, on_generation=count), strict=True):

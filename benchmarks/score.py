@@ -47,8 +47,7 @@ def main() -> None:
 
     done = json.loads(args.out.read_text()) if args.out.exists() else {}
     least = None if args.min_score == "calibration" else float(args.min_score)
-    ner = load(args.model, format=args.format, constrained=not args.free, min_score=least)
-    ner.split = False
+    ner = load(args.model, format=args.format, constrained=not args.free, min_score=least).replace(split=False)
     for name in args.sets:
         key = f"{name}/{args.split}/{ner.form.name}/{'free' if args.free else 'grammar'}"
         key += f"/min-score {args.min_score}" if least != 0 else ""

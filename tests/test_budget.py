@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 import tiny
 from genner.data import read_jsonl
+from genner.decoding_constraints import DEFAULT_DEPTH, decoding_constraints, depth_of
 from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import SEAM, SPARE, budget
 from genner.engines.sequence import Sequence
 from genner.engines.vocabulary import Vocabulary
-from genner.extract import DEFAULT_DEPTH, decoding_constraints, depth_of
 from genner.formats import FORMATS, Format
 from genner.grammar import boundaries, first_ends, most_mentions
 from genner.labels import label_set, label_sets

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import genner
 import tiny
 from conftest import Run
-from genner.calibration import CALIBRATION_FILE, COOLEST, HOTTEST, Calibration, Fit, Scale, Thresholds, temper
+from genner.calibration import CALIBRATION_FILE, COOLEST, HOTTEST, IDENTITY, Calibration, Fit, Scale, Thresholds, temper
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Answered, Generation, Request
 from genner.engines.chat import Chat
@@ -26,8 +26,9 @@ from genner.engines.scripted import ScriptedEngine
 from genner.errors import ModelError, TrainingError
 from genner.evaluation.confidence import calibration_error
 from genner.export.folder import merge
-from genner.extract import Extractor, score
+from genner.extract import Extractor
 from genner.formats import FORMATS
+from genner.grammar import DecisionKinds, GrammarEntity
 from genner.labels import label_set
 from genner.token_groups import decision_families, token_groups
 from genner.training import calibration_fitting
@@ -72,6 +73,17 @@ def generations(draw: st.DrawFn, form: str) -> tuple[Document, Generation]:
 # -- decisions
 
 
+def score(written: GrammarEntity, generation: Generation, kinds: DecisionKinds) -> float:
+    """The probability of the tokens that write an entity's markup or item: the obvious loop."""
+    marks = written.marks(kinds)
+    total, begin = 0.0, 0
+    for end, logprob in zip(generation.ends, generation.logprobs, strict=True):
+        if any(begin < mark_end and mark_begin < end for mark_begin, mark_end in marks):
+            total += logprob
+        begin = end
+    return min(1.0, exp(total))
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
@@ -92,7 +104,7 @@ def test_what_decides_is_what_the_score_counts(form: str, data: st.DataObject) -
         assert exp(min(0.0, counted)) == pytest.approx(own, rel=1e-9)
         # A scale of ones changes nothing.
         assert Scale.identity(kinds).score(found) == pytest.approx(own, rel=1e-9)
-        assert Calibration({}).score(one, made, LABELS, kinds) == pytest.approx(own, rel=1e-9)
+        assert IDENTITY.score(one, made, LABELS, kinds) == pytest.approx(own, rel=1e-9)
 
 
 SPELLED: dict[str, list[dict[str, str]]] = {
@@ -336,8 +348,11 @@ def a_calibration(adapter: str = "") -> Calibration:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    assert Calibration.read(tmp_path) is None
+    assert Calibration.read(tmp_path) == IDENTITY
+    assert IDENTITY.is_identity
+    assert Calibration.from_dict(IDENTITY.to_dict()) == IDENTITY
     made = a_calibration("abc")
+    assert not made.is_identity
     made.write(tmp_path)
     assert Calibration.read(tmp_path) == Calibration.read(tmp_path, "abc") == made
     a_calibration("").write(tmp_path)

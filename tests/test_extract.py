@@ -12,14 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tiny
+from genner.calibration import IDENTITY
 from genner.chunks import chunks
 from genner.data.describe import nesting
+from genner.decoding_constraints import DEFAULT_DEPTH, decoding_constraints
 from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.engines.base import Answered, Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import LabelError, UsageError
-from genner.extract import DEFAULT_DEPTH, MAX_CHUNK_CHARS, Extractor, decoding_constraints, score
+from genner.extract import MAX_CHUNK_CHARS, Extractor
 from genner.formats import FORMATS
 from genner.grammar import Constraints, GrammarEntity, decisions_of, worded
 from genner.labels import label_set
@@ -107,7 +109,7 @@ def test_nested_entities() -> None:
 
 
 @pytest.mark.parametrize("window", [None, 400])
-def test_thousands_of_chunks(window: int | None) -> None:
+def test_thousands_of_chunks(window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Ann saw Bob Lee. Rome is far!\n" * 3000
     extractor, measured = scripted(window=window), 0
     measure = extractor.engine.measure
@@ -117,7 +119,7 @@ def test_thousands_of_chunks(window: int | None) -> None:
         measured += 1
         return measure(asked, piece)
 
-    extractor.engine.measure = counting  # type: ignore[method-assign]
+    monkeypatch.setattr(extractor.engine, "measure", counting)
     prediction = extractor.extract(text)
     assert prediction.entities == named(text)
     assert prediction.problems == ()
@@ -376,6 +378,10 @@ def test_scores_are_probabilities(form: str, some: list[str]) -> None:
         assert all(e.score is not None and 0.0 <= e.score <= 1.0 for e in prediction.entities)
 
 
+def score(written: GrammarEntity, made: Generation) -> float | None:
+    return IDENTITY.score(written, made, LABELS, XML.decision_kinds)
+
+
 def test_a_score_is_the_probability_of_the_tokens_that_write_the_tags() -> None:
     # One token a line; those that touch a tag count, whether they hold more than the tag or not.
     tokens = [
@@ -392,13 +398,13 @@ def test_a_score_is_the_probability_of_the_tokens_that_write_the_tags() -> None:
     answer = "".join(t for t, _ in tokens).encode()
     made = Generation(answer, tuple(ends), tuple(log(p) for _, p in tokens))
     (written,) = XML.grammar("Ann is here", LABELS).read(answer) or ()
-    assert score(written, made, XML.decision_kinds) == pytest.approx(0.5 * 0.8 * 0.9 * 1.0 * 0.7)
-    assert score(written, Generation(answer), XML.decision_kinds) is None
+    assert score(written, made) == pytest.approx(0.5 * 0.8 * 0.9 * 1.0 * 0.7)
+    assert score(written, Generation(answer)) is None
 
 
 def test_a_certain_entity_scores_one() -> None:
     entity = GrammarEntity(0, 1, "PER", decisions_of(("open", 0, 3)))
-    assert score(entity, Generation(b"abc", (3,), (1e-9,)), XML.decision_kinds) == 1.0
+    assert score(entity, Generation(b"abc", (3,), (1e-9,))) == 1.0
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
@@ -448,8 +454,37 @@ def test_the_signature_names_format_and_decoding() -> None:
     }
 
 
+def test_an_extractor_is_replaced_not_changed() -> None:
+    """`replace` changes the arguments that it names, and what is computed from them."""
+    ner = Extractor(ScriptedEngine(), XML, LABELS, min_score=0.5, symbols=True, signature={"model": "m"})
+    with pytest.raises(AttributeError, match=r"make another with replace\(split=\.\.\.\)"):
+        ner.split = False
+    with pytest.raises(UsageError, match=r"argument 'widen'; legal: engine, form, labels, constrained, prompt_full"):
+        ner.replace(widen=True)
+    other = ner.replace(form=FORMATS["compact"], split=False)
+    assert (other.engine, other.labels, other.min_score, other.symbols) == (ner.engine, LABELS, 0.5, True)
+    assert (other.form.name, other.split, ner.split) == ("compact", False, True)
+    assert other.signature == ner.signature | {"format": "compact"}
+    assert ner.replace().signature == ner.signature
+
+
+def test_requests_say_what_they_are_about() -> None:
+    """Whoever listens gets each request of a document, of each chunk, with the labels that are asked for."""
+    document, heard = Document("Ann left. Rome is far.", id="d"), list[tuple[Document, str, tuple[str, ...]]]()
+
+    def listen(request: Request, generation: Generation) -> None:
+        context = request.context
+        assert request.text == document.text[context.chunk.start : context.chunk.end]
+        heard.append((context.document, request.text, context.labels.tags))
+
+    list(scripted("gpt_ner").pipe([document], on_generation=listen))
+    texts_ = dict.fromkeys(text for _, text, _ in heard)
+    assert "".join(texts_).replace(" ", "") == document.text.replace(" ", "")
+    assert heard == [(document, text, (tag,)) for text in texts_ for tag in LABELS.tags]
+
+
 def test_wanted_labels_are_asked_for_with_their_family() -> None:
-    """`widen`: the prompt names the whole shipped set, the result holds what was wanted."""
+    """`prompt_full_label_set`: the prompt names the whole shipped set, the result holds what was wanted."""
     asked: list[str] = []
 
     def script(request: Request) -> str:
@@ -457,8 +492,8 @@ def test_wanted_labels_are_asked_for_with_their_family() -> None:
         return "<PER>Ann</PER> in <LOC>Rome</LOC>"
 
     form = FORMATS["inline_xml"]
-    for widen in (True, False):
-        extractor = Extractor(ScriptedEngine(script), form, label_set("core"), widen=widen)
+    for whole in (True, False):
+        extractor = Extractor(ScriptedEngine(script), form, label_set("core"), prompt_full_label_set=whole)
         found = extractor.extract("Ann in Rome", "LOC").entities
         assert [(e.start, e.end, e.label) for e in found] == [(7, 11, "LOC")]
     assert "- PER" in asked[0]

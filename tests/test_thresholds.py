@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Run
-from genner.calibration import CALIBRATION_FILE, Calibration, Scale, Thresholds
+from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration, Scale, Thresholds
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.engines.base import Answered, Generation, Request
 from genner.engines.scripted import ScriptedEngine
@@ -43,7 +43,7 @@ class Unsure(ScriptedEngine):
 
 
 THRESHOLDS = Thresholds(0.45, {CORE.tags: 0.6, ("LOC", "ORG", "PER"): 0.6, ("PER",): 0.9})
-CALIBRATION = Calibration({"inline": Scale.identity("inline")}, "", {}, {"inline": THRESHOLDS})
+CALIBRATION = Calibration({"inline": Scale.identity(XML.decision_kinds)}, "", {}, {"inline": THRESHOLDS})
 
 
 def extractor(**options: Any) -> Extractor:
@@ -68,7 +68,7 @@ def test_the_threshold_of_the_labels_is_the_default() -> None:
 
 def test_a_part_of_a_label_set_does_not_have_the_threshold_of_the_whole() -> None:
     """Though the model is asked for the whole."""
-    ner = extractor(widen=True)
+    ner = extractor(prompt_full_label_set=True)
     assert [ner.least(labels) for labels in ("core", "PER", "LOC", "ORG,PER,LOC")] == [0.6, 0.9, 0.45, 0.6]
 
 
@@ -87,9 +87,9 @@ def test_a_call_may_ask_for_another_threshold() -> None:
 
 @pytest.mark.parametrize(
     "calibration",
-    [None, Calibration({"inline": Scale.identity("inline")}), replace(CALIBRATION, thresholds={"json": THRESHOLDS})],
+    [IDENTITY, replace(CALIBRATION, thresholds={}), replace(CALIBRATION, thresholds={"json": THRESHOLDS})],
 )
-def test_without_a_threshold_everything_is_kept(calibration: Calibration | None) -> None:
+def test_without_a_threshold_everything_is_kept(calibration: Calibration) -> None:
     ner = extractor(calibration=calibration)
     assert names(ner.extract(TEXT)) == (["Ann", "Bob"], 0)
     assert (ner.threshold(), ner.least()) == (None, 0.0)
@@ -120,12 +120,12 @@ def test_the_command_line_says_what_was_left_out(run: Run, monkeypatch: pytest.M
         return extractor(min_score=min_score, calibration=now[0])
 
     monkeypatch.setattr("genner.loading.load", load)
-    now: list[Calibration | None] = [None]
+    now = [IDENTITY]
     for calibration, options, entities, said in (
         (CALIBRATION, (), 1, "1 entity scored below 0.60, the calibration's threshold for these labels: left out"),
         (CALIBRATION, ("--min-score", "0.9"), 0, "2 entities scored below --min-score 0.9: left out"),
         (CALIBRATION, ("--min-score", "0"), 2, ""),
-        (None, (), 2, "no threshold: this model has no calibration"),
+        (IDENTITY, (), 2, "no threshold: this model has no calibration"),
     ):
         now[0] = calibration
         code, out, told = run("extract", "--text", TEXT, *options)
@@ -238,7 +238,7 @@ def test_what_a_threshold_brings_is_measured_where_it_was_not_chosen() -> None:
             p = rng.choice([0.05, 0.9])
             truth = rng.random() < p
             decided = {"open": log(p), "label": -1e-7, "inside": -1e-7, "close": -1e-7}
-            found.append(Judged("a", number, ("A",), FORMATS["inline_xml"].decision_kinds, decided, truth))
+            found.append(Judged("a", number, ("A",), XML.decision_kinds, decided, truth))
             right += [Entity(place, place + 1, "A")] if truth else []
         documents.append(Document("abc", tuple(right)))
     told = assess(found, XML, {"a": (LabelSet.of("A"), documents)}).sets["a"]

@@ -129,9 +129,7 @@ def test_what_was_not_recorded_is_not_taken_for_nothing() -> None:
 
 def test_the_command_line_says_it_unless_it_is_to_be_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(model: str, labels: LabelSet, **_: object) -> Extractor:
-        ner = extractor()
-        ner.labels = labels
-        return ner
+        return extractor().replace(labels=labels)
 
     monkeypatch.setattr("genner.loading.load", load)
     for options, times in ((["--labels", "PER,band"], 1), (["--labels", "core"], 0), (["--labels", "band,", "-q"], 0)):

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from genner.decoding_constraints import decoding_constraints
 from genner.document import Document, LabelSet, Prediction
 from genner.engines.base import Request
 from genner.evaluation import evaluate
-from genner.extract import decoding_constraints
 from genner.formats import Format
 from genner.grammar import Constraints
 from genner.prompts import instruction, label_ends

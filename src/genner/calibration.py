@@ -136,6 +136,8 @@ class Calibration:
     `adapter` is the first digits of the adapter's SHA-256, so that no other is calibrated by it; empty where the model
     has none. A family without a scale keeps the model's own scores. `transfers` are for labels that no scale was fitted
     on; they need to know what the model was `trained` on, which is not part of the file.
+
+    `IDENTITY` has no scales: scores are the product of the model's own probabilities.
     """
 
     scales: Mapping[str, Scale]
@@ -144,6 +146,11 @@ class Calibration:
     thresholds: Mapping[str, Thresholds] = field(default_factory=dict)
     transfers: Mapping[str, Transfer] = field(default_factory=dict)
     trained: Trained | None = field(default=None, compare=False)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves all scores as the model gives them."""
+        return not self.scales
 
     def standing(self, form: Format, labels: LabelSet) -> Standing:
         """What the scores of entities are worth when these labels are asked for in this format, under the grammar."""
@@ -246,8 +253,8 @@ class Calibration:
         return path
 
     @classmethod
-    def read(cls, folder: Path, adapter: str = "") -> Self | None:
-        """That of the folder; None where there is none.
+    def read(cls, folder: Path, adapter: str = "") -> Self:
+        """The calibration in a folder; the identity if there is none.
 
         Args:
             adapter: the first digits of the hash of the adapter at hand; empty not to compare it.
@@ -256,7 +263,7 @@ class Calibration:
         """
         path = folder / CALIBRATION_FILE
         if not path.exists():
-            return None
+            return cls({})
         mend = "run `genner calibrate` again, or delete the file: scores are the model's own then"
         try:
             found = cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
@@ -267,6 +274,10 @@ class Calibration:
         if adapter and found.adapter and found.adapter != adapter:
             raise ModelError(f"{path} was fitted for adapter {found.adapter}, and this is {adapter}; {mend}")
         return found
+
+
+IDENTITY = Calibration({})
+"""The calibration of a model that has none."""
 
 
 def _table(raw: Any, where: str) -> dict[str, Any]:

@@ -1,118 +1,68 @@
-"""The one pipeline: text -> chunks -> prompts -> engine -> answers -> `Prediction`.
+"""The pipeline: text -> chunks -> prompts -> engine -> answers -> `Prediction`.
 
 What an entity's score means: the probability, among the legal alternatives at each token, of the tokens that write its
-markup, given all that was written before: that an entity opens here, with this label, and that it closes here. How
-likely it was to go on copying in between is left out, as is the text itself, which is forced. In a JSON format it is
-the probability of all tokens that write its item. It is a product of the model's own probabilities. Where a model
-comes with a calibration (`genner.calibration`), the score is what that makes of them: about the share of the entities
-of this score that are right, on texts like those it was fitted on.
+markup, given all that was written before: that an entity opens here, with this label, and that it closes here. The
+probability of copying on in between is left out, and so is the text itself, which is forced. In a JSON format it is the
+probability of all tokens that write the entity's item. So it is a product of the model's own probabilities. A
+calibration (`genner.calibration`) turns it into about the share of the entities of this score that are right, on texts
+like those it was fitted on; the identity leaves it as it is.
 """
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from math import exp
-from typing import Any, NamedTuple
+from inspect import signature
+from typing import Any
 
-from genner.calibration import Calibration, Standing
+from genner.calibration import IDENTITY, Calibration, Standing
 from genner.chunks import Chunk, chunks
-from genner.document import Document, Entity, LabelSet, Prediction, Problem
+from genner.decoding_constraints import decoding_constraints, depth_of
+from genner.document import Document, LabelSet, Prediction, Problem
 from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
 from genner.formats import Format
-from genner.grammar import Boundaries, Constraints, DecisionKinds, Grammar, GrammarEntity
 from genner.inputs import checked_score, document_of, no_text, not_one_text
-from genner.labels import Labels, as_label_set, family
+from genner.labels import Labels, as_label_set, enclosing_label_set
+from genner.pending import ChunkContext, PendingDocument
 from genner.prompts import instruction, label_ends
 from genner.trained import Trained, named
 
 log = logging.getLogger(__name__)
 
-MAX_CHUNK_CHARS = 1200  # code points: a longer sentence is cut, since none so long was trained on
-OWN_FIELDS = (
-    "below_min_score",
-    "answer_reading",
-    "uncalibrated_scores",
-)  # of a prediction that is read again, which are no longer so
-DEFAULT_DEPTH = 7
-"""Entities that may cover one place where the labels do not say how deep they nest: the most in any corpus at hand. On
-flat corpora it changes nothing (docs/log.md)."""
+MAX_CHUNK_CHARS = 1200  # code points: a longer sentence is cut, since the models were trained on shorter ones
 
-DECODING = Constraints("strict", DEFAULT_DEPTH, same_span_labels=False, allow_trailing_repeat=True)
-"""What decoding allows, of all that is legal in a format.
-
-- `strict` boundaries cost 276 of the 467,826 gold entities at hand in inline XML (docs/formats.md);
-- of 130,000 gold entities 31 share their span with another, and models in a loop write all labels;
-- a list may end in an entity that it has already: this is how models in a loop get out of it.
-"""
-
-
-def decoding_constraints(labels: LabelSet, *, nested: bool | None = None, symbols: bool = False) -> Constraints:
-    """`DECODING` for these labels and these arguments of `Extractor`."""
-    boundaries: Boundaries = "word" if symbols else DECODING.boundaries
-    return replace(DECODING, boundaries=boundaries, depth=depth_of(labels, nested))
-
-
-def depth_of(labels: LabelSet, nested: bool | None = None) -> int:
-    """How many entities may cover one place: as many as the labels say, unless it is said whether they nest."""
-    known = labels.depth
-    if nested is None:
-        return known or DEFAULT_DEPTH
-    if not nested:
-        return 1
-    return known if known and known > 1 else DEFAULT_DEPTH
-
-
-OnGeneration = Callable[[Document, Chunk, Generation], None]
-"""Is told of each answer as it comes in: the document, the part of it that was asked about, what the engine gave."""
-
-
-@dataclass
-class _Pending:
-    """A document whose chunks are being answered."""
-
-    document: Document
-    remaining: int  # chunks without an answer
-    depth: int  # how many entities may cover one place
-    entities: list[Entity] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
-class _Owner(NamedTuple):
-    """What a request was made for."""
-
-    pending: _Pending
-    chunk: Chunk
-    grammar: Grammar
-    labels: LabelSet
+OnGeneration = Callable[[Request, Generation], None]
+"""Is told of each answer as it comes in. The context of the request is a `genner.pending.ChunkContext`: the document,
+the part of it that was asked about, and the labels."""
 
 
 class Extractor:
-    """Finds entities in texts. Threads may share one: they take turns at the model, and get what one alone gets.
+    """Finds entities in texts. It is not changed once it is made (see `replace`), and threads may share one: they take
+    turns at the model, and get the same results as one alone.
 
     Args:
         engine: what answers the prompts.
         form: the format of the answers.
         labels: what is asked for when a call does not say.
-        constrained: decode under the grammar, so that no answer can be invalid; else let the model write freely, and
-            repair what it wrote: what is given is the `repaired` reading of its answers (docs/scores.md).
-        widen: ask for the whole shipped label set when some of its labels are wanted, and keep those. A small model
-            that was trained on whole sets tells people from places better when it may name both.
+        constrained: decode under the grammar, so that no answer can be invalid. If not, the model writes freely, and
+            its answers are repaired: predictions are the `repaired` reading of them (docs/scores.md).
+        prompt_full_label_set: when some labels of a shipped set are wanted, ask for the whole set, and keep those. A
+            small model that was trained on whole sets tells people from places better when it may name both.
         min_score: leave out entities that score less, to the four digits that are written; raise it where precision
             matters more than recall. None: the threshold that the calibration has for the labels that are asked for,
-            0 without one; 0: leave out nothing.
-        calibration: what makes scores of the model's probabilities; None for the plain product of them.
-        split: cut texts into sentences; else give each to the model whole, as far as it fits.
+            0 if it has none; 0: leave out nothing.
+        calibration: turns the model's probabilities into scores; the identity leaves their product as it is.
+        split: cut texts into sentences. If not, each text is asked about as a whole, as far as it fits.
         nested: whether entities may lie within each other, while decoding under the grammar. None: as deep as the label
             set says that they do (`LabelSet.depth`), and no deeper.
         symbols: allow entities that start at a character of the format's markup (`<` in XML), or that consist of
-            punctuation alone; and show the model tags of HTML and XML, which texts are cut at otherwise. By default
-            none does, under the grammar: a model that meets markup in a text takes it for its own.
+            punctuation alone; and show the model tags of HTML and XML, at which texts are cut otherwise. By default the
+            grammar allows neither: a model that finds markup in a text takes it for its own.
         trained: what the model was trained on, where it is known; a call that asks for labels that are new to the model
-            gets a word on it (see `caution`).
-        signature: what identifies this system in a score: model, adapter, format ...; `min_score` in it is that of
-            calls that name neither labels nor a `min_score`.
+            gets a warning (see `caution`).
+        signature: what identifies this system in a score: model, adapter ... The extractor's own `signature` adds the
+            format and what else the arguments decide; its `min_score` is that of calls that name neither labels nor a
+            `min_score`.
     """
 
     def __init__(
@@ -122,22 +72,24 @@ class Extractor:
         labels: LabelSet,
         *,
         constrained: bool = True,
-        widen: bool = False,
+        prompt_full_label_set: bool = False,
         min_score: float | None = None,
         split: bool = True,
         signature: dict[str, str] | None = None,
-        calibration: Calibration | None = None,
+        calibration: Calibration = IDENTITY,
         nested: bool | None = None,
         symbols: bool = False,
         trained: Trained | None = None,
     ) -> None:
         self.engine, self.form, self.labels = engine, form, labels
-        self.constrained, self.widen, self.split = constrained, widen, split
+        self.constrained, self.split = constrained, split
+        self.prompt_full_label_set = prompt_full_label_set
         self.min_score = None if min_score is None else checked_score(min_score)
         self.calibration = calibration
         self.nested, self.symbols = nested, symbols
         self.trained, self._cautioned = trained, set[LabelSet]()
         decoding = "grammar" if constrained else "free"
+        self._given_signature = signature
         self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
         if nested is not None:
             self.signature["nesting"] = "nested" if nested else "flat"
@@ -145,8 +97,26 @@ class Extractor:
             self.signature["symbols"] = "allowed"
         self.signature["scores"] = self.standing()
         if least := self.least():
-            source = "from calibration" if min_score is None else "calibrated" if calibration else ""
+            source = "from calibration" if min_score is None else "" if calibration.is_identity else "calibrated"
             self.signature["min_score"] = f"{least} {source}".rstrip()
+        self._is_made = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "_is_made"):
+            raise AttributeError(f"an Extractor is not changed once it is made; make another with replace({name}=...)")
+        super().__setattr__(name, value)
+
+    def replace(self, **arguments: Any) -> "Extractor":
+        """Another extractor, with these arguments and otherwise those of this one; they share the engine.
+
+        Raises `UsageError` for an argument that there is not.
+        """
+        if unknown := arguments.keys() - set(_ARGUMENTS):
+            raise UsageError(f"argument {sorted(unknown)[0]!r}; legal: {', '.join(_ARGUMENTS)}")
+        same = {name: getattr(self, name) for name in _ARGUMENTS} | {"signature": self._given_signature}
+        made = Extractor(**(same | arguments))
+        made._cautioned.update(self._cautioned)
+        return made
 
     def extract(self, text: str | Document, labels: Labels = None, *, min_score: float | None = None) -> Prediction:
         """The entities of one text, nested ones included, with their positions and scores.
@@ -177,16 +147,14 @@ class Extractor:
         return 0.0 if chosen is None else chosen
 
     def threshold(self, labels: Labels = None) -> float | None:
-        """The threshold that the calibration has for these labels; None without a calibration that has any."""
-        if self.calibration is None:
-            return None
-        # Of the labels that are wanted, not of all that the model is asked for: nobody chose one for a part of a set.
+        """The threshold that the calibration has for these labels; None if it has none."""
+        # For the labels that are wanted, not for all that the model is asked for: thresholds are chosen for whole sets.
         return self.calibration.threshold(self.form.decision_kinds.family, self._labels(labels).tags)
 
     def standing(self, labels: Labels = None) -> Standing:
         """What the scores of a call with these labels are worth (see `genner.calibration.Standing`). Predictions whose
         scores are not calibrated say so (`Prediction.uncalibrated_scores`)."""
-        if self.calibration is None or not self.constrained:  # what was fitted was decided under the grammar
+        if not self.constrained:  # calibrations are fitted on decisions under the grammar
             return "uncalibrated"
         return self.calibration.standing(self.form, self._asked(self._labels(labels)))
 
@@ -234,7 +202,7 @@ class Extractor:
         Args:
             batch_size: sentences in a forward pass.
             min_score: instead of the extractor's own (see `least`).
-            on_generation: is told of each answer as it comes in.
+            on_generation: is told of each answer as it comes in (see `OnGeneration`).
 
         Raises `UsageError` for a single text, and for an element that is no text.
         """
@@ -254,50 +222,43 @@ class Extractor:
         uncalibrated = self.standing(wanted) == "uncalibrated"
         if caution := self.caution(wanted):
             log.warning(caution)
-        waiting: deque[_Pending] = deque()  # documents whose chunks have been handed out, in order
-        owners: deque[_Owner] = deque()  # of requests that are not yet answered, in order
-
-        # Documents without any chunk (empty ones) must not wait for an answer, so they are yielded by whoever is next.
-        answers = self.engine.generate(self._requests(texts, asked, waiting, owners), batch_size=batch_size)
-        for _, generation in answers:
-            owner = owners.popleft()
+        pending: deque[PendingDocument] = deque()  # in order
+        requests = self._requests(texts, asked, pending)
+        for request, generation in self.engine.generate(requests, batch_size=batch_size):
             if on_generation:
-                on_generation(owner.pending.document, owner.chunk, generation)
-            self._collect(owner, generation)
-            owner.pending.remaining -= 1
-            while waiting and not waiting[0].remaining:
-                yield self._finish(waiting.popleft(), wanted, least, uncalibrated)
-        yield from (self._finish(pending, wanted, least, uncalibrated) for pending in waiting)
+                on_generation(request, generation)
+            request.context.pending.collect(request, generation, self.calibration)
+            # Documents without a chunk (empty ones) are yielded as soon as those before them are.
+            while pending and not pending[0].remaining:
+                yield pending.popleft().prediction(wanted, least, uncalibrated)
+        yield from (document.prediction(wanted, least, uncalibrated) for document in pending)
 
     def _requests(
-        self,
-        texts: Iterable[str | Document | None],
-        labels: LabelSet,
-        waiting: deque[_Pending],
-        owners: deque[_Owner],
+        self, texts: Iterable[str | Document | None], labels: LabelSet, pending: deque[PendingDocument]
     ) -> Iterator[Request]:
+        """The requests for all chunks of the texts; each document is put into `pending` before its first request."""
         parts = [labels.subset([tag]) for tag in labels.tags] if self.form.prompt_per_label else [labels]
-        asked = [instruction(part, self.form) for part in parts]
-        options = [label_ends(words, part) for words, part in zip(asked, parts, strict=True)]
-        fits = self._fits(max(asked, key=len))
-        constraints = {part: decoding_constraints(part, nested=self.nested, symbols=self.symbols) for part in parts}
+        prompts = [instruction(part, self.form) for part in parts]
+        label_positions = [label_ends(prompt, part) for prompt, part in zip(prompts, parts, strict=True)]
+        constraints = [decoding_constraints(part, nested=self.nested, symbols=self.symbols) for part in parts]
+        fits = self._fits(max(prompts, key=len))
         for number, text in enumerate(texts, 1):
             document = document_of(text, number)
             pieces = list(self._chunks(document.text, fits))
-            pending = _Pending(document, len(pieces) * len(parts), depth_of(labels, self.nested))
+            depth = depth_of(labels, self.nested)
+            made = PendingDocument(document, self.form, self.constrained, depth, len(pieces) * len(parts))
             if not isinstance(text, str | Document):
                 detail = f"text {number} is {text!r}, which is no text: nothing was asked"
-                pending.problems.append(Problem("missing", detail))
-            waiting.append(pending)
+                made.problems.append(Problem("missing", detail))
+            pending.append(made)
             for chunk in pieces:
                 if chunk.cut:
                     detail = f"a sentence was cut at {chunk.end}, being too long; an entity across the cut is lost"
-                    pending.problems.append(Problem("split", detail))
+                    made.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
-                for part, words, ends in zip(parts, asked, options, strict=True):
-                    grammar = self.form.grammar(piece, part, constraints[part])
-                    owners.append(_Owner(pending, chunk, grammar, part))
-                    yield Request(words, piece, grammar, self.constrained, ends)
+                for part, prompt, ends, allowed in zip(parts, prompts, label_positions, constraints, strict=True):
+                    grammar, context = self.form.grammar(piece, part, allowed), ChunkContext(made, chunk, part)
+                    yield Request(prompt, piece, grammar, self.constrained, ends, context)
 
     def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
         if self.split or len(text) > MAX_CHUNK_CHARS or not fits(text):
@@ -318,84 +279,12 @@ class Extractor:
         # The text stands in the prompt once, in the answer once, and tags take about as much again.
         return lambda piece: fixed + 4 * (self.engine.measure("", piece) - empty) + 64 <= window
 
-    def _collect(self, owner: _Owner, generation: Generation) -> None:
-        pending, chunk, grammar, labels = owner
-        piece = pending.document.text[chunk.start : chunk.end]
-        written, kinds = grammar.read(generation.answer), self.form.decision_kinds
-        if written is not None:
-            if not generation.complete:  # what was open when the budget ran out was closed without asking the model
-                reached = generation.ends[-1] if generation.ends else 0
-                written = tuple(w for w in written if all(end <= reached for _, end in w.marks(kinds)))
-            pending.entities += [
-                Entity(chunk.start + w.start, chunk.start + w.end, w.label, self._score(owner, w, generation))
-                for w in written
-            ]
-        else:
-            prediction = self.form.decode(piece, generation.text, labels)
-            pending.entities += [e.shifted(chunk.start) for e in prediction.entities]
-            pending.problems += prediction.problems
-        if not generation.complete:
-            detail = f"the answer for [{chunk.start}, {chunk.end}) was cut off, being too long; no entities in its rest"
-            pending.problems.append(Problem("truncated", detail))
-
-    def _score(self, owner: _Owner, written: GrammarEntity, generation: Generation) -> float | None:
-        if self.calibration:
-            return self.calibration.score(written, generation, owner.labels, self.form.decision_kinds)
-        return score(written, generation, self.form.decision_kinds)
-
-    def _finish(self, pending: _Pending, wanted: LabelSet, least: float, uncalibrated: bool) -> Prediction:
-        document = pending.document
-        asked = [entity for entity in self._within_depth(pending) if entity.label in wanted]
-        # Scores are compared to the four digits in which they are written.
-        kept = tuple(e for e in asked if e.score is None or round(e.score, 4) >= least)
-        return Prediction(
-            document.text,
-            kept,
-            document.id,
-            tuple(pending.problems),
-            below_min_score=len(asked) - len(kept),
-            answer_reading="" if self.constrained else "repaired",
-            group=document.group,
-            uncalibrated_scores=uncalibrated and any(e.score is not None for e in kept),
-            extra={key: value for key, value in document.extra.items() if key not in OWN_FIELDS},
-        )
-
-    def _within_depth(self, pending: _Pending) -> list[Entity]:
-        """The entities of a document, no place covered too often; of those that would, the less certain are dropped.
-
-        Grammars see to it, but where a format writes the entities of each label apart (`Format.independent_labels`).
-        """
-        if not (self.constrained and self.form.independent_labels):
-            return pending.entities
-        covered: Counter[int] = Counter()
-        kept: list[Entity] = []
-        surest = sorted(pending.entities, key=lambda e: 1.0 if e.score is None else e.score, reverse=True)
-        for entity in surest:
-            places = range(entity.start, entity.end)
-            if any(covered[place] >= pending.depth for place in places):
-                detail = f"{entity.label} at [{entity.start}, {entity.end}) overlaps with entities of other labels"
-                pending.problems.append(Problem("dropped", f"{detail}; the labels nest {pending.depth} deep"))
-            else:
-                covered.update(places)
-                kept.append(entity)
-        return kept
-
     def _labels(self, labels: Labels) -> LabelSet:
         return self.labels if labels is None else as_label_set(labels)
 
     def _asked(self, wanted: LabelSet) -> LabelSet:
         """What the model is asked for, when these are wanted."""
-        return family(wanted) if self.widen else wanted
+        return enclosing_label_set(wanted) if self.prompt_full_label_set else wanted
 
 
-def score(written: GrammarEntity, generation: Generation, kinds: DecisionKinds) -> float | None:
-    """The probability of the tokens that write an entity's markup or item; None when the engine gives none."""
-    if not generation.logprobs:
-        return None
-    marks = written.marks(kinds)
-    total, begin = 0.0, 0
-    for end, logprob in zip(generation.ends, generation.logprobs, strict=True):
-        if any(begin < mark_end and mark_begin < end for mark_begin, mark_end in marks):
-            total += logprob
-        begin = end
-    return min(1.0, exp(total))
+_ARGUMENTS = tuple(name for name in signature(Extractor).parameters)

@@ -142,6 +142,6 @@ def _corpora() -> list[str]:
     return (files("genner") / "assets" / "corpora.txt").read_text(encoding="utf-8").split()
 
 
-def family(labels: LabelSet) -> LabelSet:
+def enclosing_label_set(labels: LabelSet) -> LabelSet:
     """The shipped label set that `labels` is a part of; `labels` itself when it is part of none."""
     return next((known for known in label_sets().values() if set(labels) <= set(known)), labels)

@@ -86,7 +86,7 @@ def load(
         form,
         given or source.labels or label_set(DEFAULT),
         constrained=constrained,
-        widen=source.widen,
+        prompt_full_label_set=source.prompt_full_label_set,
         min_score=min_score,
         signature=source.signature,
         calibration=source.calibration,

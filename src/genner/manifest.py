@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 from genner.document import LabelSet
 from genner.errors import ModelError
 from genner.formats import FORMATS
-from genner.labels import family
+from genner.labels import enclosing_label_set
 from genner.trained import KEY, Trained
 
 Schema = Literal["fetched", "adapter", "exported"]  # of a `genner.json`
@@ -151,7 +151,7 @@ class ExportedManifest:
         base: the name of the model that it was made of.
         adapter: SHA-256 of the adapter that is merged into its weights; None without one.
         formats: answer formats that it was trained on, the most used first.
-        widen: whether it is to be asked for whole shipped label sets (see `Extractor`).
+        prompt_full_label_set: whether it is to be asked for whole shipped label sets (see `Extractor`).
         labels, trained: as in `TrainingManifest`.
     """
 
@@ -159,7 +159,7 @@ class ExportedManifest:
     base: str
     adapter: str | None
     formats: tuple[str, ...]
-    widen: bool
+    prompt_full_label_set: bool
     labels: LabelSet | None
     trained: Trained | None
 
@@ -173,7 +173,8 @@ class ExportedManifest:
                 return None
             made_of, formats = raw["base"]["name"], tuple(raw["formats"])
             labels, trained = _labels(raw, path), _trained(raw, path)
-            return cls(raw["kind"], made_of, raw["adapter"], formats, raw["widen"], labels, trained)
+            whole = raw["widen"] if "widen" in raw else raw["prompt_full_label_set"]  # the older name first
+            return cls(raw["kind"], made_of, raw["adapter"], formats, whole, labels, trained)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{path} is damaged ({error!r}); export the model again") from None
 
@@ -199,7 +200,7 @@ def _labels(raw: dict[str, Any], path: Path) -> LabelSet | None:
     if not raw.get("labels"):
         return None
     found = LabelSet.from_json(raw["labels"], str(path))
-    return replace(found, depth=raw.get("depth") or family(found).depth)
+    return replace(found, depth=raw.get("depth") or enclosing_label_set(found).depth)
 
 
 def _trained(raw: dict[str, Any], path: Path) -> Trained | None:

@@ -52,7 +52,7 @@ class ModelSource:
         trained: all label sets that it was trained on; None where that is not known.
         origin: the model that training began with, or that an adapter was merged into; None for a base model.
         merged: SHA-256 of the adapter that an exported folder has in its weights.
-        widen: whether it was trained on the shipped label sets, mostly whole (see `Extractor`).
+        prompt_full_label_set: whether it was trained on the shipped label sets, mostly whole (see `Extractor`).
         fingerprint: of the base that an adapter was trained on (see `fingerprint`); empty where nobody took it.
     """
 
@@ -65,7 +65,7 @@ class ModelSource:
     trained: Trained | None = None
     origin: str | None = None
     merged: str | None = None
-    widen: bool = False
+    prompt_full_label_set: bool = False
     fingerprint: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -94,7 +94,7 @@ class ModelSource:
             )
         name = str(name)
         if folder := shipped().get(name):
-            return replace(cls._adapter(name, folder), widen=True)
+            return replace(cls._adapter(name, folder), prompt_full_label_set=True)
         if preset := preset_of(name):
             return cls(name, "preset", preset)
         root = Path(name).expanduser()
@@ -115,8 +115,8 @@ class ModelSource:
                 return cls(name, "tuned", own, folder, told.formats, told.labels, told.trained, told.base or None)
         if exported := ExportedManifest.read(root):
             origin = exported.base if exported.adapter else None
-            known = (exported.formats, exported.labels, exported.trained, origin, exported.adapter, exported.widen)
-            return cls(name, "exported", base, root, *known)
+            known = (exported.formats, exported.labels, exported.trained, origin, exported.adapter)
+            return cls(name, "exported", base, root, *known, exported.prompt_full_label_set)
         return cls(name, "folder", base, root) if (root / "config.json").is_file() else None
 
     @classmethod
@@ -185,13 +185,13 @@ class ModelSource:
         return {"model": self.base.replace("|", "_"), "adapter": self.digest}
 
     @cached_property
-    def calibration(self) -> "Calibration | None":
-        """The calibration of its scores that lies beside its weights, if there is one. Raises `ModelError`."""
+    def calibration(self) -> "Calibration":
+        """The calibration that lies beside its weights; the identity if there is none. Raises `ModelError`."""
         from genner.calibration import Calibration
 
         known = self.digest if self.adapter else (self.merged or "")[:12]
         found = Calibration.read(self.adapter or self.weights, known)
-        return replace(found, trained=self.trained) if found and self.kind != "folder" else found
+        return found if self.kind == "folder" else replace(found, trained=self.trained)
 
     @property
     def weights_digest(self) -> str | None:

@@ -24,7 +24,7 @@ from genner.formats import get_format
 
 if TYPE_CHECKING:
     from genner.chunks import Chunk
-    from genner.engines.base import Generation
+    from genner.engines.base import Generation, Request
     from genner.extract import Extractor
     from genner.probes import Probe
 
@@ -250,8 +250,8 @@ def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet)
     ner = extractor(work, labels)
     heard: dict[int, list[tuple[Chunk, Generation]]] = {}
 
-    def listen(document: Document, chunk: "Chunk", generation: "Generation") -> None:
-        heard.setdefault(id(document), []).append((chunk, generation))
+    def listen(request: "Request", generation: "Generation") -> None:
+        heard.setdefault(id(request.context.document), []).append((request.context.chunk, generation))
 
     with run.appending() as append:
         for document, prediction in zip(todo, ner.pipe(todo, on_generation=listen), strict=True):
@@ -310,8 +310,7 @@ def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
         ner = load(
             work.model, labels, format=about["format"], constrained=constrained, min_score=0.0, device=work.device
         )
-    ner.widen, ner.split = False, False
-    return ner
+    return ner.replace(prompt_full_label_set=False, split=False)
 
 
 def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":

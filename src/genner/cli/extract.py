@@ -207,13 +207,13 @@ def _about(ner: "Extractor", model: str) -> dict[str, Any]:
     """What an output must have been begun with for a run to go on with it."""
     from hashlib import blake2b
 
+    from genner.decoding_constraints import depth_of
     from genner.evaluation.pairing import genner_version
-    from genner.extract import depth_of
     from genner.model_source import ModelSource
 
     source = ModelSource.find(model)
     told: dict[str, Any] = {"weights": found} if source and (found := source.weights_digest) else {}
-    if ner.calibration:
+    if not ner.calibration.is_identity:
         told["calibration"] = blake2b(repr(ner.calibration.to_dict()).encode(), digest_size=6).hexdigest()
     told["depth of nesting"] = depth_of(ner.labels, ner.nested)
     return {"genner": genner_version(), **ner.signature, **told, "labels": ner.labels.to_json()}
@@ -242,8 +242,8 @@ def _write(
                     else:
                         yield document
 
-            ner.engine = CachingEngine(ner.engine, writer.state)
-            for prediction in _counted(ner, progress.over(ner, todo(), batch_size), notes):
+            remembering = ner.replace(engine=CachingEngine(ner.engine, writer.state))
+            for prediction in _counted(remembering, progress.over(remembering, todo(), batch_size), notes):
                 writer.write(prediction)
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT

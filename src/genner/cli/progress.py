@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from genner.document import Document, Prediction
 
 if TYPE_CHECKING:
-    from genner.chunks import Chunk
-    from genner.engines.base import Generation
+    from genner.engines.base import Generation, Request
     from genner.extract import Extractor
 
 
@@ -45,7 +44,8 @@ class ExtractionProgress:
                 self._bar.clear()
                 yield prediction
 
-    def _heard(self, document: Document, chunk: "Chunk", generation: "Generation") -> None:
+    def _heard(self, request: "Request", _: "Generation") -> None:
+        document, chunk = request.context.document, request.context.chunk
         if self._last == (document.id, chunk.start):  # a format that asks for each label by itself
             return
         self._last = document.id, chunk.start

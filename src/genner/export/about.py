@@ -83,7 +83,7 @@ class ModelFacts:
         kind: one of `MODEL_KINDS`.
         adapter: SHA-256 of the adapter's weights, where there is one.
         formats: answer formats that it was trained on, the most used first; empty where it was not trained.
-        widen: whether it was trained on the shipped label sets, whole (see `Extractor`).
+        prompt_full_label_set: whether it was trained on the shipped label sets, whole (see `Extractor`).
         dtype: of the exported weights.
         gguf: GGUF files and the types of their weights.
         results: scores of these weights, or of the adapter in them, each with what makes it a result.
@@ -101,7 +101,7 @@ class ModelFacts:
     base: Base
     adapter: str | None = None
     formats: tuple[str, ...] = ()
-    widen: bool = False
+    prompt_full_label_set: bool = False
     dtype: str | None = None
     gguf: dict[str, str] = field(default_factory=dict)
     results: tuple[ModelScore, ...] = ()
@@ -138,6 +138,8 @@ class ModelFacts:
             return None
         try:
             raw = {key: value for key, value in raw.items() if key not in ("name", "files")}
+            if "widen" in raw:  # the older name
+                raw["prompt_full_label_set"] = raw.pop("widen")
             training = raw["training"] and TrainingFacts(**raw["training"])
             scores = _scores(folder, raw) | {"bare": raw.get("bare", False) or bool(raw.pop("scores", None))}
             more = {"base": Base(**raw["base"]), "formats": tuple(raw["formats"]), "training": training}
@@ -159,12 +161,13 @@ def _of_adapter(source: ModelSource, folder: Path) -> ModelFacts:
     if start := raw.get("start"):
         more["start"] = {"name": _title(start["name"]), "sha256": start["sha256"]}
     more |= {key: raw.get(key) for key in ("labels", "depth", "trained")}
-    return ModelFacts("adapter", Base.of(source.base), sha256, tuple(raw.get("formats", ())), source.widen, **more)
+    more |= {"formats": tuple(raw.get("formats", ())), "prompt_full_label_set": source.prompt_full_label_set}
+    return ModelFacts("adapter", Base.of(source.base), sha256, **more)
 
 
 def _calibration(folder: Path, adapter: str) -> dict[str, list[float]]:
     found = Calibration.read(folder, adapter)
-    return {fit.format: [fit.before, fit.after] for fit in found.fits.values()} if found else {}
+    return {fit.format: [fit.before, fit.after] for fit in found.fits.values()}
 
 
 def _title(name: str) -> str:

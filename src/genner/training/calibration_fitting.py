@@ -9,25 +9,24 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from genner.calibration import CERTAIN, COOLEST, FARTHEST, HOTTEST, Calibration, Fit, Scale, Thresholds, tags
-from genner.document import Document, Entity, LabelSet
-from genner.engines.base import Engine, Generation
+from genner.calibration import CERTAIN, COOLEST, FARTHEST, HOTTEST, IDENTITY, Calibration, Fit, Scale, tags
+from genner.document import Document, LabelSet
+from genner.engines.base import Engine, Generation, Request
 from genner.errors import TrainingError
 from genner.evaluation.confidence import BINS, calibration_error
-from genner.extract import Extractor
+from genner.extract import Extractor, OnGeneration
 from genner.formats import Format
-from genner.grammar import DecisionKinds, GrammarEntity
+from genner.grammar import DecisionKinds
+from genner.pending import ChunkContext, written_entities
 from genner.token_groups import token_groups
 from genner.training.mixture import Mixture
 from genner.training.thresholds import ScoredEntities, choose_all, f1
-from genner.transfer import Transfer
 
 FEWEST = 100  # entities: with fewer, what is fitted is chance
 SPREAD = 0.5  # of the prior: how far the log of a kind's temperature is thought to lie from 0
@@ -54,40 +53,33 @@ class Judged:
     label: str = ""
 
 
-class _Judge(Extractor):
-    """An extractor that keeps what decided each entity."""
-
-    def __init__(
-        self, engine: Engine, form: Format, labels: LabelSet, name: str, documents: Sequence[Document]
-    ) -> None:
-        super().__init__(engine, form, labels, split=False, min_score=0.0)
-        self.name, self.judged = name, list[Judged]()
-        self._numbers = {id(document): number for number, document in enumerate(documents)}
-
-    def _score(self, owner: Any, written: GrammarEntity, generation: Generation) -> float | None:
-        document = owner.pending.document
-        entity = Entity(owner.chunk.start + written.start, owner.chunk.start + written.end, written.label)
-        decided = token_groups(written, generation, self.form.decision_kinds)
-        if decided is not None:
-            number = self._numbers[id(document)]
-            asked, right = tags(owner.labels.tags), entity in document.entities
-            self.judged.append(
-                Judged(self.name, number, asked, self.form.decision_kinds, decided, right, written.label)
-            )
-        return None
-
-
 def judge(engine: Engine, form: Format, samples: Samples) -> list[Judged]:
-    """What the model finds in documents under the grammar, asked for each set's own labels, beside what is right."""
+    """The entities that the model finds in documents under the grammar, asked for each set's own labels; each with
+    whether it is right."""
     found: list[Judged] = []
     total = sum(len(documents) for _, documents in samples.values())
     with tqdm(total=total, desc=f"calibration: {form.name}", unit="doc", leave=False) as bar:
         for name, (labels, documents) in samples.items():
-            one = _Judge(engine, form, labels, name, documents)
-            for _ in one.pipe(documents):
+            ner = Extractor(engine, form, labels, split=False, min_score=0.0)
+            for _ in ner.pipe(documents, on_generation=_judging(name, form, documents, found)):
                 bar.update()
-            found += one.judged
     return found
+
+
+def _judging(name: str, form: Format, documents: Sequence[Document], found: list[Judged]) -> OnGeneration:
+    """What adds the entities of each answer to `found`; `name` is the data set's."""
+    numbers = {id(document): number for number, document in enumerate(documents)}
+
+    def judged(request: Request, generation: Generation) -> None:
+        context: ChunkContext = request.context
+        for written in written_entities(request, generation, form) or ():
+            decided = token_groups(written, generation, form.decision_kinds)
+            if decided is not None:
+                number, asked = numbers[id(context.document)], tags(context.labels.tags)
+                right = context.entity(written) in context.document.entities
+                found.append(Judged(name, number, asked, form.decision_kinds, decided, right, written.label))
+
+    return judged
 
 
 def sample(mixture: Mixture, sentences: int) -> Samples:
@@ -106,7 +98,7 @@ def calibrate(
     sentences: int,
     adapter: str = "",
     only: Format | None = None,
-    before: Calibration | None = None,
+    before: Calibration = IDENTITY,
 ) -> Calibration:
     """Fit a calibration of the engine's model on dev documents of a recipe, at most `sentences` of each set.
 
@@ -121,13 +113,10 @@ def calibrate(
         raise TrainingError(
             "no [[set]] of the recipe has dev documents to calibrate on; name a file: dev = 'NAME/dev.jsonl'"
         )
-    scales, fits, thresholds = dict[str, Scale](), dict[str, Fit](), dict[str, Thresholds]()
-    transfers = dict[str, Transfer]()
-    if before is not None:
-        scales, fits, thresholds = dict(before.scales), dict(before.fits), dict(before.thresholds)
-        transfers = {
-            kind: one for kind, one in before.transfers.items() if only is None or kind != only.decision_kinds.family
-        }
+    scales, fits, thresholds = dict(before.scales), dict(before.fits), dict(before.thresholds)
+    transfers = {
+        kind: one for kind, one in before.transfers.items() if only is None or kind != only.decision_kinds.family
+    }
     forms = [(only.decision_kinds.family, only)] if only else _forms(mixture)
     reasons = []
     for kind, form in forms:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from genner.decoding_constraints import decoding_constraints
 from genner.document import Document, Entity
 from genner.drafting.span_drafter import DrafterShape, SpanDrafter, pack, tokens_of_words
 from genner.engines.base import Request
@@ -23,7 +24,6 @@ from genner.engines.network import Network
 from genner.engines.prefix_state import label_tokens
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import TrainingError
-from genner.extract import decoding_constraints
 from genner.prompts import label_ends
 from genner.training.mixture import Mixture, PromptTask
 from genner.training.recipe import DrafterSpec

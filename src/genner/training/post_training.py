@@ -115,7 +115,7 @@ def add_calibration(
     only_unseen: bool = False,
 ) -> None:
     """Calibrate what is in `place`: an adapter of `base`, or a model of its own. See `run_calibration`."""
-    from genner.calibration import Calibration
+    from genner.calibration import IDENTITY, Calibration
     from genner.drafting.span_drafter import SpanDrafter
     from genner.engines.transformers_engine import LocalEngine
     from genner.training.calibration_fitting import calibrate, write
@@ -123,12 +123,12 @@ def add_calibration(
 
     source = ModelSource.resolve(str(place))
     digest = source.digest if source.adapter else ""
-    before = Calibration.read(place, digest) if only or only_unseen else None
-    if only_unseen and before is None:
+    before = Calibration.read(place, digest) if only or only_unseen else IDENTITY
+    if only_unseen and before.is_identity:
         raise TrainingError(f"{place} has no calibration to add to; leave --only-unseen out")
     drafter = SpanDrafter.load(place, device)
     engine = LocalEngine.load(base if source.adapter else place, source.adapter, device=device, drafter=drafter)
-    made = before if only_unseen and before else calibrate(engine, mixture, sentences, digest, only, before)
+    made = before if only_unseen else calibrate(engine, mixture, sentences, digest, only, before)
     if held_out:
         made = transfer(made, engine, mixture, held_out, data, sentences, only)
     write(made, place)
