@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import genner
 from conftest import Run
-from genner.calibration import CALIBRATION_FILE, Calibration, Fit, Scale, Thresholds
+from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration, Fit, Scale, Thresholds
 from genner.data.base import ReadLog
 from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.engines.base import Answered, Generation, Request
@@ -113,7 +113,7 @@ def test_what_scores_are_worth() -> None:
 
 
 def test_a_format_of_one_label_at_a_time_is_calibrated_by_these() -> None:
-    scale = Scale.identity("inline")
+    scale = Scale.identity(FAMILIES["inline"])
     fit = Fit("gpt_ner", {}, 0.2, 0.1, 10)
     some = Calibration({"inline": replace(scale, offsets={("PER",): 0.0})}, "", {"inline": fit})
     assert some.standing(FORMATS["gpt_ner"], LabelSet.of("PER")) == "calibrated"
@@ -150,7 +150,7 @@ def test_other_labels_have_scores_of_their_own_and_are_marked() -> None:
         assert not known.uncalibrated_scores
 
 
-@pytest.mark.parametrize("options", [{"constrained": False}, {"calibration": None}])
+@pytest.mark.parametrize("options", [{"constrained": False}, {"calibration": IDENTITY}])
 def test_what_was_not_fitted_is_marked(options: dict[str, Any]) -> None:
     ner = Extractor(Unsure(), XML, CORE, **{"calibration": a_calibration(), **options})
     assert ner.signature["scores"] == "uncalibrated"
@@ -255,7 +255,7 @@ def asked(*names: str, held: bool = True) -> list[Question]:
 
 def test_each_held_out_set_is_scored_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A set whose entities are all wrong, among such as are right: the fit does not see it, and says so."""
-    truth, scale = a_transfer(), Scale.identity("inline")
+    truth, scale = a_transfer(), Scale.identity(FAMILIES["inline"])
     questions = [*asked("a", "b", "c", "odd"), *asked("own", held=False)]
     found = [one for q in questions for one in judged(q.name, q.labels, truth, 120)]
     found = [replace(one, right=one.name != "odd") for one in found]
@@ -285,7 +285,7 @@ def test_a_known_truth_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = replace(a_transfer(), weights={"open": 0.9, "label": 0.0, "inside": 0.3, "close": 0.5})
     questions = asked("a", "b", "c")
     found = [one for q in questions for one in judged(q.name, q.labels, truth, 1500)]
-    made, _ = fit_transfer(found, questions, TRAINED, Scale.identity("inline"), "inline_xml")
+    made, _ = fit_transfer(found, questions, TRAINED, Scale.identity(FAMILIES["inline"]), "inline_xml")
     assert all(weight >= 0 for weight in made.weights.values())
     assert made.error < 0.06
     told = features(questions[0].labels, TRAINED)
@@ -307,7 +307,7 @@ def test_too_little_to_fit_on_is_refused(names: str, number: int) -> None:
     questions = asked(*names)
     found = [one for q in questions for one in judged(q.name, q.labels, a_transfer(), number)]
     with pytest.raises(TrainingError, match=rf"in {len(names)} held-out sets: too few .*legal: 100 or more, in 3 sets"):
-        fit_transfer(found, questions, TRAINED, Scale.identity("inline"), "inline_xml")
+        fit_transfer(found, questions, TRAINED, Scale.identity(FAMILIES["inline"]), "inline_xml")
 
 
 def test_other_names_are_new_to_the_model_and_move_the_gold() -> None:

@@ -1,9 +1,9 @@
 """Attention of many rows at once, each over its own keys and values, in few products.
 
-The tokens of a pass stand in one line, row after row. For attention they are cut into pieces, and pieces of like size
-are multiplied together, padded to the largest: a row by itself is too little work for a product, and torch's fused
+The tokens of a pass stand in one line, row after row. For attention they are cut into pieces, and pieces of similar
+size are multiplied together, padded to the largest. One row alone is too little work for a product, and torch's fused
 kernels, which are made for long sequences, take twice as long for the few dozen tokens of a draft (docs/log.md). A long
-row is cut up, for what comes early in it need not be multiplied with what comes late.
+row is cut up, since its early tokens do not attend to its late ones.
 """
 
 import math
@@ -17,14 +17,14 @@ from torch import Tensor
 
 QUERY_CHUNK_TOKENS = 128  # new tokens of a row that attend together, at most
 FUSED_KERNEL_TOKENS = 16  # a piece of so many tokens, by itself, is left to torch's fused kernel
-CALL = 1 << 15  # what a product costs before its first score, in scores
-ROOM = 1 << 20  # scores of a block, at most, unless one piece has more: what a processor's cache holds
+CALL = 1 << 15  # the fixed cost of a product, in scores
+ROOM = 1 << 20  # scores of a block, at most, unless one piece has more: as many as fit into a processor's cache
 
 
 @dataclass(frozen=True)
 class QueryChunk:
-    """New tokens of a row: its slot in the cache, the tokens before these, their number, and where in the line they
-    begin."""
+    """New tokens of a row: the row's slot in the cache, the number of tokens before them, their own number, and where
+    in the line they begin."""
 
     slot: int
     length: int
@@ -33,7 +33,7 @@ class QueryChunk:
 
     @property
     def reach(self) -> int:
-        """The keys that the last of them sees."""
+        """The number of keys that the last of them sees."""
         return self.length + self.count
 
 
@@ -48,10 +48,10 @@ def pieces(slots: Iterable[int], lengths: Iterable[int], counts: Iterable[int]) 
 
 
 def blocks(some: Iterable[QueryChunk], heads: int) -> list["AttentionBatch"]:
-    """Which pieces attend together, in a layer of so many query heads: of the ways to part them, ordered by size, the
-    one that costs least."""
+    """Which pieces attend together, in a layer of so many query heads: the cheapest way to cut the pieces, sorted by
+    size, into blocks."""
     ordered = sorted(some, key=lambda piece: (-piece.count, -piece.reach))
-    costs, cuts = [0.0], [0]  # of the first pieces: the least cost, and where their last block begins
+    costs, cuts = [0.0], [0]  # for the first n pieces: the least cost, and where their last block begins
     for end in range(1, len(ordered) + 1):
         reach, least, cut = 0, math.inf, end - 1
         for begin in reversed(range(end)):
@@ -78,7 +78,7 @@ class AttentionBatch:
         self._count, self._tokens = len(some), max(piece.count for piece in some)
         self._reach = max(piece.reach for piece in some)
         slots = [piece.slot for piece in some]
-        # Neighbours in the cache are looked at where they are; others are brought together.
+        # Neighbouring rows are read where they are in the cache; others are copied together.
         self._neighbours = slots == list(range(slots[0], slots[0] + len(slots)))
         self._indices: tuple[Tensor, ...] | None = None
         self._masks: dict[tuple[int | None, int, int], Tensor | None] = {}
@@ -86,9 +86,9 @@ class AttentionBatch:
     def attend(
         self, line: Tensor, keys: Tensor, values: Tensor, out: Tensor, window: int | None, cap: float | None
     ) -> None:
-        """Attention of the block's tokens, written into its places of `out`.
+        """Compute the attention of the block's tokens, and write it into their places of `out`.
 
-        The query heads that share a key head stand as so many tokens of one head, so its keys are gone over once.
+        The query heads that share a key head are treated as more tokens of one head, so that its keys are read once.
 
         Args:
             line: queries, scaled, [all tokens, query heads, D].
@@ -131,13 +131,13 @@ class AttentionBatch:
         return within.index_select(0, self._on(buffer.device)[0]).flatten(0, 1)
 
     def _gathered(self, line: Tensor) -> Tensor:
-        """[all tokens, ...] -> [B * T, ...]; for padding, any token at all."""
+        """[all tokens, ...] -> [B * T, ...]; padding repeats some token."""
         if self._count == 1:
             return line[self.pieces[0].begin : self.pieces[0].begin + self._tokens]
         return line.index_select(0, self._on(line.device)[1])
 
     def _scatter(self, found: Tensor, line: Tensor) -> None:
-        """[B * T, ...] into its places in [all tokens, ...], padding left out."""
+        """Write [B * T, ...] into its places in [all tokens, ...], without the padding."""
         if self._count == 1:
             line[self.pieces[0].begin : self.pieces[0].begin + self._tokens] = found
         else:
@@ -145,8 +145,8 @@ class AttentionBatch:
             line.index_copy_(0, places, found.index_select(0, kept))
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:
-        """Indices: the pieces' slots; what stands in the line for each of the B * T tokens; which of those are no
-        padding, and their places in the line."""
+        """Indices: the pieces' slots; for each of the B * T tokens its place in the line; which of them are no padding,
+        and the places of these in the line."""
         if self._indices is None:
             slots, source, kept, places = list[int](), list[int](), list[int](), list[int]()
             for i, piece in enumerate(self.pieces):
@@ -159,8 +159,8 @@ class AttentionBatch:
         return self._indices
 
     def _mask(self, window: int | None, heads: int, groups: int, like: Tensor) -> Tensor | None:
-        """The additive mask [B * heads, groups * T, reach]: a token sees itself, all before it in its row, and no more
-        than the last `window` of them. None where it would hide nothing. The same for all layers of a kind, so kept."""
+        """The additive mask [B * heads, groups * T, reach]: a token sees itself and those before it in its row, at most
+        the last `window` of them. None if it hides nothing. It is cached, since all layers of a kind share it."""
         key = window, heads, groups
         if key not in self._masks:
             self._masks[key] = self._made(window, heads, groups, like)
@@ -169,7 +169,8 @@ class AttentionBatch:
     def _made(self, window: int | None, heads: int, groups: int, like: Tensor) -> Tensor | None:
         if self._count == self._tokens == 1 and (window is None or window >= self._reach):
             return None
-        # In numpy, whose operations on so few numbers do not wait for threads. Nobody may see nothing at all.
+        # In numpy, whose operations on so few numbers do not wait for threads. Every token sees at least one key,
+        # padding too: softmax over none is not a number.
         hidden = np.ones((self._count, self._tokens, self._reach), dtype=np.bool_)
         hidden[:, :, 0] = False
         keys = np.arange(self._reach)
@@ -182,5 +183,5 @@ class AttentionBatch:
         mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
         mask.masked_fill_(torch.from_numpy(hidden).to(like.device), torch.finfo(like.dtype).min)
         size = self._count, heads, groups, self._tokens, self._reach
-        # Several pieces need a mask for each head, written out: the product takes one for each of its matrices.
+        # The product takes a mask for each of its matrices, so the mask is repeated for each head.
         return mask[:, None, None].expand(size).reshape(self._count * heads, groups * self._tokens, self._reach)

@@ -1,9 +1,9 @@
 """Keys and values of many sequences, each at its own position, that can be cut back exactly.
 
-A pass takes new tokens for some of the rows, as many as each row has, one after the other without padding. Every layer
-keeps one buffer for all rows. Cutting a row back is forgetting its length: what stands beyond is never looked at, and
-overwritten later. Sliding-window layers keep everything too, and look at their window only, so that a rejected draft
-can be undone in them as well.
+A pass takes new tokens for some of the rows, any number for each, one after the other without padding. Every layer has
+one buffer for all rows. To cut a row back, its length is lowered: what lies beyond is never read, and overwritten
+later. Sliding-window layers keep all tokens too, and read their window only, so that a rejected draft can be undone in
+them as well.
 """
 
 import math
@@ -20,8 +20,8 @@ from genner.engines.attention import AttentionBatch, blocks, pieces
 class KVCache:
     """Keys and values of up to `rows` sequences; passed to a transformers model as `past_key_values`.
 
-    Buffers are [rows, heads, capacity, head size], allocated at the first pass. `lengths` says how many tokens of each
-    row count; a pass leaves it alone: the caller says how much of what was run is kept.
+    Buffers are [rows, heads, capacity, head size], allocated at the first pass. `lengths` has the number of valid
+    tokens of each row; the caller sets it after a pass, to as many of the new tokens as it keeps.
     """
 
     def __init__(self, rows: int, capacity: int = 256) -> None:
@@ -36,7 +36,7 @@ class KVCache:
         reach = max(length + count for length, count in zip(lengths, counts, strict=True))
         if reach > self._capacity:
             self._grow(max(reach, self._capacity * 3 // 2))
-        # In plain Python: each of torch's operations on so few numbers would wait for its threads.
+        # In plain Python: each torch operation on so few numbers would wait for its threads.
         positions = list[int]()
         for length, count in zip(lengths, counts, strict=True):
             positions += range(length, length + count)
@@ -44,9 +44,9 @@ class KVCache:
         return torch.tensor(positions, device=device)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple["Layer", "Layer"]:
-        """Called by each attention layer with what is new, [1, heads, tokens, head size]: store it.
+        """Store new keys and values, [1, heads, tokens, head size]; each attention layer calls it.
 
-        What is returned stands for the keys and values of all rows; `attend` takes it.
+        The result stands for the keys and values of all rows; `Layer.attend` reads them.
         """
         keys, values = keys[0], values[0]
         places = self._pass.places(len(keys), self._capacity, keys.device)
@@ -56,7 +56,7 @@ class KVCache:
         return found, found
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Part of the protocol that models expect; positions are always given, so nothing hangs on it."""
+        """Models expect this method; since positions are always given, its value has no effect."""
         return max(self.lengths)
 
     @torch.inference_mode()
@@ -71,7 +71,7 @@ class KVCache:
         self.lengths[to] = length
 
     def _buffer(self, layer: int, like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The buffers of a layer, for keys and values [..., heads, tokens, head size] as these."""
+        """The buffers of a layer; `like`: keys and values, [..., heads, tokens, head size]."""
         if layer not in self._buffers:
             rows, (keys, values) = len(self.lengths), like
             self._buffers[layer] = (
@@ -93,8 +93,8 @@ def _zeros(like: Tensor, *shape: int) -> Tensor:
     """Zeros of this shape, of the dtype and on the device of `like`."""
     if like.device.type != "cpu":
         return like.new_zeros(shape)
-    # The system hands out zeroed pages when they are first written to, so rows that are never used take no memory;
-    # torch writes the zeros itself.
+    # numpy leaves it to the system to zero a page when it is first written to, so unused rows take no memory; torch
+    # writes the zeros itself.
     size = math.prod(shape) * like.element_size()
     return torch.from_numpy(np.zeros(size, np.uint8)).view(like.dtype).view(shape)
 
@@ -109,13 +109,13 @@ class _Pass:
         self._places: dict[tuple[int, int], Tensor] = {}
 
     def blocks(self, heads: int) -> list[AttentionBatch]:
-        """What attends together, in a layer of so many query heads."""
+        """The pieces that attend together, in a layer of so many query heads."""
         if heads not in self._blocks:
             self._blocks[heads] = blocks(self._pieces, heads)
         return self._blocks[heads]
 
     def places(self, heads: int, capacity: int, device: torch.device) -> Tensor:
-        """For each key head and each new token, its place among [rows * heads * capacity]."""
+        """For each key head and each new token, its index in [rows * heads * capacity]."""
         key = heads, capacity
         if key not in self._places:
             places = list[int]()

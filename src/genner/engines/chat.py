@@ -1,13 +1,13 @@
 """From an instruction, a text and an answer to token ids, by the model's own chat template.
 
-Training and inference both go through `Chat`, so their token ids are equal by construction. A conversation is one user
-turn, instruction then text, and one assistant turn, the answer. It is cut into three parts that are tokenized apart:
+Training and inference both use `Chat`, so their token ids are equal by construction. A conversation is one user turn,
+instruction then text, and one assistant turn, the answer. It has three parts, each tokenized by itself:
 
     prefix    everything up to the text: the same for all texts of a task, so it is run once and its cache shared
     body      the text, and what the template puts between it and the answer
     answer    the answer, and the token that ends the turn
 
-Text and answer are tokenized as plain text: what looks like a control token in them, `<|im_end|>` say, is not one.
+Text and answer are tokenized as plain text: control tokens in them, such as `<|im_end|>`, are ordinary characters.
 
 `conversation` does the same for conversations of any number of turns, which training mixes in.
 """
@@ -19,13 +19,14 @@ from typing import Any
 
 from genner.errors import ModelError
 
-# Some templates tell the model today's date (Llama 3.2's, Granite's). With the real one, prompts would be others than
-# in training, and answers others from day to day; so it is always the date that Llama's templates fall back to. A macro
-# in front of a template hides the function of that name; what is behind it keeps a line end from being trimmed.
+# Some templates tell the model today's date (Llama 3.2's, Granite's). With the real date, prompts would differ from
+# those of training, and answers from day to day; so the date is always the one that Llama's templates fall back to. A
+# macro in front of a template hides the function of its name; the empty expression behind it keeps a line end from
+# being trimmed.
 _DAY = """{% macro strftime_now(form) -%}
 {{ {"%d %b %Y": "26 Jul 2024", "%B %d, %Y": "July 26, 2024"}.get(form, "2024-07-26") }}
 {%- endmacro %}{{ "" }}"""
-REMEMBERED = 2048  # strings whose number of tokens is remembered
+REMEMBERED = 2048  # strings whose number of tokens is cached
 _TEXT, _ANSWER = "\ue000text\ue000", "\ue000answer\ue000"  # private-use characters: in no template
 
 
@@ -35,7 +36,7 @@ class Chat:
     Args:
         tokenizer: a fast transformers tokenizer with a chat template.
 
-    Raises `ModelError` when it has no chat template, or one that changes the user's words.
+    Raises `ModelError` when it has no chat template, or one that changes the text of a turn.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -65,7 +66,7 @@ class Chat:
         return self._encode(self._head, special=True) + self._encode(instruction, special=False)
 
     def body_ids(self, text: str) -> list[int]:
-        """Token ids of the text and of what stands between it and the answer."""
+        """Token ids of the text and of what the template puts between it and the answer."""
         return self._encode(text, special=False) + self._tail_ids
 
     def text_of(self, body: list[int]) -> list[int]:
@@ -77,12 +78,13 @@ class Chat:
         return [*self._encode(answer, special=False), self.end_id]
 
     def conversation(self, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[bool]]:
-        """A conversation of (role, text), the last turn the assistant's: its token ids, and which of them it says.
+        """A conversation of (role, text), the last turn the assistant's: its token ids, and which of them the assistant
+        writes.
 
-        What it says are the texts of its turns, and behind each the token that ends the turn; with that of the last one
-        the ids end. The last answer stands behind what the model is asked for an answer with, earlier ones where the
-        template puts them. The text of a system turn goes before the first user's, a blank line between, where the
-        template has no such turn. Raises `ModelError` when the template does not take the conversation as it is.
+        The assistant writes the texts of its turns, and after each the token that ends the turn; the ids end with that
+        of the last turn. The last answer follows the template's generation prompt, earlier answers stand where the
+        template puts them. If the template has no system turn, the text of one goes before that of the first user turn,
+        with a blank line between. Raises `ModelError` when the template does not take the conversation as it is.
         """
         layout = self._layout(tuple(role for role, _ in turns))
         if layout is None and turns[0][0] == "system":
@@ -103,7 +105,7 @@ class Chat:
         return ids, said
 
     def _layout(self, roles: tuple[str, ...]) -> list[list[int]] | None:
-        """What the template puts before, between and behind the texts of turns of these roles; None if it does not."""
+        """What the template puts before, between and after the texts of turns of these roles; None if it cannot."""
         if roles not in self._layouts:
             self._layouts[roles] = self._lay_out(roles)
         return self._layouts[roles]
@@ -131,7 +133,7 @@ class Chat:
         return self._encode(text, special=False)
 
     def length(self, text: str) -> int:
-        """Tokens of plain text; what was counted lately is remembered, since tags are asked about again and again."""
+        """The number of tokens of plain text. It is cached, since the same tags are measured again and again."""
         return self._length(text)
 
     def _render(self, messages: list[dict[str, str]], **options: Any) -> str:

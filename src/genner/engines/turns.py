@@ -1,8 +1,8 @@
 """Turns: how several threads share one model.
 
-A model, its tokenizer and what a decoder keeps between passes are changed by a pass, so one pass runs at a time. A
-thread holds the model for one pass only, never while it waits for its caller: a stream that nobody reads further blocks
-nobody.
+A pass changes the model's cache, the tokenizer's settings and what a decoder keeps, so one pass runs at a time. A
+thread holds the model for one pass only, never while it waits for its caller: a stream that is not read on blocks no
+other.
 """
 
 from collections import deque
@@ -13,8 +13,8 @@ from types import TracebackType
 class Turns:
     """A lock that serves threads in the order in which they came; a context manager. It is not re-entrant.
 
-    A plain lock may be taken again at once by the thread that just released it, so a long stream could keep others
-    waiting without end.
+    The thread that releases a plain lock may take it again at once, so that a long stream could keep others waiting for
+    ever.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """A tokenizer's vocabulary as a trie over bytes, and its intersection with a grammar.
 
-What makes constrained decoding cheap here: the source fixes nearly every byte, so from a state only a handful of trie
-nodes can be reached, and the legal tokens are found by walking those, whatever the size of the vocabulary.
+Constrained decoding is cheap here because the source text fixes nearly every byte: from a state only a few trie nodes
+can be reached, and the legal tokens are found by walking those, whatever the size of the vocabulary.
 """
 
 from bisect import bisect_left
@@ -16,12 +16,12 @@ _TOKENS = -1  # the key under which a trie node lists its tokens; bytes are 0..2
 
 
 class Vocabulary:
-    """The tokens of a fast tokenizer by the bytes they write. Special tokens write none, and are never legal.
+    """The tokens of a fast tokenizer by the bytes that they write. Special tokens write none, and are never legal.
 
     Args:
         tokenizer: a fast transformers tokenizer, byte-level or SentencePiece-style.
         end_id: the token that ends an answer.
-        size: how many tokens the model knows; tokens beyond are never legal.
+        size: how many tokens the model has; tokens with a higher id are never legal.
 
     Raises `ModelError` for a tokenizer of another kind.
     """
@@ -37,8 +37,8 @@ class Vocabulary:
     def _grown(self, first: int, last: int, depth: int) -> dict[int, Any]:
         """The trie node of the sorted tokens [first, last), whose first `depth` bytes are the same.
 
-        A child that nobody has come to yet is only such a range, a tuple of these three numbers: most of a trie is
-        never visited, and to build all of it takes half a second for 49,000 tokens.
+        A child that was never visited is only a range, a tuple of these three numbers. Most of a trie is never visited,
+        and building all of it takes half a second for 49,000 tokens.
         """
         node: dict[int, Any] = {}
         texts, at = self._texts, first
@@ -54,7 +54,7 @@ class Vocabulary:
         return node
 
     def ends(self, tokens: Sequence[int], text: str) -> list[int] | None:
-        """For each token, how many code points of `text` are written when it is; None if they do not spell the text."""
+        """For each token, the code points of `text` written up to its end; None if the tokens do not spell the text."""
         pieces = [self.bytes[token] or b"" for token in tokens]
         if b"".join(pieces) != text.encode():
             return None
@@ -65,7 +65,7 @@ class Vocabulary:
         return ends
 
     def legal(self, grammar: Grammar, state: State) -> dict[int, State]:
-        """The legal next tokens, and the state that each leads to. The end of the answer is one, where it may end."""
+        """The legal next tokens, and the state that each leads to; with the end token where the answer may end."""
         found: dict[int, State] = {}
         if grammar.final(state):
             found[self.end_id] = state
@@ -83,7 +83,7 @@ class Vocabulary:
                 if tokens is not None:
                     for token in tokens:
                         found[token] = after
-                    if len(child) == 1:  # no longer token begins so
+                    if len(child) == 1:  # no longer token begins with these bytes
                         continue
                 walk.append((child, after))
         return found
@@ -134,20 +134,20 @@ def token_bytes(tokenizer: Any) -> list[bytes | None]:
 
 
 def _state(part: Any) -> str:
-    """A part of a tokenizer as JSON; to write out the whole tokenizer, vocabulary included, takes much longer."""
+    """A part of a tokenizer as JSON; the whole tokenizer, with its vocabulary, takes much longer to write."""
     return part.__getstate__().decode() if part is not None else ""
 
 
 class _Bytes(dict[int, int]):
-    """For `str.translate`: what is not in it becomes a character beyond Latin-1."""
+    """A table for `str.translate`: characters that are not in it become one outside Latin-1."""
 
     def __missing__(self, character: int) -> int:
         return 0xFFFD
 
 
 def _byte_level() -> _Bytes:
-    """The bytes of their printable stand-ins in byte-level BPE (GPT-2): printable Latin-1 stands for itself, U+0100 and
-    so on for the other bytes in order."""
+    """The bytes by the printable characters that stand for them in byte-level BPE (GPT-2): printable Latin-1 is itself,
+    U+0100 and so on for the other bytes in order."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in printable]
     return _Bytes({b: b for b in printable} | {0x100 + i: b for i, b in enumerate(others)})

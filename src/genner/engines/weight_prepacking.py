@@ -1,9 +1,9 @@
-"""Weights in the order in which a CPU multiplies by them, put so once instead of in every product.
+"""Weights in the memory layout that a CPU multiplies by, reordered once instead of in every product.
 
-oneDNN, which multiplies bf16 matrices on a CPU, wants the weights in blocks, and brings them into blocks anew each
-time. For a few hundred tokens that is nothing; for the ten of a decoder's pass it takes as long as the product itself
-(docs/log.md). PyTorch has operators that take weights in blocks: those which its compiler emits for frozen models. They
-take float32 as well, which PyTorch otherwise leaves to a BLAS that reads the weights as they lie, slower for few
+oneDNN, which multiplies bf16 matrices on a CPU, needs the weights in blocks, and reorders them for each product. For a
+few hundred tokens this does not matter; for the ten tokens of a decoder's pass it takes as long as the product itself
+(docs/log.md). PyTorch has operators that take weights in blocks: its compiler emits them for frozen models. They take
+float32 as well; without them PyTorch uses a BLAS that reads the weights in their plain order, which is slower for few
 tokens.
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from genner.engines.fast_loading.lora import is_linear
 from genner.engines.threads import one_thread
 
-# oneDNN chooses the blocks by the number of rows that are to be expected: of 8, 64 and 256 tokens, 64 was best or near
-# it for all passes of 1 to 400.
+# oneDNN chooses the blocks by the number of rows that it is told to expect: of 8, 64 and 256 tokens, 64 was best or
+# nearly best for all passes of 1 to 400.
 EXPECTED_ROWS = 64
 
 
@@ -36,16 +36,16 @@ class Packed(nn.Module):
 
 
 def pack(causal: Any) -> int:
-    """Pack the linear layers of a model in place, but its output layer, whose rows are looked up one by one.
+    """Pack the linear layers of a model in place, except its output layer, whose rows are looked up one by one.
 
-    Only what is on the CPU, in a dtype of `dtypes()`, and a plain linear layer. Returns how many were packed.
+    Only plain linear layers on the CPU, in a dtype of `dtypes()`, are packed. Returns how many were.
     """
     kinds = dtypes()
     if not kinds:
         return 0
     kept = causal.get_output_embeddings()
-    # By the tree of modules, not by attributes: of a layer named as a method is (`half`, `eval`), the attribute is the
-    # method.
+    # By the tree of modules, not by attributes: for a layer with the name of a method (`half`, `eval`), the attribute
+    # is the method.
     places = [
         (parent._modules, name)
         for parent in causal.modules()
@@ -53,7 +53,7 @@ def pack(causal: Any) -> int:
         if layer is not None and layer is not kept and _is_packable(layer, kinds)
     ]
     with one_thread():
-        for modules, name in places:  # one at a time, so that at no time two of each are in memory
+        for modules, name in places:  # one at a time, so that memory holds both forms of one layer only
             modules[name] = Packed(modules[name])
     return len(places)
 
@@ -63,15 +63,15 @@ def _is_packable(layer: nn.Module, kinds: set[torch.dtype]) -> bool:
 
 
 def operators() -> Any:
-    """The namespace of PyTorch's operators for packed weights, or None where it has none."""
+    """The namespace of PyTorch's operators for packed weights; None if this PyTorch has none."""
     names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
     there = torch._C._has_mkldnn and all(hasattr(torch.ops.mkldnn, name) for name in names)
     return torch.ops.mkldnn if there else None
 
 
 def dtypes(machine: str | None = None) -> set[torch.dtype]:
-    """What can be packed on a `machine` (this one, if left out): bf16 where the processor multiplies it, and float32
-    on processors like those that it was measured on. Nothing without the operators."""
+    """The dtypes that can be packed on a `machine` (this one, if left out): bf16 where the processor multiplies it, and
+    float32 on the kind of processor that it was measured on. None without the operators."""
     known = operators()
     if known is None:
         return set()

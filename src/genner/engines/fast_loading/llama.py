@@ -1,12 +1,12 @@
-"""The Llama architecture, read straight from its files: what a model costs that does not need transformers.
+"""The Llama architecture, read straight from its files, without transformers.
 
-transformers supports hundreds of architectures, and imports for two seconds before the first of them runs. This is one
-of them, its plainest form, with the modules' names, the order of operations and hence the bits of transformers'
-`LlamaForCausalLM`, which the tests compare it with. Whatever differs from the plain form (scaled rotary positions,
-biases, quantized or sharded weights) is left to transformers.
+transformers supports hundreds of architectures, and its import takes two seconds. This is the plain form of one of
+them, with the module names and the order of operations of transformers' `LlamaForCausalLM`, and so with the same bits;
+the tests compare the two. Whatever differs from the plain form (scaled rotary positions, biases, quantized or sharded
+weights) is left to transformers.
 
-The weights are mapped into memory, not read: pages that nothing touches (most of the embeddings) never are, and what
-is written to, by merging an adapter, becomes the process's own copy.
+The weights are mapped into memory, not read: pages that are never used (most of the embeddings) are never read, and
+pages that are written to, when an adapter is merged, become the process's own copy.
 """
 
 import json
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Config:
-    """What a config.json says about a plain Llama; the names are those of transformers.
+    """The settings of a plain Llama in a config.json; the names are those of transformers.
 
     `_attn_implementation`, a key of `ATTENTION`, is looked up in each pass, as transformers does.
     """
@@ -47,7 +47,7 @@ class Config:
         return self
 
 
-# Settings of a Llama that may stand in its config: what they are when the plain form is meant.
+# Settings that may be in the config of a Llama, with their values in the plain form.
 _PLAIN = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -57,7 +57,7 @@ _PLAIN = {
     "rope_scaling": None,
     "pretraining_tp": 1,
 }
-# What has no part in inference.
+# Settings that have no effect on inference.
 _IGNORED = {
     "attention_dropout",
     "bos_token_id",
@@ -74,7 +74,7 @@ _IGNORED = {
 
 
 def read_config(folder: Path) -> Config | None:
-    """The config in this folder, if it is of a plain Llama and nothing is in it that is not known here."""
+    """The config in this folder; None if it is not of a plain Llama, or has a setting that is not known here."""
     try:
         raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         rope = raw.pop("rope_parameters", None) or {"rope_type": "default", "rope_theta": raw.pop("rope_theta", 1e4)}
@@ -91,11 +91,11 @@ def read_config(folder: Path) -> Config | None:
             return None
         return Config(**{name: value for name, value in raw.items() if name in known})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # transformers tells what is wrong with it
+        return None  # transformers says what is wrong with it
 
 
 def read(folder: Path, dtype: torch.dtype) -> "Llama | None":
-    """The model in this folder, in evaluation mode, on the CPU; None when it is a case for transformers."""
+    """The model in this folder, in evaluation mode, on the CPU; None if transformers has to load it."""
     config, weights = read_config(folder), folder / "model.safetensors"
     if config is None or not weights.is_file():
         return None
@@ -109,8 +109,8 @@ def read(folder: Path, dtype: torch.dtype) -> "Llama | None":
     if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
         return None
     tensors: dict[str, Tensor] = {}
-    # A mapping for each layer: it goes, with all that was written into it, when the matrices do (`packing`). Vectors,
-    # which stay, are copied out of it.
+    # One mapping for each layer: it is freed, with all that was written into it, when its matrices are replaced
+    # (`weight_prepacking`). Vectors are copied out of it, since they stay.
     for _, names in groupby(sorted(shapes), key=lambda name: name.split(".")[:3]):
         with safe_open(weights, framework="pt") as file:
             for name in names:
@@ -124,20 +124,21 @@ def read(folder: Path, dtype: torch.dtype) -> "Llama | None":
     return model.requires_grad_(False).eval()
 
 
-# By name, and called, as in transformers: module, queries [N, heads, T, D], the two things that the cache's `update`
-# returned, None for a mask, and `scaling`; out come [N, T, heads, D] and something. Whoever runs a model registers his.
+# Implementations of attention by name. They are called as in transformers: module, queries [N, heads, T, D], the two
+# results of the cache's `update`, None for a mask, and `scaling`; they return [N, T, heads, D] and something that is
+# ignored. Whoever runs a model registers one.
 ATTENTION: dict[str, Callable[..., tuple[Tensor, Any]]] = {}
 
 
 class _Linear(nn.Linear):
     def reset_parameters(self) -> None:
-        """Nothing: the weights are about to be assigned. To draw random ones even without storage imports torch's
-        compiler, as long as torch itself."""
+        """Do nothing, since the weights are assigned later. Drawing random ones, even without storage, imports torch's
+        compiler, which takes as long as importing torch."""
 
 
 class _Embedding(nn.Embedding):
     def reset_parameters(self) -> None:
-        """Nothing, for the same reason."""
+        """Do nothing, for the same reason."""
 
 
 class _Norm(nn.Module):
@@ -221,7 +222,7 @@ class _Body(nn.Module):
         self.embed_tokens = _Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(_Layer(config, i) for i in range(config.num_hidden_layers))
         self.norm = _Norm(config.hidden_size, config.rms_norm_eps)
-        # On the CPU whatever the default device is, since it is computed, not loaded; and moved with the model.
+        # Made on the CPU whatever the default device is, since it is computed, not loaded; it moves with the model.
         even = torch.arange(0, config.head_dim, 2, dtype=torch.float, device="cpu")
         self.register_buffer("frequencies", 1.0 / config.rope_theta ** (even / config.head_dim), persistent=False)
 
@@ -234,7 +235,7 @@ class _Body(nn.Module):
         attention_mask: None = None,
         use_cache: bool = True,
     ) -> Output:
-        """Ids and positions [N, T], and the cache that the attention in use wants; what is masked is its affair."""
+        """`input_ids` and `position_ids` are [N, T]; the attention in use reads the cache, and masks what it has to."""
         assert use_cache
         assert attention_mask is None
         hidden: Tensor = self.embed_tokens(input_ids)
@@ -246,7 +247,7 @@ class _Body(nn.Module):
 
 
 class Llama(nn.Module):
-    """What the decoders need of a causal model: `model`, its body, and `lm_head`."""
+    """The parts of a causal model that the decoders need: `model`, its body, and `lm_head`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

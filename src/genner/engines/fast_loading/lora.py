@@ -1,8 +1,8 @@
 """Merging a plain LoRA adapter into a model: W += scale * B A for each layer it names, as peft does, to the bit.
 
-To import peft and to wrap the model takes over a second, the merge itself a fifth of that. What is not plain LoRA on
-linear layers (DoRA, trained biases or embeddings, other methods) is left to peft, and so is an adapter that does not
-fit, since peft says best what is wrong with it.
+Importing peft and wrapping the model takes over a second, the merge itself a fifth of that. What is not plain LoRA on
+linear layers (DoRA, trained biases or embeddings, other methods) is left to peft. So is an adapter that does not fit,
+since peft says best what is wrong with it.
 """
 
 import json
@@ -19,7 +19,7 @@ from genner.engines.threads import one_thread
 
 _PREFIX = "base_model.model."
 _PARTS = (".lora_A.weight", ".lora_B.weight")
-# The settings that a merge heeds, and those that only training does or that say what the adapter is for.
+# Settings that a merge depends on; and settings for training only, or that describe the adapter.
 _HEEDED = {"peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "bias", "target_modules"}
 _HARMLESS = {
     "auto_mapping",
@@ -38,7 +38,7 @@ _HARMLESS = {
 def merge(causal: nn.Module, adapter: Path) -> bool:
     """Merge the adapter of this folder into the linear layers of a model, in place.
 
-    Returns False, with the model as it was, when that is a case for peft.
+    Returns False, and leaves the model unchanged, if peft has to do it.
     """
     try:
         config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ def merge(causal: nn.Module, adapter: Path) -> bool:
     if pairs is None:
         return False
     largest = max((layer.weight.numel() for layer, _, _ in pairs.values()), default=0)
-    scratch = torch.empty(2, largest)  # used again and again: fresh pages cost as much as the sums
+    scratch = torch.empty(2, largest)  # reused: fresh pages would cost as much as the sums
     with torch.no_grad(), one_thread():
         for name, (layer, down, up) in pairs.items():
             weight = layer.weight
@@ -64,12 +64,12 @@ def merge(causal: nn.Module, adapter: Path) -> bool:
 
 
 def _plain(config: dict[str, Any]) -> bool:
-    """Whether every setting is either understood here, or without effect on a merge, or not set."""
+    """Whether each setting is handled here, has no effect on a merge, or is not set."""
     set_apart = any(value for name, value in config.items() if name not in _HEEDED | _HARMLESS)
     # peft reads a pattern's key, and targets that are one string, as regular expressions; here they are names.
     keys = [*(config.get("rank_pattern") or {}), *(config.get("alpha_pattern") or {})]
     named = all(re.fullmatch(r"[\w.]+", key) for key in keys) and isinstance(config.get("target_modules"), list)
-    # Other ways to begin change the base's weights as well.
+    # Other initializations change the base's weights as well.
     begun = config.get("init_lora_weights", True) in (True, False, "gaussian")
     return (config.get("peft_type"), config.get("bias")) == ("LORA", "none") and named and begun and not set_apart
 
@@ -77,7 +77,7 @@ def _plain(config: dict[str, Any]) -> bool:
 def _pairs(
     causal: nn.Module, tensors: dict[str, Tensor], config: dict[str, Any]
 ) -> dict[str, tuple[nn.Linear, Tensor, Tensor]] | None:
-    """For each adapted layer its module, A [rank, in] and B [out, rank]; None unless every tensor has its place."""
+    """For each adapted layer its module, A [rank, in] and B [out, rank]; None unless every tensor belongs to one."""
     found: dict[str, tuple[nn.Linear, Tensor, Tensor]] = {}
     layers = dict(causal.named_modules(remove_duplicate=False))  # an attribute may be a method: `half`, `eval`
     for key in {key.removesuffix(_PARTS[0]).removesuffix(_PARTS[1]) for key in tensors}:
@@ -95,13 +95,13 @@ def _pairs(
 
 
 def is_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether it multiplies by its weight, and no more: quantized and adapted layers are subclasses, or wrap one,
-    and do something else."""
+    """Whether a layer multiplies by its weight and does nothing else: quantized and adapted layers are subclasses, or
+    wrap a linear layer."""
     return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
 
 
 def _scale(config: dict[str, Any], name: str) -> float:
-    """alpha / rank, or alpha / sqrt(rank), with the values that patterns give to this layer."""
+    """alpha / rank, or alpha / sqrt(rank), with this layer's values from the patterns."""
     rank = _of(name, config.get("rank_pattern"), config["r"])
     alpha = _of(name, config.get("alpha_pattern"), config["lora_alpha"])
     return float(alpha / (sqrt(rank) if config.get("use_rslora") else rank))

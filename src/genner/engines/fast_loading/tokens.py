@@ -1,8 +1,7 @@
-"""A fast tokenizer straight from its files, without transformers, for the one purpose of `Chat` and `Vocabulary`.
+"""A fast tokenizer straight from its files, without transformers, as `Chat` and `Vocabulary` need it.
 
-transformers wraps the same Rust tokenizer, in modules that take a second to import. What it adds is the chat template
-and a choice of special tokens; where it would change the tokenizer itself, this one is not used. The tests compare the
-two.
+transformers wraps the same Rust tokenizer in modules that take a second to import. It adds the chat template and a
+choice of special tokens. Where it would change the tokenizer itself, this one is not used. The tests compare the two.
 """
 
 import json
@@ -13,15 +12,15 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-# What transformers would act upon; nothing else may stand in the config.
+# Settings that have no effect, or are handled here; with any other in the config, transformers is used.
 _KNOWN = {"tokenizer_class", "model_max_length", "clean_up_tokenization_spaces", "chat_template", "backend", "is_local"}
-_CLASSES = {"PreTrainedTokenizerFast", "TokenizersBackend"}  # others rebuild the tokenizer by rules of their own
+_CLASSES = {"PreTrainedTokenizerFast", "TokenizersBackend"}  # others rebuild the tokenizer by their own rules
 _SPECIAL = {f"{kind}_token" for kind in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")}
 _OTHER_FILES = ("added_tokens.json", "special_tokens_map.json", "chat_templates", "additional_chat_templates")
 
 
 def read_tokenizer(folder: Path) -> "FastTokenizer | None":
-    """The tokenizer in this folder; None when it is a case for transformers."""
+    """The tokenizer in this folder; None if transformers has to load it."""
     template = folder / "chat_template.jinja"
     try:
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -36,10 +35,10 @@ def read_tokenizer(folder: Path) -> "FastTokenizer | None":
             return None
         backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
         _compiled(source)
-    except Exception:  # of whatever kind (tokenizers raises Exception itself): transformers tells what is wrong
+    except Exception:  # of any kind (tokenizers raises Exception itself): transformers says what is wrong
         return None
     known = {added.content for added in backend.get_added_tokens_decoder().values() if added.special}
-    # Special tokens that the tokenizer does not know as such would be added to it.
+    # transformers would add special tokens that the tokenizer does not know as such.
     return FastTokenizer(backend, source, special, str(folder)) if {*special.values()} <= known else None
 
 
@@ -47,7 +46,7 @@ class FastTokenizer:
     """The part of a transformers tokenizer that genner uses.
 
     Args:
-        backend: the tokenizer; neither cuts nor pads from now on.
+        backend: the tokenizer; its truncation and padding are switched off.
         chat_template: in Jinja.
         special: special tokens by transformers' names, which templates may use.
         name_or_path: what messages call it.
@@ -80,7 +79,7 @@ class FastTokenizer:
     def apply_chat_template(
         self, messages: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool = False, **options: Any
     ) -> Any:
-        """The conversation as the template writes it. Templates see what transformers lets them see."""
+        """The conversation as the template writes it. Templates see the same names as in transformers."""
         assert not tokenize
         return _compiled(self.chat_template).render(
             messages=messages,

@@ -1,8 +1,8 @@
 """From files to a model: a causal model's weights, a LoRA adapter merged into them, and the tokenizer.
 
-Each of the three has two ways: a short one for what is plain (`llama`, `lora`, `tokens`), as the default model is, and
-that of transformers and peft for everything else. Both end in the same numbers, which is tested; the libraries are only
-imported when they are needed, since that takes longer than all the rest of loading.
+Each of the three is loaded in one of two ways: directly if it is plain (`llama`, `lora`, `tokens`), as the default
+model is, and by transformers and peft otherwise. Both give the same numbers, which is tested. The libraries are
+imported only when they are needed.
 """
 
 import warnings
@@ -31,9 +31,9 @@ def load_weights(
 ) -> tuple[Any, Any]:
     """A causal model, in evaluation mode and on its device, with `adapter` merged into it; and its tokenizer.
 
-    Touches no network. An adapter that brings its own tokenizer was trained with tokens that the base lacks: the model
-    then gets room for them. `attention` is the implementation that a model of transformers has outside `Network`. With
-    `plain=False` model and tokenizer are those of transformers, with all their methods, whatever the model.
+    Uses no network. An adapter with its own tokenizer was trained with tokens that the base lacks: the model is then
+    enlarged by them. `attention` is the implementation that a transformers model uses outside `Network`. With
+    `plain=False` model and tokenizer are always those of transformers, with all their methods.
 
     Raises `ModelError` when a file is missing or does not fit.
     """
@@ -42,7 +42,7 @@ def load_weights(
         tokenizer = load_tokenizer(own) if plain else _tokenizer(own)
         causal: Any = llama.read(folder, dtype) if plain else None
         merged = causal is not None and adapter is not None and merge(causal, adapter)
-        if causal is None or (adapter is not None and not merged):  # peft wants a model of transformers'
+        if causal is None or (adapter is not None and not merged):  # peft needs a transformers model
             causal = _model(folder, dtype, attention)
     except _FAULTS as error:
         raise ModelError(f"{folder} cannot be loaded as a causal language model: {error}") from error
@@ -54,7 +54,7 @@ def load_weights(
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a model's folder, without transformers where that will do."""
+    """The tokenizer in a model's folder, without transformers if possible."""
     return read_tokenizer(folder) or _tokenizer(folder)
 
 
@@ -75,8 +75,8 @@ def _model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
 
 
 def attention_of(folder: Path, wanted: str) -> str:
-    """The implementation of attention that is wanted, or the plain one where transformers has no other for the model:
-    Gemma 2 caps its scores, which `sdpa` cannot."""
+    """The wanted implementation of attention, or the plain one if transformers has no other for the model: Gemma 2 caps
+    its scores, which `sdpa` cannot do."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -90,7 +90,7 @@ def _merged_by_peft(causal: Any, folder: Path, adapter: Path) -> Any:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # the libraries', about each other
+            warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
             return PeftModel.from_pretrained(causal, adapter).merge_and_unload()
     except _FAULTS as error:
         raise ModelError(f"adapter {adapter} does not fit model {folder}: {error}") from error
