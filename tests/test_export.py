@@ -141,6 +141,19 @@ def test_a_merged_folder_says_what_it_is(tmp_path: Path, adapter: Path) -> None:
         genner.load(str(out))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_folder_that_was_exported_before_is_read(tmp_path: Path, adapter: Path, whole: bool) -> None:
+    """Its `prompt_full_label_set` is called `widen`."""
+    out = merge(str(adapter), tmp_path / "out")
+    raw = json.loads((out / "genner.json").read_text())
+    assert raw.pop("prompt_full_label_set") is False
+    (out / "genner.json").write_text(json.dumps(raw | {"widen": whole}))
+    assert genner.load(str(out)).prompt_full_label_set is whole
+    again = ModelFacts.read(out)
+    assert again is not None
+    assert again.prompt_full_label_set is whole
+
+
 @pytest.mark.usefixtures("processor")
 def test_a_merged_folder_asks_for_what_the_adapter_was_trained_on(tmp_path: Path, adapter: Path) -> None:
     about = json.loads((adapter / "genner.json").read_text())
