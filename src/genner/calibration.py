@@ -1,22 +1,22 @@
-"""How sure one may be of an entity: from the probabilities of the decisions that wrote it to a score.
+"""From the probabilities of the decisions that wrote an entity to its score: how sure one may be of it.
 
-A model that was fine-tuned is surer of its decisions than it has a right to be, and more so on the kinds of text and of
-labels that it saw less of. `genner.training.calibration_fitting` fits the correction on dev data: a temperature for
-each kind of decision and one for all together, an offset, and one more for each label set that was fitted on.
+A fine-tuned model is overconfident, above all on kinds of text and labels that it saw little of.
+`genner.training.calibration_fitting` fits the correction on dev data: a temperature for each kind of decision and one
+for all together, an offset, and one more offset for each label set in the fit.
 
-    cool(p, T, b) = sigmoid(logit(p) / T + b)
-    score         = cool(product of cool(p of the kind, T of the kind, 0) over the kinds, T of all, offsets)
+    temper(p, T, b) = sigmoid(logit(p) / T + b)
+    score           = temper(product of temper(p of the kind, T of the kind, 0) over the kinds, T of all, offsets)
 
-This is temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), each decision
-taken for one between this and all else, and Platt scaling (Platt 1999) of the whole: the decisions on one entity are
-right or wrong together, which a product does not know. With temperatures of 1 and offsets of 0 nothing changes;
-whatever they are, a more probable decision never scores less.
+This is temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), where each
+decision is treated as one between this and all else, and Platt scaling (Platt 1999) of the whole: the decisions on one
+entity tend to be right or wrong together, which a product ignores. Temperatures of 1 and offsets of 0 change nothing.
+With any values, a more probable decision never gives a lower score.
 
-That holds for the label sets that it was fitted on. For others there is `genner.transfer`, where one was fitted; what
-scores are worth for some labels, `Calibration.standing` says.
+This holds for the label sets in the fit. For others there is `genner.transfer`, if one was fitted;
+`Calibration.standing` says what scores are worth for some labels.
 
-Beside the scale stand thresholds (`genner.training.thresholds` chooses them): what scores less is left out, unless a
-caller asks for another `min_score`.
+A calibration also has thresholds (chosen by `genner.training.thresholds`): entities that score less are left out,
+unless a caller asks for another `min_score`.
 """
 
 import json
@@ -39,10 +39,10 @@ CALIBRATION_FILE = "calibration.json"  # in an adapter's folder, or a model's
 VERSION = 1
 
 Standing = Literal["calibrated", "calibrated for other labels", "uncalibrated"]
-"""What scores are worth: fitted on this very label set; fitted on others, and tried on sets that had no part in the
-fit; or not to be read as probabilities."""
+"""What scores are worth: fitted on this label set; fitted on others, and tested on label sets outside the fit; or not
+to be read as probabilities."""
 
-CERTAIN = -1e-6  # the log-probability of what is certain: float32, in which it is computed, tells no nearer from 0
+CERTAIN = -1e-6  # the log-probability of certainty: float32, in which it is computed, does not resolve smaller ones
 COOLEST, HOTTEST = 0.01, 100.0  # legal temperatures
 FARTHEST = 20.0  # legal offsets, on either side of 0
 
@@ -57,7 +57,7 @@ def temper(logprob: float, temperature: float, offset: float = 0.0) -> float:
 
 
 def tags(labels: Iterable[str]) -> tuple[str, ...]:
-    """What identifies a label set here: its tags, in whatever order they were asked for."""
+    """What identifies a label set here: its tags, sorted."""
     return tuple(sorted(labels))
 
 
@@ -66,10 +66,10 @@ class Scale:
     """How the decisions of a family of formats make a score.
 
     Attributes:
-        temperatures: of the kinds of decisions that count; a kind that is not there does not.
+        temperatures: by kind of decision; a kind without one does not count.
         overall: the temperature of all together.
-        offset: what is added to the log-odds.
-        offsets: what is added besides, by the `tags` of the label set that was asked for; nothing for any other.
+        offset: added to the log-odds.
+        offsets: added as well, by the `tags` of the label set that was asked for; other label sets have none.
     """
 
     temperatures: Mapping[str, float]
@@ -90,7 +90,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The least scores of what is kept where nobody says otherwise.
+    """The least scores of the entities that are kept by default.
 
     Attributes:
         other: for a label set that is not in `by_labels`.
@@ -106,7 +106,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a scale and its thresholds were fitted on, and what they brought there.
+    """What a scale and its thresholds were fitted on, and what they improve there.
 
     Attributes:
         format: the answers' format.
@@ -133,9 +133,9 @@ class Fit:
 class Calibration:
     """The scales of a model by family of formats, and what they were fitted on.
 
-    `adapter` is the first digits of the adapter's SHA-256, so that no other is calibrated by it; empty where the model
-    has none. A family without a scale keeps the model's own scores. `transfers` are for labels that no scale was fitted
-    on; they need to know what the model was `trained` on, which is not part of the file.
+    `adapter` has the first digits of the adapter's SHA-256, so that no other is calibrated by it; it is empty if the
+    model has none. A family without a scale keeps the model's own scores. `transfers` are for labels that no scale was
+    fitted on; they need to know what the model was `trained` on, which is not part of the file.
 
     `IDENTITY` has no scales: scores are the product of the model's own probabilities.
     """
@@ -240,7 +240,7 @@ class Calibration:
         return cls(scales, adapter, fits, thresholds, transfers)
 
     def write(self, folder: Path) -> Path:
-        """Put it into an adapter's or a model's folder, in place of another. Returns the file; raises `ModelError`."""
+        """Write it into an adapter's or a model's folder, over another. Returns the file; raises `ModelError`."""
         path = folder / CALIBRATION_FILE
         part = path.with_name(f"{CALIBRATION_FILE}.part")
         try:
@@ -315,7 +315,7 @@ def _thresholds(table: dict[str, Any], where: str) -> Thresholds:
 
 
 def _by_labels(listed: Any, where: str, name: str, low: float, high: float) -> dict[tuple[str, ...], float]:
-    """Numbers called `name`, from `low` to `high`, by the label sets that stand beside them."""
+    """Numbers called `name`, each from `low` to `high`, by the label set in the same table."""
     made: dict[tuple[str, ...], float] = {}
     if not isinstance(listed, list):
         raise DataError(where, f"is {type(listed).__name__}, not a list")
@@ -341,7 +341,7 @@ def _fit(raw: Any, where: str) -> Fit:
 
 
 def _sets(table: dict[str, Any], where: str) -> dict[str, dict[str, float]]:
-    """What was found in each set; numbers of things are whole ones."""
+    """What was found in each set; counts are whole numbers."""
     sets = {}
     for name, value in _table(table.get("sets"), f"{where}.sets").items():
         one = _table(value, f"{where}.sets.{name}")

@@ -143,5 +143,5 @@ def _corpora() -> list[str]:
 
 
 def enclosing_label_set(labels: LabelSet) -> LabelSet:
-    """The shipped label set that `labels` is a part of; `labels` itself when it is part of none."""
+    """The shipped label set that contains `labels`; `labels` itself if none does."""
     return next((known for known in label_sets().values() if set(labels) <= set(known)), labels)

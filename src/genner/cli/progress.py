@@ -1,4 +1,4 @@
-"""How far an extraction is, on a terminal."""
+"""The progress of an extraction, on a terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator

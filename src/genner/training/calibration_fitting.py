@@ -1,8 +1,8 @@
-"""Fitting a calibration: a model finds entities in dev documents, and is told how often it was right.
+"""Fitting a calibration on dev documents: a model finds entities in them, and the gold says which are right.
 
-What is fitted is what makes right and wrong most likely (maximum likelihood), with a weak prior that keeps each kind's
-temperature near 1 and each label set's offset near 0 where there is little to learn them from. Every set counts the
-same, however many entities it has, or else the set with the most of them would speak for all.
+The fit maximizes the likelihood of which entities are right, with a weak prior that keeps each kind's temperature near
+1 and each label set's offset near 0 where there is little data for them. All data sets have the same weight, whatever
+their number of entities, so that the largest does not decide alone.
 """
 
 import random
@@ -28,21 +28,21 @@ from genner.token_groups import token_groups
 from genner.training.mixture import Mixture
 from genner.training.thresholds import ScoredEntities, choose_all, f1
 
-FEWEST = 100  # entities: with fewer, what is fitted is chance
-SPREAD = 0.5  # of the prior: how far the log of a kind's temperature is thought to lie from 0
-OVERALL_SPREAD = 2.0  # the same for all together, and for the offset
-OFFSET_SPREAD = 1.0  # how far the offset of a label set is thought to lie from 0
-LEAST_WEIGHED = 30  # entities of a set: one with fewer counts less than the others
+FEWEST = 100  # entities: with fewer, the fit is chance
+SPREAD = 0.5  # standard deviation of the prior of the log of a kind's temperature, whose mean is 0
+OVERALL_SPREAD = 2.0  # the same, of the overall temperature and the offset
+OFFSET_SPREAD = 1.0  # the same, of the offset of a label set
+LEAST_WEIGHED = 30  # entities of a set: with fewer, it has less weight than the others
 FOLDS = 5  # of the cross-validation
 
 Samples = Mapping[str, tuple[LabelSet, Sequence[Document]]]
-"""By data set, what to ask for, and documents with their gold entities."""
+"""By data set, the labels to ask for, and documents with their gold entities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An entity that a model found: in which set and which document of it (by number), asked for which labels, what
-    decided it, whether it is right, its label."""
+    """An entity that a model found: its data set, the number of its document there, the labels that were asked for, the
+    decisions that wrote it, whether it is right, its label."""
 
     name: str
     document: int
@@ -83,7 +83,7 @@ def _judging(name: str, form: Format, documents: Sequence[Document], found: list
 
 
 def sample(mixture: Mixture, sentences: int) -> Samples:
-    """At most so many documents of each dev split of a recipe, drawn by its seed; sets without one are left out."""
+    """At most so many documents of each dev split of a recipe, drawn with its seed; sets without one are left out."""
     drawn = {}
     for name, (labels, documents) in mixture.dev.items():
         if documents:
@@ -195,7 +195,7 @@ def _logit(logprobs: Tensor) -> Tensor:
 
 
 def _weights(found: Sequence[Judged]) -> Tensor:
-    """Of each entity, so that sets weigh the same; their mean is 1."""
+    """A weight for each entity, so that sets have the same weight; their mean is 1."""
     counts: dict[str, int] = {}
     for one in found:
         counts[one.name] = counts.get(one.name, 0) + 1
@@ -204,7 +204,7 @@ def _weights(found: Sequence[Judged]) -> Tensor:
 
 
 def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
-    """What calibrating brings, on entities of documents that the scale was not fitted on (cross-validation)."""
+    """What the calibration improves, on entities of documents outside the fit (cross-validation)."""
     plain = [Scale.identity(found[0].kinds).score(one.decided) for one in found]
     held_out = [0.0] * len(found)
     for fold in range(FOLDS):
@@ -233,7 +233,7 @@ def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
 def _scored(
     scale: Scale, found: Sequence[Judged], samples: Samples, half: int | None = None
 ) -> dict[str, ScoredEntities]:
-    """What was found in each set, scored; of one half of its documents, the even (0) or odd (1) ones, or of all."""
+    """The entities found in each set, with scores: of the even (0) or odd (1) documents, or of all."""
     scored = {}
     for name, (labels, documents) in samples.items():
         mine = [one for one in found if one.name == name and half in (None, one.document % 2)]
@@ -244,7 +244,7 @@ def _scored(
 
 
 def _cross_checked(found: Sequence[Judged], samples: Samples) -> dict[str, dict[str, float]]:
-    """By set, what thresholds bring: F1 on each half of the documents, scale and thresholds fitted on the other."""
+    """By set, F1 with thresholds: on each half of the documents, with scale and thresholds fitted on the other half."""
     halves = []
     for half in (0, 1):
         scale = _most_likely([one for one in found if one.document % 2 == half])
@@ -262,7 +262,7 @@ def _cross_checked(found: Sequence[Judged], samples: Samples) -> dict[str, dict[
 
 
 def write(calibration: Calibration, folder: Path) -> None:
-    """Put a calibration into a folder, and say what it brought."""
+    """Write a calibration into a folder, and print what it improves."""
     path = calibration.write(folder)
     for kind, some in calibration.fits.items():
         scale = calibration.scales[kind]

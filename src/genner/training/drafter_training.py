@@ -1,8 +1,8 @@
 """Training a drafter: a trained adapter reads the texts of a mixture, and a small network learns where entities are.
 
-The adapter stays as it is. What the network learns from are the hidden states of prompts, which are computed once; its
-targets are the entities that the adapter was taught to write, or those that it does write (self-distillation, as of
-draft models: Zhou et al. 2024, "DistillSpec: Improving Speculative Decoding via Knowledge Distillation").
+The adapter is not changed. The network's inputs are the hidden states of prompts, which are computed once. Its targets
+are the entities that the adapter was taught to write, or those that it does write (self-distillation, as for draft
+models: Zhou et al. 2024, "DistillSpec: Improving Speculative Decoding via Knowledge Distillation").
 """
 
 import math
@@ -44,7 +44,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class PassageStates:
-    """Passages that were read behind the same instruction; `labels` [L, layers * H] are the states at its labels."""
+    """Passages with the same instruction; `labels` [L, layers * H] are the states at its labels."""
 
     labels: Tensor
     passages: list[Passage]
@@ -53,10 +53,10 @@ class PassageStates:
 def train_drafter(
     engine: LocalEngine, mixture: Mixture, spec: DrafterSpec, start: SpanDrafter | None = None
 ) -> tuple[SpanDrafter, float]:
-    """A drafter for the engine's model, and the micro-F1 of its guesses on texts that it was not trained on.
+    """A drafter for the engine's model, and the micro-F1 of its proposals on held-out texts.
 
-    It goes on from `start`, which is changed, where that has the same shape. Raises `TrainingError` when the mixture
-    has no text that can be used.
+    Training begins with `start` if that has the right shape; it is changed. Raises `TrainingError` when the mixture has
+    too few texts that can be used.
     """
     depth = engine.network.depth
     probe_layers = (max(1, depth // 2 - 1), depth)
@@ -77,8 +77,8 @@ def train_drafter(
 def read(
     network: Network, engine: LocalEngine, mixture: Mixture, sentences: int, own: float = 0.0
 ) -> list[PassageStates]:
-    """Run the prompts of about so many sentences, drawn from the mixture's first epoch. The engine answers the share
-    `own` of them, and its entities take the place of the data's."""
+    """Run the prompts of about so many sentences, drawn from the mixture's first epoch. For the share `own` of them,
+    entities that the engine answers replace those of the data."""
     rng = random.Random(f"{mixture.recipe.seed}:drafter")
     tasks = list(mixture.tasks(rng))
     rng.shuffle(tasks)
@@ -96,8 +96,8 @@ def read(
 
 
 def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
-    """A task's documents with the entities that the engine's model writes. One that does not fit its window is left
-    out."""
+    """A task's documents with the entities that the engine's model writes. Documents that do not fit its window are
+    left out."""
     ends = label_ends(task.instruction, task.labels)
     requests = []
     for document in task.documents:
@@ -154,7 +154,7 @@ def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageSta
 
 
 def fit(drafter: SpanDrafter, readings: list[PassageStates], spec: DrafterSpec, seed: int) -> SpanDrafter:
-    """Train a drafter: AdamW, a short warm-up, then linearly down to zero."""
+    """Train a drafter with AdamW: a short warm-up, then a learning rate that falls linearly to zero."""
     drafter.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(drafter.parameters(), lr=0.0, weight_decay=0.01)
     rng, readings = random.Random(seed), list(readings)
@@ -180,7 +180,7 @@ def fit(drafter: SpanDrafter, readings: list[PassageStates], spec: DrafterSpec, 
 
 
 def logits_of(drafter: SpanDrafter, reading: PassageStates) -> tuple[Tensor, Tensor]:
-    """Logits [words, longest, L] of all passages, one after the other, and which of the spans lie within theirs."""
+    """Logits [words, longest, L] of all passages, one after the other, and which of the spans end within theirs."""
     states, inside, begins = pack([passage.states.float() for passage in reading.passages])
     mixed = drafter.mix(states, inside)
     firsts, lasts, room = list[int](), list[int](), list[int]()
@@ -194,7 +194,7 @@ def logits_of(drafter: SpanDrafter, reading: PassageStates) -> tuple[Tensor, Ten
 
 
 def loss_of(drafter: SpanDrafter, reading: PassageStates) -> Tensor:
-    """Binary cross-entropy over all spans and labels, in nats a passage."""
+    """Binary cross-entropy, summed over spans and labels, in nats per passage."""
     logits, legal = logits_of(drafter, reading)
     targets, at = torch.zeros_like(logits), 0
     for passage in reading.passages:
