@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,18 @@ def test_every_page_is_in_the_navigation() -> None:
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     listed = re.findall(r"([\w/]+\.md)$", nav, re.M)
     assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in DOCS)
+
+
+def test_the_layout_names_every_layer() -> None:
+    """Each module and package of the import contract stands in the README's layout, and nothing else does."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    layout = readme.partition("[start:layers] -->")[2].partition("<!--")[0]
+    named = [name for names in re.findall(r"^ {4}((?:\w+, )*\w+)/? ", layout, re.M) for name in names.split(", ")]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [name.removeprefix("genner.") for layer in contracts[0]["layers"] for name in layer.split(" | ")]
+    assert sorted(named) == sorted(layers)
 
 
 def lines() -> list[str]:
