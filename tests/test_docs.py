@@ -1,5 +1,6 @@
 """README and docs: links lead somewhere, pages are in the navigation, and commands can be parsed."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -76,6 +77,27 @@ def test_the_layout_names_every_layer() -> None:
     ]
     layers = [name.removeprefix("genner.") for layer in contracts[0]["layers"] for name in layer.split(" | ")]
     assert sorted(named) == sorted(layers)
+
+
+def test_arguments_that_docstrings_describe_are_there() -> None:
+    """The API reference takes them from the docstrings' `Args:`."""
+    described = 0
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                body = node.body if isinstance(node, ast.ClassDef) else [node]
+                calls = [
+                    one for one in body if isinstance(one, ast.FunctionDef) and one.name in ("__init__", node.name)
+                ]
+                args = re.search(r"^Args:\n((?: {4}.*\n?|\n)+)", ast.get_docstring(node) or "", re.M)
+                if args and calls:
+                    legal = {one.arg for one in ast.walk(calls[0].args) if isinstance(one, ast.arg)}
+                    names = {
+                        name for line in re.findall(r"^ {4}(\w[\w, ]*):", args[1], re.M) for name in line.split(", ")
+                    }
+                    assert names <= legal, f"{file.relative_to(ROOT)}: {node.name}: {names - legal}"
+                    described += 1
+    assert described > 30
 
 
 def lines() -> list[str]:
