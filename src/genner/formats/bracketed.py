@@ -9,9 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from genner.document import LabelSet
-from genner.formats.inline import InlineFormat
-from genner.formats.inline_grammar import MarkupTag
-from genner.formats.inline_parser import Mark
+from genner.formats.inline import InlineFormat, Mark, MarkupTag
 from genner.formats.published import PublishedAnswer, published_copy
 from genner.formats.published_copy import brackets
 

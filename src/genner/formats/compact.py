@@ -12,9 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from genner.document import LabelSet
-from genner.formats.inline import InlineFormat, escaped, unescaped
-from genner.formats.inline_grammar import MarkupTag
-from genner.formats.inline_parser import Mark
+from genner.formats.inline import InlineFormat, Mark, MarkupTag, escaped, unescaped
 
 CLOSE = "</>"
 MAX_LABEL_DIGITS = 4  # no label set has a number of so many digits

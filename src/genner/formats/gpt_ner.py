@@ -18,10 +18,9 @@ from typing import cast
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, exported_depth
-from genner.formats.inline import InlineFormat
+from genner.formats.inline import InlineFormat, Mark, MarkupTag
 from genner.formats.inline_cfg import inline_rules
-from genner.formats.inline_grammar import INLINE_DECISIONS, InlineGrammar, MarkupTag
-from genner.formats.inline_parser import Mark
+from genner.formats.inline_grammar import INLINE_DECISIONS, InlineGrammar
 from genner.grammar import (
     FLAT,
     NO_PROPOSALS,

@@ -191,3 +191,6 @@ def escaped(text: str, literal: re.Pattern[str]) -> list[str]:
 def unescaped(piece: str, literal: re.Pattern[str]) -> str:
     """A piece of an answer with one backslash fewer in what looks like an escaped tag."""
     return literal.sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece
+
+
+__all__ = ["InlineFormat", "Mark", "MarkupTag", "escaped", "is_tag", "unescaped"]

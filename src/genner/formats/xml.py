@@ -11,10 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from genner.document import LabelSet
 from genner.formats.base import exported_depth
-from genner.formats.inline import InlineFormat, escaped, unescaped
-from genner.formats.inline_grammar import MarkupTag
+from genner.formats.inline import InlineFormat, Mark, MarkupTag, escaped, unescaped
 from genner.formats.inline_lark import nested_terminals
-from genner.formats.inline_parser import Mark
 from genner.formats.published import PublishedAnswer, published_copy
 from genner.formats.published_copy import tags
 from genner.grammar import FLAT, Constraints
