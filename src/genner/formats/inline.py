@@ -20,6 +20,8 @@ from genner.formats.inline_parser import Mark, Parsed, parse_marks
 from genner.formats.json_answer import load
 from genner.grammar import FLAT, UNCONSTRAINED, Boundaries, Constraints, boundaries, first_ends
 
+_ANY_LABELS = LabelSet.of("ENTITY")  # where it makes no difference which labels were asked for
+
 DEEP = 64  # open entities, from which on a copy is read only as it is encoded
 
 
@@ -112,7 +114,8 @@ class InlineFormat(Format):
 
     def unasked(self, text: str, answer: str, labels: LabelSet) -> Iterable[str]:
         """The labels that an answer names though they were not asked for."""
-        return ()
+        marks = (piece for piece in self.lex(text, answer, labels) if isinstance(piece, Mark))
+        return [mark.name for mark in marks if mark.label is None and mark.name]
 
     def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
         """An entity counts if the copy is the text up to its end."""
@@ -156,7 +159,8 @@ class InlineFormat(Format):
     def named_in(self, answer: str) -> Iterable[tuple[str, str]]:
         """For each entity of an answer, the tag that names its label, as it is written, and the label; nothing in a
         format whose tags do not name labels. Takes any string, in linear time."""
-        return []
+        marks = (piece for piece in self.lex("", answer, _ANY_LABELS) if isinstance(piece, Mark))
+        return [(mark.written, mark.name) for mark in marks if mark.name]
 
     def unencodable(self, document: Document) -> list[Entity]:
         return crossing_entities(document.entities)
