@@ -48,7 +48,7 @@ RECIPE: dict[str, Any] = {
         "groups_per_step": 1,
         "max_tokens": 2048,
     },
-    "prompt": {"plain": 0.5, "no_definitions": 0.6, "subset": 0.5},
+    "prompt": {"full_prompt": 0.5, "no_definitions": 0.6, "subset": 0.5},
 }
 DATA = {"steps": 66, "sentences": {"wnut17": 1697, "ours": 20}, "too_long": {"ours": 3}, "cannot_say": {"wnut17": 2}}
 SIGNATURE = "match:strict|docs:{}|gold:0123456789ab|genner:0.1.0|bootstrap:10000|seed:0|format:inline_xml"
@@ -222,7 +222,7 @@ def test_conversations_are_data_whose_licence_is_not_known(a_run: Path) -> None:
 
 
 def test_what_a_recipe_does_to_its_data_is_told() -> None:
-    unset = {"fraction": 1.0, "empty": 1.0, "shots": 0, "join": 0.0, "typos": 0.0, "absent": [], "formats": {}}
+    unset = {"fraction": 1.0, "max_empty": 1.0, "shots": 0, "concat": 0.0, "typos": 0.0, "absent": [], "formats": {}}
     sets = [RECIPE["sets"][0] | unset, RECIPE["sets"][1] | unset | {"fraction": 0.1, "shots": 5, "absent": ["x:Y"]}]
     prompt = RECIPE["prompt"] | {"negatives": 0.25, "renamed": 0.0}
     card = render(

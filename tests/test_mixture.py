@@ -21,6 +21,7 @@ from genner.engines.chat import Chat
 from genner.errors import DataError, TrainingError, UsageError
 from genner.grammar import boundaries
 from genner.labels import label_set, label_sets
+from genner.recipe_keys import RENAMED_KEYS, with_earlier_keys
 from genner.training.label_augmentation import absent_labels, in_symbols, renamed, retag, synonyms, with_absent
 from genner.training.mixture import Mixture, MixtureReport, PromptTask
 from genner.training.noise import NOISES, noises, pieced
@@ -85,19 +86,19 @@ def test_a_mixture_is_as_deep_as_its_data_or_as_its_labels_say(tmp_path: Path) -
 def tasks(some: Mixture) -> tuple[list[PromptTask], dict[str, Any]]:
     report = MixtureReport()
     made = list(some.tasks(random.Random(0), report))
-    return made, cast(dict[str, Any], report.to_dict()["did"])
+    return made, cast(dict[str, Any], report.to_dict()["applied_counts"])
 
 
-PLAIN = "[prompt]\nplain = 1.0"
+PLAIN = "[prompt]\nfull_prompt = 1.0"
 
 
 # -- the same on any machine
 
-ALL_PROMPT = "[prompt]\nplain = 0.3\nnegatives = 0.4\nrenamed = 0.3\nsymbols = 0.3"
+ALL_PROMPT = "[prompt]\nfull_prompt = 0.3\nnegatives = 0.4\nrenamed = 0.3\nanonymous_tags = 0.3"
 ALL_SET = """weight = 1.5
 fraction = 0.8
-empty = 0.2
-join = 0.3
+max_empty = 0.2
+concat = 0.3
 lowercase = 0.2
 uppercase = 0.2
 typos = 0.3
@@ -420,10 +421,10 @@ def test_a_label_that_only_its_tag_explains_keeps_it() -> None:
 
 def test_groups_are_renamed_as_often_as_the_recipe_says() -> None:
     rng, labels = random.Random(0), label_set("litbank")
-    keys = Counter(retag(labels, PromptSpec(renamed=0.3, symbols=0.2), rng)[1] for _ in range(2000))
-    assert keys.keys() == {"renamed", "symbols", None}
+    keys = Counter(retag(labels, PromptSpec(renamed=0.3, anonymous_tags=0.2), rng)[1] for _ in range(2000))
+    assert keys.keys() == {"renamed", "anonymous_tags", None}
     assert abs(keys["renamed"] / 2000 - 0.3) < 0.05
-    assert abs(keys["symbols"] / 2000 - 0.2) < 0.05
+    assert abs(keys["anonymous_tags"] / 2000 - 0.2) < 0.05
 
 
 def test_absent_labels_are_found_by_tag_or_by_set_and_tag() -> None:
@@ -471,7 +472,7 @@ def test_whatever_is_mixed_can_be_said(tmp_path: Path) -> None:
     made, did = tasks(mixture(tmp_path, ALL_PROMPT, ALL_SET, number=120))
     for task in made:
         check(task)
-    keys = {"fraction", "empty", "join", "detokenize", "negatives", "renamed", "symbols", *NOISES}
+    keys = {"fraction", "max_empty", "concat", "detokenize", "negatives", "renamed", "anonymous_tags", *NOISES}
     assert did.keys() == keys
     assert {form.name for form in {task.form for task in made}} <= {
         "inline_xml", "compact", "occurrence_json", "grouped_json", "gpt_ner"
@@ -492,9 +493,9 @@ def test_each_key_does_what_it_says_and_is_counted(tmp_path: Path) -> None:
     assert (len(texts(made)), count) == (6, 54)
     made, count = run("shots = 5")
     assert (len(texts(made)), count) == (5, 55)
-    made, count = run("empty = 0.2")
+    made, count = run("max_empty = 0.2")
     assert (len(texts(made)), count) == (50, 10)
-    made, count = run("join = 1.0")
+    made, count = run("concat = 1.0")
     assert count == len(texts(made)) - sum(text in whole for text in texts(made))
     assert sum(text.count("she said") for text in texts(made)) == 60
     made, count = run("lowercase = 1.0")
@@ -505,8 +506,10 @@ def test_each_key_does_what_it_says_and_is_counted(tmp_path: Path) -> None:
 
 
 def test_symbols_come_with_definitions_and_answers_in_symbols(tmp_path: Path) -> None:
-    made, did = tasks(mixture(tmp_path, "[prompt]\nplain = 0.0\nno_definitions = 1.0\nsubset = 0.0\nsymbols = 1.0"))
-    assert did["symbols"]["a"] == len(made)
+    made, did = tasks(
+        mixture(tmp_path, "[prompt]\nfull_prompt = 0.0\nno_definitions = 1.0\nsubset = 0.0\nanonymous_tags = 1.0")
+    )
+    assert did["anonymous_tags"]["a"] == len(made)
     for task in made:
         assert "a human" in task.instruction or task.form.prompt_per_label
         assert "PER" not in task.instruction
@@ -542,7 +545,7 @@ def test_the_report_is_json_and_tells_what_was_left_out(tmp_path: Path) -> None:
     mixture(tmp_path, ALL_PROMPT, ALL_SET).epoch(0, report)
     assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
     assert "8 documents left out by 'fraction' ({'a': 8})" in str(report)
-    assert "documents left out by 'empty'" in str(report)
+    assert "documents left out by 'max_empty'" in str(report)
     assert "shots" not in str(report)
 
 
@@ -554,14 +557,18 @@ def test_the_report_is_json_and_tells_what_was_left_out(tmp_path: Path) -> None:
         ("", "shots = -1", "shots = -1; legal: 0 or more"),
         ("", "shots = 5.0", "shots = 5.0 is not of type int"),
         ("", "shots = 5\nfraction = 0.5", "'a' has shots = 5 and fraction = 0.5.*keep one"),
-        ("", "empty = 2", "empty = 2.0; legal: 0.0 to 1.0"),
-        ("", "join = nan", "join = nan"),
+        ("", "max_empty = 2", "max_empty = 2.0; legal: 0.0 to 1.0"),
+        ("", "concat = nan", "concat = nan"),
         ("", "typos = -0.1", "typos = -0.1"),
         ("", "spacing = 3", "spacing = 3"),
         ("", "lowercase = 0.6\nuppercase = 0.6", "lowercase = 0.6, uppercase = 0.6; legal: 1 or less together"),
         ("", "absent = 'x'", "absent = 'x' is not of type"),
-        ("[prompt]\nrenamed = 0.6\nsymbols = 0.6", "", "renamed = 0.6, symbols = 0.6; legal: 1 or less together"),
-        ("[prompt]\nsymbols = 2", "", "symbols = 2.0; legal"),
+        (
+            "[prompt]\nrenamed = 0.6\nanonymous_tags = 0.6",
+            "",
+            "renamed = 0.6, anonymous_tags = 0.6; legal: 1 or less together",
+        ),
+        ("[prompt]\nanonymous_tags = 2", "", "anonymous_tags = 2.0; legal"),
         ("[prompt]\nnegatives = 0.2", "", "negatives = 0.2.*absent = .'TAG'"),
     ],
 )
@@ -573,3 +580,19 @@ def test_a_wrong_key_is_named(tmp_path: Path, body: str, more: str, message: str
 def test_the_recipe_comes_back_from_its_json(tmp_path: Path) -> None:
     recipe = mixture(tmp_path, ALL_PROMPT, ALL_SET).recipe
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(("table", "old"), [(table, old) for table, keys in RENAMED_KEYS.items() for old in keys])
+def test_a_key_by_its_old_name_is_refused_with_the_new_one(tmp_path: Path, table: str, old: str) -> None:
+    """Files are refused; what earlier versions recorded is read."""
+    new = RENAMED_KEYS[table][old]
+    said = rf"\[{table}\] '{old}' is called '{new}' now; write {new} = 0.25"
+    with pytest.raises(DataError, match=said):
+        mixture(tmp_path, "" if table == "set" else f"[{table}]\n{old} = 0.25", f"{old} = 0.25" * (table == "set"))
+    recipe = mixture(tmp_path, "" if table == "set" else f"[{table}]\n{new} = 0.25", f"{new} = 0.25" * (table == "set"))
+    recorded = json.loads(json.dumps(with_earlier_keys(recipe.recipe.to_dict())))
+    where = recorded["sets"][0] if table == "set" else recorded[table]
+    assert (where[old], new in where) == (0.25, False)
+    assert Recipe.from_recorded(recorded) == recipe.recipe
+    with pytest.raises(UsageError, match="is called"):
+        Recipe.from_dict(recorded)

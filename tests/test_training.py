@@ -236,7 +236,7 @@ def test_text_that_spells_a_special_token_is_text(kind: str) -> None:
 
 
 def test_inference_feeds_the_ids_that_training_fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    some = mixture(tmp_path, "[prompt]\nplain = 1.0\n")
+    some = mixture(tmp_path, "[prompt]\nfull_prompt = 1.0\n")
     labels, _ = some.dev["a"]
     runs: list[list[int]] = []
     forward = Network.forward
@@ -287,7 +287,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     long, too_long = Document("very " * 60, (), "l"), Document("too " * 400, (), "m")
     write(tmp_path / "train.jsonl", [*corpus(3), crossing, long, too_long])
     some, report = (
-        mixture(tmp_path, "[optim]\nmax_tokens = 600\ngroup_tokens = 100\n[prompt]\nplain = 1"),
+        mixture(tmp_path, "[optim]\nmax_tokens = 600\ngroup_tokens = 100\n[prompt]\nfull_prompt = 1"),
         MixtureReport(),
     )
     groups = some.epoch(0, report)
@@ -300,15 +300,15 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
 
 def test_prompts_vary_as_the_recipe_says() -> None:
     labels, rng = LabelSet.of("A", "B", "C", "D"), random.Random(0)
-    assert vary(labels, PromptSpec(plain=1.0), rng) == (labels, True)
-    drawn = [vary(labels, PromptSpec(plain=0.0, no_definitions=0.5, subset=0.5), rng) for _ in range(200)]
+    assert vary(labels, PromptSpec(full_prompt=1.0), rng) == (labels, True)
+    drawn = [vary(labels, PromptSpec(full_prompt=0.0, no_definitions=0.5, subset=0.5), rng) for _ in range(200)]
     assert {definitions for _, definitions in drawn} == {True, False}
     assert {len(asked) for asked, _ in drawn} == {1, 2, 3, 4}
     assert all(set(asked.tags) <= set(labels.tags) for asked, _ in drawn)
 
 
 def test_entities_that_are_not_asked_for_are_not_in_the_answer(tmp_path: Path) -> None:
-    some = mixture(tmp_path, "[prompt]\nplain = 0.0\nsubset = 1.0")
+    some = mixture(tmp_path, "[prompt]\nfull_prompt = 0.0\nsubset = 1.0")
     for group in some.epoch(0):
         asked = some.chat.tokenizer.decode(group.prefix)
         for pair in group.pairs:
@@ -339,7 +339,7 @@ def test_data_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         ("[lora]\nranks = 4", "ranks"),
         ("[optim]\nlearning_rate = 'fast'", "learning_rate"),
         ("[optim]\ngroup_tokens = 1.5", "group_tokens"),
-        ("[prompt]\nplain = true", "plain"),
+        ("[prompt]\nfull_prompt = true", "plain"),
         ("[lora]\n[strange]\nx = 1", "strange"),
         ("[[set]]\nname = 'b'\ntrain = ['b.jsonl']", "labels"),
         ("[[set]]\nlabels = 'core'\ntrain = ['b.jsonl']", "name"),
@@ -348,7 +348,7 @@ def test_data_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         ("x = = 1", "not TOML"),
         ("[optim]\ngroups_per_step = 0", "groups_per_step = 0; legal: 1 or more"),
         ("[optim]\nlearning_rate = nan", "learning_rate = nan"),
-        ("[prompt]\nplain = 1.5", "plain = 1.5; legal: 0.0 to 1.0"),
+        ("[prompt]\nfull_prompt = 1.5", "full_prompt = 1.5; legal: 0.0 to 1.0"),
         ("[[set]]\nname = 'b'\nlabels = 'core'\nweight = -1", "weight = -1.0; legal: 0.0 or more"),
     ],
 )
@@ -517,7 +517,8 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("no_curve")
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", corpus(8))
-    optim = "[optim]\nlearning_rate = 0.02\nepochs = 50\ngroup_tokens = 600\ngroups_per_step = 4\n[prompt]\nplain = 1\n"
+    optim = "[optim]\nlearning_rate = 0.02\nepochs = 50\ngroup_tokens = 600\ngroups_per_step = 4\n"
+    optim += "[prompt]\nfull_prompt = 1\n"
     some, model = mixture(tmp_path, optim, a_set("train", 'dev = "train.jsonl"')), adapted(rank=8)
     evaluation = DevEvaluation(model, some, sentences=8, free=8)
     before = evaluation()

@@ -151,7 +151,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     some = mixture(tmp_path, "sentences = 1")
     with pytest.raises(TrainingError, match="1 sentences are too few"):
         train_drafter(engine(), some, some.recipe.drafter)
-    with pytest.raises(UsageError, match=r"\[drafter\] own = 2; legal: 0\.0 to 1\.0"):
-        DrafterSpec(own=2)
+    with pytest.raises(UsageError, match=r"\[drafter\] self_distill = 2; legal: 0\.0 to 1\.0"):
+        DrafterSpec(self_distill=2)
     with pytest.raises(UsageError, match=r"\[drafter\] epochs = 0; legal: 1 or more"):
         DrafterSpec(epochs=0)

@@ -18,6 +18,7 @@ from genner.contamination import SIGNALS
 from genner.errors import UnknownNameError, UsageError
 from genner.model_source import ModelSource
 from genner.probes import PROBES
+from genner.recipe_keys import with_earlier_keys
 
 SPLIT = "test"
 
@@ -64,7 +65,8 @@ class _Plan:
         self, kind: CellKind, name: str, description: Json, needs: Iterable[str | None] = (), model: str = ""
     ) -> str:
         plain = json.loads(json.dumps(description))  # tuples become lists, as they are when it is read again
-        id = cell_id(kind, plain)
+        recipe = {"recipe": with_earlier_keys(plain["recipe"])} if "recipe" in plain else {}
+        id = cell_id(kind, plain | recipe)
         if id not in self.cells:
             wanted = tuple(need for need in needs if need is not None)
             self.cells[id] = Cell(kind, id, name, wanted, plain, self.command(id), model)

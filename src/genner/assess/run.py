@@ -91,7 +91,7 @@ def _train(work: CellContext) -> CellFindings:
     from genner.training.recipe import Recipe
 
     about, folder = work.about, work.run.folder
-    recipe, data = Recipe.from_dict(about["recipe"]), work.data
+    recipe, data = Recipe.from_recorded(about["recipe"]), work.data
     for spec in recipe.sets:
         must_be_there(spec.name, [*spec.train, *([spec.dev] if spec.dev else [])], data)
     for path in (path_of(name, data) for talk in recipe.chat for name in talk.train):

@@ -60,7 +60,7 @@ def _recorded(model: str) -> Recipe | None:
     """The recipe that a model's run, or its exported folder, has kept."""
     try:
         training = ModelFacts.of(model).training
-        return Recipe.from_dict(training.recipe) if training else None
+        return Recipe.from_recorded(training.recipe) if training else None
     except GennerError:
         return None
 

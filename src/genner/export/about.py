@@ -18,6 +18,7 @@ from genner.manifest import MANIFEST, TUNED, FetchedManifest, list_files, read_j
 from genner.model_source import ModelSource
 from genner.model_store import MODELS, hub_folder, is_hub_id
 from genner.presets import HubSource
+from genner.recipe_keys import with_new_keys
 
 MODEL_KINDS = {
     "adapter": "A LoRA adapter",
@@ -140,7 +141,7 @@ class ModelFacts:
             raw = {key: value for key, value in raw.items() if key not in ("name", "files")}
             if "widen" in raw:  # the older name
                 raw["prompt_full_label_set"] = raw.pop("widen")
-            training = raw["training"] and TrainingFacts(**raw["training"])
+            training = raw["training"] and _training(**raw["training"])
             scores = _scores(folder, raw) | {"bare": raw.get("bare", False) or bool(raw.pop("scores", None))}
             more = {"base": Base(**raw["base"]), "formats": tuple(raw["formats"]), "training": training}
             return cls(**{**raw, **more, **scores})
@@ -153,6 +154,10 @@ class ModelFacts:
         paths = sorted(folder.iterdir()) if not self.gguf else []
         files = list_files(p for p in paths if p.is_file() and p.suffix != ".md" and p.name != MANIFEST)
         write_manifest(folder / MANIFEST, {"name": name, **asdict(self), "files": files})
+
+
+def _training(recipe: dict[str, Any], data: dict[str, Any], **progress: Any) -> TrainingFacts:
+    return TrainingFacts(with_new_keys(recipe), data, **progress)
 
 
 def _of_adapter(source: ModelSource, folder: Path) -> ModelFacts:
@@ -197,7 +202,7 @@ def _run(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
         return scores  # another run's, or changed since: it does not tell how these weights were made
     try:
         progress = _progress(folder.resolve(), raw)
-        return scores | {"training": TrainingFacts(json.loads(text), read_json(run / "data.json"), **progress)}
+        return scores | {"training": _training(json.loads(text), read_json(run / "data.json"), **progress)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the records of the run in {run} are damaged: {error!r}; restore or delete them") from error
 

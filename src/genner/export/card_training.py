@@ -13,7 +13,7 @@ from genner.export.about import ModelFacts
 from genner.labels import label_sets
 
 _TABLED = ("name", "train", "dev", "labels", "weight")  # what of a set the table of data shows, or need not
-_UNSET = {"fraction": 1, "empty": 1}  # where that is not 0 or nothing
+_UNSET = {"fraction": 1, "max_empty": 1}  # where that is not 0 or nothing
 
 
 def labels(about: ModelFacts) -> str:
@@ -124,9 +124,9 @@ def training(about: ModelFacts) -> str:
             f"of more than {optim['max_tokens']:,} tokens left out; at most {optim['epochs']:g} epochs; "
             f"seed {recipe['seed']}",
             f"- answers: {shares}",
-            f"- prompts: {prompt['plain']:.0%} with the whole label set and its definitions; of the others "
+            f"- prompts: {prompt['full_prompt']:.0%} with the whole label set and its definitions; of the others "
             f"{prompt['subset']:.0%} with some of the labels, {prompt['no_definitions']:.0%} without definitions"
-            + (f"; of all: {more}" if (more := _more(prompt, ("plain", "subset", "no_definitions"))) else ""),
+            + (f"; of all: {more}" if (more := _more(prompt, ("full_prompt", "subset", "no_definitions"))) else ""),
             "- the machine is not recorded",
         ]
     )

@@ -126,7 +126,7 @@ def load_state(path: Path, shapes: Sequence[torch.Size], device: torch.device) -
 def check_recipe(path: Path, recipe: Recipe) -> None:
     """Refuse to go on with a recipe other than that in `path`; how to optimize may be changed on the way."""
     try:
-        before = Recipe.from_dict(json.loads(path.read_text(encoding="utf-8"))).to_dict() if path.exists() else {}
+        before = Recipe.from_recorded(json.loads(path.read_text(encoding="utf-8"))).to_dict() if path.exists() else {}
     except (OSError, ValueError, UsageError) as error:
         raise TrainingError(f"{path} cannot be read: {error}; delete it to go on without its check") from None
     now = recipe.to_dict()

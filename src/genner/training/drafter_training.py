@@ -61,8 +61,8 @@ def train_drafter(
     depth = engine.network.depth
     probe_layers = (max(1, depth // 2 - 1), depth)
     asking = copy(mixture)
-    asking.recipe = replace(mixture.recipe, prompt=replace(mixture.recipe.prompt, plain=spec.plain))
-    readings = read(Network(engine.network.causal, probe_layers), engine, asking, spec.sentences, spec.own)
+    asking.recipe = replace(mixture.recipe, prompt=replace(mixture.recipe.prompt, full_prompt=spec.full_prompt))
+    readings = read(Network(engine.network.causal, probe_layers), engine, asking, spec.sentences, spec.self_distill)
     held_out, some = readings[: max(1, len(readings) // 20)], readings[max(1, len(readings) // 20) :]
     if not some:
         raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")

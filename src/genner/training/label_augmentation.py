@@ -17,7 +17,7 @@ MAX_ABSENT_LABELS = 4
 
 def vary(labels: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, bool]:
     """A label set as a prompt may ask for it, and whether definitions are given (see `PromptSpec`)."""
-    if rng.random() < spec.plain:
+    if rng.random() < spec.full_prompt:
         return labels, True
     tags = list(labels.tags)
     rng.shuffle(tags)
@@ -76,12 +76,12 @@ def synonyms() -> dict[str, tuple[str, ...]]:
 
 def retag(asked: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, str | None]:
     """The labels, in their order, with other tags (see `PromptSpec`), and the key that did it, if one did."""
-    if not spec.renamed and not spec.symbols:
+    if not spec.renamed and not spec.anonymous_tags:
         return asked, None
     drawn = rng.random()
-    if drawn < spec.symbols:
-        made, key = in_symbols(asked, rng), "symbols"
-    elif drawn < spec.symbols + spec.renamed:
+    if drawn < spec.anonymous_tags:
+        made, key = in_symbols(asked, rng), "anonymous_tags"
+    elif drawn < spec.anonymous_tags + spec.renamed:
         made, key = renamed(asked, rng), "renamed"
     else:
         return asked, None

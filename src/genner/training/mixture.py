@@ -39,10 +39,10 @@ class MixtureReport:
     alone: Counter[str] = field(default_factory=Counter)  # sentences beyond a group's size: run in one of their own
     too_long: Counter[str] = field(default_factory=Counter)  # sentences beyond the token limit: left out
     cannot_say: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
-    did: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """By key of the recipe and set, what the key did: for `fraction`, `shots` and `empty` the documents left out; for
-    `join`, `detokenize` and each noise the examples so made (of joined ones a document is a part); for `negatives`,
-    `renamed` and `symbols` the groups."""
+    applied_counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """How often each key of the recipe changed something, by set: for `fraction`, `shots` and `max_empty` the documents
+    left out; for `concat`, `detokenize` and each noise the examples made so (of joined ones a document is a part); for
+    `negatives`, `renamed` and `anonymous_tags` the groups."""
     conversations: Counter[str] = field(default_factory=Counter)  # of [[chat]]; `alone` and `too_long` count them too
     chat_tokens: int = 0  # of `tokens`, those of conversations
     unanswered: Counter[str] = field(default_factory=Counter)  # of all conversations, those cut before a last question
@@ -59,16 +59,16 @@ class MixtureReport:
             lines.append(f"{cut} conversations cut before a question without an answer ({dict(self.unanswered)})")
         if unsaid := sum(self.cannot_say.values()):
             lines.append(f"{unsaid} entities that their format cannot say, left out ({dict(+self.cannot_say)})")
-        for key in ("fraction", "shots", "empty"):
-            if left := self.did[key].total() if key in self.did else 0:
-                lines.append(f"{left} documents left out by {key!r} ({dict(+self.did[key])})")
+        for key in ("fraction", "shots", "max_empty"):
+            if left := self.applied_counts[key].total() if key in self.applied_counts else 0:
+                lines.append(f"{left} documents left out by {key!r} ({dict(+self.applied_counts[key])})")
         return "; ".join(lines)
 
     def to_dict(self) -> dict[str, object]:
         counts = {name: dict(v) if isinstance(v, Counter) else v for name, v in vars(self).items()}
         if not self.conversations:
             del counts["conversations"], counts["chat_tokens"], counts["unanswered"]
-        return {**counts, "did": {key: dict(+sets) for key, sets in self.did.items() if +sets}}
+        return {**counts, "applied_counts": {key: dict(+sets) for key, sets in self.applied_counts.items() if +sets}}
 
 
 class Mixture:
@@ -166,45 +166,45 @@ class Mixture:
 
         A share of 0 draws no random number: a recipe without a key gives what it gave before there was that key.
         """
-        did = report.did if report is not None else defaultdict[str, Counter[str]](Counter)
+        applied_counts = report.applied_counts if report is not None else defaultdict[str, Counter[str]](Counter)
         for key, sets in self._left_out.items():
-            did[key].update(sets)
+            applied_counts[key].update(sets)
         for (spec, labels, documents), forms, absent in zip(self.sets, self._forms, self._absent, strict=True):
-            for window in self._windows(spec, documents, rng, did):
+            for window in self._windows(spec, documents, rng, applied_counts):
                 lengths = [len(self.chat.encode(d.text)) * 2 + TAG_TOKENS * len(d.entities) for d in window]
                 for indices in bucket(lengths, self.recipe.optim.group_tokens):
                     form = rng.choices(list(forms), list(forms.values()))[0]
                     varied, definitions = vary(labels, self.recipe.prompt, rng)
                     asked = with_absent(varied, absent, self.recipe.prompt.negatives, rng)
-                    did["negatives"][spec.name] += len(asked) > len(varied)
+                    applied_counts["negatives"][spec.name] += len(asked) > len(varied)
                     if form.prompt_per_label:
                         asked = asked.subset([rng.choice(asked.tags)])
                     made, way = retag(asked, self.recipe.prompt, rng)
                     if way:
-                        did[way][spec.name] += 1
+                        applied_counts[way][spec.name] += 1
                     tags = dict(zip(asked.tags, made.tags, strict=True))
                     some = [_answered(window[i], tags) for i in indices]
                     for n, document in enumerate(some):
                         if rng.random() < spec.detokenize:
                             some[n] = detokenize(document)
-                            did["detokenize"][spec.name] += 1
-                    yield PromptTask(spec, made, definitions or way == "symbols", form, some)
+                            applied_counts["detokenize"][spec.name] += 1
+                    yield PromptTask(spec, made, definitions or way == "anonymous_tags", form, some)
 
     def _windows(
-        self, spec: SetSpec, documents: list[Document], rng: random.Random, did: dict[str, Counter[str]]
+        self, spec: SetSpec, documents: list[Document], rng: random.Random, applied_counts: dict[str, Counter[str]]
     ) -> Iterator[list[Document]]:
         """The examples that an epoch takes from a set, in windows, with their noise."""
-        kept = without_empty(documents, spec.empty, rng) if spec.empty < 1 else documents
-        did["empty"][spec.name] += len(documents) - len(kept)
-        chosen = times(kept, spec.weight, spec.join, rng)
+        kept = without_empty(documents, spec.max_empty, rng) if spec.max_empty < 1 else documents
+        applied_counts["max_empty"][spec.name] += len(documents) - len(kept)
+        chosen = times(kept, spec.weight, spec.concat, rng)
         for at in range(0, len(chosen), LENGTH_SORT_WINDOW):
             window = []
             for run in chosen[at : at + LENGTH_SORT_WINDOW]:
                 document = run[0] if len(run) == 1 else joined(run)
-                did["join"][spec.name] += len(run) > 1
+                applied_counts["concat"][spec.name] += len(run) > 1
                 for key in noises(spec, rng):
                     document = NOISES[key](document, rng)
-                    did[key][spec.name] += 1
+                    applied_counts[key][spec.name] += 1
                 window.append(document)
             yield window
 

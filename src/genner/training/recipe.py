@@ -8,6 +8,7 @@ from typing import Any
 
 from genner.errors import DataError, UsageError
 from genner.presets import ALL_LINEAR
+from genner.recipe_keys import RENAMED_KEYS, with_new_keys
 from genner.toml_config import build, check, check_sum, listed, read_toml
 
 
@@ -23,7 +24,7 @@ class SetSpec:
 
     Which documents: `fraction` of them, a smaller one part of every larger one, or a k-shot subset with about `shots`
     entities of each label (0: all documents); of those without an entity, so many that they are at most the share
-    `empty`; `join` is the share of examples that are two or three consecutive documents in one text.
+    `max_empty`; `concat` is the share of examples that are two or three consecutive documents in one text.
 
     What their text is like: `lowercase`, `uppercase`, `typos`, `spacing` and `detokenize` are the shares of examples
     that are put into small letters or into capitals, get misspelt words, get blanks and line ends where none belong or
@@ -41,8 +42,8 @@ class SetSpec:
     formats: dict[str, float] = field(default_factory=dict)
     fraction: float = 1.0
     shots: int = 0
-    empty: float = 1.0
-    join: float = 0.0
+    max_empty: float = 1.0
+    concat: float = 0.0
     lowercase: float = 0.0
     uppercase: float = 0.0
     typos: float = 0.0
@@ -52,7 +53,7 @@ class SetSpec:
 
     def __post_init__(self) -> None:
         check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0), fraction=(0.0001, 1.0), shots=(0, inf))
-        check(self, "set", empty=(0.0, 1.0), join=(0.0, 1.0), lowercase=(0.0, 1.0), uppercase=(0.0, 1.0))
+        check(self, "set", max_empty=(0.0, 1.0), concat=(0.0, 1.0), lowercase=(0.0, 1.0), uppercase=(0.0, 1.0))
         check(self, "set", typos=(0.0, 1.0), spacing=(0.0, 1.0))
         check_sum(self, "set", "lowercase", "uppercase")
         if self.shots and self.fraction < 1:
@@ -146,48 +147,48 @@ class OptimSpec:
 class PromptSpec:
     """How label sets are put into the prompt, drawn anew for each group.
 
-    `plain` is the share of groups that ask for the full label set in its own order, with definitions: what users do. Of
-    the others, `no_definitions` lose the definitions, `subset` ask for some of the labels only (the entities of the
-    rest dropped), and all are in shuffled order.
+    `full_prompt` is the share of groups that ask for the full label set in its own order, with definitions: what users
+    do. Of the others, `no_definitions` lose the definitions, `subset` ask for some of the labels only (the entities of
+    the rest dropped), and all are in shuffled order.
 
     The other shares are of all groups: `negatives` ask for some of the set's `absent` labels too; `renamed` write the
-    labels with other tags of the same meaning (`assets/synonyms.json`); `symbols` with tags that mean nothing (`X7`),
-    so that the definition alone says what is asked for. A group is not both renamed and in symbols.
+    labels with other tags of the same meaning (`assets/synonyms.json`); `anonymous_tags` with tags that mean
+    nothing (`X7`), so that the definition alone says what is asked for. A group is not both.
     """
 
-    plain: float = 0.5
+    full_prompt: float = 0.5
     no_definitions: float = 0.5
     subset: float = 0.4
     negatives: float = 0.0
     renamed: float = 0.0
-    symbols: float = 0.0
+    anonymous_tags: float = 0.0
 
     def __post_init__(self) -> None:
-        check(self, "prompt", plain=(0.0, 1.0), no_definitions=(0.0, 1.0), subset=(0.0, 1.0))
-        check(self, "prompt", negatives=(0.0, 1.0), renamed=(0.0, 1.0), symbols=(0.0, 1.0))
-        check_sum(self, "prompt", "renamed", "symbols")
+        check(self, "prompt", full_prompt=(0.0, 1.0), no_definitions=(0.0, 1.0), subset=(0.0, 1.0))
+        check(self, "prompt", negatives=(0.0, 1.0), renamed=(0.0, 1.0), anonymous_tags=(0.0, 1.0))
+        check_sum(self, "prompt", "renamed", "anonymous_tags")
 
 
 @dataclass(frozen=True)
 class DrafterSpec:
     """The drafter, which is trained once the adapter is: it makes decoding faster, and changes no answer.
 
-    It sees `sentences` sentences of the mixture (0: there is no drafter), `epochs` times. `plain` is the share of
-    prompts that ask for a full label set in its own order: more of them than for the adapter, which has to learn what
-    a label is. Of the share `own` of them, what is to be guessed is what the adapter writes itself instead of what the
-    data say: nearer to what the guesses are for, at the price of writing it. Hidden states are kept in memory: 4 bytes
-    for each token and each unit of the model's width.
+    It sees `sentences` sentences of the mixture (0: there is no drafter), `epochs` times. `full_prompt` is the share of
+    prompts that ask for a full label set in its own order: more of them than for the adapter, which has to learn what a
+    label is. For the share `self_distill` of them, the drafter learns what the adapter writes itself instead of what
+    the data say: nearer to what the guesses are for, at the price of writing it. Hidden states are kept in memory: 4
+    bytes for each token and each unit of the model's width.
     """
 
     sentences: int = 12000
     epochs: int = 5
     learning_rate: float = 2e-3
-    plain: float = 0.9
-    own: float = 0.0
+    full_prompt: float = 0.9
+    self_distill: float = 0.0
 
     def __post_init__(self) -> None:
         check(self, "drafter", sentences=(0, inf), epochs=(1, inf), learning_rate=(0.0, inf))
-        check(self, "drafter", plain=(0.0, 1.0), own=(0.0, 1.0))
+        check(self, "drafter", full_prompt=(0.0, 1.0), self_distill=(0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -246,11 +247,21 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Recipe":
-        """What `to_dict` gave, in JSON or not; keys that are not there have their defaults. Raises `UsageError`."""
+        """From the tables of a recipe, the sets as a list `sets`; keys that are not there have their defaults.
+
+        Raises `UsageError`, which names the new key for one that has another name now.
+        """
         sets = tuple(set_spec(item, "set") for item in listed(raw.get("sets", []), "set"))
+        for table in TABLES:
+            _refuse_renamed(raw.get(table), table, table)
         chat = tuple(build(ChatSpec, {"train": [], **item}, "chat") for item in listed(raw.get("chat", []), "chat"))
         nested = {key: build(kind, raw.get(key, {}), key) for key, kind in TABLES.items()}
         return build(cls, {**raw, **nested, "sets": sets, "chat": chat}, "recipe")
+
+    @classmethod
+    def from_recorded(cls, raw: dict[str, Any]) -> "Recipe":
+        """What `to_dict` gave, in this or an earlier version, in JSON or not. Raises `UsageError`."""
+        return cls.from_dict(with_new_keys(raw))
 
     def to_dict(self) -> dict[str, Any]:
         """All keys, but of `_LATER` those that are set: other recipes keep the hashes that they had before these."""
@@ -264,7 +275,15 @@ class Recipe:
 
 def set_spec(table: dict[str, Any], where: str) -> SetSpec:
     """The set of a TOML table, whose key `from` Python keeps for itself. Raises `UsageError`, naming table `where`."""
+    _refuse_renamed(table, "set", where)
     return build(SetSpec, {"train": [], **{_FIELDS.get(key, key): value for key, value in table.items()}}, where)
+
+
+def _refuse_renamed(table: Any, kind: str, where: str) -> None:
+    """Raise `UsageError` for a key of a table that has another name now."""
+    renamed = RENAMED_KEYS.get(kind, {})
+    if old := next((key for key in renamed if isinstance(table, dict) and key in table), None):
+        raise UsageError(f"[{where}] {old!r} is called {renamed[old]!r} now; write {renamed[old]} = {table[old]}")
 
 
 def read_sets(path: Path) -> tuple[SetSpec, ...]:

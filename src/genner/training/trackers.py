@@ -1,11 +1,11 @@
 """Experiment trackers: they are told what `metrics.jsonl` records, losses and dev scores, as it is recorded.
 
-None is needed and none is installed by default. To add one: a class with the three methods, and a line in `TRACKERS`.
+None is needed and none is installed by default. Those here are accelerate's, with what it lacks: a run goes on where
+its checkpoint is. To add one: a class with the three methods, and a line in `TRACKERS`.
 """
 
 import os
 from collections.abc import Iterable
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -30,79 +30,77 @@ class Tracker(Protocol):
         ...
 
 
-class TensorBoard:
-    """Event files in `<out>/tensorboard`; what was logged after the checkpoint that a run goes on from is hidden."""
+class _Accelerated:
+    """One of accelerate's trackers, for the run in the folder `out`; made when the run begins."""
 
     def __init__(self, out: Path) -> None:
-        self.folder = out / "tensorboard"
-        self._writer: Any = None
+        self.out = out
+        self._tracker: Any = None
 
-    def begin(self, recipe: dict[str, Any], step: int) -> None:
-        writer = import_module("torch.utils.tensorboard").SummaryWriter
-        self._writer = writer(str(self.folder), purge_step=step + 1 if step else None)
-        if not step:
-            self._writer.add_text("recipe", "\n".join(f"    {key} = {value}" for key, value in recipe.items()))
+    def _take(self, tracker: Any) -> Any:
+        """Log to a tracker of accelerate from now on; returns it."""
+        from accelerate import PartialState
+
+        PartialState(cpu=True)  # accelerate's own messages want one; that of a launcher stays as it is
+        tracker.main_process_only = False  # only the main process has trackers here
+        self._tracker = tracker
+        return tracker
 
     def log(self, values: dict[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+        self._tracker.log(values, step=step)
 
     def end(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._tracker is not None:
+            self._tracker.finish()
 
 
-class WeightsAndBiases:
+class TensorBoard(_Accelerated):
+    """Event files in `<out>/tensorboard`; what was logged after the checkpoint that a run goes on from is hidden."""
+
+    def begin(self, recipe: dict[str, Any], step: int) -> None:
+        from accelerate.tracking import TensorBoardTracker
+
+        tracker = self._take(TensorBoardTracker("tensorboard", self.out, purge_step=step + 1 if step else None))
+        tracker.start()
+        if not step:  # accelerate would write the recipe as hyperparameters, which must be flat
+            tracker.writer.add_text("recipe", "\n".join(f"    {key} = {value}" for key, value in recipe.items()))
+
+
+class WeightsAndBiases(_Accelerated):
     """A run in the project `genner` (`$WANDB_PROJECT`); its id is kept in `<out>/wandb.txt`, to go on with.
 
     Weights & Biases takes no step twice: of those that are run again after a kill, it keeps what it had.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out, self.kept = out, out / "wandb.txt"
-        self._run: Any = None
+    def begin(self, recipe: dict[str, Any], step: int) -> None:
+        from accelerate.tracking import WandBTracker
+
+        kept = self.out / "wandb.txt"
+        settings = {"name": self.out.name, "resume": "allow", "dir": str(self.out), "config": recipe}
+        project = os.environ.get("WANDB_PROJECT", "genner")
+        tracker = self._take(WandBTracker(project, id=_kept(kept, step), **settings))
+        tracker.start()
+        kept.write_text(tracker.run.id, encoding="utf-8")
+
+
+class MlFlow(_Accelerated):
+    """A run in the experiment that MLflow's own variables say; its id is kept in `<out>/mlflow.txt`, to go on with.
+
+    accelerate's tracker would start it in an experiment of its own choosing, whatever those variables say, and leave
+    out long values of the recipe: the run is started here, and the recipe logged as a file.
+    """
 
     def begin(self, recipe: dict[str, Any], step: int) -> None:
-        self._run = import_module("wandb").init(
-            project=os.environ.get("WANDB_PROJECT", "genner"),
-            name=self.out.name,
-            id=_kept(self.kept, step),
-            resume="allow",
-            dir=str(self.out),
-            config=recipe,
-        )
-        self.kept.write_text(self._run.id, encoding="utf-8")
+        import mlflow
+        from accelerate.tracking import MLflowTracker
 
-    def log(self, values: dict[str, float], step: int) -> None:
-        self._run.log(values, step=step)
-
-    def end(self) -> None:
-        if self._run is not None:
-            self._run.finish()
-
-
-class MlFlow:
-    """A run in the experiment that MLflow's own variables say; its id is kept in `<out>/mlflow.txt`, to go on with."""
-
-    def __init__(self, out: Path) -> None:
-        self.out, self.kept = out, out / "mlflow.txt"
-        self._mlflow: Any = None
-
-    def begin(self, recipe: dict[str, Any], step: int) -> None:
-        self._mlflow = import_module("mlflow")
-        before = _kept(self.kept, step)
-        run = self._mlflow.start_run(run_id=before, run_name=None if before else self.out.name)
-        self.kept.write_text(run.info.run_id, encoding="utf-8")
+        kept = self.out / "mlflow.txt"
+        before = _kept(kept, step)
+        run = mlflow.start_run(run_id=before, run_name=None if before else self.out.name)
+        kept.write_text(run.info.run_id, encoding="utf-8")
         if not before:
-            self._mlflow.log_dict(recipe, "recipe.json")
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        self._mlflow.log_metrics(values, step=step)
-
-    def end(self) -> None:
-        if self._mlflow is not None:
-            self._mlflow.end_run()
+            mlflow.log_dict(recipe, "recipe.json")
+        self._take(MLflowTracker(run_id=run.info.run_id))
 
 
 def _kept(path: Path, step: int) -> str | None:
