@@ -13,6 +13,7 @@ from genner.assess.cells import cell_id, chosen, plan
 from genner.assess.records import Cell
 from genner.assess.study import DECODING_MEANINGS, Study, find_study, shipped_studies
 from genner.errors import DataError, UnknownNameError, UsageError
+from genner.recipe_keys import with_earlier_keys
 from genner.training.recipe import Recipe
 
 STUDY = """
@@ -146,6 +147,14 @@ def test_descriptions_hold_what_the_cell_is() -> None:
     assert (probed.kind, probed.description["probe"]) == ("train", "symbols")
     ability = by_kind(cells, "ability")[0].description
     assert (ability["task"], ability["shots"], ability["limit"], ability["data"]) == ("squad", 0, 10, "bench")
+
+
+def test_a_key_with_a_new_name_leaves_results_where_they_are() -> None:
+    train = by_kind(plan(study()), "train")[0]
+    assert "full_prompt" in train.description["recipe"]["prompt"]
+    before = with_earlier_keys(train.description["recipe"])
+    assert {"plain", "symbols"} <= before["prompt"].keys()
+    assert train.id == cell_id("train", train.description | {"recipe": before})
 
 
 def test_an_id_is_the_hash_of_canonical_json() -> None:

@@ -61,7 +61,11 @@ def genner(
 
 
 ModelOption = Annotated[
-    str, typer.Option(help="default; or the folder of an adapter, a training run or a transformers model.")
+    str,
+    typer.Option(
+        help="default; or the folder of an adapter, a training run or a transformers model; or OWNER/NAME on the "
+        "Hugging Face hub, which is fetched once."
+    ),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is there; an input is never overwritten.")]
