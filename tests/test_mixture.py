@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genner.assess.study import Study
 from genner.data.describe import nesting
 from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.chat import Chat
@@ -596,3 +597,8 @@ def test_a_key_by_its_old_name_is_refused_with_the_new_one(tmp_path: Path, table
     assert Recipe.from_recorded(recorded) == recipe.recipe
     with pytest.raises(UsageError, match="is called"):
         Recipe.from_dict(recorded)
+    study = "" if table == "set" else f"[[recipe]]\nname = 'r'\n[recipe.{table}]\n{old} = 0.25\n"
+    study += f"[[corpus]]\nname = 'c'\nlabels = 'core'\ntest = 'a'\n{old} = 0.25\n" if table == "set" else ""
+    (tmp_path / "study.toml").write_text("seeds = [1]\n" + study)
+    with pytest.raises(DataError, match=f"'{old}' is called '{new}' now"):
+        Study.from_file(tmp_path / "study.toml")

@@ -30,7 +30,6 @@ from genner.errors import DataError, UnknownNameError, UsageError
 from genner.formats import FORMATS
 from genner.toml_config import build, check, listed, read_toml
 from genner.training.recipe import (
-    TABLES,
     ChatSpec,
     DrafterSpec,
     LoraSpec,
@@ -38,6 +37,7 @@ from genner.training.recipe import (
     PromptSpec,
     Recipe,
     SetSpec,
+    nested_tables,
     set_spec,
 )
 
@@ -333,8 +333,9 @@ def _recipe(table: dict[str, Any]) -> RecipeEntry:
         table = {**table, "max_minutes": float(table["max_minutes"])}
     extra = [set_spec(item, "recipe.extra") for item in listed(table.get("extra", []), "extra")]
     chat = [build(ChatSpec, {"train": [], **item}, "recipe.chat") for item in listed(table.get("chat", []), "chat")]
-    nested = {key: build(kind, table.get(key, {}), f"recipe.{key}") for key, kind in TABLES.items()}
-    return build(RecipeEntry, {**table, **nested, "extra": tuple(extra), "chat": tuple(chat)}, "recipe")
+    return build(
+        RecipeEntry, {**table, **nested_tables(table, "recipe."), "extra": tuple(extra), "chat": tuple(chat)}, "recipe"
+    )
 
 
 def _probe(table: dict[str, Any]) -> ProbeEntry:

@@ -252,11 +252,8 @@ class Recipe:
         Raises `UsageError`, which names the new key for one that has another name now.
         """
         sets = tuple(set_spec(item, "set") for item in listed(raw.get("sets", []), "set"))
-        for table in TABLES:
-            _refuse_renamed(raw.get(table), table, table)
         chat = tuple(build(ChatSpec, {"train": [], **item}, "chat") for item in listed(raw.get("chat", []), "chat"))
-        nested = {key: build(kind, raw.get(key, {}), key) for key, kind in TABLES.items()}
-        return build(cls, {**raw, **nested, "sets": sets, "chat": chat}, "recipe")
+        return build(cls, {**raw, **nested_tables(raw), "sets": sets, "chat": chat}, "recipe")
 
     @classmethod
     def from_recorded(cls, raw: dict[str, Any]) -> "Recipe":
@@ -277,6 +274,14 @@ def set_spec(table: dict[str, Any], where: str) -> SetSpec:
     """The set of a TOML table, whose key `from` Python keeps for itself. Raises `UsageError`, naming table `where`."""
     _refuse_renamed(table, "set", where)
     return build(SetSpec, {"train": [], **{_FIELDS.get(key, key): value for key, value in table.items()}}, where)
+
+
+def nested_tables(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The tables [lora], [optim], [prompt] and [drafter] of a recipe, which errors name after `prefix`. Raises
+    `UsageError`."""
+    for name in TABLES:
+        _refuse_renamed(recipe.get(name), name, f"{prefix}{name}")
+    return {name: build(kind, recipe.get(name, {}), f"{prefix}{name}") for name, kind in TABLES.items()}
 
 
 def _refuse_renamed(table: Any, kind: str, where: str) -> None:
