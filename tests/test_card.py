@@ -18,6 +18,7 @@ from genner.export.card import CARD, MARK, render, write_cards
 from genner.export.card_training import sources
 from genner.labels import label_set
 from genner.model_source import shipped
+from genner.token_groups import decision_families
 from genner.training.recipe import Recipe
 
 ASSETS = Path(__file__).resolve().parents[1] / "src" / "genner" / "assets"
@@ -244,7 +245,7 @@ def test_the_card_says_whether_scores_are_calibrated(a_run: Path) -> None:
     plain = _card(a_run / "best")
     assert "It is not calibrated." in plain
     sha = hashlib.sha256(b"weights").hexdigest()[:12]
-    scale = Scale.identity("inline")
+    scale = Scale.identity(decision_families()["inline"])
     one = {"sentences": 200, "entities": 90, "right": 60, "error_before": 0.1234, "error_after": 0.0456}
     fit = Fit("inline_xml", {"wnut17": one}, before=0.1234, after=0.0456, bins=10)
     Calibration({"inline": scale}, sha, {"inline": fit}).write(a_run / "best")

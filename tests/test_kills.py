@@ -183,7 +183,7 @@ def fetched(store: Path) -> None:
         slowly(folder / "config.json")
 
     model_store.download_gguf = lambda spec, into, progress: slowly(into / "m.gguf")
-    model_store._convert = convert
+    model_store.convert_gguf = convert
     model_store.fetch(DEFAULT_BASE, progress=False)
 
 

@@ -44,7 +44,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         (folder / "config.json").write_text("{}", encoding="utf-8")
 
     monkeypatch.setattr(model_store, "download_gguf", lambda spec, into, progress: into / "model.gguf")
-    monkeypatch.setattr(model_store, "_convert", convert)
+    monkeypatch.setattr(model_store, "convert_gguf", convert)
     return lambda: runs
 
 

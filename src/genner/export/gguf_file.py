@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.model_store import GGUF_PARTS, MODELS, download_gguf
+from genner.gguf_conversion import GGUF_PARTS
+from genner.model_store import MODELS, download_gguf
 from genner.presets import WheelSource
 
 Quantized = gguf.GGMLQuantizationType
