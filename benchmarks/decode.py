@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format
+from genner.formats.json_list import JsonList
 
 LABELS = LabelSet.of("PER", "LOC", "ORG")
 SIZES = (1_000, 10_000, 100_000)
@@ -43,7 +44,7 @@ def document(size: int, seed: int = 0) -> Document:
 
 def sayable(form: Format, size: int) -> tuple[str, str]:
     """A text and its answer, the answer of about this size."""
-    share = 0.25 if "json" in form.name and form.name != "grouped_json" else 0.6
+    share = 0.25 if isinstance(form, JsonList) else 0.6
     kept, _ = form.encodable_part(document(int(size * share)))
     return kept.text, form.encode(kept, LABELS)
 
@@ -73,7 +74,7 @@ def repeated(unit: str, text: str = "a ") -> Case:
 
 def same_word(form: Format, size: int) -> tuple[str, str]:
     """A text of one word, each of them an entity; damaged at its beginning."""
-    share = 1 / 60 if "json" in form.name and form.name != "grouped_json" else 1 / 4
+    share = 1 / 60 if isinstance(form, JsonList) else 1 / 4
     text = "Bo " * int(size * share)
     entities = tuple(Entity(i, i + 2, "PER") for i in range(0, len(text), 3))
     kept, _ = form.encodable_part(Document(text, entities))

@@ -12,6 +12,7 @@ from genner.evaluation import Counts
 from genner.formats import FORMATS, Format
 from genner.formats.reply import reply
 from genner.generations import read_answers, score_generations
+from genner.generations.paper import PAPER_RULES
 from strategies import LABELS, PIECES, documents, texts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
@@ -156,7 +157,7 @@ def test_what_an_answer_says_and_what_repair_makes_of_it(
 ) -> None:
     read = read_answers(FORMATS[name], PER_LOC, Document(TEXT, GOLD), [answer])
     assert (read.strict, read.repaired) == (Counts(*strict), Counts(*repaired))
-    assert (read.paper is None) == (name in ("compact", "gpt_ner"))
+    assert (read.paper is None) == (name not in PAPER_RULES)
 
 
 @formats
@@ -193,7 +194,7 @@ def test_readings_of_chunks(name: str) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["prompt", "no prompt"])
-@pytest.mark.parametrize("name", ["inline_xml", "inline_bracketed", "grouped_json", "occurrence_json", "offset_json"])
+@pytest.mark.parametrize("name", PAPER_RULES)
 def test_generations_with_reasoning(tmp_path, name: str, known: bool) -> None:  # type: ignore[no-untyped-def]
     form = FORMATS[name]
     answer, draft = (form.encode(form.encodable_part(Document(TEXT, some))[0], PER_LOC) for some in (GOLD, WRONG))

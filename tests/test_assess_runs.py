@@ -40,6 +40,7 @@ from genner.extract import Extractor
 from genner.extras import install_command
 from genner.formats import FORMATS
 from genner.generations import READINGS, score_generations
+from genner.generations.paper import PAPER_RULES
 
 SAMPLE = "sample:uner_en_ewt"
 
@@ -52,6 +53,7 @@ from pathlib import Path
 from genner.assess import worker
 from genner.assess.corpora import MissingError
 from genner.assess.run import CellFindings
+from genner.generations.paper import PAPER_RULES
 
 def execute(work):
     about = work.about
@@ -415,7 +417,7 @@ def test_sentences_are_drawn_evenly() -> None:
 # -- the three readings
 
 
-@pytest.mark.parametrize("name", ["inline_xml", "inline_bracketed", "grouped_json", "occurrence_json", "offset_json"])
+@pytest.mark.parametrize("name", PAPER_RULES)
 def test_paper_counts_are_those_of_the_file_of_the_papers_tool(tmp_path: Path, name: str) -> None:
     form, labels = FORMATS[name], LabelSet.of("PER", "LOC", "ORG")
     gold = documents_of(SAMPLE, tmp_path, labels_of("core", tmp_path))

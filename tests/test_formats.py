@@ -5,7 +5,7 @@ import random
 import re
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import assume, given, settings
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from genner.document import Document, Entity, LabelSet
 from genner.errors import FormatError
 from genner.formats import FORMATS, Format
+from genner.formats.inline import InlineFormat
+from genner.formats.json_list import JsonList
 from genner.grammar import Boundaries, Constraints, accepts, boundaries, first_ends
 from strategies import LABELS, PIECES, documents, texts
 
@@ -45,6 +47,42 @@ def test_grammar_accepts_every_encoding(form: Format, document: Document) -> Non
         assert {d.kind for d in w.decisions} <= set(form.decision_kinds.kinds)
         in_order = sorted(w.decisions, key=lambda d: d.begin)
         assert all(one.end <= other.begin for one, other in pairwise(in_order))
+
+
+@formats
+@given(document=documents())
+@settings(max_examples=60, deadline=None)
+def test_only_its_label_tells_an_entity_from_one_of_another_label(form: Format, document: Document) -> None:
+    """What differs between the answers for the same entity under two labels are the bytes that decided its label."""
+    encodable, _ = form.encodable_part(document)
+    for entity in encodable.entities[:1]:
+        answers = [
+            form.encode(Document(document.text, (replace(entity, label=tag),)), LABELS).encode() for tag in LABELS.tags
+        ]
+        for answer, other in permutations(answers, 2):
+            (written,) = form.grammar(document.text, LABELS).read(answer) or ()
+            decided = [answer[d.begin : d.end] for d in written.decisions if d.kind == "label"]
+            if form.independent_labels or "label" not in form.decision_kinds.kinds:
+                assert not decided  # the label is said by the place of the copy or list
+            else:
+                assert sum(map(len, decided))
+                same = next(i for i, (one, two) in enumerate(zip(answer, other, strict=False)) if one != two)
+                first = min(d.begin for d in written.decisions if d.kind == "label")
+                assert first <= same < max(d.end for d in written.decisions if d.kind == "label")
+
+
+@pytest.mark.parametrize("form", [f for f in FORMATS.values() if isinstance(f, InlineFormat)], ids=lambda f: f.name)
+@given(document=documents())
+@settings(max_examples=60, deadline=None)
+def test_an_answer_without_what_decided_an_entity_is_that_without_the_entity(form: Format, document: Document) -> None:
+    encodable, _ = form.encodable_part(document)
+    answer = form.encode(encodable, LABELS).encode()
+    for written in form.grammar(document.text, LABELS).read(answer) or ():
+        rest, at = b"", 0
+        for begin, end in written.marks(form.decision_kinds):
+            rest, at = rest + answer[at:begin], end
+        left = tuple(e for e in encodable.entities if e != Entity(written.start, written.end, written.label))
+        assert rest + answer[at:] == form.encode(Document(document.text, left), LABELS).encode()
 
 
 @formats
@@ -123,7 +161,7 @@ def test_decode_takes_any_string(form: Format, text: str, answer: str) -> None:
     assert all(n > 0 for n in said.wrong.values())
 
 
-@pytest.mark.parametrize("form", [FORMATS[name] for name in ("occurrence_json", "offset_json")], ids=lambda f: f.name)
+@pytest.mark.parametrize("form", [f for f in FORMATS.values() if isinstance(f, JsonList)], ids=lambda f: f.name)
 @given(document=documents(crossing=True), seed=st.integers(0, 10**6), where=st.sampled_from(["any", "word", "strict"]))
 @settings(max_examples=100, deadline=None)
 def test_a_list_may_end_in_what_it_has(form: Format, document: Document, seed: int, where: Boundaries) -> None:

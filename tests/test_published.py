@@ -16,9 +16,10 @@ from genner.formats import get_format
 from genner.formats.list_places import ListPlaces
 from genner.formats.published import PLACE, SPACING
 from genner.formats.search import occurrences
+from genner.generations.paper import PAPER_RULES
 
 LABELS = LabelSet.of("DNA", "protein", "cell_line")
-FORMATS = ("inline_bracketed", "inline_xml", "grouped_json", "occurrence_json", "offset_json")
+FORMATS = tuple(PAPER_RULES)
 TASK = (
     "Your task is to identify all named entities in the input sentence.\nLabel Set:\nDNA: Genes and their parts.\n"
     "protein: Chains of amino acids.\ncell_line: Cells that are bred.\nNow process the input sentence:"

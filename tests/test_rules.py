@@ -13,6 +13,7 @@ from conftest import Run
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format, json_cfg
+from genner.formats.json_list import JsonList
 from genner.grammar import Constraints, accepts, boundaries, worded
 from strategies import LABELS, documents
 
@@ -21,6 +22,7 @@ llguidance = pytest.importorskip("llguidance")
 xgrammar = pytest.importorskip("xgrammar")
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
+WITH_SCHEMA = [name for name, form in FORMATS.items() if form.json_schema("a", LABELS) is not None]
 
 SENTENCES = [
     "John Smith reported from New York.",
@@ -143,7 +145,7 @@ def rough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_cfg, "EXACT_RULES", 0)
 
 
-lists = pytest.mark.parametrize("form", [FORMATS["occurrence_json"], FORMATS["offset_json"]], ids=lambda f: f.name)
+lists = pytest.mark.parametrize("form", [f for f in FORMATS.values() if isinstance(f, JsonList)], ids=lambda f: f.name)
 
 
 @lists
@@ -214,7 +216,7 @@ def test_rules_without_an_end_are_pruned() -> None:
     assert ContextFreeGrammar(links).pruned() == ContextFreeGrammar(links)
 
 
-@pytest.mark.parametrize("name", ["grouped_json", "occurrence_json", "offset_json"])
+@pytest.mark.parametrize("name", WITH_SCHEMA)
 def test_schemas(name: str) -> None:
     text, labels, form = "Ann saw Ann Lee.", LabelSet.of("PER", "LOC"), FORMATS[name]
     schema = form.json_schema(text, labels)
@@ -300,7 +302,7 @@ def test_grouped_lists_are_in_reading_order_and_no_punctuation(text: str) -> Non
 def test_a_list_of_nested_mentions_ends_too() -> None:
     """As a model that repeats itself would write it: the first mention again and again."""
     labels, text = LabelSet.of("PER"), "Ann saw Bo."
-    for name in ("grouped_json", "occurrence_json", "offset_json"):
+    for name in WITH_SCHEMA:
         form = FORMATS[name]
         item = form.encode(Document(text, (Entity(0, 3, "PER"),)), labels)
         head, tail = ('{"PER": [', "]}") if name == "grouped_json" else ("[", "]")
