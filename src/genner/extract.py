@@ -119,9 +119,9 @@ class Extractor:
         return made
 
     def extract(self, text: str | Document, labels: Labels = None, *, min_score: float | None = None) -> Prediction:
-        """The entities of one text, nested ones included, with their positions and scores.
+        """The entities of one text, including nested ones, with their positions and scores.
 
-        `min_score`: instead of the extractor's own (see `least`). Raises `UsageError` for what is no text.
+        `min_score` replaces the extractor's own (see `least`). Raises `UsageError` for what is no text.
         """
         if not isinstance(text, str | Document):
             raise UsageError(no_text("the text", text))
@@ -152,21 +152,21 @@ class Extractor:
         return self.calibration.threshold(self.form.decision_kinds.family, self._labels(labels).tags)
 
     def standing(self, labels: Labels = None) -> Standing:
-        """What the scores of a call with these labels are worth (see `genner.calibration.Standing`). Predictions whose
-        scores are not calibrated say so (`Prediction.uncalibrated_scores`)."""
+        """What the scores of a call with these labels are worth (see `genner.calibration.Standing`). Predictions with
+        uncalibrated scores say so (`Prediction.uncalibrated_scores`)."""
         if not self.constrained:  # calibrations are fitted on decisions under the grammar
             return "uncalibrated"
         return self.calibration.standing(self.form, self._asked(self._labels(labels)))
 
     def new_labels(self, labels: Labels = None) -> tuple[str, ...] | None:
-        """Of the labels that a call asks for, the tags of those that are new to the model: none of the label sets that
-        it was trained on has one of this name. None where it is not known what it was trained on."""
+        """The tags of the labels of a call that are new to the model: no label set that it was trained on has a label
+        of this name. None if it is not known what it was trained on."""
         return None if self.trained is None else self.trained.new(self._labels(labels))
 
     def caution(self, labels: Labels = None) -> str:
-        """A word on labels that are new to the model; empty where none is, and where it was said before.
+        """A warning about labels that are new to the model; empty if none is, or if it was given before.
 
-        `pipe` logs it as a warning of the logger `genner.extract`, unless the caller has had it.
+        `pipe` logs it with the logger `genner.extract`, unless the caller was given it before.
         """
         asked = self._labels(labels)
         new = self.new_labels(asked)
@@ -194,14 +194,14 @@ class Extractor:
         min_score: float | None = None,
         on_generation: OnGeneration | None = None,
     ) -> Iterator[Prediction]:
-        """The entities of many texts, in order, read and answered as a stream; memory does not grow with it.
+        """The entities of many texts, in order, read and answered as a stream; memory does not grow with its length.
 
-        A `Document` keeps its id; its own entities are ignored. What is no text but stands where one is missing (None,
-        NaN, pandas' NA) becomes an empty prediction with the problem `missing`.
+        A `Document` keeps its id; its own entities are ignored. A value that stands for a missing text (None, NaN,
+        pandas' NA) becomes an empty prediction with the problem `missing`.
 
         Args:
             batch_size: sentences in a forward pass.
-            min_score: instead of the extractor's own (see `least`).
+            min_score: replaces the extractor's own (see `least`).
             on_generation: is told of each answer as it comes in (see `OnGeneration`).
 
         Raises `UsageError` for a single text, and for an element that is no text.
@@ -283,7 +283,7 @@ class Extractor:
         return self.labels if labels is None else as_label_set(labels)
 
     def _asked(self, wanted: LabelSet) -> LabelSet:
-        """What the model is asked for, when these are wanted."""
+        """The labels that the model is asked for, when these are wanted."""
         return enclosing_label_set(wanted) if self.prompt_full_label_set else wanted
 
 

@@ -1,13 +1,13 @@
 """Free decoding by transformers' own `generate`: the model writes what it likes, greedily or at random.
 
-What the paper's tool does, where `genner.engines.decoding` always takes the most probable token. Rows of a batch are
-padded on the left. Where every layer attends to all that came before, the instruction is run once and its cache shared,
-the padding behind it; elsewhere (sliding windows, state-space layers) that padding would count, and each prompt is run
-whole.
+The paper's tool samples, whereas `genner.engines.decoding` always takes the most probable token. Rows of a batch are
+padded on the left. If every layer attends to all earlier tokens, the instruction is run once and its cache shared, with
+the padding behind it. Otherwise (sliding windows, state-space layers) that padding would have an effect, so each prompt
+is run as a whole.
 
 Random numbers belong to a request, not to a batch: they are seeded by the seed, the instruction and the text. So an
-answer does not depend on what it is decoded together with, and a run that is interrupted goes on as if it were not
-(but for near-ties in bf16, which the shape of a batch can turn).
+answer does not depend on the rest of its batch, and an interrupted run continues as if it had not been interrupted
+(except for near-ties in bf16, which the shape of a batch can decide).
 """
 
 import copy
@@ -44,7 +44,7 @@ class Sampling:
 
 
 class FreeEngine:
-    """Answers requests without their grammars; an `Engine`. Threads may share one, in turns.
+    """Answers requests without their grammars. Several threads may use one engine: they take turns.
 
     Args:
         causal: a causal model of transformers, in evaluation mode and on its device.
@@ -116,7 +116,7 @@ class FreeEngine:
 
     @torch.inference_mode()
     def _cache(self, instruction: str) -> Any:
-        """Keys and values of the instruction, for one row; None where they cannot be shared."""
+        """Keys and values of the instruction, for one row; None if they cannot be shared."""
         if not self._shares:
             return None
         ids = torch.tensor([self.chat.prefix_ids(instruction)], device=self.causal.device)
@@ -124,7 +124,7 @@ class FreeEngine:
 
     @torch.inference_mode()
     def _batch(self, requests: Sequence[Request], cache: Any) -> list[Generation]:
-        """The answers to requests of one instruction, whose cache this is."""
+        """The answers to requests with one instruction; `cache` holds it."""
         prefix = self.chat.prefix_ids(requests[0].instruction)
         bodies = [self.chat.body_ids(request.text) for request in requests]
         longest = max(map(len, bodies))
@@ -147,7 +147,7 @@ class FreeEngine:
             past_key_values=own,
             logits_processor=[_Draws(self.sampling, [self._dice(r) for r in requests])] if self.sampling else [],
             max_new_tokens=max(rooms),
-            do_sample=False,  # what is drawn is the only token that `_Draws` leaves
+            do_sample=False,  # `_Draws` leaves the drawn token only
             num_beams=1,
             repetition_penalty=1.0,
             temperature=None,
@@ -180,7 +180,7 @@ class FreeEngine:
 
 
 class _Draws:
-    """A processor of logits that draws a token for each row, by the row's own random numbers, and leaves no other."""
+    """A logits processor that draws a token for each row, by the row's own random numbers, and leaves no other."""
 
     def __init__(self, sampling: Sampling, dice: Sequence[random.Random]) -> None:
         self._sampling, self._dice = sampling, dice
@@ -192,10 +192,10 @@ class _Draws:
 
 
 def draw(logits: Tensor, sampling: Sampling, at: Sequence[float]) -> Tensor:
-    """A token for each row of `logits` [N, V]: where `at`, in [0, 1), falls in what the three settings leave.
+    """A token for each row of `logits` [N, V]: the one at the quantile `at`, in [0, 1), of the tokens that are left.
 
-    They apply as in transformers, one after the other: temperature; the k most probable tokens; of them, the fewest
-    whose probabilities add up to `top_p`.
+    The settings apply as in transformers, one after the other: temperature; the k most probable tokens; of them, the
+    fewest whose probabilities add up to `top_p`.
     """
     k = min(sampling.top_k, logits.shape[1])
     values, tokens = (logits.float() / sampling.temperature).topk(k)  # in order: the most probable first
