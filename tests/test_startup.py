@@ -281,7 +281,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_was_checked_is_not_hashed_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr(model_store, "_sha256", lambda path: hashed.append(path) or "")
+    monkeypatch.setattr(model_store, "sha256_of", lambda path: hashed.append(path) or "")
     assert ready(DEFAULT_BASE) == store
     assert not hashed
     with pytest.raises(ModelError, match="is corrupt"):
