@@ -20,7 +20,7 @@ import tiny
 from genner.assess import run as module
 from genner.assess import worker
 from genner.assess.cells import plan
-from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there
+from genner.assess.corpora import MissingError, documents_of, drawn, must_be_there
 from genner.assess.environment import machine, peak_memory_mb, versions
 from genner.assess.estimate import _count, estimate, units
 from genner.assess.forecast import Cost, Machine, forecast, size_of
@@ -31,6 +31,7 @@ from genner.assess.scheduler import Scheduler, places
 from genner.assess.scoring import metrics, paper, said
 from genner.assess.study import Study
 from genner.assess.worker import BUSY, INTERRUPTED, perform
+from genner.data.catalog import named_label_set
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
@@ -304,7 +305,7 @@ def test_answers_about_other_documents_are_not_gone_on_with(tmp_path: Path, capi
     (run.folder / "result.json").unlink()
     perform(runs, run, tmp_path, None)
     assert [line.text for line in run.predictions()] == [
-        d.text for d in drawn(documents_of(SAMPLE, tmp_path, labels_of("core", tmp_path)), 7)
+        d.text for d in drawn(documents_of(SAMPLE, tmp_path, named_label_set("core", tmp_path)), 7)
     ]
 
 
@@ -356,12 +357,12 @@ def test_a_missing_corpus_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown sample 'x'; known: .*wnut17"):
         must_be_there("mine", ["sample:x"], tmp_path)
     must_be_there("mine", [SAMPLE], tmp_path)
-    labels = labels_of("conll2003", tmp_path)
+    labels = named_label_set("conll2003", tmp_path)
     assert labels.tags == ("PER", "ORG", "LOC", "MISC")
     (tmp_path / "own.json").write_text('["DNA"]')
-    assert labels_of("own.json", tmp_path).tags == ("DNA",)
+    assert named_label_set("own.json", tmp_path).tags == ("DNA",)
     with pytest.raises(DataError, match=r"has label .*, which the label set lacks; it has: DNA"):
-        documents_of(SAMPLE, tmp_path, labels_of("own.json", tmp_path))
+        documents_of(SAMPLE, tmp_path, named_label_set("own.json", tmp_path))
 
 
 def test_a_corpus_of_a_study_may_be_in_any_syntax(tmp_path: Path) -> None:
@@ -379,7 +380,7 @@ def test_a_corpus_of_a_study_may_be_in_any_syntax(tmp_path: Path) -> None:
     )
     [cell] = plan(study)
     assert (cell.description["from"], study.corpora[0].training.from_) == ("conll:column=1", "conll:column=1")
-    labels = labels_of("own.json", tmp_path)
+    labels = named_label_set("own.json", tmp_path)
     for name in ("x.conll", "all.zip/x.conll"):
         must_be_there("c", [name], tmp_path)
         [document] = documents_of(name, tmp_path, labels, "conll:column=1")
@@ -420,7 +421,7 @@ def test_sentences_are_drawn_evenly() -> None:
 @pytest.mark.parametrize("name", PAPER_RULES)
 def test_paper_counts_are_those_of_the_file_of_the_papers_tool(tmp_path: Path, name: str) -> None:
     form, labels = FORMATS[name], LabelSet.of("PER", "LOC", "ORG")
-    gold = documents_of(SAMPLE, tmp_path, labels_of("core", tmp_path))
+    gold = documents_of(SAMPLE, tmp_path, named_label_set("core", tmp_path))
     answers = [form.encode(form.encodable_part(d)[0], labels) for d in gold]
     answers = [*answers[1:], answers[0]]  # each about another text
     answers[::2] = [form.encode(form.encodable_part(d)[0], labels) for d in gold[::2]]

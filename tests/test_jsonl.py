@@ -2,15 +2,22 @@
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genner.ability.items import AbilityItem, read_items, write_items
 from genner.data import JsonlWriter, read_jsonl
-from genner.document import Document, Entity, Prediction, Problem
+from genner.data.json_stream import json_lines
+from genner.data.records import json_bytes
+from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import DataError
+from genner.toml_config import read_toml
+from genner.writing import atomic, replacing
 from strategies import documents
 
 ADA = Document("Ada met Bob.", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "a")
@@ -126,3 +133,57 @@ def test_reading_is_lazy(tmp_path: Path) -> None:
     assert next(reader) == ADA
     with pytest.raises(DataError):
         next(reader)
+
+
+# Other records in lines
+
+
+@given(st.lists(st.dictionaries(st.text(), st.text() | st.integers()), max_size=4))
+def test_json_lines_are_split_at_line_feeds_alone(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, object]]
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "x.jsonl"
+    path.write_bytes(b"\n".join(json_bytes(record) for record in records) + b"\n")
+    assert [value for _, value in json_lines(path)] == records
+
+
+def test_a_line_that_a_killed_process_left_is_left_out_on_request(tmp_path: Path) -> None:
+    path = file(tmp_path, b'\xef\xbb\xbf{"a": 1}\n\n{"a": 2}\n{"a"')
+    assert list(json_lines(path, torn=True)) == [(1, {"a": 1}), (3, {"a": 2})]
+    with pytest.raises(DataError, match=r"x\.jsonl:4: is not JSON: .*; delete the file$"):
+        list(json_lines(path, fix="delete the file"))
+
+
+def test_items_with_other_line_separators_are_read_again(tmp_path: Path) -> None:
+    item = AbilityItem("t/1", "hash", "a\u2028b\x85c", ["d"])
+    write_items(tmp_path / "items.jsonl", [item])
+    assert read_items(tmp_path / "items.jsonl") == [item]
+
+
+def test_small_files_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert LabelSet.from_file(file(tmp_path, b'\xef\xbb\xbf["PER"]', "l.json")).tags == ("PER",)
+    assert read_toml(file(tmp_path, b"\xef\xbb\xbfa = 1\n", "r.toml")) == {"a": 1}
+
+
+# Writing beside, then renaming
+
+
+@pytest.mark.parametrize("write_to", [replacing, atomic])
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, write_to: Callable[[Path], Any]) -> None:
+    path = file(tmp_path, b"old", "x")
+    (tmp_path / "link").symlink_to(path)
+
+    def stopped() -> None:
+        with write_to(path) as out:
+            out.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert path.read_bytes() == b"old"
+    with write_to(tmp_path / "link") as out:
+        out.write(b"new")
+    assert (path.read_bytes(), (tmp_path / "link").is_symlink()) == (b"new", True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "x"]
+    with pytest.raises((OSError, DataError)), write_to(tmp_path / "none" / "x"):
+        pass

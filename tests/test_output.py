@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from genner.data import JsonlWriter, read_jsonl, write_atomic
 from genner.data.resuming import ResumeFile, differences
-from genner.data.writing import may_write
 from genner.document import Document, Entity
 from genner.engines.base import Generation
 from genner.errors import DataError, UsageError
+from genner.writing import may_write
 
 ADA = Document("Ada met Bob.", (Entity(0, 3, "PER"), Entity(8, 11, "PER")), "a")
 BOB = Document("Bob left.", (), "b")

@@ -707,7 +707,7 @@ def test_a_run_leaves_adapters_metrics_and_a_curve(tmp_path: Path, monkeypatch: 
     of_two = ModelSource.find(str(tmp_path / "two"))
     assert of_two is not None
     assert of_two.labels is None  # not one label set, so none is asked for by itself
-    assert not list((tmp_path / "out").glob("*.part"))
+    assert not [*(tmp_path / "out").glob("*.part"), *(tmp_path / "out").glob("*.tmp")]
     assert not asked
     # The saved adapter, on a fresh base, is the trained model.
     from peft import PeftModel
@@ -739,7 +739,7 @@ def test_the_curve_is_drawn_from_whatever_there_is(tmp_path: Path, lines: list[s
         metrics.write_text("\n".join(lines))
     draw(metrics, out)
     assert out.read_bytes().startswith(b"\x89PNG")
-    assert not (tmp_path / "curve.png.part").exists()
+    assert not (tmp_path / "curve.png.new.tmp").exists()
 
 
 # -- running text

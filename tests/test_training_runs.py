@@ -342,7 +342,7 @@ def test_a_process_killed_between_two_checkpoints_ends_with_the_same_weights(tmp
         assert (resumed.step, resumed.tokens, resumed.finished) == (whole.step, whole.tokens, True)
         expected, found = (weights(tmp_path / out / "adapter") for out in ("whole", where))
         assert all(torch.equal(expected[name], found[name]) for name in expected)
-        assert not list((tmp_path / where).glob("*.part"))
+        assert not [*(tmp_path / where).glob("*.part"), *(tmp_path / where).glob("*.tmp")]
 
 
 # -- kill -9 at any moment
@@ -440,7 +440,7 @@ def test_a_run_killed_at_random_moments_of_its_writing_ends_as_if_it_had_not_bee
             (r["step"], r.get("dev_f1"), r.get("loss")) for r in read_metrics(tmp_path / f"cut{i}" / "metrics.jsonl")
         ]
         assert told == steps, i
-        assert not list((tmp_path / f"cut{i}").glob("*.part")), i
+        assert not [*(tmp_path / f"cut{i}").glob("*.part"), *(tmp_path / f"cut{i}").glob("*.tmp")], i
 
 
 def test_a_file_of_another_kind_is_no_state(tmp_path: Path) -> None:

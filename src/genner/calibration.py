@@ -34,6 +34,7 @@ from genner.grammar import DecisionKinds, GrammarEntity
 from genner.token_groups import Decisions, decision_families, token_groups
 from genner.trained import Trained
 from genner.transfer import FEATURES, Transfer, features
+from genner.writing import replacing
 
 CALIBRATION_FILE = "calibration.json"  # in an adapter's folder, or a model's
 VERSION = 1
@@ -242,10 +243,9 @@ class Calibration:
     def write(self, folder: Path) -> Path:
         """Write it into an adapter's or a model's folder, over another. Returns the file; raises `ModelError`."""
         path = folder / CALIBRATION_FILE
-        part = path.with_name(f"{CALIBRATION_FILE}.part")
         try:
-            part.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-            part.replace(path)
+            with replacing(path, alone=True) as file:
+                file.write((json.dumps(self.to_dict(), indent=1) + "\n").encode("utf-8"))
         except OSError as error:
             raise ModelError(
                 f"{path} cannot be written: {error}; make room, or mend the rights of its folder"

@@ -359,7 +359,7 @@ class LabelSet:
     def from_file(cls, path: Path) -> "LabelSet":
         """Read what `from_json` takes from a file. Raises `DataError` when it holds anything else."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise DataError(str(path), f"cannot be read: {error.strerror}") from None
         except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -21,6 +21,7 @@ from genner.errors import ModelError
 from genner.formats import FORMATS
 from genner.labels import enclosing_label_set
 from genner.trained import KEY, Trained
+from genner.writing import replacing
 
 Schema = Literal["fetched", "adapter", "exported"]  # of a `genner.json`
 
@@ -37,9 +38,8 @@ def schema_of(raw: Mapping[str, Any]) -> Schema:
 
 def write_manifest(path: Path, values: Mapping[str, Any]) -> None:
     """Write one of these files: beside its place, then renamed. Raises `OSError`."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    with replacing(path, alone=True) as file:
+        file.write((json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from genner.extras import require
 from genner.gguf_conversion import convert_gguf
 from genner.manifest import FETCHED, MANIFEST, FetchedManifest, list_files, sha256_of, write_manifest
 from genner.presets import MODELS, HubSource, ModelSpec, WheelSource
+from genner.writing import replacing
 
 __all__ = ["DEFAULT_BASE", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
 
@@ -184,10 +185,8 @@ def verify(folder: Path, trust: bool = False) -> None:
     # A file that was written a moment ago can be written again within one tick of its clock: it is not noted yet.
     settled = {file: stamp for file, stamp in found.items() if max(stamp[2:4]) < begun - SETTLED}
     if settled != noted:
-        with suppress(OSError):  # a shared store may be read-only
-            partial = folder / f"{CHECKED}.{os.getpid()}"
-            _write_json(partial, settled)
-            partial.replace(folder / CHECKED)
+        with suppress(OSError), replacing(folder / CHECKED) as file:  # a shared store may be read-only
+            file.write((json.dumps(settled, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def _checked(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 def read_toml(path: Path) -> dict[str, Any]:
     """What a TOML file holds. Raises `DataError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte order mark is no TOML
     except OSError as error:
         raise DataError(str(path), f"cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

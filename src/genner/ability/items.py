@@ -1,13 +1,14 @@
 """One line of items.jsonl: what a model made of one item of a task. Everything else is computed from these."""
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from genner.data.json_stream import json_lines
+from genner.data.records import json_bytes
 from genner.errors import DataError
+from genner.writing import atomic
 
 
 @dataclass(frozen=True)
@@ -58,26 +59,17 @@ class AbilityItem:
 
 def write_items(path: Path, items: Iterable[AbilityItem]) -> None:
     """Write a whole file, or nothing. Raises `DataError`."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items)
-        scratch.replace(path)
-    except OSError as error:
-        raise DataError(str(path), f"cannot be written: {error.strerror}; make room, or give another folder") from None
+    with atomic(path) as file:
+        for item in items:
+            file.write(json_bytes(asdict(item)) + b"\n")
 
 
 def read_items(path: Path) -> list[AbilityItem]:
     """Raises `DataError` naming the line that is not an item."""
     known = {f.name for f in fields(AbilityItem)}
     items = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(str(path), f"cannot be read: {error.strerror}") from None
-    for number, line in enumerate(lines, 1):
+    for number, raw in json_lines(path):
         try:
-            raw = json.loads(line)
             raw["others"] = [(float(value), int(tokens)) for value, tokens in raw.get("others", [])]
             items.append(AbilityItem(**{key: value for key, value in raw.items() if key in known}))
         except (ValueError, TypeError, AttributeError) as error:

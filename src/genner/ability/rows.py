@@ -1,11 +1,11 @@
 """The functions that the offline tasks' files name: how rows are read, asked and scored inside the harness."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genner.ability.qa_metrics import drop_cued, squad
+from genner.data.json_stream import json_lines
 from genner.errors import DataError
 
 RESERVED = 100
@@ -39,16 +39,8 @@ def _passage(row: dict[str, Any], field: str) -> str:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(str(path), f"cannot be read: {error.strerror}") from None
     rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(str(path), f"is not JSON: {error}", number) from None
+    for number, row in json_lines(path):
         if not isinstance(row, dict):
             raise DataError(str(path), "is not a JSON object", number)
         rows.append(row)

@@ -1,7 +1,6 @@
 """Measuring, and comparing what was measured."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from genner.ability.result import ADAPTER, BASE, AbilityResult
 from genner.ability.tasks import load_task, split_name
 from genner.errors import DataError, GennerError, UsageError
 from genner.extras import naming_parts, require
+from genner.writing import write_atomic
 
 RESULT, ITEMS, TASKS = "ability.json", "items.jsonl", "tasks"
 ABILITY_SCHEMA = 1
@@ -275,9 +275,7 @@ def _read(folder: Path, wanted: dict[str, Any]) -> AbilityResult | None:
 
 def _write(path: Path, value: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    scratch.replace(path)
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _check(asks: Sequence[Ask], batch_size: int) -> None:

@@ -11,7 +11,6 @@ from genner.data.corpus import corpus_places
 from genner.document import Document, LabelSet
 from genner.errors import DataError, UnknownNameError, UnreadableError, UsageError
 from genner.groups import with_groups
-from genner.labels import label_sets
 
 
 class MissingError(Exception):
@@ -57,22 +56,6 @@ def _get(corpus: str, path: Path) -> str:
         f"{known.title} is to be had from {known.get} ({known.licence}); then `genner convert ORIGINAL {path} --from "
         f"{known.syntax}` for each split, and `genner data` compares its counts with the published ones"
     )
-
-
-def labels_of(name: str, data: Path) -> LabelSet:
-    """A shipped label set, that of a corpus in the catalog, or a JSON file below the data root.
-
-    Raises `DataError` when it is none of these.
-    """
-    if name in label_sets():
-        return label_sets()[name]
-    if name in catalog():
-        return catalog()[name].labels
-    path = data / name
-    if not path.is_file():
-        known = ", ".join([*label_sets(), *(n for n in catalog() if n not in label_sets())])
-        raise DataError(name, f"is neither a known label set ({known}) nor a file under {data}")
-    return LabelSet.from_file(path)
 
 
 def syntax_of(name: str, given: str | None) -> str | None:

@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from genner.assess.corpora import MissingError, is_there, labels_of, must_be_there, path_of
+from genner.assess.corpora import MissingError, is_there, must_be_there, path_of
 from genner.assess.forecast import size_of
 from genner.assess.records import Cell
+from genner.data.catalog import named_label_set
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.extras import install_command, is_installed
 from genner.extras import missing as missing_part
@@ -72,7 +73,7 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
                 yield f"corpus {name}", str(error)
         if all(_is_file(file, data) for file in files):
             try:
-                labels_of(labels, data)
+                named_label_set(labels, data)
             except GennerError as error:
                 yield f"labels {name}", f"corpus {name!r}: label set {error}"
 

@@ -27,9 +27,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from genner.data.writing import write_atomic
+from genner.data.json_stream import json_lines
 from genner.document import Document, Entity, Prediction, Problem
 from genner.errors import DataError, DocumentError, UnknownNameError
+from genner.writing import replacing, write_atomic
 
 CellKind = Literal["train", "score", "probe", "ability", "contamination"]
 CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
@@ -239,20 +240,16 @@ class CellFolder:
         Raises `DataError` naming a line that is none.
         """
         path = self.folder / "predictions.jsonl"
-        for number, line in _lines(path):
+        for number, record in _records(path):
             try:
-                yield PredictionRecord.from_dict(json.loads(line))
+                yield PredictionRecord.from_dict(record)
             except (ValueError, KeyError, TypeError, IndexError, DocumentError) as error:
                 raise DataError(str(path), f"is not an answer of a cell ({error!r}); delete the file", number) from None
 
     def items(self) -> Iterator[Json]:
         """The questions of an ability cell. Raises `DataError` naming a line that is none."""
-        path = self.folder / "items.jsonl"
-        for number, line in _lines(path):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise DataError(str(path), f"is not JSON: {error}; delete the file", number) from None
+        for _, record in _records(self.folder / "items.jsonl"):
+            yield record
 
     def settled(self, since: float) -> bool:
         """Whether it is done, or went wrong or was skipped after `since` (seconds since the epoch)."""
@@ -300,12 +297,8 @@ class CellFolder:
 
     def report(self, progress: CellProgress) -> None:
         """Say how far it is. A full disk is no reason to stop: the next line of results will say so."""
-        draft = self.folder / f"progress.json.{os.getpid()}.tmp"
-        with suppress(OSError):
-            draft.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            draft.replace(self.folder / "progress.json")
-            return
-        draft.unlink(missing_ok=True)
+        with suppress(OSError), replacing(self.folder / "progress.json", durable=False) as file:
+            file.write(json.dumps(asdict(progress)).encode("utf-8"))
 
     def forget(self) -> None:
         """Remove the answers: they are of other documents."""
@@ -423,12 +416,6 @@ def _write(path: Path, value: Json) -> None:
     write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The whole lines of a file with their numbers; none when there is no file."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
-                    yield number, line
-    except FileNotFoundError:
-        return
+def _records(path: Path) -> Iterator[tuple[int, Json]]:
+    """The records of a file with their lines, an unfinished last line left out; none when there is no file."""
+    return json_lines(path, torn=True, fix="delete the file") if path.exists() else iter(())

@@ -13,10 +13,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genner.assess.corpora import MissingError, documents_of, drawn, labels_of, must_be_there, path_of, syntax_of
+from genner.assess.corpora import MissingError, documents_of, drawn, must_be_there, path_of, syntax_of
 from genner.assess.records import CellFolder, CellKind, CellProgress, Json, PredictionRecord, StudyFolder
 from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
-from genner.data.catalog import catalog
+from genner.data.catalog import catalog, named_label_set
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError, GennerError, ModelError, UnknownNameError
 from genner.extras import naming_parts
@@ -157,7 +157,7 @@ def _probed_recipe(work: CellContext, recipe: Any) -> Any:
     from genner.data import write_atomic
 
     spec, *others = recipe.sets
-    labels = labels_of(spec.labels, work.data)
+    labels = named_label_set(spec.labels, work.data)
     probe = _probe(work, labels)
     folder = work.run.folder / "probed"
     folder.mkdir(exist_ok=True)
@@ -216,7 +216,7 @@ def _test(work: CellContext) -> tuple[list[Document], LabelSet]:
     """The documents that a cell is about, and the labels that are asked for."""
     about = work.about
     must_be_there(about["corpus"], [about["file"]], work.data)
-    labels = labels_of(about["labels"], work.data)
+    labels = named_label_set(about["labels"], work.data)
     return drawn(documents_of(about["file"], work.data, labels, about.get("from")), about["sentences"]), labels
 
 
@@ -404,7 +404,7 @@ def _contamination(work: CellContext) -> CellFindings:
         syntaxes=syntaxes,
         name=catalog()[about["corpus"]].title if about["corpus"] in catalog() else about["corpus"],
         split=about["split"],
-        labels=labels_of(about["labels"], work.data),
+        labels=named_label_set(about["labels"], work.data),
         format=about["format"],
         root=work.data,
         train=train,

@@ -82,9 +82,9 @@ def tell(message: object, file: TextIO | None = None) -> None:
 
 def may_write(outputs: Mapping[str, Path | None], inputs: Iterable[Path], force: bool) -> None:
     """Raise `UsageError` when one of `outputs`, by option, would overwrite an input, another of them or, without
-    `force`, something that is there. See `genner.data.writing.may_write`."""
-    from genner.data.writing import may_write as check
-    from genner.data.writing import same_file
+    `force`, something that is there. See `genner.writing.may_write`."""
+    from genner.writing import may_write as check
+    from genner.writing import same_file
 
     sources, given = list(inputs), [(option, path) for option, path in outputs.items() if path]
     for number, (option, path) in enumerate(given):

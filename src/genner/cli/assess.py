@@ -90,7 +90,7 @@ def run(
         _list(cells, runs, data, cache(lambda: places((devices or "").split(",") if devices else (), jobs)))
         return
     from genner.assess.scheduler import Scheduler, places
-    from genner.data.writing import write_atomic
+    from genner.writing import write_atomic
 
     out.mkdir(parents=True, exist_ok=True)
     if not (runs.study.exists() and runs.study.samefile(file)):

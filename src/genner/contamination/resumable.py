@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from genner.data.json_stream import json_lines
 from genner.errors import DataError
 
 ItemListener = Callable[[str, int, int], None]
@@ -35,11 +36,10 @@ class ResumableItems:
         if whole < len(data):
             with path.open("r+b") as file:
                 file.truncate(whole)
-        for number, line in enumerate(data[:whole].splitlines(), 1):
+        for number, item in json_lines(path, fix="delete the file"):
             try:
-                item = json.loads(line)
                 self._values[item["key"]] = item["value"]
-            except (ValueError, KeyError, TypeError) as error:
+            except (KeyError, TypeError) as error:
                 raise DataError(str(path), f"is not an item of a signal ({error!r}); delete the file", number) from None
 
     def fill(

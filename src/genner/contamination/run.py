@@ -17,12 +17,12 @@ from genner.ability.models import Models, sides
 from genner.contamination import SIGNALS
 from genner.contamination.base import ContaminationCase, Finding
 from genner.contamination.resumable import ItemListener, ResumableItems
-from genner.data.writing import write_atomic
 from genner.document import Document
 from genner.errors import DataError, GennerError, UsageError
 from genner.evaluation.pairing import genner_version
 from genner.extras import naming_parts
 from genner.model_source import ModelSource
+from genner.writing import write_atomic
 
 CONTAMINATION_SCHEMA = 1
 

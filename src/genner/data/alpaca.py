@@ -20,12 +20,12 @@ from genner.data.answers import Exchange, decoded, label_set
 from genner.data.base import ReadLog
 from genner.data.json_stream import records
 from genner.data.records import JsonRecord, RecordSyntax, lacks, record_losses, typed_group, typed_id, write_records
-from genner.data.writing import atomic
 from genner.document import Document, Entity, LabelSet
 from genner.errors import DataError, DocumentError
 from genner.formats import get_format
 from genner.labels import parse_labels
 from genner.prompts import instruction, text_in
+from genner.writing import atomic
 
 INFO = "dataset_info.json"
 

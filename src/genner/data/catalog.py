@@ -7,9 +7,11 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from genner.document import Label, LabelSet
-from genner.errors import UnknownNameError
+from genner.errors import DataError, UnknownNameError
+from genner.labels import label_sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +67,19 @@ def corpus(name: str) -> Corpus:
     if name not in catalog():
         raise UnknownNameError("corpus", name, catalog())
     return catalog()[name]
+
+
+def named_label_set(name: str, root: Path) -> LabelSet:
+    """A shipped label set, that of a corpus in the catalog, or that of a JSON file below the data root.
+
+    Raises `DataError` when it is none of these, or the file holds no label set.
+    """
+    if name in label_sets():
+        return label_sets()[name]
+    if name in catalog():
+        return catalog()[name].labels
+    path = root / name
+    if not path.is_file():
+        known = ", ".join([*label_sets(), *(other for other in catalog() if other not in label_sets())])
+        raise DataError(name, f"is neither a known label set ({known}) nor a file under {root}")
+    return LabelSet.from_file(path)

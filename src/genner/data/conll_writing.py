@@ -11,8 +11,8 @@ from genner.data import tags
 from genner.data.base import ReadLog
 from genner.data.records import record_losses
 from genner.data.tokens import tokenize
-from genner.data.writing import atomic
 from genner.document import Document, Entity
+from genner.writing import atomic
 
 _BREAKS = re.compile(r"[\t\n\r\ud800-\udfff]")
 

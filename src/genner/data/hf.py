@@ -23,10 +23,10 @@ from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, optiona
 from genner.data.tags import AS_CONLLEVAL, Scheme, SchemeCheck, Spelling
 from genner.data.tags import spans as spans_of
 from genner.data.tokens import join, locate
-from genner.data.writing import atomic
 from genner.document import Document, group_of
 from genner.errors import DataError, DocumentError
 from genner.extras import require
+from genner.writing import atomic
 
 ROW_GROUP_SIZE = 1000  # in a row group that is written
 SPACED = ("text", "full_text", "sentence")

@@ -6,7 +6,7 @@ they stand in the file, whatever lines they are on; blank lines are no values, a
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -110,10 +110,10 @@ def _lines(source: Traversable, read_log: ReadLog) -> Iterator[JsonValue]:
         yield JsonValue(line, count, value)
 
 
-def json_value(line: str | bytes) -> Any:
+def json_value(line: str | bytes, decode: Callable[[str], Any] = JSON.decode) -> Any:
     """The JSON value on a line. Raises `DocumentError`, which names no file, when it is none or is not UTF-8."""
     try:
-        return JSON.decode(line if isinstance(line, str) else line.decode("utf-8"))
+        return decode(line if isinstance(line, str) else line.decode("utf-8"))
     except UnicodeDecodeError as error:
         assert isinstance(line, bytes)
         raise DocumentError(f"invalid UTF-8 at byte {error.start} of the line; {recode(line)}") from None
@@ -129,10 +129,15 @@ def json_object(line: bytes) -> JsonRecord:
     return value
 
 
-def json_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, Any]]:
+def json_lines(path: Path, *, torn: bool = False, fix: str = "") -> Iterator[tuple[int, Any]]:
     """Yield the number and the value of each line of a JSON Lines file that is not blank, one line in memory at a time.
 
-    `torn`: a last line without a line feed is left out. A process that was killed while it appended leaves one.
+    This reads records that are no corpus: conversations, and what genner keeps of its runs. Lines end at `\\n` alone.
+
+    Args:
+        torn: a last line without a line feed is left out. A process that was killed while it appended leaves one.
+        fix: what the error on a broken line says to do.
+
     Raises `DataError`, with the line, for a file that cannot be read or is not JSON Lines in UTF-8.
     """
     with open_binary(path) as file:
@@ -140,9 +145,9 @@ def json_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, Any]]:
             if not line.strip() or (torn and not line.endswith(b"\n")):
                 continue
             try:
-                yield number, json_value(line)
+                yield number, json_value(line, json.loads)
             except DocumentError as error:
-                raise DataError(str(path), str(error), number) from None
+                raise DataError(str(path), f"{error}{fix and f'; {fix}'}", number) from None
 
 
 def _window(source: Traversable, read_log: ReadLog, layout: JsonLayout) -> Iterator[JsonValue]:

@@ -29,9 +29,9 @@ from genner.data.records import (
     typed_id,
     write_records,
 )
-from genner.data.writing import write_atomic
 from genner.document import Document, Prediction
 from genner.errors import DocumentError
+from genner.writing import write_atomic
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -23,8 +23,8 @@ from genner.data.base import ReadLog, Syntax, read_lines
 from genner.data.files import distinct, own_ids, walk
 from genner.data.records import record_losses
 from genner.data.treebank import plain, spelt
-from genner.data.writing import atomic
 from genner.document import Document, Entity
+from genner.writing import atomic
 
 _DOC = re.compile(r"<DOC\b(?:[^>]*?\bDOCNO=\"([^\"]*)\")?[^>]*>", re.IGNORECASE)
 _END = re.compile(r"</DOC>", re.IGNORECASE)

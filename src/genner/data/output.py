@@ -12,9 +12,9 @@ from typing import Self
 
 from genner.data.json_stream import json_object
 from genner.data.resuming import ResumeFile, RunSignature, differences, read_about, write_about
-from genner.data.writing import followed, lock, refuse_special, sync
 from genner.document import Document
 from genner.errors import DataError, DocumentError, UsageError
+from genner.writing import followed, lock, refuse_special, sync
 
 
 class JsonlWriter:

@@ -13,10 +13,10 @@ from genner.data.base import PASSED_OVER, ReadLog, Syntax
 from genner.data.ids import IdSet
 from genner.data.json_stream import JsonRecord as JsonRecord
 from genner.data.json_stream import first_values, layout_of, not_an_object, values
-from genner.data.writing import atomic
 from genner.document import KNOWN, Document, Entity, Prediction, Problem, group_of
 from genner.errors import DocumentError
 from genner.extras import missing
+from genner.writing import atomic
 
 DOCSTART = "-DOCSTART-"
 

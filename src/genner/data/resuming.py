@@ -14,9 +14,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from genner.data.writing import write_atomic
 from genner.engines.base import Generation
 from genner.errors import DataError
+from genner.writing import write_atomic
 
 RunSignature = Mapping[str, Any]
 

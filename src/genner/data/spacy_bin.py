@@ -20,9 +20,9 @@ from genner.data.base import ReadLog, Syntax
 from genner.data.file_opening import LIMIT, RATIO, max_unpacked
 from genner.data.guarded_process import GuardError, guarded, on_disk
 from genner.data.records import DocumentBuilder, RecordSpan, optional, record_losses
-from genner.data.writing import atomic
 from genner.document import Document, Entity, group_of
 from genner.errors import DataError, UsageError
+from genner.writing import atomic
 
 DOCS_PER_MESSAGE = 200  # documents that are handed on at a time
 

@@ -52,7 +52,7 @@ class Lexicon:
         if path.suffix.lower() != ".json" or reader or (path.is_file() and recognized(path) is not None):
             return cls.of(read_corpus(path, reader, read_log))
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise DataError(str(path), f"cannot be read: {error.strerror}") from None
         except ValueError as error:

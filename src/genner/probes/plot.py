@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from genner.errors import UsageError
 from genner.extras import naming_parts
+from genner.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,8 +107,6 @@ def draw(bars: Sequence[Bar], out: Path, *, title: str = "", ink: str = "black")
     from matplotlib import rc_context
 
     made = figure(bars, title=title, ink=ink)
-    part = out.with_name(out.name + ".part")
     dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with rc_context({"svg.hashsalt": "genner", "svg.fonttype": "path"}):
-        made.savefig(part, format=suffix[1:], dpi=120, metadata=dated.get(suffix, {}))
-    part.replace(out)
+    with rc_context({"svg.hashsalt": "genner", "svg.fonttype": "path"}), replacing(out) as file:
+        made.savefig(file, format=suffix[1:], dpi=120, metadata=dated.get(suffix, {}))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from genner.data.writing import write_atomic
 from genner.errors import DataError
 from genner.extras import require
 from genner.report import plots
@@ -12,6 +11,7 @@ from genner.report.latex import latex as latex_files
 from genner.report.markdown import markdown as markdown_files
 from genner.report.table import StudyReport
 from genner.report.tabular import csv_files
+from genner.writing import write_atomic
 
 
 def write(

@@ -5,7 +5,6 @@ Every file is replaced atomically: it is written beside its place, and renamed.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from genner.manifest import MANIFEST, TUNED, write_manifest
 from genner.trained import KEY
 from genner.training.mixture import Mixture, trained_on
 from genner.training.recipe import Recipe
+from genner.writing import replacing
 
 
 @contextmanager
@@ -89,13 +89,8 @@ def save_model(
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write what `load_state` reads."""
-    with writing(path):
-        scratch = path.with_name(f"{path.name}.part")
-        with scratch.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
+    with writing(path), replacing(path, alone=True) as file:
+        torch.save(state, file)
 
 
 # What torch.load raises for files that are damaged, or are something else, and reading their content then does.

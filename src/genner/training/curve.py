@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genner.extras import naming_parts
+from genner.writing import replacing
 
 MEAN, SET = "dev_f1", "dev_f1_"
 
@@ -57,9 +58,8 @@ def draw(metrics: Path, out: Path) -> None:
     lines = [*left.get_lines(), *right.get_lines()]
     if lines:
         figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside right upper", fontsize="small")
-    part = out.with_name(out.name + ".part")
-    figure.savefig(part, format="png", dpi=120)
-    part.replace(out)
+    with replacing(out, alone=True) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def _series(records: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from genner.data.base import ReadLog
-from genner.data.catalog import catalog
+from genner.data.catalog import named_label_set
 from genner.data.corpus import read_corpus
 from genner.data.describe import nesting
 from genner.data.detokenize import detokenize
@@ -16,7 +16,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, TrainingError, UnreadableError, UsageError
 from genner.formats import Format, get_format
-from genner.labels import label_set, label_sets
+from genner.labels import label_sets
 from genner.prompts import instruction
 from genner.trained import Trained
 from genner.training.batching import Batch, Example, bucket
@@ -288,17 +288,8 @@ def trained_on(sets: Iterable[tuple[SetSpec, LabelSet]]) -> Trained:
 
 
 def label_set_of(spec: SetSpec, root: Path) -> LabelSet:
-    """What a set is asked for: a shipped label set, one of the catalog, or that of a file. Raises `DataError`."""
-    if spec.labels in label_sets():
-        return label_set(spec.labels)
-    if spec.labels in catalog():
-        return catalog()[spec.labels].labels
-    path = root / spec.labels
-    if not path.is_file():
-        raise DataError(
-            spec.labels, f"is neither a shipped label set ({', '.join(label_sets())}) nor a file under {root}"
-        )
-    return LabelSet.from_file(path)
+    """What a set is asked for; see `named_label_set`. Raises `DataError`."""
+    return named_label_set(spec.labels, root)
 
 
 def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, read_log: ReadLog) -> list[Document]:

@@ -66,26 +66,39 @@ def lock(file: FileIO, path: Path, holder: str = "another process") -> None:
 
 
 @contextmanager
-def atomic(target: Path, alone: bool = False) -> Iterator[BufferedWriter]:
-    """A file to write to that takes its place when all is written; on an exception nothing has happened.
+def replacing(target: Path, alone: bool = False, *, durable: bool = True) -> Iterator[BufferedWriter]:
+    """A file beside `target` to write to, renamed to `target` when all is written, and removed on an exception.
 
-    `alone`: a lock keeps other processes away. Raises `DataError` when it cannot be written.
+    Args:
+        alone: one process at a time writes `target`, so that the file beside it always has the same name: what a killed
+            process has left is then overwritten by the next.
+        durable: see the data to the disk before the rename. Without, a power cut may leave an empty file.
+
+    Raises `OSError` when it cannot be written; `target` is then as it was.
     """
-    refuse_special(target)
     target = followed(target)
-    # The process id keeps two writers of one path out of each other's half-written file. Where there is one writer, a
-    # name that stays the same lets the next one write over what a kill has left.
+    # The process id keeps two writers of one path out of each other's half-written file.
     draft = target.with_name(f"{target.name}.{'new' if alone else os.getpid()}.tmp")
     try:
         with draft.open("wb") as file:
             yield file
-            sync(file)
+            if durable:
+                sync(file)
         draft.replace(target)
-    except OSError as error:
-        raise DataError(str(target), f"cannot be written: {error.strerror or error}; the file is as it was") from None
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic(target: Path, alone: bool = False) -> Iterator[BufferedWriter]:
+    """As `replacing`, for the user's files. Raises `DataError` when it cannot be written, or is no regular file."""
+    refuse_special(target)
+    try:
+        with replacing(target, alone) as file:
+            yield file
+    except OSError as error:
+        raise DataError(str(target), f"cannot be written: {error.strerror or error}; the file is as it was") from None
 
 
 def write_atomic(path: Path, data: str | bytes, alone: bool = False) -> None:
