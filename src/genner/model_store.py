@@ -185,8 +185,8 @@ def verify(folder: Path, trust: bool = False) -> None:
     # A file that was written a moment ago can be written again within one tick of its clock: it is not noted yet.
     settled = {file: stamp for file, stamp in found.items() if max(stamp[2:4]) < begun - SETTLED}
     if settled != noted:
-        with suppress(OSError), replacing(folder / CHECKED) as file:  # a shared store may be read-only
-            file.write((json.dumps(settled, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+        with suppress(OSError), replacing(folder / CHECKED) as out:  # a shared store may be read-only
+            out.write((json.dumps(settled, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def _checked(folder: Path) -> dict[str, Any]:
