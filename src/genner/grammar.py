@@ -181,10 +181,10 @@ class Grammar(Protocol):
         """Whether the answer may end here."""
         ...
 
-    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
+    def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
         """A likely way on from `state`, about `limit` bytes (at least one code point); legal throughout.
 
-        It writes the entities of `guess` that can still be written, and no others except those that are begun.
+        It writes the entities of `proposals` that can still be written, and no others except those that are begun.
         """
         ...
 

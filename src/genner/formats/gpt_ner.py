@@ -176,13 +176,13 @@ class LinesGrammar:
         line, inner = cast(tuple[int, State], state)
         return line + 1 == len(self._lines) and self._lines[line].final(inner)
 
-    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
+    def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
         line, inner = cast(tuple[int, State], state)
-        out = self._lines[line].draft(inner, limit, guess.only(line))
+        out = self._lines[line].draft(inner, limit, proposals.only(line))
         while len(out) < limit and line + 1 < len(self._lines):
             line += 1
             left = max(1, limit - len(out) - 1)
-            out += LINE + self._lines[line].draft(self._lines[line].start(), left, guess.only(line))
+            out += LINE + self._lines[line].draft(self._lines[line].start(), left, proposals.only(line))
         return out
 
     def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:

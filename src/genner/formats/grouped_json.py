@@ -194,7 +194,7 @@ class GroupedGrammar(JsonGrammar):
             options.append((b'"' if stands == _EMPTY else b', "', Transition(items, rank)))
         return Choice(tuple(options), 0)
 
-    def _wants_menu(self, step: Transition, guess: Proposals) -> bool:
+    def _wants_menu(self, step: Transition, proposals: Proposals) -> bool:
         return False  # the next label's list is where all other ways end
 
     def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:

@@ -276,68 +276,68 @@ class InlineGrammar:
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
-        """The rest of the text with the guessed entities: the tag in hand completed, what is open closed where its
+    def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
+        """The rest of the text with the proposed entities: the tag in hand completed, what is open closed where its
         likeliest end is, or as late as can be where nothing is known of it."""
         thread: Thread = state[0]  # type: ignore[index]
         out = bytearray()
         while len(out) < limit or thread[1]:
             i, off, frames, tag = thread
-            if tag is None and (off or self._copies_on(i, frames, guess)):
+            if tag is None and (off or self._copies_on(i, frames, proposals)):
                 out += self._copies[i][off:]
                 thread = (i + 1, 0, frames, None)
             elif moves := self._moves(thread):
-                byte, thread = self._likeliest(thread, moves, guess)
+                byte, thread = self._likeliest(thread, moves, proposals)
                 out.append(byte)
             else:
                 break
         return bytes(out)
 
-    def _copies_on(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> bool:
-        """Whether the text goes on at `i` without a tag, as far as the guess knows."""
+    def _copies_on(self, i: int, frames: tuple[Frame, ...], proposals: Proposals) -> bool:
+        """Whether the text goes on at `i` without a tag, as far as the proposals say."""
         if i >= self._n or not self._room(frames, i + 1):
             return False
-        return not self._closes(i, frames, guess) and not self._opens(i, frames, guess)
+        return not self._closes(i, frames, proposals) and not self._opens(i, frames, proposals)
 
-    def _closes(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> bool:
+    def _closes(self, i: int, frames: tuple[Frame, ...], proposals: Proposals) -> bool:
         """Whether the innermost open entity is thought to end at `i`."""
         if not frames or i < self._first_ends[frames[-1].start] or not self._ends[i]:
             return False
-        known = self._open(i, frames, guess)
+        known = self._open(i, frames, proposals)
         return known is not None and known[0] == i
 
-    def _open(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> tuple[int, int] | None:
-        """(end, label) of the innermost open entity, as the guess has it."""
+    def _open(self, i: int, frames: tuple[Frame, ...], proposals: Proposals) -> tuple[int, int] | None:
+        """(end, label) of the innermost open entity, as proposed."""
         start, rank = frames[-1].start, frames[-1].label
-        likely = guess.starting(start)
+        likely = proposals.starting(start)
         place = _reached(likely, start, frames[:-1])
         # Of several that start here, the one with this label, or else the next.
         known = next(
             (some for some in likely[place:] if some[1] == rank), likely[place] if place < len(likely) else None
         )
-        return known if known and known[0] >= i else guess.likeliest(start, i, rank)
+        return known if known and known[0] >= i else proposals.likeliest(start, i, rank)
 
-    def _opens(self, i: int, frames: tuple[Frame, ...], guess: Proposals) -> bool:
-        """Whether an entity of the guess still has to be opened at `i`."""
-        likely = guess.starting(i)
+    def _opens(self, i: int, frames: tuple[Frame, ...], proposals: Proposals) -> bool:
+        """Whether a proposed entity still has to be opened at `i`."""
+        likely = proposals.starting(i)
         if not likely or not self._starts[i] or len(frames) >= self._depth or self._first_ends[i] > self._n:
             return False
         return _reached(likely, i, frames) < len(likely)
 
     def _likeliest(
-        self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], guess: Proposals
+        self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], proposals: Proposals
     ) -> tuple[int, Thread]:
-        """Of the ways on at a tag: the one towards the guess."""
+        """Of the ways on at a tag: the one towards the proposals."""
         i, _, frames, tag = thread
-        closes = tag.closes if tag else self._closes(i, frames, guess) or not self._opens(i, frames, guess)
+        closes = tag.closes if tag else self._closes(i, frames, proposals) or not self._opens(i, frames, proposals)
         wanted: int | None = None
         if closes == self._late and (frames or not closes):  # the label is named in this tag
             if closes:
-                known = self._open(i, frames, guess)
+                known = self._open(i, frames, proposals)
             else:
-                likely = guess.starting(i)
+                likely = proposals.starting(i)
                 place = _reached(likely, i, frames)
-                known = likely[place] if place < len(likely) else guess.likeliest(i, i)
+                known = likely[place] if place < len(likely) else proposals.likeliest(i, i)
             wanted = known[1] if known else 0
         for byte, after, event in moves:
             tag = after[3]

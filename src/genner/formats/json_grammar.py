@@ -237,8 +237,8 @@ class JsonGrammar(ABC):
 
     # -- drafting and reading
 
-    def draft(self, state: State, limit: int, guess: Proposals = NO_PROPOSALS) -> bytes:
-        """The guessed entities that can still be written, and no others: the mention in hand up to its likeliest end,
+    def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
+        """The proposed entities that can still be written, and no others: the mention in hand up to its likeliest end,
         or its next legal one where nothing is known of it."""
         out = bytearray()
         while len(out) < limit or (isinstance(state, Copy) and state.off):
@@ -247,26 +247,26 @@ class JsonGrammar(ABC):
                     break
                 state = self._enter(state)
             if isinstance(state, Choice):
-                text, step = next((o for o in state.options if self._wants(o[1], guess)), state.options[0])
+                text, step = next((o for o in state.options if self._wants(o[1], proposals)), state.options[0])
                 out += text[state.off :]
                 state = step
             else:
-                byte, state = self._quote_on(cast(Copy, state), guess)
+                byte, state = self._quote_on(cast(Copy, state), proposals)
                 out.append(byte)
         return bytes(out)
 
-    def _wants(self, step: Transition, guess: Proposals) -> bool:
-        """Whether an option of a menu leads towards the guess."""
+    def _wants(self, step: Transition, proposals: Proposals) -> bool:
+        """Whether an option of a menu leads towards the proposals."""
         if step.quote is not None:
-            spans = [span for span in guess.spans if step.quote in (-1, span[2])]
+            spans = [span for span in proposals.spans if step.quote in (-1, span[2])]
             return self._target(spans, step.items, step.quote) is not None
         if step.what:
-            return self._wants_menu(step, guess)
+            return self._wants_menu(step, proposals)
         return False
 
     @abstractmethod
-    def _wants_menu(self, step: Transition, guess: Proposals) -> bool:
-        """Whether a step to another menu leads towards the guess."""
+    def _wants_menu(self, step: Transition, proposals: Proposals) -> bool:
+        """Whether a step to another menu leads towards the proposals."""
 
     def _target(
         self,
@@ -276,7 +276,7 @@ class JsonGrammar(ABC):
         starts: Collection[int] | None = None,
         length: int = 0,
     ) -> tuple[int, int] | None:
-        """The first of some guessed mentions that may be written next, under the label `rank` (-1: its own), longer
+        """The first of some proposed mentions that may be written next, under the label `rank` (-1: its own), longer
         than `length`."""
         for start, end, number in spans:
             if (starts is None or start in starts) and end - start >= length:
@@ -295,16 +295,16 @@ class JsonGrammar(ABC):
     def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
         """Whether an entity stands behind those that are written, in the order of the format."""
 
-    def _quote_on(self, quote: Copy, guess: Proposals) -> tuple[int, State]:
+    def _quote_on(self, quote: Copy, proposals: Proposals) -> tuple[int, State]:
         starts, length, off, rank, items = quote
         edges = self._quote(quote)
         if len(edges) == 1:
             return edges[0]
-        # Where the model wants one more of this label than was guessed, it may be what was guessed to have another.
-        spans = sorted(guess.spans, key=lambda span: rank not in (-1, span[2]))
+        # Where the model writes one more of this label than was proposed, it may be one that was proposed with another.
+        spans = sorted(proposals.spans, key=lambda span: rank not in (-1, span[2]))
         target = self._target(spans, items, rank, starts, length)
         if target is None and starts[0] >= 0 and len(starts) < 4:
-            known = guess.likeliest(starts[0], starts[0] + length)
+            known = proposals.likeliest(starts[0], starts[0] + length)
             target = known and (starts[0], known[0])
         if target is None or target[1] - target[0] <= length:
             return edges[-1] if edges[-1][0] == 0x22 else edges[0]

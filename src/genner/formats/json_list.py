@@ -253,18 +253,18 @@ class ListGrammar(JsonGrammar):
         numbers = self._form.position(self._text, max(0, last - 1), last)
         return json.dumps({"text": "", "label": tag, **dict.fromkeys(numbers, last)}) + ", "
 
-    def _wants_menu(self, step: Transition, guess: Proposals) -> bool:
+    def _wants_menu(self, step: Transition, proposals: Proposals) -> bool:
         if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places
             _, length, rank, *starts = step.what
             if starts[0] < 0:
                 return False
             mention = self._text[starts[0] : starts[0] + length]
-            for start, end, number in guess.spans:  # the first that says so: later ones have their own turn
+            for start, end, number in proposals.spans:  # the first that says so: later ones have their own turn
                 if self._text[start:end] == mention and self._comes_next(WrittenItem(start, end, number), step.items):
                     return number == rank
-            known = guess.likeliest(starts[0], starts[0] + length)
+            known = proposals.likeliest(starts[0], starts[0] + length)
             return known is not None and known[1] == rank
-        return step.items[-1] in guess.spans  # its place was
+        return step.items[-1] in proposals.spans  # its place was
 
     def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
         if not items:
