@@ -279,7 +279,7 @@ def test_every_sentence_is_used_as_often_as_its_weight_says(tmp_path: Path) -> N
     assert report.sentences == {"twice": 20, "half": 5, "more": 13}
     assert report.tokens == sum(group.tokens for group in groups)
     assert not report.too_long.total()
-    assert not report.cannot_say.total()
+    assert not report.unencodable.total()
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         MixtureReport(),
     )
     groups = some.epoch(0, report)
-    assert report.cannot_say == {"a": 1}
+    assert report.unencodable == {"a": 1}
     assert report.too_long == {"a": 1}
     assert report.alone == {"a": 1}
     assert report.sentences == {"a": 5}

@@ -160,7 +160,7 @@ NO_PROPOSALS: Proposals = _NoProposals()
 
 
 class Need(NamedTuple):
-    """What a part of the longest answer takes: so many times one of some strings, whichever has the most tokens."""
+    """A part of the longest answer: `times` times the one of `strings` that has the most tokens."""
 
     strings: tuple[str, ...]
     times: int
@@ -193,7 +193,7 @@ class Grammar(Protocol):
         ...
 
     def needs(self) -> tuple[Need, ...]:
-        """What an answer takes that has an entity for each word of the text: as long as any is allowed to be."""
+        """The parts of the longest answer that is allowed: one with an entity for each word of the text."""
         ...
 
 
@@ -208,7 +208,7 @@ def walk(grammar: Grammar, state: State, text: bytes) -> State | None:
 
 
 def accepts(grammar: Grammar, answer: bytes) -> bool:
-    """Whether `answer` is legal and complete: the slow, obvious walk that everything else is compared with."""
+    """Whether `answer` is legal and complete: the slow, obvious walk that the fast code is tested against."""
     end = walk(grammar, grammar.start(), answer)
     return end is not None and grammar.final(end)
 

@@ -23,8 +23,10 @@ from genner.assess.estimate import units
 from genner.assess.records import Cell
 from genner.data import read_corpus
 from genner.data.base import ReadLog
+from genner.document import LabelSet
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.extras import naming_parts
+from genner.formats import get_format
 from genner.model_source import ModelSource
 from genner.model_store import MODELS
 from genner.presets import HubSource
@@ -37,9 +39,11 @@ SHARE = 0.4  # of the speed of bare matrix products that a model reaches
 START_SECONDS = 4.0  # seconds until a process has begun
 BARE_MB = 500.0  # of a process that holds torch and no model
 
-# Tokens that an answer has for each entity; inline formats and the copies of GPT-NER write the text as well.
+# Tokens that an answer has for each entity, as measured; formats that copy the text write that as well.
 _MENTION = {"grouped_json": 9, "occurrence_json": 24, "offset_json": 28}
-_TAGS = 8
+_TAGS = 8  # of another format that copies the text
+_ITEM = 24  # of another format that does not
+_ONE_LABEL = LabelSet.of("ENTITY")
 # Tokens of a question (of passages five times: wrong answers are scored too), and of an answer that is written.
 _QUESTION = {
     "drop": (1500, 32), "drop_cued": (1500, 32), "squad": (1100, 32), "gsm8k": (120, 200), "ifeval": (60, 400),
@@ -162,8 +166,8 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
         return Cost(loading + seconds, BARE_MB + 1.2 * weights + 800, n * 0.05)
     chars, entities = _like(about["file"], data, about.get("from"))
     text = chars / CHARS_A_TOKEN
-    answer = entities * _MENTION.get(about["format"], _TAGS) + (0 if about["format"] in _MENTION else text)
-    listed = about["format"] in _MENTION
+    listed = not get_format(about["format"]).copies_in(_ONE_LABEL)
+    answer = entities * _MENTION.get(about["format"], _ITEM if listed else _TAGS) + (0 if listed else text)
     if about["decoding"] == "sampled":
         passes, rows = 1 + answer, STRAGGLERS
     elif about["decoding"] == "greedy" and listed:

@@ -76,7 +76,9 @@ def data(about: ModelFacts) -> str:
             f"Mixed in were {count} general conversations an epoch, `{item['name']}` (weight {item['weight']:g}); "
             "genner does not know their licence."
         )
-    too_long, unsaid = (sum(data.get(key, {}).values()) for key in ("too_long", "cannot_say"))
+    # Adapters trained by an earlier version have `cannot_say`.
+    unencodable = data.get("unencodable", data.get("cannot_say", {}))
+    too_long, unsaid = (sum(counts.values()) for counts in (data.get("too_long", {}), unencodable))
     if data:
         what = "examples" if recipe.get("chat") else "sentences"
         lines.append(

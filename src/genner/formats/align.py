@@ -179,7 +179,7 @@ def _meeting(copy: str, anchors: dict[str, list[int]], i: int, j: int, copy_end:
 
 
 def common_prefix(one: str, other: str) -> int:
-    """How many characters two texts begin with in common."""
+    """The length of the longest common prefix of two texts."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -39,13 +39,12 @@ from genner.grammar import (
 )
 
 PUBLISHED = 8_192
-"""The longest answer, in characters, that is tried as spelt like the published data, which nest in time that grows with
-depth times length."""
+"""Longer answers, in characters, are not read as the published data are spelt: that takes depth times length."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrictReading:
-    """What an answer says, with nothing looked up or aligned.
+    """What an answer says, without looking up or aligning anything.
 
     `entities` are those that the text has where the answer puts them, whether or not their label was asked for, each
     once. `wrong` counts by label the other mentions that the answer names: the text has them elsewhere or nowhere, or
@@ -57,7 +56,7 @@ class StrictReading:
 
 
 class Format(ABC):
-    """A way to write entities out. Stateless."""
+    """A way to write entities as an answer. Stateless."""
 
     name: str
     """The key in `FORMATS`."""
@@ -82,13 +81,16 @@ class Format(ABC):
     """Whether the entities of each label are written apart from the others, so that no constraint holds for entities of
     different labels together."""
 
+    says_places: bool = True
+    """Whether an answer says where each of its mentions stands."""
+
     forbidden_start_chars: tuple[str, ...] = ()
     """Where the text has one of these strings, no entity starts (with `strict` boundaries): what the markup begins
     with. A model that copies such a string and forgets to escape it would open an entity instead, and then more."""
 
     @abstractmethod
     def encode(self, document: Document, labels: LabelSet) -> str:
-        """The answer for `document`. Raises `FormatError` naming an entity that this format cannot say."""
+        """The answer for `document`. Raises `FormatError` naming an entity that it cannot encode."""
 
     @abstractmethod
     def grammar(self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED) -> Grammar:
@@ -162,7 +164,7 @@ class Format(ABC):
         return Prediction(text, entities, id, tuple(problems))
 
     def decode_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
-        """What `answer` says of `text`, nothing looked up, aligned or left out. Takes any string and never raises.
+        """What `answer` says of `text`, without looking up, aligning or leaving out anything. Never raises.
 
         Reasoning and wrapping around the reply are passed over, as by `decode`. What is written twice is one entity.
         """
@@ -174,7 +176,7 @@ class Format(ABC):
     def _legally(
         self, text: str, answer: str, labels: LabelSet
     ) -> tuple[str, tuple[Entity, ...] | None, list[Problem]]:
-        """The reply, its entities if it says one thing of the text, and what was passed over to get there.
+        """The reply, its entities if it says one thing of the text, and what was ignored around it.
 
         It does if it is legal, or spelt as the published data are (`genner.formats.published`): a model tuned on these
         is not blamed for the order of its lists.
@@ -236,7 +238,7 @@ class Format(ABC):
         """
 
     def repaired(self, text: str, answer: str, labels: LabelSet) -> tuple[tuple[Entity, ...], list[Problem]]:
-        """The entities of a reply that is not legal, and what was wrong with it."""
+        """The repaired entities of a reply that is not legal, and what was wrong with it."""
         copy, entities, problems = self.parse(text, answer, labels)
         placed, more = align(text, copy, entities)
         return placed, problems + more

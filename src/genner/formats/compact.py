@@ -1,8 +1,8 @@
 r"""Compact: the text copied out, each entity as `<1>John Smith</>`, where 1 is the number of its label in the prompt.
 
-A format of our own. There are few different tags, the same for any label set: so each can be a single token that is
-added to the vocabulary, and an entity then costs two tokens, whatever its label is called. Without added tokens the
-tags are spelled with ordinary ones, and all else is as it was.
+A format of genner's own. It has few different tags, which are the same for any label set. So each can be a single token
+that is added to the vocabulary (`added_tokens`); an entity then costs two tokens, whatever its label is called. Without
+added tokens, the tags are spelled with ordinary ones, and everything else stays the same.
 
 Where the text spells a tag, as in a literal `<1>`, a backslash is put after its `<`; where it spells such an escaped
 tag, one more. Nothing else is escaped. (Why this can be read in one way only: see `genner.formats.xml`.)

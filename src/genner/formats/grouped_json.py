@@ -40,6 +40,7 @@ class GroupedJSON(Format):
     instruction = 'List the entities of the text by label as JSON: {"LABEL": [mention, mention], "LABEL": []}'
     example = '{"PER": ["John Smith"], "LOC": ["New York"]}'
     independent_labels = True
+    says_places = False
     decision_kinds = JSON_DECISIONS
 
     def encode(self, document: Document, labels: LabelSet) -> str:

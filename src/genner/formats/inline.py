@@ -61,7 +61,7 @@ class InlineFormat(Format):
         )
 
     def _written(self, text: str, places: Sequence[tuple[list[Entity], list[Entity]]], labels: LabelSet) -> str:
-        """The text with the tags of the entities that close, and then of those that open, at each place."""
+        """The text with tags: at each place, first the tags of entities that close, then of those that open."""
         opening, closing = (dict(zip(labels.tags, _each(tags, labels), strict=True)) for tags in self.tag_texts(labels))
         copies = [*self.escape(text, labels), ""]
         out = []
@@ -118,7 +118,7 @@ class InlineFormat(Format):
         return [mark.name for mark in marks if mark.label is None and mark.name]
 
     def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
-        """An entity counts if the copy is the text up to its end."""
+        """An entity counts if the copy equals the text up to its end."""
         there, wrong = self._in_copy(text, answer, labels)
         entities, not_there = list(there), Counter(e.label for e in wrong)
         # Labels asked for are read as by `parse`: those that were not asked for change nothing about them.
@@ -129,13 +129,13 @@ class InlineFormat(Format):
         return StrictReading(tuple(entities), not_there)
 
     def _in_copy(self, text: str, answer: str, labels: LabelSet) -> tuple[list[Entity], list[Entity]]:
-        """The entities up to whose end the copy is the text, and the others; each once."""
+        """The entities that end where the copy still equals the text, and the others; each once."""
         copy, entities, _ = self.parse(text, answer, labels)
         same, unique = common_prefix(text, copy), dict.fromkeys(entities)
         return [e for e in unique if e.end <= same], [e for e in unique if e.end > same]
 
     def _depth(self, answer: str, labels: LabelSet) -> int:
-        """How many tags are open at once, at most."""
+        """The largest number of tags that are open at once."""
         opening, closing = self.tag_texts(labels)
         opens, most, depth = frozenset(opening), 0, 0
         for match in re.finditer("|".join(map(re.escape, [*opening, *closing])), answer):
@@ -184,7 +184,7 @@ def is_tag(tag: str) -> bool:
 
 
 def escaped(text: str, literal: re.Pattern[str]) -> list[str]:
-    """Each code point as itself, with a backslash after the `<` of whatever looks like a tag, escaped ones included."""
+    """Each code point as itself, but with a backslash after the `<` of whatever looks like a tag, escaped or not."""
     copies = list(text)
     if "<" in text:
         for match in literal.finditer(text):
@@ -193,7 +193,7 @@ def escaped(text: str, literal: re.Pattern[str]) -> list[str]:
 
 
 def unescaped(piece: str, literal: re.Pattern[str]) -> str:
-    """A piece of an answer with one backslash fewer in what looks like an escaped tag."""
+    """A piece of an answer; whatever looks like an escaped tag loses one backslash."""
     return literal.sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece
 
 

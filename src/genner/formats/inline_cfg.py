@@ -1,4 +1,4 @@
-"""The rules of the inline formats: right-linear, a rule for each place and stack of open entities.
+"""The rules of the inline formats: right-linear, one rule for each place and stack of open entities.
 
     r<place>_<open>: the rest of the answer, from this place on, with these entities open (n: one that may not end yet)
 

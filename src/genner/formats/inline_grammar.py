@@ -1,7 +1,7 @@
 """The automaton that the inline formats share: the text copied out, with tags put in.
 
-A format says how each code point is copied (nearly always as itself), how tags open and how they close. Both formats
-escape so little that ordinary text stays as it is, yet the answer can be read in one way only (see each format).
+A format says how each code point is copied (nearly always as itself), and what its opening and closing tags are. The
+formats escape so little that ordinary text stays as it is, yet an answer can be read in one way only (see each format).
 
 A state is a tuple of threads, nearly always one; several are alive only while a stretch of the source could also be the
 beginning of a tag. A thread is `(i, off, frames, tag)`: `i` code points are copied and `off` bytes of the next one;
@@ -72,7 +72,7 @@ Thread = tuple[int, int, tuple[Frame, ...], Tag | None]
 
 
 class _Tries:
-    """Two tries over bytes, of all opening and of all closing tags; each leaf is a label."""
+    """Two tries over bytes, one of all opening tags and one of all closing tags; each leaf is a label."""
 
     def __init__(self, opening: Sequence[tuple[MarkupTag, int]], closing: Sequence[tuple[MarkupTag, int]]) -> None:
         self.children: list[dict[int, int]] = [{}, {}]  # node 0: root of openings; node 1: root of closings
@@ -175,7 +175,7 @@ class InlineGrammar:
         return any(i == self._n and not frames and tag is None for i, _, frames, tag in state)  # type: ignore[attr-defined]
 
     def _moves(self, thread: Thread) -> list[tuple[int, Thread, _Event | None]]:
-        """All ways to go on by one byte, with the tag that it completes."""
+        """All legal next bytes, each with the thread after it and the tag that it completes."""
         i, off, frames, tag = thread
         if tag is not None:
             return self._in_tag(i, frames, tag)
@@ -216,7 +216,7 @@ class InlineGrammar:
             moves.append((byte, thread, event))
         return moves
 
-    # -- what keeps every path alive, and every entity written once
+    # -- every path has an end, and every entity is written once
 
     def _openable(self, i: int, frames: tuple[Frame, ...]) -> set[int]:
         """The labels that may open here."""
@@ -247,7 +247,7 @@ class InlineGrammar:
         )
 
     def _twin(self, frame: Frame) -> tuple[int, int]:
-        """What two open entities have in common that may not end in the same place, or not under the same label."""
+        """The key of open entities that must not end in the same place (or there under the same label)."""
         return frame.start, frame.label if self._same_span_labels else 0
 
     def _room(self, frames: tuple[Frame, ...], i: int) -> bool:

@@ -25,8 +25,8 @@ Parts = tuple[Symbol, ...]
 RuleTable = dict[str, tuple[Parts, ...]]
 Position = Callable[[str, int, int], dict[str, int]]
 Rough = Callable[[str, Sequence[int], Sequence[int]], tuple[RuleTable, Callable[[int], Parts]]]
-"""From a text and the places where entities may start and end: rules for what an item says of its place where only the
-mention's end is known; and, by that end, what it says."""
+"""From a text and the places where entities may start and end: rules for the position in an item of which only the end
+of the mention is known; and a function from this end to the parts that write the position."""
 
 EXACT_WORDS = 3  # of a mention, in texts of any length
 EXACT_RULES = 600  # that short texts may have for mentions of more words
@@ -121,7 +121,7 @@ def _order(
 
 
 def _going(text: str, place: int, after: Sequence[int], name: str) -> tuple[Parts, ...]:
-    """The text from a place to the next end, and on to a rule; nothing where no end follows."""
+    """One choice: the text from a place to the next end, then a rule; no choice where no end follows."""
     end = after[place + 1]
     return ((Symbol(_spelled(text[place:end]), name),),) if end <= len(text) else ()
 

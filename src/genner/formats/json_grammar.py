@@ -156,7 +156,7 @@ class JsonGrammar(ABC):
 
     @abstractmethod
     def _item(self, tag: str) -> str:
-        """What an entity of this label takes in an answer besides its mention."""
+        """What an answer has for an entity of this label besides its mention, at its longest."""
 
     # -- the automaton
 
@@ -195,7 +195,7 @@ class JsonGrammar(ABC):
         ]
 
     def _starts(self, items: WrittenItems, rank: int) -> tuple[int, ...]:
-        """Where the next mention may begin."""
+        """The places where the next mention may begin."""
         return tuple(s for s in self._places if self._limit(s, items, rank) >= self._first_ends[s])
 
     def _any_start(self, items: WrittenItems, rank: int) -> bool:
@@ -288,12 +288,12 @@ class JsonGrammar(ABC):
         return None
 
     def _permitted(self, item: WrittenItem, items: WrittenItems) -> bool:
-        """Whether an entity may be written next, as far as `_limit` does not tell."""
+        """Whether an entity may be written next, where `_limit` does not decide it."""
         return True
 
     @abstractmethod
     def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
-        """Whether an entity stands behind those that are written, in the order of the format."""
+        """Whether an entity comes after all that are written, in the order of the format."""
 
     def _quote_on(self, quote: Copy, proposals: Proposals) -> tuple[int, State]:
         starts, length, off, rank, items = quote

@@ -57,13 +57,13 @@ class JsonList(Format):
 
     @abstractmethod
     def hint(self, item: Mapping[str, Any], shown: str, problems: list[Problem]) -> Hint:
-        """What an item says of its mention's place, where that is not quite so; `shown` names it in problems."""
+        """What an item says of its mention's place, where that is wrong; `shown` names the item in problems."""
 
     @abstractmethod
     def rough(
         self, text: str, starts: Sequence[int], ends: Sequence[int]
     ) -> tuple[RuleTable, Callable[[int], tuple[Symbol, ...]]]:
-        """What the rules say of a mention's place where only its end is known: see `json_rules.Rough`."""
+        """What the rules say of a mention's place where only its end is known: see `json_cfg.Rough`."""
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
@@ -98,8 +98,8 @@ class JsonList(Format):
         return [str(item["label"]) for item in items if isinstance(item, dict) and "label" in item]
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
-        """Every object that can be found in the answer is an item; each is placed, or dropped, by itself. Those that
-        stand where they say have their places before the others."""
+        """Every object that can be found in the answer is an item; each is placed or dropped on its own. Items that
+        stand where they say are placed before the others."""
         objects, problems = find_objects(answer)
         search = Search(text)
         placed: list[Entity | None] = []
@@ -128,7 +128,7 @@ class JsonList(Format):
         return text, [entity for entity in placed if entity is not None], problems
 
     def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
-        """An item counts where its numbers put it, and all of them have to agree."""
+        """An item counts where its numbers put it; all of its numbers have to agree."""
         search = Search(text)
         entities, wrong = dict[Entity, None](), dict[tuple[str, str, str], None]()
         for item in find_objects(answer)[0]:
@@ -178,8 +178,10 @@ class JsonList(Format):
         return tuple(entities)
 
     def _agrees(self, search: Search, mention: str, item: Mapping[str, Any], start: int, *, torn: bool) -> bool:
-        """Whether all that an item says of its place is so where its mention begins at `start`, which must not be torn
-        out of a word unless `torn`."""
+        """Whether everything that an item says of its place is right for a mention that begins at `start`.
+
+        Without `torn`, the mention must not be torn out of a word.
+        """
         if not search.text.startswith(mention, start) or not (torn or not search.is_torn(start, start + len(mention))):
             return False
         said = self.numbers(search, start, start + len(mention))

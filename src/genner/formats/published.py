@@ -1,4 +1,4 @@
-"""Answers spelt as the published files spell them, which do not obey genner's law of a format but say as much.
+"""Answers as the published files spell them: they break the law of genner's formats, but have the same content.
 
 The files of "Assessment of Generative NER in the Era of LLMs" (Zhan, Wang and Huang 2026) have lists in another order,
 two tags of one span that close crosswise (`<protein><DNA>X</protein></DNA>`), brackets of the text that are not escaped

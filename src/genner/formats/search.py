@@ -1,4 +1,4 @@
-"""Where mentions stand in a text, found in time that grows with the text, however many are looked for.
+"""Find where mentions stand in a text, in time that grows with the text and not with the number of mentions.
 
 What an answer says of a place is what it means, where the text has the mention there. Everything else is repair, and
 bound to words: it begins and ends where words do. A mention is looked for, in this order,
@@ -123,11 +123,11 @@ class Search:
 
     @property
     def spent(self) -> bool:
-        """Whether so much was looked for that something may not have been."""
+        """Whether the limit on searches was reached, so that a mention may not have been looked for."""
         return self._scans <= 0 or self._likenesses <= 0
 
     def _as_it_is(self, mention: str) -> list[Span]:
-        """But for case, white space, an article, and the number of its last word."""
+        """Occurrences that differ in case, white space, an article, or the number of the last word only."""
         if mention not in self._found:
             places, bare = list[Span](), without_article(mention)
             for wanted in dict.fromkeys((mention, bare, *other_number(mention), *other_number(bare))):

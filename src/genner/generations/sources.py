@@ -58,8 +58,8 @@ def find_source(record: GenerationRecord, form: Format, labels: LabelSet) -> str
     chosen, fewest = None, len(gold) + 1
     for text in _ends(record.prompt) if record.prompt is not None else ():
         kinds = [p.kind for p in form.decode(text, gold, labels).problems]
-        # Grouped answers give no places, so there being moved from one says nothing.
-        moved = kinds.count("realigned") if form.name != "grouped_json" else 0
+        # Where an answer gives no places, it tells nothing that a mention was moved from one.
+        moved = kinds.count("realigned") if form.says_places else 0
         if "dropped" not in kinds and moved < fewest:
             chosen, fewest = text, moved
         if not fewest:

@@ -123,7 +123,7 @@ def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageSta
     rank = {tag: i for i, tag in enumerate(task.labels.tags)}
     rows, facts = [], []
     for document in task.documents:
-        sayable, _ = task.answer(document)
+        encodable, _ = task.answer(document)
         body = chat.encode(document.text)
         token_ends = vocabulary.ends(body, document.text)
         if not token_ends or len(body) + prefix.lengths[0] > engine.window:
@@ -133,7 +133,7 @@ def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageSta
         stops = {end: w for w, (_, end) in enumerate(words)}
         spans = [
             (starts[e.start], stops[e.end] - starts[e.start], rank[e.label])
-            for e in sayable.entities
+            for e in encodable.entities
             if e.start in starts and e.end in stops
         ]
         if words:

@@ -38,7 +38,7 @@ class MixtureReport:
     tokens: int = 0
     alone: Counter[str] = field(default_factory=Counter)  # sentences beyond a group's size: run in one of their own
     too_long: Counter[str] = field(default_factory=Counter)  # sentences beyond the token limit: left out
-    cannot_say: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
+    unencodable: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
     applied_counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """How often each key of the recipe changed something, by set: for `fraction`, `shots` and `max_empty` the documents
     left out; for `concat`, `detokenize` and each noise the examples made so (of joined ones a document is a part); for
@@ -57,8 +57,8 @@ class MixtureReport:
             lines.append(f"{left} {what} too long, left out ({dict(self.too_long)})")
         if cut := self.unanswered.total():
             lines.append(f"{cut} conversations cut before a question without an answer ({dict(self.unanswered)})")
-        if unsaid := sum(self.cannot_say.values()):
-            lines.append(f"{unsaid} entities that their format cannot say, left out ({dict(+self.cannot_say)})")
+        if unsaid := sum(self.unencodable.values()):
+            lines.append(f"{unsaid} entities that their format cannot say, left out ({dict(+self.unencodable)})")
         for key in ("fraction", "shots", "max_empty"):
             if left := self.applied_counts[key].total() if key in self.applied_counts else 0:
                 lines.append(f"{left} documents left out by {key!r} ({dict(+self.applied_counts[key])})")
@@ -236,10 +236,10 @@ class Mixture:
         prefix = self.chat.prefix_ids(task.instruction)
         pairs = []
         for document in task.documents:
-            sayable, left_out = task.answer(document)
-            report.cannot_say[spec.name] += len(left_out)
+            encodable, left_out = task.answer(document)
+            report.unencodable[spec.name] += len(left_out)
             pair = Example(
-                self.chat.body_ids(sayable.text), self.chat.answer_ids(task.form.encode(sayable, task.labels))
+                self.chat.body_ids(encodable.text), self.chat.answer_ids(task.form.encode(encodable, task.labels))
             )
             if len(prefix) + len(pair) > self.recipe.optim.max_tokens:
                 report.too_long[spec.name] += 1
@@ -265,7 +265,7 @@ class PromptTask:
         return instruction(self.labels, self.form, definitions=self.definitions)
 
     def answer(self, document: Document) -> tuple[Document, tuple[Entity, ...]]:
-        """One of the documents without the entities that the format cannot say, and those."""
+        """One of the documents without the entities that the format cannot write, and these entities."""
         return self.form.encodable_part(document)
 
 
