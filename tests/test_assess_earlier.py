@@ -14,8 +14,8 @@ from genner.assess.scoring import strict_anew, strict_of
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS
 from genner.report.build import build
-from genner.report.collect import Collection
 from genner.report.outcomes import read_outcomes
+from genner.report.results import Collection
 
 LABELS = LabelSet.of("PER", "LOC", "ORG")
 GOLD = [

@@ -105,7 +105,7 @@ def test_a_line_that_was_left_unfinished_is_dropped_and_written_again(tmp_path: 
     with run.appending() as append:
         append(second)
     assert list(run.predictions()) == [first, second]
-    run.forget()
+    run.clear_predictions()
     assert list(run.predictions()) == []
 
 

@@ -329,8 +329,8 @@ def test_what_goes_wrong_is_recorded_with_its_reason(tmp_path: Path, monkeypatch
     assert perform(runs, run, tmp_path, None) == 0
     assert run.state == "skipped"
     assert "nowhere" in (run.skipped or "")
-    assert run.settled(since)
-    assert not run.settled(time.time() + 10)
+    assert run.is_finished(since)
+    assert not run.is_finished(time.time() + 10)
     run = of(runs, labels="core,none")
     assert perform(runs, run, tmp_path, None) == 0
     assert run.failure is not None

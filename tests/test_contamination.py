@@ -51,8 +51,8 @@ from genner.evaluation.student import quantile
 from genner.formats import get_format
 from genner.prompts import instruction
 from genner.report.build import assemble
-from genner.report.collect import Collection
 from genner.report.contamination import HEADLINES
+from genner.report.results import Collection
 from genner.report.table import Missing, TableText, Value
 
 LABELS, FORM = LabelSet.of("PER", "LOC"), get_format("inline_xml")

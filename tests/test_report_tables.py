@@ -18,14 +18,14 @@ from genner.assess.records import CellFolder
 from genner.errors import DataError
 from genner.generations.readings import ReadingName
 from genner.report import StudyReport, assemble, build
-from genner.report.collect import Collection
+from genner.report.csv_tables import csv_files
 from genner.report.decoding import closings, decoding_findings, pairs
 from genner.report.estimates import Estimates
 from genner.report.measures import Source
 from genner.report.outcomes import RULES, read_outcomes
 from genner.report.paper import GROUPS, PAPER_FORMATS, figure, published, system_of, systems
+from genner.report.results import Collection
 from genner.report.table import Listing, Value, shown
-from genner.report.tabular import csv_files
 from report_runs import LABELS, Study, corpus, fail, finish, full, questions
 
 DECODINGS = ("greedy", "sampled", "grammar")

@@ -22,7 +22,7 @@ from markdown_it import MarkdownIt
 from genner.document import Document, Entity
 from genner.render import markdown as md
 from genner.render.layout import UNPRINTABLE, picture, visible_line
-from genner.report import latex, markdown, plots, tabular
+from genner.report import csv_tables, latex, markdown, plots
 from genner.report.html import html
 from genner.report.table import (
     Column,
@@ -277,7 +277,7 @@ def test_csv_reads_back(text: str, number: float, bound: float) -> None:
     table = Table(
         "t", "t", ("head",), columns, (TableRow((text,), entries, text), TableRow(("y",), (Missing("failed"),) * 2))
     )
-    rows = list(csv.DictReader(io.StringIO(tabular.table_csv(table), newline="")))
+    rows = list(csv.DictReader(io.StringIO(csv_tables.table_csv(table), newline="")))
     pictured = UNPRINTABLE.sub(lambda m: picture(m[0]), text)
     if pictured.lstrip(" ")[:1] in set("=+-@\t\n\u2212＝＋－＠"):
         pictured = "'" + pictured
@@ -292,7 +292,9 @@ def test_csv_reads_back(text: str, number: float, bound: float) -> None:
 def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
     """Wherever fields and lines are cut, at commas, semicolons or tabs: outside of quotes nothing begins a formula."""
     table = Table("t", text, (text,), (Column(text, text),), (TableRow((text,), (TableText(text),), text),))
-    source = tabular.table_csv(table) + tabular.figure_csv(Figure("f", text, (text,), ((text, -1.5),), draw, (1, 1)))
+    source = csv_tables.table_csv(table) + csv_tables.figure_csv(
+        Figure("f", text, (text,), ((text, -1.5),), draw, (1, 1))
+    )
     fields = [field for line in csv.reader(io.StringIO(source, newline="")) for field in line]
     assert not [f for f in fields if f.lstrip()[:1] in "=+-@＝＋－＠" and f.strip() and f != "-1.5"]
     bare = re.sub(r'"(?:[^"]|"")*"', "", source)
@@ -340,7 +342,7 @@ def test_a_figure_of_its_own_says_what_it_shows() -> None:
 def test_a_logarithmic_axis_has_numbers_on_it_and_all_values(xs: list[float]) -> None:
     from matplotlib.figure import Figure as Drawing
 
-    from genner.report.figures import logarithmic
+    from genner.report.plots import logarithmic
 
     axes = Drawing().subplots()
     logarithmic(axes, xs)

@@ -251,7 +251,7 @@ class CellFolder:
         for _, record in _records(self.folder / "items.jsonl"):
             yield record
 
-    def settled(self, since: float) -> bool:
+    def is_finished(self, since: float) -> bool:
         """Whether it is done, or went wrong or was skipped after `since` (seconds since the epoch)."""
         if (self.folder / "result.json").exists():
             return True
@@ -300,7 +300,7 @@ class CellFolder:
         with suppress(OSError), replacing(self.folder / "progress.json", durable=False) as file:
             file.write(json.dumps(asdict(progress)).encode("utf-8"))
 
-    def forget(self) -> None:
+    def clear_predictions(self) -> None:
         """Remove the answers: they are of other documents."""
         (self.folder / "predictions.jsonl").unlink(missing_ok=True)
 

@@ -241,7 +241,7 @@ def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet)
     gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
     done = [_with_strict(work, line, labels) for line in run.predictions()]
     if [line.document() for line in done] != gold[: len(done)]:
-        run.forget()  # of other data under the same name
+        run.clear_predictions()  # of other data under the same name
         done = []
     todo = gold[len(done) :]
     if not todo:

@@ -118,7 +118,7 @@ class Scheduler:
         """Whether a waiting cell is over, here or elsewhere, or cannot be run at all."""
         if run.cell.id in self._here:
             return False
-        if run.settled(self._since):
+        if run.is_finished(self._since):
             return self._end(run)
         for need in run.cell.needs:
             if self._states.get(need) in ("failed", "skipped"):
@@ -175,10 +175,10 @@ class Scheduler:
                 continue
             del self._running[place]
             _close(running)
-            if code not in (0, BUSY) and not running.run.settled(self._since):
-                self._blame(running.run, code)
+            if code not in (0, BUSY) and not running.run.is_finished(self._since):
+                self._mark_failed(running.run, code)
 
-    def _blame(self, run: CellFolder, code: int) -> None:
+    def _mark_failed(self, run: CellFolder, code: int) -> None:
         if code == INTERRUPTED:
             said = "it was interrupted"
         elif code < 0:
@@ -188,7 +188,7 @@ class Scheduler:
         else:
             said = f"its process ended with exit code {code}; see log.txt"
         with run.claim() as held:
-            if held and not run.settled(self._since):
+            if held and not run.is_finished(self._since):
                 run.fail(Failure("Died", said, _tail(run.folder / "log.txt"), now()))
 
     def _stop(self) -> None:

@@ -43,7 +43,7 @@ def perform(runs: StudyFolder, run: CellFolder, data: Path, device: str | None, 
     with run.claim() as held:
         if not held:
             return BUSY
-        if run.settled(since):  # another process was faster
+        if run.is_finished(since):  # another process was faster
             return 0
         run.begin()
         try:

@@ -1,4 +1,4 @@
-"""`genner export`."""
+"""`genner export`, and `genner merge`, `genner export --to transformers` for adapters alone."""
 
 import sys
 from pathlib import Path
@@ -49,3 +49,15 @@ def export(
             file=sys.stderr,
         )
     tell(to_gguf(model, out, type or "q8_0", base_gguf=base_gguf, converter=converter), sys.stdout)
+
+
+@app.command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="default, or the folder of an adapter or of a training run.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the model.")],
+    dtype: Annotated[str, typer.Option(help="Of the weights: bfloat16, float16 or float32.")] = "bfloat16",
+) -> None:
+    """Merge an adapter into its base: one model, for genner and for transformers."""
+    from genner.export.folder import merge as run
+
+    tell(run(adapter, out, dtype), sys.stdout)

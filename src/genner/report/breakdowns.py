@@ -6,12 +6,12 @@ from typing import Any
 
 from genner.assess.scoring import GRAMMAR
 from genner.evaluation.intervals import Interval
-from genner.report.collect import DECODED, CellGroup, GroupKey, TestSet, absence
-from genner.report.figures import headline, here
+from genner.report.common import decoded, headline, here, section
 from genner.report.measures import Source, part
 from genner.report.outcomes import REPAIRED
-from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
-from genner.report.table import Column, Entry, Figure, Missing, Table, TableRow, Value, anchor
+from genner.report.plots import FAINT, beside_others, format_colour, label, legend, marker, name_rows, panels, size
+from genner.report.results import CellGroup, GroupKey, TestSet, absence
+from genner.report.table import Block, Column, Entry, Figure, Missing, Section, Table, TableRow, Value, anchor
 
 LENGTH_NAMES = ("1", "2", "3-4", "5+")
 
@@ -29,6 +29,15 @@ class _Kind:
 
 BY_LABEL = _Kind("labels", "labels", "F1 by label", "label", "label")
 BY_LENGTH = _Kind("lengths", "lengths", "F1 by length of the mention", "words", "length")
+
+
+def breakdowns_section(source: Source) -> Section:
+    """F1 by label and by length of the mention."""
+    blocks: list[Block | None] = []
+    for n, test in enumerate(source.collection.tests(), 1):
+        for kind in (BY_LABEL, BY_LENGTH):
+            blocks += [bucket_figure(source, test, kind, n), bucket_table(source, test, kind, n)]
+    return section("breakdowns", "By label and by length", blocks)
 
 
 def buckets(groups: Sequence[CellGroup], kind: _Kind) -> list[str]:
@@ -99,7 +108,7 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
                 found = points.get((system, format), [])
                 at, f1 = [i for i, _ in found], [100 * e.number for _, e in found]
                 # Formats that score alike must not hide each other.
-                shift = [i + (k - (len(formats) - 1) / 2) * 0.13 for i in at]
+                shift = [i + beside_others(k, len(formats), 0.13) for i in at]
                 hue = format_colour(format, formats)
                 for x, (_, e) in zip(shift, found, strict=True):
                     if e.low is not None and e.high is not None:
@@ -114,8 +123,7 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
             if kind is BY_LABEL:
                 for i in range(1, len(names)):
                     a.axhline(i - 0.5, color=FAINT, linewidth=0.3)
-                a.set_yticks(range(len(names)), [f"{label(x, 24)} ({gold[x]:,})" for x in names])
-                a.set_ylim(len(names) - 0.5, -0.5)
+                name_rows(a, [f"{label(x, 24)} ({gold[x]:,})" for x in names])
                 a.set_xlabel("F1, %")
             else:
                 a.set_xticks(range(len(names)), [f"{x}\n({gold[x]:,})" for x in names])
@@ -141,7 +149,7 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
 
 def _decoded(decoding: str) -> str:
     """How answers were decoded; and of free ones, which reading of them the figures are of."""
-    return f"{DECODED.get(decoding, decoding)}." + (f" {REPAIRED}" if decoding != GRAMMAR else "")
+    return f"{decoded(decoding)}." + (f" {REPAIRED}" if decoding != GRAMMAR else "")
 
 
 def _groups(source: Source, test: TestSet) -> list[CellGroup]:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genner.report.collect import CellItem, Collection
+from genner.report.common import section
+from genner.report.measures import Source
 from genner.report.paper import TITLES
+from genner.report.results import CellItem, Collection
 from genner.report.table import (
-    Block,
     Column,
     Entry,
     Listing,
@@ -32,18 +33,18 @@ HEADLINES: dict[str, tuple[str, ValueKind]] = {
 _WHY: dict[str, Why] = {"failed": "failed", "skipped": "skipped", "running": "running", "waiting": "waiting"}
 
 
-def contamination_section(collection: Collection) -> Section:
+def contamination_section(source: Source) -> Section:
     """A table for each model and corpus that was looked at, and a line for each signal and verdict."""
+    collection = source.collection
     items = sorted(collection.of("contamination"), key=lambda item: (item.cell.name, item.id))
     if not items:
-        return Section("contamination", "Contamination", ("These runs hold nothing of this.",))
+        return section("contamination", "Contamination", ())
     intro = (
         "Has a model seen the test set? Only “nothing found” says that a signal could have been seen and is not there; "
         "“unknown” and “no power” never do. docs/contamination.md tells more."
     )
     tables = [contamination_table(collection, item, n) for n, item in enumerate(items, 1)]
-    blocks: list[Block] = [intro, *(block for block in (meanings(items), *tables) if block is not None)]
-    return Section("contamination", "Contamination", tuple(blocks))
+    return section("contamination", "Contamination", (meanings(items), *tables), intro)
 
 
 def meanings(items: Sequence[CellItem]) -> Listing | None:

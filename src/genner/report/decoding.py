@@ -23,16 +23,12 @@ from dataclasses import dataclass, replace
 from genner.assess.scoring import GRAMMAR
 from genner.evaluation.intervals import Difference, Estimate
 from genner.generations.readings import ReadingName
-from genner.report.collect import DECODED, CellGroup, CellItem, GroupKey, System, TestSet, absence
+from genner.report.common import DECODED, FAULTS, FREE, cells_of, in_order, without_interval
 from genner.report.estimates import STARS, together
 from genner.report.measures import Source, limits, points
 from genner.report.outcomes import MEANINGS, RULES
-from genner.report.paper import PAPER_FORMATS
+from genner.report.results import CellGroup, CellItem, GroupKey, System, TestSet, absence
 from genner.report.table import Column, Entry, Listing, Missing, Table, TableRow, Value, detail, shown
-
-FREE = ("greedy", "sampled")
-FAULTS = {"invalid": "invalid", "hallucinated": "hallucinated", "truncated": "truncated"}
-"""What may be wrong with an answer, by its name in the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +147,7 @@ def pairs(source: Source, system: System, test: TestSet, free: str, rule: Readin
     collection = source.collection
     known = {g.key.format for g in collection.scores() if g.key.test == test and g.key.system == system}
     found = []
-    for format in [f for f in PAPER_FORMATS if f in known] + sorted(known - set(PAPER_FORMATS)):
+    for format in in_order(known):
         groups = [collection.get(GroupKey(system, format, test, d)) for d in (free, GRAMMAR)]
         one, two = (group.trained().keys() for group in groups)
         common = one & two
@@ -250,7 +246,7 @@ def _table(source: Source, test: TestSet, systems: Sequence[System], free: str, 
             Column("grammar", "Deficit to the best format"),
             Column("points", "Closed by the grammar"),
             Column("share, %", "Closed by the grammar"),
-            *(Column(name, of) for name in (*FAULTS.values(), "misplaced")),
+            *(Column(name, of) for name in (*FAULTS, "misplaced")),
         ),
         tuple(rows),
         f"{source.collection.about(test)}. The same adapters, decoded {DECODED[free]} and under the grammar. "
@@ -286,9 +282,9 @@ def _faults(source: Source, pair: DecodingPair) -> list[Entry]:
 
 def _entries(closing: Closing, best: bool) -> tuple[Entry, ...]:
     pair = closing.pair
-    cells = tuple(dict.fromkeys(id for e in (pair.free, pair.grammar) if isinstance(e, Value) for id in e.cells))
+    cells = cells_of(e for e in (pair.free, pair.grammar) if isinstance(e, Value))
     # Their intervals stand in the main tables; here it is the differences that are to be read.
-    free, grammar = (replace(e, low=None, high=None) if isinstance(e, Value) else e for e in (pair.free, pair.grammar))
+    free, grammar = (without_interval(e) for e in (pair.free, pair.grammar))
     free = replace(free, best=best) if isinstance(free, Value) else free
     gap = Missing("undefined", cells, "one of the two was not run, or kept no answers")
 

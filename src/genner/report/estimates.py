@@ -4,7 +4,7 @@ Cells on the same documents are jackknifed over the same units (groups of docume
 documents), which is what makes their comparison paired. The score of a group is the mean of its cells' F1 (one cell a
 seed): where there are several, its interval is over units and seeds together, of one seed over units alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,10 @@ class Estimates:
     def outcome(self, cell: str) -> CellOutcome | None:
         """A cell's answers, counted; None where it kept none."""
         return self._outcomes.get(cell)
+
+    def outcomes(self, cells: Iterable[str]) -> list[CellOutcome]:
+        """The answers of those of the cells that kept them."""
+        return [self._outcomes[id] for id in cells if id in self._outcomes]
 
     def units(self, cell: str) -> int:
         """The number of units that a cell's intervals are over; 0 where it kept no answers."""

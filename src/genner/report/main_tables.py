@@ -11,10 +11,21 @@ from dataclasses import dataclass, replace
 
 from genner.assess.scoring import GRAMMAR
 from genner.generations.readings import ReadingName
-from genner.report.collect import DECODED, DECODING_TITLES, CellGroup, GroupKey, System, TestSet
+from genner.report.common import DECODED, DECODING_TITLES, cells_of, in_order, section, without_interval
 from genner.report.measures import BEST, Source, against_best, mean_of, score, tested, tested_means
-from genner.report.paper import GPT_NER_NOTE, GROUPS, PAPER_FORMATS, TITLES, SystemFamily, figure, system_of, systems
-from genner.report.table import Column, Entry, Missing, Table, TableRow, Value, best_of
+from genner.report.paper import (
+    GPT_NER_NOTE,
+    GROUPS,
+    PAPER_CITATION,
+    PAPER_FORMATS,
+    TITLES,
+    SystemFamily,
+    figure,
+    system_of,
+    systems,
+)
+from genner.report.results import CellGroup, GroupKey, System, TestSet
+from genner.report.table import Block, Column, Entry, Missing, Section, Table, TableRow, Value, best_of
 
 PAPER_SOURCE = "paper"
 READING_TITLES: dict[ReadingName, str] = {"paper": "paper's rule", "strict": "strict", "repaired": "repaired"}
@@ -38,6 +49,25 @@ MAIN_TABLE_NOTE = (
     "free answer puts in a wrong place; all in percent."
 )
 OWN_BEST = "Over all formats and systems. Strict: " + BEST.format(family="comparisons of the column")
+
+
+def main_section(source: Source) -> Section:
+    """Our scores beside the paper's."""
+    tables = main_tables(source)
+    corpora = {t.corpus for t in source.collection.tests()}
+    blocks: list[Block | None] = [*tables]
+    for name, members in GROUPS.items():
+        if tables and not corpora & set(members):
+            names = " nor ".join(TITLES[c] for c in members)
+            blocks.append(f"The paper's table of {name} corpora is left out: neither {names} is in these runs.")
+    return section(
+        "main",
+        "Main results",
+        blocks,
+        f"Is generative NER with open models as good as the paper says? Its figures are those of {PAPER_CITATION}. It "
+        "decodes by sampling (its tool's default) and counts by a rule of its own; so each way of decoding has its "
+        "table, and each score is given by its rule and by ours.",
+    )
 
 
 def main_tables(source: Source) -> list[Table]:
@@ -94,7 +124,7 @@ class _PaperTable:
         for family, title in FAMILIES.items() if self.whole else ():
             named = [s for s in systems(family) if any(figure(s, "", c) is not None for c in self.corpora)]
             lines += [_Line(title, s, "", s, None) for s in named]
-        formats = [*PAPER_FORMATS, *sorted({g.key.format for g in self.groups} - set(PAPER_FORMATS))]
+        formats = in_order([*PAPER_FORMATS, *(g.key.format for g in self.groups)])
         for format in formats:
             ours = sorted({g.key.system for g in self.groups if g.key.format == format})
             # The paper's models were tuned on the corpus: a model as it comes is not what its figure is of.
@@ -170,9 +200,7 @@ class _PaperTable:
         ]
         column = self._averaged(column)
         if rule != "strict":
-            return _bold(
-                [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
-            )
+            return _bold([without_interval(e) for e in column], self._single())
         return against_best(column, tested(self.source), self._single())
 
     def _ours_across(self, rule: ReadingName) -> list[Entry]:
@@ -189,9 +217,7 @@ class _PaperTable:
                 parts[mean.cells] = [s for s in scores if isinstance(s, Value)]
         column = self._averaged(column)
         if rule != "strict":
-            return _bold(
-                [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in column], self._single()
-            )
+            return _bold([without_interval(e) for e in column], self._single())
         return against_best(column, tested_means(self.source, parts), self._single())
 
     def _averaged(self, column: list[Entry]) -> list[Entry]:
@@ -205,7 +231,7 @@ class _PaperTable:
                 mine = [column[k] for k in tuned or lines]
                 values = [e for e in mine if isinstance(e, Value)]
                 if values:
-                    cells = tuple(dict.fromkeys(id for v in values for id in v.cells))
+                    cells = cells_of(values)
                     number = sum(v.number for v in values) / len(values)
                     some = f"{len(values)} of {len(mine)} systems" if len(values) < len(mine) else ""
                     result[i] = Value(number, cells=cells, part=some)
@@ -241,8 +267,7 @@ def _bold(column: Sequence[Entry], places: Sequence[int]) -> list[Entry]:
 def _own_table(source: Source, decoding: str, groups: Sequence[CellGroup]) -> Table:
     """A row a corpus, system and rule; a column a format. The tests are within a row."""
     collection = source.collection
-    known = {g.key.format for g in groups}
-    formats = [f for f in PAPER_FORMATS if f in known] + sorted(known - set(PAPER_FORMATS))
+    formats = in_order(g.key.format for g in groups)
     rows = []
     for test in [t for t in collection.tests() if any(g.key.test == t for g in groups)]:
         for system in sorted({g.key.system for g in groups if g.key.test == test}):
@@ -254,8 +279,7 @@ def _own_table(source: Source, decoding: str, groups: Sequence[CellGroup]) -> Ta
             )
             rows.append(TableRow((system.title, READING_TITLES["strict"]), tuple(strict), block))
             for rule in (r for r in readings(decoding) if r != "strict"):
-                loose = [score(source, collection.get(key), rule) for key in keys]
-                loose = [replace(e, low=None, high=None) if isinstance(e, Value) else e for e in loose]
+                loose = [without_interval(score(source, collection.get(key), rule)) for key in keys]
                 rows.append(
                     TableRow((system.title, READING_TITLES[rule]), tuple(_bold(loose, range(len(loose)))), block)
                 )

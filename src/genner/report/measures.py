@@ -6,8 +6,8 @@ from statistics import stdev
 
 from genner.evaluation.intervals import Difference, Estimate, average
 from genner.generations.readings import ReadingName
-from genner.report.collect import CellGroup, Collection, absence
 from genner.report.estimates import STARS, Estimates, stars, together
+from genner.report.results import CellGroup, Collection, absence
 from genner.report.table import Entry, Missing, Value, best_of
 
 BEST = "Bold: the best. Below the best: " + STARS + ". The differences stand in the CSV, and on hover on the page."
@@ -16,10 +16,13 @@ BEST = "Bold: the best. Below the best: " + STARS + ". The differences stand in 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What tables are made from."""
+    """What tables are made from. `problems` is what is wrong with the records, `examples` how many errors of each kind,
+    format and decoding are shown."""
 
     collection: Collection
     estimates: Estimates
+    problems: tuple[str, ...] = ()
+    examples: int = 2
 
 
 def score(source: Source, group: CellGroup, rule: ReadingName = "strict") -> Entry:

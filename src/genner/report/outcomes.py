@@ -18,7 +18,7 @@ from genner.evaluation.intervals import Array
 from genner.evaluation.taxonomy import ERROR_KINDS, Verdict, verdicts
 from genner.evaluation.units import units_of
 from genner.generations.readings import ReadingName
-from genner.report.collect import CellItem, Collection
+from genner.report.results import CellItem, Collection
 
 RULES: dict[ReadingName, str] = {"paper": "by the paper's rule", "strict": "strict", "repaired": "repaired"}
 """How an answer is read, by its name in the records (`genner.generations.readings`)."""

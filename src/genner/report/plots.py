@@ -14,9 +14,9 @@ from textwrap import wrap
 from typing import Any
 
 from genner.render.layout import PALETTE, visible_line
-from genner.report.collect import DECODING_TITLES
+from genner.report.common import DECODING_TITLES
 from genner.report.paper import PAPER_FORMATS
-from genner.report.table import Figure
+from genner.report.table import Figure, Value
 
 INK, FAINT, RULE = "#1c2126", "#5d6670", "#dfe3e7"  # those of the page in light
 _VARIABLES = {INK: "--ink", FAINT: "--faint", RULE: "--rule"} | {c.dark: f"--s{i}" for i, c in enumerate(PALETTE)}
@@ -122,6 +122,45 @@ def size(
     """Width and height in inches of a grid of panels, each `height` high."""
     across = min(columns, panels) or 1
     return (width if across > 1 else min(width, 6.5)), height * (ceil(panels / across) or 1) + extra
+
+
+def logarithmic(axes: Any, xs: Sequence[float]) -> None:
+    """A logarithmic axis that has two or more numbers on it, however near the values (above 0) lie to each other."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = min(xs) / 1.2, max(xs) * 1.2
+    middle, reach = (low * high) ** 0.5, max((high / low) ** 0.5, 2.55)  # 1, 2, 5, 10: any factor of 6.3 has two
+    axes.set_xscale("log")
+    axes.set_xlim(middle / reach, middle * reach)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if reach < 30 else (1.0,)))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes.xaxis.set_minor_formatter("")
+
+
+def whiskers(axes: Any, xs: Sequence[float], values: Sequence[Value]) -> None:
+    """Intervals of upright bars or points, where they are known, and standard deviations over seeds, thick."""
+    for x, v in zip(xs, values, strict=True):
+        if v.low is not None and v.high is not None:
+            axes.plot([x, x], [100 * v.low, 100 * v.high], color=INK, linewidth=1)
+        if v.spread is not None:
+            ends = [100 * (v.number - v.spread), 100 * (v.number + v.spread)]
+            axes.plot([x, x], ends, color=INK, linewidth=3.5, alpha=0.5, solid_capstyle="butt")
+
+
+def beside_others(k: int, n: int, step: float) -> float:
+    """How far the k-th of n marks in one row is moved, so that none hides another."""
+    return (k - (n - 1) / 2) * step
+
+
+def mark_with_interval(axes: Any, y: float, value: float, below: float, above: float, **style: Any) -> Any:
+    """A mark at a difference and a line over its interval, which reaches `below` and `above` it; drawn in points."""
+    return axes.errorbar([100 * value], [y], xerr=[[100 * max(0.0, below)], [100 * max(0.0, above)]], **style)
+
+
+def name_rows(axes: Any, names: Sequence[str]) -> None:
+    """Rows from the top down, named at the left."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def inline(figure: Figure) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from genner.errors import DataError
 from genner.extras import require
 from genner.report import plots
+from genner.report.csv_tables import csv_files
 from genner.report.html import html
 from genner.report.latex import latex as latex_files
 from genner.report.markdown import markdown as markdown_files
 from genner.report.table import StudyReport
-from genner.report.tabular import csv_files
 from genner.writing import write_atomic
 
 

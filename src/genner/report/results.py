@@ -18,12 +18,6 @@ from genner.errors import GennerError
 from genner.report.paper import TITLES
 from genner.report.table import Missing, Why
 
-DECODING_TITLES = {"greedy": "free, greedy", "sampled": "free, sampled", "grammar": "under the grammar"}
-"""How an answer is decoded, in the order shown."""
-
-DECODED = {"greedy": "freely (greedy)", "sampled": "freely (sampled)", "grammar": "under the grammar"}
-"""The same, behind the word `decoded`."""
-
 # What a table has places for. `seed` is averaged over; everything else in a description tells systems apart.
 _AXES = {
     "model",

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genner.assess.records import CELL_KINDS, CELL_STATES
-from genner.report.collect import CellItem, Collection
-from genner.report.table import Column, Entrance, Entry, Listing, Table, TableRow, TableText, Value
+from genner.report.common import section
+from genner.report.measures import Source
+from genner.report.results import CellItem, Collection
+from genner.report.table import Block, Column, Entrance, Entry, Listing, Section, Table, TableRow, TableText, Value
 
 _NAMES = {
     "train": "trainings",
@@ -18,6 +20,15 @@ _NAMES = {
 }
 
 _STATES = {"failed": "failed", "skipped": "was skipped", "waiting": "has not been run"}
+
+
+def runs_section(source: Source) -> Section:
+    """How many cells have a result, which have none and why, and what is wrong with the records."""
+    collection = source.collection
+    blocks: list[Block | None] = [states_table(collection), gaps_table(collection) or "Every cell has a result."]
+    if checks := complaints(source.problems):
+        blocks += ["Found when the records were compared with their own answers:", checks]
+    return section("runs", "What was run", blocks)
 
 
 def states_table(collection: Collection) -> Table:

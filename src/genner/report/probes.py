@@ -6,15 +6,38 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from genner.report.collect import DECODED, DECODING_TITLES, CellGroup, GroupKey, TestSet
+from genner.report.common import DECODING_TITLES, decoded, decoding_title, headline, in_order, section, shown_order
 from genner.report.estimates import STARS, Change, stars, together
-from genner.report.figures import headline
 from genner.report.measures import Source, part, points, score
-from genner.report.paper import PAPER_FORMATS
-from genner.report.plots import FAINT, format_colour, label, legend, marker, panels, size
-from genner.report.table import Column, Entry, Figure, Listing, Missing, Table, TableRow, Value
+from genner.report.plots import (
+    FAINT,
+    beside_others,
+    format_colour,
+    label,
+    legend,
+    mark_with_interval,
+    marker,
+    name_rows,
+    panels,
+    size,
+)
+from genner.report.results import CellGroup, GroupKey, TestSet
+from genner.report.table import Block, Column, Entry, Figure, Listing, Missing, Section, Table, TableRow, Value
 
 NO_PAIR_REASON = "original or probe has no result, or kept no answers"
+
+
+def probes_section(source: Source) -> Section:
+    """What is left of a score under each probe."""
+    blocks: list[Block | None] = [meanings(source)]
+    for n, test in enumerate(probe_tests(source), 1):
+        blocks += [probe_figure(source, test, n), probe_table(source, test, n), measure_table(source, test, n)]
+    return section(
+        "probes",
+        "Recognition or memorization",
+        blocks,
+        "What is left of a score when the labels, the mentions, their context or their case are changed?",
+    )
 
 
 def probe_tests(source: Source) -> list[TestSet]:
@@ -71,7 +94,7 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
             if change
             else Missing("undefined", cells, NO_PAIR_REASON)
         )
-        heads = (named(group.key), group.key.format, DECODING_TITLES.get(group.key.decoding, group.key.decoding))
+        heads = (named(group.key), group.key.format, decoding_title(group.key.decoding))
         rows.append(TableRow(heads, (documents, before, after, difference), group.key.system.title))
     apart = [named(g.key) for _, g, c in found if c and not c.together]
     return Table(
@@ -104,17 +127,9 @@ def _before(source: Source, original: CellGroup, change: Change | None) -> Entry
 
 def _changes(source: Source, test: TestSet) -> list[tuple[CellGroup, CellGroup, Change | None]]:
     """Each probe's group with the original's, and their difference, judged together; in the order shown."""
-    formats, decodings, names = list(PAPER_FORMATS), list(DECODING_TITLES), probe_names(source)
+    names = probe_names(source)
     groups = [g for g in source.collection.probes() if g.key.test == test]
-    groups.sort(
-        key=lambda g: (
-            g.key.system,
-            names.index(g.key.probe),
-            g.key.options,
-            formats.index(g.key.format) if g.key.format in formats else len(formats),
-            decodings.index(g.key.decoding) if g.key.decoding in decodings else len(decodings),
-        )
-    )
+    groups.sort(key=lambda g: (g.key.system, names.index(g.key.probe), g.key.options, *shown_order(g.key)))
     found = []
     for group in groups:
         original = _original(source, group.key)
@@ -203,12 +218,11 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         return None
     names = list(dict.fromkeys(named(g.key) for g, _ in found))
     systems = list(dict.fromkeys(g.key.system for g, _ in found))
-    used = {g.key.format for g, _ in found}
     on: dict[str, set[int]] = {}
     for g, c in found:
         on.setdefault(named(g.key), set()).add(c.documents)
     shared = {name: "-".join(f"{n:,}" for n in sorted({min(ns), max(ns)})) for name, ns in on.items()}
-    formats = [f for f in PAPER_FORMATS if f in used] + sorted(used - set(PAPER_FORMATS))
+    formats = in_order(g.key.format for g, _ in found)
     rows: list[tuple[str | float | None, ...]] = [
         (
             g.key.system.title, named(g.key), g.key.format, decoding, c.first, c.second,
@@ -226,20 +240,13 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
             for group, change in found:
                 if group.key.system == system:
                     k = formats.index(group.key.format)
-                    y = names.index(named(group.key)) + (k - (len(formats) - 1) / 2) * 0.14
+                    y = names.index(named(group.key)) + beside_others(k, len(formats), 0.14)
                     d = change.difference
-                    drawn = a.errorbar(
-                        [100 * d.value],
-                        [y],
-                        xerr=[[100 * max(0.0, d.value - d.low)], [100 * max(0.0, d.high - d.value)]],
-                        fmt=marker(k),
-                        color=format_colour(group.key.format, formats),
-                        markersize=4.5,
-                        elinewidth=1.1,
-                    )
+                    hue = format_colour(group.key.format, formats)
+                    style = {"fmt": marker(k), "color": hue, "markersize": 4.5, "elinewidth": 1.1}
+                    drawn = mark_with_interval(a, y, d.value, d.value - d.low, d.high - d.value, **style)
                     handles.setdefault(group.key.format, drawn)
-            a.set_yticks(range(len(names)), [f"{label(x, 36)} ({shared[x]})" for x in names])
-            a.set_ylim(len(names) - 0.5, -0.5)
+            name_rows(a, [f"{label(x, 36)} ({shared[x]})" for x in names])
             a.set_xlabel("probe less original, points of F1")
         legend(drawing, list(handles.values()), list(handles))
 
@@ -262,7 +269,7 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         tuple(rows),
         draw,
         size(len(systems), height=0.3 * len(names) + 0.9),
-        f"{source.collection.about(test)}; decoded {DECODED.get(decoding, decoding)}. Paired intervals at 95 % for all "
+        f"{source.collection.about(test)}; decoded {decoded(decoding)}. Paired intervals at 95 % for all "
         "rows of the table of probes together; in brackets the documents that original and probe share.",
         "The difference that each probe makes",
     )
