@@ -384,7 +384,7 @@ def _figure(family: ModelFamily, n: int) -> Figure | None:
         for name, system, value in spots:
             k = systems.index(system)
             y = names.index(name) + beside_others(k, len(systems), 0.18)
-            style = {"fmt": marker(k), "color": colour(k), "markersize": 5, "elinewidth": 1.2}
+            style: dict[str, Any] = {"fmt": marker(k), "color": colour(k), "markersize": 5, "elinewidth": 1.2}
             drawn = mark_with_interval(a, y, value.number, *_reach(value), **style)
             handles.setdefault(system.title, drawn)
         name_rows(a, [label(x, 60) for x in names])

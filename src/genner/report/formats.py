@@ -168,7 +168,11 @@ def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                 assert c.grammar
                 for d, name, shift in ((c.free, "free", -0.14), (c.grammar, "under the grammar", 0.14)):
                     way = "greedy" if name == "free" else GRAMMAR
-                    style = {"fmt": "o" if name == "free" else "D", "color": decoding_colour(way), "markersize": 5}
+                    style: dict[str, Any] = {
+                        "fmt": "o" if name == "free" else "D",
+                        "color": decoding_colour(way),
+                        "markersize": 5,
+                    }
                     reach = d.value - d.low, d.high - d.value
                     drawn = mark_with_interval(a, y + shift, d.value, *reach, elinewidth=1.2, **style)
                     handles.setdefault(name, drawn)

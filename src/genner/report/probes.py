@@ -243,7 +243,7 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                     y = names.index(named(group.key)) + beside_others(k, len(formats), 0.14)
                     d = change.difference
                     hue = format_colour(group.key.format, formats)
-                    style = {"fmt": marker(k), "color": hue, "markersize": 4.5, "elinewidth": 1.1}
+                    style: dict[str, Any] = {"fmt": marker(k), "color": hue, "markersize": 4.5, "elinewidth": 1.1}
                     drawn = mark_with_interval(a, y, d.value, d.value - d.low, d.high - d.value, **style)
                     handles.setdefault(group.key.format, drawn)
             name_rows(a, [f"{label(x, 36)} ({shared[x]})" for x in names])
