@@ -23,7 +23,7 @@ from genner.errors import DataError, TrainingError, UsageError
 from genner.grammar import boundaries
 from genner.labels import label_set, label_sets
 from genner.recipe_keys import RENAMED_KEYS, with_earlier_keys
-from genner.training.label_augmentation import absent_labels, in_symbols, renamed, retag, synonyms, with_absent
+from genner.training.label_augmentation import absent_labels, anonymize_tags, renamed, retag, synonyms, with_absent
 from genner.training.mixture import Mixture, MixtureReport, PromptTask
 from genner.training.noise import NOISES, noises, pieced
 from genner.training.recipe import PromptSpec, Recipe, SetSpec
@@ -405,7 +405,7 @@ def test_renamed_labels_keep_their_definitions(labels: LabelSet, seed: int) -> N
 
 @given(labels=shipped, seed=seeds)
 def test_symbols_say_nothing_and_definitions_all(labels: LabelSet, seed: int) -> None:
-    made = in_symbols(labels, random.Random(seed))
+    made = anonymize_tags(labels, random.Random(seed))
     assert [(label.name, label.definition) for label in made] == [("", label.definition) for label in labels]
     assert all(len(tag) in (2, 3) and tag[0].isupper() and tag[1:].isdigit() for tag in made.tags)
 
@@ -413,7 +413,7 @@ def test_symbols_say_nothing_and_definitions_all(labels: LabelSet, seed: int) ->
 def test_a_label_that_only_its_tag_explains_keeps_it() -> None:
     labels = LabelSet((Label("A1"), Label("P", "person"), Label("Q", "", "a thing")))
     for seed in range(100):
-        bare, named, defined = in_symbols(labels, random.Random(seed))
+        bare, named, defined = anonymize_tags(labels, random.Random(seed))
         assert bare == Label("A1")
         assert named.definition == "person"
         assert defined.definition == "a thing"

@@ -339,7 +339,7 @@ def test_data_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         ("[lora]\nranks = 4", "ranks"),
         ("[optim]\nlearning_rate = 'fast'", "learning_rate"),
         ("[optim]\ngroup_tokens = 1.5", "group_tokens"),
-        ("[prompt]\nfull_prompt = true", "plain"),
+        ("[prompt]\nfull_prompt = true", "full_prompt"),
         ("[lora]\n[strange]\nx = 1", "strange"),
         ("[[set]]\nname = 'b'\ntrain = ['b.jsonl']", "labels"),
         ("[[set]]\nlabels = 'core'\ntrain = ['b.jsonl']", "name"),

@@ -230,6 +230,8 @@ def _make(spec: ModelSpec, folder: Path, progress: bool) -> None:
 
         # An interrupted download goes on with the files that it left.
         fix = f"copy the model's folder from another machine to {folder}, or give its path as the model"
+        if spec.name not in MODELS:
+            fix = f"a folder {spec.name!r} is not here either; try again with a network, or {fix}"
         _write_manifest(download(spec, spec.source, partial / "model", fix), partial / "model")
         _put(partial, folder)
         return

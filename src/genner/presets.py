@@ -1,7 +1,8 @@
-"""The models that genner knows by name, as data: where each comes from, its licence, what is particular about it.
+"""The models that genner knows by name, as data: where each comes from, its licence, its chat template.
 
-Eight of them are those of Zhan, Wang and Huang (2026), arXiv 2601.17898, whose table names models without saying which
-revision, or which of Granite 4's two forms of 3 billion parameters; both of those are here.
+To add one, add a `ModelSpec` to `MODELS`. Eight of them are those of Zhan, Wang and Huang (2026), arXiv 2601.17898,
+whose table names models without saying which revision, or which of Granite 4's two forms of 3 billion parameters; both
+of those are here.
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class ModelSpec:
     lora_targets: str | tuple[str, ...] = ALL_LINEAR
 
     def check_chat(self, chat: Any) -> None:
-        """See to it that the tokenizer's chat template is the one that the preset is for.
+        """Check that the tokenizer's chat template is the one that the preset describes.
 
         `chat` is a `genner.engines.chat.Chat` of the model's tokenizer. Raises `ModelError` when it renders otherwise.
         """

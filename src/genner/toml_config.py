@@ -64,7 +64,7 @@ def check(table: object, where: str, **legal: tuple[float, float]) -> None:
 
 
 def check_sum(table: object, where: str, *names: str) -> None:
-    """Raise `UsageError` when shares of which an example gets one at most are more than 1 together."""
+    """Raise `UsageError` when mutually exclusive shares sum to more than 1."""
     values = [getattr(table, name) for name in names]
     if sum(values) > 1:
         said = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))

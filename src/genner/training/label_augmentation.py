@@ -80,7 +80,7 @@ def retag(asked: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelS
         return asked, None
     drawn = rng.random()
     if drawn < spec.anonymous_tags:
-        made, key = in_symbols(asked, rng), "anonymous_tags"
+        made, key = anonymize_tags(asked, rng), "anonymous_tags"
     elif drawn < spec.anonymous_tags + spec.renamed:
         made, key = renamed(asked, rng), "renamed"
     else:
@@ -105,7 +105,7 @@ def renamed(asked: LabelSet, rng: random.Random) -> LabelSet:
     )
 
 
-def in_symbols(asked: LabelSet, rng: random.Random) -> LabelSet:
+def anonymize_tags(asked: LabelSet, rng: random.Random) -> LabelSet:
     """Each label by a letter and a number; its definition, or its name, says what it is. Without either it stays."""
     about = [label.definition or label.name for label in asked]
     stay = {label.tag for label, said in zip(asked, about, strict=True) if not said}

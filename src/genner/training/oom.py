@@ -1,4 +1,4 @@
-"""Words for want of memory: torch's own say how many bytes were wanted, not what to do."""
+"""Turn out-of-memory errors into advice: torch says how many bytes it wanted, not what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,4 @@
-"""What the optimizer works on, and how fast: float32 masters of the trained weights, alike in all processes or shared
-out to them; and the learning rate."""
+"""Float32 master weights, whole in each process or sharded over them, and the learning rate schedule."""
 
 import math
 from collections.abc import Sequence

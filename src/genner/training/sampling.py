@@ -78,11 +78,11 @@ def _wide(char: str) -> bool:
     return unicodedata.east_asian_width(char) in "WF"
 
 
-def times(documents: Sequence[ExampleT], weight: float, join: float, rng: random.Random) -> list[Sequence[ExampleT]]:
-    """`weight` copies of the documents in runs, shuffled copy by copy; of the last, broken one as many as it says."""
+def times(documents: Sequence[ExampleT], weight: float, concat: float, rng: random.Random) -> list[Sequence[ExampleT]]:
+    """Repeat the documents `weight` times, in runs, reshuffling each copy; a fractional last copy is truncated."""
     chosen: list[Sequence[ExampleT]] = []
     while weight > 0:
-        copy = runs(documents, join, rng)
+        copy = runs(documents, concat, rng)
         rng.shuffle(copy)
         chosen += copy[: round(len(copy) * min(1.0, weight))]
         weight -= 1

@@ -1,7 +1,7 @@
-"""Training that goes on from an adapter that exists: the fresh adapter begins with its weights.
+"""Training that starts from an existing adapter: its weights replace those of the fresh adapter.
 
-What `start` in a recipe names has to be for the same base, and of the same making, so that every weight has its place
-and counts as much as it did. The optimizer begins anew.
+The adapter that `start` in a recipe names must have the same base and the same LoRA settings, so that every weight has
+its place and its scale. The optimizer begins anew.
 """
 
 import json
