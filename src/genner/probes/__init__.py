@@ -1,7 +1,7 @@
-"""Recognition or memorization: what is left of a score when labels, mentions, context or case are changed.
+"""Recognition or memorization: how a score changes when labels, mentions, context or case are changed.
 
-`PROBES` has them all. To add one: a file with a frozen `Probe` whose docstring says what it shows, what it cannot
-show, and where it comes from; and a line here. `make` builds one by name:
+`PROBES` lists all probes. To add one, write a frozen `Probe` whose docstring says what it shows, what it cannot show
+and what its sources are, and add a line here. `make` builds one by name:
 
     probed = make("mentions_unseen", seed=1, train=train, lexicon=Lexicon.of(dev)).apply(documents, labels)
 """
@@ -45,12 +45,12 @@ def make(
     lexicon: Lexicon | None = None,
     **options: Any,
 ) -> Probe:
-    """The probe of this name.
+    """Build the probe of this name.
 
     `train` are the training documents and `lexicon` mentions by label, for probes that need them
-    (`PROBES[name].needs`); others do not look at them. `options` are the probe's own settings (`options_of`).
+    (`PROBES[name].needs`); other probes ignore them. `options` are the probe's own settings (`options_of`).
 
-    Raises `UnknownNameError`; `UsageError` when something that is needed is missing, or on an option that is none.
+    Raises `UnknownNameError`; `UsageError` when something that the probe needs is missing, or for an unknown option.
     """
     if name not in PROBES:
         raise UnknownNameError("probe", name, PROBES)

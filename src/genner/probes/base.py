@@ -1,9 +1,9 @@
-"""What a probe is: a way to change documents, or the labels that are asked for, so that a score says something new.
+"""What a probe is: a change to the documents or the requested labels that isolates one cause of a score.
 
-A probe is a frozen value. What it does to a document depends on its seed and settings and on the document (its id, or
-its text where it has none), never on the other documents or their order; what it does to a label set depends on the
-seed and the label set. So part of a corpus, probed, is that part of the probed corpus, and training and test data that
-are probed apart go together.
+A probe is a frozen value. The change to a document depends on the probe's seed and settings and on the document (its
+id, or its text if it has no id), never on the other documents or their order. The change to a label set depends on the
+seed and the label set. So probing part of a corpus gives that part of the probed corpus, and training and test data
+that are probed separately stay consistent.
 """
 
 import random
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe makes.
+    """The result of applying a probe.
 
-    `documents` are to be predicted on, asked with `labels`, and are the gold of the plain score. `back` leads from the
-    tags of `labels` to those of the original label set, one to one. `report` counts what was done and left out.
-    `readings` holds the same texts with other gold, by name, where a probe lets one read its texts in several ways.
+    The model predicts on `documents` with the label set `labels`; `documents` are also the gold of the plain score.
+    `back` maps the tags of `labels` to those of the original label set, one to one. `report` counts what was done and
+    left out. `readings` holds the same texts with alternative gold, by name, for probes whose texts have several
+    readings.
     """
 
     documents: tuple[Document, ...]
@@ -36,27 +37,27 @@ class Probed:
     readings: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)
 
     def restore(self, document: DocumentT) -> DocumentT:
-        """A document, or prediction, in the original labels. Raises `LabelError` on a label that was not asked for."""
+        """A document, or prediction, in the original labels. Raises `LabelError` on a label that was not requested."""
         return retagged(document, self.back)
 
 
 @dataclass(frozen=True)
 class Probe(ABC):
-    """A way to probe. `apply` makes the data, `measure` scores what a model answered to it."""
+    """A probe. `apply` makes the data, `measure` scores a model's predictions on it."""
 
     seed: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
-    """What `make` must be given to build it: of "train" (the training documents) and "lexicon" (mentions by label)."""
+    """What `make` needs to build it: "train" (the training documents), "lexicon" (mentions by label), or both."""
 
     @classmethod
     def sources(cls, train: Sequence[Document], lexicon: "Lexicon") -> dict[str, Any]:
-        """The arguments that are made of what the probe needs."""
+        """The constructor arguments that are built from what the probe needs."""
         return {}
 
     @abstractmethod
     def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
-        """Probe documents. Raises `LabelError` when one has a label that `labels` lacks."""
+        """Apply the probe to documents. Raises `LabelError` when one has a label that `labels` lacks."""
 
     def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
         """Scores of predictions made on `probed.documents` with `probed.labels`; the strict score unless overridden.
@@ -66,7 +67,7 @@ class Probe(ABC):
         return strict(probed.documents, predicted)
 
     def dice(self, document: Document, about: str = "") -> random.Random:
-        """Random numbers for something in a document: the same wherever the document stands."""
+        """A random generator for something in a document: the same wherever the document occurs."""
         return random.Random(f"{type(self).__name__}:{self.seed}:{document.id or document.text}:{about}")
 
 
@@ -84,7 +85,7 @@ def checked(documents: Iterable[Document], labels: LabelSet) -> tuple[Document, 
 
 
 def same(labels: LabelSet) -> dict[str, str]:
-    """The way back where labels stay as they are."""
+    """The identity mapping, for probes that keep the labels."""
     return {tag: tag for tag in labels.tags}
 
 

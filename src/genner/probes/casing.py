@@ -1,4 +1,4 @@
-"""Probes of case: texts in small letters, texts in capitals."""
+"""Probes of case: texts in lower case, texts in upper case."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from genner.training.noise import lowercase, uppercase
 
 @dataclass(frozen=True)
 class Lower(Probe):
-    """All letters small.
+    """All letters in lower case.
 
-    Shows: how much a model goes by capitals, which in English mark most names. A large loss says that the shape of
-    names was learned more than the names and what stands around them.
-    Cannot show: whether names are memorized; a memorized name in small letters is another token sequence, so a model
-    may fail at it for that alone. In languages that capitalize all nouns, or none, it shows something else or nothing.
+    Shows: how much a model relies on capitals, which in English mark most names. A large loss says that the model
+    learned the shape of names more than the names and their context.
+    Cannot show: whether names are memorized; a memorized name in lower case is another token sequence, and a model may
+    fail for that reason alone. In languages that capitalize all nouns, or none, it shows something else or nothing.
     Sources: Mayhew, Tsygankova and Roth (2019), "ner and pos when nothing is capitalized"; Bodapati, Yun and Al-Onaizan
     (2019), "Robustness to Capitalization Errors in Named Entity Recognition".
 
-    Characters whose other case is not made of letters stay, as in training (`genner.training.noise`). The seed plays no
-    part.
+    Characters whose other case is not made of letters stay, as in training (`genner.training.noise`). The seed has no
+    effect.
     """
 
     change: ClassVar[Callable[..., Document]] = staticmethod(lowercase)
@@ -39,11 +39,11 @@ class Lower(Probe):
 
 @dataclass(frozen=True)
 class Upper(Lower):
-    """All letters capitals, as in headlines.
+    """All letters in upper case, as in headlines.
 
-    Shows: whether a model finds names when capitals mark nothing. Unlike `lower` nothing looks like a common word
-    either; a model that takes capitals for names finds names everywhere, and loses precision.
-    Cannot show: as `lower`. Capitals also cut words into more and rarer tokens, so answers are longer.
+    Shows: whether a model finds names when capitals carry no information. Unlike in `lower`, no word looks like a
+    common word; a model that takes capitals for names finds names everywhere and loses precision.
+    Cannot show: as `lower`. Words in capitals are also split into more and rarer tokens, so answers are longer.
     Sources: as `lower`.
     """
 

@@ -1,4 +1,4 @@
-"""Probes of the context: texts without entities, and entities without a text that says what they are."""
+"""Probes of the context: texts without entities, and entities without informative context."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,22 +12,23 @@ from genner.probes.measures import false_alarms
 from genner.probes.spans import groups
 
 MAX_PROBE_CHARS = 1200
-"""Code points: a longer sentence is cut, as extraction cuts it."""
+"""In code points; longer sentences are split, as in extraction."""
 
 TEMPLATES = ("This is about {}.", "The text mentions {}.", "The word here is {}.", "We read the words {} again.")
-"""Sentences that say nothing about what stands in them."""
+"""Sentences that reveal nothing about the mention in them."""
 
 
 @dataclass(frozen=True)
 class NoEntities(Probe):
-    """Only what has no entities: documents without any, and the entity-free sentences of the others.
+    """Only texts without entities: documents without any, and the entity-free sentences of the others.
 
-    Shows: how often entities are seen where there are none: false positives per 1,000 words (`per_1000_words`), and the
-    share of sentences with one or more (`documents_with`). F1 means nothing here: gold is empty. A model that gives a
-    label to every capitalized word, or that learned that every text has entities, is found out.
-    Cannot show: precision in running text, for false positives also stand beside true ones. What annotators passed over
-    counts as a false positive, so look at some before blaming the model.
-    Source: our own; no paper is followed.
+    Shows: how often the model finds entities in texts that have none: false positives per 1,000 words
+    (`per_1000_words`), and the share of sentences with at least one (`documents_with`). F1 is meaningless here because
+    gold is empty. The probe exposes a model that labels every capitalized word, or that learned that every text has
+    entities.
+    Cannot show: precision in running text, where false positives also occur beside true ones. Entities that the
+    annotators missed count as false positives, so look at some before you blame the model.
+    Source: our own, not from a paper.
 
     A sentence that is cut out of a document has the id `<document>@<its start in code points>`.
     """
@@ -59,19 +60,21 @@ class NoEntities(Probe):
 
 @dataclass(frozen=True)
 class Neutral(Probe):
-    """Each mention alone, in a sentence that says nothing about it: "This is about Paris."
+    """Each mention alone, in a sentence that reveals nothing about it: "This is about Paris."
 
-    A document of its own for each group of overlapping entities (see `spans`), nested ones in their places, with the id
-    `<document>:<start of the mention in code points>`. Texts without entities are left out.
-    Shows: what is known of names alone. High scores say that a name is enough, which is memory of it, or knowledge of
-    what such names look like; together with `mentions_nonsense` (context alone) it says which of the two a score needs.
-    Cannot show: that a model does not use context when there is some. The sentences are English and of one kind, the
-    mention always stands in them, and a mention whose type only its sentence told (a Washington that is a person) is
-    scored by a label that nobody could know. Mentions that are not names ("my father") lose more.
+    Each group of overlapping entities (see `spans`) becomes a document of its own that keeps nested entities, with the
+    id `<document>:<start of the mention in code points>`. Texts without entities are left out.
+    Shows: what the model recognizes from names alone. High scores say that the name suffices, because the model
+    remembers it or knows what such names look like; together with `mentions_nonsense` (context alone) it shows whether
+    a score depends on names or on context. Cannot show: that a model ignores context when there is some. The sentences
+    are English and uniform, each contains a mention, and a mention whose type only its own sentence revealed (a
+    Washington that is a person) is scored by a label that nobody could know. Mentions that are not names ("my father")
+    lose more.
     Source: names without context in Agarwal et al. (2021), "Interpretability Analysis for Named Entity Recognition to
     Understand System Predictions and How They Can Improve".
 
-    `templates`: the sentences, each with one `{}`; write your own for other languages. Which one is drawn by the seed.
+    `templates`: the sentences, each with one `{}`; write your own for other languages. The seed draws one for each
+    mention.
     """
 
     templates: tuple[str, ...] = TEMPLATES

@@ -1,4 +1,4 @@
-"""Words that nobody has written: each letter and digit of a word exchanged, length, case and all else kept."""
+"""Invented words: each letter and digit of a word is replaced; length, case and all other characters are kept."""
 
 import random
 import re
@@ -10,7 +10,7 @@ ALPHABETS = {
     "CYRILLIC": ("бвгджзклмнпрстфхцчш", "аеиоу"),
     "GREEK": ("βγδζθκλμνξπρστφχψ", "αεηιουω"),
 }
-"""Consonants and vowels by script, as Unicode's names of characters begin."""
+"""Consonants and vowels by script; a script is the prefix of its characters' Unicode names."""
 
 TRIES = 50
 _WORD = re.compile(r"[^\W_]+")
@@ -19,11 +19,11 @@ _WORD = re.compile(r"[^\W_]+")
 def invent(mention: str, seed: str) -> str:
     """A mention with every word replaced by an invented one of the same length, case and kind of characters.
 
-    Letters of the scripts in `ALPHABETS` become consonants and vowels in turn, so that the word can be spoken. Those of
-    other scripts become other letters near them in Unicode (syllables, or consonants with marks that stay where they
-    are). Decimal digits become other digits, all else stays. The same word, whatever its case, becomes the same
-    word under one seed. A mention in which nothing could be exchanged becomes a Latin word of its length, so the result
-    is never the mention. An invented word may exist by chance, a short one easily.
+    Letters of the scripts in `ALPHABETS` become alternating consonants and vowels, so that the word is pronounceable.
+    Letters of other scripts become other letters near them in Unicode (syllables, or consonants whose marks stay in
+    place). Decimal digits become other digits; other characters stay. With one seed, the same word gives the same
+    invented word, whatever its case. A mention with nothing to replace becomes a Latin word of its length, so the
+    result never equals the mention. An invented word, above all a short one, may exist by chance.
     """
     made = _WORD.sub(lambda match: _word(match.group(), seed), mention)
     return made if made != mention else _latin(mention, seed)
@@ -64,7 +64,7 @@ def _script(char: str) -> str:
 
 @cache
 def _near(char: str) -> str:
-    """The letters of the same script and category among the 128 code points around; the letter itself is one."""
+    """The letters of the same script and category within the surrounding 128 code points, the letter itself included."""
     first = ord(char) & ~127
     block = map(chr, range(first, first + 128))
     kind = unicodedata.category(char), _script(char)

@@ -1,11 +1,11 @@
-"""Probes of the labels: is it their names that a model goes by, or what the prompt says about them?
+"""Probes of the labels: does a model rely on the labels' names or on their descriptions in the prompt?
 
 The texts stay as they are; the label set changes, and the gold labels with it. A prompt lists each label as `TAG: long
 name: definition`. The seed and the label set decide the change, not the documents, so training data can be changed in
-the same way; changed test data alone ask a model that has learned the usual names.
+the same way. If only the test data are changed, the model under test has learned the usual names.
 
-Two of them are those of Zhan, Wang and Huang (2026), "Assessment of Generative Named Entity Recognition in the Era of
-Large Language Models": symbol only (SO) and symbol with explanation (SE), there on CoNLL-2003 with inline XML.
+Two of the probes follow Zhan, Wang and Huang (2026), "Assessment of Generative Named Entity Recognition in the Era of
+Large Language Models": symbol only (SO) and symbol with explanation (SE); the paper uses CoNLL-2003 with inline XML.
 """
 
 import random
@@ -25,17 +25,17 @@ from genner.probes.measures import best_naming, by_reading, strict
 class Symbols(Probe):
     """Labels are A, B, C, ... and the prompt says nothing about them.
 
-    Shows: on test data alone, whether entities are still found, and told apart by kind, when no name says what to look
-    for (`span_f1`, `best_f1`, `measures.best_naming`); the plain F1 is chance then, since nothing says that A is a
-    person. With a model trained on data that went through the same probe, whether label names are needed to learn the
-    task: an F1 near the usual one says that they are not.
+    Shows: applied to test data only, whether the model still finds entities and separates their types when no name says
+    what to look for (`span_f1`, `best_f1`, `measures.best_naming`); the plain F1 is then at chance, since nothing says
+    that A is a person. With a model trained on data that went through the same probe: whether label names are needed to
+    learn the task. An F1 near the usual one says that they are not.
     Cannot show: what a model knows about the names that it does not see; nor, after training, that it "understands" the
-    labels, for the training data says what A is. Symbols are tokens that a model has seen little of as tags, so part of
-    a loss may be the unusual form and not the missing meaning.
-    Source: Zhan, Wang and Huang (2026), "SO". Labels that mean nothing were put in place of natural ones to study
-    in-context learning by Wei et al. (2023), "Larger language models do in-context learning differently".
+    labels, because the training data show what A is. Models have rarely seen such symbols as tags, so part of a loss
+    may come from the unusual form and not from the missing meaning.
+    Source: Zhan, Wang and Huang (2026), "SO". Wei et al. (2023), "Larger language models do in-context learning
+    differently", replaced natural labels by meaningless ones to study in-context learning.
 
-    `shuffled`: the letters are dealt out at random; else A is the first label of the set, B the second ... The paper
+    `shuffled`: the letters are assigned at random; else A is the first label of the set, B the second, ... The paper
     has A = ORG, B = PER, C = LOC, D = MISC: `shuffled=False` and the labels in that order.
     """
 
@@ -44,7 +44,7 @@ class Symbols(Probe):
     defined: ClassVar[bool] = False
 
     def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
-        """Raises `UsageError` when definitions are to be given and a label has neither definition nor name."""
+        """Raises `UsageError` when definitions are requested and a label has neither definition nor name."""
         symbols = letters(len(labels))
         if self.shuffled:
             random.Random(f"symbols:{self.seed}:{labels.tags}").shuffle(symbols)
@@ -55,19 +55,18 @@ class Symbols(Probe):
         )
 
     def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
-        """The plain score; with `span_` spans without labels; with `best_` the best naming of the symbols."""
+        """The plain score; `span_*`: spans without labels; `best_*`: the best naming of the symbols."""
         return strict(probed.documents, predicted) | best_naming(probed.documents, predicted)
 
 
 @dataclass(frozen=True)
 class SymbolsDefined(Symbols):
-    """Labels are A, B, C, ..., each with its definition (its long name, where it has none).
+    """Labels are A, B, C, ..., each with its definition (or its long name, if it has none).
 
-    Shows: whether a model finds what a definition describes when the tag does not help. Between this F1 and that of the
-    usual names lies what the names are worth beside the definitions; between it and `symbols`, what the definitions
-    are.
-    Cannot show: that definitions are understood word by word; most hold the type's name ("names of people"), and to
-    copy that word's meaning onto a symbol is enough. A loss may also be the cost of carrying a symbol through a long
+    Shows: whether a model finds what a definition describes when the tag does not help. The difference from the F1 with
+    the usual names is what names add to definitions; the difference from `symbols` is what definitions add.
+    Cannot show: that definitions are understood word by word; most contain the type's name ("names of people"), and
+    transferring that word's meaning to a symbol is enough. A loss may also come from carrying a symbol through a long
     answer.
     Source: Zhan, Wang and Huang (2026), "SE"; GoLLIE (Sainz et al., 2024) masks label names in training so that a model
     has to read the definitions.
@@ -78,23 +77,25 @@ class SymbolsDefined(Symbols):
 
 @dataclass(frozen=True)
 class Permuted(Probe):
-    """The tags change places: each definition, with its long name, is given another label's tag; gold goes by it.
+    """The tags change places: each definition, with its long name, gets another label's tag; gold follows the
+    definition.
 
     No label keeps its tag. With PER and LOC the prompt may say `LOC: person: names of people`, and gold calls people
     LOC.
-    Shows: whether the prompt or the habit decides. A model that does as it is told keeps its F1; one that has learned
-    to write PER around names of people falls to nothing. `definition_f1` and `tag_f1` score both readings, and
-    `chose_definition` and `chose_tag` say which one the label of each entity followed (`measures.by_reading`).
-    Cannot show: that a model which keeps to its habit does not know the definitions; it may, and weigh the tag more,
-    for here the two contradict each other, which no training data does. Between labels with like definitions (LOC and
-    GPE) an exchange is a smaller contradiction than between unlike ones: read the labels one by one.
-    Sources: flipped labels in Wei et al. (2023), "Larger language models do in-context learning differently"; label
-    names against label meaning also in Webson and Pavlick (2022), "Do Prompt-Based Models Really Understand the Meaning
-    of Their Prompts?".
+    Shows: whether the prompt or the learned tag decides. A model that follows the prompt keeps its F1; one that has
+    learned to write PER around names of people drops to near zero. `definition_f1` and `tag_f1` score both readings,
+    and `chose_definition` and `chose_tag` are the shares of entities whose label followed each (`measures.by_reading`).
+    Cannot show: that a model which follows the learned tag does not know the definitions; it may know them and give the
+    tag more weight, since here the two contradict each other, which they never do in training data. Exchanging labels
+    with similar definitions (LOC and GPE) is a smaller contradiction than exchanging dissimilar ones: look at the
+    scores label by label.
+    Sources: flipped labels: Wei et al. (2023), "Larger language models do in-context learning differently"; label names
+    versus label meaning: also Webson and Pavlick (2022), "Do Prompt-Based Models Really Understand the Meaning of Their
+    Prompts?".
     """
 
     def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
-        """Raises `UsageError` when a label has neither definition nor name, for then nothing says what it is."""
+        """Raises `UsageError` when a label has neither definition nor name, since nothing then says what it is."""
         if len(labels) > 1:
             _definitions(labels)
         tags = _exchanged(labels, self.seed)
@@ -116,14 +117,14 @@ class Permuted(Probe):
 
 @dataclass(frozen=True)
 class DefinitionsSwapped(Probe):
-    """The definitions change places, tags and long names stay; gold stays with the tags.
+    """The definitions change places, tags and long names stay; gold follows the tags.
 
     No label keeps its definition: `LOC: location: names of people`, and gold calls places LOC.
-    Shows: whether definitions are read at all. A model that goes by tags and long names keeps its F1; one that reads
-    loses it. `tag_f1`, `definition_f1`, `chose_tag` and `chose_definition` say which of the two each entity followed.
-    Cannot show: that a model which keeps its F1 would not read the definition of a label that it does not know, where
-    nothing else can help (for that, `symbols_defined`). Here tag and long name stand together against the definition,
-    in `permuted` the tag stands alone.
+    Shows: whether the model uses definitions at all. A model that relies on tags and long names keeps its F1; one that
+    follows definitions loses it. `tag_f1`, `definition_f1`, `chose_tag` and `chose_definition` say which of the two the
+    entities followed. Cannot show: that a model which keeps its F1 would ignore the definition of an unknown label,
+    where nothing else helps (for that, see `symbols_defined`). Here tag and long name together contradict the
+    definition; in `permuted` only the tag contradicts it.
     Source: the counterpart of `permuted`; see there.
     """
 
@@ -134,7 +135,7 @@ class DefinitionsSwapped(Probe):
                 f"labels without a definition to swap: {', '.join(bare)}; give a shipped label set, or a file with "
                 "definitions (--labels-file)"
             )
-        tags = _exchanged(labels, self.seed)  # to which tag a label's definition goes
+        tags = _exchanged(labels, self.seed)  # the tag that receives each label's definition
         source = {new: old for old, new in tags.items()}
         said = {label.tag: label.definition for label in labels}
         made = LabelSet(tuple(Label(label.tag, label.name, said[source[label.tag]]) for label in labels), labels.depth)
@@ -158,7 +159,7 @@ def letters(n: int) -> list[str]:
 
 
 def _exchanged(labels: LabelSet, seed: int) -> dict[str, str]:
-    """Each tag onto another one, in one random cycle through all; a single tag onto itself."""
+    """Map each tag to another one, in one random cycle through all tags; a single tag maps to itself."""
     order = list(labels.tags)
     random.Random(f"exchanged:{seed}:{labels.tags}").shuffle(order)
     following = dict(zip(order, order[1:] + order[:1], strict=True))

@@ -1,4 +1,4 @@
-"""Mentions by label: what mentions are replaced by."""
+"""Mentions by label: the replacements for mentions."""
 
 import json
 import random
@@ -19,7 +19,7 @@ from genner.probes.spans import Name, groups
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Names by label, each text once a label, sorted."""
+    """Names by label, sorted; each text occurs once per label."""
 
     names: Mapping[str, tuple[Name, ...]]
 
@@ -27,8 +27,9 @@ class Lexicon:
     def of(cls, documents: Iterable[Document]) -> "Lexicon":
         """The outermost mentions of annotated documents.
 
-        Each brings along the entities within it; where they differ from place to place, the most frequent set of them,
-        of several the first in order. Mentions that cross others are left out: they do not stand alone.
+        Each keeps the entities inside it. If these differ between occurrences, the most frequent set counts; among
+        equally frequent sets, the first in sort order. Mentions that cross others are left out, since they do not stand
+        alone.
         """
         found: dict[tuple[str, str], Counter[tuple[Entity, ...]]] = {}
         for document in documents:
@@ -72,7 +73,7 @@ class Lexicon:
         return cls({label: tuple(some) for label, some in made.items()})
 
     def within(self, labels: LabelSet) -> "Lexicon":
-        """What the label set can say: other labels, and inner entities of other labels, are left out."""
+        """The lexicon limited to a label set: other labels, and inner entities of other labels, are left out."""
         return Lexicon(
             {
                 label: tuple(Name(n.text, label, tuple(e for e in n.inner if e.label in labels)) for n in some)
@@ -108,7 +109,7 @@ class Lexicon:
     def draw(self, label: str, instead_of: str, rng: random.Random) -> Name | None:
         """A name of this label that is not `instead_of`, whatever its case; None if there is none.
 
-        Of those with as many words, or else with the number of words that is closest to it, the smaller first.
+        It has as many words, or else the nearest number of words, the smaller one first.
         """
         n, old = size(instead_of), instead_of.casefold()
         sizes = self._by_words.get(label, {})

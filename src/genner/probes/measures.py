@@ -1,9 +1,9 @@
 """What probes measure beyond the plain score. Each function takes gold documents and predictions over the same texts.
 
-All return numbers by name: ratios in [0, 1], of which `low` and `high` bound the 95 % interval of F1 over the gold
-documents' groups, or documents where these do not tell (absent where there are too few), and counts. Strict matching
-throughout: start, end and label. Documents are paired as in `evaluate`. All raise `UsageError` when a prediction is
-missing or has another text.
+All return numbers by name: counts, and ratios in [0, 1]. `low` and `high` bound the 95 % interval of F1 over the gold
+documents' groups, or over documents if they have no groups (absent if there are too few). Matching is always strict:
+start, end and label. Documents are paired as in `evaluate`. All raise `UsageError` when a prediction is missing or has
+another text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,9 @@ Documents = Sequence[Document]
 
 
 def scores(counts: Sequence[Counts], gold: Documents, prefix: str = "") -> dict[str, float]:
-    """From counts by gold document: `precision`, `recall`, `f1`, `low`, `high`, `gold`, `predicted`, with a prefix."""
+    """Scores from the counts of each gold document: `precision`, `recall`, `f1`, `low`, `high`, `gold`, `predicted`,
+    prefixed.
+    """
     total = sum(counts, Counts())
     found = interval([c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts], units_of(gold).of)
     bounds = {f"{prefix}low": found[0], f"{prefix}high": found[1]} if found else {}
@@ -43,10 +45,10 @@ def strict(gold: Documents, predicted: Documents) -> dict[str, float]:
 def by_bucket(
     gold: Documents, predicted: Documents, bucket: Callable[[Document, Entity], str], buckets: Sequence[str]
 ) -> dict[str, float]:
-    """The score of each bucket, prefixed by its name and `_`; `bucket` sees the gold text and an entity.
+    """The score of each bucket, prefixed by its name and `_`; `bucket` receives the gold document and an entity.
 
-    A right entity is in one bucket, a wrong one counts against the bucket that it claims, so the counts of the buckets
-    add up to those of the plain score.
+    A correct entity counts in one bucket; a wrong one counts against the bucket of its predicted span and label. So the
+    counts of the buckets add up to those of the plain score.
     """
     counted = [count_by(g, p, lambda e, g=g: bucket(g, e)) for g, p in pairs(gold, predicted)]  # type: ignore[misc]
     made: dict[str, float] = {}
@@ -56,11 +58,11 @@ def by_bucket(
 
 
 def by_reading(readings: Mapping[str, Documents], predicted: Documents) -> dict[str, float]:
-    """Predictions scored against several readings of the same texts, and what they chose where the readings disagree.
+    """Score predictions against several readings of the same texts, and count which reading they followed in disputes.
 
-    Besides the score of each reading, prefixed by its name: `disputed`, the spans that have another set of labels in
-    another reading; `chose_<reading>`, the share of them for which the prediction gives exactly that reading's labels;
-    `chose_other`, where it gives others; `chose_none`, where it has no entity of that span.
+    Besides the score of each reading, prefixed by its name: `disputed`, the number of spans whose set of labels differs
+    between readings; of these `chose_<reading>`, the share for which the prediction gives exactly that reading's
+    labels; `chose_other`, the share with other labels; `chose_none`, the share without an entity of that span.
     """
     made: dict[str, float] = {}
     for name, gold in readings.items():
@@ -85,10 +87,11 @@ def by_reading(readings: Mapping[str, Documents], predicted: Documents) -> dict[
 
 
 def false_alarms(gold: Documents, predicted: Documents) -> dict[str, float]:
-    """Entities found where there are none: `per_1000_words`, `documents_with` (the share with one or more), counts.
+    """False positives in texts without entities: `per_1000_words`, `documents_with` (the share with one or more),
+    counts.
 
-    Words are those of `genner.evaluation.words`: they do not depend on a model's tokenizer. An entity is a false alarm
-    if gold does not have it.
+    Words are those of `genner.evaluation.words`, independent of a model's tokenizer. An entity is a false alarm if it
+    is not in gold.
     """
     alarms = total = hit = 0
     paired = pairs(gold, predicted)
@@ -105,9 +108,9 @@ def false_alarms(gold: Documents, predicted: Documents) -> dict[str, float]:
 
 
 def outermost(gold: Documents, predicted: Documents) -> dict[str, float]:
-    """`outer_recall`: recall of the gold entities that lie in no other; `outer_gold`, their number.
+    """`outer_recall`: recall of the gold entities that lie in no other; `outer_gold`: their number.
 
-    What compares with the original where a probe leaves out inner entities.
+    Comparable with the original when a probe leaves out inner entities.
     """
     right = total = 0
     for g, p in pairs(gold, predicted):
@@ -119,11 +122,11 @@ def outermost(gold: Documents, predicted: Documents) -> dict[str, float]:
 
 
 def best_naming(gold: Documents, predicted: Documents) -> dict[str, float]:
-    """Whether entities are told apart, whatever they are called.
+    """Whether entity types are separated, whatever their names.
 
-    `span_*` scores spans without labels; `best_*` scores with the predicted labels renamed, one to one, in the way that
-    makes most entities right (the assignment problem; Kuhn, 1955). The best naming is chosen with a look at gold, so it
-    is an upper bound, above chance on small data.
+    `span_*` scores spans without labels; `best_*` scores with the predicted labels renamed, one to one, so that most
+    entities are correct (the assignment problem; Kuhn, 1955). The naming is fitted to gold, so the score is an upper
+    bound and exceeds chance on small data.
     """
     paired = pairs(gold, predicted)
     tags = sorted({e.label for g, p in paired for e in (*g.entities, *p.entities)})
@@ -144,13 +147,13 @@ def best_naming(gold: Documents, predicted: Documents) -> dict[str, float]:
 
 
 def assign(gain: Sequence[Sequence[int]]) -> list[int]:
-    """For each row of a square matrix a column of its own, so that the sum of the gains is the greatest there is.
+    """Assign each row of a square matrix a column of its own so that the sum of the gains is maximal.
 
     The Hungarian method (Kuhn, 1955) with potentials, O(n^3).
     """
     n = len(gain)
     rows, columns = [0] * (n + 1), [0] * (n + 1)  # potentials; row and column 0 are outside the matrix
-    owner = [0] * (n + 1)  # the row that has a column
+    owner = [0] * (n + 1)  # the row assigned to each column
     for row in range(1, n + 1):
         owner[0], column = row, 0
         least, before, used = [float("inf")] * (n + 1), [0] * (n + 1), [False] * (n + 1)

@@ -1,13 +1,13 @@
 """Probes of the mentions: the sentences stay, the names in them are replaced.
 
-What is replaced is each group of overlapping entities (see `spans`), so with nested entities the outermost; the inner
-ones go with their mention, and the new mention brings its own along where it comes from annotated text (`inner_removed`
-and `inner_added` in the report). The same mention of a label is replaced by the same one throughout a document.
-Documents without entities stay as they are. A name that is not annotated where it stands is not replaced.
+Each group of overlapping entities (see `spans`) is replaced as one, so of nested entities the outermost. Its inner
+entities are removed with it, and a new mention from annotated text brings its own inner entities (`inner_removed` and
+`inner_added` in the report). Within a document, the same mention of a label always gets the same replacement. Documents
+without entities stay unchanged. Occurrences of a name that are not annotated are not replaced.
 
-What none of them can show: a sentence written about one name may not fit another (articles, gender, number, what the
-rest of the text says), so some loss comes from replacing as such. The control for that is `mentions_seen`, which
-replaces by names that the model has been trained on.
+A limit of all of them: a sentence written about one name may not fit another (articles, gender, number, the rest of the
+text), so some loss comes from the replacement itself. The control is `mentions_seen`, which replaces by names that the
+model has been trained on.
 """
 
 from abc import abstractmethod
@@ -28,15 +28,15 @@ from genner.probes.spans import Name, OverlapGroup, groups, substituted
 EMPTY = Lexicon({})
 
 Plan = list[tuple[OverlapGroup, Name]]
-"""What each group of a document is replaced by."""
+"""The replacement of each group of a document."""
 
 COUNTS = (
     "documents",
     "documents_changed",
     "mentions",
     "replaced",  # groups of mentions
-    "invented",  # of them, by nonsense
-    "crossing",  # of them, groups of mentions that cross
+    "invented",  # of these, replaced by nonsense
+    "crossing",  # of these, groups of crossing mentions
     "inner_removed",
     "inner_added",
 )
@@ -44,21 +44,21 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class Mentions(Probe):
-    """Replaces every group of mentions; `name` says by what."""
+    """Replaces every group of mentions; `name` gives the replacement."""
 
     def apply(self, documents: Iterable[Document], labels: LabelSet) -> Probed:
-        """Raises `UsageError` when there is nothing to replace mentions by."""
+        """Raises `UsageError` when there are no replacements for mentions."""
         probe, report = self.ready(labels), Counter(dict.fromkeys(COUNTS, 0))
         plans = [(document, probe.plan(document, report)) for document in checked(documents, labels)]
         gold, readings = self.read(plans)
         return Probed(gold, labels, same(labels), dict(report), readings)
 
     def ready(self, labels: LabelSet) -> "Mentions":
-        """The probe for one label set. Raises `UsageError` when it has nothing to replace mentions by."""
+        """The probe for one label set. Raises `UsageError` when it has no replacements for mentions."""
         return self
 
     def plan(self, document: Document, report: Counter[str]) -> Plan:
-        """What is to be replaced by what; counts into `report`."""
+        """The replacement of each group; adds its counts to `report`."""
         made = [(group, self.name(document, group, report)) for group in groups(document)]
         report["documents"] += 1
         report["documents_changed"] += bool(made)
@@ -72,7 +72,7 @@ class Mentions(Probe):
 
     @abstractmethod
     def name(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
-        """What a group is replaced by: never its own text."""
+        """The replacement of a group: never its own text."""
 
     def invented(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
         """Nonsense, with no entities inside; counted."""
@@ -93,20 +93,19 @@ class Mentions(Probe):
 
 @dataclass(frozen=True)
 class MentionsNonsense(Mentions):
-    """Mentions are replaced by invented words: each letter and digit exchanged, length, case and punctuation kept.
+    """Mentions are replaced by invented words: each letter and digit changes, length, case and punctuation are kept.
 
-    Shows: how well entities are found and told apart by what stands around them, and by shape alone: nobody has seen
-    these names, in training or before it. What is lost beyond `mentions_seen` rests on the names themselves.
-    Cannot show: pure context. Case, hyphens, digits and length stay, and give away much; the words carry no meaning
-    that an unknown real name would have (`-ville`, `-ase`, `Bank of`), so this is harder than an unseen name is. Some
-    contexts do not tell the type, for people either (Agarwal et al., 2021, had them try). Short words may exist by
-    chance.
+    Shows: how well entities are found and classified by context and shape alone, since these names occur in neither
+    training nor pretraining. The loss beyond that of `mentions_seen` is due to the names themselves.
+    Cannot show: pure context. Case, hyphens, digits and length stay and reveal much; the words lack the clues of an
+    unknown real name (`-ville`, `-ase`, `Bank of`), so they are harder than an unseen name. Some contexts do not reveal
+    the type to people either (tested by Agarwal et al., 2021). Short words may exist by chance.
     Sources: Agarwal et al. (2021), "Interpretability Analysis for Named Entity Recognition to Understand System
     Predictions and How They Can Improve", on context alone and names alone; Ghaddar et al. (2021), "Context-aware
     Adversarial Training for Name Regularity Bias in Named Entity Recognition".
 
-    A word is replaced by the same word throughout a document. How words are made: `invented.invent`. Inner entities
-    are removed: nothing in a nonsense word says that they are there.
+    Within a document, a word is always replaced by the same word (see `invented.invent`). Inner entities are removed,
+    since nothing in a nonsense word indicates them.
     """
 
     def name(self, document: Document, group: OverlapGroup, report: Counter[str]) -> Name:
@@ -115,7 +114,7 @@ class MentionsNonsense(Mentions):
 
 @dataclass(frozen=True)
 class FromLexicon(Mentions):
-    """Replaces by names out of a lexicon, of the same label unless overridden."""
+    """Replaces mentions by names from a lexicon, of the same label unless overridden."""
 
     lexicon: Lexicon = EMPTY
 
@@ -138,14 +137,14 @@ class FromLexicon(Mentions):
 class MentionsSeen(FromLexicon):
     """Mentions are replaced by others of the same label from the training data.
 
-    Shows: what replacing costs in itself, since these names are known: the control for the other replacements.
+    Shows: the cost of replacement itself, since these names are known; it is the control for the other replacements.
     Cannot show: anything about memorization on its own. A *rise* over the original score hints at it, since all names
     are now seen ones.
     Source: entity switching within a type, Agarwal et al. (2020), "Entity-Switched Datasets: An Approach to Auditing
     the In-Domain Robustness of Named Entity Recognition Models".
 
-    Names have as many words as those that they replace, where the lexicon has such. A label of which it has no other
-    name gets nonsense words (`invented` in the report).
+    A name has as many words as the one it replaces, if the lexicon has such a name. If the lexicon has no other name of
+    a label, nonsense words are used (`invented` in the report).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("train",)
@@ -159,17 +158,17 @@ class MentionsSeen(FromLexicon):
 class MentionsUnseen(FromLexicon):
     """Mentions are replaced by others of the same label that are not entities, of any label, in the training data.
 
-    Shows: how much of the score rests on the names seen in training: what is lost beyond `mentions_seen`.
-    Cannot show: what pretraining has seen; no real name proves that a model has not met it (for that,
-    `mentions_nonsense`). Names that occur in the training texts without being annotated there count as unseen, and so
-    do other spellings of seen names. If the lexicon comes from another domain than the text, part of the loss is that.
+    Shows: how much of the score depends on names seen in training: the loss beyond that of `mentions_seen`.
+    Cannot show: what pretraining has seen; a real name may always have occurred there (for that, see
+    `mentions_nonsense`). Names that occur in the training texts without annotation count as unseen, and so do other
+    spellings of seen names. If the lexicon comes from another domain than the text, part of the loss comes from that.
     Sources: Lin et al. (2021), "RockNER: A Simple Method to Create Adversarial Examples for Evaluating the Robustness
     of Named Entity Recognition Models", replaces entities by others of their class; that unseen mentions are the harder
     ones: Augenstein et al. (2017), "Generalisation in Named Entity Recognition: A Quantitative Analysis".
 
-    `lexicon` is where names come from: another split or corpus with the same labels; `seen`, those not to be used,
-    casefolded. Names have as many words as those that they replace, where the lexicon has such. A label of which
-    no unseen name is left gets nonsense words (`invented` in the report).
+    `lexicon` has the names, from another split or corpus with the same labels; `seen` are the names that must not be
+    used, casefolded. A name has as many words as the one it replaces, if the lexicon has such a name. If a label has no
+    unseen name left, nonsense words are used (`invented` in the report).
     """
 
     seen: frozenset[str] = field(default=frozenset(), repr=False)
@@ -189,20 +188,20 @@ class MentionsOtherType(FromLexicon):
     """Mentions are replaced by mentions of another label from the training data: context against name.
 
     "She was born in [Paris]" becomes "She was born in [Ada Lovelace]". There are two gold readings. By *context* the
-    mention has the label of what stood there (LOC); that is the plain score. By *name* it has the label of the name
-    that now stands there (PER). `context_f1` and `name_f1` score both; `chose_context`, `chose_name`, `chose_other` and
-    `chose_none` say, of the replaced mentions, which label the prediction gave to exactly their spans.
-    Shows: which of two kinds of evidence wins where they disagree. A model that follows the name where the sentence
-    speaks against it goes by the name, be it memorized or recognized by its shape.
-    Cannot show: which reading is right. People waver too, and some sentences allow both ("I like Paris"); so read the
-    difference between two models or formats, not the height of one number. That a name is followed does not prove that
-    it was memorized: `mentions_nonsense` and `mentions_unseen` take that apart.
-    Sources: Agarwal et al. (2021), as in `mentions_nonsense`; Ghaddar et al. (2021) on sentences in which a name stands
-    for something that it is not usually the name of ("name regularity bias").
+    mention has the label of the original mention (LOC); that is the plain score. By *name* it has the label of the new
+    name (PER). `context_f1` and `name_f1` score both; `chose_context`, `chose_name`, `chose_other` and `chose_none` are
+    the shares of replaced mentions by the label that the prediction gave to exactly their spans.
+    Shows: whether context or name wins when they disagree. A model that follows the name against the sentence relies on
+    the name, whether memorized or recognized by its shape.
+    Cannot show: which reading is correct. People disagree too, and some sentences allow both ("I like Paris"); so
+    compare two models or formats and do not interpret a single number. A model that follows a name need not have
+    memorized it: `mentions_nonsense` and `mentions_unseen` separate the two.
+    Sources: Agarwal et al. (2021), as in `mentions_nonsense`; Ghaddar et al. (2021) on sentences in which a name
+    denotes something unusual for it ("name regularity bias").
 
-    The other label is drawn evenly from those of the lexicon; names that it has under several labels are not used.
-    Inner entities of the new name keep their labels in both readings. A mention for which the lexicon has no name of
-    another label gets nonsense words (`invented` in the report), and the readings agree about it.
+    The other label is drawn uniformly from those of the lexicon; names that it lists under several labels are not used.
+    Inner entities of the new name keep their labels in both readings. If the lexicon has no name of another label, the
+    mention is replaced by nonsense words (`invented` in the report), and the readings agree about it.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("train",)
@@ -212,7 +211,7 @@ class MentionsOtherType(FromLexicon):
         return {"lexicon": Lexicon.of(train)}
 
     def ready(self, labels: LabelSet) -> "FromLexicon":
-        """Raises `UsageError` when there are no two labels with names of their own."""
+        """Raises `UsageError` when fewer than two labels have names of their own."""
         made = FromLexicon.ready(self, labels)
         made = changed(made, lexicon=made.lexicon.unambiguous())
         if len(made.lexicon.names) < 2:
@@ -238,12 +237,12 @@ class MentionsOtherType(FromLexicon):
         return context, {"context": context, "name": name}
 
     def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
-        """As the other replacements (by context), and both readings."""
+        """The scores of the other replacements (by context), and both readings."""
         return super().measure(probed, predicted) | by_reading(probed.readings, predicted)
 
 
 def in_context(document: Document, plan: Plan) -> Document:
-    """The document with its mentions replaced, each by the label of what stood there."""
+    """The document with its mentions replaced, each with the label of the original mention."""
     if not plan:
         return document
     return substituted(document, [(group, changed(name, label=group.label)) for group, name in plan])

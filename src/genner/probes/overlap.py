@@ -1,4 +1,4 @@
-"""Seen against unseen mentions: the data stay as they are, the score is split."""
+"""Seen versus unseen mentions: the data stay unchanged, the score is split."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ BUCKETS = ("seen", "other_label", "partial", "unseen")
 
 @dataclass(frozen=True)
 class KnownMentions:
-    """What training has shown of mentions, inner ones included: whole, as written, and their words by label."""
+    """The mentions of the training data, inner ones included: whole, as written, and their words by label."""
 
     mentions: TrainingCounts
-    words: frozenset[tuple[str, str]]  # (word, label); words of one character and function words play no part
+    words: frozenset[tuple[str, str]]  # (word, label), without words of one character and function words
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> "KnownMentions":
@@ -38,19 +38,20 @@ class KnownMentions:
 
 @dataclass(frozen=True)
 class SeenUnseen(Probe):
-    """Gold mentions by whether the training data have them; nothing is changed.
+    """Gold mentions split by whether they occur in the training data; nothing is changed.
 
-    A mention is `seen` if it is an entity of the same label there, as written; `other_label` if only of others;
-    `partial` if one of its words is in a mention of the same label there; else `unseen`. Words of one character, and
-    those without a capital or a digit where the mention has some with one (`of`, `the`), play no part.
-    Shows: whether the score rests on mentions that training has shown. `unseen_recall` against `seen_recall` is the
-    usual measure of it. F1 is by bucket too: a wrong entity counts against the bucket that it claims.
-    Cannot show: causes. Unseen mentions are also rarer, longer and in other texts than seen ones, so some of the gap
-    has nothing to do with memory; the probes that replace mentions hold the sentence fixed instead. Mentions seen in
-    pretraining are not known.
+    A mention is `seen` if it is an entity of the same label in the training data, as written; `other_label` if only of
+    other labels; `partial` if one of its words is in a training mention of the same label; else `unseen`. Words of one
+    character are ignored, and so are words without a capital or digit if other words of the mention have one (`of`,
+    `the`).
+    Shows: whether the score depends on mentions seen in training; the usual measure is `unseen_recall` compared with
+    `seen_recall`. F1 is given by bucket too: a wrong entity counts against the bucket of its predicted span and label.
+    Cannot show: causes. Unseen mentions are also rarer, longer and in other texts than seen ones, so part of the gap is
+    unrelated to memory; the probes that replace mentions keep the sentence fixed instead. Which mentions occurred in
+    pretraining is unknown.
     Sources: Taillé et al. (2020), "Contextualized Embeddings in Named-Entity Recognition: An Empirical Study on
     Generalization" (exact, partial and no lexical overlap); Augenstein et al. (2017), "Generalisation in Named Entity
-    Recognition: A Quantitative Analysis". The rule for words is our own; in scripts without blanks between words no
+    Recognition: A Quantitative Analysis". The rule for words is our own; in scripts without spaces between words no
     mention is partial.
     """
 
@@ -71,13 +72,13 @@ class SeenUnseen(Probe):
         return Probed(gold, labels, same(labels), report)
 
     def measure(self, probed: Probed, predicted: Sequence[Document]) -> dict[str, float]:
-        """The plain score, and that of each bucket (`seen_recall`, `seen_f1`, ..., `unseen_f1`)."""
+        """The plain score and the score of each bucket (`seen_recall`, `seen_f1`, ..., `unseen_f1`)."""
         whole = strict(probed.documents, predicted)
         return whole | by_bucket(probed.documents, predicted, self.known.bucket, BUCKETS)
 
 
 def telling(mention: str) -> set[str]:
-    """The words of a mention, casefolded, that could tell it from others (see `SeenUnseen`)."""
+    """The distinctive words of a mention, casefolded (see `SeenUnseen`)."""
     found = words(mention)
     some = [mention[start:end] for start, end in zip(found.starts, found.ends, strict=True)]
     some = [word for word in some if len(word) > 1 and any(char.isalnum() for char in word)]

@@ -1,4 +1,4 @@
-"""A picture of probes: F1 before and after, bars with their 95 % intervals."""
+"""A bar chart of probes: F1 before and after, with 95 % intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ BarValue = tuple[float, float, float]
 """A score and the bounds of its interval, in [0, 1]."""
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
-BEFORE, AFTER = "#56b4e9", "#d55e00"  # of Okabe and Ito's palette, which the colour-blind can tell apart
+BEFORE, AFTER = "#56b4e9", "#d55e00"  # from Okabe and Ito's colour-blind-safe palette
 THICK = 0.38  # of a row
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One probe: its name, the score on the probed data, and that on the original (None where there is none)."""
+    """One probe: its name, its score on the probed data, and its score on the original data (None if there is none)."""
 
     name: str
     probed: BarValue
@@ -36,11 +36,12 @@ class Bar:
         original: Mapping[str, float] | None = None,
         prefix: str = "",
     ) -> "Bar":
-        """From what `Probe.measure` returns: `f1`, `low` and `high`; with a prefix such as `name_` that reading of the
-        probed data."""
+        """From the result of `Probe.measure`: `f1`, `low` and `high`; a prefix such as `name_` picks that reading of
+        the probed data.
+        """
 
         def value(scores: Mapping[str, float], prefix: str = "") -> BarValue:
-            f1 = scores[f"{prefix}f1"]  # without an interval, no bar is drawn for it
+            f1 = scores[f"{prefix}f1"]  # without an interval, no error bar is drawn
             return f1, scores.get(f"{prefix}low", f1), scores.get(f"{prefix}high", f1)
 
         return cls(name, value(probed, prefix), value(original) if original is not None else None)
@@ -48,13 +49,13 @@ class Bar:
 
 @naming_parts()
 def figure(bars: Sequence[Bar], *, title: str = "", ink: str = "black") -> "Figure":
-    """Two bars a probe, the first probe at the top, in percent; `ink` is the colour of words and lines.
+    """Two bars per probe, in percent, the first probe at the top; `ink` is the colour of text and lines.
 
-    The background is transparent, so that with a light `ink` it goes on a dark page. Raises `UsageError` without a bar.
+    The background is transparent, so a light `ink` suits a dark page. Raises `UsageError` without a bar.
     """
     if not bars:
         raise UsageError("there is no probe to draw; give at least one bar")
-    # Figures without pyplot: no window system is asked for, and nothing is kept globally.
+    # A Figure without pyplot needs no window system and keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

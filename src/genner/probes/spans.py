@@ -1,9 +1,9 @@
-"""Overlapping entities as one, and texts with such groups replaced.
+"""Groups of overlapping entities, and replacing such groups in texts.
 
-Everything that replaces or takes out mentions goes by *groups*: entities that overlap, directly or through others. Of
-nested entities the outermost covers its group, so the group is that mention. Entities that cross cover their group
-together; it is then replaced as a whole, and has the label of its longest entity (of several, the first in reading
-order). So no part of an annotated mention is left in the text.
+All code that replaces or removes mentions works on *groups*: entities that overlap, directly or through others. The
+outermost of nested entities covers its group, so the group is that mention. A group of crossing entities is replaced as
+a whole and has the label of its longest entity (among equals, the first in reading order). So no part of an annotated
+mention is left in the text.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class OverlapGroup:
 
     @property
     def head(self) -> Entity:
-        """The longest entity; of several, the first in reading order."""
+        """The longest entity; among equals, the first in reading order."""
         return min(self.members, key=lambda e: e.start - e.end)
 
     @property
@@ -32,18 +32,18 @@ class OverlapGroup:
 
     @property
     def crossing(self) -> bool:
-        """Whether no entity covers the others."""
+        """Whether no single entity covers the whole group."""
         return self.head.span != (self.start, self.end)
 
     @property
     def inner(self) -> tuple[Entity, ...]:
-        """The entities besides the head: what a replacement does away with."""
+        """The entities besides the head, which a replacement removes."""
         return tuple(e for e in self.members if e != self.head)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """A mention on its own: its text, its label, and the entities within it, offsets counted from its start."""
+    """A mention without its context: its text, its label, and the entities inside it, with offsets from its start."""
 
     text: str
     label: str
@@ -63,7 +63,7 @@ def groups(document: Document) -> list[OverlapGroup]:
 
 
 def substituted(document: Document, names: Sequence[tuple[OverlapGroup, Name]]) -> Document:
-    """The document with each of its groups, from left to right, replaced by a name; gold are the names alone."""
+    """The document with each of its groups, from left to right, replaced by a name; only the names are gold."""
     heads = tuple(Entity(group.start, group.end, name.label) for group, name in names)
     pieces = list(document.text)
     for group, name in names:
