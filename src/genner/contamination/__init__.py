@@ -1,7 +1,7 @@
-"""Contamination: has a model seen the test set? Overlap with what it was trained on, and what it says itself.
+"""Contamination: has a model seen the test set? Overlap with its training data, and tests of the model itself.
 
-`SIGNALS` has them all. To add one: a file with a frozen `Signal` whose docstring says what it shows, what it cannot
-show, and where it comes from; and a line here. `genner.contamination.run.check` looks with all of them.
+`SIGNALS` lists all signals. To add one, write a frozen `Signal` whose docstring says what it shows, what it cannot show
+and what its sources are, and add a line here. `genner.contamination.run.check` runs them all.
 """
 
 from genner.contamination.altered_copies import AlteredCopies
@@ -38,7 +38,7 @@ SIGNALS: dict[str, type[Signal]] = {
 
 
 def named(names: str | None) -> tuple[str, ...]:
-    """The signals of a list with commas, each once; all without one. Raises `UnknownNameError`, `UsageError`."""
+    """The signals of a comma-separated list, each once; all if there is none. Raises `UnknownNameError`, `UsageError`."""
     if names is None:
         return tuple(SIGNALS)
     found = tuple(dict.fromkeys(name.strip() for name in names.split(",")))

@@ -1,4 +1,4 @@
-"""Texts against copies of them with other mentions in their places."""
+"""Texts compared with copies in which other mentions replace the original ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,16 @@ COPIES = 4
 
 @dataclass(frozen=True)
 class AlteredCopies(Signal):
-    """How much likelier a text is than copies in which other mentions of the same labels stand, which nobody has seen.
+    """How much likelier a text is than unseen copies of it with other mentions of the same labels.
 
-    Shows: whether the model knows which names stand in these very sentences. The `advantage` of a text is its mean
-    log-likelihood of a token less that of four copies; it is compared with the advantage of unseen texts over theirs.
-    Kind and length of the texts are the same on both sides of each difference.
-    Cannot show: anything by the advantage alone. A name fits its sentence, so the true text is likelier to a model that
-    has never seen it, too; only a greater advantage than that of unseen texts counts. Texts without entities have no
+    Shows: whether the model knows which names occur in these very sentences. The `advantage` of a text is its mean
+    log-likelihood per token minus that of four copies; it is compared with the advantage of unseen texts over their
+    copies. Both sides of each difference have texts of the same kind and length.
+    Cannot show: anything by the advantage alone. A name fits its sentence, so the true text is also likelier to a model
+    that has never seen it; only a larger advantage than that of unseen texts counts. Texts without entities have no
     copies and are left out.
     Sources: Mattern et al. (2023), "Membership Inference Attacks against Language Models via Neighbourhood
-    Comparison"; there a masked model makes the neighbours, here mentions change places, as in the probe
-    `mentions_seen`.
+    Comparison"; there a masked model makes the neighbours, here mentions are replaced, as in the probe `mentions_seen`.
     """
 
     def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
@@ -47,7 +46,7 @@ class AlteredCopies(Signal):
         return findings
 
     def copies(self, documents: Sequence[Document], case: ContaminationCase) -> list[list[str]]:
-        """Of each document that has entities: its text, and that of its copies."""
+        """For each document that has entities: its text and the texts of its copies."""
         some = [document for document in documents if document.entities]
         seeds = range(COPIES * self.seed, COPIES * self.seed + COPIES)
         made = [make("mentions_seen", seed, train=case.test).apply(some, case.labels).documents for seed in seeds]
@@ -55,7 +54,7 @@ class AlteredCopies(Signal):
 
 
 def _loss(side: "LanguageModel", texts: Sequence[str], kept: ResumableItems) -> list[Any]:
-    """The mean log-likelihood of a token of each text; None where no token can be scored."""
+    """The mean log-likelihood per token of each text; None if no token can be scored."""
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
         for row, scored in side.score_texts([texts[i] for i in places]):

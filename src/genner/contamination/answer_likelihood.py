@@ -1,4 +1,4 @@
-"""How likely the gold answers are, asked for as genner asks."""
+"""The likelihood of gold answers behind genner's own prompts."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerLikelihood(Signal):
-    """How likely the model finds the gold answer behind the prompt, against that of unseen documents.
+    """The likelihood of the gold answer behind the prompt, compared with that of unseen documents.
 
-    Shows: whether the annotation was learnt by heart, which is what genner's own training repeats. Three scores a
-    document: `answer`, the mean log-likelihood of a token of the gold answer; `margin`, by how much the gold answer is
-    likelier than the same with wrong labels (of one label: without its entities); for an adapter `reference`, by how
-    much it finds the answer likelier than its base does.
-    Cannot show: whether an answer is likely since it was seen or since it is plainly right. A well-trained model finds
-    gold answers of unseen texts likely, so only what exceeds those counts, and a hard test set can hide it.
+    Shows: whether the annotation was memorized, since genner's own training repeats it. Three scores per document:
+    `answer`, the mean log-likelihood per token of the gold answer; `margin`, how much likelier the gold answer is than
+    the same answer with wrong labels (with a single label: without its entities); for an adapter `reference`, how much
+    likelier it finds the answer than its base does.
+    Cannot show: whether an answer is likely because it was seen or because it is obviously correct. A well-trained
+    model finds gold answers of unseen texts likely, so only the excess over those counts, and a hard test set can hide
+    it.
     Sources: Carlini et al. (2021), "Extracting Training Data from Large Language Models" (a reference model);
     Mireshghallah et al. (2022), "Quantifying Privacy Risks of Masked Language Models Using Membership Inference
-    Attacks" (likelihood ratio to a reference). That answers are scored, and wrong labels set against them, is our own.
+    Attacks" (likelihood ratio to a reference). Scoring answers and comparing them with wrong labels is our own.
     """
 
     def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
@@ -78,7 +79,7 @@ def _scores(
     documents: Sequence[Document],
     kept: ResumableItems,
 ) -> list[Any]:
-    """`answer` and `margin` of each document; None for one that the model has no room for."""
+    """`answer` and `margin` of each document; None for a document that does not fit the model's window."""
     task = instruction(labels, form)
     asked = [[d.text, *_answers(d, form, labels)] for d in documents]
 
@@ -102,7 +103,7 @@ def _scores(
 
 
 def _answers(document: Document, form: Format, labels: LabelSet) -> list[str]:
-    """The gold answer, and where there are entities a wrong one."""
+    """The gold answer and, if there are entities, a wrong one."""
     gold, _ = form.encodable_part(
         Document(document.text, tuple(e for e in document.entities if e.label in labels), document.id)
     )

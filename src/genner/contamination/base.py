@@ -1,8 +1,8 @@
-"""What a signal of contamination is: a way to ask whether a model has seen a test set, and what its answer is worth.
+"""What a signal of contamination is: a test of whether a model has seen a test set, and of its own power.
 
-A signal is a frozen value. It is given a `ContaminationCase`, and what it finds is a `Finding` for each *side* of the
-model: the base, and the adapter on it. A finding has one of five verdicts, of which only one says that there is
-nothing: what could not be looked at is `unknown`, and what would not have been seen is `no power`.
+A signal is a frozen value. It takes a `ContaminationCase` and returns a `Finding` for each *side* of the model: the
+base, and the adapter on it. A finding has one of five verdicts, only one of which says that there is no contamination:
+`unknown` means that it could not be tested, `no power` that the test would not have detected it.
 """
 
 from abc import ABC, abstractmethod
@@ -29,14 +29,14 @@ SIGNAL_VERDICTS: dict[SignalVerdict, str] = {
 assert set(SIGNAL_VERDICTS) == set(get_args(SignalVerdict))
 
 MAX_TOKENS = 1024
-"""Tokens of a text that are looked at: the first ones."""
+"""Number of tokens of a text that are scored, from its beginning."""
 MIN_SAMPLE = 10
-"""Documents on each side of a comparison, below which none is made."""
+"""Minimum number of documents on each side of a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number of a finding: `value` with its interval at 95 % and its p value, None where there is none; of `n`."""
+    """A number of a finding: `value`, its 95 % interval and p value (None if there is none), over `n` observations."""
 
     value: float
     n: int
@@ -51,7 +51,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a signal says of one side of a model; `said` is a sentence with its numbers, `examples` are ids or texts."""
+    """A signal's result for one side of a model; `said` is a sentence with its numbers, `examples` are ids or texts."""
 
     side: str
     verdict: SignalVerdict
@@ -77,7 +77,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """Documents that the model was trained on, and where they are from."""
+    """Documents that the model was trained on, and their source."""
 
     name: str
     documents: Sequence[Document]
@@ -85,19 +85,19 @@ class TrainedOn:
 
 @dataclass(frozen=True)
 class ContaminationCase:
-    """A test set, and what is known about what the model has seen.
+    """A test set, and what is known about the model's training data.
 
     Attributes:
-        name: what the world calls the set (`GENIA`); signals ask the model for it.
+        name: the public name of the set (`GENIA`), which signals use in prompts.
         split: which part of it: test, dev, ...
-        labels: what is annotated.
+        labels: the annotated labels.
         format: the answer format of gold answers.
         test: the whole test set, in the order of its file.
-        sample: the part of it that is put to the model.
-        train: what the model was trained on, as far as it is known.
-        complete: whether `train` is all that the adapter (of a model without one: the model) was trained on.
-        members: documents of the set's kind that the adapter was trained on: what a signal has to see.
-        unseen: documents of the set's kind that it was not trained on: what a signal must not see.
+        sample: the part of the test set on which the model is run.
+        train: the model's training data, as far as they are known.
+        complete: whether `train` is all the training data of the adapter (or of the model, if it has no adapter).
+        members: documents of the set's kind that the adapter was trained on; a signal must detect them.
+        unseen: documents of the set's kind that it was not trained on; a signal must not flag them.
     """
 
     name: str
@@ -112,28 +112,29 @@ class ContaminationCase:
     unseen: Sequence[Document] = ()
 
     def groups(self) -> dict[str, Sequence[Document]]:
-        """The documents that are put to the model: `test`, `members` and `unseen`."""
+        """The documents on which the model is run: `test`, `members` and `unseen`."""
         return {"test": self.sample, "members": self.members, "unseen": self.unseen}
 
 
 @dataclass(frozen=True)
 class Signal(ABC):
-    """A way to look for contamination. Its docstring says what it shows, what it cannot show, and its sources."""
+    """A test for contamination. Its docstring says what it shows, what it cannot show, and its sources."""
 
     seed: int = 0
 
     asks: ClassVar[bool] = True
-    """Whether it puts anything to the model; those that do not compare files."""
+    """Whether it runs the model; other signals only compare files."""
 
     @abstractmethod
     def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: "ResumableItems") -> list[Finding]:
-        """What is found of each side. What is computed is kept in `kept`, and read from there after an interruption."""
+        """The findings of each side. Computed values are stored in `kept` and read from there after an interruption."""
 
 
 def evenly(documents: Sequence[Document], number: int | None) -> list[Document]:
-    """So many of the documents, evenly spaced and in their order, one of each group as far as groups reach.
+    """So many of the documents, evenly spaced and in order; one of each group while there are enough groups.
 
-    A group is what a document is part of (an article): sentences of one tell less than as many of several.
+    A group is what a document is part of (an article): sentences of one article are less informative than as many
+    sentences of several.
     """
     if number is None or number >= len(documents):
         return list(documents)

@@ -1,4 +1,4 @@
-"""Completion: does the model write the rest of a text, or the next line of the file?"""
+"""Completion: does the model reproduce the rest of a text, or the next line of the file?"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 MOST_TOKENS = 64
 MIN_WORDS = 6
-"""Words of a rest below which an exact match may be luck."""
+"""Minimum number of words of a continuation; an exact match of fewer may be chance."""
 CONTEXT_LINES = 3
-"""Lines of the file before the one that is to be written."""
+"""Lines of the file that precede the one to be completed."""
 
 MAX_SHOWN_COMPLETIONS = 5
 WAYS = ("guided", "general", "plain")
@@ -37,17 +37,18 @@ GENERAL = (
 
 @dataclass(frozen=True)
 class Completion(Signal):
-    """Whether the model writes the rest of a text as it stands in the file, told the set's name and split.
+    """Whether the model, given the set's name and split, writes the rest of a text exactly as in the file.
 
-    Shows: a text, or the file, that was learnt by heart. The first half of each text is given in three ways: `guided`
-    by an instruction with name and split, `general` by one without them, `plain` as bare text; and three lines of the
-    file, for the `next` one. `exact` is the share of rests of six words or more that come out word for word, `guided`
-    or `plain`; `guided`, `general`, `plain`, `next` are mean ROUGE-L F1 with the truth; `guided_gain` the paired
-    difference of the first two, `next_gain` that of the next line and another line of the file.
-    Cannot show: that a text was not seen: models repeat word for word only what they have read many times, small ones
-    seldom even that. Without exact matches of the members this has no power. Formulas complete themselves, so exact
-    matches count only where unseen texts have fewer. A gain of the guided instruction without exact matches can come
-    of a name that tells the subject, one of the next line from an article that goes on.
+    Shows: that a text, or the file, was memorized. The first half of each text is given in three ways: `guided` by an
+    instruction with name and split, `general` by one without them, `plain` as bare text; for `next`, three lines of the
+    file are given. `exact` is the share of continuations of six words or more that the model reproduces word for word,
+    `guided` or `plain`; `guided`, `general`, `plain`, `next` are the mean ROUGE-L F1 against the truth; `guided_gain`
+    is the paired difference of the first two, `next_gain` that of the next line and another line of the file.
+    Cannot show: that a text was not seen: models reproduce word for word only what they have read many times, and small
+    models rarely even that. Without exact matches among the members the signal has no power. Formulaic texts are
+    completed without memory, so exact matches count only if unseen texts have fewer. A gain of the guided instruction
+    without exact matches may come from a name that reveals the subject, a gain of the next line from an article that
+    continues.
     Sources: Golchin and Surdeanu (2024), "Time Travel in LLMs: Tracing Data Contamination in Large Language Models"
     (guided and general instruction, ROUGE-L, exact matches; instructions in our own words); Carlini et al. (2023),
     "Quantifying Memorization Across Neural Language Models" (bare text).
@@ -67,7 +68,7 @@ class Completion(Signal):
                 said = f"{len(halves['test'])} texts of {2 * MIN_WORDS} words or more; it takes {MIN_SAMPLE}"
                 findings.append(Finding(side.name, "unknown", said))
                 continue
-            # The other groups are there for what comes out word for word, by reading or by luck.
+            # The other groups show how many texts come out word for word, by memory or by chance.
             ways = {"test": WAYS, "members": ("guided", "plain"), "unseen": ("guided", "plain")}
             written = {
                 group: {way: _written(side, way, some, case, kept) for way in ways[group]}
@@ -81,7 +82,7 @@ class Completion(Signal):
 
 @dataclass(frozen=True)
 class _Found:
-    """What a side has written: of each group and way behind each first half; `after` the lines before each place."""
+    """A side's continuations: of each first half, by group and way; `after`: of the lines before each place."""
 
     halves: dict[str, list[tuple[str, str]]]
     written: dict[str, dict[str, list[str]]]
@@ -90,7 +91,7 @@ class _Found:
     after: Sequence[str]
 
     def hits(self, group: str) -> list[int]:
-        """The texts whose rest came out word for word, in any way that all groups are asked in."""
+        """The texts whose rest came out word for word, in any of the ways used for all groups."""
         ways = self.written[group]
         rests = [rest for _, rest in self.halves[group]]
         return [i for i, rest in enumerate(rests) if any(starts(ways[way][i], rest) for way in ("guided", "plain"))]
@@ -131,7 +132,7 @@ class _Found:
         return Finding(side, "unknown", f"{said}; no texts are known that should come out word for word", measures)
 
     def _lines(self, measures: dict[str, Measure], seed: int) -> list[int]:
-        """The next lines that came out word for word; adds to the measures."""
+        """The next lines that came out word for word; adds its numbers to the measures."""
         if not self.following:
             return []
         each = list(zip(self.after, self.following, strict=True))
@@ -146,7 +147,7 @@ class _Found:
 
 
 def split(document: Document) -> tuple[str, str] | None:
-    """The first half of a text and the rest, cut between words; None where the rest is too short to tell luck from."""
+    """The first half of a text and the rest, split between words; None if the rest is too short to rule out chance."""
     found = words(document.text)
     if len(found.starts) < 2 * MIN_WORDS:
         return None
@@ -157,14 +158,14 @@ def split(document: Document) -> tuple[str, str] | None:
 def _written(
     side: "LanguageModel", way: str, halves: Sequence[tuple[str, str]], case: ContaminationCase, kept: ResumableItems
 ) -> list[str]:
-    """What the model writes behind each first half."""
+    """The model's continuation of each first half."""
     template = {"guided": GUIDED, "general": GENERAL, "plain": "{first}"}[way]
     prompts = [template.format(first=first, name=case.name, split=case.split) for first, _ in halves]
     return _go_on(side, way, prompts, [rest for _, rest in halves], way != "plain", kept)
 
 
 def _next(side: "LanguageModel", lines: Sequence[str], places: Sequence[int], kept: ResumableItems) -> list[str]:
-    """What the model writes behind the lines before each place: one line."""
+    """The one line that the model writes after the lines before each place."""
     prompts = ["\n".join(lines[i - CONTEXT_LINES : i]) + "\n" for i in places]
     written = _go_on(side, "next", prompts, [lines[i] for i in places], False, kept)
     return [text.lstrip("\n").partition("\n")[0] for text in written]
@@ -178,8 +179,9 @@ def _go_on(
     instructs: bool,
     kept: ResumableItems,
 ) -> list[str]:
-    """What follows each prompt, for about as long as the truth is; an instruction is a user's turn where there are
-    such."""
+    """The continuation of each prompt, about as long as the truth; an instruction is a user turn if the model has a
+    chat template.
+    """
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
         ids = [side.prompt(prompts[i]) if instructs else side.encode(prompts[i]) for i in places]
@@ -193,14 +195,15 @@ def _go_on(
 
 
 def starts(text: str, truth: str) -> bool:
-    """Whether `text` begins with all words of `truth`, case and punctuation aside."""
+    """Whether `text` begins with all words of `truth`, ignoring case and punctuation."""
     wanted = _words(truth)
     return bool(wanted) and _words(text)[: len(wanted)] == wanted
 
 
 def rouge_l(text: str, truth: str) -> float:
     """ROUGE-L F1 (Lin, 2004, "ROUGE: A Package for Automatic Evaluation of Summaries") of casefolded words, in [0, 1]:
-    by the longest common subsequence, recall and precision counting alike."""
+    based on the longest common subsequence, with equal weight of recall and precision.
+    """
     a, b = _words(text), _words(truth)
     if not a or not b:
         return 0.0

@@ -1,4 +1,4 @@
-"""Test sentences that stand in the training data, to the letter or but for case, blanks and punctuation."""
+"""Test sentences that occur in the training data, verbatim or up to case, spaces and punctuation."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
 
 MIN_TELLING_CHARS = 25
-"""Letters and digits from which a sentence that occurs twice is no accident."""
+"""Minimum number of letters and digits of a sentence whose repetition is no coincidence."""
 MAX_SHOWN_SENTENCES = 50
 
 
 @dataclass(frozen=True)
 class Exact(Signal):
-    """Test sentences that also occur in the training data, to the letter or but for case, blanks and punctuation.
+    """Test sentences that also occur in the training data, verbatim or up to case, spaces and punctuation.
 
-    Shows: `verbatim` and `normalized` shares of the test sentences that were trained on, `long` those of 25 letters or
-    more among the latter, `annotated` those that have the very same entities there: what a score on them is worth.
-    Each is named, with the training sentence.
-    Cannot show: paraphrases, translations, or sentences cut otherwise; what other data the model was trained on. Short
-    sentences ("Thank you.") are everywhere, so they are counted and named, and make no verdict. A published set can
-    overlap with itself.
+    Shows: `verbatim` and `normalized`, the shares of the test sentences that were trained on; `long`, the share of
+    normalized matches of 25 letters or more; `annotated`, the share with the very same entities there. They show how
+    far a score on the set can be trusted. Each sentence is named, with the training sentence.
+    Cannot show: paraphrases, translations, or sentences split differently; other data that the model was trained on.
+    Short sentences ("Thank you.") are common everywhere, so they are counted and named but do not affect the verdict. A
+    published set can overlap with itself.
     Sources: Elangovan et al. (2021), "Memorization vs. Generalization: Quantifying Data Leakage in NLP Performance
     Evaluation"; Lee et al. (2022), "Deduplicating Training Data Makes Language Models Better".
     """
@@ -38,7 +38,7 @@ class Exact(Signal):
     def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
         plain_of = {d.text: normalized(d.text) for d in case.test}
         wanted = set(plain_of.values())
-        found: dict[str, list[tuple[str, Document]]] = {}  # of each normalized text: where it was trained on
+        found: dict[str, list[tuple[str, Document]]] = {}  # normalized text -> where it occurs in the training data
         seen: set[bytes] = set()
         for source in case.train:
             for document in source.documents:
@@ -68,12 +68,12 @@ class Exact(Signal):
 
 
 def normalized(text: str) -> str:
-    """The letters and digits of a text, compatibility forms and case folded."""
+    """The letters and digits of a text, with compatibility forms normalized and case folded."""
     return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
 
 
 def shared(these: Iterable[str], others: Iterable[str]) -> set[str]:
-    """The normalized texts, those without a letter or digit aside, that both have."""
+    """The normalized texts that both have, except those without a letter or digit."""
     return {normalized(text) for text in these} & {normalized(text) for text in others} - {""}
 
 

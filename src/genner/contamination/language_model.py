@@ -1,4 +1,4 @@
-"""One side of a model as signals need it: how likely it finds tokens, and how it goes on with a text."""
+"""One side of a model as signals need it: the likelihood of tokens, and the continuation of a text."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -16,15 +16,16 @@ from genner.engines.chat import Chat
 from genner.errors import ModelError
 
 BATCH_TOKENS = 2048
-"""Tokens that are run together, padding included."""
+"""Tokens per batch, padding included."""
 POSITIONS = 256
-"""Positions whose distributions over the vocabulary are in memory at a time."""
+"""Number of positions whose distributions over the vocabulary are in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Of each scored token the log-likelihood (natural logarithm), and of the distribution that it was drawn from the
-    mean and the standard deviation of log-likelihoods; the latter are empty where they were not asked for."""
+    """For each scored token: its log-likelihood (natural logarithm), and the mean and standard deviation of the
+    log-likelihoods of its predicted distribution; the latter two are empty if they were not requested.
+    """
 
     logp: tuple[float, ...]
     mean: tuple[float, ...] = ()
@@ -32,7 +33,7 @@ class Scored:
 
 
 class LanguageModel:
-    """A side of a model. Weights are loaded when something is asked for, and shared with the other side.
+    """A side of a model. Weights are loaded at the first request and shared with the other side.
 
     Args:
         models: loads sides.
@@ -54,19 +55,19 @@ class LanguageModel:
 
     @cached_property
     def chat(self) -> Chat | None:
-        """Renders prompts; None where the model has no chat template that serves."""
+        """Renders prompts; None if the model has no usable chat template."""
         try:
             return Chat(self._tokenizer)
         except ModelError:
             return None
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of plain text as a document of its own: with what the tokenizer puts before one."""
+        """Token ids of plain text as a document of its own, with the tokenizer's leading special tokens."""
         ids: list[int] = self._tokenizer(text)["input_ids"]
         return ids[:-1] if len(ids) > 1 and ids[-1] == self._tokenizer.eos_token_id else ids
 
     def prompt(self, text: str) -> list[int]:
-        """Token ids of a user's turn; of plain text where the model has no chat template."""
+        """Token ids of a user turn, or of plain text if the model has no chat template."""
         return self.chat.prefix_ids("") + self.chat.body_ids(text) if self.chat else self.encode(text)
 
     def score_texts(self, texts: Sequence[str], *, spread: bool = False) -> Iterator[tuple[int, Scored]]:
@@ -76,15 +77,15 @@ class LanguageModel:
     def score(
         self, rows: Sequence[tuple[Sequence[int], int]], prefix: Sequence[int] = (), *, spread: bool = False
     ) -> Iterator[tuple[int, Scored]]:
-        """Of each row (token ids, and the place of the first that is scored), behind `prefix`: (its number, `Scored`).
+        """Score each row (token ids, and the index of the first scored token) behind `prefix`: (its number, `Scored`).
 
-        Rows come in the order in which they are computed: the longest first. The very first token of all has nothing
-        before it and cannot be scored.
+        Rows come in the order of computation: the longest first. The very first token has no context and cannot be
+        scored.
         """
         shared: _Prefix | None = None
         lengths = [len(ids) for ids, _ in rows]
         for batch in batches([len(prefix) + length for length in lengths], BATCH_TOKENS):
-            # The side is left between batches, since whoever takes the rows may ask the other one.
+            # The side is released between batches, since the consumer of the rows may use the other one.
             with self._models.on(self._side) as (model, _), torch.inference_mode():
                 if prefix and shared is None and _shares(model):
                     shared = _prefix(model, prefix)
@@ -101,7 +102,7 @@ class LanguageModel:
     ) -> list[Scored]:
         head = [] if shared else list(prefix)
         lengths = [len(head) + len(ids) for ids, _ in rows]
-        ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)  # padding stands behind: no token sees it
+        ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)  # padding is on the right: no token attends to it
         for row, (own, _) in enumerate(rows):
             ids[row, : lengths[row]] = torch.tensor([*head, *own], dtype=torch.long)
         ids = ids.to(model.device)
@@ -112,8 +113,8 @@ class LanguageModel:
             before = shared.logits.expand(len(rows), 1, -1)
         else:
             logits = model(input_ids=ids).logits
-            before = logits[:, :1]  # of the first token of all, which is never scored
-        logits = torch.cat([before, logits[:, :-1]], dim=1)  # [rows, T, V], of each token what it was drawn from
+            before = logits[:, :1]  # for the very first token, which is never scored
+        logits = torch.cat([before, logits[:, :-1]], dim=1)  # [rows, T, V], the predicted distribution of each token
         begins = [max(len(head) + start, 0 if shared else 1) for _, start in rows]
         return [
             _scored(logits[row, begins[row] : lengths[row]], ids[row, begins[row] : lengths[row]], spread)
@@ -121,7 +122,7 @@ class LanguageModel:
         ]
 
     def write(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """How the model goes on after each prompt, greedily, for so many tokens: (its number, the text)."""
+        """The model's greedy continuation of each prompt, for so many tokens: (its number, the text)."""
         tokenizer = self._tokenizer
         end = self.chat.end_id if self.chat else tokenizer.eos_token_id
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
@@ -154,14 +155,14 @@ class LanguageModel:
 
 @dataclass(frozen=True)
 class _Prefix:
-    """Keys and values of a prefix, and the logits behind it [1, 1, V]."""
+    """Keys and values of a prefix, and the logits after it [1, 1, V]."""
 
     cache: Any
     logits: Tensor
 
 
 def _shares(model: Any) -> bool:
-    """Whether rows can share the cache of a prefix: where each layer attends to all that came before."""
+    """Whether rows can share the cache of a prefix: true if each layer attends to all previous tokens."""
     kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
     return kinds == {"full_attention"} and not getattr(model, "_is_stateful", False)
 

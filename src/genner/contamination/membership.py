@@ -1,7 +1,7 @@
-"""From a score of each document to a finding: can trained-on texts be told from others by it, and the test set too?
+"""From document scores to a finding: do they separate trained-on texts, and the test set, from unseen texts?
 
-A score means nothing by itself: a text is likely since it is short, or plain. So every comparison is with `unseen`
-documents of the same kind, and the answer is believed only where it sees the `members`, which were trained on.
+A score alone means nothing: a text may be likely because it is short or simple. So every comparison is with `unseen`
+documents of the same kind, and a negative result counts only if the score detects the `members`, which were trained on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from genner.contamination.statistics import auc
 from genner.evaluation.intervals import LEVEL
 
 DocumentScores = Mapping[str, Sequence[float]]
-"""The scores of the documents of each group (`ContaminationCase.groups`), higher for what was seen."""
+"""The scores of the documents of each group (`ContaminationCase.groups`), higher for seen documents."""
 
 
 def judged(case: ContaminationCase, side: str, scores: Mapping[str, DocumentScores], adapted: bool) -> Finding:
-    """The finding of a side by several scores, named; `adapted`: whether the side has what was trained on `members`.
+    """The finding of a side from several named scores; `adapted`: whether the side was trained on `members`.
 
-    Of k scores each is judged at the level 0.05 / k (Bonferroni). The signal is there where a score tells the test set
-    from the unseen documents, the test set being the higher, and tells the members, if there are any. Raises nothing.
+    Each of k scores is tested at level 0.05 / k (Bonferroni). The signal is present if a score is significantly higher
+    on the test set than on the unseen documents, and on the members too, if there are any. Raises nothing.
     """
     measures: dict[str, Measure] = {}
     for name, groups in scores.items():
@@ -73,5 +73,5 @@ def _why(case: ContaminationCase) -> str:
 
 
 def is_adapted(side: str, sides: Sequence[str]) -> bool:
-    """Whether a side is what `members` are known of: the adapter, or the model itself where there is no adapter."""
+    """Whether `members` are training data of this side: the adapter, or the model itself if there is no adapter."""
     return side == ADAPTER or ADAPTER not in sides

@@ -1,4 +1,4 @@
-"""Entity mentions of the test set that training has shown."""
+"""Entity mentions of the test set that occur in the training data."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MentionOverlap(Signal):
-    """Entity mentions of the test set that the training data have, as written.
+    """Entity mentions of the test set that occur in the training data, as written.
 
-    Shows: how much of a score can rest on names that training has shown: `seen`, the share of mentions that are
-    entities of the same label there; `other_label` of others only; `partial` those of which a word is; `unseen` the
-    rest; `seen_distinct`, `seen` with each mention counted once. Beside it stand the same of unseen texts of the kind
-    (`unseen_split_seen`), where there are any: what two splits of one corpus have in common.
-    Cannot show: contamination. Frequent names are in every text of their field, so this is a description; the probe
-    `seen_unseen` says what the score is on each part.
+    Shows: how much of a score can depend on names seen in training: `seen`, the share of mentions that are entities of
+    the same label there; `other_label`, of other labels only; `partial`, with a word in such an entity; `unseen`, the
+    rest; `seen_distinct`, `seen` with each mention counted once. For comparison, `unseen_split_seen` is the same share
+    in unseen texts of the kind, if there are any: what two splits of one corpus have in common.
+    Cannot show: contamination. Frequent names occur in every text of their field, so this is a description; the probe
+    `seen_unseen` gives the score on each part.
     Sources: Augenstein et al. (2017), "Generalisation in Named Entity Recognition: A Quantitative Analysis"; Taillé et
     al. (2020), "Contextualized Embeddings in Named-Entity Recognition: An Empirical Study on Generalization".
     """
@@ -51,6 +51,6 @@ class MentionOverlap(Signal):
 
 
 def _counts(documents: Sequence[Document], known: KnownMentions) -> tuple[Counter[str], Counter[str]]:
-    """Mentions, and different mentions, by bucket."""
+    """Mentions, and distinct mentions, by bucket."""
     all_of = [((d.mention(e), e.label), known.bucket(d, e)) for d in documents for e in d.entities]
     return Counter(bucket for _, bucket in all_of), Counter(dict(all_of).values())

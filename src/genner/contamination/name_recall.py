@@ -1,4 +1,4 @@
-"""What the model says of a set when it is told nothing but its name."""
+"""What the model knows about a set from its name alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ OTHER_SETS = (
     "MIT Movie", "MIT Restaurant", "NCBI Disease", "BC5CDR", "GENIA", "JNLPBA", "BC2GM", "AnatEM", "LitBank",
     "FIN", "BTC", "Universal NER English-EWT", "CrossNER politics", "CrossNER AI", "SciERC", "NEREL", "MultiNERD",
 )  # fmt: skip
-"""Names of other sets: the controls."""
+"""Names of other sets, used as controls."""
 
 MENTIONS = 20
-"""Distinct mentions that are looked at."""
+"""Number of distinct mentions that are tested."""
 
 QUESTION_PROMPT = (
     "Name the entity types that are annotated in the {name} dataset for named entity recognition, with commas."
@@ -33,15 +33,16 @@ MENTION_PROMPT = (
 
 @dataclass(frozen=True)
 class NameRecall(Signal):
-    """Whether the model names the set's labels and mentions, told only its name and split.
+    """Whether the model knows the set's labels and mentions, given only its name and split.
 
-    Shows: what the model has read about the set. `labels`: the list of its labels is likelier behind its name than
-    behind those of 25 other sets (the share of names that it outranks, with the p value of that rank); `mentions`: the
-    same of 20 mentions of the split; `named`: the share of labels that a free answer names, and `named_others` how many
-    of them are named for the other sets.
-    Cannot show: that the data were read. Papers and cards tell labels, and a name that tells the subject (NCBI Disease)
-    tells labels and mentions without any reading. A model that cannot name the labels of a set that it was trained on
-    by the thousand has no power here; genner's training does not mention names of sets.
+    Shows: what the model has read about the set. `labels`: whether the list of its labels is likelier behind its name
+    than behind the names of 25 other sets (the share of names that it outranks, with the p value of that rank);
+    `mentions`: the same for 20 mentions of the split; `named`: the share of labels that a free answer names;
+    `named_others`: how many of them the model names for the other sets.
+    Cannot show: that the data were read. Papers and dataset cards list labels, and a name that reveals the subject
+    (NCBI Disease) suggests labels and mentions without any reading. The signal has no power for a model that cannot
+    name the labels of a set on which it was trained with thousands of examples; genner's training does not mention
+    names of sets.
     Sources: Sainz et al. (2023), "NLP Evaluation in Trouble: On the Need to Measure LLM Data Contamination for each
     Benchmark" (asking a model for a set's contents by its name, also their blog "Did ChatGPT cheat on your test?");
     Golchin and Surdeanu (2024), "Time Travel in LLMs". Ranking among other names is our own.
@@ -89,7 +90,7 @@ def _finding(side: str, measures: dict[str, Measure], others: int, answer: str) 
 
 
 def _ranked(values: Sequence[float]) -> Measure:
-    """How many of the other names the first one outranks, as a share."""
+    """The share of the other names that the first one outranks."""
     own, rest = values[0], values[1:]
     return Measure(sum(own > other for other in rest) / len(rest), len(rest), p=rank_p(own, rest))
 
@@ -110,7 +111,7 @@ def _likelihoods(
     split: str,
     kept: ResumableItems,
 ) -> list[float]:
-    """For each name the mean log-likelihood of a token of the targets, (template, label, text) each."""
+    """For each name, the mean log-likelihood per token of the targets, each (template, label, text)."""
     asked = [
         [template.format(name=name, split=split, label=label), text]
         for name in names

@@ -1,4 +1,4 @@
-"""Runs of words of the test set that stand in the training data."""
+"""Word n-grams of the test set that occur in the training data."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 SIZES = (8, 13)
 CONTAMINATED_SHARE = 0.7
-"""Of its 8-grams, from which a text counts as contaminated (PaLM)."""
+"""Minimum share of its 8-grams for a text to count as contaminated (PaLM)."""
 MAX_SHOWN_GRAMS = 20
 
-# Scripts that put no blanks between words are taken a character at a time.
+# In scripts without spaces between words, each character counts as a word.
 _WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿가-힯฀-๿]|[^\W_぀-ヿ㐀-鿿豈-﫿가-힯฀-๿]+")
 
 
 @dataclass(frozen=True)
 class Ngrams(Signal):
-    """Runs of 8 and of 13 words of the test set that also stand in the training data, case and punctuation aside.
+    """Word 8-grams and 13-grams of the test set that also occur in training, ignoring case and punctuation.
 
-    Shows: sentences that were taken over in part or with changes. `any_8` and `any_13`, the share of texts that have a
-    run in common, of those long enough to have one; `covered_8` and `covered_13`, the share of all different runs;
-    `most_8`, the share of texts 70 % of whose runs of 8 are there.
-    Cannot show: paraphrases, and nothing of texts of fewer than 8 words. Runs of 8 can be common phrases ("on the basis
-    of the results of the") or formulas of a genre, so `any_8` of a sound pair of splits is not 0.
+    Shows: sentences that were copied in part or with changes. `any_8` and `any_13`: the share of texts with an n-gram
+    in common, of those long enough to have one; `covered_8` and `covered_13`: the share of all distinct n-grams;
+    `most_8`: the share of texts with at least 70 % of their 8-grams in the training data.
+    Cannot show: paraphrases, nor anything about texts of fewer than 8 words. 8-grams can be common phrases ("on the
+    basis of the results of the") or formulas of a genre, so `any_8` is above 0 even for clean splits.
     Sources: Brown et al. (2020), "Language Models are Few-Shot Learners", appendix C (13-grams); Chowdhery et al.
     (2022), "PaLM: Scaling Language Modeling with Pathways" (70 % of the 8-grams).
     """
@@ -61,17 +61,17 @@ class Ngrams(Signal):
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, casefolded: runs of letters and digits; characters in scripts that write no blanks."""
+    """The words of a text, casefolded: runs of letters and digits; single characters in scripts without spaces."""
     return _WORD.findall(text.casefold())
 
 
 def grams(words: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    """All runs of so many words."""
+    """All n-grams of so many words."""
     return zip(*(words[i:] for i in range(size)), strict=False)
 
 
 def met(wanted: set[tuple[str, ...]], texts: Iterable[str], size: int) -> set[tuple[str, ...]]:
-    """Those of the runs that occur in one of the texts. Memory does not grow with the texts."""
+    """The n-grams that occur in at least one of the texts. Memory does not grow with the texts."""
     found: set[tuple[str, ...]] = set()
     for text in texts:
         found |= wanted.intersection(grams(words_of(text), size))

@@ -1,4 +1,4 @@
-"""The order of the file: are its documents likelier as they stand than shuffled?"""
+"""The order of the file: are its documents likelier in their own order than shuffled?"""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel
 
 SHARD_TOKENS = 512
-"""Tokens of a shard: as many units as fit, two at least, each cut to its share where they do not fit."""
+"""Tokens per shard: as many units as fit, at least two, each truncated to its share if they do not fit."""
 SHUFFLES = 4
 MIN_SHARDS = 8
 
 
 @dataclass(frozen=True)
 class Order(Signal):
-    """Whether the file in its own order is likelier than in others: whoever has read the file knows what comes next.
+    """Whether the file is likelier in its own order than in others: a model that has read it knows what comes next.
 
-    Shows: that the file itself was read, as it is published, where its units are exchangeable: then no order is
-    likelier than another to a model that has not, and the p value is exact. The file is cut into shards; of each the
-    log-likelihood in its own order less the mean of up to four shuffles, in nats; the mean over shards, tested
-    one-sided. For an adapter `over_base` is its value less that of its base: what training has added.
-    Cannot show: anything where neighbours hang together, as the sentences of an article do, which any model finds
-    likelier in order. So whole articles are shuffled where documents say what they are part of; where they do not,
-    the difference to the base alone is tested, and the base is `unknown`. Training that shuffles its sentences, as
-    genner's does, leaves no trace here. The published test needs some thousand examples and models of a billion
-    parameters or more to see a file that was read a few times.
-    Source: Oren et al. (2024), "Proving Test Set Contamination in Black Box Language Models" (the sharded test, there
-    with Student's t; here signs are flipped).
+    Shows: that the file itself was read as published, if its units are exchangeable: then all orders are equally likely
+    to a model that has not read it, and the p value is exact. The file is split into shards; the value of a shard is
+    its log-likelihood in its own order minus the mean over up to four shuffles, in nats. `order` is the mean over
+    shards, tested one-sided. For an adapter, `over_base` is its value minus that of its base: what training has added.
+    Cannot show: anything if neighbours are related, like the sentences of an article, which any model finds likelier in
+    order. So whole articles are shuffled if the documents have groups; if they have none, only the difference from the
+    base is tested, and the base is `unknown`. Training that shuffles its sentences, like genner's, leaves no trace
+    here. The published test needs a few thousand examples and models of a billion parameters or more to detect a file
+    that was read a few times.
+    Source: Oren et al. (2024), "Proving Test Set Contamination in Black Box Language Models" (the sharded test; the
+    paper uses Student's t, we use a sign-flip test).
     """
 
     def look(self, case: ContaminationCase, sides: Sequence["LanguageModel"], kept: ResumableItems) -> list[Finding]:
@@ -59,9 +59,9 @@ class Order(Signal):
     def _differences(
         self, side: "LanguageModel", units: Sequence[str], documents: int, kept: ResumableItems
     ) -> list[float]:
-        """Of each shard, how much likelier its own order is than the mean of others, in nats.
+        """For each shard, how much likelier its own order is than the mean of other orders, in nats.
 
-        So many shards, evenly spaced, are taken that they hold about as many units as there are `documents`.
+        Takes evenly spaced shards that together hold about `documents` units.
         """
         encoded = kept.fill(
             f"length, {side.name}", list(units), lambda places: ((i, len(side.encode(units[i]))) for i in places)
@@ -78,7 +78,7 @@ class Order(Signal):
             for place in places:
                 room = SHARD_TOKENS // len(asked[place])
                 ids = [side.encode(text + "\n") for text in asked[place]]
-                whole = sum(map(len, ids)) <= SHARD_TOKENS  # else each is cut to its share
+                whole = sum(map(len, ids)) <= SHARD_TOKENS  # otherwise each is truncated to its share
                 rows.append(([token for some in ids for token in (some if whole else some[:room])], 0))
             for row, scored in side.score(rows):
                 yield places[row], sum(scored.logp)
@@ -98,14 +98,14 @@ class Order(Signal):
 
 
 def _units(documents: Sequence[Document], grouped: bool) -> list[str]:
-    """The texts that are put in order: of each run of documents of one group, or of each document."""
+    """The texts to be ordered: one for each run of documents of one group, or for each document."""
     if not grouped:
         return [document.text for document in documents]
     return ["\n".join(d.text for d in some) for _, some in groupby(documents, key=lambda document: document.group)]
 
 
 def _shards(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Consecutive units, as many as fit the window, two at least; a last one alone is left out."""
+    """Consecutive units, as many as fit the window, at least two; a single last unit is left out."""
     shard: list[int] = []
     for i, length in enumerate(lengths):
         if len(shard) >= 2 and sum(lengths[k] for k in shard) + length > SHARD_TOKENS:

@@ -1,4 +1,4 @@
-"""From an overlap of files to findings: what can be said of each side of a model."""
+"""From an overlap of files to the findings for each side of a model."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ def by_side(
     examples: tuple[dict[str, Any], ...] = (),
     verdict: SignalVerdict | None = None,
 ) -> list[Finding]:
-    """A finding of each side; `verdict` stands for the one that follows from `hit`.
+    """A finding for each side; the verdict follows from `hit` unless `verdict` is given.
 
-    The training data are those of the adapter. What a base was trained on before is not at hand, so that an overlap
-    with it is unknown, never none; so it is for files that are only a part of what was trained on.
+    The training data are those of the adapter. The pretraining data of a base are not available, so overlap with them
+    is unknown, never none. The same holds if the files are only a part of the training data.
     """
     names = [side.name for side in sides]
     findings = []

@@ -1,7 +1,7 @@
-"""What a signal has computed, kept as it comes, so that an interrupted run goes on behind the last item.
+"""Stores a signal's computed items one by one, so that an interrupted run resumes after the last item.
 
-`FOLDER/<signal>.jsonl` has a line an item, `{"key": ..., "value": ...}`, written at once and with one call. A key is a
-hash of all that the value depends on but the model, which is the folder's (`run`).
+`FOLDER/<signal>.jsonl` has a line per item, `{"key": ..., "value": ...}`, written immediately and with one call. A key
+is a hash of everything that the value depends on except the model, which is fixed per folder (`run`).
 """
 
 import json
@@ -15,13 +15,13 @@ from genner.data.json_stream import json_lines
 from genner.errors import DataError
 
 ItemListener = Callable[[str, int, int], None]
-"""Hears of progress: what is being done, how many items are done, how many there are."""
+"""Callback for progress: what is being done, the number of items done, and the total."""
 
 
 class ResumableItems:
-    """The items of one signal, in a file where there is a folder, else in memory alone.
+    """The items of one signal: in a file if there is a folder, else only in memory.
 
-    Raises `DataError` naming a line that is none of its own; a last line that a killed process left half is dropped.
+    Raises `DataError` naming a line that is not such an item; an incomplete last line of a killed process is dropped.
     """
 
     def __init__(self, path: Path | None = None, watch: ItemListener = lambda what, done, total: None) -> None:
@@ -45,10 +45,10 @@ class ResumableItems:
     def fill(
         self, what: str, asked: Sequence[Any], compute: Callable[[list[int]], Iterable[tuple[int, Any]]]
     ) -> list[Any]:
-        """The value of each of `asked` (JSON types, of which the key is made), in order.
+        """The value of each of `asked` (JSON types, from which the key is computed), in order.
 
-        `compute` is given the places of those that are not there and yields (place, value) in any order; equal ones are
-        computed once. `what` is what `watch` hears.
+        `compute` receives the indices of missing items and yields (index, value) in any order; equal items are computed
+        once. `what` is passed to `watch`.
         """
         keys = [key_of([what, each]) for each in asked]
         first = {key: i for i, key in reversed([*enumerate(keys)])}
@@ -69,7 +69,7 @@ class ResumableItems:
 
 
 class _Append:
-    """Writes lines behind those that are there; nowhere without a path."""
+    """Appends lines to a file; without a path, writes nothing."""
 
     def __init__(self, path: Path | None) -> None:
         self._file = path.open("ab") if path is not None else None
@@ -95,7 +95,7 @@ def key_of(value: Any) -> str:
 
 
 def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Places of rows of like lengths, the longest first, so that each batch, padded, has so many tokens or one row."""
+    """Batches of indices of rows of similar length, longest first; each padded batch has so many tokens or one row."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if batch and (len(batch) + 1) * lengths[batch[0]] > tokens:

@@ -1,8 +1,8 @@
-"""Looking with all signals, one after the other; what each has found is kept as soon as it is there.
+"""Runs all signals one after the other and stores the findings of each as soon as it is done.
 
-FOLDER/settings.json       what is looked at: another measurement does not go on in this folder
-FOLDER/<signal>.jsonl      what a signal has computed so far, an item a line
-FOLDER/<signal>.json       what it has found: written last, so its being there means done
+FOLDER/settings.json what is measured: another measurement cannot resume in this folder
+FOLDER/<signal>.jsonl what a signal has computed so far, one item per line
+FOLDER/<signal>.json its findings: written last, so if the file exists the signal is done
 FOLDER/contamination.json  all of it
 """
 
@@ -29,7 +29,7 @@ CONTAMINATION_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Contamination:
-    """What was found of a model and a test set: by signal a finding of each side; `problems` by signal that failed."""
+    """The findings for a model and a test set: by signal, one per side; `problems`: the errors of failed signals."""
 
     settings: dict[str, Any]
     findings: dict[str, list[Finding]] = field(default_factory=dict)
@@ -60,18 +60,18 @@ def check(
     watch: ItemListener = lambda what, done, total: None,
     started: Callable[[str], None] = lambda signal: None,
 ) -> Contamination:
-    """Look for contamination of a model by a test set.
+    """Test a model for contamination by a test set.
 
     Args:
-        model: as for `genner.load`; of an adapter its base is looked at, too.
+        model: as for `genner.load`; for an adapter, its base is tested too.
         case: the test set and what is known (`sources.case_of`).
         signals: names in `SIGNALS`.
-        out: the folder for what is found; an interrupted run goes on there. None: nothing is kept.
+        out: the folder for the findings; an interrupted run resumes there. None: nothing is stored.
         dtype: float32, bfloat16, float16, or auto: bfloat16 on a GPU, float32 elsewhere.
-        watch: hears of progress within a signal; `started` of its beginning.
+        watch: callback for progress within a signal; `started`: for its beginning.
 
     Raises `UsageError` when the folder holds another measurement, `DataError` when it is damaged; `ModelError` and
-    `UnknownNameError` as `genner.load` does. Another error of genner's in a signal is among `problems`.
+    `UnknownNameError` as `genner.load` does. Any other genner error in a signal is added to `problems`.
     """
     from genner.contamination.language_model import LanguageModel
 
@@ -103,7 +103,7 @@ def check(
 
 
 def _settings(model: str, case: ContaminationCase, seed: int, models: Models) -> dict[str, Any]:
-    """All that tells one measurement from another, as JSON types."""
+    """All settings that identify a measurement, as JSON types."""
     return {
         "model": model,
         "adapter": ModelSource.resolve(model).digest,

@@ -1,4 +1,4 @@
-"""What a model was trained on, as far as it can be known, and the `ContaminationCase` that is made of it."""
+"""A model's training data, as far as they are known, and the `ContaminationCase` built from them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ SPLIT_NAMES = ("train", "dev", "test")
 
 @dataclass
 class KnownRecipes:
-    """Recipes that a model was trained by, the last one first; `complete`: whether these are all."""
+    """The recipes with which a model was trained, the last one first; `complete`: whether these are all."""
 
     recipes: list[Recipe] = field(default_factory=list)
     complete: bool = False
@@ -33,9 +33,10 @@ class KnownRecipes:
 
 
 def recipes_of(model: str, given: Sequence[Path] = ()) -> KnownRecipes:
-    """The recipes of a model, and of the adapters that its training began with: from the folders of the runs.
+    """The recipes of a model and of the adapters from which its training started, read from the folders of the runs.
 
-    `given` are recipes, the model's own first, where no run is at hand. Raises `DataError` for a file that is none.
+    `given` are recipes, the model's own first, used if no run is available. Raises `DataError` for a file that is no
+    recipe.
     """
     known = KnownRecipes([Recipe.from_file(path) for path in given])
     if not given:
@@ -57,7 +58,7 @@ def recipes_of(model: str, given: Sequence[Path] = ()) -> KnownRecipes:
 
 
 def _recorded(model: str) -> Recipe | None:
-    """The recipe that a model's run, or its exported folder, has kept."""
+    """The recipe stored in a model's run or exported folder."""
     try:
         training = ModelFacts.of(model).training
         return Recipe.from_recorded(training.recipe) if training else None
@@ -67,9 +68,10 @@ def _recorded(model: str) -> Recipe | None:
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says: `data` is the test set; see `case_of`.
+    """The user's input: `data` is the test set; see `case_of`.
 
-    `syntaxes` are the file syntaxes of `test`, `train`, `members` and `unseen`, by these names; others are guessed.
+    `syntaxes` are the file syntaxes of `test`, `train`, `members` and `unseen`, by these names; missing ones are
+    detected.
     """
 
     data: Path
@@ -85,20 +87,19 @@ class Given:
     unseen: tuple[Path, ...] = ()
     limit: int | None = None
     set: str | None = None
-    """The recipe's set that is of the test set's kind, by its name; else the one in its folder."""
+    """Name of the recipe's set that is of the test set's kind; by default the one in the test set's folder."""
 
 
 def case_of(
     model: str, given: Given, read_log: ReadLog, watch: Callable[[str], None] = lambda said: None
 ) -> tuple[ContaminationCase, list[str]]:
-    """The case of a model and a test set, and notes on what is not known.
+    """The case of a model and a test set, and notes on what is unknown.
 
-    What it was trained on is `train` and the sets of its recipes, whose files lie below `root`. A recipe's set in the
-    folder of the test set says which texts of its kind were trained on (`members`) and which not (`unseen`: its dev
-    file), unless these are given. Sentences of the one that stand in the other, or in what is put to the model, are
-    left out.
+    The training data are `train` and the sets of the model's recipes, whose files lie below `root`. Unless they are
+    given, `members` and `unseen` come from the recipe's set in the folder of the test set: `members` are its training
+    texts, `unseen` its dev file. Sentences that occur in both, or in the sample, are left out.
 
-    Raises `UsageError` for a test set without documents, or labels that it lacks; `DataError` as readers do.
+    Raises `UsageError` for a test set without documents, or for labels that it lacks; `DataError` as readers do.
     """
     watch(str(given.data))
     test = with_groups(list(read_corpus(given.data, given.syntaxes.get("test"), read_log)))
@@ -168,7 +169,7 @@ def _documents(
     read_log: ReadLog,
     watch: Callable[[str], None],
 ) -> list[TrainedOn]:
-    """The documents of a set that `fraction` and `shots` leave, by file; a file that several sets use comes once."""
+    """The documents of a set after `fraction` and `shots`, by file; a file that several sets use comes once."""
     if spec.weight <= 0:
         return []
     found: list[Document] = []
@@ -204,7 +205,7 @@ def _files(paths: Iterable[Path], read_log: ReadLog, reader: str | None = None) 
 
 
 def _name(data: Path) -> str:
-    """What the world calls the set: the catalog's title for its folder or file, or their name."""
+    """The public name of the set: the catalog's title for its folder or file, or their name."""
     for name in (data.stem, data.resolve().parent.name):
         if name in catalog():
             return catalog()[name].title
@@ -212,7 +213,7 @@ def _name(data: Path) -> str:
 
 
 def _label_set(given: Given, own: SetSpec | None, root: Path, documents: Sequence[Document]) -> LabelSet:
-    """The labels that are given, those of the recipe's set, or those of the documents. Raises `LabelError`."""
+    """The given labels, those of the recipe's set, or those of the documents. Raises `LabelError`."""
     tags = sorted({e.label for d in documents for e in d.entities})
     labels = given.labels or (label_set_of(own, root) if own else as_label_set(tags or None))
     if lacking := [tag for tag in tags if tag not in labels]:

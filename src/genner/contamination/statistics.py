@@ -1,7 +1,7 @@
-"""Intervals and p values for few observations: of an area under a curve, of a mean of differences, of a rank.
+"""Intervals and p values for small samples: of an AUC, of a mean difference, of a rank.
 
-All intervals are at 95 %. Observations are documents; `base.evenly` draws one of each article as far as it can, since
-sentences of one article hang together.
+All intervals are at 95 %. Observations are documents; `base.evenly` draws one per article as far as possible, since
+sentences of one article are correlated.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from genner.evaluation.student import quantile
 
 Z = 1.959964
 EXACT = 14
-"""Differences up to which all ways to give them signs are gone through."""
+"""Maximum number of differences for which all sign assignments are enumerated."""
 DRAWS = 10_000
 
 
 def auc(these: Sequence[float], others: Sequence[float]) -> Measure:
-    """The chance that one of `these` is greater than one of `others`, ties counting half; 0.5: they are alike.
+    """The probability that one of `these` is greater than one of `others`, ties counting half; 0.5: no difference.
 
     The interval is that of Newcombe (2006), "Confidence intervals for an effect size measure based on the Mann-Whitney
     statistic. Part 2", method 5: a score interval with the variance of Hanley and McNeil (1982), which does not shrink
-    to a point where all of `these` are greater. `p` is two-sided, of the Mann-Whitney test with ties, normal
+    to a point when all of `these` are greater. `p` is two-sided, of the Mann-Whitney test with ties, normal
     approximation. Needs one value of each.
     """
     m, n = len(these), len(others)
@@ -42,7 +42,7 @@ def auc(these: Sequence[float], others: Sequence[float]) -> Measure:
 
 
 def _bound(value: float, m: int, n: int, end: float) -> float:
-    """Where an area between `value` and `end` is just compatible with `value`, by bisection."""
+    """The area between `value` and `end` that is just compatible with `value`, by bisection."""
 
     def apart(area: float) -> bool:
         star = (m + n) / 2 - 1
@@ -60,8 +60,9 @@ def _bound(value: float, m: int, n: int, end: float) -> float:
 def mean_difference(differences: Sequence[float], seed: int = 0, *, greater: bool = True) -> Measure:
     """The mean of paired differences, with Student's interval and the p value of the sign-flip test.
 
-    The test is one-sided (`greater`: that the mean is above 0) or two-sided; it takes each difference to be as likely
-    with the other sign, and goes through all signs where there are few (`EXACT`), else through 10,000 draws.
+    The test is one-sided (`greater`: the mean is above 0) or two-sided. Under the null hypothesis, both signs of a
+    difference are equally likely; all sign assignments are enumerated if there are few differences (`EXACT`), else
+    10,000 are drawn.
     """
     values = np.asarray(differences, float)
     n, value = len(values), float(values.mean())
@@ -72,14 +73,14 @@ def mean_difference(differences: Sequence[float], seed: int = 0, *, greater: boo
         signs = np.array(list(product((1.0, -1.0), repeat=n)))
     else:
         signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(DRAWS, n))
-        signs[0] = 1.0  # the signs that there are
+        signs[0] = 1.0  # the observed signs
     means = signs @ values / n
     reached = means >= value - 1e-12 if greater else np.abs(means) >= abs(value) - 1e-12
     return Measure(value, n, value - half, value + half, float(reached.mean()))
 
 
 def rank_p(value: float, others: Sequence[float]) -> float:
-    """The p value of being as high among controls as it is: 1 / (controls + 1) at best."""
+    """The p value of a rank among controls: 1 / (controls + 1) at best."""
     return (1 + sum(other >= value for other in others)) / (1 + len(others))
 
 

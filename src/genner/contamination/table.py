@@ -1,4 +1,4 @@
-"""What was found, as text: a line a signal and side, and what the verdicts mean."""
+"""The findings as text: one line per signal and side, and the meaning of the verdicts."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""How likely the bare texts are: loss, zlib ratio, Min-K%, Min-K%++, and against the base."""
+"""The likelihood of bare texts: loss, zlib ratio, Min-K%, Min-K%++, and relative to the base."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel, Scored
 
 K = 0.2
-"""The share of a text's least likely tokens that Min-K% looks at."""
+"""The share of a text's tokens, the least likely ones, that Min-K% uses."""
 
 
 @dataclass(frozen=True)
 class TextLikelihood(Signal):
-    """How likely the model finds the bare texts, against unseen texts of the same kind.
+    """The likelihood of the bare texts, compared with unseen texts of the same kind.
 
-    Shows: whether the texts were learnt by heart, labels aside. Five scores a text, each an AUC against unseen texts:
-    `loss`, the mean log-likelihood of a token; `zlib`, log-likelihood by compressed size; `min_k` and `min_k_plus`,
-    the least likely fifth of the tokens, bare and set against the vocabulary's spread; for an adapter `reference`, by
-    how much it finds the text likelier than its base does.
-    Cannot show: contamination where texts were read once, or the model is small: on large corpora such scores are
-    about as good as a coin (Duan et al., 2024). Unseen texts of another kind (a later year, another log) differ
-    for other reasons, so a difference without members that it sees proves nothing.
+    Shows: whether the texts were memorized, labels aside. Five scores per text, each reported as an AUC against unseen
+    texts: `loss`, the mean log-likelihood per token; `zlib`, log-likelihood divided by compressed size; `min_k` and
+    `min_k_plus`, the mean over the least likely fifth of the tokens, raw and standardized over the vocabulary; for an
+    adapter `reference`, how much likelier it finds the text than its base does.
+    Cannot show: contamination if texts were read only once, or the model is small: on large corpora such scores are
+    barely better than chance (Duan et al., 2024). Unseen texts of another kind (a later year, another log) differ for
+    other reasons, so a difference proves nothing unless the score also detects members.
     Sources: Yeom et al. (2018), "Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting" (loss);
     Carlini et al. (2021), "Extracting Training Data from Large Language Models" (zlib, and a reference model); Shi et
     al. (2024), "Detecting Pretraining Data from Large Language Models" (Min-K%); Zhang et al. (2025), "Min-K%++:
@@ -59,7 +59,7 @@ class TextLikelihood(Signal):
 
 
 def _scores(side: "LanguageModel", texts: Sequence[str], kept: ResumableItems) -> list[dict[str, float]]:
-    """The scores of each text; empty for one of which no token can be scored."""
+    """The scores of each text; empty for a text in which no token can be scored."""
 
     def compute(places: list[int]) -> Iterator[tuple[int, Any]]:
         for row, scored in side.score_texts([texts[i] for i in places], spread=True):

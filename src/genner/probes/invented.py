@@ -64,7 +64,7 @@ def _script(char: str) -> str:
 
 @cache
 def _near(char: str) -> str:
-    """The letters of the same script and category within the surrounding 128 code points, the letter itself included."""
+    """The letters of the same script and category in the surrounding 128 code points, including the letter itself."""
     first = ord(char) & ~127
     block = map(chr, range(first, first + 128))
     kind = unicodedata.category(char), _script(char)

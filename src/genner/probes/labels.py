@@ -77,8 +77,7 @@ class SymbolsDefined(Symbols):
 
 @dataclass(frozen=True)
 class Permuted(Probe):
-    """The tags change places: each definition, with its long name, gets another label's tag; gold follows the
-    definition.
+    """The tags change places: each definition, with its long name, gets another label's tag; gold follows definitions.
 
     No label keeps its tag. With PER and LOC the prompt may say `LOC: person: names of people`, and gold calls people
     LOC.
@@ -122,9 +121,10 @@ class DefinitionsSwapped(Probe):
     No label keeps its definition: `LOC: location: names of people`, and gold calls places LOC.
     Shows: whether the model uses definitions at all. A model that relies on tags and long names keeps its F1; one that
     follows definitions loses it. `tag_f1`, `definition_f1`, `chose_tag` and `chose_definition` say which of the two the
-    entities followed. Cannot show: that a model which keeps its F1 would ignore the definition of an unknown label,
-    where nothing else helps (for that, see `symbols_defined`). Here tag and long name together contradict the
-    definition; in `permuted` only the tag contradicts it.
+    entities followed.
+    Cannot show: that a model which keeps its F1 would ignore the definition of an unknown label, where nothing else
+    helps (for that, see `symbols_defined`). Here tag and long name together contradict the definition; in `permuted`
+    only the tag contradicts it.
     Source: the counterpart of `permuted`; see there.
     """
 

@@ -21,9 +21,7 @@ Documents = Sequence[Document]
 
 
 def scores(counts: Sequence[Counts], gold: Documents, prefix: str = "") -> dict[str, float]:
-    """Scores from the counts of each gold document: `precision`, `recall`, `f1`, `low`, `high`, `gold`, `predicted`,
-    prefixed.
-    """
+    """Scores from counts by document: `precision`, `recall`, `f1`, `low`, `high`, `gold`, `predicted`, prefixed."""
     total = sum(counts, Counts())
     found = interval([c.tp for c in counts], [c.fp for c in counts], [c.fn for c in counts], units_of(gold).of)
     bounds = {f"{prefix}low": found[0], f"{prefix}high": found[1]} if found else {}
@@ -87,8 +85,7 @@ def by_reading(readings: Mapping[str, Documents], predicted: Documents) -> dict[
 
 
 def false_alarms(gold: Documents, predicted: Documents) -> dict[str, float]:
-    """False positives in texts without entities: `per_1000_words`, `documents_with` (the share with one or more),
-    counts.
+    """False positives in entity-free texts: `per_1000_words`, `documents_with` (the share with one or more), counts.
 
     Words are those of `genner.evaluation.words`, independent of a model's tokenizer. An entity is a false alarm if it
     is not in gold.
