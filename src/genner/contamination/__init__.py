@@ -38,7 +38,7 @@ SIGNALS: dict[str, type[Signal]] = {
 
 
 def named(names: str | None) -> tuple[str, ...]:
-    """The signals of a comma-separated list, each once; all if there is none. Raises `UnknownNameError`, `UsageError`."""
+    """The signals of a comma-separated list, each once; all by default. Raises `UnknownNameError`, `UsageError`."""
     if names is None:
         return tuple(SIGNALS)
     found = tuple(dict.fromkeys(name.strip() for name in names.split(",")))
