@@ -16,15 +16,11 @@ from genner.report.common import section
 from genner.report.estimates import STARS, stars, together
 from genner.report.measures import Source, limits
 from genner.report.plots import (
-    FAINT,
-    beside_others,
+    DifferenceMark,
     colour,
+    draw_differences,
     label,
-    legend,
-    mark_with_interval,
     marker,
-    name_rows,
-    panels,
     size,
 )
 from genner.report.results import CellItem, Collection, System, absence
@@ -376,20 +372,15 @@ def _figure(family: ModelFamily, n: int) -> Figure | None:
     names = list(dict.fromkeys(name for name, _, _ in spots))
     systems = list(dict.fromkeys(system for _, system, _ in spots))
 
+    marks = [
+        DifferenceMark(names.index(name), systems.index(system), value.number, *_reach(value))
+        for name, system, value in spots
+    ]
+    series = [(system.title, marker(k), colour(k)) for k, system in enumerate(systems)]
+
     def draw(drawing: Any) -> None:
-        (a,) = panels(drawing, [""])
-        a.grid(axis="x")
-        a.axvline(0, color=FAINT, linewidth=1)
-        handles: dict[str, Any] = {}
-        for name, system, value in spots:
-            k = systems.index(system)
-            y = names.index(name) + beside_others(k, len(systems), 0.18)
-            style: dict[str, Any] = {"fmt": marker(k), "color": colour(k), "markersize": 5, "elinewidth": 1.2}
-            drawn = mark_with_interval(a, y, value.number, *_reach(value), **style)
-            handles.setdefault(system.title, drawn)
-        name_rows(a, [label(x, 60) for x in names])
-        a.set_xlabel("change against the base, points")
-        legend(drawing, list(handles.values()), list(handles), longest=90)
+        rows, xlabel = [label(x, 60) for x in names], "change against the base, points"
+        draw_differences(drawing, [("", marks)], rows, series, xlabel, step=0.18, longest=90)
 
     return Figure(
         f"ability-{n}",

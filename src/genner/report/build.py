@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genner.evaluation.intervals import FEW
+from genner.render.templates import asset
 from genner.report.abilities import ability_section
 from genner.report.basis import with_basis
 from genner.report.breakdowns import breakdowns_section
@@ -62,39 +63,6 @@ def assemble(
 
 
 def _method_section() -> Section:
-    return Section(
-        "method",
-        "How the numbers are made",
-        (
-            Listing(
-                (
-                    "An entity is right if its start, its end and its label are those of a gold entity; counts are "
-                    "summed over documents, and micro-F1 is a property of the sum.",
-                    "The paper's rule: the counts that the paper's published scripts give, one rule a format, with "
-                    "their known faults; grouped JSON is matched by text there, not by position.",
-                    "A free answer is read in three ways: " + "; ".join(MEANINGS.values()) + ". Where nothing "
-                    "else is said, scores are strict. What lies between the last two is mended by a reader, without a "
-                    "grammar. What is told of single entities of free answers (labels, lengths, kinds of errors, "
-                    "probes' measures) is of those found: repaired.",
-                    "Intervals: at 95 %, by the jackknife over what was sampled: groups (articles, abstracts, books) "
-                    "where the documents tell them, else documents; with t quantiles for the effective number of "
-                    "units (MacKinnon, Nielsen and Webb, 2023; Kish, 1965), a score on the logit scale. Scores on the "
-                    f"same documents are compared unit by unit. With fewer than {FEW} units they are rough.",
-                    "Marks: a difference is marked if and only if its interval does not hold 0. Several comparisons: "
-                    "the intervals of differences, and so the marks, are at 95 % for all comparisons of the column, "
-                    "row or table together that the note names (Bonferroni; Dunn, 1961). A p value is the level at "
-                    "which the interval begins to hold 0, two-sided, times the number of comparisons.",
-                    "A sentence that something is better, or is decoding, needs an interval that does not hold 0; "
-                    "else it says that this cannot be told, and from how many documents.",
-                    "Several seeds: the number is their mean, sd the standard deviation over them, and the interval "
-                    "is over documents and seeds together: the variances of both are added (Owen, 2007), which is "
-                    "rather too wide. Of 1 seed, intervals say what other documents would change, and nothing of other "
-                    "seeds. Two systems by the same trainings are compared seed by seed.",
-                    "A test against the best of a column takes the best as given, though it was chosen after the fact.",
-                    "Missing numbers: their place names the reason, and leads to the cell.",
-                    f"The paper: {PAPER_CITATION}. Its figures are shipped with genner (paper_results.csv), micro-F1 "
-                    "in percent as printed in its two main tables.",
-                )
-            ),
-        ),
-    )
+    text = asset("report/method.txt").format(readings="; ".join(MEANINGS.values()), few=FEW, paper=PAPER_CITATION)
+    items = tuple(" ".join(item.split()) for item in text.split("\n\n"))
+    return Section("method", "How the numbers are made", (Listing(items),))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from genner.assess.scoring import GRAMMAR
+from genner.evaluation.intervals import Difference
 from genner.report.common import (
     DECODING_TITLES,
     FAULTS,
@@ -21,12 +22,11 @@ from genner.report.measures import Source, rates, score
 from genner.report.outcomes import MEANINGS, RULES
 from genner.report.paper import figure, systems
 from genner.report.plots import (
-    FAINT,
     INK,
+    DifferenceMark,
     decoding_colour,
+    draw_differences,
     legend,
-    mark_with_interval,
-    name_rows,
     panels,
     size,
     whiskers,
@@ -147,38 +147,24 @@ def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
     rows: list[tuple[str | float | None, ...]] = []
     for title, results in found.items():
         for c in results:
-            assert c.free
-            assert c.grammar
             assert c.closed
             rows += [
                 (title, c.pair.format, what, d.value, d.low, d.high)
-                for what, d in (("free", c.free), ("grammar", c.grammar), ("closed", c.closed))
+                for what, d in zip(("free", "grammar", "closed"), (*_both(c), c.closed), strict=True)
             ]
     formats = [f for f in here(source, test)[1] if any(row[1] == f for row in rows)]
 
+    marks = [
+        (
+            title,
+            [DifferenceMark.of(formats.index(c.pair.format), k, d) for c in results for k, d in enumerate(_both(c))],
+        )
+        for title, results in found.items()
+    ]
+    series = [("free", "o", decoding_colour("greedy")), ("under the grammar", "D", decoding_colour(GRAMMAR))]
+
     def draw(drawing: Any) -> None:
-        axes = panels(drawing, list(found))
-        handles: dict[str, Any] = {}
-        for a, results in zip(axes, found.values(), strict=True):
-            a.grid(axis="x")
-            a.axvline(0, color=FAINT, linewidth=1)
-            for c in results:
-                y = formats.index(c.pair.format)
-                assert c.free
-                assert c.grammar
-                for d, name, shift in ((c.free, "free", -0.14), (c.grammar, "under the grammar", 0.14)):
-                    way = "greedy" if name == "free" else GRAMMAR
-                    style: dict[str, Any] = {
-                        "fmt": "o" if name == "free" else "D",
-                        "color": decoding_colour(way),
-                        "markersize": 5,
-                    }
-                    reach = d.value - d.low, d.high - d.value
-                    drawn = mark_with_interval(a, y + shift, d.value, *reach, elinewidth=1.2, **style)
-                    handles.setdefault(name, drawn)
-            name_rows(a, formats)
-            a.set_xlabel("F1 below the best format, points")
-        legend(drawing, list(handles.values()), list(handles))
+        draw_differences(drawing, marks, formats, series, "F1 below the best format, points", step=0.28)
 
     return Figure(
         f"deficits-{n}",
@@ -192,6 +178,13 @@ def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         "decoding.",
         "For each format two marks: its deficit when decoded freely, and under the grammar",
     )
+
+
+def _both(closing: Closing) -> tuple[Difference, Difference]:
+    """The deficit when decoded freely, and under the grammar."""
+    assert closing.free
+    assert closing.grammar
+    return closing.free, closing.grammar
 
 
 def validity_table(source: Source) -> Table | None:

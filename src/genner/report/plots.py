@@ -9,10 +9,12 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import ceil
 from textwrap import wrap
 from typing import Any
 
+from genner.evaluation.intervals import Difference
 from genner.render.layout import PALETTE, visible_line
 from genner.report.common import DECODING_TITLES
 from genner.report.paper import PAPER_FORMATS
@@ -152,15 +154,58 @@ def beside_others(k: int, n: int, step: float) -> float:
     return (k - (n - 1) / 2) * step
 
 
-def mark_with_interval(axes: Any, y: float, value: float, below: float, above: float, **style: Any) -> Any:
-    """A mark at a difference and a line over its interval, which reaches `below` and `above` it; drawn in points."""
-    return axes.errorbar([100 * value], [y], xerr=[[100 * max(0.0, below)], [100 * max(0.0, above)]], **style)
-
-
 def name_rows(axes: Any, names: Sequence[str]) -> None:
     """Rows from the top down, named at the left."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceMark:
+    """A difference in a figure: the indices of its row and series, and how far its line reaches below and above it."""
+
+    row: int
+    series: int
+    value: float
+    below: float
+    above: float
+
+    @classmethod
+    def of(cls, row: int, series: int, d: Difference) -> "DifferenceMark":
+        """The mark of a difference with its interval."""
+        return cls(row, series, d.value, d.value - d.low, d.high - d.value)
+
+
+def draw_differences(
+    drawing: Any,
+    marks: Sequence[tuple[str, Sequence[DifferenceMark]]],
+    rows: Sequence[str],
+    series: Sequence[tuple[str, str, str]],
+    xlabel: str,
+    *,
+    step: float,
+    markersize: float = 5,
+    line: float = 1.2,
+    longest: int = 44,
+) -> None:
+    """Differences as marks with lines, rows down, in points; a panel for each title of `marks`.
+
+    `series` has name, marker and colour of each; their marks stand `step` rows apart.
+    """
+    axes = panels(drawing, [title for title, _ in marks])
+    handles: dict[str, Any] = {}
+    for a, (_, found) in zip(axes, marks, strict=True):
+        a.grid(axis="x")
+        a.axvline(0, color=FAINT, linewidth=1)
+        for m in found:
+            name, shape, hue = series[m.series]
+            y, xerr = m.row + beside_others(m.series, len(series), step), [[m.below], [m.above]]
+            xerr = [[100 * max(0.0, x) for x in side] for side in xerr]
+            style: dict[str, Any] = {"fmt": shape, "color": hue, "markersize": markersize, "elinewidth": line}
+            handles.setdefault(name, a.errorbar([100 * m.value], [y], xerr=xerr, **style))
+        name_rows(a, rows)
+        a.set_xlabel(xlabel)
+    legend(drawing, list(handles.values()), list(handles), longest=longest)
 
 
 def inline(figure: Figure) -> str:

@@ -10,15 +10,11 @@ from genner.report.common import DECODING_TITLES, decoded, decoding_title, headl
 from genner.report.estimates import STARS, Change, stars, together
 from genner.report.measures import Source, part, points, score
 from genner.report.plots import (
-    FAINT,
-    beside_others,
+    DifferenceMark,
+    draw_differences,
     format_colour,
     label,
-    legend,
-    mark_with_interval,
     marker,
-    name_rows,
-    panels,
     size,
 )
 from genner.report.results import CellGroup, GroupKey, TestSet
@@ -231,24 +227,17 @@ def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         for g, c in found
     ]  # fmt: skip
 
+    marks: list[tuple[str, list[DifferenceMark]]] = []
+    for system in systems:
+        mine = [(g.key, c.difference) for g, c in found if g.key.system == system]
+        places = [(names.index(named(key)), formats.index(key.format), d) for key, d in mine]
+        marks.append((system.title, [DifferenceMark.of(*place) for place in places]))
+    series = [(f, marker(k), format_colour(f, formats)) for k, f in enumerate(formats)]
+    titles = [f"{label(x, 36)} ({shared[x]})" for x in names]
+
     def draw(drawing: Any) -> None:
-        axes = panels(drawing, [s.title for s in systems])
-        handles: dict[str, Any] = {}
-        for a, system in zip(axes, systems, strict=True):
-            a.grid(axis="x")
-            a.axvline(0, color=FAINT, linewidth=1)
-            for group, change in found:
-                if group.key.system == system:
-                    k = formats.index(group.key.format)
-                    y = names.index(named(group.key)) + beside_others(k, len(formats), 0.14)
-                    d = change.difference
-                    hue = format_colour(group.key.format, formats)
-                    style: dict[str, Any] = {"fmt": marker(k), "color": hue, "markersize": 4.5, "elinewidth": 1.1}
-                    drawn = mark_with_interval(a, y, d.value, d.value - d.low, d.high - d.value, **style)
-                    handles.setdefault(group.key.format, drawn)
-            name_rows(a, [f"{label(x, 36)} ({shared[x]})" for x in names])
-            a.set_xlabel("probe less original, points of F1")
-        legend(drawing, list(handles.values()), list(handles))
+        xlabel = "probe less original, points of F1"
+        draw_differences(drawing, marks, titles, series, xlabel, step=0.14, markersize=4.5, line=1.1)
 
     return Figure(
         f"probes-{n}",
