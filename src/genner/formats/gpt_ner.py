@@ -20,7 +20,8 @@ from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, exported_depth
 from genner.formats.inline import InlineFormat, Mark, MarkupTag
 from genner.formats.inline_cfg import inline_rules
-from genner.formats.inline_grammar import INLINE_DECISIONS, InlineGrammar
+from genner.formats.inline_grammar import InlineGrammar
+from genner.formats.inline_tags import INLINE_DECISIONS
 from genner.grammar import (
     FLAT,
     NO_PROPOSALS,

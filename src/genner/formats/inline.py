@@ -15,8 +15,9 @@ from genner.errors import LabelError
 from genner.formats.align import common_prefix
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, exported_depth, tag_order
 from genner.formats.inline_cfg import inline_rules
-from genner.formats.inline_grammar import ANY_LABEL, INLINE_DECISIONS, InlineGrammar, MarkupTag
+from genner.formats.inline_grammar import InlineGrammar
 from genner.formats.inline_parser import Mark, Parsed, parse_marks
+from genner.formats.inline_tags import ANY_LABEL, INLINE_DECISIONS, MarkupTag
 from genner.formats.json_answer import load
 from genner.grammar import FLAT, UNCONSTRAINED, Boundaries, Constraints, boundaries, first_ends
 

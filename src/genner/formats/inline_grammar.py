@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from genner.document import LabelSet
+from genner.formats.inline_tags import ANY_LABEL, MarkupTag, TagTries
 from genner.grammar import (
     NO_PROPOSALS,
     UNCONSTRAINED,
     Constraints,
-    DecisionKinds,
     GrammarEntity,
     Need,
     Proposals,
@@ -27,29 +27,6 @@ from genner.grammar import (
     first_ends,
     most_mentions,
 )
-
-ANY_LABEL = -1  # the label of an open entity where the format names it only at the close, or of a close that names none
-
-INLINE_DECISIONS = DecisionKinds("inline", ("open", "label", "inside", "close"), frozenset({"inside"}))
-"""What an inline format decides of an entity.
-
-- `open`: an entity begins here;
-- `label`: the name of the label, in whichever tag it stands;
-- `inside`: what is written between the tags (inner entities included), so that the entity did not end earlier;
-- `close`: the entity ends here.
-"""
-
-
-class MarkupTag(NamedTuple):
-    """An opening or closing tag: what says that there is a tag (`<`), then what says of which label (`PER>`)."""
-
-    head: str
-    name: str = ""
-
-    @property
-    def text(self) -> str:
-        """The tag as it is written."""
-        return self.head + self.name
 
 
 class Frame(NamedTuple):
@@ -69,30 +46,6 @@ class Tag(NamedTuple):
 
 
 Thread = tuple[int, int, tuple[Frame, ...], Tag | None]
-
-
-class _Tries:
-    """Two tries over bytes, one of all opening tags and one of all closing tags; each leaf is a label."""
-
-    def __init__(self, opening: Sequence[tuple[MarkupTag, int]], closing: Sequence[tuple[MarkupTag, int]]) -> None:
-        self.children: list[dict[int, int]] = [{}, {}]  # node 0: root of openings; node 1: root of closings
-        self.labels: list[set[int]] = [set(), set()]  # the labels that can still be reached
-        self.leaf: list[int | None] = [None, None]
-        self.heads: dict[int, int] = {}  # of each leaf, the bytes of its tag before the name of the label
-        for root, tags in ((0, opening), (1, closing)):
-            for tag, label in tags:
-                node = root
-                self.labels[node].add(label)
-                for byte in tag.text.encode():
-                    if byte not in self.children[node]:
-                        self.children.append({})
-                        self.labels.append(set())
-                        self.leaf.append(None)
-                        self.children[node][byte] = len(self.children) - 1
-                    node = self.children[node][byte]
-                    self.labels[node].add(label)
-                self.leaf[node] = label
-                self.heads[node] = len(tag.head.encode())
 
 
 class _Event(NamedTuple):
@@ -141,7 +94,7 @@ class InlineGrammar:
         self._same_span_labels = constraints.same_span_labels
         self._copies = copies
         self._n = len(text)
-        self._tries = _Tries(opening, closing)
+        self._tries = TagTries(opening, closing)
         self._late = any(label == ANY_LABEL for _, label in opening)
         self._shared = any(label == ANY_LABEL for _, label in closing)
         self._depth = constraints.depth if constraints.depth is not None else self._n * len(labels) + 1
@@ -255,7 +208,7 @@ class InlineGrammar:
 
         Twins (same start, same label; or same start, where a span has one label) need different places to end, or
         different labels where the close names it.
-        Closing each as early as its twins allow, from the innermost on, takes the fewest places. No outer one has to
+        Closing each as early as those alike allow, from the innermost on, takes the fewest places. No outer one has to
         end later than an inner one.
         """
         if not frames:
