@@ -1,4 +1,4 @@
-"""What a file syntax is, and the log that nothing is lost without an entry in.
+"""What a file syntax is, and the `ReadLog`, which counts everything that is not kept.
 
 A syntax reads files into documents and, where it can hold them, writes documents into files. It knows how entities are
 written down, not which corpus they are from. Its options are the fields of its dataclass: `Conll(column=3)`, on the

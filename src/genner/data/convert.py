@@ -34,9 +34,9 @@ def convert(
 ) -> int:
     """Read the documents of `source` and write them to `target`; returns how many.
 
-    Memory does not grow with them, but for their ids and where a syntax says so. `target` comes to be when all is
-    written; a file that is there is then replaced, one that is read never. `rewrites` are names in `REWRITES`, applied
-    in this order; `watch` may look on, as a progress bar does.
+    One document is in memory at a time, besides 8 bytes for each id, unless a syntax says otherwise. `target` appears,
+    or replaces the file there, when all documents are written; a file that is read is never overwritten. `rewrites` are
+    names in `REWRITES`, applied in this order. `watch` wraps the documents, as a progress bar does.
 
     Raises `UsageError` on a syntax that cannot be told or cannot write, and on a target that is read;
     `DataError` as readers and writers do.

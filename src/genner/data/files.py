@@ -1,4 +1,4 @@
-"""What several corpus syntaxes share: lists of ids, entities given twice, folders that appear when finished."""
+"""What several syntaxes share: walking folders, lists of ids, repeated entities, folders written beside and renamed."""
 
 import os
 import shutil

@@ -35,7 +35,7 @@ from genner.data.token_csv import TokenCsv
 from genner.data.unread import unread, unread_beginning, unread_record
 from genner.errors import DataError, UnknownNameError, UsageError
 
-# In the order in which they are asked whether they know a file: the more particular first.
+# Guessing asks them in this order, the most specific first.
 SYNTAXES: dict[str, type[Syntax]] = {
     "spacy": SpacyDocBin,
     "hf": HuggingFace,

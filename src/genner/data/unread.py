@@ -1,4 +1,4 @@
-"""Kinds of files that genner knows by sight and does not read: what they are, and what to export instead."""
+"""Kinds of files that genner recognizes but does not read: what they are, and what to export instead."""
 
 from collections.abc import Callable
 from importlib.resources.abc import Traversable
@@ -6,7 +6,7 @@ from typing import Any
 
 from genner.data.json_stream import JsonRecord, first_values
 
-# What it is, how to go on, and how one of its records is told.
+# By title: what to do instead, and whether a record is of this kind.
 UNREAD_RECORDS: dict[str, tuple[str, Callable[[JsonRecord], bool]]] = {
     "LightTag's export": (
         "write its examples as doccano's: content as text, annotations as label [[start, end, tag]]",
@@ -49,7 +49,7 @@ BEGINNINGS = {
 
 
 def unread(source: Traversable, head: bytes) -> str:
-    """What a file looks like that no syntax knows, and how to go on; empty when nothing can be said."""
+    """What a file that no syntax recognizes looks like, and what to do; empty when nothing is known."""
     if told := unread_beginning(head):
         return told
     found = first_values(head)
@@ -62,7 +62,7 @@ def unread(source: Traversable, head: bytes) -> str:
 
 
 def unread_beginning(head: bytes) -> str:
-    """The same of a file that tells by its first bytes what it is."""
+    """As `unread`, from the first bytes alone."""
     for beginning, (title, advice) in BEGINNINGS.items():
         if head.lstrip().startswith(beginning):
             return f"looks like {title}; {advice}"
@@ -70,7 +70,7 @@ def unread_beginning(head: bytes) -> str:
 
 
 def unread_record(record: Any) -> str:
-    """The same of one record."""
+    """As `unread`, for one record."""
     held = next((k for k, v in record.items() if _is_records(v)), None) if isinstance(record, dict) else None
     if held is not None and not any(matches(record) for _, matches in UNREAD_RECORDS.values()):
         return f"seems to hold its records under {held!r}; take them out with: jq -c '.[\"{held}\"][]' OLD > NEW.jsonl"
