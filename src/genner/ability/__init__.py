@@ -1,8 +1,8 @@
 """General ability before and after: a base model against its adapters, through lm-evaluation-harness.
 
-`run` measures one model on one task; `compare` measures a base and its adapters on the same items. What they wrote is
-read with `read_items`, and `deltas` and `decompose` say what has changed between two sides, and what a change of F1 is
-made of. The harness comes with the extra: `pip install -e '.[ability]'`; what is written can be read without it.
+`run` measures one model on one task; `compare` measures a base and its adapters on the same items. `read_items` reads
+their output; `deltas` computes the changes between two sides, and `decompose` splits a change of F1 into its causes.
+The harness comes with the extra: `pip install -e '.[ability]'`; the output can be read without it.
 """
 
 from genner.ability.items import AbilityItem, read_items

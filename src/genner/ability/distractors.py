@@ -1,9 +1,9 @@
-"""Wrong answers of the right form: whether a model knows an answer, asked without letting it speak.
+"""Wrong answers of the correct form: they test by likelihood, without generation, whether a model knows an answer.
 
-The log-likelihood of a gold answer depends on no answer's length, but a model that has come to expect brief answers
-finds every brief one likelier, wrong ones included. Against wrong answers of the same form this cancels: what is left
-is whether the model prefers the right one. So `Item.choice` is the measure that form cannot move, and a task that was
-generative becomes a multiple choice.
+The log-likelihood of a gold answer does not depend on the length of a generated answer, but a model that has learned to
+expect brief answers finds every brief one likelier, wrong ones included. Comparison with wrong answers of the same form
+cancels this effect and leaves whether the model prefers the correct one. So `AbilityItem.choice` is independent of
+form, and a generative task becomes multiple choice.
 """
 
 import random
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 NUMBER = 3
-"""How many wrong answers an item gets, where its passage has so many."""
+"""Number of wrong answers per item, if its passage has so many."""
 
 _DIGITS = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
@@ -23,11 +23,11 @@ def distractors(
     seed: str,
     number: int = NUMBER,
 ) -> list[str]:
-    """Up to `number` wrong answers out of the passage, for a question whose gold answers (each one span) are `gold`.
+    """Up to `number` wrong answers from the passage, for a question whose gold answers (each one span) are `gold`.
 
-    For a number they are other numbers. For anything else, stretches of as many words as the first gold answer, within
-    a sentence, that begin with a capital if it does, and share no word with any gold answer. Of all these, the ones
-    that are nearest to the first gold answer in length, since likelihood goes with it; among equals `seed` draws.
+    For a number they are other numbers. Otherwise they are stretches of as many words as the first gold answer, within
+    a sentence, that begin with a capital if it does and share no word with any gold answer. Those nearest in length to
+    the first gold answer are chosen, since likelihood depends on length; `seed` decides between equals.
     """
     rng = random.Random(seed)
     taken = {word for answer in gold for word in words_of(answer)}

@@ -1,4 +1,4 @@
-"""One side on one task: the harness asks and scores, and then we ask for the gold answer's likelihood."""
+"""Measures one side on one task: the harness prompts and scores, then the gold answers' likelihoods are computed."""
 
 import logging
 import random
@@ -17,7 +17,7 @@ from genner.errors import UsageError
 from genner.extras import require as require_parts
 
 BOOTSTRAPS = 1000
-"""Resamples of the harness's own standard errors, for metrics that are no means; means have a closed form."""
+"""Bootstrap resamples of the harness's standard errors for metrics that are not means; means have a closed form."""
 
 
 def require() -> str:
@@ -25,14 +25,14 @@ def require() -> str:
     require_parts("lm_eval")
     import datasets
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is done here on purpose
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of things that are intended here
     datasets.disable_progress_bars()
     return version("lm_eval")
 
 
 @dataclass
 class Measured:
-    """What the harness and the model said; see `AbilityResult`."""
+    """The output of the harness and the model; see `AbilityResult`."""
 
     items: list[AbilityItem]
     scores: dict[str, dict[str, float | None]]
@@ -53,18 +53,18 @@ def measure(
     seed: int,
     batch_size: int,
 ) -> Measured:
-    """Ask a model the items of a task.
+    """Run a model on the items of a task.
 
     Args:
         model, tokenizer: see `Models.on`.
-        loaded: see `load_task`. It can be used again.
-        name: the task's name; for those in `SCORERS` the gold answer is compared with wrong ones.
+        loaded: see `load_task`. It can be reused.
+        name: the task's name; for tasks in `SCORERS` the gold answer is compared with wrong ones.
         limit: so many items of each task of a group, drawn by `seed`.
 
-    Items and their order, prompts with their shots, and batches depend on these arguments alone, never on the model:
-    two sides are asked the same, in the same batches.
+    Items and their order, prompts with their shots, and batches depend only on these arguments, never on the model: two
+    sides get the same prompts in the same batches.
 
-    Raises `UsageError` when a task has no shots to give.
+    Raises `UsageError` when shots are requested and the task has none.
     """
     from lm_eval import evaluator
 
@@ -104,18 +104,18 @@ def _language_model(model: Any, tokenizer: Any, batch_size: int) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    # Softmax in float32 whatever the weights are: bfloat16 has no more than three digits.
+    # Softmax in float32 for all weight dtypes: bfloat16 has at most three digits.
     return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, softmax_dtype=torch.float32)
 
 
 def _split(task: Any) -> str:
-    """The split whose items are asked."""
+    """The split whose items are used."""
     split: str = task.config.test_split if task.has_test_docs() else task.config.validation_split
     return split
 
 
 def _drawn(number: int, limit: int | None, seed: int) -> list[int]:
-    """Indices of items, sorted: the harness tells them apart by their order. Tasks on one file get the same ones."""
+    """Indices of items, sorted, since the harness identifies items by order. Tasks on one file get the same indices."""
     if limit is None or limit >= number:
         return list(range(number))
     return sorted(random.Random(f"{seed}:{number}").sample(range(number), limit))
@@ -132,7 +132,7 @@ def _seed(seed: int) -> None:
 
 @contextmanager
 def _counting(model: Any) -> Any:
-    """Counts forward passes and their tokens, padding included, while the block lasts."""
+    """Counts forward passes and their tokens, padding included, inside the block."""
     counts: Counter[str] = Counter()
 
     def count(module: Any, args: Any, kwargs: Any) -> None:
@@ -149,7 +149,7 @@ def _counting(model: Any) -> Any:
 
 
 def _by_item(samples: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The harness's samples, those of one item together: there is one for each filter."""
+    """The harness's samples grouped by item; an item has one sample per filter."""
     rows: dict[int, list[dict[str, Any]]] = {}
     for sample in samples:
         rows.setdefault(sample["doc_id"], []).append(sample)
@@ -166,10 +166,10 @@ def _generated(
     chat: bool,
     seed: int,
 ) -> list[AbilityItem]:
-    """Items of a task that lets the model write, with the likelihoods of gold answers and of wrong ones."""
+    """Items of a generative task, with the likelihoods of gold answers and of wrong ones."""
     delimiter = "" if chat else " "
-    wanted: list[tuple[str, str]] = []  # (prompt, answer), all that is asked for in one go
-    per_item: list[tuple[int, int]] = []  # where an item's are
+    wanted: list[tuple[str, str]] = []  # (prompt, answer), all scored in one call
+    per_item: list[tuple[int, int]] = []  # the range of an item's pairs
     for sample, *_ in rows:
         doc, prompt = sample["doc"], sample["arguments"][0][0]
         answers = _to_score(name, doc, sample["target"], f"{seed}:{sample['doc_id']}")
@@ -206,7 +206,7 @@ def _generated(
 
 
 def _to_score(name: str, doc: dict[str, Any], target: Any, seed: str) -> list[str]:
-    """The answers whose likelihood is asked for: the gold one, then wrong ones; none where there is no gold text."""
+    """The answers whose likelihood is computed: the gold one, then wrong ones; none if there is no gold text."""
     if name not in SCORERS:
         gold = target[0] if isinstance(target, list) and target else target
         return [gold.strip()] if isinstance(gold, str) and gold.strip() else []
@@ -216,7 +216,7 @@ def _to_score(name: str, doc: dict[str, Any], target: Any, seed: str) -> list[st
             doc["query"].rpartition("\nQuestion:")[0].partition("Background:")[2],
         )
     else:
-        if len(doc["answers"][0]) > 1:  # a list of spans: no wrong list would be of its kind
+        if len(doc["answers"][0]) > 1:  # a list of spans: there is no comparable wrong list
             return [", ".join(doc["answers"][0])]
         golds, passage = [span for answer in doc["answers"] for span in answer], doc["passage"]
     return [golds[0], *distractors(passage, golds, ANSWER_WORDS[name], seed)]
@@ -232,7 +232,7 @@ def _gold(name: str, sample: dict[str, Any]) -> list[Any]:
 
 
 def _chosen(lm: Any, task: Any, leaf: str, samples: Sequence[dict[str, Any]]) -> AbilityItem:
-    """An item of a multiple choice, or of any other task that only asks for likelihoods."""
+    """An item of a multiple-choice task, or of any other task that only uses likelihoods."""
     first = samples[0]
     metrics = _metrics(samples)
     common = {"id": f"{leaf}:{first['doc_id']}", "prompt_hash": first["prompt_hash"], "metrics": metrics}
@@ -260,7 +260,7 @@ def _chosen(lm: Any, task: Any, leaf: str, samples: Sequence[dict[str, Any]]) ->
 
 
 def _metrics(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The harness's scores of an item that are numbers, METRIC or METRIC/FILTER."""
+    """The harness's numeric scores of an item, by METRIC or METRIC/FILTER."""
     found = {}
     for sample in samples:
         for name in sample["metrics"]:
@@ -275,7 +275,7 @@ def _named(metric: str, rule: str) -> str:
 
 
 def _em_f1(metrics: dict[str, float]) -> tuple[float | None, float | None]:
-    """What a task of the harness calls exact match and F1; the most lenient of several filters."""
+    """Exact match and F1 as the harness's task defines them, by the most lenient filter if there are several."""
 
     def most(*names: str) -> float | None:
         return max((value for key, value in metrics.items() if key.partition("/")[0] in names), default=None)

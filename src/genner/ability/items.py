@@ -1,4 +1,4 @@
-"""One line of items.jsonl: what a model made of one item of a task. Everything else is computed from these."""
+"""One line of items.jsonl: a model's result on one item of a task. Everything else is computed from these."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
@@ -17,13 +17,13 @@ class AbilityItem:
 
     id             the harness's task and the number of the item in it
     prompt_hash    SHA-256 of the (first) prompt, shots and template included: equal on all sides of a comparison
-    answer         as generated, up to a stop string; of a multiple choice, the text that was likeliest
+    answer         as generated, up to a stop string; for multiple choice, the likeliest text
     gold           the gold answers; for DROP each is a list of spans
-    em, f1         in [0, 1]; None where the task has none. Of a multiple choice, `em` is its accuracy
-    tokens         of the answer; None where nothing was generated
-    truncated      whether it took all tokens that it was allowed
+    em, f1         in [0, 1]; None if the task has none. For multiple choice, `em` is the accuracy
+    tokens         number of the answer's tokens; None if nothing was generated
+    truncated      whether the answer reached the token limit
     loglikelihood  natural logarithm of the first gold answer's probability after the prompt, summed over `gold_tokens`
-    others         the same, of wrong answers of the same kind: a list of [loglikelihood, tokens]
+    others         the same for wrong answers of the same kind: a list of [loglikelihood, tokens]
     metrics        the harness's own scores of the item, by metric, or METRIC/FILTER
     """
 
@@ -46,12 +46,12 @@ class AbilityItem:
 
     @property
     def per_token(self) -> float | None:
-        """The gold answer's log-likelihood by its tokens."""
+        """The gold answer's log-likelihood per token."""
         return self.loglikelihood / self.gold_tokens if self.loglikelihood is not None and self.gold_tokens else None
 
     @property
     def choice(self) -> float | None:
-        """Whether the gold answer is likelier, by token, than every wrong one; a tie counts as wrong."""
+        """Whether the gold answer is likelier per token than every wrong one; a tie counts as wrong."""
         if not self.others or self.per_token is None:
             return None
         return float(self.per_token > max(value / tokens for value, tokens in self.others))

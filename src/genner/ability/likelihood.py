@@ -1,6 +1,6 @@
-"""Log-likelihoods of several answers to one prompt: the prompt is run once, the answers behind it together.
+"""Log-likelihoods of several answers to one prompt: the prompt is run once, then all answers as one batch.
 
-The harness runs the prompt anew for every answer. Here that is most of the work, since prompts are passages.
+The harness reruns the prompt for every answer. That would be most of the work here, since prompts are passages.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,11 @@ from typing import Any
 
 
 def likelihoods(lm: Any, wanted: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
-    """Of each (prompt, answer) the answer's log-likelihood (natural logarithm), and its tokens.
+    """For each (prompt, answer): the answer's log-likelihood (natural logarithm) and its number of tokens.
 
-    Equal to `lm.loglikelihood` but for rounding; `lm` is the harness's. Pairs of one prompt stand together; no answer
-    is empty. Models whose cache is not keys and values alone, and prompts that fill the window, go the harness's way.
+    Equal to `lm.loglikelihood` up to rounding; `lm` is the harness's model. Pairs of one prompt are adjacent; no answer
+    is empty. Models whose cache has more than keys and values, and prompts that fill the window, use the harness's
+    method.
     """
     found: list[tuple[float, int]] = []
     for prompt, group in groupby(wanted, key=lambda pair: pair[0]):
@@ -33,16 +34,14 @@ def _apart(lm: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
 
 
 def _together(lm: Any, encoded: Sequence[tuple[list[int], list[int]]]) -> list[float] | None:
-    """The sums over the answers' tokens, or None where it cannot be done."""
+    """The sums over the answers' tokens, or None if this method cannot be used."""
     import torch
 
     prompts, answers = [ids for ids, _ in encoded], [ids for _, ids in encoded]
     longest = max(map(len, answers))
     if any(ids != prompts[0] for ids in prompts) or not prompts[0] or len(prompts[0]) + longest > lm.max_length:
         return None
-    rows = torch.zeros(
-        len(answers), max(longest - 1, 1), dtype=torch.long
-    )  # what is padded stands behind: nobody looks
+    rows = torch.zeros(len(answers), max(longest - 1, 1), dtype=torch.long)  # padding is on the right and is ignored
     for row, ids in zip(rows, answers, strict=True):
         row[: len(ids) - 1] = torch.tensor(ids[:-1], dtype=torch.long)
     with torch.no_grad():
@@ -50,7 +49,7 @@ def _together(lm: Any, encoded: Sequence[tuple[list[int], list[int]]]) -> list[f
         cache = out.past_key_values
         layers = getattr(cache, "layers", ())
         if not layers or any(getattr(layer, "keys", None) is None for layer in layers):
-            return None  # a state that several tokens at once cannot be added to
+            return None  # a recurrent state cannot take several tokens at once
         first = torch.log_softmax(out.logits[0, -1].float(), dim=-1)  # [vocabulary]
         totals = [float(first[ids[0]]) for ids in answers]
         if longest > 1:

@@ -1,4 +1,4 @@
-"""The sides of a comparison: a base, and adapters on it, in one load where that can be."""
+"""The sides of a comparison: a base and adapters on it, loaded once if possible."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ LOAD_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class AbilitySide:
-    """What is measured: weights in a folder, with an adapter or without. `model` is what its user called it."""
+    """The measured model: weights in a folder, with or without an adapter. `model` is the user's name for it."""
 
     name: str
     model: str
@@ -24,17 +24,16 @@ class AbilitySide:
 
     @property
     def load(self) -> tuple[Path, Path | None]:
-        """What has to be loaded for it: weights, and the adapter if it must be merged into them."""
+        """What must be loaded for this side: weights, and the adapter if it must be merged into them."""
         alone = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
         return self.weights, self.adapter if alone else None
 
 
 def sides(model: str, also: Mapping[str, str] | None = None) -> list[AbilitySide]:
-    """The base of a model, the model itself unless it is one, and others on that base, by the names they are to have.
+    """The base of a model, the model itself unless it is a base, and others on that base, by their given names.
 
-    Of a model all of whose weights were trained, or into which an adapter was merged, the base is the preset or the
-    folder that it says it comes from. Raises as `genner.load` does, and `UsageError` for a name that is taken or an
-    adapter of another base.
+    For a fully fine-tuned or merged model, the base is the preset or folder that its files name as its origin. Raises
+    as `genner.load` does, and `UsageError` for a name that is taken or an adapter of another base.
     """
     source = ModelSource.resolve(model)
     if source.origin is None:
@@ -60,15 +59,14 @@ def sides(model: str, also: Mapping[str, str] | None = None) -> list[AbilitySide
 
 
 class Models:
-    """Loads sides, each set of weights once; the adapters on them are switched on and off.
+    """Loads sides, each set of weights once, and switches their adapters on and off.
 
-    So a base and its adapter have the same weights in memory, the same dtype and the same arithmetic but for the
-    adapter's own. An adapter that brings a tokenizer with more tokens is merged into weights of its own, as
-    `genner.load` does.
+    So a base and its adapter share the weights in memory, the dtype and all arithmetic except the adapter's own. An
+    adapter whose tokenizer has more tokens is merged into a separate copy of the weights, as in `genner.load`.
 
     Args:
         dtype: one of `LOAD_DTYPES`; auto is bfloat16 on a CUDA GPU and float32 elsewhere.
-        device: as torch calls it; None: the GPU if there is one.
+        device: a torch device name; None: the GPU if there is one.
 
     Raises `UnknownNameError` for a dtype.
     """
@@ -84,11 +82,11 @@ class Models:
         self._key: tuple[Path, Path | None] | None = None
         self._model: Any = None
         self._tokenizer: Any = None
-        self._names: dict[Path, str] = {}  # adapters that are loaded, by what peft calls them
+        self._names: dict[Path, str] = {}  # loaded adapters, by their name in peft
 
     @contextmanager
     def on(self, side: AbilitySide) -> Iterator[tuple[Any, Any]]:
-        """The model of a side, ready to run while the block lasts, and its tokenizer. Raises `ModelError`."""
+        """The model of a side, ready to run inside the block, and its tokenizer. Raises `ModelError`."""
         self._load(side.load)
         if side.adapter is not None and side.load[1] is None:
             self._switch(side.adapter)
@@ -106,7 +104,7 @@ class Models:
 
         if key == self._key:
             return
-        self._model = self._tokenizer = self._key = None  # before the next is loaded: two may be more than fits
+        self._model = self._tokenizer = self._key = None  # before the next is loaded: two may not fit
         self._names = {}
         self._model, self._tokenizer = load_weights(*key, self.device, getattr(torch, self.dtype), "sdpa", plain=False)
         self._key = key

@@ -1,4 +1,4 @@
-"""Two sides on the same items: what has changed, how sure that is, and how much of it is only the answers' form."""
+"""Two sides on the same items: the changes, their uncertainty, and how much is due only to the answers' form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -15,7 +15,7 @@ from genner.evaluation.intervals import Difference, mean
 
 CUTS = ("short", "same_length", "window")
 MEASURES = ("em", "f1", "empty", "tokens", "per_token", "choice")
-"""Fields and properties of an `AbilityItem` that are compared."""
+"""The compared fields and properties of an `AbilityItem`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class PairedDifference:
     """A mean over items on two sides, and its change: `value` = `other` - `base`, over the `n` items that have it.
 
     `se` is the standard error of the change over the items, `low` and `high` its paired t interval at 95 %, `p`
-    two-sided; `p <= 0.05` if and only if the interval does not hold 0 (`genner.evaluation.intervals`). `difference` is
-    the same, to be judged among others; it is not `known` of a single item.
+    two-sided; `p <= 0.05` if and only if the interval excludes 0 (`genner.evaluation.intervals`). `difference` is the
+    same for a test of several differences; for a single item it is not `known`.
     """
 
     base: float
@@ -43,7 +43,7 @@ class PairedDifference:
         return self.difference.sure
 
     def to_dict(self) -> dict[str, float | None]:
-        """As JSON types; interval and p value are None of a single item."""
+        """As JSON types; interval and p value are None for a single item."""
         names = [f.name for f in fields(self) if f.name != "difference"]
         unknown = () if self.difference.known else ("se", "low", "high", "p")
         return {name: None if name in unknown else getattr(self, name) for name in names}
@@ -84,9 +84,9 @@ def delta(base: Sequence[float], other: Sequence[float]) -> PairedDifference:
 
 
 def deltas(base: Sequence[AbilityItem], other: Sequence[AbilityItem]) -> dict[str, PairedDifference]:
-    """The change of each measure that items of both sides have, and of the harness's own scores, as `harness/METRIC`.
+    """The change of each measure that the items of both sides have, and of the harness's scores, as `harness/METRIC`.
 
-    `f1_answered` and `em_answered` are those of the items that both sides answer with something. Raises as `pairs`.
+    `f1_answered` and `em_answered` cover the items for which both sides give a non-empty answer. Raises as `pairs`.
     """
     both = pairs(base, other)
     columns: dict[str, list[tuple[Any, Any]]] = {
@@ -125,11 +125,11 @@ class DifferencePart:
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """A change of F1 as a sum: `total` = `empty` + `form` + `content`, under one cut of the answers.
+    """A change of F1 as a sum: `total` = `empty` + `form` + `content`, under one truncation of the answers.
 
-    empty    from the items that one side answers with nothing and the other does not
-    form     from what the cut takes away, on the items that both answer: what being brief has won (or lost)
-    content  from the cut answers, on the items that both answer: what is left when both have the same form
+    empty    from the items for which exactly one side gives an empty answer
+    form     from the truncated part, on the items that both answer: what brevity has gained (or lost)
+    content  from the truncated answers, on the items that both answer: what remains when both have the same form
     """
 
     cut: str
@@ -140,23 +140,23 @@ class Decomposition:
 
 
 def decompose(task: str, base: Sequence[AbilityItem], other: Sequence[AbilityItem]) -> list[Decomposition]:
-    """How much of a change of F1 is explained by empty answers and by their length and form, a line a cut.
+    """How much of a change of F1 is explained by empty answers and by answers' length and form, for each truncation.
 
-    With F(x) the F1 of an answer x, c(x) the answer cut (see `genner.ability.answer_truncation`), and b and a the
-    answers of the base and of the other side, each item adds to one of two sums, all divided by the number of all
-    items:
+    Let F(x) be the F1 of an answer x, c(x) the truncated answer (see `genner.ability.answer_truncation`), and b and a
+    the answers of the base and of the other side. Each item adds to the parts below, which are divided by the number of
+    all items:
 
         one of the two is empty     F(a) - F(b)                                        empty
         both say something          [F(a) - F(c(a))] - [F(b) - F(c(b))]                form
                                     F(c(a)) - F(c(b))                                  content
         both are empty              nothing
 
-    The three parts add up to the change exactly, item by item, which is where their standard errors come from.
+    The three parts add up exactly to the change, item by item, and their standard errors are computed over items.
 
-    What this cannot say: an item that was empty and is right now is booked under `empty`, whether or not the base knew
-    the answer. Where the base would have been right had it spoken, the log-likelihood of the gold answer (`per_token`)
-    and its rank among wrong answers of the same kind (`choice`) do not rise; they depend on no answer at all. And
-    `content` under `same_length` leans towards the side that is brief, under `window` towards the one that is wordy.
+    Limits: an item that was empty and is now correct counts under `empty`, whether or not the base knew the answer. If
+    the base knew it but did not answer, the log-likelihood of the gold answer (`per_token`) and its rank among wrong
+    answers of the same kind (`choice`) do not rise; they do not depend on generated answers. `content` favours the
+    brief side under `same_length` and the wordy side under `window`.
 
     Raises `UsageError` for a task that has no F1, and as `pairs`.
     """
@@ -174,7 +174,7 @@ def decompose(task: str, base: Sequence[AbilityItem], other: Sequence[AbilityIte
 
 
 def _parts(task: str, cut: str, base: AbilityItem, other: AbilityItem) -> tuple[float, float, float]:
-    """What an item adds to the parts `empty`, `form` and `content`."""
+    """An item's contribution to the parts `empty`, `form` and `content`."""
     b, a = (item.answer or "" for item in (base, other))
 
     def f1(answer: str) -> float:

@@ -1,7 +1,7 @@
-"""How an answer to a reading question is scored: exact match and F1, as DROP and as SQuAD do it.
+"""Scores of answers to reading comprehension questions: exact match and F1, as in DROP and SQuAD.
 
-Written anew from their definitions, without the harness, so that a report can score a stored answer again after cutting
-it. Tests compare with the harness's own functions.
+Reimplemented from the definitions, without the harness, so that a report can score a stored answer again after
+truncation. Tests compare with the harness's functions.
 
     DROP   Dua et al. (2019), section 5: spans are aligned one to one, F1 of two bags of words is 0 unless they share a
            number where the gold has one; the best of several gold answers counts.
@@ -23,7 +23,7 @@ _LIST = re.compile(r"\s*(?:;|,(?=\s)|\band\b)\s*")
 
 
 def first_line(answer: str) -> str:
-    """The first line with something in it, which is where an answer to a cue stands; empty when there is none."""
+    """The first non-empty line, which holds the answer to a cue; empty when there is none."""
     return next((line.strip() for line in answer.splitlines() if line.strip()), "")
 
 
@@ -31,14 +31,14 @@ def first_line(answer: str) -> str:
 
 
 def drop_stock(answer: str, golds: Sequence[Sequence[str]]) -> EmF1:
-    """As the harness's task scores it: the whole answer is one span, whatever it looks like."""
+    """The score of the harness's task: the whole answer is one span, whatever it looks like."""
     return _best([_drop([answer], gold) for gold in golds if gold and gold[0].strip()])
 
 
 def drop_cued(answer: str, golds: Sequence[Sequence[str]]) -> EmF1:
-    """As `drop_stock`, but of the answer's first line, and this is read as a list too where it looks like one.
+    """As `drop_stock`, but on the answer's first line, which is also read as a list if it looks like one.
 
-    `a, b and c` is one span or three, whichever scores more: else nobody who writes text could ever name three spans.
+    `a, b and c` is one span or three, whichever scores more; otherwise free text could never give three spans.
     """
     line = first_line(answer)
     listed = [part for part in _LIST.split(line) if part]
@@ -51,7 +51,7 @@ def _best(scores: Sequence[EmF1]) -> EmF1:
 
 
 def _drop(spans: Sequence[str], gold: Sequence[str]) -> EmF1:
-    """Exact match, and F1 rounded to two places as DROP's own script does."""
+    """Exact match, and F1 rounded to two decimals as in DROP's own script."""
     said, true = [drop_words(span) for span in spans], [drop_words(span) for span in gold]
     same = len(said) == len(true) and {" ".join(words) for words in said} == {" ".join(words) for words in true}
     table = [[_bag_f1(set(a), set(b)) for a in said] for b in true]
@@ -60,7 +60,7 @@ def _drop(spans: Sequence[str], gold: Sequence[str]) -> EmF1:
 
 @lru_cache(maxsize=100_000)
 def drop_words(span: str) -> tuple[str, ...]:
-    """The words of a span: in small letters, without punctuation and articles; numbers as Python writes a float."""
+    """The words of a span: in lower case, without punctuation and articles; numbers as Python formats a float."""
     words: list[str] = []
     for token in re.split(r"[ -]", span):
         word = token.lower()
@@ -90,8 +90,9 @@ def _bag_f1(said: set[str], true: set[str]) -> float:
 
 
 def _assigned(table: Sequence[Sequence[float]]) -> float:
-    """The largest sum of entries with at most one in each row and column: subsets of the shorter side, by dynamic
-    programming over the longer one. Spans are few."""
+    """The largest sum of entries with at most one in each row and column: by dynamic programming over the longer side
+    and subsets of the shorter one. There are few spans.
+    """
     rows = table if len(table) >= len(table[0]) else list(zip(*table, strict=True))
     best = {0: 0.0}  # columns taken, as bits -> largest sum
     for row in rows:
@@ -109,14 +110,14 @@ def _assigned(table: Sequence[Sequence[float]]) -> float:
 
 
 def squad(answer: str, golds: Sequence[str]) -> EmF1:
-    """Exact match and F1 of the answer's first line with the nearest gold answer."""
+    """Exact match and F1 of the answer's first line against the closest gold answer."""
     said = squad_words(first_line(answer))
     trues = [squad_words(gold) for gold in golds]
     return _best([(float(said == true), _multiset_f1(said, true)) for true in trues])
 
 
 def squad_words(text: str) -> list[str]:
-    """The words of a text: in small letters, without punctuation and articles."""
+    """The words of a text: in lower case, without punctuation and articles."""
     return _ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
@@ -128,14 +129,14 @@ def _multiset_f1(said: Sequence[str], true: Sequence[str]) -> float:
 
 
 SCORERS: dict[str, Callable[..., EmF1]] = {"drop": drop_stock, "drop_cued": drop_cued, "squad": squad}
-"""By the name of a task, what scores an answer of it: (answer, gold answers) -> (exact match, F1)."""
+"""Task name -> scorer: (answer, gold answers) -> (exact match, F1)."""
 
 ANSWER_WORDS: dict[str, Callable[[str], Sequence[str]]] = {
     "drop": drop_words,
     "drop_cued": drop_words,
     "squad": squad_words,
 }
-"""By the name of a task, the words of a text as its score sees them."""
+"""Task name -> function that splits a text into words as the task's metric does."""
 
 
 def flat(golds: Sequence[str | Sequence[str]]) -> list[str]:

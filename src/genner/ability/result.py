@@ -1,4 +1,4 @@
-"""What one measurement gave: one side (a base, or an adapter on it) on one task with so many shots."""
+"""The result of one measurement: one side (a base, or an adapter on it) on one task with so many shots."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ BASE, ADAPTER = "base", "adapter"
 
 @dataclass(frozen=True)
 class AbilityResult:
-    """Scores of the items in `items` (a JSONL file, see `genner.ability.items`), and how they came about.
+    """Scores of the items in `items` (a JSONL file, see `genner.ability.items`), and how they were measured.
 
-    `scores` are the harness's own: by metric, `{"value", "stderr"}`; `METRIC/FILTER` where a task has several filters.
-    `answers` are means over the items of what is known of each: `em`, `f1`, `empty_rate`, `truncated_rate`,
-    `mean_tokens` of the answer, `loglikelihood` of the gold answer (natural logarithm, per token), `choice` (see
-    `genner.ability.distractors`); a key is missing where a task has no such thing.
+    `scores` are the harness's own: by metric, `{"value", "stderr"}`; `METRIC/FILTER` if a task has several filters.
+    `answers` are means over the items: `em`, `f1`, `empty_rate`, `truncated_rate`, `mean_tokens` of the answer,
+    `loglikelihood` of the gold answer (natural logarithm, per token), `choice` (see `genner.ability.distractors`); keys
+    that do not apply to a task are missing.
     """
 
     task: str
@@ -36,7 +36,7 @@ class AbilityResult:
     passes: int
 
     def metrics(self) -> dict[str, Any]:
-        """The part of a cell's result.json under `metrics`."""
+        """The `metrics` part of a cell's result.json."""
         keys = ("scores", "answers", "examples", "left_out", "harness")
         return {key: getattr(self, key) for key in keys}
 

@@ -1,4 +1,4 @@
-"""The functions that the offline tasks' files name: how rows are read, asked and scored inside the harness."""
+"""The functions named in the offline tasks' files: they read, prompt and score rows inside the harness."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from genner.data.json_stream import json_lines
 from genner.errors import DataError
 
 RESERVED = 100
-"""Rows at the end of a file that serve as shots, and are never asked, where a task has no file of shots."""
+"""Number of rows at the end of a file that serve only as shots, if a task has no file of shots."""
 
 
 def load(file: str, shots: str | None = None, group: str | None = None, **_: Any) -> dict[str, Any]:
     """The splits `test` and `shots` of a task, each a `datasets.Dataset`.
 
-    Without a file of shots, the last `RESERVED` rows (a quarter of a smaller file) are these, and some more where
-    `group` names the field with a passage, or with passage and question: no passage is on both sides. Raises
-    `DataError`.
+    Without a file of shots, the last `RESERVED` rows (a quarter of a smaller file) are the shots. If `group` names the
+    field with the passage, or with passage and question, a few more are added so that no passage is in both splits.
+    Raises `DataError`.
     """
     from datasets import Dataset
 
@@ -67,7 +67,7 @@ def squad_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, f
     return {"em": em, "f1": f1}
 
 
-# NLTK splits sentences and words for these, with data that it fetches from the net.
+# For these, NLTK splits sentences and words with data that it downloads.
 _NEED_PUNKT = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 
 

@@ -1,4 +1,4 @@
-"""Measuring, and comparing what was measured."""
+"""Measures models and compares the measurements."""
 
 import json
 import time
@@ -24,7 +24,7 @@ ABILITY_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Ask:
-    """A task by its name (see `run`), with so many shots; so many items of it, or all."""
+    """A task by name (see `run`), the number of shots, and a limit of items (None: all)."""
 
     task: str
     shots: int = 0
@@ -60,7 +60,7 @@ def run(
         batch_size: prompts that are run together. Keep it, and dtype, for models that are to be compared.
         device: cpu, cuda, ...; None: the GPU if there is one.
 
-    A folder that holds this measurement already is read and not measured again.
+    If the folder already holds this measurement, it is read and not measured again.
 
     Raises `UsageError` for arguments out of range, a folder that holds another measurement, or a missing harness;
     `UnknownNameError` for a task or model that is not known; `DataError` when a task's data cannot be had;
@@ -77,7 +77,7 @@ def run(
 
 @dataclass(frozen=True)
 class AbilityComparison:
-    """Two sides on one task with so many shots: the changes, and for tasks with an F1 what it is made of."""
+    """Two sides on one task with so many shots: the changes, and for tasks with an F1 its decomposition."""
 
     task: str
     shots: int
@@ -99,7 +99,7 @@ class AbilityComparison:
 
 @dataclass(frozen=True)
 class AbilityComparisons:
-    """All that `compare` measured: `results` by side, task and shots; and each side against the base."""
+    """The output of `compare`: `results` by side, task and shots, and the comparison of each side with the base."""
 
     results: list[AbilityResult]
     comparisons: list[AbilityComparison]
@@ -130,9 +130,10 @@ def compare(
 ) -> AbilityComparisons:
     """Measure a base, `model` on it, and others on it (`also`: name -> model), and compare each with the base.
 
-    What is measured lies in `out/SIDE/TASK-SHOTSshot`, so that an interrupted run goes on behind the last task that it
-    finished; the whole in `out/ability.json`. A task that fails (its data cannot be had, say) is among `problems` and
-    takes no other's result along. Of a model that is a base itself there is that one side. `tell` hears of progress.
+    Measurements are stored in `out/SIDE/TASK-SHOTSshot`, so that an interrupted run resumes after the last finished
+    task; the whole result is in `out/ability.json`. A task that fails (for example because its data are unavailable) is
+    listed in `problems` and does not affect others. If the model is itself a base, there is only one side. `tell` is
+    called with progress.
 
     For the other arguments see `run`. Raises as `run` does.
     """
@@ -141,9 +142,9 @@ def compare(
     some = sides(model, also)
     models = Models(dtype, device)
     wanted = [(side, _Task(ask, seed, data, batch_size)) for ask in asks for side in some]
-    if len({side.load for side in some}) > 1:  # else task after task, so that there is something to compare early
+    if len({side.load for side in some}) > 1:  # otherwise task by task, so that the first comparisons come early
         wanted.sort(key=lambda pair: some.index(pair[0]))
-    for side, what in wanted:  # before hours are spent
+    for side, what in wanted:  # fail before hours are spent
         _read(out / side.name / what.name, what.describe(models, side))
     results: list[AbilityResult] = []
     problems: dict[str, str] = {}
@@ -172,7 +173,7 @@ def _compared(results: Sequence[AbilityResult], some: Sequence[AbilitySide]) -> 
 
 @dataclass(frozen=True)
 class _Task:
-    """What is asked of a side, and how."""
+    """A task for a side, and its settings."""
 
     ask: Ask
     seed: int
@@ -184,7 +185,7 @@ class _Task:
         return f"{self.ask.task}-{self.ask.shots}shot"
 
     def describe(self, models: Models, side: AbilitySide) -> dict[str, Any]:
-        """All that tells one measurement from another: these keys of an `AbilityResult`."""
+        """The settings that identify a measurement: these keys of an `AbilityResult`."""
         settings = {
             "dtype": models.dtype,
             "batch_size": self.batch_size,
@@ -195,7 +196,7 @@ class _Task:
 
 
 def _measured(models: Models, side: AbilitySide, what: _Task, folder: Path, tasks: Path) -> AbilityResult:
-    """Measure, or read what was measured."""
+    """Measure, or read an existing measurement."""
     from genner.ability import harness
 
     release = harness.require()
@@ -239,7 +240,7 @@ def _measured(models: Models, side: AbilitySide, what: _Task, folder: Path, task
 
 
 def summary(items: Sequence[AbilityItem]) -> dict[str, float]:
-    """Means over the items that have a value; what none has is missing."""
+    """Means over the items that have a value; keys for which no item has one are missing."""
     generated = [item for item in items if item.tokens is not None]
     columns: dict[str, list[float | None]] = {
         "em": [item.em for item in items],
@@ -279,7 +280,7 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 
 
 def _check(asks: Sequence[Ask], batch_size: int) -> None:
-    """Raise `UsageError` for what cannot be asked."""
+    """Raise `UsageError` for arguments that cannot be used."""
     keys = [(ask.task, ask.shots) for ask in asks]
     if not keys or len(set(keys)) < len(keys) or not all(split_name(task)[0] for task, _ in keys):
         said = ", ".join(f"{task} with {shots} shots" for task, shots in keys)

@@ -1,10 +1,10 @@
-"""A comparison in words and tables (Markdown), for the terminal and for a file."""
+"""A comparison as text and tables (Markdown), for the terminal or a file."""
 
 from genner.ability.paired_differences import Decomposition, DifferencePart, PairedDifference
 from genner.ability.run import AbilityComparison, AbilityComparisons
 from genner.render.markdown import escaped
 
-# Measure -> what it is called, and what its unit is multiplied by.
+# Measure -> its name in the table, and the factor applied to its unit.
 _NAMES = {
     "em": ("exact match", 100.0),
     "f1": ("F1", 100.0),
@@ -18,7 +18,7 @@ _NAMES = {
 
 
 def markdown(found: AbilityComparisons) -> str:
-    """All comparisons: a table of changes, and for tasks with an F1 what it is made of and a sentence about it."""
+    """All comparisons: a table of changes, and for tasks with an F1 its decomposition and a sentence about it."""
     lines = ["# General ability", ""]
     if found.results:
         first = found.results[0]
@@ -51,7 +51,7 @@ def markdown(found: AbilityComparisons) -> str:
 
 
 def _scores(found: AbilityComparisons) -> list[str]:
-    """The harness's own scores, a column a side."""
+    """The harness's own scores, one column per side."""
     sides = list(dict.fromkeys(result.side for result in found.results))
     cells: dict[tuple[str, int, str], dict[str, str]] = {}
     for result in found.results:
@@ -65,7 +65,7 @@ def _scores(found: AbilityComparisons) -> list[str]:
 
 
 def _twice(name: str, comparison: AbilityComparison) -> bool:
-    """Whether a measure stands there under another name as well."""
+    """Whether a measure is also listed under another name."""
     if name == "em":
         return "harness/acc" in comparison.deltas
     return name in ("harness/em", "harness/f1")
@@ -91,12 +91,12 @@ def _points(part: DifferencePart) -> str:
 
 
 def verdict(comparison: AbilityComparison) -> str:
-    """Whether a change of F1 is one of form or of content, in words, with the figures that say so.
+    """A sentence that says whether a change of F1 is due to form or content, with the figures behind it.
 
-    A change counts as one where its interval at 95 % does not hold 0. It is one of content when the cut answers have
-    changed the same way under every cut and the gold answer has risen (or fallen) among wrong ones too; one of form
-    when they have under no cut, and the gold answer has not either; else the figures do not decide. Raises `ValueError`
-    for a task without an F1.
+    A change is significant if its 95 % interval excludes 0. It is due to content if the truncated answers change in the
+    same direction under every truncation and the rank of the gold answer among wrong ones changes likewise; due to form
+    if neither changes under any truncation; otherwise the figures are inconclusive. Raises `ValueError` for a task
+    without an F1.
     """
     if not comparison.parts:
         raise ValueError(f"{comparison.task} has no F1")

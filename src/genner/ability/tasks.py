@@ -1,4 +1,4 @@
-"""Tasks by name: those of the harness, and those that work offline, from files in a folder.
+"""Tasks by name: those of the harness, and offline tasks that read files in a folder.
 
 An offline task is a file (YAML) for the harness, written beside the results: it includes the harness's own task and
 replaces the data. So `lm_eval --include_path OUT/tasks --tasks local_drop_cued` runs it as well.
@@ -14,7 +14,7 @@ from typing import Any
 from genner.errors import DataError, UnknownNameError, UsageError
 
 CHAT = "+chat"
-"""At the end of a task's name: with the model's chat template, shots as turns."""
+"""Suffix of a task's name: apply the model's chat template, with shots as turns."""
 
 _ROWS = "genner.ability.rows"
 _CUED: dict[str, Any] = {
@@ -28,9 +28,9 @@ _CUED: dict[str, Any] = {
 class Offline:
     """An offline task.
 
-    includes   the harness's file that it is made of, below lm_eval/tasks; None: it stands for itself
+    includes   the harness's file that it extends, below lm_eval/tasks; None: it is self-contained
     files      `file` and, for tasks that have one, `shots`: names below the data folder; `group`: see `rows.load`
-    keys       what replaces the included file's keys
+    keys       values that replace the included file's keys
     functions  keys whose value is a function, by its name in `genner.ability.rows`
     zero_shot  why there are no shots
     """
@@ -59,12 +59,12 @@ OFFLINE: dict[str, Offline] = {
         {"file": "boolq/validation.jsonl", "group": "passage"},
         {"doc_to_target": "{{answer|int}}"},
     ),
-    # The stock task to the letter: no answer cue, and a point ends the answer.
+    # The stock task unchanged: no answer cue, and a period ends the answer.
     "drop": Offline(
         "drop/default.yaml",
         _DROP,
         {"process_docs": None},
-        {"doc_to_target": "drop_target"},  # theirs reads a field that these rows lack; only shots would show it
+        {"doc_to_target": "drop_target"},  # the harness's target reads a field that these rows lack; only shots use it
         zero_shot="the stock task writes field names in place of its shots' answers; take drop_cued",
     ),
     "drop_cued": Offline("drop/default.yaml", _DROP, {**_CUED, "process_docs": None}, _CUED_DROP),
@@ -90,27 +90,27 @@ OFFLINE: dict[str, Offline] = {
     ),
 }
 
-# Tasks of ours that run on a data set of the hub: how they differ from the harness's.
+# Our own tasks on a hub data set: their differences from the harness's task.
 _HUB: dict[str, Offline] = {"drop_cued": Offline("drop/default.yaml", {}, _CUED, _CUED_DROP)}
 
 
 def split_name(task: str) -> tuple[str, bool]:
-    """The task's own name, and whether its name asks for the chat template."""
+    """The task's name without the suffix, and whether the suffix requests the chat template."""
     return task.removesuffix(CHAT), task.endswith(CHAT)
 
 
 def index(folders: Sequence[Path] | None = None) -> Any:
-    """The harness's `TaskManager` of the tasks in these folders, or of all that it has, which takes some seconds."""
+    """The harness's `TaskManager` for the tasks in these folders, or for all its tasks, which takes a few seconds."""
     from lm_eval.tasks import TaskManager
 
     return TaskManager() if folders is None else TaskManager(include_defaults=False, include_path=list(folders))
 
 
 def load_task(name: str, data: Path | None, folder: Path, shots: int) -> Any:
-    """What the harness's `TaskManager.load` gives for a task, or a group of tasks, of this name.
+    """The result of the harness's `TaskManager.load` for the task, or group of tasks, of this name.
 
-    Writes the file of an offline task into `folder`. Raises `UnknownNameError` with names like it; `UsageError` when it
-    has no shots; `DataError` when its data is neither in the folder `data` nor on a hub that can be reached.
+    Writes the file of an offline task into `folder`. Raises `UnknownNameError` with similar names; `UsageError` when it
+    has no shots; `DataError` when its data is neither in the folder `data` nor on a reachable hub.
     """
     own = OFFLINE.get(name) if data is not None else _HUB.get(name)
     if own is not None and own.zero_shot and shots:
@@ -130,7 +130,7 @@ def load_task(name: str, data: Path | None, folder: Path, shots: int) -> Any:
         loaded = manager.load([spec])
     except DataError:
         raise
-    except Exception as error:  # whatever datasets, httpx and the hub's client raise, of which there is much
+    except Exception as error:  # datasets, httpx and the hub's client raise many kinds of errors
         what = f"its data cannot be loaded: {_brief(error)}; connect to the Hugging Face hub"
         raise DataError(name, f"{what}, or give --data for one of: {', '.join(OFFLINE)}") from error
     return loaded

@@ -1,8 +1,8 @@
-"""The grid of a study, as frozen cells: what each is, which must be done before it, and the hash that names it.
+"""The grid of a study as frozen cells: each has a description, the cells that it depends on, and a hash as its name.
 
-A cell's description holds what its result depends on and nothing else: no device, no batch size, no place on disk but
-the name of the data file. Its hash is that of canonical JSON, so it is the same on every machine, and two studies that
-share a cell share its folder.
+A cell's description holds exactly what its result depends on: no device, no batch size, no path except the name of the
+data file. The hash is computed from canonical JSON, so it is the same on every machine, and two studies with the same
+cell share its folder.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ def cell_id(kind: CellKind, description: Json) -> str:
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of the grid, short of the decoding."""
+    """A point of the grid, without the decoding."""
 
     model: ModelEntry
-    recipe: RecipeEntry | None  # None: the model as it is
+    recipe: RecipeEntry | None  # None: the model is used without training
     corpus: CorpusEntry
     format: str
     seed: int
@@ -55,7 +55,7 @@ class _Point:
 
 @dataclass
 class _Plan:
-    """Cells in the order of their making, each once; a cell's needs are made before it."""
+    """Cells in the order of creation, each once; a cell's needs come before it."""
 
     study: Study
     command: Callable[[str], str]
@@ -64,7 +64,7 @@ class _Plan:
     def add(
         self, kind: CellKind, name: str, description: Json, needs: Iterable[str | None] = (), model: str = ""
     ) -> str:
-        plain = json.loads(json.dumps(description))  # tuples become lists, as they are when it is read again
+        plain = json.loads(json.dumps(description))  # tuples become lists, as when the file is read again
         recipe = {"recipe": with_earlier_keys(plain["recipe"])} if "recipe" in plain else {}
         id = cell_id(kind, plain | recipe)
         if id not in self.cells:
@@ -89,7 +89,7 @@ class _Plan:
         return point.model.decodings or self.study.decodings
 
     def trained(self, point: _Point, probe: ProbeEntry | None = None) -> str | None:
-        """The cell that trains the model of a point, on probed data or not; None where it is taken as it is."""
+        """The cell that trains the model of a point, on probed data or not; None if the model is not trained."""
         if point.recipe is None:
             return None
         recipe = point.recipe.recipe(point.model.source, {point.format: 1.0}, point.corpus.training, point.seed)
@@ -104,7 +104,7 @@ class _Plan:
         }
         if recipe.start is not None:
             start = ModelSource.find(recipe.start)
-            description["start"] = start.digest if start else "none"  # its name alone does not say which it is
+            description["start"] = start.digest if start else "none"  # its name alone does not identify it
         if probe is not None:
             description |= {"probe": probe.source, "options": probe.options, **_sources(probe, point.corpus)}
         name = point.name(form, point.corpus.name, probe.name if probe else "")
@@ -112,7 +112,7 @@ class _Plan:
 
     def score(self, point: _Point, decoding: str) -> None:
         trained = self.trained(point)
-        # Of a model that is taken as it is, the same answers come with every seed, unless they are drawn.
+        # A model that is not trained gives the same answers with every seed, unless decoding samples.
         fixed = trained is None and decoding != "sampled"
         point = replace(point, seed=0) if fixed else point
         name = point.name(point.format, point.corpus.name, decoding)
@@ -128,7 +128,7 @@ class _Plan:
         self.add("probe", name, description, [trained], point.model.name)
 
     def contamination(self, point: _Point, entry: ContaminationEntry) -> None:
-        """One look for each model and corpus: a model that is taken as it is is the same in all formats and seeds."""
+        """One check for each model and corpus: a model that is not trained is the same for all formats and seeds."""
         trained = self.trained(point)
         if trained is None:
             wanted = entry.only.formats or point.model.formats or self.study.formats
@@ -171,7 +171,7 @@ def _scored(point: _Point, trained: str | None, decoding: str) -> Json:
 
 
 def _sources(probe: ProbeEntry, corpus: CorpusEntry) -> Json:
-    """The files that a probe needs beside the test documents. Raises `UsageError` when the corpus lacks them."""
+    """The files that a probe needs besides the test documents. Raises `UsageError` when the corpus lacks them."""
     if probe.source not in PROBES:
         raise UnknownNameError("probe", probe.source, PROBES)
     given: Json = {"train": list(corpus.training.train), "lexicon": corpus.lexicon or corpus.training.dev}
@@ -187,7 +187,7 @@ def _sources(probe: ProbeEntry, corpus: CorpusEntry) -> Json:
 
 
 def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Cell]:
-    """The cells of a study, each once, in an order in which they can be run. `command` tells how one is run alone."""
+    """The cells of a study, each once, in an order in which they can be run. `command` is how to run one cell alone."""
     made = _Plan(study, command)
     points = list(made.points())
     for point in points:
@@ -201,7 +201,7 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
     for ability in study.abilities:
         for point in (p for p in points if p.within(ability.only)):
             tuned, source = made.trained(point), point.model.source
-            # Before, then after: what the adapter belongs to, or the model that is trained.
+            # Before, then after: the adapter's base, or the model before training.
             found = ModelSource.find(source)
             base = found.base if found and found.adapter else source
             for model, trained in ((base, None), (source, tuned)):
@@ -225,9 +225,10 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
 
 
 def chosen(cells: Iterable[Cell], only: Sequence[str]) -> list[Cell]:
-    """The cells whose id or name matches one of `only`, and those that they need; all when nothing is said.
+    """The cells whose id or name matches one of `only`, and those that they need; all if `only` is empty.
 
-    Each of `only` is a part of the id or name; in it, `*` is anything. Raises `UsageError` when one matches nothing.
+    Each of `only` is a part of the id or name; `*` in it matches anything. Raises `UsageError` when one matches
+    nothing.
     """
     listed = list(cells)
     if not only:
@@ -240,7 +241,7 @@ def chosen(cells: Iterable[Cell], only: Sequence[str]) -> list[Cell]:
             some = ", ".join(repr(c.name) for c in listed[:3])
             raise UsageError(f"--only {part!r} matches no cell; ids and names are those of --dry-run, as in {some}")
         wanted |= found
-    for cell in reversed(listed):  # needs come first, so from the end each is known when it is reached
+    for cell in reversed(listed):  # needs come first, so in reverse order each cell is seen after all that need it
         if cell.id in wanted:
             wanted |= set(cell.needs)
     return [c for c in listed if c.id in wanted]

@@ -1,4 +1,4 @@
-"""Where a cell's documents come from, and what to tell whoever lacks them."""
+"""Where a cell's documents come from, and the messages when they are missing."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -14,7 +14,7 @@ from genner.groups import with_groups
 
 
 class MissingError(Exception):
-    """Something that a cell needs is not here; the message says where to get it. Such a cell is skipped."""
+    """Something that a cell needs is missing; the message says where to get it. Such a cell is skipped."""
 
 
 def path_of(name: str, data: Path) -> Path:
@@ -30,7 +30,7 @@ def path_of(name: str, data: Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether `path` leads to something that `read_corpus` can read: a file, a folder, a file in a zip archive, ..."""
+    """Whether `path` exists in a form that `read_corpus` can read: a file, a folder, a file in a zip archive, ..."""
     try:
         return bool(corpus_places(path))
     except DataError:
@@ -38,7 +38,7 @@ def is_there(path: Path) -> bool:
 
 
 def must_be_there(corpus: str, names: Sequence[str], data: Path) -> None:
-    """Raise `MissingError` for the first file of a corpus that is not there."""
+    """Raise `MissingError` for the first missing file of a corpus."""
     for name in names:
         path = path_of(name, data)
         if not is_there(path):
@@ -59,12 +59,12 @@ def _get(corpus: str, path: Path) -> str:
 
 
 def syntax_of(name: str, given: str | None) -> str | None:
-    """The file syntax of a file of a corpus whose syntax may be given; None when it is to be guessed, as a sample's."""
+    """The file syntax of a corpus file, if it is given; None when it must be guessed, as for samples."""
     return None if name.startswith(SAMPLE) else given
 
 
 def documents_of(name: str, data: Path, labels: LabelSet, syntax: str | None = None) -> list[Document]:
-    """The documents of a file, whose syntax is guessed where it is not given.
+    """The documents of a file; its syntax is guessed if it is not given.
 
     Raises `DataError` when one has a label that the label set lacks, and as `read_corpus`.
     """
@@ -75,7 +75,7 @@ def documents_of(name: str, data: Path, labels: LabelSet, syntax: str | None = N
         raise
     except UsageError as error:
         raise UsageError(f"{error}; in the study: from = 'SYNTAX' in the [[corpus]], as in from = 'conll'") from None
-    found = with_groups(list(read))  # before some of them are drawn: ids tell of whole files only
+    found = with_groups(list(read))  # before sampling: ids identify groups only in whole files
     for document in found:
         for entity in document.entities:
             if entity.label not in labels:
@@ -88,7 +88,7 @@ def documents_of(name: str, data: Path, labels: LabelSet, syntax: str | None = N
 
 
 def drawn(documents: Sequence[Document], sentences: int | None) -> list[Document]:
-    """So many of the documents, evenly spaced and in their order; all of them without a number."""
+    """So many of the documents, evenly spaced and in order; all of them without a number."""
     total = len(documents)
     if sentences is None or sentences >= total:
         return list(documents)

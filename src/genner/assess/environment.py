@@ -1,4 +1,4 @@
-"""What a result was made with, and how much memory it took: versions, the machine, the peak."""
+"""The environment of a result: versions, the machine, and peak memory."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy
 
 @cache
 def versions(device: str | None = None) -> dict[str, str]:
-    """Packages (those that are installed), Python, genner and its commit, and the machine in words."""
+    """Versions of the installed packages, Python, genner and its commit, and a description of the machine."""
     found = {}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -34,7 +34,7 @@ def commit() -> str:
     """The first digits of the commit that genner runs from, `-dirty` when files differ from it; empty when unknown."""
     folder = Path(genner.__file__).parent
     root = next((p for p in folder.parents if (p / ".git").exists() and (p / "src" / "genner") == folder), None)
-    if root is None:  # installed, not run from its repository
+    if root is None:  # installed, not running from its repository
         return ""
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
@@ -49,7 +49,7 @@ def _git(root: Path, *command: str) -> str:
 
 
 def machine(device: str | None = None) -> str:
-    """The processor that computes, in words: the GPU's name, or the CPU's with the number of cores it may use."""
+    """The processor in use: the GPU's name, or the CPU's name with the number of usable cores."""
     if device and device.startswith("cuda"):
         import torch
 
@@ -72,7 +72,7 @@ def _cpu() -> str:
 
 
 def peak_memory_mb(device: str | None = None) -> float:
-    """The most memory that this process has had, in MB, and on a GPU what torch has had there, added."""
+    """Peak memory of this process in MB, plus torch's peak on the GPU if there is one."""
     total = _resident()
     torch = sys.modules.get("torch")
     if torch is not None and device and device.startswith("cuda") and torch.cuda.is_available():
@@ -81,7 +81,7 @@ def peak_memory_mb(device: str | None = None) -> float:
 
 
 def _resident() -> float:
-    """Bytes. Of Linux's two records only the one in /proc begins anew when a process starts another program."""
+    """Peak resident memory in bytes. Of Linux's two counters, only the one in /proc is reset by exec."""
     with suppress(OSError, ValueError):
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):

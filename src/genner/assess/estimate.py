@@ -1,9 +1,8 @@
-"""How long cells will take, from those of the same kind that have been run: seconds per unit of work.
+"""Estimates the time of cells from finished cells of the same kind, in seconds per unit of work.
 
 A unit is a document for `score`, `probe` and `contamination`, a sentence in an epoch for `train`, a question for
-`ability`. The rate is
-that of the finished cells most like it: of the same model, decoding, format and corpus, if there are any; else of fewer
-of these in common. It is a rough guess, since a cell's time also holds the loading of its model.
+`ability`. The rate is that of the most similar finished cells: of the same model, decoding, format and corpus, if there
+are any; else with fewer of these in common. It is a rough guess, since a cell's time includes loading its model.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from genner.data.base import ReadLog
 from genner.data.catalog import catalog
 from genner.errors import GennerError
 
-# What a cell has in common with a finished one, the most telling first. Of other kinds, only scores and probes compare.
+# What a cell shares with a finished one, most informative first. Across kinds, only scores and probes are comparable.
 _LIKENESS = {
     "score": (
         ("model", "trained", "decoding", "format", "corpus"),
@@ -35,7 +34,7 @@ _LIKENESS["probe"] = _LIKENESS["score"]
 
 
 def estimate(cell: Cell, results: Iterable[CellResult], data: Path) -> float | None:
-    """Seconds that a cell will take; None when nothing of its kind has been run, or its size is not known."""
+    """Estimated seconds of a cell; None when no cell of its kind has been run, or its size is unknown."""
     size = units(cell, data)
     done = [(result, units_done(result)) for result in results if _LIKENESS[result.kind] is _LIKENESS[cell.kind]]
     for keys in _LIKENESS[cell.kind] if size else ():
@@ -50,7 +49,7 @@ def _same(one: Json, other: Json, keys: Iterable[str]) -> bool:
 
 
 def units(cell: Cell, data: Path) -> float | None:
-    """The size of a cell; None when it is not known, since a file is not there, say."""
+    """The size of a cell; None when it is unknown, for example because a file is missing."""
     about = cell.description
     if cell.kind == "train":
         sizes = [s["fraction"] * s["weight"] * n for s, n in _sets(about["recipe"], data) if n and not s["shots"]]
@@ -64,7 +63,7 @@ def units(cell: Cell, data: Path) -> float | None:
 
 
 def units_done(result: CellResult) -> float | None:
-    """The size of what a finished cell did, in the same units."""
+    """The size of a finished cell, in the same units."""
     found = result.metrics
     if result.kind == "train":
         epoch = sum(found["data"]["sentences"].values())
@@ -73,7 +72,7 @@ def units_done(result: CellResult) -> float | None:
 
 
 def _sets(recipe: Json, data: Path) -> Iterator[tuple[Json, int | None]]:
-    """Each corpus of a recipe, and how many sentences it has to train on."""
+    """Each corpus of a recipe, with its number of training sentences."""
     for spec in recipe["sets"]:
         sizes = [_count(name, data, spec.get("from")) for name in spec["train"]]
         yield spec, None if None in sizes else sum(n for n in sizes if n is not None)
@@ -81,7 +80,7 @@ def _sets(recipe: Json, data: Path) -> Iterator[tuple[Json, int | None]]:
 
 @cache
 def _count(name: str, data: Path, syntax: str | None) -> int | None:
-    """The documents of a file; None when it cannot be read. JSON Lines may be large: their lines are counted."""
+    """The number of documents of a file; None when it cannot be read. Of JSON Lines, only the lines are counted."""
     try:
         path, given = path_of(name, data), syntax_of(name, syntax)
         if given is None and path.suffix == ".jsonl":

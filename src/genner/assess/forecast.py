@@ -1,10 +1,10 @@
-"""What a cell will cost where nothing like it has been run: from the size of the model and of the data, and from how
-fast this machine multiplies and copies, which is measured in a second or two.
+"""Forecasts the cost of a cell when no similar one has been run: from the sizes of model and data and from this
+machine's speed at arithmetic and copying, which is measured in a second or two.
 
-A pass through a model computes 2 operations a parameter and token, and reads every weight once; a pass takes as long
-as the two together. Training a LoRA computes twice as much in all, training all weights three times as much. How many
-tokens and passes a document takes depends on format and decoding: the figures below are from runs of the default
-adapter. All of it is rough: within a factor of three or so. Cells that are like a finished one are estimated from that
+A forward pass computes 2 operations per parameter and token and reads every weight once; its time is the sum of the
+two. Training a LoRA computes twice as much in total, training all weights three times as much. The number of tokens and
+passes per document depends on format and decoding: the figures below come from runs of the default adapter. The
+forecast is rough, within a factor of about three. Cells similar to a finished one are estimated from that cell
 (`estimate`).
 """
 
@@ -31,20 +31,20 @@ from genner.model_source import ModelSource
 from genner.model_store import MODELS
 from genner.presets import HubSource
 
-CHARS_A_TOKEN = 4.0  # of English text; other scripts have fewer, and take longer
-ASSUMED_BATCH = 8  # rows that share a pass, by and large
-STRAGGLERS = 3  # the same, where some answers are much longer than others
-OVERHEAD = 0.02  # seconds of a pass that no weight is read in
-SHARE = 0.4  # of the speed of bare matrix products that a model reaches
-START_SECONDS = 4.0  # seconds until a process has begun
-BARE_MB = 500.0  # of a process that holds torch and no model
+CHARS_A_TOKEN = 4.0  # in English text; other scripts have fewer and take longer
+ASSUMED_BATCH = 8  # typical number of rows per pass
+STRAGGLERS = 3  # the same, if some answers are much longer than others
+OVERHEAD = 0.02  # seconds per pass besides arithmetic and reading weights
+SHARE = 0.4  # the share of the speed of bare matrix products that a model reaches
+START_SECONDS = 4.0  # seconds to start a process
+BARE_MB = 500.0  # memory of a process with torch and without a model
 
 # Tokens that an answer has for each entity, as measured; formats that copy the text write that as well.
 _MENTION = {"grouped_json": 9, "occurrence_json": 24, "offset_json": 28}
 _TAGS = 8  # of another format that copies the text
 _ITEM = 24  # of another format that does not
 _ONE_LABEL = LabelSet.of("ENTITY")
-# Tokens of a question (of passages five times: wrong answers are scored too), and of an answer that is written.
+# Tokens per question (five times for passages, whose wrong answers are scored too), and per generated answer.
 _QUESTION = {
     "drop": (1500, 32), "drop_cued": (1500, 32), "squad": (1100, 32), "gsm8k": (120, 200), "ifeval": (60, 400),
     "hellaswag": (400, 0), "arc_easy": (160, 0), "arc_challenge": (160, 0), "boolq": (300, 0),
@@ -53,7 +53,7 @@ _QUESTION = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How fast this machine is: operations and bytes a second, and bytes of a weight in the dtype that is used here."""
+    """The speed of this machine: operations and bytes per second, and bytes per weight in the dtype used here."""
 
     flops: float
     bandwidth: float
@@ -62,7 +62,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A model's size: parameters, and where its config is here, its layers and hidden size; else 0."""
+    """A model's size: parameters, and, if its config is available, layers and hidden size (else 0)."""
 
     parameters: float
     layers: int = 0
@@ -71,7 +71,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of a cell: seconds, the peak of memory and what it leaves on disk, in MB. `rough`: not from finished cells."""
+    """The cost of a cell: seconds, and peak memory and disk space in MB. `rough`: not from finished cells."""
 
     seconds: float
     memory_mb: float
@@ -82,7 +82,7 @@ class Cost:
 @cache
 @naming_parts()
 def measure(device: str | None = None) -> Machine:
-    """Measure the device that a study would use: the named one, the first GPU, or the CPU."""
+    """Measure the device that a study would use: the given one, the first GPU, or the CPU."""
     import torch
 
     from genner.engines.transformers_engine import fast_dtype
@@ -98,7 +98,7 @@ def measure(device: str | None = None) -> Machine:
 
 
 def _seconds(work: Any, place: Any) -> float:
-    """The least time of several runs, within about half a second."""
+    """The minimum time of several runs, within about half a second."""
     import torch
 
     best, end = float("inf"), time.monotonic() + 0.4
@@ -114,7 +114,7 @@ def _seconds(work: Any, place: Any) -> float:
 
 
 def size_of(model: str) -> Size | None:
-    """The size of a model from its config where it is here, else from its name (`...-8b-...`); None when unknown."""
+    """The size of a model from its config if available, else from its name (`...-8b-...`); None when unknown."""
     base = model
     try:
         source = ModelSource.resolve(model, fetch=False)
@@ -133,7 +133,7 @@ def size_of(model: str) -> Size | None:
 
 
 def _from_config(config: Mapping[str, Any]) -> Size:
-    """Parameters of a decoder by its config: attention, the three layers of its MLP, the embedding."""
+    """Parameters of a decoder from its config: attention, the three layers of its MLP, the embedding."""
     hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
     heads = int(config["num_attention_heads"])
     head = int(config.get("head_dim") or hidden // heads)
@@ -145,7 +145,7 @@ def _from_config(config: Mapping[str, Any]) -> Size:
 
 
 def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
-    """What a cell will cost; None where the model's size or that of the data is not known."""
+    """The cost of a cell; None if the size of the model or of the data is unknown."""
     about = cell.description
     size = size_of(about["recipe"]["base"] if cell.kind == "train" else about["model"])
     n = units(cell, data)
@@ -161,7 +161,7 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
         seconds = n * _time(prompt + written, 1 + written, size, machine, STRAGGLERS)
         return Cost(loading + seconds, BARE_MB + 1.2 * weights + 100, n * 0.004)
     if cell.kind == "contamination":
-        # By and large: of three kinds of documents, on two sides, some 25 texts of 40 tokens, and 150 that are written.
+        # Rough figures: three kinds of documents, two sides, about 25 texts of 40 tokens, and 150 generated tokens.
         seconds = n * _time(3 * 2 * 25 * 40, 3 * 2 * 150, size, machine, ASSUMED_BATCH)
         return Cost(loading + seconds, BARE_MB + 1.2 * weights + 800, n * 0.05)
     chars, entities = _like(about["file"], data, about.get("from"))
@@ -171,18 +171,18 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
     if about["decoding"] == "sampled":
         passes, rows = 1 + answer, STRAGGLERS
     elif about["decoding"] == "greedy" and listed:
-        passes, rows = 1 + 4 * answer, STRAGGLERS  # drafts seldom help, and some answers do not end by themselves
+        passes, rows = 1 + 4 * answer, STRAGGLERS  # drafts rarely help, and some answers reach the token limit
     else:
         passes, rows = 3 + entities, ASSUMED_BATCH
     seconds = n * _time(text + 1.3 * answer, passes, size, machine, min(rows, n))
-    # Keys and values of a batch grow with depth and width, that is with the root of the parameters.
+    # Keys and values of a batch grow with depth and width, that is, with the square root of the parameters.
     cached = (300 if about["decoding"] == "grammar" else 500) * (size.parameters / 1.35e8) ** 0.5
     memory = BARE_MB + 1.1 * weights + cached
     return Cost(loading + seconds, memory, n * (5 * chars + 800) / 1e6)
 
 
 def _time(tokens: float, passes: float, size: Size, machine: Machine, rows: float) -> float:
-    """Seconds of a document or question, of which so many share a pass."""
+    """Seconds per document or question, if so many share a pass."""
     computing = 2 * size.parameters * tokens / (SHARE * machine.flops)
     return computing + passes * (OVERHEAD + size.parameters * machine.weight / machine.bandwidth) / max(rows, 1)
 
@@ -190,7 +190,7 @@ def _time(tokens: float, passes: float, size: Size, machine: Machine, rows: floa
 def _training(about: Mapping[str, Any], size: Size, n: float, machine: Machine, loading: float) -> Cost:
     recipe = about["recipe"]
     full = recipe["method"] == "full"
-    tokens = n * 110  # a sentence, its answer, and its part of an instruction that several share
+    tokens = n * 110  # a sentence, its answer, and its share of an instruction common to several
     operations = (6 if full else 4) * size.parameters * tokens
     seconds = operations / (SHARE * machine.flops) + 3 * size.parameters * machine.weight / machine.bandwidth * n / 8
     if about["limits"]["max_minutes"]:
@@ -200,19 +200,19 @@ def _training(about: Mapping[str, Any], size: Size, n: float, machine: Machine, 
     group = recipe["optim"]["group_tokens"]
     activations = group * (size.layers or 30) * (size.hidden or 2000) * machine.weight * 16 / 1e6
     memory = BARE_MB + weights + 16 * trained + activations
-    kept = 4 * trained * 2 + 12 * trained  # the adapter and the best one; a checkpoint with what the optimizer knows
+    kept = 4 * trained * 2 + 12 * trained  # the adapter and the best one; a checkpoint with the optimizer's state
     return Cost(loading + seconds, memory, kept + n * 0.002)
 
 
 def _lora(rank: int, size: Size) -> float:
-    """Parameters of a LoRA on all linear layers of a decoder, by and large."""
+    """Approximate number of parameters of a LoRA on all linear layers of a decoder."""
     layers, hidden = (size.layers, size.hidden) if size.layers else (32, (size.parameters / 400) ** 0.5)
     return float(layers * rank * hidden * 21)
 
 
 @cache
 def _like(name: str, data: Path, syntax: str | None) -> tuple[float, float]:
-    """Characters and entities of a document, on average over the first 300; of a news sentence where there is none."""
+    """Mean characters and entities per document, over the first 300; those of a news sentence if there are none."""
     chars, entities, n = 0, 0, 0
     try:
         documents = read_corpus(path_of(name, data), syntax_of(name, syntax), ReadLog(lenient=True))

@@ -1,4 +1,4 @@
-"""What a study needs and is not here, found before anything runs: models, files, packages, room on the disk."""
+"""What a study needs but is missing, found before anything runs: models, files, packages, disk space."""
 
 import os
 import shutil
@@ -18,9 +18,9 @@ from genner.presets import HubSource
 
 
 def missing(cells: Sequence[Cell], data: Path) -> dict[str, list[Cell]]:
-    """What is not here, in words that say where to get it, with the cells that will be skipped or fail without it."""
+    """What is missing, as messages that say where to get it, with the cells that will be skipped or fail without it."""
     found: dict[str, list[Cell]] = {}
-    said: dict[str, str] = {}  # of each thing: of a corpus without files the first one is named
+    said: dict[str, str] = {}  # one message per thing: for a corpus without files, the first file is named
     for cell in cells:
         things = set()
         for thing, why in _lacks(cell, data):
@@ -31,7 +31,7 @@ def missing(cells: Sequence[Cell], data: Path) -> dict[str, list[Cell]]:
 
 
 def unfetched(cells: Iterable[Cell]) -> list[str]:
-    """Presets and hub models that the cells need and that are not in the store; a study fetches those by itself."""
+    """Presets and hub models that the cells need and that are not in the store; a study fetches them itself."""
     bases = dict.fromkeys(_base(cell) for cell in cells)
     return [base for base in bases if _can_be_fetched(base) and not _here(base)]
 
@@ -41,7 +41,7 @@ def _can_be_fetched(base: str) -> bool:
 
 
 def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
-    """Each thing that a cell lacks, and what to say of it."""
+    """Each thing that a cell lacks, and its message."""
     about = cell.description
     yield from ((_base(cell), why) for why in _model(_base(cell)))
     for package in ("torch", *(("peft", "accelerate", "matplotlib") if cell.kind == "train" else ())):
@@ -126,7 +126,7 @@ def _model(base: str) -> Iterator[str]:
 
 
 def room(folder: Path) -> float:
-    """MB that are free where a folder is, or will be made."""
+    """Free MB on the disk of a folder that exists or will be created."""
     there = folder.resolve()
     while not there.exists():
         there = there.parent
@@ -134,7 +134,7 @@ def room(folder: Path) -> float:
 
 
 def memory() -> float | None:
-    """MB of memory that can be had now; None where the system does not say."""
+    """MB of memory that are available now; None if the system does not report it."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,16 +1,16 @@
-"""What a runs folder holds, and nothing else knows: cells, their results, and the answers of each.
+"""The contents of a runs folder, which are the only record of a study: cells, their results and answers.
 
     RUNS/study.toml              the study
     RUNS/cells/<kind>-<hash>/    a cell
-        cell.json                what is to be done: `Cell`
-        result.json              written last, so its being there means done: `CellResult`
-        failure.json             why it went wrong, until it is run again: `Failure`
+        cell.json                the task: `Cell`
+        result.json              written last, so if it exists the cell is done: `CellResult`
+        failure.json             why it failed, until it is run again: `Failure`
         skipped.json             why it cannot be run here: {"why": str}
-        claim                    locked by the process that runs it, whom it names; the kernel frees it when that dies
-        progress.json            how far that process is, while it runs: {"done", "total", "unit", "seconds"}
+        claim                    locked by the process that runs it and is named in it; freed when it dies
+        progress.json            progress of that process, while it runs: {"done", "total", "unit", "seconds"}
         log.txt                  its output
-        predictions.jsonl        (score, probe) a line a document, appended as it goes: `PredictionRecord`
-        items.jsonl              (ability) a line a question
+        predictions.jsonl        (score, probe) one line per document, appended immediately: `PredictionRecord`
+        items.jsonl              (ability) one line per question
         signals/                 (contamination) what `genner contamination --out` leaves
         adapter/, best/ ...      (train) what `genner train` leaves in a run's folder
 
@@ -37,8 +37,9 @@ CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
 CellState = Literal["done", "failed", "skipped", "running", "waiting"]
 CELL_STATES: tuple[CellState, ...] = get_args(CellState)
 RECORDS_SCHEMA = 2
-"""Of results and answers. 1 (read, no longer written): the readings were `published`, `as_said` and `strict`, which is
-now `repaired`."""
+"""The schema of results and answers. In version 1 (still read, no longer written) the readings were `published`,
+`as_said` and `strict`, which is now `repaired`.
+"""
 
 Json = dict[str, Any]
 Numbers = tuple[float, float, float]
@@ -49,10 +50,10 @@ T = TypeVar("T")  # one of the records below
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One thing to do. `id` is `<kind>-<hash of the description>`; `needs` are the cells that must be done before.
+    """One unit of work. `id` is `<kind>-<hash of the description>`; `needs` are the cells that must be done before.
 
-    `model` is the study's name for the model, which is no part of what is done, and so not of the hash; empty where the
-    cell is about none of its models, as a base that general ability is compared with.
+    `model` is the study's name for the model. It does not affect the result, so it is not in the hash. It is empty if
+    the cell is about none of the study's models, like the base that general ability is compared with.
     """
 
     kind: CellKind
@@ -66,8 +67,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """What a cell found, and at what cost. `tokens` are those computed (trained on, for `train`), `passes` forward
-    passes, both summed over documents; `peak_memory_mb` is of the process, and of the GPU's where there is one."""
+    """The result of a cell and its cost. `tokens` are the computed tokens (for `train`, the training tokens), `passes`
+    the forward passes, both summed over documents; `peak_memory_mb` is the process's peak plus that of the GPU, if
+    there is one.
+    """
 
     kind: CellKind
     id: str
@@ -85,7 +88,7 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a cell went wrong; `error` is the type, `at` an ISO time."""
+    """Why a cell failed; `error` is the type, `at` an ISO time."""
 
     error: str
     message: str
@@ -95,7 +98,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class CellProgress:
-    """How far a running cell is, and how long it has taken so far, interrupted runs included."""
+    """The progress of a running cell and its time so far, interrupted runs included."""
 
     done: int
     total: int
@@ -105,17 +108,16 @@ class CellProgress:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
-    """One document of a score or probe cell: the gold entities, those found, and the very answers.
+    """One document of a score or probe cell: the gold entities, the predicted ones, and the raw answers.
 
     Attributes:
-        raw: the answers, one a chunk (and a label, in a format that is asked for one label at a time).
-        chunks: `[start, end)` of the text that each answer is about, in step with `raw`.
-        tokens, passes: what was computed for it.
-        entities: those found; of free answers, by the `repaired` reading (`genner.generations.readings`).
-        paper: true positives, false positives and false negatives by the paper's rule; None where it has none.
+        raw: the answers, one per chunk (and per label, in a format that prompts for one label at a time).
+        chunks: `[start, end)` of the text of each answer, parallel to `raw`.
+        tokens, passes: computed tokens and forward passes.
+        entities: the predicted entities; for free answers, by the `repaired` reading (`genner.generations.readings`).
+        paper: true positives, false positives and false negatives by the paper's rule; None if it has no such rule.
         strict: the same by the strict reading; None in records of earlier versions.
-        group: what the text is a part of (`Document.group`); empty where it is not known, and in records of earlier
-            versions.
+        group: what the text is a part of (`Document.group`); empty if unknown, and in records of earlier versions.
     """
 
     id: str
@@ -132,7 +134,7 @@ class PredictionRecord:
     group: str = ""
 
     def document(self) -> Document:
-        """The gold."""
+        """The gold document."""
         return Document(self.text, self.gold, self.id, group=self.group)
 
     def prediction(self) -> Prediction:
@@ -156,7 +158,7 @@ class PredictionRecord:
 
     @classmethod
     def from_dict(cls, raw: Json) -> Self:
-        """The inverse of `to_dict`. Raises `KeyError`, `TypeError`, `ValueError`, `DocumentError` on another's line."""
+        """The inverse of `to_dict`. Raises `KeyError`, `TypeError`, `ValueError`, `DocumentError` on any other line."""
         # Schema 1 says `published`; its `as_said` had no false positive for a mention in a wrong place.
         paper, strict = raw.get("paper", raw.get("published")), raw.get("strict")
         return cls(
@@ -177,7 +179,7 @@ class PredictionRecord:
 
 @dataclass(frozen=True)
 class CellFolder:
-    """One cell of a folder, with whatever is known of it. Read anew at each call: other processes write there."""
+    """One cell of a folder and its state. Files are read at each call, since other processes write them."""
 
     cell: Cell
     folder: Path
@@ -193,7 +195,7 @@ class CellFolder:
 
     @property
     def skipped(self) -> str | None:
-        """Why it was not run; None when it was not skipped."""
+        """Why the cell was skipped; None when it was not."""
         raw = _json(self.folder / "skipped.json")
         return None if raw is None else str(raw.get("why", ""))
 
@@ -203,7 +205,7 @@ class CellFolder:
 
     @property
     def state(self) -> CellState:
-        """`done` wins over all, `running` over what an earlier run left behind."""
+        """`done` takes precedence over all, `running` over the remains of an earlier run."""
         if (self.folder / "result.json").exists():
             return "done"
         if self.locked:
@@ -214,10 +216,10 @@ class CellFolder:
 
     @property
     def locked(self) -> bool:
-        """Whether some process runs it now."""
+        """Whether a process is running it now."""
         try:
             with (self.folder / "claim").open("rb") as file:
-                # Shared, so that two that look do not see each other.
+                # A shared lock, so that two processes that check do not block each other.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -227,7 +229,7 @@ class CellFolder:
 
     @property
     def holder(self) -> str:
-        """Who runs it now, `process 123 on HOST`; empty when nobody does."""
+        """The process that runs it now, `process 123 on HOST`; empty when none does."""
         if not self.locked:
             return ""
         with suppress(OSError):
@@ -235,7 +237,7 @@ class CellFolder:
         return ""
 
     def predictions(self) -> Iterator[PredictionRecord]:
-        """The answers so far, in order. A last line that a killed process left unfinished is no answer.
+        """The answers so far, in order. An unfinished last line of a killed process is ignored.
 
         Raises `DataError` naming a line that is none.
         """
@@ -252,7 +254,7 @@ class CellFolder:
             yield record
 
     def is_finished(self, since: float) -> bool:
-        """Whether it is done, or went wrong or was skipped after `since` (seconds since the epoch)."""
+        """Whether it is done, or failed or was skipped after `since` (seconds since the epoch)."""
         if (self.folder / "result.json").exists():
             return True
         for name in ("failure.json", "skipped.json"):
@@ -265,21 +267,21 @@ class CellFolder:
 
     @contextmanager
     def claim(self) -> Iterator[bool]:
-        """Hold the cell's lock; gives False, at once, when another process has it."""
+        """Hold the cell's lock; yields False immediately when another process has it."""
         with (self.folder / "claim").open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
                 return
-            with suppress(OSError):  # who holds it is for people to read; the lock is what counts
+            with suppress(OSError):  # the holder's name is for people; only the lock counts
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
                 file.flush()
             yield True
 
     def begin(self) -> None:
-        """Forget what an earlier run said went wrong."""
+        """Remove the failure of an earlier run."""
         for name in ("failure.json", "skipped.json"):
             (self.folder / name).unlink(missing_ok=True)
 
@@ -296,17 +298,17 @@ class CellFolder:
         _write(self.folder / "skipped.json", {"why": why})
 
     def report(self, progress: CellProgress) -> None:
-        """Say how far it is. A full disk is no reason to stop: the next line of results will say so."""
+        """Record the progress. A full disk does not stop the run here: the next line of results will raise."""
         with suppress(OSError), replacing(self.folder / "progress.json", durable=False) as file:
             file.write(json.dumps(asdict(progress)).encode("utf-8"))
 
     def clear_predictions(self) -> None:
-        """Remove the answers: they are of other documents."""
+        """Remove the answers, because they belong to other documents."""
         (self.folder / "predictions.jsonl").unlink(missing_ok=True)
 
     @contextmanager
     def appending(self) -> Iterator["Appender"]:
-        """What adds answers behind those that are there, after dropping a last line that was left unfinished."""
+        """An appender to the existing answers; drops an unfinished last line first."""
         path = self.folder / "predictions.jsonl"
         with path.open("a+b") as file:
             file.seek(0)
@@ -317,7 +319,7 @@ class CellFolder:
 
 
 class Appender:
-    """Writes answers, each with one call and at once, so that what is there when the process dies are whole lines."""
+    """Writes each answer immediately and with one call, so that only whole lines remain when the process dies."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -336,7 +338,7 @@ class StudyFolder:
 
     @classmethod
     def open(cls, root: Path) -> Self:
-        """A folder that is there. Raises `DataError` when it holds no study's cells."""
+        """Open an existing folder. Raises `DataError` when it holds no study's cells."""
         if not (root / "cells").is_dir():
             raise DataError(str(root), "holds no cells; give the folder that `genner assess STUDY --out` wrote")
         return cls(root)
@@ -347,7 +349,7 @@ class StudyFolder:
         return self.root / "study.toml"
 
     def runs(self) -> list[CellFolder]:
-        """Every cell that is there, by kind (training first) and name. Raises `DataError` naming a damaged one."""
+        """All existing cells, by kind (training first) and name. Raises `DataError` naming a damaged one."""
         found = [self.run(path.name) for path in sorted((self.root / "cells").iterdir()) if path.is_dir()]
         return sorted(found, key=lambda run: (CELL_KINDS.index(run.cell.kind), run.cell.name, run.cell.id))
 
@@ -366,7 +368,7 @@ class StudyFolder:
         return CellFolder(self._known[id], folder)
 
     def add(self, cell: Cell) -> CellFolder:
-        """Make a cell's folder, or find it. Its name, needs and command are those given last; its id says the rest."""
+        """Create a cell's folder, or find it. Name, needs and command are updated; the id determines the rest."""
         folder = self.root / "cells" / cell.id
         folder.mkdir(parents=True, exist_ok=True)
         if _read(Cell, folder / "cell.json") != cell:
@@ -389,7 +391,7 @@ def _json(path: Path) -> Json | None:
 
 
 def _read(kind: type[T], path: Path) -> T | None:
-    """A record from its file, None when there is no file. Keys that this version does not know are passed over."""
+    """A record from its file, None when there is no file. Keys unknown to this version are ignored."""
     raw = _json(path)
     if raw is None:
         return None
@@ -402,8 +404,9 @@ def _read(kind: type[T], path: Path) -> T | None:
 
 
 def _renamed(result: CellResult) -> CellResult:
-    """A result of schema 1 with today's names. Its strict score is known where no answer was invalid, under the
-    grammar; else it has to be counted anew."""
+    """A result of schema 1 with the current names. Its strict score is known if decoding was under the grammar and no
+    answer was invalid; else it must be recomputed.
+    """
     metrics = {key: value for key, value in result.metrics.items() if key not in ("published", "as_said", "strict")}
     repaired = result.metrics.get("strict")
     same = result.description.get("decoding") == "grammar" and not result.metrics.get("invalid")

@@ -1,8 +1,8 @@
-"""What each kind of cell does: from its description to metrics, leaving in its folder what the next one needs.
+"""Runs each kind of cell: from its description to metrics; the cell's folder keeps what later cells need.
 
-Every kind can be interrupted at any moment and goes on: `train` from its last checkpoint, `score` and `probe` behind
-the last whole line of their answers, `ability` behind the last task (it is one task), `contamination` behind
-the last item of a signal.
+Every kind can be interrupted at any moment and resumes: `train` from its last checkpoint, `score` and `probe` after the
+last whole line of their answers, `ability` after the last task (a cell is one task), `contamination` after the last
+item of a signal.
 """
 
 import json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellFindings:
-    """What a cell found: the part of its `Result` that only it knows."""
+    """The findings of a cell: the part of its `CellResult` that depends on its kind."""
 
     metrics: Json
     signature: str
@@ -41,7 +41,7 @@ class CellFindings:
 
 @dataclass
 class CellContext:
-    """A cell that is being run: its folder, the data root, the device, and the time since it began."""
+    """A running cell: its folder, the data root, the device, and its start time."""
 
     run: CellFolder
     runs: StudyFolder
@@ -60,12 +60,12 @@ class CellContext:
 
     @property
     def seconds(self) -> float:
-        """Time spent on the cell, that of interrupted runs included."""
+        """Time spent on the cell, including interrupted runs."""
         return self._before + time.monotonic() - self._begun
 
     @property
     def model(self) -> str:
-        """What `genner.load` takes: the folder of the run that trained the model, or the model's name."""
+        """The argument for `genner.load`: the folder of the run that trained the model, or the model's name."""
         trained = self.about["trained"]
         return self.about["model"] if trained is None else str(self.runs.run(trained).folder)
 
@@ -75,10 +75,10 @@ class CellContext:
 
 @naming_parts()
 def execute(work: CellContext) -> CellFindings:
-    """Do what a cell is there for.
+    """Run a cell.
 
-    Raises `MissingError` when it lacks a file or model, `MissingPartError` when it lacks a package, and whatever goes
-    wrong.
+    Raises `MissingError` when a file or model is missing, `MissingPartError` when a package is missing, and any other
+    error of the run.
     """
     return _KINDS[work.run.cell.kind](work)
 
@@ -125,7 +125,7 @@ def _train(work: CellContext) -> CellFindings:
 
 
 class _Teller:
-    """A tracker of training that says how far the run is."""
+    """A training tracker that reports the progress of the run."""
 
     def __init__(self, work: CellContext) -> None:
         self._work, self._total = work, 1
@@ -153,7 +153,7 @@ def _dev(path: Path) -> Json:
 
 
 def _probed_recipe(work: CellContext, recipe: Any) -> Any:
-    """The recipe with its first corpus, train and dev, probed; the files are written below the cell's folder."""
+    """The recipe with a probed first corpus (train and dev), whose files are written below the cell's folder."""
     from genner.data import write_atomic
 
     spec, *others = recipe.sets
@@ -213,7 +213,7 @@ def _probing(work: CellContext) -> CellFindings:
 
 
 def _test(work: CellContext) -> tuple[list[Document], LabelSet]:
-    """The documents that a cell is about, and the labels that are asked for."""
+    """The documents of a cell, and the requested labels."""
     about = work.about
     must_be_there(about["corpus"], [about["file"]], work.data)
     labels = named_label_set(about["labels"], work.data)
@@ -236,12 +236,12 @@ def _probe(work: CellContext, labels: LabelSet) -> "Probe":
 
 
 def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet) -> list[PredictionRecord]:
-    """What the model answers to the documents; those that are there from an interrupted run are not asked again."""
+    """The model's answers for the documents; answers of an interrupted run are reused."""
     run = work.run
     gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
     done = [_with_strict(work, line, labels) for line in run.predictions()]
     if [line.document() for line in done] != gold[: len(done)]:
-        run.clear_predictions()  # of other data under the same name
+        run.clear_predictions()  # the answers are for other data under the same name
         done = []
     todo = gold[len(done) :]
     if not todo:
@@ -263,7 +263,7 @@ def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet)
 
 
 def _with_strict(work: CellContext, line: PredictionRecord, labels: LabelSet) -> PredictionRecord:
-    """A record with its strict counts, which one of an earlier version lacks."""
+    """A record with its strict counts, which records of earlier versions lack."""
     if line.strict is not None:
         return line
     return replace(line, strict=strict_of(line, get_format(work.about["format"]), labels, work.about["decoding"]))
@@ -276,7 +276,7 @@ def answered(
     ner: "Extractor",
     labels: LabelSet,
 ) -> PredictionRecord:
-    """The record of a document, from what was found in it and what the engine was heard to say."""
+    """The record of a document, from its predicted entities and the engine's raw answers."""
     raw = tuple(generation.text for _, generation in heard)
     chunks = tuple((chunk.start, chunk.end) for chunk, _ in heard)
     legal = ner.constrained and held(prediction)
@@ -297,7 +297,7 @@ def answered(
 
 
 def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
-    """What answers the documents of a cell: the whole label set, each document as one text, decoded as it says."""
+    """The extractor of a cell: whole label set, each document as one text, decoding as in the description."""
     about = work.about
     _base(about["model"])
     if about["decoding"] == "sampled":
@@ -306,7 +306,7 @@ def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
         from genner.loading import load
 
         constrained = about["decoding"] == GRAMMAR
-        # All entities, whatever their score: a study compares answers, and a threshold is no part of them.
+        # All entities, whatever their score: a study compares answers without a threshold.
         ner = load(
             work.model, labels, format=about["format"], constrained=constrained, min_score=0.0, device=work.device
         )
@@ -393,7 +393,7 @@ def _contamination(work: CellContext) -> CellFindings:
     must_be_there(about["corpus"], files, work.data)
     _base(about["model"])
     train = tuple(path_of(file, work.data) for file in about["train"])
-    # A shipped sample is JSON lines, whatever the corpus's own files are.
+    # A shipped sample is JSON Lines, whatever the syntax of the corpus's own files.
     syntaxes: dict[str, str] = {}
     if "from" in about:
         syntaxes = dict.fromkeys(("train", "members", "unseen"), str(about["from"]))
@@ -433,7 +433,7 @@ def _contamination(work: CellContext) -> CellFindings:
 
 
 def _base(model: str) -> None:
-    """See to it that a model is here. Raises `MissingError` that says where to get it."""
+    """Make sure that a model is available. Raises `MissingError` that says where to get it."""
     from genner.model_source import ModelSource
 
     try:

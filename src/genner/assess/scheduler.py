@@ -1,8 +1,8 @@
-"""Runs the cells of a study: each once, after those it needs, as many at a time as there are places.
+"""Runs the cells of a study: each once, after those it needs, as many in parallel as there are places.
 
-Nothing is kept but the runs folder, so that any number of processes may work on one study: a cell's lock says who has
-it, and its files what came of it. What went wrong before this process began is tried again; what goes wrong now, here
-or in another process, is not.
+All state is in the runs folder, so that any number of processes may work on one study: a cell's lock says which process
+has it, and its files hold the outcome. Cells that failed before this process began are tried again; cells that fail
+now, here or in another process, are not.
 """
 
 import os
@@ -22,29 +22,29 @@ from genner.assess.worker import BUSY, INTERRUPTED, now
 from genner.extras import naming_parts
 
 WORKER = (sys.executable, "-m", "genner.assess.worker")
-POLL = 0.2  # seconds between two looks
-STOP_TIMEOUT = 60.0  # seconds that an interrupted cell has to save where it is
+POLL = 0.2  # seconds between two checks
+STOP_TIMEOUT = 60.0  # seconds that an interrupted cell has to save its state
 
 
 class CellListener(Protocol):
-    """Is told what happens."""
+    """Receives events."""
 
     def started(self, cell: Cell, device: str | None) -> None: ...
 
     def elsewhere(self, run: CellFolder, holder: str) -> None:
-        """Another process runs this cell, which is waited for; said once."""
+        """Another process runs this cell, and this one waits for it; called once."""
         ...
 
     def ended(self, run: CellFolder, state: CellState) -> None: ...
 
     def tick(self, running: Sequence[CellFolder]) -> None:
-        """A moment has passed; these are running here."""
+        """Called regularly with the cells that are running here."""
         ...
 
 
 @dataclass
 class _Process:
-    """A cell that runs in a process of its own."""
+    """A cell running in its own process."""
 
     run: CellFolder
     process: "subprocess.Popen[bytes]"
@@ -57,8 +57,8 @@ class Scheduler:
     runs: the folder.
     cells: in an order in which they can be run.
     data: the data root.
-    places: a device for each cell that may run at a time; None: whatever the process finds.
-    watch: is told what happens.
+    places: a device for each cell that may run in parallel; None: the process chooses.
+    watch: receives events.
     worker: the command that runs a cell, without its arguments.
     """
 
@@ -69,13 +69,14 @@ class Scheduler:
     watch: CellListener
     worker: Sequence[str] = field(default_factory=lambda: WORKER)
     _since: float = field(default_factory=time.time)
-    _states: dict[str, CellState] = field(default_factory=dict)  # of cells that are over
+    _states: dict[str, CellState] = field(default_factory=dict)  # outcomes of finished cells
     _running: dict[int, _Process] = field(default_factory=dict)  # by place
-    _told: set[str] = field(default_factory=set)  # cells of which was said that another process has them
+    _told: set[str] = field(default_factory=set)  # cells already reported as held by another process
 
     def work(self) -> dict[str, CellState]:
-        """Run what can be run; returns what became of each cell. On `KeyboardInterrupt`, running cells are asked to
-        stop, and what they have is kept."""
+        """Run what can be run; returns the outcome of each cell. On `KeyboardInterrupt`, running cells are asked to
+        stop, and their partial results are kept.
+        """
         waiting = {cell.id: self.runs.add(cell) for cell in self.cells}
         try:
             while waiting or self._running:
@@ -102,7 +103,7 @@ class Scheduler:
         return self._states
 
     def _tell_elsewhere(self, run: CellFolder) -> None:
-        """Say of a cell that another process has, once, who that is."""
+        """Report once which process holds a cell that runs elsewhere."""
         if run.cell.id not in self._told and (holder := run.holder):
             self._told.add(run.cell.id)
             self.watch.elsewhere(run, holder)
@@ -115,7 +116,7 @@ class Scheduler:
         return self._states.get(id) == "done"
 
     def _settle(self, run: CellFolder) -> bool:
-        """Whether a waiting cell is over, here or elsewhere, or cannot be run at all."""
+        """Whether a waiting cell is finished, here or elsewhere, or cannot be run at all."""
         if run.cell.id in self._here:
             return False
         if run.is_finished(self._since):
@@ -127,7 +128,7 @@ class Scheduler:
 
     def _end(self, run: CellFolder) -> bool:
         state = run.state
-        if state == "running":  # its process has written all, and is about to go
+        if state == "running":  # its process has written everything and is about to exit
             return False
         self._states[run.cell.id] = state
         self.watch.ended(run, state)
@@ -150,7 +151,7 @@ class Scheduler:
         command += ["--since", repr(self._since)]
         command += ["--device", device] if device else []
         path = [str(Path(genner.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}  # the same genner
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}  # the worker uses the same genner
         if len(self.places) > 1 and not (device or "cpu").startswith("cuda"):
             environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // len(self.places))))
         log = (run.folder / "log.txt").open("ab")
@@ -162,13 +163,13 @@ class Scheduler:
             stdout=log,
             stderr=log,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for this process, which tells the others
+            start_new_session=True,  # Ctrl-C goes to this process, which stops the others
         )
         self._running[place] = _Process(run, process, log)
         self.watch.started(run.cell, device)
 
     def _reap(self) -> None:
-        """See which processes have ended; one that could not even say why is said to have failed."""
+        """Collect ended processes; one that ended without recording an outcome is recorded as failed."""
         for place, running in list(self._running.items()):
             code = running.process.poll()
             if code is None:
@@ -192,7 +193,7 @@ class Scheduler:
                 run.fail(Failure("Died", said, _tail(run.folder / "log.txt"), now()))
 
     def _stop(self) -> None:
-        """Ask what runs to stop, and wait until it has; a second interrupt ends it at once."""
+        """Ask running cells to stop and wait for them; a second interrupt kills them at once."""
         running = list(self._running.values())
         try:
             for one in running:
@@ -223,13 +224,13 @@ def _tail(path: Path, size: int = 2000) -> str:
 
 @naming_parts()
 def devices() -> list[str | None]:
-    """Every CUDA GPU; where there is none, one place on whatever there is."""
+    """Every CUDA GPU; if there is none, one place on the default device."""
     import torch
 
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or [None]
 
 
 def places(named: Iterable[str], jobs: int | None) -> list[str | None]:
-    """A device for each cell that may run at a time: the devices in turn, `jobs` of them (once each, if not said)."""
+    """A device for each cell that may run in parallel: `jobs` places, cycling through the devices (default: once)."""
     chosen: list[str | None] = [*named] or devices()
     return [chosen[i % len(chosen)] for i in range(jobs or len(chosen))]

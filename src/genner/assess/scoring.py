@@ -1,7 +1,7 @@
-"""From answers to a cell's metrics: the three readings, side by side, from the same raw answers.
+"""A cell's metrics from its answers: the three readings of the same raw answers, side by side.
 
-The score of a cell is `strict`: under the grammar what was decoded, of free answers what they say. What else is told of
-a cell (labels, lengths, problems, probes' measures) is of the entities that were found: of free answers, `repaired`.
+The score of a cell is `strict`: under the grammar the decoded entities, for free answers their literal content. All
+other metrics (labels, lengths, problems, probes' measures) use the predicted entities: for free answers, `repaired`.
 """
 
 from collections import Counter
@@ -17,27 +17,27 @@ from genner.formats import Format, get_format
 from genner.generations.readings import paper_counts, strict_counts
 from genner.labels import label_sets
 
-GRAMMAR = "grammar"  # the decoding under which nothing can be said but what is read
+GRAMMAR = "grammar"  # the decoding under which answers contain only what the reader reads
 
 LENGTH_BUCKETS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
-"""Words of a mention, by the buckets of the evaluation that they consist of."""
+"""Buckets of mention length in words, each a set of the evaluation's buckets."""
 
 
 def paper(
     form: Format, labels: LabelSet, gold: Document, chunks: Sequence[tuple[int, int]], raw: Sequence[str]
 ) -> Numbers | None:
-    """The counts by the paper's rule; None for a format without one."""
+    """The counts by the paper's rule; None for a format without such a rule."""
     counts = paper_counts(form, labels, gold, raw, chunks)
     return None if counts is None else (counts.tp, counts.fp, counts.fn)
 
 
 def held(found: Prediction) -> bool:
-    """Whether answers were held to the grammar, as any engine should that decodes under it."""
+    """Whether all answers obey the grammar, as every engine that decodes under it should ensure."""
     return not any(p.kind == "invalid" for p in found.problems)
 
 
 def strict(gold: Document, found: Document) -> Numbers:
-    """The counts of what was found under the grammar, which is what was said."""
+    """The counts of the entities predicted under the grammar, which equal the literal answers."""
     counts = _sum(count(gold, found).values())
     return counts.tp, counts.fp, counts.fn
 
@@ -45,15 +45,15 @@ def strict(gold: Document, found: Document) -> Numbers:
 def said(
     form: Format, labels: LabelSet, gold: Document, chunks: Sequence[tuple[int, int]], raw: Sequence[str]
 ) -> Numbers:
-    """The counts of what free answers say: the strict reading."""
+    """The counts of the literal content of free answers: the strict reading."""
     counts = strict_counts(form, labels, gold, raw, chunks)
     return counts.tp, counts.fp, counts.fn
 
 
 def strict_anew(run: CellFolder) -> list[Numbers] | None:
-    """The strict counts of each answer of a cell, from the answers where records of earlier versions lack them.
+    """The strict counts of each answer of a cell, recomputed for records of earlier versions that lack them.
 
-    None where that takes a label set that is not at hand. Raises `DataError` for answers that are damaged.
+    None if that needs a label set that is not available. Raises `DataError` for damaged answers.
     """
     about, lines = run.cell.description, list(run.predictions())
     form, labels = get_format(about["format"]), _labels_asked(run, lines)
@@ -62,20 +62,20 @@ def strict_anew(run: CellFolder) -> list[Numbers] | None:
 
 
 def strict_of(line: PredictionRecord, form: Format, labels: LabelSet | None, decoding: str) -> Numbers | None:
-    """The strict counts of an answer of a cell; None where that takes the label set, and there is none."""
+    """The strict counts of an answer of a cell; None if that needs the label set and there is none."""
     if decoding == GRAMMAR and held(line.prediction()):
         return strict(line.document(), line.prediction())
     return said(form, labels, line.document(), line.chunks, line.raw) if labels else None
 
 
 def _labels_asked(run: CellFolder, lines: Sequence[PredictionRecord]) -> LabelSet | None:
-    """The label set of a cell, or one that reads its answers alike; None where there is none."""
+    """The label set of a cell, or one that reads its answers identically; None if there is none."""
     about = run.cell.description
     known = label_sets() | {name: corpus.labels for name, corpus in catalog().items() if name not in label_sets()}
     if run.cell.kind == "score" and about["labels"] in known:
         return known[about["labels"]]
     form, tags = get_format(about["format"]), sorted({e.label for line in lines for e in line.gold})
-    if not tags or form.numbered or form.prompt_per_label:  # where a label is said by its place in the set
+    if not tags or form.numbered or form.prompt_per_label:  # a label is written as its position in the set
         return None
     return LabelSet.of(*tags)
 
@@ -83,10 +83,10 @@ def _labels_asked(run: CellFolder, lines: Sequence[PredictionRecord]) -> LabelSe
 def metrics(lines: Sequence[PredictionRecord], settings: Mapping[str, str]) -> tuple[Json, str]:
     """The metrics of a score or probe cell, and the signature of its score, `strict`. Ratios are in [0, 1], unrounded.
 
-    Intervals, `low` and `high`, are at 95 %, over groups where the documents tell them, else over documents; None where
-    there are too few.
+    Intervals, `low` and `high`, are at 95 %, over groups if the documents have them, else over documents; None if there
+    are too few.
     """
-    from genner.training.dev import ANSWER_RATES  # with the engines, which take a while to import
+    from genner.training.dev import ANSWER_RATES  # imports the engines, which takes a while
 
     gold, found = [line.document() for line in lines], [line.prediction() for line in lines]
     report = evaluate(gold, found, settings={**settings, "reading": "strict"})
@@ -111,9 +111,9 @@ def metrics(lines: Sequence[PredictionRecord], settings: Mapping[str, str]) -> t
 
 
 def scores(found: Sequence[Numbers | None], units: Sequence[int] | None = None) -> Json | None:
-    """The scores of a reading from the counts of each answer; None unless every answer has them.
+    """The scores of a reading from the counts of each answer; None unless every answer has counts.
 
-    `units` has the number of each document's unit; without it there is no interval.
+    `units` is the unit index of each document; without it there is no interval.
     """
     counts = [Counts(*one) for one in found if one is not None]
     if len(counts) < len(found):

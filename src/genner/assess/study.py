@@ -1,4 +1,4 @@
-"""A study: a typed TOML file that says which models, formats, corpora, decodings, seeds and recipes are to be compared.
+"""A study: a typed TOML file that lists the models, formats, corpora, decodings, seeds and recipes to compare.
 
     name = "mine"
     seeds = [1, 2]
@@ -15,7 +15,7 @@
     test = "genia/test.jsonl"           # or sample:NAME, a sample that genner ships
     sentences = 200
 
-docs/assess.md tells of every key.
+docs/assess.md describes every key.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -50,12 +50,12 @@ DECODING_MEANINGS: dict[Decoding, str] = {
 assert set(DECODING_MEANINGS) == set(get_args(Decoding))
 
 SAMPLE = "sample:"
-"""What stands before the name of a shipped sample, in place of a file."""
+"""Prefix of the name of a shipped sample, given in place of a file."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which part of the grid something is for: the named models, recipes, corpora, formats, decodings; none: all."""
+    """A part of the grid: the named models, recipes, corpora, formats, decodings; none: all."""
 
     models: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
@@ -66,10 +66,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model: `model` is what `genner extract --model` takes (`name`, where it is not given).
+    """A model: `model` is what `genner extract --model` takes (default: `name`).
 
-    It is trained after each of `recipes`; without any it is taken as it is. `bare` says to take it as it is as well.
-    `corpora`, `formats` and `decodings` stand for the study's.
+    It is trained with each of `recipes`; without recipes it is used as given. With `bare`, it is also used as given.
+    `corpora`, `formats` and `decodings` override the study's.
     """
 
     name: str
@@ -87,12 +87,12 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class CorpusEntry:
-    """A corpus: where its test documents are, how many of them are taken, drawn evenly (0: all), and its labels.
+    """A corpus: the location of its test documents, how many are drawn, evenly spaced (0: all), and its labels.
 
-    `lexicon` are annotated documents with mentions that are not in the training data, for the probes that put others
-    in; the dev documents, where it is not given. `training` is how it is trained on, as a `[[set]]` of a recipe; all
-    other keys of the table are that set's. Its `from` is the file syntax of all these files, samples
-    apart; where it is not given, it is guessed.
+    `lexicon` are annotated documents with mentions that are not in the training data, for the probes that replace
+    mentions; default: the dev documents. `training` says how the corpus is used in training, as a `[[set]]` of a
+    recipe; all other keys of the table belong to that set. Its `from` is the file syntax of all these files except
+    samples; if not given, it is guessed.
     """
 
     name: str
@@ -107,17 +107,17 @@ class CorpusEntry:
 
     @property
     def syntax(self) -> dict[str, str]:
-        """`{"from": ...}` where the file syntax is given: what the descriptions of its cells say of it."""
+        """`{"from": ...}` if the file syntax is given; part of the descriptions of its cells."""
         return {"from": self.training.from_} if self.training.from_ else {}
 
 
 @dataclass(frozen=True)
 class RecipeEntry:
-    """How models are trained: a recipe without base, corpora, formats and seed, which are the grid's.
+    """How models are trained: a recipe without base, corpora, formats and seed, which come from the grid.
 
-    With `mix`, one adapter is trained for all these formats; without, one for each. `extra` are corpora that are mixed
-    in, `chat` conversations. `start` is an adapter that training goes on from. There is an evaluation on
-    `eval_sentences` dev sentences at the end, and every `eval_steps` steps.
+    With `mix`, one adapter is trained for all these formats; without, one for each. `extra` are additional corpora,
+    `chat` are conversations. `start` is the adapter from which training starts. The model is evaluated on
+    `eval_sentences` dev sentences at the end and every `eval_steps` steps.
     """
 
     name: str
@@ -170,9 +170,9 @@ class RecipeEntry:
 
 @dataclass(frozen=True)
 class ProbeEntry:
-    """A probe (`genner probe list`) of the trained models, on so many `sentences` of each corpus (0: the corpus's).
+    """A probe (`genner probe list`) of the trained models, on `sentences` of each corpus (0: the corpus's number).
 
-    With `train`, models are trained on probed data as well, as the paper's two probes are; else they are only asked.
+    With `train`, models are also trained on probed data, as in the paper's two probes; else they are only tested.
     """
 
     name: str
@@ -190,7 +190,7 @@ class ProbeEntry:
 @dataclass(frozen=True)
 class AbilityEntry:
     """A task of general ability (docs/ability.md): solved examples before each question, a `limit` of questions
-    (0: all). `data` is the folder of the offline tasks' files, below the data root; without it, they come from the hub.
+    (0: all). `data` is the folder of the offline tasks' files, below the data root; without it, data come from the hub.
     """
 
     task: str
@@ -203,8 +203,9 @@ class AbilityEntry:
 @dataclass(frozen=True)
 class ContaminationEntry:
     """Signals of contamination (docs/contamination.md) of each model by each corpus: `signals` (none: all), and how
-    many `sentences` of each kind are put to the model. `trained` says that models which are taken as they are were
-    trained on the corpus's `train` files, and not on its `dev` file; of models that the study trains this is known.
+    many `sentences` of each kind are given to the model. `trained` declares that models which the study does not train
+    were already trained on the corpus's `train` files, and not on its `dev` file; for models that the study trains this
+    is known.
     """
 
     signals: tuple[str, ...] = ()
@@ -219,7 +220,7 @@ class ContaminationEntry:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that determines which cells there are."""
+    """Everything that determines the cells."""
 
     name: str
     models: tuple[ModelEntry, ...]
@@ -260,7 +261,7 @@ class Study:
         self._check_training()
 
     def _check_training(self) -> None:
-        """Raise `UsageError` where a model is to be trained that cannot be."""
+        """Raise `UsageError` for a model that has recipes but cannot be trained."""
         recipes = {recipe.name: recipe for recipe in self.recipes}
         for model in (m for m in self.models if m.recipes):
             for corpus in (c for c in self.corpora if c.name in model.corpora or not model.corpora):
@@ -367,14 +368,14 @@ _FILTERS = ("models", "recipes", "corpora", "formats", "decodings")
 
 
 def _filtered(table: dict[str, Any]) -> dict[str, Any]:
-    """The table with the keys that filter in a `Filter` of their own."""
+    """The table with its filter keys moved into a `Filter`."""
     rest = {key: value for key, value in table.items() if key not in _FILTERS}
     only = build(Filter, {key: table[key] for key in _FILTERS if key in table}, "filter")
     return {**rest, "only": only}
 
 
 def _known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `UnknownNameError` for the first name that is not known."""
+    """Raise `UnknownNameError` for the first unknown name."""
     for name in names:
         if name not in known:
             raise UnknownNameError(kind, name, known)

@@ -1,9 +1,9 @@
 """A process that runs one cell: `python -m genner.assess.worker RUNS CELL --data DATA [--device D] [--since TIME]`.
 
-A process of its own for each cell: what a cell does to memory, threads or a GPU ends with it, its peak memory is its
-own, and a crash takes no other cell along. It holds the cell's lock as long as it lives, and ends when the process that
-started it does. Exit codes: 0 something was recorded (a result, a failure, a reason to skip), `BUSY` another process
-has the cell, `INTERRUPTED` it was told to stop, and can be gone on with.
+Each cell has its own process: its effects on memory, threads or a GPU end with it, its peak memory is its own, and a
+crash affects no other cell. The process holds the cell's lock as long as it lives, and ends when its parent does. Exit
+codes: 0 something was recorded (a result, a failure, a reason to skip), `BUSY` another process has the cell,
+`INTERRUPTED` it was told to stop and can be resumed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ BUSY, INTERRUPTED = 75, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the cell that the command line names."""
+    """Run the cell named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("cell")
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def perform(runs: StudyFolder, run: CellFolder, data: Path, device: str | None, since: float = inf) -> int:
-    """Run a cell, if no other process has or had it, and record what comes of it."""
+    """Run a cell, unless another process has or had it, and record the outcome."""
     with run.claim() as held:
         if not held:
             return BUSY
@@ -80,10 +80,10 @@ def now() -> str:
 
 
 def _end_with_parent() -> None:
-    """Ask this process to stop once its standard input is closed: the process that started it has gone then."""
+    """Ask this process to stop once its standard input is closed, which means that its parent has ended."""
 
     def watch() -> None:
-        while os.read(0, 1):  # not through sys.stdin, whose lock a thread must not hold when Python ends
+        while os.read(0, 1):  # not through sys.stdin, whose lock a thread must not hold at interpreter exit
             pass
         os.kill(os.getpid(), signal.SIGTERM)  # training saves where it is
 

@@ -1,8 +1,8 @@
 """Runs all signals one after the other and stores the findings of each as soon as it is done.
 
-FOLDER/settings.json what is measured: another measurement cannot resume in this folder
-FOLDER/<signal>.jsonl what a signal has computed so far, one item per line
-FOLDER/<signal>.json its findings: written last, so if the file exists the signal is done
+FOLDER/settings.json       what is measured: another measurement cannot resume in this folder
+FOLDER/<signal>.jsonl      what a signal has computed so far, one item per line
+FOLDER/<signal>.json       its findings: written last, so if the file exists the signal is done
 FOLDER/contamination.json  all of it
 """
 
