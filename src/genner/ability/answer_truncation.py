@@ -7,8 +7,8 @@ truncation removes that effect in its own way, and none is neutral; together the
                  so leaks nothing; but lead-ins that it does not recognize stay.
     same_length  both answers of an item are cut to the length in words of the shorter one. Favours the brief side: if a
                  wordy answer comes to its point late, the point is lost.
-    window       the stretch of the answer with the highest score against gold. Favours the wordy side: the more is said,
-                 the more stretches there are to choose from.
+    window       the stretch of the answer with the highest score against gold. Favours the wordy side: the more is
+                 said, the more stretches there are to choose from.
 """
 
 import re
