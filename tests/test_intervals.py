@@ -308,3 +308,32 @@ def test_intervals_cover(level: float, clustered: bool) -> None:
         false += (f1(*two) - f1(*one)).difference().sure
     assert held >= 0.92 * 400
     assert false <= 0.07 * 400
+
+
+def test_a_rare_rate_has_an_interval_without_an_end() -> None:
+    """Two units, one of them with an error: no bound above, and no overflow on the way there."""
+    low, high = rate(np.array([0.0, 2.0]), np.array([1e5, 1e5])).interval() or (9.0, 9.0)
+    assert low == pytest.approx(0)
+    assert high == float("inf")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 2, 50]), st.sampled_from([1, 5, 1000, 10**5])), min_size=2, max_size=4)
+)
+@settings(max_examples=60, deadline=None)
+def test_the_interval_of_a_rate_holds_it(counts: list[tuple[int, int]]) -> None:
+    errors, bases = np.array(counts, float).T
+    found = rate(errors, bases)
+    low, high = found.interval() or (0.0, float("inf"))
+    assert 0 <= low <= found.value <= high
+
+
+@pytest.mark.parametrize("n", [2, 40])
+@pytest.mark.parametrize("entities", [0, 1])
+def test_where_one_unit_has_all_entities_no_interval_is_called_rough(n: int, entities: int) -> None:
+    gold = [Document(TEXT, (Entity(0, 3, "A"),) * (entities if not i else 0), str(i)) for i in range(n)]
+    report = evaluate(gold, gold)
+    assert report.interval is None
+    warning = report.to_dict()["units"]["warning"]
+    assert warning.startswith(f"no interval: {entities or 'none'} of {n} documents has entities")
+    assert compare(gold, gold, gold).table().endswith(warning)

@@ -158,7 +158,7 @@ class Estimate:
             middle, reach = log(value / (1 - value)), reach / (value * (1 - value))
             return _logistic(middle - reach), _logistic(middle + reach)
         if self.least == 0 and value > 0:  # a rate: on the scale of its logarithm
-            return value * exp(-reach / value), value * exp(reach / value)
+            return value * exp(-reach / value), _times_exp(value, reach / value)
         return max(value - reach, self.least), min(value + reach, self.greatest)
 
     def difference(self, comparisons: int = 1) -> "Difference":
@@ -221,6 +221,11 @@ class Difference:
         """Value, interval and p value as JSON types; what is not known is None."""
         low, high, p = (self.low, self.high, self.p) if self.known else (None, None, None)
         return {"value": self.value, "low": low, "high": high, "p": p}
+
+
+def _times_exp(value: float, x: float) -> float:
+    """`value * exp(x)`, infinity where that is too large for a float."""
+    return value * exp(x) if x < 700 else inf
 
 
 def _logistic(x: float) -> float:

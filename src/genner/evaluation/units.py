@@ -50,6 +50,11 @@ class Units:
             advice = "; --group-by document takes each document for one" if len(self.of) > 1 else ""
             one = f"there is {n or 'no'} {self.what}, and nothing is known of how others would differ"
             return f"no interval: {one}{advice}"
+        if effective <= 1:  # all figures are of one unit, and none of the others has anything in it
+            some = "1" if effective else "none"
+            return (
+                f"no interval: {some} of {n} {self.what}s has entities, and nothing is known of how others would differ"
+            )
         rough = f"fewer than {FEW}: the interval is rough, and there is little to tell two systems apart by"
         if n < FEW:
             return f"only {n} {self.what}s, {rough}"
