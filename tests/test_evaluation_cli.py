@@ -281,3 +281,58 @@ def test_a_score_that_is_none_is_refused_with_its_line(run: Run, score: str) -> 
     assert code in (1, 2)
     assert "p.jsonl:1" in err
     assert "score" in err
+
+
+def test_generations_that_say_nothing_are_no_score_of_zero(run: Run) -> None:
+    """The answers of another format look like answers without entities."""
+    code, out, err = run("--generations", "out.jsonl", "--format", "inline_xml")
+    assert (code, out) == (2, "")
+    assert "nothing can be scored" in err
+    assert "--format says how the answers are written (the answers may be in inline_bracketed)" in err
+    write("none.jsonl", [{"predict": "[]", "label": "[]"}])
+    code, _, err = run("--generations", "none.jsonl", "--format", "offset_json", "--labels", "PER")
+    assert code == 2
+    assert "0 of 0 are right" in err
+
+
+def test_records_without_an_answer_are_counted(run: Run) -> None:
+    answer = "[Ada | PER] met Bob."
+    write("mixed.jsonl", [{"predict": answer, "label": answer}, {"predict": answer}, {"text": "other", "entities": []}])
+    _, out, _ = run("--generations", "mixed.jsonl", "--format", "inline_bracketed")
+    assert "records without 'label', which count as an empty one: 2" in out
+    _, out, _ = run("--generations", "mixed.jsonl", "--format", "inline_bracketed", "--json")
+    assert json.loads(out)["records_without"] == {"label": 2, "predict": 1}
+
+
+@pytest.mark.parametrize("prompt", [{}, {"prompt": "Text:\nAda met Bob."}])
+def test_gold_that_was_cut_off_is_counted(run: Run, prompt: dict[str, str]) -> None:
+    """LLaMA-Factory cuts labels at `cutoff_len`; the entities behind are lost."""
+    item = '{"text": "Ada", "label": "PER", "start": 0, "end": 3}'
+    write("cut.jsonl", [{"predict": f"[{item}]", "label": f'[{item}, {{"text": "Bob", "la', **prompt}])
+    _, out, _ = run("--generations", "cut.jsonl", "--format", "offset_json")
+    assert "1 truncated in gold" in out
+
+
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [
+        ("inline_bracketed", "[A\ud800 | PER] x"),
+        ("inline_xml", "<PER>A\ud800</PER> x"),
+        ("grouped_json", '{"PER": ["A\ud800"]}'),
+        ("occurrence_json", '[{"text": "A\ud800", "label": "PER", "occurrence_index": 1}]'),
+        ("offset_json", '[{"text": "A\ud800", "label": "PER", "start": 0, "end": 2}]'),
+    ],
+)
+@pytest.mark.parametrize("prompt", [{}, {"prompt": "Text:\nA\ud800 x"}])
+def test_half_a_character_in_an_answer(run: Run, form: str, answer: str, prompt: dict[str, str]) -> None:
+    Path("half.jsonl").write_text(json.dumps({"predict": answer, "label": answer, **prompt}))
+    code, out, _ = run("--generations", "half.jsonl", "--format", form, "--json")
+    assert code == 0
+    assert [json.loads(out)["readings"][name]["tp"] for name in ("paper", "strict", "repaired")] == [1, 1, 1]
+
+
+def test_a_list_of_generations_is_told_from_lines(run: Run) -> None:
+    Path("list.json").write_text(json.dumps([{"predict": "a", "label": "b"}]))
+    code, _, err = run("--generations", "list.json", "--format", "inline_xml")
+    assert code == 1
+    assert "writes one object a line" in err

@@ -225,6 +225,7 @@ def _generations(
     corpora: CorpusFiles,
 ) -> None:
     from genner.generations import score_generations
+    from genner.generations.score import nothing_to_score
     from genner.labels import parse_labels
 
     if group_by and not gold:
@@ -235,8 +236,8 @@ def _generations(
     corpora.tell()
     asked = parse_labels(labels) if labels is not None else None
     report = score_generations(path, format, rule or "strict", asked, documents, group_by=group_by)
-    if not report.records:
-        raise UsageError(f"{path} has no record that can be read: nothing can be scored")
+    if why := nothing_to_score(report, path):
+        raise UsageError(why)
     _print(report.to_dict(), report.table(), as_json)
 
 

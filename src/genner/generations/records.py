@@ -5,7 +5,7 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """One answer. `predict` and `label` are what the JSON holds, nearly always strings; "" where the key is missing."""
+    """One answer. `predict` and `label` are what the JSON holds, nearly always strings; "" where the key is missing,
+    and then `missing` names it."""
 
     line: int
     predict: Any
     label: Any
     prompt: str | None
+    missing: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ def read_generations(path: Path) -> Generations:
                 except (ValueError, RecursionError) as error:
                     raise DataError(str(path), f"cannot be read as JSON: {error}", number) from None
                 if not isinstance(data, dict):
-                    raise DataError(str(path), f"is a JSON {type(data).__name__}, not an object", number)
+                    how = "; LLaMA-Factory writes one object a line: give that file"
+                    raise DataError(str(path), f"is a JSON {type(data).__name__}, not an object{how}", number)
                 known = known or {"predict", "label"} <= data.keys()
                 prompt = data.get("prompt")
                 records.append(
@@ -66,7 +69,8 @@ def read_generations(path: Path) -> Generations:
                         number,
                         data.get("predict", ""),
                         data.get("label", ""),
-                        prompt if isinstance(prompt, str) else None,
+                        without_surrogates(prompt) if isinstance(prompt, str) else None,
+                        tuple(key for key in ("predict", "label") if key not in data),
                     )
                 )
     except UnicodeDecodeError as error:
@@ -78,3 +82,8 @@ def read_generations(path: Path) -> Generations:
             str(path), "no line has 'predict' and 'label'; give LLaMA-Factory's generated_predictions.jsonl"
         )
     return Generations(tuple(records), tuple(skipped))
+
+
+def without_surrogates(text: str) -> str:
+    """The text with a question mark for each lone surrogate, as decoding an answer has it."""
+    return text.encode("utf-8", "replace").decode()

@@ -60,7 +60,8 @@ class GenerationsReport:
     [0, 1]; intervals are those of micro-F1 at 95 %, over `units`: those of the gold documents, or else the records.
     `basis` is what `strict` matched, by number of records; `misplaced` how many mentions the text does not have where
     the answer puts them, each a false positive of `strict`; `problems` what `repaired` had to mend or drop. `skipped`
-    are the numbers of lines that are not JSON, which no reading counts.
+    are the numbers of lines that are not JSON, which no reading counts; `missing` is how many records lack a key, whose
+    answer then counts as empty.
     """
 
     rule: ReadingName
@@ -72,6 +73,7 @@ class GenerationsReport:
     per_label: dict[str, Counts]
     records: int
     skipped: tuple[int, ...]
+    missing: Counter[str]
     by_text: int
     basis: Counter[str]
     misplaced: int
@@ -106,6 +108,7 @@ class GenerationsReport:
             "labels_inferred": self.inferred,
             "records": self.records,
             "skipped_lines": list(self.skipped),
+            "records_without": dict(self.missing),
             "paper_by_text": self.by_text,
             "strict_basis": dict(self.basis),
             "strict_misplaced": self.misplaced,
@@ -132,6 +135,7 @@ class GenerationsReport:
         ]
         if self.skipped:
             lines.append(f"lines that are not JSON, not counted: {_some(self.skipped)}")
+        lines += [f"records without {key!r}, which count as an empty one: {n}" for key, n in self.missing.items()]
         lines += [f"strict: matched {n} records by {BASES[basis]}" for basis, n in self.basis.items()]
         if self.misplaced:
             lines.append(f"strict: mentions that the text does not have where the answer puts them: {self.misplaced}")
@@ -223,6 +227,7 @@ def score_generations(
         per_label=dict(sorted(per_label.items())),
         records=len(records),
         skipped=generations.skipped,
+        missing=Counter(key for record in records for key in record.missing),
         by_text=sum(reading.by_text for reading in readings),
         basis=Counter(result.basis for result in results),
         misplaced=sum(result.misplaced for result in results),
@@ -241,6 +246,21 @@ def score_generations(
             },
             {},
         ),
+    )
+
+
+def nothing_to_score(report: GenerationsReport, path: Path) -> str:
+    """Why a report of this file scores nothing, and what to change; empty where any reading counts an entity."""
+    if any(c.tp or c.fp or c.fn for c in (score.counts for score in report.readings.values())):
+        return ""
+    if not report.records:
+        return f"{path} has no record that can be read: nothing can be scored"
+    some = read_generations(path).records[:100]
+    others = [name for name in PAPER_RULES if name != report.format and infer_labels(some, name)]
+    advice = f"the answers may be in {' or '.join(others)}" if others else "or give another file"
+    return (
+        f"no answer of {path} names an entity in {report.format}, and neither does the gold: nothing can be scored, 0 "
+        f"of 0 are right; --format says how the answers are written ({advice})"
     )
 
 

@@ -14,7 +14,7 @@ from rapidfuzz.distance import Levenshtein
 
 from genner.document import LabelSet
 from genner.formats import Format
-from genner.generations.records import GenerationRecord
+from genner.generations.records import GenerationRecord, without_surrogates
 
 # What templates leave behind the sentence, whether or not their special tokens were taken out. A reply's role may be
 # glued to the sentence's full stop: "left.assistant".
@@ -30,7 +30,7 @@ def is_inline(form: Format) -> bool:
 
 def as_text(answer: Any) -> str:
     """An answer as the string that the model wrote; what was stored as JSON is written as JSON again."""
-    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    return without_surrogates(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
 
 
 def find_source(record: GenerationRecord, form: Format, labels: LabelSet) -> str | None:

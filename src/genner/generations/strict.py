@@ -77,7 +77,9 @@ def _score(record: GenerationRecord, form: Format, labels: LabelSet, gold: Docum
             return _score_items(record, form, labels)
         decoded = form.decode(source, as_text(record.label), known)
         # Other spellings of a gold answer are no matter, but what is lost or moved is.
-        problems.update(f"{p.kind} in gold" for p in decoded.problems if p.kind in ("dropped", "realigned"))
+        problems.update(
+            f"{p.kind} in gold" for p in decoded.problems if p.kind in ("dropped", "realigned", "truncated")
+        )
         gold = Document(source, decoded.entities)
     answer = as_text(record.predict)
     said, repaired = form.decode_strictly(gold.text, answer, labels), form.decode(gold.text, answer, labels)
@@ -115,6 +117,9 @@ _Item = tuple[str, str, Hashable]
 def _score_items(record: GenerationRecord, form: Format, labels: LabelSet) -> StrictResult:
     expected, found = (_items(as_text(answer), form, labels) for answer in (record.label, record.predict))
     problems = Counter({"dropped": found.pop(None, 0), "dropped in gold": expected.pop(None, 0)})
+    find = find_objects if isinstance(form, JsonList) else find_lists
+    faults = find(form.reply("", as_text(record.label), labels))[1]
+    problems["truncated in gold"] = sum(p.kind == "truncated" for p in faults)
     basis: Basis = "texts"
     misplaced = 0
     if isinstance(form, JsonList):  # an entity that is written twice is one entity
@@ -135,7 +140,7 @@ def _score_items(record: GenerationRecord, form: Format, labels: LabelSet) -> St
 
 def _items(answer: str, form: Format, labels: LabelSet) -> Counter[_Item | None]:
     """`(label, text, place)` of each item, the place as text if it is none; None for an item that names no entity."""
-    said = form.reply("", answer.encode("utf-8", "replace").decode(), labels)
+    said = form.reply("", answer, labels)
     if isinstance(form, JsonList):
         return Counter(_item(item, form) for item in find_objects(said)[0])
     return Counter(
