@@ -39,7 +39,7 @@ from genner.contamination.membership import judged
 from genner.contamination.ngrams import grams, met, words_of
 from genner.contamination.order import Order
 from genner.contamination.resumable import ResumableItems, batches
-from genner.contamination.run import Contamination, check
+from genner.contamination.run import Contamination, _claim, _read, check
 from genner.contamination.sources import Given, case_of
 from genner.contamination.statistics import auc, mean_difference, rank_p
 from genner.contamination.table import markdown
@@ -632,3 +632,39 @@ def test_the_data_of_a_recipe_are_found_and_what_is_missing_is_said(tmp_path: Pa
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(UsageError, match="holds no document"):
         case_of("smollm2-135m-instruct", Given(tmp_path / "empty.jsonl"), ReadLog())
+
+
+# -- what is given and does not serve
+
+
+def test_settings_that_are_none_are_said_to_be_damaged(tmp_path: Path) -> None:
+    for content in ("[]", "3", "null", "{"):
+        (tmp_path / "settings.json").write_text(content)
+        with pytest.raises(DataError, match="is damaged"):
+            _claim(tmp_path, {"model": "x"})
+    (tmp_path / "exact.json").write_text(
+        json.dumps({"findings": [{**Finding("adapter", "found", "so").to_dict(), "verdict": "surely"}]})
+    )
+    with pytest.raises(DataError, match="is damaged"):
+        _read(tmp_path / "exact.json")
+    with pytest.raises(UsageError, match="is not a folder"):
+        _claim(tmp_path / "exact.json", {"model": "x"})
+
+
+def test_a_train_file_without_documents_is_noted_and_a_format_checked(tmp_path: Path) -> None:
+    test, empty = tmp_path / "t.jsonl", tmp_path / "e.jsonl"
+    test.write_text('{"id": "1", "text": "Ada left.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}\n')
+    empty.write_text("")
+    case, notes = case_of("default", Given(test, train=(empty,), format="compact"), ReadLog())
+    assert not case.train
+    assert notes == [f"{empty} holds no document, so nothing is compared with it"]
+    with pytest.raises(UnknownNameError, match="did you mean 'compact'"):
+        case_of("default", Given(test, format="compct"), ReadLog())
+
+
+@pytest.mark.parametrize("name", ["exact", "ngrams"])
+def test_short_sentences_alone_have_no_power(name: str) -> None:
+    """Test and training data are the same, and no sentence is long enough to tell: that is not "nothing found"."""
+    documents = [Document(text, (), str(i)) for i, text in enumerate(["Thank you.", "Go on.", "Yes, please."])]
+    about = case(test=documents, train=[TrainedOn("t", documents)])
+    assert look(name, about, Loaded(untrained(), untrained()))["adapter"].verdict == "no power"

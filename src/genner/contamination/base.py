@@ -71,6 +71,7 @@ class Finding:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Finding":
         """The inverse of `to_dict`. Raises `KeyError` or `TypeError` on anything else."""
+        SIGNAL_VERDICTS[raw["verdict"]]  # a verdict of ours
         measures = {name: Measure(**measure) for name, measure in raw["measures"].items()}
         return cls(raw["side"], raw["verdict"], raw["said"], measures, tuple(raw["examples"]))
 

@@ -64,7 +64,10 @@ class Exact(Signal):
             for d in sorted(hits, key=lambda d: -len(d.text))[:MAX_SHOWN_SENTENCES]
             for name, other in found[plain_of[d.text]][:1]
         )
-        return by_side(case, sides, bool(long), said, measures, examples)
+        # Where all sentences are short, none can make a verdict, whatever was trained on.
+        blind = case.complete and not any(len(plain) >= MIN_TELLING_CHARS for plain in wanted)
+        said += "; no sentence is that long, so this cannot tell" if blind else ""
+        return by_side(case, sides, bool(long), said, measures, examples, "no power" if blind else None)
 
 
 def normalized(text: str) -> str:

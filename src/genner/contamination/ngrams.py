@@ -57,7 +57,9 @@ class Ngrams(Signal):
             f"of 8, {len(most):,} most of theirs; {len(tests) - any_8.n:,} texts are too short to tell"
         )
         examples = tuple({"id": case.test[i].id, "text": case.test[i].text} for i in most[:MAX_SHOWN_GRAMS])
-        return by_side(case, sides, bool(most) or any_13.value > 0, said, measures, examples)
+        blind = case.complete and not any_8.n
+        found = bool(most) or any_13.value > 0
+        return by_side(case, sides, found, said, measures, examples, "no power" if blind else None)
 
 
 def words_of(text: str) -> list[str]:

@@ -138,6 +138,8 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     if path.is_file():
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(there, dict):
+                raise ValueError("it is not a JSON object")
         except (OSError, ValueError) as error:
             raise DataError(str(path), f"is damaged: {error}; delete the folder to measure again") from None
         for key, value in settings.items():
@@ -147,6 +149,8 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                     "wanted; give another --out, or delete it"
                 )
         return
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {str(out)!r} is not a folder; give a new folder, or that of an interrupted run")
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"--out {str(out)!r} holds other files; give a new folder, or that of an interrupted run")
     out.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from genner.data.corpus import read_corpus
 from genner.document import Document, LabelSet
 from genner.errors import GennerError, LabelError, UnreadableError, UsageError
 from genner.export.about import ModelFacts
+from genner.formats import get_format
 from genner.groups import with_groups
 from genner.labels import as_label_set
 from genner.model_source import ModelSource
@@ -99,7 +100,8 @@ def case_of(
     given, `members` and `unseen` come from the recipe's set in the folder of the test set: `members` are its training
     texts, `unseen` its dev file. Sentences that occur in both, or in the sample, are left out.
 
-    Raises `UsageError` for a test set without documents, or for labels that it lacks; `DataError` as readers do.
+    Raises `UsageError` for a test set without documents, or for labels that it lacks; `UnknownNameError` for a format that
+    is not known; `DataError` as readers do.
     """
     watch(str(given.data))
     test = with_groups(list(read_corpus(given.data, given.syntaxes.get("test"), read_log)))
@@ -130,6 +132,9 @@ def case_of(
     if missing:
         some = ", ".join([*missing[:3], *(["..."] if len(missing) > 3 else [])])
         notes.append(f"{len(missing)} files of the recipe are not under {root} ({some}); give their folder as --data")
+    for source in sources[: len(given.train)]:
+        if not source.documents:
+            notes.append(f"{source.name} holds no document, so nothing is compared with it")
     members, unseen = (
         _files(paths, read_log, given.syntaxes.get(name))
         for name, paths in (("members", given.members), ("unseen", given.unseen))
@@ -149,7 +154,7 @@ def case_of(
         name=given.name or _name(given.data),
         split=given.split or next((s for s in SPLIT_NAMES if s in given.data.stem.split(".")[0]), "test"),
         labels=_label_set(given, own, root, [*test, *members, *kept]),
-        format=given.format or ModelSource.resolve(model).format,
+        format=get_format(given.format).name if given.format else ModelSource.resolve(model).format,
         test=test,
         sample=sample,
         train=[source for source in sources if source.documents],
