@@ -292,3 +292,38 @@ def test_formats_and_grammars_for_other_engines(run: Run) -> None:
         code, out, err = run("grammar", "--text", "Ada", *args)
         assert (code, out) == (2, "")
         assert says in err
+
+
+@pytest.mark.parametrize(
+    ("args", "advice"),
+    [
+        (("--labels", "genia", "--depth", "60"), "--to lark"),
+        (("--labels", "PER,LOC", "--depth", "10000000", "--to", "ebnf"), "--to lark"),
+        (("--format", "offset_json", "--to", "json-schema"), "--to gbnf"),
+        (("--format", "grouped_json", "--to", "json-schema"), "--to gbnf"),
+    ],
+)
+def test_a_grammar_that_is_too_large_is_refused_before_it_is_built(
+    run: Run, args: tuple[str, ...], advice: str
+) -> None:
+    """Built, these would take from minutes to for ever, and all of the memory."""
+    code, out, err = run("grammar", "--text", "Ada left Rome. " * 2000, *args)
+    assert (code, out) == (2, "")
+    assert "is more than --max-size 262144" in err
+    assert advice in err
+
+
+@pytest.mark.parametrize("text", ["Ada", "a b", "Ada met Bob."])
+@pytest.mark.parametrize(("form", "to", "depth"), [("inline_xml", "gbnf", 2), ("inline_xml", "gbnf", 3),
+                                                   ("offset_json", "json-schema", 1)])  # fmt: skip
+def test_what_fits_is_never_refused_before_it_is_built(run: Run, text: str, form: str, to: str, depth: int) -> None:
+    args = ("grammar", "--text", text, "--format", form, "--to", to, "--depth", str(depth), "--labels", "A,B")
+    _, out, _ = run(*args)
+    assert run(*args, "--max-size", str(len(out)))[:2] == (0, out)
+    assert run(*args, "--max-size", str(len(out) - 1))[0] == 2
+
+
+def test_half_a_character_has_no_grammar(run: Run) -> None:
+    code, out, err = run("grammar", "--text", "Ada\ud800")
+    assert (code, out) == (1, "")
+    assert "lone surrogate" in err

@@ -2,17 +2,21 @@
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genner.cli.app import app
 from genner.errors import UsageError
-from genner.grammar import Constraints
+from genner.grammar import Constraints, boundaries
+
+if TYPE_CHECKING:
+    from genner.formats import Format
 
 LANGUAGES = ("gbnf", "ebnf", "lark", "json-schema")
 MAX_SIZE = 256 * 1024
 """Characters of a grammar that any engine takes within seconds (docs/formats.md)."""
+_CHARS_OF_A_RULE = 40  # of XML's rules, at least
 
 
 @app.command()
@@ -37,12 +41,17 @@ def grammar(
 
     Its size is told on standard error; of gbnf and ebnf, also how long an answer they allow.
     """
+    from genner.document import Document
     from genner.formats import get_format
     from genner.labels import parse_labels
 
     form, asked = get_format(format), parse_labels(labels)
     if to not in LANGUAGES:
         raise UsageError(f"unknown language {to!r}; known: {', '.join(LANGUAGES)}")
+    Document(text)  # a text that is none has no grammar
+    least = _at_least(form, text, len(asked), to, depth)
+    if least > max_size:
+        raise _too_large(f"more than {least:,} characters", text, len(asked), format, to, depth, max_size)
     about = ""
     if to == "json-schema":
         schema = form.json_schema(text, asked, Constraints("strict", depth))
@@ -57,11 +66,7 @@ def grammar(
         about = f"; the longest answer that it allows has {rules.longest():,} characters"
     size = f"{len(written):,} characters" + (f", {size_of(written):,} rules" if to != "json-schema" else "")
     if len(written) > max_size:
-        why = f"{to} of {size} for a --text of {len(text):,} characters, {len(asked)} labels and --depth {depth}"
-        raise UsageError(
-            f"{why} is more than --max-size {max_size}, and an engine may take minutes for it, or refuse it; "
-            f"{_advice(format, to, depth)}, or raise --max-size"
-        )
+        raise _too_large(size, text, len(asked), format, to, depth, max_size)
     print(written, end="")
     print(f"{to}: {size}{about}", file=sys.stderr)
 
@@ -69,6 +74,33 @@ def grammar(
 def size_of(grammar: str) -> int:
     """Rules and terminals of a grammar: one a line."""
     return grammar.count("\n")
+
+
+def _at_least(form: "Format", text: str, labels: int, to: str, depth: int) -> int:
+    """Characters that a grammar has at least, told without building it; 0 where it is built in no time.
+
+    A schema holds each stretch of words from the first word on. The rules of XML tell apart all ways in which `depth`
+    labels can be open.
+    """
+    from genner.formats.inline import InlineFormat
+
+    starts, ends = boundaries(text, "word")
+    first = next((i for i, start in enumerate(starts) if start), None)
+    if first is None:
+        return 0
+    if to == "json-schema" and not isinstance(form, InlineFormat):
+        return sum(end - first for end in range(first + 1, len(text) + 1) if ends[end])
+    if form.name == "inline_xml" and to in ("gbnf", "ebnf") and depth > 1 and any(boundaries(text, "strict")[0]):
+        return int(_CHARS_OF_A_RULE * min(float(labels) ** min(depth, 64), 1e12))
+    return 0
+
+
+def _too_large(size: str, text: str, labels: int, format: str, to: str, depth: int, most: int) -> UsageError:
+    why = f"{to} of {size} for a --text of {len(text):,} characters, {labels} labels and --depth {depth}"
+    return UsageError(
+        f"{why} is more than --max-size {most}, and an engine may take minutes for it, or refuse it; "
+        f"{_advice(format, to, depth)}, or raise --max-size"
+    )
 
 
 def _advice(format: str, to: str, depth: int) -> str:
