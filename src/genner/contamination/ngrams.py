@@ -58,8 +58,8 @@ class Ngrams(Signal):
         )
         examples = tuple({"id": case.test[i].id, "text": case.test[i].text} for i in most[:MAX_SHOWN_GRAMS])
         blind = case.complete and not any_8.n
-        found = bool(most) or any_13.value > 0
-        return by_side(case, sides, found, said, measures, examples, "no power" if blind else None)
+        hit = bool(most) or any_13.value > 0
+        return by_side(case, sides, hit, said, measures, examples, "no power" if blind else None)
 
 
 def words_of(text: str) -> list[str]:
