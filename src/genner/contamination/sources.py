@@ -100,8 +100,8 @@ def case_of(
     given, `members` and `unseen` come from the recipe's set in the folder of the test set: `members` are its training
     texts, `unseen` its dev file. Sentences that occur in both, or in the sample, are left out.
 
-    Raises `UsageError` for a test set without documents, or for labels that it lacks; `UnknownNameError` for a format that
-    is not known; `DataError` as readers do.
+    Raises `UsageError` for a test set without documents, or for labels that it lacks; `UnknownNameError` for a
+    format that is not known; `DataError` as readers do.
     """
     watch(str(given.data))
     test = with_groups(list(read_corpus(given.data, given.syntaxes.get("test"), read_log)))
