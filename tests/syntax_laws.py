@@ -1,4 +1,4 @@
-"""The laws of file syntaxes. `test_syntaxes.py` holds all of `SYNTAXES` to them, other tests syntaxes of their own.
+"""The laws of file syntaxes. `data/test_syntaxes.py` holds all of `SYNTAXES` to them, other tests syntaxes of their own.
 
 A syntax that cannot be written needs a seed: its `example`, or one in `benchmarks/fuzz_readers.py`.
 """
@@ -17,8 +17,9 @@ from genner.data.records import RecordSyntax
 from genner.data.registry import SYNTAXES, describe_options, guess, syntax
 from genner.document import Document
 from genner.errors import DataError
+from tests.places import ROOT
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))
 
 import fuzz_readers
 

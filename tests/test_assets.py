@@ -8,8 +8,8 @@ import pytest
 
 from genner.data.describe import nesting
 from genner.document import Document, Label, LabelSet
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "src" / "genner" / "assets"
 GOLD = sorted((ASSETS / "gold").glob("*.jsonl"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.jsonl"))

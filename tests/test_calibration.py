@@ -16,8 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genner
-import tiny
-from conftest import Run
 from genner.calibration import CALIBRATION_FILE, COOLEST, HOTTEST, IDENTITY, Calibration, Fit, Scale, Thresholds, temper
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Answered, Generation, Request
@@ -36,10 +34,12 @@ from genner.training.calibration_fitting import Judged, assess, fit, judge
 from genner.training.checkpoint import save_model
 from genner.training.mixture import Mixture
 from genner.training.recipe import Recipe
-from processors import pretend
-from strategies import LABELS, documents
-from test_export import a_base, an_adapter
-from test_training import adapted, mixture
+from tests import tiny
+from tests.conftest import Run
+from tests.export.test_folder import a_base, an_adapter
+from tests.processors import pretend
+from tests.strategies import LABELS, documents
+from tests.training.test_trainer import adapted, mixture
 
 FAMILIES = decision_families()
 

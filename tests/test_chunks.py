@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from genner.chunks import chunks, tags
 from genner.grammar import composed
-from strategies import texts
+from tests.strategies import texts
 
 # Ways to measure a piece, all of which can only grow with it.
 MEASURES: list[Callable[[str], int]] = [

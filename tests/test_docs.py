@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from genner.cli import app
+from tests.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 CHECKED = [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")]

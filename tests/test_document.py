@@ -18,7 +18,7 @@ import genner
 from genner.document import Document, Entity, Label, LabelSet, Prediction, Problem, reading_order
 from genner.errors import DataError, DocumentError, LabelError, UnknownNameError
 from genner.labels import label_set, label_sets, parse_labels
-from strategies import documents
+from tests.strategies import documents
 
 # -- entities and documents
 

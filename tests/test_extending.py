@@ -11,11 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import syntax_laws
-import test_engines
-import test_evaluation_metrics
-import test_formats
-import tiny
 from genner.data.base import ReadLog
 from genner.data.corpus import read_corpus
 from genner.data.registry import SYNTAXES
@@ -25,9 +20,14 @@ from genner.evaluation import METRICS
 from genner.formats import FORMATS
 from genner.presets import MODELS
 from genner.training.recipe import Recipe
-from strategies import documents, texts
+from tests import syntax_laws, tiny
+from tests.engines import test_registry
+from tests.evaluation import test_metrics
+from tests.formats import test_law
+from tests.places import ROOT
+from tests.strategies import documents, texts
 
-PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
+PAGE = ROOT / "docs" / "extending.md"
 TEXT = PAGE.read_text("utf-8")
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", TEXT, flags=re.M)[1:]}
 
@@ -58,30 +58,30 @@ def run(*sections: str) -> dict[str, Any]:
 
 
 def test_a_format_obeys_the_law() -> None:
-    """The laws of tests/test_formats.py, which finds every format of the dict, on fewer examples."""
+    """The laws of tests/formats/test_law.py, which finds every format of the dict, on fewer examples."""
     form = run("A format")["Curly"]()
 
     @given(documents(), texts, st.integers(0, 10**6))
     @settings(max_examples=40, deadline=None)
     def laws(document: Document, text: str, seed: int) -> None:
         for test in (
-            test_formats.test_round_trip,
-            test_formats.test_grammar_accepts_every_encoding,
-            test_formats.test_word_grammar_accepts_what_lies_at_word_boundaries,
-            test_formats.test_a_grammar_without_twins_accepts_all_but_second_labels,
+            test_law.test_round_trip,
+            test_law.test_grammar_accepts_every_encoding,
+            test_law.test_word_grammar_accepts_what_lies_at_word_boundaries,
+            test_law.test_a_grammar_without_twins_accepts_all_but_second_labels,
         ):
             test.hypothesis.inner_test(form, document)  # type: ignore[attr-defined]
-        test_formats.test_every_legal_path_decodes_without_problems.hypothesis.inner_test(
+        test_law.test_every_legal_path_decodes_without_problems.hypothesis.inner_test(
             form, document.text, seed, "strict", 3, False, True
         )
-        test_formats.test_decode_takes_any_string.hypothesis.inner_test(form, document.text, text)
+        test_law.test_decode_takes_any_string.hypothesis.inner_test(form, document.text, text)
 
     laws()
 
 
 def test_a_metric_obeys_the_law() -> None:
     run("A format", "A metric")
-    test_evaluation_metrics.test_every_metric(name="start")  # type: ignore[call-arg]
+    test_metrics.test_every_metric(name="start")  # type: ignore[call-arg]
 
 
 def test_a_syntax_keeps_what_it_can_and_counts_the_rest(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_an_engine_obeys_the_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = SimpleNamespace(CallingEngine=names["CallingEngine"])
     monkeypatch.setitem(sys.modules, ENGINES["calling"].partition(":")[0], module)  # type: ignore[misc]
     monkeypatch.setattr(names["CallingEngine"].__init__, "__defaults__", (lambda prompt: "",))
-    test_engines.test_each_request_gets_an_answer("calling", tmp_path)
+    test_registry.test_each_request_gets_an_answer("calling", tmp_path)
     assert not engine_class("calling").constrains
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import tiny
 from genner.calibration import IDENTITY
 from genner.chunks import chunks
 from genner.data.describe import nesting
@@ -27,7 +26,8 @@ from genner.grammar import Constraints, GrammarEntity, decisions_of, worded
 from genner.labels import label_set
 from genner.model_source import ModelSource
 from genner.prompts import instruction
-from strategies import texts
+from tests import tiny
+from tests.strategies import texts
 
 LABELS = LabelSet.of("PER", "LOC")
 XML = FORMATS["inline_xml"]

@@ -8,8 +8,7 @@ import pytest
 
 from genner import extras
 from genner.extras import install_command
-
-ROOT = Path(__file__).parent.parent
+from tests.places import ROOT
 
 
 @pytest.fixture

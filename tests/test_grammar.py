@@ -12,7 +12,7 @@ from genner.document import Document, reading_order
 from genner.formats import FORMATS, Format
 from genner.formats.inline import InlineFormat
 from genner.grammar import Boundaries, Constraints, accepts, boundaries, crossing
-from strategies import LABELS, PIECES, documents, texts
+from tests.strategies import LABELS, PIECES, documents, texts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
 wheres = st.sampled_from(["any", "word", "strict"])

@@ -22,8 +22,6 @@ from genner.data.token_csv import TokenCsv
 from genner.document import Document, Entity
 from genner.groups import groups_from_ids, groups_of, with_groups
 
-FILES = Path(__file__).parent / "files"
-
 
 def read(syntax: Syntax, path: Path) -> list[Document]:
     return list(syntax.read(path, ReadLog()))

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import genner
-from conftest import Run
 from genner.errors import ModelError, UnknownNameError
 from genner.export.about import ModelFacts
 from genner.export.folder import to_transformers
@@ -17,7 +16,8 @@ from genner.manifest import FETCHED
 from genner.model_source import ModelSource
 from genner.model_store import MODELS, fetch, is_hub_id, preset_of
 from genner.presets import HubSource
-from test_export import a_base, an_adapter
+from tests.conftest import Run
+from tests.export.test_folder import a_base, an_adapter
 
 Serve = Callable[[str, Path], None]
 

@@ -2,11 +2,11 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.places import ROOT
+
 LOCKS = ("requirements.lock", "requirements-train.lock", "requirements-cuda.lock", "requirements-dev.lock")
 DOCS = "requirements-docs.lock"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import pytest
 
-import report_runs
 from genner import extras
 from genner.errors import MissingPartError, UsageError
 from genner.extras import EXTRA_OF_PACKAGE, EXTRA_PURPOSES, naming_parts, require
+from tests import report_runs
+from tests.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name not in ("dev", "all")}

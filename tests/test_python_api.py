@@ -21,7 +21,7 @@ from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import as_label_set, label_set, label_sets, of_tags, parse_labels
 from genner.render.notebook import MAX_NOTEBOOK_CHARS, fragment
-from strategies import documents, texts
+from tests.strategies import documents, texts
 
 LABELS = LabelSet.of("PER", "LOC")
 

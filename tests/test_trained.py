@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Run
 from genner.document import Label, LabelSet
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import DataError
@@ -19,9 +18,11 @@ from genner.labels import label_set
 from genner.model_source import ModelSource, shipped
 from genner.trained import Trained, named
 from genner.training.recipe import Recipe
-from test_export import a_base, an_adapter
+from tests.conftest import Run
+from tests.export.test_folder import a_base, an_adapter
+from tests.places import ROOT
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = ROOT / "recipes"
 CORE = Trained.of([("a", label_set("core")), ("b", label_set("core")), ("c", LabelSet.of("cell_type"))])
 
 

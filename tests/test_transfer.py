@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genner
-from conftest import Run
 from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration, Fit, Scale, Thresholds
 from genner.data.base import ReadLog
 from genner.document import Document, Entity, Label, LabelSet, Prediction
@@ -32,9 +31,11 @@ from genner.training.calibration_fitting import Judged
 from genner.training.recipe import read_sets
 from genner.training.transfer_fitting import Question, by_other_names, fit_transfer, held_out, own_offset
 from genner.transfer import FEATURES, LEAST, MOST, PROMISED, Transfer, features, odds
-from processors import pretend
-from test_calibration import half_right
-from test_export import a_base, an_adapter
+from tests.conftest import Run
+from tests.export.test_folder import a_base, an_adapter
+from tests.places import ROOT
+from tests.processors import pretend
+from tests.test_calibration import half_right
 
 FAMILIES = decision_families()
 XML, CORE = FORMATS["inline_xml"], label_set("core")
@@ -228,7 +229,7 @@ def test_the_default_adapter_has_scores_for_other_labels() -> None:
     made = calibration.transfers["inline"]
     big = [one["error_after"] for one in made.sets.values() if one["entities"] >= transfer_fitting.REPORTED]
     assert made.error == pytest.approx(sum(big) / len(big), abs=1e-3)
-    file = Path(__file__).parents[1] / "recipes" / "sets" / "unseen.toml"
+    file = ROOT / "recipes" / "sets" / "unseen.toml"
     assert set(made.sets) <= {spec.name for spec in read_sets(file)}
     assert len(made.sets) >= 15
 

@@ -2,7 +2,7 @@
 
 A metric takes a gold document and a prediction over the same text and returns the `Counts` of that document. Its
 docstring is its definition. Precision, recall, F1 and intervals follow from the sum over the documents. Every metric
-keeps these laws, which `tests/test_evaluation_metrics.py` checks for each line of `METRICS`:
+keeps these laws, which `tests/evaluation/test_metrics.py` checks for each line of `METRICS`:
 
 - tp + fp is the number of predicted entities, and tp + fn the number of gold entities (`Counts.of` does this);
 - a document that is compared with itself is all right;
