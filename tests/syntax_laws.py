@@ -1,4 +1,4 @@
-"""The laws of file syntaxes. `data/test_syntaxes.py` holds all of `SYNTAXES` to them, other tests syntaxes of their own.
+"""The laws of file syntaxes. `data/test_syntaxes.py` holds all of `SYNTAXES` to them, others, syntaxes of their own.
 
 A syntax that cannot be written needs a seed: its `example`, or one in `benchmarks/fuzz_readers.py`.
 """
