@@ -1,8 +1,8 @@
-"""A sentence's grammar as context-free rules, for engines that bring their own decoder.
+"""A sentence's grammar as context-free rules, for engines with a constrained decoder of their own.
 
-genner's automaton (`genner.grammar`) is exact, but nobody else runs it. `ContextFreeGrammar` says what of it can be
-said in the grammar languages that other engines read: GBNF (llama.cpp), EBNF (xgrammar, so vLLM and SGLang; the same
-text), and Lark (llguidance). Each format says in `rules` how much that is.
+genner's automaton (`genner.grammar`) is exact, but other engines cannot run it. `ContextFreeGrammar` expresses as much
+of it as possible in the grammar languages of other engines: GBNF (llama.cpp), EBNF (xgrammar, so vLLM and SGLang; the
+same text), and Lark (llguidance). Each format's `rules` documents how much that is.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-INLINE_CHARS = 3  # characters of a string that is written out each time
+INLINE_CHARS = 3  # maximum characters of a string that is written out each time
 
 
 class Symbol(NamedTuple):
@@ -22,17 +22,17 @@ class Symbol(NamedTuple):
 
 @dataclass(frozen=True)
 class ContextFreeGrammar:
-    """Rules by name; each is a choice of sequences of parts. The first rule is where an answer begins.
+    """Rules by name; each is a choice of sequences of parts. The first rule is the start rule.
 
-    Names are made of small letters, digits and `_`, and begin with a letter.
+    Names consist of lower-case letters, digits and `_`, and begin with a letter.
     """
 
     rules: Mapping[str, tuple[tuple[Symbol, ...], ...]]
 
     def pruned(self) -> "ContextFreeGrammar":
-        """Without the choices that lead to no end, and the rules that no choice leads to."""
+        """The grammar without choices that never terminate and without unreachable rules."""
         ends: set[str] = set()
-        users: dict[str, list[str]] = {}  # of a rule, those that lead to it
+        users: dict[str, list[str]] = {}  # rule -> the rules that refer to it
         for name, choices in self.rules.items():
             for target in {part.rule for parts in choices for part in parts if part.rule}:
                 users.setdefault(target, []).append(name)
@@ -65,9 +65,9 @@ class ContextFreeGrammar:
     def lark(self) -> str:
         """As Lark, in the dialect of llguidance; the root rule is called `start`.
 
-        A string is written character by character. Its lexer takes the longest string it can, and would not go back
-        when ` | PER]` turns out to be a blank and a bar of the text. A string that occurs often has a rule of its own,
-        since a grammar of llguidance has 65,535 symbols at most.
+        Strings are written character by character, because the lexer takes the longest match and does not backtrack
+        when ` | PER]` turns out to be a space and a bar of the text. A frequent string has a rule of its own, because
+        llguidance allows at most 65,535 symbols per grammar.
         """
         often = Counter(part.text for choices in self.rules.values() for parts in choices for part in parts)
         shared = {text: f"text_{i}" for i, (text, n) in enumerate(often.items()) if n > 1 and len(text) > INLINE_CHARS}
@@ -76,7 +76,7 @@ class ContextFreeGrammar:
         return written + "".join(f"{name}: {_spelled(text)}\n" for text, name in shared.items())
 
     def longest(self) -> int | None:
-        """Characters of the longest answer; None where there is no longest one."""
+        """Length of the longest answer in characters; None if it is unbounded."""
         length: dict[str, int] = {}
         entered: set[str] = set()
         todo = [(next(iter(self.rules)), False)]
@@ -88,7 +88,7 @@ class ContextFreeGrammar:
                 )
             elif name not in length:
                 if name in entered:
-                    return None  # it leads to itself
+                    return None  # the rule is recursive
                 entered.add(name)
                 todo.append((name, True))
                 targets = {p.rule for parts in self.rules[name] for p in parts if p.rule}
@@ -116,5 +116,5 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def quoted(text: str) -> str:
-    """A string literal that all of these languages read: controls as hexadecimal escapes, all else as it is."""
+    """A string literal that all of these languages read: controls as hexadecimal escapes, all else unchanged."""
     return '"' + "".join(_ESCAPES.get(c) or (f"\\x{ord(c):02x}" if ord(c) < 0x20 else c) for c in text) + '"'

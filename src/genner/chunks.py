@@ -1,6 +1,6 @@
-"""Cut a text into pieces that a model can take: sentences, and windows of sentences that are too long.
+"""Splits a text into chunks that fit a model: sentences, and parts of sentences that are too long.
 
-Tags of HTML and XML are in no piece: a model that is to copy a text out, with tags of its own, is lost among others.
+No chunk contains HTML or XML tags: they confuse a model that must copy a text and add tags of its own.
 """
 
 import re
@@ -13,13 +13,13 @@ from genner.grammar import composed
 
 _PARAGRAPHS = re.compile(r"(\n\s*\n)")
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)(?:\s[^<>]*)?/?>|<!DOCTYPE[^<>]*>|<\?xml[^<>]*\?>", re.IGNORECASE)
-# Elements of HTML that have no end. Other names are tags where they are closed: `<PERSON> said` is an ordinary text.
+# HTML elements without an end tag. Other names count as tags only if they are closed: `<PERSON> said` is plain text.
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """`text[start:end]` of a document, without white space at its edges. `cut`: it ends within a sentence."""
+    """`text[start:end]` of a document, without white space at its edges. `cut`: it ends inside a sentence."""
 
     start: int
     end: int
@@ -30,9 +30,9 @@ def chunks(text: str, fits: Callable[[str], bool], limit: int, *, keep_tags: boo
     """Cover all of `text` that is neither white space nor a tag (see `tags`), in order and without overlap.
 
     Args:
-        fits: whether the model's window holds a piece.
-        limit: no piece is longer than this many code points, whether it would fit or not.
-        keep_tags: take tags for text like any other.
+        fits: whether a piece fits the model's window.
+        limit: the maximum length of a piece in code points, even if a longer one would fit.
+        keep_tags: treat tags like any other text.
     """
     for start, end in _pieces(text, [] if keep_tags else tags(text)):
         while start < end and text[start].isspace():
@@ -51,7 +51,7 @@ def chunks(text: str, fits: Callable[[str], bool], limit: int, *, keep_tags: boo
 
 
 def tags(text: str) -> list[tuple[int, int]]:
-    """Where the tags of a text are: `[start, end)`, in order. Empty but in texts with elements of HTML or XML.
+    """The places of the tags of a text: `[start, end)`, in order. Empty for texts without HTML or XML elements.
 
     (24 of the 231,000 texts in our corpora, where 8 of 467,826 gold entities hold a tag.)
     """
@@ -73,16 +73,16 @@ def _pieces(text: str, between: list[tuple[int, int]]) -> Iterator[tuple[int, in
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Sentences by sentencex (Wikimedia); a paragraph that its pieces do not join to is left whole."""
-    # Paragraph by paragraph, since in texts of more than 10 kB sentencex loses some of the lines between them.
+    """Sentences by sentencex (Wikimedia); a paragraph stays whole if its sentences do not add up to it."""
+    # Paragraph by paragraph, because in texts of more than 10 kB sentencex loses some of the lines between them.
     for i, paragraph in enumerate(_PARAGRAPHS.split(text)):
-        # The English rules know the commonest abbreviations, and the full stops of all scripts.
+        # The English rules cover the commonest abbreviations and the full stops of all scripts.
         pieces = sentencex.segment("en", paragraph) if i % 2 == 0 else []
         yield from pieces if "".join(pieces) == paragraph else [paragraph]
 
 
 def _window(text: str, start: int, end: int, fits: Callable[[str], bool], limit: int) -> int:
-    """Where a piece that begins at `start` has to stop: at `end`, or else at the last good place that fits."""
+    """The end of a piece that begins at `start`: `end`, or else the last suitable place at which the piece fits."""
     stop = min(end, start + limit)
     while True:
         if stop < end:
@@ -93,7 +93,7 @@ def _window(text: str, start: int, end: int, fits: Callable[[str], bool], limit:
 
 
 def _good_place(text: str, start: int, stop: int) -> int:
-    """The last blank before `stop`, not too far back; else, if there is one, a place that splits no character."""
+    """The last space before `stop`, not too far back; else, if possible, a place that splits no character."""
     for at in range(stop, max(start, stop - (stop - start) // 2), -1):
         if text[at].isspace():
             return at

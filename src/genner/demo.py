@@ -1,4 +1,4 @@
-"""What `genner demo` does: tag the examples, show them, score the bundled gold sample."""
+"""Runs `genner demo`: tags the examples, shows them, scores the bundled gold sample."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from genner.model_source import ModelSource
 from genner.render import html_page, print_prediction
 from genner.render.terminal import tell
 
-EVERY = 16  # of the sample, what the formats behind the preferred one are scored on
+EVERY = 16  # documents of the sample on which formats other than the preferred one are scored
 
 
 def run(examples: Path, page: Path, model: str, device: str | None) -> None:
@@ -59,7 +59,7 @@ def _tag(ner: Extractor, examples: Path, page: Path, console: Console) -> None:
 
 
 def _score(ner: Extractor, formats: tuple[str, ...], console: Console) -> None:
-    """Print the scores of the bundled sample: the preferred format on all of it, the others on a part."""
+    """Print the scores on the bundled sample: the preferred format on all of it, the others on a part."""
     by_set: list[tuple[LabelSet, list[Document]]] = []
     for file in sorted(Path(str(files("genner") / "assets" / "gold")).glob("*.jsonl")):
         labels = label_set(file.stem if file.stem in label_sets() else "core")

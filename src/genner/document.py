@@ -1,7 +1,7 @@
 """The core types: `Entity`, `Document`, `LabelSet`, `Prediction`. All frozen, all checked on construction.
 
-Offsets are half-open, `[start, end)`, and count Unicode code points of the text exactly as it was given: what
-`text[start:end]` slices in Python. No other offset convention occurs in genner.
+Offsets are half-open, `[start, end)`, and count Unicode code points of the text exactly as given, like
+`text[start:end]` in Python. genner uses no other offset convention.
 """
 
 import json
@@ -14,25 +14,25 @@ from typing import Any, Literal, Self, TypeVar
 
 from genner.errors import DataError, DocumentError, LabelError
 
-# Characters that delimit tags in some format: a tag without them is safe in all formats.
+# Characters that delimit tags in some formats: a tag without them is safe in all formats.
 _WORD = r"[^\s<>\[\]|\\/\"'`{}@#:,&\x00-\x1f\x7f\ud800-\udfff]+"
 _TAG = re.compile(f"{_WORD}(?: {_WORD})*")
 _LINE = re.compile(r"[^\n\r\ud800-\udfff]*")
 
-CUT, SHOWN = 48, 3  # code points of a text, and entities, in the repr of a prediction
+CUT, SHOWN = 48, 3  # maximum code points of the text, and number of entities, in the repr of a prediction
 
 
 Span = tuple[int, int]
-"""A stretch of a text: [start, end) in code points."""
+"""A span of a text: [start, end) in code points."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entity:
     """A labelled span: `text[start:end]` is a mention of type `label`.
 
-    `score` is the system's confidence in [0, 1], None for gold: about how often such an entity is right where the model
-    comes with a calibration (see `genner.extract`). `text` is the mention itself; the `Document` that holds the entity
-    sets it, and an entity that no document holds has an empty one. Both take no part in equality.
+    `score` is the system's confidence in [0, 1], None for gold. If the model has a calibration (see `genner.extract`),
+    it is about the share of such entities that are correct. `text` is the mention itself, set by the `Document` that
+    contains the entity, and empty for an entity outside a document. Equality ignores both.
     """
 
     start: int
@@ -54,17 +54,17 @@ class Entity:
         return self.start, self.end
 
     def shifted(self, by: int) -> "Entity":
-        """The same entity, `by` code points further on, in no document yet."""
+        """The same entity, shifted by `by` code points, not in a document yet."""
         return Entity(self.start + by, self.end + by, self.label, self.score)
 
 
 def reading_order(entity: Entity) -> tuple[int, int, str]:
-    """Sort key: by start, the longer first, then by label; so an outer entity comes before its inner ones."""
+    """Sort key: by start, then longer spans first, then by label; so an outer entity precedes its inner ones."""
     return entity.start, -entity.end, entity.label
 
 
 class Extra(Mapping[str, Any]):
-    """The fields of a record that genner does not interpret: a read-only mapping that keeps their order and pickles."""
+    """The fields of a record that genner does not interpret: a read-only, picklable mapping that keeps their order."""
 
     __slots__ = ("_fields",)
 
@@ -90,12 +90,12 @@ KNOWN = frozenset({"id", "text", "entities", "problems"})
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text and its entities, kept in reading order; flat, nested or crossing alike.
+    """A text and its entities in reading order, which may be flat, nested or crossing.
 
-    `group` names the unit that was sampled and that this text is a part of: an article, an abstract, a book. It is
-    empty where it is not known. Texts of one group hang together, so that intervals are over groups. `extra` holds what
-    else the record says (`{"source": ..., "date": ...}`), and under `id` and `group` those that are not strings;
-    `to_dict` writes it back. Both take no part in equality.
+    `group` names the sampled unit of which this text is a part: an article, an abstract, a book. It is empty if
+    unknown. Texts of one group are correlated, so intervals are computed over groups. `extra` holds the other fields of
+    the record (`{"source": ..., "date": ...}`), and `id` and `group` if they are not strings; `to_dict` writes it back.
+    Equality ignores both.
 
     Raises `DocumentError` when an entity lies outside the text or occurs twice, the text holds a lone surrogate, or
     `extra` has a field that genner writes itself.
@@ -148,7 +148,7 @@ class Document:
         return self.text[entity.start : entity.end]
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the text with its entities marked."""
+        """HTML for notebooks: the text with its entities marked."""
         from genner.render.notebook import fragment
 
         return fragment(self)
@@ -170,7 +170,7 @@ class Document:
         return record | {key: value for key, value in self.extra.items() if key not in record}
 
     def _as_given(self, key: str, value: str) -> Any:
-        """The id or group as its record gave it: an integer, say. It may have been changed since."""
+        """The id or group as the record gave it, for example as an integer, unless it has been changed since."""
         given = self.extra.get(key)
         return given if given is not None and str(given) == value else value
 
@@ -178,8 +178,8 @@ class Document:
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; unknown keys go into `extra`.
 
-        Raises `DocumentError` on anything malformed. A record without `entities`, or with null, says nothing of them,
-        so that it is malformed too: a document without entities says `[]`.
+        Raises `DocumentError` on anything malformed. A record whose `entities` are missing or null is malformed too: a
+        document without entities has `[]`.
         """
         text, entities = record.get("text"), record.get("entities")
         if not isinstance(text, str):
@@ -216,9 +216,9 @@ class Document:
 
 
 def group_of(record: Mapping[str, Any]) -> str:
-    """The group that a record names under `group`, a string or an integer; empty where it says none, or anything else.
+    """The group that a record names under `group`, a string or an integer; empty if it has none or another type.
 
-    What else stands there (a list, say) means something else, and stays one of the record's further fields.
+    A value of another type (for example a list) has another meaning and stays among the record's other fields.
     """
     given = record.get("group")
     return str(given) if type(given) in (str, int) else ""
@@ -231,25 +231,25 @@ def _lacks(key: str, record: Mapping[str, Any]) -> str:
 
 
 DocumentT = TypeVar("DocumentT", bound=Document)
-"""A kind of document: a function that changes a `Prediction` returns one."""
+"""A type of document: a function that takes a `Prediction` returns a `Prediction`."""
 
 ProblemKind = Literal["invalid", "realigned", "ambiguous", "dropped", "duplicate", "truncated", "split", "missing"]
-"""What went wrong with an output.
+"""The kinds of problems of an output.
 
-- `invalid`: the output is not what the format prescribes for this text (it was repaired as far as possible);
-- `realigned`: an entity was placed by aligning a changed copy with the text, or by looking its mention up;
-- `ambiguous`: an entity that was realigned would fit other places equally well;
-- `dropped`: an entity was thrown away, since nothing in the text answers to it or its label is not in the label set;
+- `invalid`: the output breaks the format for this text (it was repaired as far as possible);
+- `realigned`: an entity was placed by aligning a changed copy with the text, or by searching its mention;
+- `ambiguous`: a realigned entity would fit other places equally well;
+- `dropped`: an entity was dropped, because the text does not contain it or its label is not in the label set;
 - `duplicate`: an entity written twice was kept once;
 - `truncated`: the output ended before the text did;
-- `split`: a sentence too long for the model was cut in two;
-- `missing`: there was no text (None, NaN), so nothing was asked.
+- `split`: a sentence too long for the model was split;
+- `missing`: there was no text (None, NaN), so the model was not run.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that went wrong on the way from the model's output to the entities."""
+    """One problem between the model's output and the entities."""
 
     kind: ProblemKind
     detail: str
@@ -257,11 +257,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Prediction(Document):
-    """A document whose entities a system has found, with everything that was repaired, dropped or truncated.
+    """A document with a system's predicted entities, and everything that was repaired, dropped or truncated.
 
-    `below_min_score`: how many entities were left out since they scored less than was asked for. `answer_reading`:
-    "repaired" where the model wrote freely, and the entities are what reading made of its answers; else empty.
-    `uncalibrated_scores`: the entities have scores that nobody fitted to how often such entities are right.
+    `below_min_score`: the number of entities left out because their score is below the threshold. `answer_reading`:
+    "repaired" if the model decoded freely and the entities come from the repaired reading of its answers; else empty.
+    `uncalibrated_scores`: the entities' scores are not calibrated to how often such entities are correct.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -270,7 +270,7 @@ class Prediction(Document):
     uncalibrated_scores: bool = field(default=False, kw_only=True)
 
     def __repr__(self) -> str:
-        """Short: the beginning of the text, the first entities, and how much there is besides."""
+        """A short form: the beginning of the text, the first entities, and the number of the rest."""
         first = ", ".join(f"{e.label} {_cut(e.text)!r}" for e in self.entities[:SHOWN])
         more = f", {len(self.entities) - SHOWN} more" if len(self.entities) > SHOWN else ""
         parts = [repr(_cut(self.text)), f"entities=[{first}{more}]"]
@@ -286,8 +286,9 @@ class Prediction(Document):
         return any(p.kind in ("invalid", "truncated") for p in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0, and
-        `"answer_reading"` unless it is empty, and `"uncalibrated_scores": true` where they are."""
+        """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0,
+        `"answer_reading"` unless it is empty, and `"uncalibrated_scores": true` if they are.
+        """
         # super() has no cell in a slotted dataclass, which is rebuilt after the class body.
         record = Document.to_dict(self)
         record["problems"] = [{"kind": p.kind, "detail": p.detail} for p in self.problems]
@@ -306,7 +307,7 @@ def _cut(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """An entity type: the `tag` that is written, a long `name`, and a one-line `definition` for the prompt."""
+    """An entity type: the `tag` used in answers, a long `name`, and a one-line `definition` for the prompt."""
 
     tag: str
     name: str = ""
@@ -325,10 +326,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """The labels asked for, in the order in which the prompt lists them.
+    """The requested labels, in the order in which the prompt lists them.
 
-    `depth` is how many of their entities may cover one place, as in the corpus that they come from: 1 for flat ones,
-    None where it is not known. It takes no part in equality.
+    `depth` is how many of their entities may cover one place, as in the corpus of origin: 1 for flat entities, None if
+    unknown. Equality ignores it.
 
     Raises `LabelError` when it is empty, a tag occurs twice, or the depth is below 1.
     """
@@ -357,7 +358,7 @@ class LabelSet:
 
     @classmethod
     def from_file(cls, path: Path) -> "LabelSet":
-        """Read what `from_json` takes from a file. Raises `DataError` when it holds anything else."""
+        """Read a file with the input of `from_json`. Raises `DataError` when it holds anything else."""
         try:
             data = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
@@ -370,7 +371,7 @@ class LabelSet:
     def from_json(cls, data: Any, source: str) -> "LabelSet":
         """The label set of `{"TAG": {"name": ..., "definition": ...}}`, `{"TAG": "definition"}` or `["TAG", ...]`.
 
-        `{"depth": 1, "labels": ...}` with any of these says how deep it nests, too (1: flat).
+        `{"depth": 1, "labels": ...}` with any of these also gives the nesting depth (1: flat).
 
         Raises `DataError`, naming `source`, when it is none of these.
         """
@@ -394,11 +395,11 @@ class LabelSet:
         return cls(tuple(labels))
 
     def to_json(self) -> dict[str, dict[str, str]]:
-        """What `from_json` reads, without the depth."""
+        """The JSON that `from_json` reads, without the depth."""
         return {label.tag: {"name": label.name, "definition": label.definition} for label in self.labels}
 
     def to_file(self) -> str:
-        """What `from_file` reads, with the depth where it is known."""
+        """The file content that `from_file` reads, with the depth if it is known."""
         data: Any = self.to_json()
         if self.depth is not None:
             data = {"depth": self.depth, "labels": data}

@@ -1,9 +1,9 @@
-"""What an answer may look like: automata over bytes that know the text, and know no tokenizer.
+"""The legal answers: automata over bytes that depend on the text and on no tokenizer.
 
-A `Grammar` belongs to one text, one label set and one format. Its states are immutable values; from each state lead
-edges, one a legal next byte. An engine intersects them with its vocabulary, so that the answer it writes cannot be
-illegal; whatever tokenization the model prefers is allowed. The path through the automaton *is* the answer's meaning:
-`read` walks it and returns the entities with their exact positions, so nothing is ever parsed or searched for.
+A `Grammar` belongs to one text, one label set and one format. Its states are immutable values; each state has one edge
+per legal next byte. An engine intersects the edges with its vocabulary, so that its answer cannot be illegal; every
+tokenization is allowed. The path through the automaton *is* the answer's meaning: `read` walks it and returns the
+entities with their exact positions, so nothing is ever parsed or searched for.
 """
 
 import unicodedata
@@ -17,9 +17,9 @@ Boundaries = Literal["any", "word", "strict"]
 """Where entities may start and end.
 
 - `any`: between any two code points;
-- `word`: where words start and end;
-- `strict`: as `word`, but no entity starts at the markup of the format (`Format.forbidden_start_chars`), and none
-  consists of punctuation alone.
+- `word`: at the starts and ends of words;
+- `strict`: as `word`, but no entity starts at the format's markup (`Format.forbidden_start_chars`), and none consists
+  only of punctuation.
 """
 
 State = Hashable
@@ -28,17 +28,17 @@ State = Hashable
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What narrows the legal answers of a format; the default narrows nothing.
+    """Restrictions of the legal answers of a format; the default restricts nothing.
 
-    `Format.enforced` says which of them hold in the grammar of a format.
+    `Format.enforced` lists the constraints that the grammar of a format enforces.
 
     Attributes:
         boundaries: where entities may start and end.
-        depth: how many entities may cover one place; None for no limit. A format that writes each label apart
+        depth: how many entities may cover one place; None for no limit. A format that writes each label separately
             (`Format.independent_labels`) counts the entities of one label only.
         same_span_labels: whether a span may have several labels.
-        allow_trailing_repeat: whether a list of entities may end in one that it has already, which `decode` ignores:
-            this is how a model that repeats itself ends. A format without lists has nothing to allow.
+        allow_trailing_repeat: whether a list of entities may end with one that it already contains, which `decode`
+            ignores: this lets a model that repeats itself finish. It has no effect on formats without lists.
     """
 
     boundaries: Boundaries = "any"
@@ -55,20 +55,20 @@ class Constraints:
 
 
 UNCONSTRAINED = Constraints()
-"""All that is legal in a format."""
+"""No restrictions: everything that is legal in a format."""
 
 FLAT = Constraints("strict", depth=1)
-"""The default of what other engines get: flat entities between strict boundaries."""
+"""The default for other engines: flat entities between strict boundaries."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionKinds:
-    """What a family of formats decides when it writes an entity.
+    """The kinds of decisions that a family of formats makes when it writes an entity.
 
     Attributes:
         family: the name of the family; formats of one family share a calibration.
-        kinds: the kinds of decisions, in the order in which they are reported.
-        uncounted: those of `kinds` that the model's own score leaves out (see `genner.extract`).
+        kinds: the kinds of decisions, in the order of the report.
+        uncounted: the `kinds` that the model's own score leaves out (see `genner.extract`).
     """
 
     family: str
@@ -77,7 +77,7 @@ class DecisionKinds:
 
 
 class Decision(NamedTuple):
-    """The bytes `[begin, end)` of an answer, and the kind of what they decide of an entity."""
+    """The bytes `[begin, end)` of an answer, and the kind of decision about an entity that they make."""
 
     kind: str
     begin: int
@@ -86,11 +86,11 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GrammarEntity:
-    """An entity as the automaton read it: its span in code points, and which bytes of the answer decided what.
+    """An entity as read by the automaton: its span in code points, and which bytes of the answer made which decision.
 
-    The automaton knows where its tags and items stand, so no caller looks for them in the answer. `decisions` come in
-    the order in which they claim a token that holds bytes of several; none is empty, and no two share a byte, except
-    that the bytes of an inner entity are `inside` the outer one.
+    The automaton knows the places of its tags and items, so no caller searches the answer for them. `decisions` are in
+    order of priority: a token with bytes of several decisions belongs to the first. None is empty, and no two share a
+    byte, except that the bytes of an inner entity are `inside` the outer one.
     """
 
     start: int
@@ -104,8 +104,9 @@ class GrammarEntity:
         return GrammarEntity(self.start, self.end, self.label, decisions)
 
     def marks(self, kinds: DecisionKinds) -> tuple[tuple[int, int], ...]:
-        """The bytes of the answer, as half-open intervals in order, that chose this entity rather than another answer:
-        those of all decisions that count."""
+        """The bytes of the answer that chose this entity, as half-open intervals in order: those of all counted
+        decisions.
+        """
         intervals: list[tuple[int, int]] = []
         for begin, end in sorted((d.begin, d.end) for d in self.decisions if d.kind not in kinds.uncounted):
             if intervals and intervals[-1][1] == begin:
@@ -115,30 +116,32 @@ class GrammarEntity:
 
 
 def decisions_of(*decided: tuple[str, int, int]) -> tuple[Decision, ...]:
-    """The decisions of an entity; those without any byte are left out."""
+    """The decisions of an entity, without empty ones."""
     return tuple(Decision(kind, begin, end) for kind, begin, end in decided if begin < end)
 
 
 class Proposals(Protocol):
-    """Entities that a text may have, as a drafter proposes them (`genner.drafting`); a draft is written from them."""
+    """Probable entities of a text, proposed by a drafter (`genner.drafting`); drafts are written from them."""
 
     @property
     def spans(self) -> Sequence[tuple[int, int, int]]:
-        """The probable entities as (start, end, number of the label), half-open, in code points: in reading order, the
-        longest first."""
+        """The probable entities as (start, end, label index), half-open, in code points: in reading order, the longest
+        first.
+        """
         ...
 
     def starting(self, start: int) -> Sequence[tuple[int, int]]:
-        """The probable entities that start here, as (end, number of the label), the longest first."""
+        """The probable entities that start here, as (end, label index), the longest first."""
         ...
 
     def likeliest(self, start: int, place: int, rank: int | None = None) -> tuple[int, int] | None:
-        """(end, number of the label) of the most probable entity that starts here and ends at `place` or later, of the
-        label `rank` if there is one; None if no such entity is known."""
+        """(end, label index) of the most probable entity that starts here and ends at `place` or later, of the label
+        `rank` if there is one; None if there is no such entity.
+        """
         ...
 
     def only(self, rank: int) -> "Proposals":
-        """The entities of one label, as proposals for a label set that has this label alone."""
+        """The entities of one label, as proposals for a label set with only this label."""
         ...
 
 
@@ -156,11 +159,11 @@ class _NoProposals:
 
 
 NO_PROPOSALS: Proposals = _NoProposals()
-"""No entities: the draft is the plain copy of the text, or an empty list."""
+"""No entities: the draft is a plain copy of the text, or an empty list."""
 
 
 class Need(NamedTuple):
-    """A part of the longest answer: `times` times the one of `strings` that has the most tokens."""
+    """A part of the longest answer: the string of `strings` with the most tokens, `times` times."""
 
     strings: tuple[str, ...]
     times: int
@@ -182,23 +185,23 @@ class Grammar(Protocol):
         ...
 
     def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
-        """A likely way on from `state`, about `limit` bytes (at least one code point); legal throughout.
+        """A likely continuation from `state` of about `limit` bytes (at least one code point); always legal.
 
-        It writes the entities of `proposals` that can still be written, and no others except those that are begun.
+        It writes the entities of `proposals` that can still be written, and finishes open ones; it adds no others.
         """
         ...
 
     def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:
-        """The entities that `answer` writes, or None when it is not a legal and complete answer."""
+        """The entities of `answer`, or None when it is not a legal and complete answer."""
         ...
 
     def needs(self) -> tuple[Need, ...]:
-        """The parts of the longest answer that is allowed: one with an entity for each word of the text."""
+        """The parts of the longest allowed answer: one with an entity for each word of the text."""
         ...
 
 
 def walk(grammar: Grammar, state: State, text: bytes) -> State | None:
-    """The state after `text`, or None where that is not legal."""
+    """The state after `text`, or None if that is not legal."""
     for byte in text:
         after = dict(grammar.edges(state)).get(byte)
         if after is None:
@@ -208,12 +211,12 @@ def walk(grammar: Grammar, state: State, text: bytes) -> State | None:
 
 
 def accepts(grammar: Grammar, answer: bytes) -> bool:
-    """Whether `answer` is legal and complete: the slow, obvious walk that the fast code is tested against."""
+    """Whether `answer` is legal and complete: the slow, simple reference for tests of the fast code."""
     end = walk(grammar, grammar.start(), answer)
     return end is not None and grammar.final(end)
 
 
-# Scripts that put no space between words, or attach particles to names (Hangul): any place may be a boundary.
+# Scripts without spaces between words, or with particles attached to names (Hangul): any place may be a boundary.
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
@@ -236,19 +239,19 @@ def _unspaced(char: str) -> bool:
 
 
 def composed(left: str, right: str) -> bool:
-    """Whether two neighbours are parts of one visible character: a mark on its letter, an emoji joined to another."""
+    """Whether two adjacent code points are parts of one visible character: a letter and its mark, joined emojis."""
     return unicodedata.category(right).startswith("M") or right == "\u200d" or left == "\u200d"
 
 
 def _joined(base: str, left: str, right: str) -> bool:
-    """Whether no word ends or begins between two neighbours; `base` is what the marks that `left` may be stand on."""
+    """Whether no word boundary lies between two adjacent characters; `base` is the base of `left` if that is a mark."""
     if composed(left, right):
         return True
     return base.isalnum() and right.isalnum() and not (_unspaced(base) or _unspaced(right))
 
 
 def cut(text: str, place: int) -> bool:
-    """Whether a place is between two letters of a word; not so where a capital follows on a small letter."""
+    """Whether a place is between two letters of a word, except between a lower-case letter and a capital."""
     if not 0 < place < len(text):
         return False
     right, base = text[place], place - 1
@@ -260,10 +263,10 @@ def cut(text: str, place: int) -> bool:
 
 
 def torn(text: str, start: int, end: int) -> bool:
-    """Whether a stretch of text is torn out of a word, or has white space at its edges.
+    """Whether a span begins or ends inside a word (see `cut`), or has white space at its edges.
 
-    Of 467,826 gold entities in 39 corpora 112 are; 1,089 others begin or end within a word, where it is not `cut`
-    (`5|min`, `Daimler|Chrysler`).
+    This holds for 112 of 467,826 gold entities in 39 corpora; 1,089 others begin or end inside a word at a place that
+    is not a `cut` (`5|min`, `Daimler|Chrysler`).
     """
     return cut(text, start) or cut(text, end) or text[start].isspace() or text[end - 1].isspace()
 
@@ -271,10 +274,10 @@ def torn(text: str, start: int, end: int) -> bool:
 def boundaries(text: str, where: Boundaries, forbidden: tuple[str, ...] = ()) -> tuple[list[bool], list[bool]]:
     """Where entities may start and where they may end: two lists of len(text) + 1 flags.
 
-    With `word`, an entity starts and ends where a word does and has no white space at its edges; marks that stand on a
-    blank are white space too. So each start has its end. (Of 217,000 gold entities in eleven corpora, 27 break this.)
-    With `strict`, none starts where the text has one of the strings `forbidden` (`Format.forbidden_start_chars`), or
-    where only punctuation follows.
+    With `word`, an entity starts and ends at a word boundary and has no white space at its edges; marks on a space
+    count as white space. So each start has an end. (Of 217,000 gold entities in eleven corpora, 27 break this.) With
+    `strict`, no entity starts at one of the strings `forbidden` (`Format.forbidden_start_chars`), or where only
+    punctuation follows.
     """
     n = len(text)
     if where == "any":
@@ -283,7 +286,7 @@ def boundaries(text: str, where: Boundaries, forbidden: tuple[str, ...] = ()) ->
     base = text[:1]
     for i in range(1, n):
         joined = _joined(base, text[i - 1], text[i])
-        if not composed("", text[i]):  # a mark belongs to its letter, which may be in the middle of a word
+        if not composed("", text[i]):  # a mark belongs to its letter, which may be inside a word
             base = text[i]
         blank[i] = base.isspace()
         free[i] = not joined or blank[i] != blank[i - 1]
@@ -296,12 +299,12 @@ def boundaries(text: str, where: Boundaries, forbidden: tuple[str, ...] = ()) ->
 
 
 def first_ends(text: str, where: Boundaries, ends: Sequence[bool]) -> list[int]:
-    """For each place, the first one where an entity that starts there may end, `ends` being those of `boundaries`.
+    """For each place, the first place at which an entity that starts there may end; `ends` is from `boundaries`.
 
-    It is len(text) + 1 where there is none. With `strict`, an entity ends behind something that is no punctuation.
+    It is len(text) + 1 if there is none. With `strict`, an entity contains more than punctuation.
     """
     n = len(text)
-    first, after = [n + 1] * (n + 1), n + 1  # `after`: the first end behind the place in hand
+    first, after = [n + 1] * (n + 1), n + 1  # `after`: the first end after the current place
     for i in range(n - 1, -1, -1):
         after = i + 1 if ends[i + 1] else after
         first[i] = after if where != "strict" or worded(text[i]) else first[i + 1]
@@ -309,9 +312,10 @@ def first_ends(text: str, where: Boundaries, ends: Sequence[bool]) -> list[int]:
 
 
 def worded(char: str) -> bool:
-    """Whether a character makes a mention more than punctuation: no white space, punctuation, control, ASCII symbol.
+    """Whether a character is more than punctuation: not white space, punctuation, a control or an ASCII symbol.
 
-    Signs that stand for a word do: of 468,000 gold entities in 38 corpora 394 are `%`, 39 a currency or a degree.
+    Signs that represent a word count as more: of 468,000 gold entities in 38 corpora, 394 are `%`, 39 a currency or a
+    degree.
     """
     if char.isalnum() or char in "%‰$":
         return True
@@ -320,7 +324,7 @@ def worded(char: str) -> bool:
 
 
 def most_mentions(starts: Sequence[bool], first: Sequence[int]) -> int:
-    """How many entities a text has at most, side by side: about its words. `first` is of `first_ends`."""
+    """The maximum number of disjoint entities in a text, about its number of words. `first` is from `first_ends`."""
     count = at = 0
     for i, free in enumerate(starts):
         if free and i >= at and first[i] < len(starts):
@@ -329,7 +333,7 @@ def most_mentions(starts: Sequence[bool], first: Sequence[int]) -> int:
 
 
 def crossing(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """The first two spans that overlap without one holding the other, or None. Spans in reading order."""
+    """The first two spans that overlap without one containing the other, or None. Spans are in reading order."""
     open_spans: list[tuple[int, int]] = []
     for span in spans:
         while open_spans and open_spans[-1][1] <= span[0]:

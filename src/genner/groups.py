@@ -1,4 +1,4 @@
-"""Groups of documents (articles, books, abstracts), as the documents name them or as their ids clearly number them."""
+"""Groups of documents (articles, books, abstracts), named by the documents or clearly encoded in their ids."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,21 +9,21 @@ from genner.document import Document, DocumentT
 
 _NUMBERED = re.compile(r"(.*?)([-_#:/.]+s?)([0-9]{1,18})", re.DOTALL)
 _NUMBER_BEHIND = re.compile(r"[-_#:/. ]*[0-9]*")
-# What numbered ids begin with where they name no text: a split, a portion, or what each of them is.
+# Prefixes of numbered ids that name no text: a split, a portion, or the kind of unit.
 _NO_NAMES = re.compile(
     "all|batch|block|chunk|data|dataset|dev|devel|development|eval|evaluation|examples?|file|fold|heldout|id|idx|index|"
     "instance|item|line|part|portion|query|record|row|s|sample|segment|sent|sentences?|set|shard|split|test|testing|"
     "train|training|tune|val|valid|validation",
     re.IGNORECASE,
 )
-_SHORT = 5  # digits; a name of fewer may be a year, or a number of anything
+_SHORT = 5  # digits; a shorter number may be a year or any other number
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The group of each of some documents: `names` in their order, empty for those of which it is not known.
+    """The groups of documents: `names` in document order, empty where the group is unknown.
 
-    `by` says where they are from: `group` (the documents name them), `ids` (`groups_from_ids`), or empty (not known).
+    `by` is their origin: `group` (named by the documents), `ids` (`groups_from_ids`), or empty (unknown).
     """
 
     names: tuple[str, ...]
@@ -31,23 +31,23 @@ class Groups:
 
     @property
     def units(self) -> tuple[int, ...]:
-        """The number of each document's unit, from 0. A document whose group is not known is a unit by itself."""
+        """The number of each document's unit, from 0. A document of unknown group is a unit by itself."""
         return units_named(self.names)
 
     @property
     def count(self) -> int:
-        """How many different groups have a name."""
+        """The number of distinct named groups."""
         return len(set(self.names) - {""})
 
 
 def units_named(names: Iterable[str | None]) -> tuple[int, ...]:
-    """The number of each name's unit, from 0; where a name is missing, a unit by itself."""
+    """The number of each name's unit, from 0; each missing name is a unit by itself."""
     numbers: dict[str | int, int] = {}
     return tuple(numbers.setdefault(name or at, len(numbers)) for at, name in enumerate(names))
 
 
 def groups_of(documents: Sequence[Document]) -> Groups:
-    """The groups of documents: those that they name, if any does; else those that their ids plainly number."""
+    """The groups of documents: the named ones, if any document names one; else those that the ids plainly encode."""
     if any(document.group for document in documents):
         return Groups(tuple(document.group for document in documents), "group")
     names = groups_from_ids([document.id for document in documents])
@@ -55,11 +55,11 @@ def groups_of(documents: Sequence[Document]) -> Groups:
 
 
 def groups_from_ids(ids: Iterable[str]) -> list[str] | None:
-    """The group of each id, `NAME` of `NAME-0`, `NAME-1`, ...; None unless the ids plainly number texts within groups.
+    """The group of each id, `NAME` of `NAME-0`, `NAME-1`, ...; None unless the ids plainly number texts in groups.
 
-    They do if all of this holds: each id is a name, then a separator (of `-_#:/.`, the same in all of them; an `s` may
-    follow), then a number; the ids of a name stand together, and their numbers rise; there are several names, most of
-    them with more than one id; and every name may be that of a text: it holds a letter, or five digits, and is not a
+    They do if all of this holds: each id is a name, a separator (one of `-_#:/.`, the same in all ids; an `s` may
+    follow) and a number; the ids of a name are consecutive, and their numbers increase; there are several names, most
+    of them with more than one id; and every name can be that of a text: it has a letter or five digits, and is not a
     word like `train`, `test`, `batch` or `sentence`, alone or with a number.
     """
     numbered, names = NumberedIds(), list[str]()
@@ -72,20 +72,20 @@ def groups_from_ids(ids: Iterable[str]) -> list[str] | None:
 
 
 class NumberedIds:
-    """Tells whether ids, which are put in one after the other, plainly number texts within groups (`groups_from_ids`).
+    """Checks whether ids, added one by one, plainly number texts in groups (`groups_from_ids`).
 
     Memory grows with the number of groups.
     """
 
     def __init__(self) -> None:
         self.sizes: dict[str, int] = {}
-        """How many ids each name has; empty once an id was against it."""
+        """Number of ids of each name; empty once an id broke the pattern."""
         self._fails = False
         self._separator = ""
         self._last = ("", 0)
 
     def add(self, id: str) -> str | None:
-        """The name in an id; None if this id, or one before, is against it."""
+        """Add an id and return its name; None if this or an earlier id breaks the pattern."""
         part = None if self._fails else _NUMBERED.fullmatch(id)
         if part is None or not self._goes_on(part[1], part[2], int(part[3])):
             self._fails = True
@@ -102,7 +102,7 @@ class NumberedIds:
 
     @property
     def plain(self) -> bool:
-        """Whether the ids so far plainly number texts within groups."""
+        """Whether the ids so far plainly number texts in groups."""
         several = sum(size > 1 for size in self.sizes.values())
         return len(self.sizes) > 1 and 2 * several > len(self.sizes)
 
@@ -114,5 +114,5 @@ def _may_name(name: str) -> bool:
 
 
 def with_groups(documents: Sequence[DocumentT]) -> list[DocumentT]:
-    """The documents, each with its group of `groups_of`."""
+    """The documents, each with its group from `groups_of`."""
     return [replace(d, group=name) for d, name in zip(documents, groups_of(documents).names, strict=True)]

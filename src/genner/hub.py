@@ -1,4 +1,4 @@
-"""From a repository of the Hugging Face hub to a plain transformers folder of a causal model, or of an adapter."""
+"""Converts a repository of the Hugging Face hub to a plain transformers folder of a causal model or adapter."""
 
 import json
 import shutil
@@ -11,16 +11,16 @@ from genner.presets import HubSource, ModelSpec
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "LICENSE*", "NOTICE*", "USE_POLICY*")
 SUBFOLDERS = "*/*"  # the same model in other forms (`original/`, `onnx/`), or checkpoints
-_TEXT = "language_model."  # in the names of the weights of a vision-language checkpoint's text model
+_TEXT = "language_model."  # prefix part in the weight names of a vision-language checkpoint's text model
 
 
 def download(spec: ModelSpec, source: HubSource, folder: Path, fix: str) -> ModelSpec:
-    """Download a repository; returns the preset with the very commit as its revision, and the licence named there.
+    """Download a repository; returns the preset with the exact commit as its revision, and the repository's licence.
 
-    An interrupted download goes on with the files that it left. Weights are taken as safetensors only, and no code: a
-    model that needs the code of its repository is refused. A vision-language model is stripped to its text model.
+    An interrupted download resumes with the files that it left. Only safetensors weights and no code are downloaded: a
+    model that needs code of its repository is refused. A vision-language model is stripped to its text model.
 
-    Raises `ModelError` when the repository cannot be had or holds none of this; `fix` says what to do where the hub
+    Raises `ModelError` when the repository is unavailable or holds no such model; `fix` is the advice for when the hub
     cannot be reached.
     """
     from huggingface_hub import HfApi, snapshot_download
@@ -34,7 +34,7 @@ def download(spec: ModelSpec, source: HubSource, folder: Path, fix: str) -> Mode
         snapshot_download(
             source.repo, revision=commit, local_dir=folder, allow_patterns=list(FILES), ignore_patterns=[SUBFOLDERS]
         )
-    except Exception as error:  # of the hub's client, of httpx, of the system: there is no common one
+    except Exception as error:  # errors of the hub's client, of httpx, of the system: they have no common base
         if isinstance(error, GatedRepoError):
             terms = spec.licence or "see there"
             fix = f"accept its licence ({terms}) on {source.page}, then `hf auth login`, or set HF_TOKEN"
@@ -70,7 +70,7 @@ def _check(folder: Path, source: HubSource) -> None:
 
 
 def _without_code(folder: Path, source: HubSource) -> None:
-    """Take the references to code (`auto_map`) out of the configs. Raises `ModelError` when the model needs that."""
+    """Remove the references to code (`auto_map`) from the configs. Raises `ModelError` if the model needs the code."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     for path in folder.glob("*config.json"):
@@ -95,7 +95,8 @@ def _json(path: Path) -> dict[str, Any]:
 def language_model(folder: Path, config: dict[str, Any]) -> None:
     """Strip a vision-language checkpoint to its text model, in place: a causal model, as transformers has it.
 
-    The weights of the text model lose the prefix of their names; all others go. A checkpoint without such names stays.
+    The prefix of the text model's weight names is removed; all other weights are dropped. A checkpoint without such
+    names stays unchanged.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file

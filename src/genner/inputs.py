@@ -1,4 +1,4 @@
-"""What callers hand in: texts and thresholds, checked before anything is asked."""
+"""Checks the arguments of callers, texts and thresholds, before the model runs."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -11,14 +11,14 @@ from genner.errors import UsageError
 
 
 def checked_score(value: float) -> float:
-    """`value`, if it may be a `min_score`. Raises `UsageError`."""
+    """`value`, if it is a legal `min_score`. Raises `UsageError`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= 1.0:
         raise UsageError(f"min_score {value!r}; legal: a number from 0 (all entities) to 1")
     return float(value)
 
 
 def not_one_text(texts: object) -> None:
-    """Raise `UsageError` for what is a single text, or a table, where a stream of texts is expected."""
+    """Raise `UsageError` for a single text or a table where a stream of texts is expected."""
     if isinstance(texts, str | bytes | Document | Mapping) or hasattr(texts, "columns"):
         raise UsageError(
             f"pipe takes texts, one after another, and this is one {type(texts).__name__}: use extract(text) for a "
@@ -27,7 +27,7 @@ def not_one_text(texts: object) -> None:
 
 
 def document_of(text: Any, number: int) -> Document:
-    """An element of a stream as a document, empty where a text is missing. Raises `UsageError` for anything else."""
+    """An element of a stream as a document, empty if its text is missing. Raises `UsageError` for anything else."""
     if isinstance(text, Document):
         return text
     if isinstance(text, str):
@@ -38,14 +38,14 @@ def document_of(text: Any, number: int) -> Document:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether this stands for no value: None, NaN, and what pandas has for them."""
+    """Whether this is a missing value: None, NaN, and the missing values of pandas."""
     return (
         value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Real) and value != value)
     )
 
 
 def no_text(what: str, value: object) -> str:
-    """What to say of `value`, which stands where a text is expected."""
+    """The message for `value`, given where a text is expected."""
     fixes: dict[type, str] = {
         bytes: "decode it, as text.decode('utf-8')",
         dict: "give one of its values, as record['text']",

@@ -1,4 +1,4 @@
-"""The label sets that genner ships, as data (`assets/labels.json`), and how `--labels` is read."""
+"""The shipped label sets (data in `assets/labels.json`), and how `--labels` is read."""
 
 import json
 import re
@@ -11,12 +11,12 @@ from genner.document import Label, LabelSet
 from genner.errors import DataError, LabelError, UnknownNameError
 
 DEFAULT = "core"
-"""PER, LOC and ORG: what is asked for when nothing is said."""
+"""The default label set: PER, LOC and ORG."""
 
-CLOSE, SHORTEST = 0.8, 4  # how alike (difflib's ratio) a slip is to a name; letters of one that a name begins with
+CLOSE, SHORTEST = 0.8, 4  # minimum similarity (difflib's ratio) of a typo to a name; minimum letters of a prefix
 
 Labels = LabelSet | str | Iterable[str | Label] | Mapping[str, str | Mapping[str, str]] | None
-"""What a caller may give as labels: see `as_label_set`."""
+"""The types that callers may pass as labels: see `as_label_set`."""
 
 
 @cache
@@ -40,11 +40,11 @@ def label_set(name: str) -> LabelSet:
 
 
 def parse_labels(text: str) -> LabelSet:
-    """Read `--labels`: the name of a shipped set (`litbank`), or tags (`PER,ORG`); see `of_tags` for these.
+    """Read `--labels`: the name of a shipped set (`litbank`), or tags (`PER,ORG`; see `of_tags`).
 
-    What has no comma and looks like the name of a label set, a corpus or a file, and is none of the shipped sets, or
-    like several tags (`PER;ORG`, `PER ORG`), is more likely a slip than a tag. Raises `LabelError` for it, saying how
-    to ask for such a tag all the same, and for an illegal tag or none.
+    A value without a comma that is no shipped set but looks like the name of a label set, a corpus or a file, or like
+    several tags (`PER;ORG`, `PER ORG`), is more likely a mistake than a tag. Raises `LabelError` for it, with the way
+    to request such a tag anyway, and for an illegal tag or none.
     """
     sets = label_sets()
     if text in sets:
@@ -56,10 +56,10 @@ def parse_labels(text: str) -> LabelSet:
 
 
 def of_tags(tags: Iterable[str]) -> LabelSet:
-    """The label set of these tags, each taken as it is.
+    """The label set of these tags, each taken literally.
 
-    A tag that a shipped set knows brings its name and definition along, `core` first; any other tag stands for itself.
-    If one shipped set knows all the tags, they are taken from it. Raises `LabelError` on an illegal tag.
+    A tag of a shipped set gets its name and definition from there, from `core` first; any other tag has only itself. If
+    one shipped set has all the tags, they are taken from it. Raises `LabelError` on an illegal tag.
     """
     tags, sets = list(tags), label_sets()
     for known in sets.values():
@@ -73,10 +73,10 @@ def of_tags(tags: Iterable[str]) -> LabelSet:
 
 
 def as_label_set(labels: Labels) -> LabelSet:
-    """What a caller may give as labels.
+    """A label set from any type that callers may pass as labels.
 
-    A label set; what `parse_labels` reads, as one string; tags, as a list, which are never split and never the name of
-    a shipped set; `Label`s; `{"TAG": "definition"}` or `{"TAG": {"name": ..., "definition": ...}}`; None for the
+    These are: a label set; one string, read by `parse_labels`; a list of tags, which are never split and never the name
+    of a shipped set; `Label`s; `{"TAG": "definition"}` or `{"TAG": {"name": ..., "definition": ...}}`; None for the
     default. Raises `LabelError` for anything else.
     """
     if labels is None:
@@ -91,7 +91,7 @@ def as_label_set(labels: Labels) -> LabelSet:
             return LabelSet.from_json(plain, "labels")
         except DataError as error:
             raise LabelError(str(error)) from None
-    if isinstance(labels, set | frozenset):  # whose own order differs from one process to the next
+    if isinstance(labels, set | frozenset):  # the order of a set differs between processes
         labels = sorted(labels, key=str)
     given = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, bytes) else [labels]
     if isinstance(labels, Set):  # whose order is another in each process, and a prompt lists labels in order
@@ -107,7 +107,7 @@ def as_label_set(labels: Labels) -> LabelSet:
 
 
 def _question(tag: str) -> None:
-    """Raise `LabelError` for a tag that looks like a slip for something else."""
+    """Raise `LabelError` for a tag that looks like a mistake for something else."""
     sets = label_sets()
     if any(tag in known for known in sets.values()):
         return
@@ -118,7 +118,7 @@ def _question(tag: str) -> None:
         raise LabelError(f"label {tag!r} looks like several; divide them by commas: {','.join(parts)}; {anyway}")
     if tag.lower().endswith((".json", ".toml", ".txt", ".jsonl")):
         raise LabelError(f"label {tag!r} looks like a file; give it as --labels-file {tag}; {anyway}")
-    names = {_plain(name): name for name in [*_corpora(), *sets]}  # a shipped set goes before a corpus of its name
+    names = {_plain(name): name for name in [*_corpora(), *sets]}  # a shipped set precedes a corpus of its name
     close = get_close_matches(_plain(tag), names, 1, CLOSE)
     begun = [plain for plain in names if len(_plain(tag)) >= SHORTEST and plain.startswith(_plain(tag))]
     if not (found := (close + begun)[:1]):
@@ -138,7 +138,7 @@ def _plain(name: str) -> str:
 
 @cache
 def _corpora() -> list[str]:
-    """Corpora of named entities that people ask for by name: an unknown label of such a name is a slip."""
+    """Named entity corpora that people know by name: an unknown label with such a name is a mistake."""
     return (files("genner") / "assets" / "corpora.txt").read_text(encoding="utf-8").split()
 
 

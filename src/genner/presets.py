@@ -1,8 +1,8 @@
-"""The models that genner knows by name, as data: where each comes from, its licence, its chat template.
+"""The models that genner knows by name, as data: origin, licence and chat template of each.
 
-To add one, add a `ModelSpec` to `MODELS`. Eight of them are those of Zhan, Wang and Huang (2026), arXiv 2601.17898,
-whose table names models without saying which revision, or which of Granite 4's two forms of 3 billion parameters; both
-of those are here.
+To add one, add a `ModelSpec` to `MODELS`. Eight of them are those of Zhan, Wang and Huang (2026), arXiv 2601.17898. The
+paper's table gives no revisions and does not say which of Granite 4's two variants with 3 billion parameters it means;
+both are here.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class WheelSource:
 class HubSource:
     """A repository of the Hugging Face hub.
 
-    `revision` is a branch, a tag or a commit; the manifest of a fetched model names the commit. `gated`: its licence
-    has to be accepted there first.
+    `revision` is a branch, a tag or a commit; the manifest of a fetched model names the commit. `gated`: users must
+    first accept its licence there.
     """
 
     repo: str
@@ -50,9 +50,9 @@ class ModelSpec:
     """A preset.
 
     Attributes:
-        reply: what the chat template puts between the user's words and the model's, and
-        end: the token that ends the model's turn; checked before a model is trained or asked.
-        lora_targets: what a recipe's `all-linear` means for it.
+        reply: the chat template's text between the user's turn and the model's answer;
+        end: the token that ends the model's turn; both are checked before a model is trained or run.
+        lora_targets: the modules that a recipe's `all-linear` means for it.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ModelSpec:
     lora_targets: str | tuple[str, ...] = ALL_LINEAR
 
     def check_chat(self, chat: Any) -> None:
-        """Check that the tokenizer's chat template is the one that the preset describes.
+        """Check that the tokenizer's chat template matches the preset.
 
         `chat` is a `genner.engines.chat.Chat` of the model's tokenizer. Raises `ModelError` when it renders otherwise.
         """
@@ -85,7 +85,7 @@ _CHATML = ("<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>")
 _LLAMA = ("<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>")
 _GEMMA = ("<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>")
 _GRANITE = ("<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>", "<|end_of_text|>")
-_THOUGHT = "<think>\n\n</think>\n\n"  # Qwen 3's way to say that it has thought enough
+_THOUGHT = "<think>\n\n</think>\n\n"  # Qwen 3's marker for finished reasoning
 
 MODELS: dict[str, ModelSpec] = _specs(
     ModelSpec(
@@ -150,7 +150,7 @@ MODELS: dict[str, ModelSpec] = _specs(
         "Apache-2.0",
         HubSource("ibm-granite/granite-4.0-h-micro"),
         *_GRANITE,
-        # Not `out_proj`: the fused kernel of state-space layers takes its weight, and would pass an adapter by.
+        # Not `out_proj`: the fused kernel of state-space layers uses its weight directly and would bypass an adapter.
         lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "in_proj", "input_linear", "output_linear"),
     ),
     ModelSpec(

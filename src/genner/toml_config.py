@@ -1,4 +1,4 @@
-"""Typed TOML: tables read into dataclasses, every key known, every value of its type and in its range."""
+"""Typed TOML: reads tables into dataclasses; checks that keys are known and values have the correct type and range."""
 
 import dataclasses
 import tomllib
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file holds. Raises `DataError`."""
+    """The content of a TOML file. Raises `DataError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte order mark is no TOML
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte order mark is not legal TOML
     except OSError as error:
         raise DataError(str(path), f"cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -22,15 +22,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def listed(tables: Any, name: str) -> list[dict[str, Any]]:
-    """The tables that stand under [[name]]. Raises `UsageError` when they are something else."""
+    """The tables under [[name]]. Raises `UsageError` for any other value."""
     if not isinstance(tables, list | tuple) or not all(isinstance(item, dict) for item in tables):
         raise UsageError(f"{name!r} is not a list of tables; write [[{name}]], once for each")
     return list(tables)
 
 
 def build(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """A dataclass from a TOML table, which errors call `where`: lists become tuples, whole numbers floats where one is
-    wanted. Raises `UsageError` naming the key that is missing, unknown or of the wrong type."""
+    """A dataclass from a TOML table; errors name the table `where`. Lists become tuples, integers become floats if the
+    field is a float. Raises `UsageError` naming the key that is missing, unknown or of the wrong type.
+    """
     if not isinstance(values, dict):
         raise UsageError(f"{where} = {values!r} is not a table; write [{where}]")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -55,7 +56,7 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
 
 
 def check(table: object, where: str, **legal: tuple[float, float]) -> None:
-    """Raise `UsageError` naming the first value that lies outside its range."""
+    """Raise `UsageError` naming the first value outside its range."""
     for name, (low, high) in legal.items():
         value = getattr(table, name)
         if not low <= value <= high:
@@ -72,7 +73,7 @@ def check_sum(table: object, where: str, *names: str) -> None:
 
 
 def _is(value: Any, wanted: Any) -> bool:
-    """Whether a value is of an annotated type, of the few that such tables use."""
+    """Whether a value has an annotated type; supports the few types that such tables use."""
     origin, arguments = get_origin(wanted), get_args(wanted)
     if origin is tuple:
         return isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)

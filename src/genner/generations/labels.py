@@ -1,4 +1,4 @@
-"""The label set of a file of answers, where none is given: the labels that occur in it."""
+"""The label set of a file of answers if none is given: the labels that occur in it."""
 
 from collections.abc import Iterable
 
@@ -9,14 +9,14 @@ from genner.formats.reply import reply
 from genner.generations.paper import PAPER_RULES, READ_WITH_LABELS
 from genner.generations.records import GenerationRecord
 
-NO_LABELS = LabelSet.of("none")  # a label set that no mark of reasoning is a tag of
+NO_LABELS = LabelSet.of("none")  # a label set without any reasoning marker as a tag
 
 
 def infer_labels(records: Iterable[GenerationRecord], name: str) -> LabelSet | None:
     """The labels in gold answers or predictions, sorted, illegal tags dropped; None if there are none.
 
-    Those of a format that the paper's rule reads with a label set are the names in its tags. Marks of reasoning, and
-    what stands within them, are no labels.
+    For a format that the paper's rule reads with a label set, labels are the names of the tags. Reasoning markers and
+    the text inside them are not labels.
     """
     tags: set[str] = set()
     for record in records:

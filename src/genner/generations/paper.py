@@ -1,19 +1,19 @@
-"""The paper's scoring, its faults included: one function a format, each from an answer to what is matched.
+"""The paper's scoring, its faults included: one function per format, each from an answer to the matched items.
 
 Zhan, Wang and Huang (2026), "Assessment of Generative Named Entity Recognition in the Era of Large Language Models",
 arXiv 2601.17898, score each format by a script of its own. These functions give the counts of those scripts on any
-input, and share no code with genner's own formats. The gold answer is read by the same parser as the prediction, and
-what is matched are multisets, so an entity written twice counts twice.
+input and share no code with genner's own formats. The gold answer is read by the same parser as the prediction, and
+multisets are matched, so an entity written twice counts twice.
 
-Decided as the published scripts do it, where a description leaves it open:
+Where the paper's description is unclear, these functions follow the published scripts:
 
-- an answer that is not a string is written out as Python would (`None`, a list) for the inline formats; for the JSON
+- an answer that is not a string is converted as by Python's `str` (`None`, a list) for the inline formats; for the JSON
   formats a list (occurrence, offset) or an object (grouped) is taken as it is, anything else has no entities;
 - code fences around JSON, and anything else that is not JSON, make the answer empty; `NaN` and `Infinity` are JSON to
-  Python, and of a key given twice the last counts;
+  Python, and of a duplicate key the last counts;
 - an item that is not an object, or lacks a field or has null for it, is passed over alone; but one whose number
   Python's `int` refuses empties the whole answer. `int` takes `"2"`, `2.7` (as 2) and `true` (as 1);
-- text and label that are not strings are written out as Python would (`True`, `None`, `1.0`).
+- text and label that are not strings are converted as by Python's `str` (`True`, `None`, `1.0`).
 """
 
 import json
@@ -26,19 +26,19 @@ from typing import Any
 from genner.evaluation.counts import Counts
 
 MatchedItem = tuple[str, ...] | tuple[str, int, int] | tuple[str, str, int] | tuple[str, str, int, int]
-"""What is matched; the label first."""
+"""The matched items; the label comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaperReading:
-    """What the published script of a format gets out of one record. `by_text`: positions were given up."""
+    """What the published script of a format reads from one record. `by_text`: matched by text, without positions."""
 
     gold: list[MatchedItem]
     pred: list[MatchedItem]
     by_text: bool = False
 
     def counts(self) -> dict[str, Counts]:
-        """Counts by label, for the labels on either side."""
+        """Counts by label, for all labels of gold or prediction."""
         expected, found = Counter(self.gold), Counter(self.pred)
         counts: dict[str, Counts] = {}
         for item in expected | found:
@@ -48,7 +48,7 @@ class PaperReading:
 
 
 PaperRule = Callable[[Any, Any, Sequence[str]], PaperReading]
-"""`(predict, label, label set) -> Reading`; only inline XML asks for the label set."""
+"""`(predict, label, label set) -> PaperReading`; only inline XML uses the label set."""
 
 
 def inline_bracketed(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
@@ -62,7 +62,7 @@ def inline_xml(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
 
 
 def grouped_json(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
-    """`{"PER": ["John Smith"]}`: label and text. A value that is not a list is passed over."""
+    """`{"PER": ["John Smith"]}`: label and text. A value that is not a list is skipped."""
 
     def read(answer: Any) -> list[MatchedItem]:
         data = _loads(answer) if isinstance(answer, str) else answer
@@ -79,7 +79,7 @@ def occurrence_json(predict: Any, label: Any, labels: Sequence[str]) -> PaperRea
 
 
 def offset_json(predict: Any, label: Any, labels: Sequence[str]) -> PaperReading:
-    """`[{"text", "label", "start", "end"}]`: label, text, start and end; the text need not stand there."""
+    """`[{"text", "label", "start", "end"}]`: label, text, start and end; the text need not occur there."""
     return PaperReading(_read_items(label, "start", "end"), _read_items(predict, "start", "end"))
 
 
@@ -92,7 +92,7 @@ PAPER_RULES: dict[str, PaperRule] = {
 }
 
 READ_WITH_LABELS = frozenset({"inline_xml"})
-"""Formats whose rule reads the tags of a given label set only."""
+"""Formats whose rule reads only the tags of a given label set."""
 
 CopyReader = tuple[str, list[tuple[str, int, int]]]
 """The answer without its markup, and `(label, start, end)` in it."""
@@ -106,10 +106,10 @@ def _compare_copies(gold: CopyReader, pred: CopyReader) -> PaperReading:
 
 
 def _read_brackets(answer: Any) -> CopyReader:
-    """Blanks around the answer go first. A `[` opens. A bar with anything but `]` up to the next `]` closes the
-    innermost open bracket: the blanks before it go (but no further back than the markup before them), those in the
-    label collapse. One that closes nothing vanishes likewise; so does a `[` that is never closed. Spans without text,
-    or whose label is blank, are ignored; `|]` and a bar without any `]` behind it are text.
+    """Spaces around the answer are stripped first. A `[` opens. A bar with anything but `]` up to the next `]` closes
+    the innermost open bracket: spaces before it are removed (but not beyond the preceding markup), those in the label
+    collapse. A closing part without an open bracket is removed likewise; so is a `[` that is never closed. Spans
+    without text, or with a blank label, are ignored; `|]` and a bar with no `]` after it are text.
     """
     text = str(answer).strip()
     copy, spans, opened = "", list[tuple[str, int, int]](), list[int]()
@@ -132,7 +132,8 @@ def _read_brackets(answer: Any) -> CopyReader:
 
 def _read_tags(answer: Any, labels: Sequence[str]) -> CopyReader:
     """Only tags of the label set are markup. A closing tag pairs with the nearest open one of its name and discards
-    those opened since; without one it vanishes. Unclosed tags vanish, spans without text are ignored, no blank goes.
+    those opened since; without one it is removed. Unclosed tags are removed, spans without text are ignored, spaces
+    stay.
     """
     text = str(answer)
     copy, spans, opened = "", list[tuple[str, int, int]](), list[tuple[str, int]]()
@@ -172,7 +173,7 @@ def _read_items(answer: Any, *numbers: str) -> list[MatchedItem]:
 
 
 def _loads(answer: str) -> Any:
-    """The JSON value; None where there is none, or Python gives up on it."""
+    """The JSON value; None if there is none, or Python cannot parse it."""
     try:
         return json.loads(answer)
     except (ValueError, RecursionError):

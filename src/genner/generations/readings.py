@@ -1,4 +1,4 @@
-"""One answer, read in three ways: what a score says depends on how much the reader does for the model.
+"""Three readings of an answer: a score depends on how much the reader repairs for the model.
 
     paper      by the paper's script for the format, faults included (`genner.generations.paper`)
     strict     an answer is what it says: a mention counts where the answer puts it, and is a false positive if the text
@@ -6,8 +6,8 @@
     repaired   what genner's reader makes of the answer: a mention that is not where the answer says is looked for in
                the text, a copy that differs is aligned with it, and what has no place is left out
 
-Under the grammar an answer cannot say anything else than what is read, so the last two are one. What lies between them
-is mended by a reader, without the model, and is no merit of a grammar. See docs/scores.md.
+Under the grammar an answer contains exactly what is read, so the last two are equal. The difference between them in
+free answers is repaired by a reader, without the model, and is no merit of a grammar. See docs/scores.md.
 """
 
 from collections import Counter
@@ -26,13 +26,14 @@ ReadingName = Literal["paper", "strict", "repaired"]
 READINGS: tuple[ReadingName, ...] = get_args(ReadingName)
 
 Chunks = Sequence[tuple[int, int]]
-"""`[start, end)` of the text that each answer is about, in code points, in step with the answers."""
+"""`[start, end)` of the text of each answer, in code points, parallel to the answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """The counts of a document's answers by each reading, over all labels; `paper` is None for a format that the paper
-    does not have."""
+    """The counts of a document's answers by each reading, over all labels; `paper` is None for a format that is not in
+    the paper.
+    """
 
     paper: Counts | None
     strict: Counts
@@ -46,11 +47,11 @@ def read_answers(
 
     Args:
         form: the format of the answers.
-        labels: the labels asked for.
+        labels: the requested labels.
         gold: the text and its entities.
-        answers: what the model wrote. In a format that is asked for one label at a time, the same chunk may be given
-            once for each label, in their order; each answer is then for its label.
-        chunks: what each answer is about, as an assessment's records have it; None: all of the text.
+        answers: the model's output. In a format that prompts for one label at a time, the same chunk may be given once
+            for each label, in label order; each answer then belongs to its label.
+        chunks: the chunk of each answer, as in an assessment's records; None: the whole text.
 
     Raises `UsageError` when answers and chunks do not pair up.
     """
@@ -65,11 +66,11 @@ def read_answers(
 def paper_counts(
     form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks
 ) -> Counts | None:
-    """The counts by the paper's rule; None for a format without one.
+    """The counts by the paper's rule; None for a format without such a rule.
 
-    As in the paper, the gold is read out of a target: the answer that the format has for it, without the entities that
-    the format cannot say. A document that was asked about in several chunks is so many answers; an entity across two
-    of them is in no gold.
+    As in the paper, gold is read from a target: the format's answer for it, without the entities that the format cannot
+    express. A document that was split into chunks counts as that many answers; an entity across two chunks is in no
+    gold.
     """
     rule = PAPER_RULES.get(form.name)
     if rule is None:
@@ -83,7 +84,7 @@ def paper_counts(
 
 
 def strict_counts(form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks) -> Counts:
-    """The counts of what the answers say, by `Format.decode_strictly`."""
+    """The counts of the literal answers, by `Format.decode_strictly`."""
     found, wrong = dict[Entity, None](), Counter[str]()
     for (start, end), answer, asked in _asked(form, labels, answers, chunks):
         said = form.decode_strictly(gold.text[start:end], answer, asked)
@@ -93,7 +94,7 @@ def strict_counts(form: Format, labels: LabelSet, gold: Document, answers: Seque
 
 
 def count_strictly(gold: Document, said: StrictReading) -> dict[str, Counts]:
-    """The counts by label of what was said about a document: what is wrong is a false positive of its label."""
+    """The counts by label of the literal entities of a document: a wrong one is a false positive of its label."""
     counts = count(gold, Document(gold.text, said.entities))
     for label, n in said.wrong.items():
         counts[label] = counts.get(label, Counts()) + Counts(0, n, 0)
@@ -101,7 +102,7 @@ def count_strictly(gold: Document, said: StrictReading) -> dict[str, Counts]:
 
 
 def repaired_counts(form: Format, labels: LabelSet, gold: Document, answers: Sequence[str], chunks: Chunks) -> Counts:
-    """The counts of what genner's reader makes of the answers, by `Format.decode`."""
+    """The counts of the repaired answers, by `Format.decode`."""
     found: set[Entity] = set()
     for (start, end), answer, asked in _asked(form, labels, answers, chunks):
         decoded = form.decode(gold.text[start:end], answer, asked)
@@ -112,7 +113,7 @@ def repaired_counts(form: Format, labels: LabelSet, gold: Document, answers: Seq
 def _asked(
     form: Format, labels: LabelSet, answers: Sequence[str], chunks: Chunks
 ) -> list[tuple[tuple[int, int], str, LabelSet]]:
-    """Each answer with its chunk and the labels it was asked for."""
+    """Each answer with its chunk and its requested labels."""
     if len(answers) != len(chunks):
         raise UsageError(f"answers: {len(answers)}, chunks: {len(chunks)}; give the chunk of each answer")
     n = len(labels)

@@ -1,4 +1,4 @@
-"""Reads `generated_predictions.jsonl`, as LLaMA-Factory writes it: what the model was asked, wrote, and should have.
+"""Reads `generated_predictions.jsonl`, as LLaMA-Factory writes it: prompt, prediction and gold answer.
 
 {"prompt": "...", "predict": "<PER>Ada</PER> met Bob.", "label": "<PER>Ada</PER> met <PER>Bob</PER>."}
 """
@@ -28,9 +28,9 @@ class GenerationRecord:
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """The records of a file in order, and the numbers of the lines that are not JSON and were passed over.
+    """The records of a file in order, and the numbers of the lines that are not JSON and were skipped.
 
-    The published scripts pass over such lines with a warning; so does this reader, which also counts them.
+    The published scripts skip such lines with a warning; so does this reader, which also counts them.
     """
 
     records: tuple[GenerationRecord, ...]
@@ -38,15 +38,15 @@ class Generations:
 
 
 def read_generations(path: Path) -> Generations:
-    """Read a file. Blank lines are nothing; a line that is not JSON is skipped, logged and counted.
+    """Read a file. Blank lines are ignored; a line that is not JSON is skipped, logged and counted.
 
     Raises `DataError` where the published scripts would stop: a file that is not UTF-8 or cannot be opened, a line that
-    is JSON but no object; and when no record has `predict` and `label`, since then it is another kind of file.
+    is JSON but not an object; also when no record has `predict` and `label`, which means another kind of file.
     """
     records, skipped = [], []
     known = False
     try:
-        # Text mode, since a carriage return ends a line for the published scripts too.
+        # Text mode, because a carriage return also ends a line for the published scripts.
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if not (line := line.strip()):

@@ -1,4 +1,4 @@
-"""All three readings of one file: the score by the one asked for, and every record on which they differ, and why."""
+"""All three readings of one file: the score by the requested one, and each record on which they differ, and why."""
 
 import hashlib
 from collections import Counter
@@ -20,7 +20,7 @@ from genner.generations.readings import READINGS, ReadingName
 from genner.generations.records import GenerationRecord, read_generations
 from genner.generations.strict import StrictResult, score_strict
 
-MAX_SHOWN_DISAGREEMENTS = 10  # cases in the printed report; all are in the JSON
+MAX_SHOWN_DISAGREEMENTS = 10  # number of cases in the printed report; the JSON has all
 
 BASES = {
     "spans": "spans in the source text",
@@ -31,7 +31,7 @@ BASES = {
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A record that the three readings do not count alike, and why."""
+    """A record for which the three readings have different counts, and why."""
 
     line: int
     paper: Counts
@@ -42,9 +42,9 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class ReadingScore:
-    """The counts by a reading, and the interval of their micro-F1 in [0, 1], None where there are too few units.
+    """The counts by a reading, and the interval of their micro-F1 in [0, 1], None if there are too few units.
 
-    `effective` is the number of units that say as much if all had the same number of entities.
+    `effective` is the effective number of units: as many equally sized units would be as informative.
     """
 
     counts: Counts
@@ -54,7 +54,7 @@ class ReadingScore:
 
 @dataclass(frozen=True, slots=True)
 class GenerationsReport:
-    """The score of a file of generations by `rule`; `readings` has it by each of `READINGS`.
+    """The score of a file of generations by `rule`; `readings` has the score by each of `READINGS`.
 
     Where the source of a record is not known, nothing can be repaired, and `repaired` counts as `strict`. Ratios are in
     [0, 1]; intervals are those of micro-F1 at 95 %, over `units`: those of the gold documents, or else the records.
@@ -125,7 +125,7 @@ class GenerationsReport:
         }
 
     def table(self) -> str:
-        """The report as text: seqeval's table, how it was counted, all three readings, where and why they differ."""
+        """The report as text: seqeval's table, the counting rule, all three readings, where and why they differ."""
         lines = [
             *classification_table(self.per_label, self.micro),
             "",
@@ -179,13 +179,13 @@ def score_generations(
     *,
     group_by: str | None = None,
 ) -> GenerationsReport:
-    """Score `generated_predictions.jsonl` by all of `READINGS`; `rule` says which of them is the score.
+    """Score `generated_predictions.jsonl` by all of `READINGS`; `rule` selects the one reported as the score.
 
-    `labels` is the label set that was asked for; without it the labels found in the answers are taken, and the report
-    says so. `gold`, the documents in the order of the file, is taken in place of the `label` strings, but for `paper`.
-    Intervals are over groups of these, as in `evaluate` (`group_by`), without them over records.
-    Raises `UnknownNameError` for a format or rule that is not known, `DataError` for a file that cannot be read,
-    `UsageError` when gold documents and records do not pair up.
+    `labels` is the requested label set; without it the labels found in the answers are used, and the report says so.
+    `gold`, the documents in the order of the file, replaces the `label` strings, except for `paper`. Intervals are over
+    groups of these, as in `evaluate` (`group_by`), or over records without them. Raises `UnknownNameError` for an
+    unknown format or rule, `DataError` for a file that cannot be read, `UsageError` when gold documents and records do
+    not pair up.
     """
     if format not in PAPER_RULES:
         raise UnknownNameError("format of generations", format, PAPER_RULES)
@@ -197,7 +197,7 @@ def score_generations(
     used = labels or infer_labels(records, format)
     tags = used.tags if used else ()
     readings = [PAPER_RULES[format](record.predict, record.label, tags) for record in records]
-    # Where no label occurs there is nothing to decode, and any label set will do.
+    # If no label occurs there is nothing to decode, and any label set will do.
     results = score_strict(records, format, used or LabelSet.of("none"), gold)
     by_reading: dict[ReadingName, list[dict[str, Counts]]] = {
         "paper": [reading.counts() for reading in readings],
@@ -272,7 +272,7 @@ def _score(counts: Sequence[Counts], units: Units) -> ReadingScore:
 def _reasons(
     reading: PaperReading, result: StrictResult, paper: Counts, strict: Counts, repaired: Counts
 ) -> tuple[str, ...]:
-    """Why the readings differ on a record; the last resort is how many entities each finds."""
+    """Why the readings differ on a record; if no other reason is found, the number of entities of each."""
     reasons = []
     if paper != strict:
         if reading.by_text:

@@ -1,7 +1,7 @@
-"""The source text of a record: positions are positions in it, and the answers do not always hold it.
+"""The source text of a record: positions refer to it, and not all answers contain it.
 
-LLaMA-Factory's `prompt` is the whole chat as the tokenizer reads it back: the instruction, the sentence, and what the
-chat template puts before the answer. The sentence is the last thing the user said; where it begins is checked against
+LLaMA-Factory's `prompt` is the whole chat as decoded by the tokenizer: the instruction, the sentence, and the chat
+template's text before the answer. The sentence is the last part of the user's turn; its beginning is checked against
 the gold answer.
 """
 
@@ -16,11 +16,11 @@ from genner.document import LabelSet
 from genner.formats import Format
 from genner.generations.records import GenerationRecord, without_surrogates
 
-# What templates leave behind the sentence, whether or not their special tokens were taken out. A reply's role may be
-# glued to the sentence's full stop: "left.assistant".
+# What templates leave after the sentence, with or without their special tokens. A reply's role may be glued to the
+# sentence's full stop: "left.assistant".
 _TAIL = re.compile(r"(?:\s|<[^<>\s]*>|\[/INST\]|(?:(?<=[\n>.!?\"')\]]))(?:assistant|model))*\Z")
-_CLOSE = 0.8  # how like the gold copy a line must be to be its source
-_LINES = 40  # how many lines from the end a sentence may begin
+_CLOSE = 0.8  # minimum similarity of a line to the gold copy to be its source
+_LINES = 40  # maximum number of lines from the end at which a sentence may begin
 
 
 def is_inline(form: Format) -> bool:
@@ -29,20 +29,20 @@ def is_inline(form: Format) -> bool:
 
 
 def as_text(answer: Any) -> str:
-    """An answer as the string that the model wrote; what was stored as JSON is written as JSON again."""
+    """An answer as the string that the model wrote; a value stored as JSON is serialized again."""
     return without_surrogates(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
 
 
 def find_source(record: GenerationRecord, form: Format, labels: LabelSet) -> str | None:
-    """The text that was to be tagged, or None where it cannot be known.
+    """The text to be tagged, or None if it cannot be determined.
 
     An inline answer copies the text: the gold answer without its markup is the source if the prompt holds it, or if
-    there is no prompt; else the source is the line of the prompt that is most like it, as happens where the text has
+    there is no prompt; else the source is the line of the prompt that is most similar, as needed if the text has
     brackets or tags of its own.
 
-    A JSON answer does not hold the text. Its source is an end of the prompt, from the start of a line on, in which all
-    mentions of the gold answer occur, at the places it gives if there is such an end. What follows a line that
-    announces the text ("Text:", "Now process the input sentence:") is tried first, then longer ends, then shorter ones.
+    A JSON answer does not contain the text. Its source is a suffix of the prompt that starts at a line and contains all
+    mentions of the gold answer, at the stated places if such a suffix exists. The suffix after a line that announces
+    the text ("Text:", "Now process the input sentence:") is tried first, then longer suffixes, then shorter ones.
     """
     gold = as_text(record.label)
     if is_inline(form):
@@ -58,7 +58,7 @@ def find_source(record: GenerationRecord, form: Format, labels: LabelSet) -> str
     chosen, fewest = None, len(gold) + 1
     for text in _ends(record.prompt) if record.prompt is not None else ():
         kinds = [p.kind for p in form.decode(text, gold, labels).problems]
-        # Where an answer gives no places, it tells nothing that a mention was moved from one.
+        # If an answer gives no places, a moved mention says nothing.
         moved = kinds.count("realigned") if form.says_places else 0
         if "dropped" not in kinds and moved < fewest:
             chosen, fewest = text, moved
@@ -68,7 +68,7 @@ def find_source(record: GenerationRecord, form: Format, labels: LabelSet) -> str
 
 
 def _ends(prompt: str) -> Iterator[str]:
-    """Where the text may begin: the ends of a prompt, from line starts, the likeliest first."""
+    """Candidate texts: the suffixes of a prompt that start at a line, the likeliest first."""
     lines = _TAIL.sub("", prompt).split("\n")
     first = max(0, len(lines) - _LINES)
     announced = (i + 1 for i in range(len(lines) - 2, first - 1, -1) if lines[i].rstrip().endswith(":"))

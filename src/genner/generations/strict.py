@@ -1,17 +1,17 @@
-"""The records of a file, read strictly and repaired, and scored by spans.
+"""Reads the records of a file strictly and with repairs, and scores them by spans.
 
-Gold and prediction are read over one and the same source text, so that a match is a match of positions. Strictly, every
-mention that an answer names with a label is one prediction: right where the text and the gold have it at the very place
-that the answer says, else a false positive. Repaired, it is what genner's own decoder makes of the answer. What cannot
-be read is lost item by item, never a whole sentence, and is counted by kind (see `genner.document.ProblemKind`).
+Gold and prediction are read over the same source text, so that a match is a match of positions. In the strict reading,
+every mention with a label in an answer is one prediction: correct if text and gold have it at exactly the stated place,
+else a false positive. The repaired reading is the result of genner's own decoder. Unreadable items are dropped one by
+one, never a whole sentence, and counted by kind (see `genner.document.ProblemKind`).
 
-Where the source is not known, which happens only in the JSON formats without a `prompt`, the items themselves are
-matched, each by what it says of its place, and nothing can be repaired:
+If the source is unknown, which happens only in the JSON formats without a `prompt`, the items themselves are matched,
+each by its stated place, and nothing can be repaired:
 
-- offsets: label, start and end are a span without any text, so the number is still that of strict spans;
-- occurrences: text, label and index name one place of the text, whichever it is, so again it is;
-- grouped: there is no place, and label and text are matched as multisets. This is *not* the strict number, and the
-  report says so; give the gold documents, or let LLaMA-Factory keep its prompts.
+- offsets: label, start and end form a span even without the text, so the score is still that of strict spans;
+- occurrences: text, label and index identify one place of the text, so the same holds;
+- grouped: there is no place; label and text are matched as multisets. This is *not* the strict score, and the report
+  says so; give the gold documents, or let LLaMA-Factory keep its prompts.
 """
 
 from collections import Counter
@@ -38,10 +38,10 @@ Basis = Literal["spans", "items", "texts"]
 class StrictResult:
     """One record scored.
 
-    `strict` and `repaired` are counts by label; `basis` is what was matched; `misplaced` how many mentions the text
-    does not have where the answer puts them; `problems` what the decoder had to repair or drop; `gold` and `found` how
-    many entities each side has, strictly; `texts` are label and text of the gold entities, which tell whether the
-    paper's parser reads the same gold.
+    `strict` and `repaired` are counts by label; `basis` is what was matched; `misplaced` the number of mentions that
+    the text does not have at the stated place; `problems` what the decoder had to repair or drop; `gold` and `found`
+    the number of entities of each side in the strict reading; `texts` are label and text of the gold entities, which
+    show whether the paper's parser reads the same gold.
     """
 
     strict: dict[str, Counts]
@@ -57,7 +57,7 @@ class StrictResult:
 def score_strict(
     records: Sequence[GenerationRecord], name: str, labels: LabelSet, gold: Sequence[Document] | None = None
 ) -> list[StrictResult]:
-    """Score each record by spans; `name` is a format of the paper, `gold` the documents, if they are at hand.
+    """Score each record by spans; `name` is a format of the paper, `gold` the documents, if available.
 
     Raises `UsageError` when gold documents and records do not pair up, `UnknownNameError` when there is no such format.
     """
@@ -76,7 +76,7 @@ def _score(record: GenerationRecord, form: Format, labels: LabelSet, gold: Docum
         if source is None:
             return _score_items(record, form, labels)
         decoded = form.decode(source, as_text(record.label), known)
-        # Other spellings of a gold answer are no matter, but what is lost or moved is.
+        # Other spellings of a gold answer do not matter, but lost or moved entities do.
         problems.update(
             f"{p.kind} in gold" for p in decoded.problems if p.kind in ("dropped", "realigned", "truncated")
         )
@@ -98,8 +98,9 @@ def _score(record: GenerationRecord, form: Format, labels: LabelSet, gold: Docum
 
 
 def _with_labels_of_gold(record: GenerationRecord, form: Format, labels: LabelSet) -> LabelSet:
-    """The label set, and what else the gold answer names: gold is gold. In a copy, a tag that the prompt lacks is no
-    text; without a prompt it may be."""
+    """The label set plus all other labels of the gold answer, which count as gold. In a copy, a tag that the prompt
+    lacks is not text; without a prompt it may be.
+    """
     if not isinstance(form, InlineFormat):
         found = infer_labels([GenerationRecord(record.line, "", record.label, record.prompt)], form.name)
         others = found.tags if found else ()
@@ -139,7 +140,7 @@ def _score_items(record: GenerationRecord, form: Format, labels: LabelSet) -> St
 
 
 def _items(answer: str, form: Format, labels: LabelSet) -> Counter[_Item | None]:
-    """`(label, text, place)` of each item, the place as text if it is none; None for an item that names no entity."""
+    """`(label, text, place)` of each item, the place as text if it is invalid; None for an item without an entity."""
     said = form.reply("", answer, labels)
     if isinstance(form, JsonList):
         return Counter(_item(item, form) for item in find_objects(said)[0])
