@@ -16,8 +16,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """One answer. `predict` and `label` are what the JSON holds, nearly always strings; "" where the key is missing,
-    and then `missing` names it."""
+    """One answer. `predict` and `label` are the values of the JSON, nearly always strings; "" if the key is missing,
+    which `missing` then names.
+    """
 
     line: int
     predict: Any

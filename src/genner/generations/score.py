@@ -56,12 +56,12 @@ class ReadingScore:
 class GenerationsReport:
     """The score of a file of generations by `rule`; `readings` has the score by each of `READINGS`.
 
-    Where the source of a record is not known, nothing can be repaired, and `repaired` counts as `strict`. Ratios are in
-    [0, 1]; intervals are those of micro-F1 at 95 %, over `units`: those of the gold documents, or else the records.
-    `basis` is what `strict` matched, by number of records; `misplaced` how many mentions the text does not have where
-    the answer puts them, each a false positive of `strict`; `problems` what `repaired` had to mend or drop. `skipped`
-    are the numbers of lines that are not JSON, which no reading counts; `missing` is how many records lack a key, whose
-    answer then counts as empty.
+    If the source text of a record is unknown, nothing can be repaired, and `repaired` equals `strict`. Ratios are in
+    [0, 1]; intervals are 95 % intervals of micro-F1 over `units`: those of the gold documents, or else the records.
+    `basis` is what `strict` matched, by number of records; `misplaced` is the number of mentions that the text does not
+    have at the stated place, each a false positive of `strict`; `problems` is what `repaired` had to repair or drop.
+    `skipped` are the numbers of lines that are not JSON, which no reading counts; `missing` is the number of records
+    that lack a key, whose answer then counts as empty.
     """
 
     rule: ReadingName
