@@ -128,7 +128,7 @@ class Decomposition:
     """A change of F1 as a sum: `total` = `empty` + `form` + `content`, under one truncation of the answers.
 
     empty    from the items for which exactly one side gives an empty answer
-    form     from the truncated part, on the items that both answer: what brevity has gained (or lost)
+    form     from the part that is cut off, on the items that both answer: what brevity has gained (or lost)
     content  from the truncated answers, on the items that both answer: what remains when both have the same form
     """
 

@@ -239,7 +239,7 @@ class CellFolder:
     def predictions(self) -> Iterator[PredictionRecord]:
         """The answers so far, in order. An unfinished last line of a killed process is ignored.
 
-        Raises `DataError` naming a line that is none.
+        Raises `DataError` naming a line that is not a record.
         """
         path = self.folder / "predictions.jsonl"
         for number, record in _records(path):
@@ -249,7 +249,7 @@ class CellFolder:
                 raise DataError(str(path), f"is not an answer of a cell ({error!r}); delete the file", number) from None
 
     def items(self) -> Iterator[Json]:
-        """The questions of an ability cell. Raises `DataError` naming a line that is none."""
+        """The questions of an ability cell. Raises `DataError` naming a line that is not an item."""
         for _, record in _records(self.folder / "items.jsonl"):
             yield record
 

@@ -85,7 +85,7 @@ def _end_with_parent() -> None:
     def watch() -> None:
         while os.read(0, 1):  # not through sys.stdin, whose lock a thread must not hold at interpreter exit
             pass
-        os.kill(os.getpid(), signal.SIGTERM)  # training saves where it is
+        os.kill(os.getpid(), signal.SIGTERM)  # training saves its state
 
     threading.Thread(target=watch, daemon=True).start()
 

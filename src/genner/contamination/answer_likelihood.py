@@ -1,4 +1,4 @@
-"""The likelihood of gold answers behind genner's own prompts."""
+"""The likelihood of gold answers after genner's own prompts."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerLikelihood(Signal):
-    """The likelihood of the gold answer behind the prompt, compared with that of unseen documents.
+    """The likelihood of the gold answer after the prompt, compared with that of unseen documents.
 
     Shows: whether the annotation was memorized, since genner's own training repeats it. Three scores per document:
     `answer`, the mean log-likelihood per token of the gold answer; `margin`, how much likelier the gold answer is than

@@ -77,7 +77,7 @@ class LanguageModel:
     def score(
         self, rows: Sequence[tuple[Sequence[int], int]], prefix: Sequence[int] = (), *, spread: bool = False
     ) -> Iterator[tuple[int, Scored]]:
-        """Score each row (token ids, and the index of the first scored token) behind `prefix`: (its number, `Scored`).
+        """Score each row (token ids, and the index of the first scored token) after `prefix`: (its number, `Scored`).
 
         Rows come in the order of computation: the longest first. The very first token has no context and cannot be
         scored.

@@ -35,8 +35,8 @@ MENTION_PROMPT = (
 class NameRecall(Signal):
     """Whether the model knows the set's labels and mentions, given only its name and split.
 
-    Shows: what the model has read about the set. `labels`: whether the list of its labels is likelier behind its name
-    than behind the names of 25 other sets (the share of names that it outranks, with the p value of that rank);
+    Shows: what the model has read about the set. `labels`: whether the list of its labels is likelier after its name
+    than after the names of 25 other sets (the share of names that it outranks, with the p value of that rank);
     `mentions`: the same for 20 mentions of the split; `named`: the share of labels that a free answer names;
     `named_others`: how many of them the model names for the other sets.
     Cannot show: that the data were read. Papers and dataset cards list labels, and a name that reveals the subject

@@ -173,7 +173,7 @@ def _read_items(answer: Any, *numbers: str) -> list[MatchedItem]:
 
 
 def _loads(answer: str) -> Any:
-    """The JSON value; None if there is none, or Python cannot parse it."""
+    """The JSON value; None if the text has none, or Python cannot parse it."""
     try:
         return json.loads(answer)
     except (ValueError, RecursionError):

@@ -1,10 +1,10 @@
 """Three readings of an answer: a score depends on how much the reader repairs for the model.
 
     paper      by the paper's script for the format, faults included (`genner.generations.paper`)
-    strict     an answer is what it says: a mention counts where the answer puts it, and is a false positive if the text
-               does not have it there
-    repaired   what genner's reader makes of the answer: a mention that is not where the answer says is looked for in
-               the text, a copy that differs is aligned with it, and what has no place is left out
+    strict     the literal answer: a mention counts at the place that the answer gives, and is a false positive if the
+               text does not have it there
+    repaired   the result of genner's reader: a mention that is not at the stated place is searched in the text, a copy
+               that differs is aligned with it, and an entity without a place is dropped
 
 Under the grammar an answer contains exactly what is read, so the last two are equal. The difference between them in
 free answers is repaired by a reader, without the model, and is no merit of a grammar. See docs/scores.md.

@@ -68,7 +68,7 @@ class Neutral(Probe):
     remembers it or knows what such names look like; together with `mentions_nonsense` (context alone) it shows whether
     a score depends on names or on context.
     Cannot show: that a model ignores context when there is some. The sentences are English and uniform, each contains a
-    mention, and a mention whose type only its own sentence revealed (a Washington that is a person) is scored by a
+    mention, and a mention whose type only its original sentence revealed (a Washington that is a person) is scored by a
     label that nobody could know. Mentions that are not names ("my father") lose more.
     Source: names without context in Agarwal et al. (2021), "Interpretability Analysis for Named Entity Recognition to
     Understand System Predictions and How They Can Improve".

@@ -83,7 +83,7 @@ def figure(bars: Sequence[Bar], *, title: str = "", ink: str = "black") -> "Figu
             )  # fmt: skip
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.invert_yaxis()
-    axes.set_xlim(0, 108)  # room for the number behind a bar of 100
+    axes.set_xlim(0, 108)  # room for the number after a bar of 100
     axes.set_xlabel("strict F1, percent; 95 % intervals", color=ink)
     axes.set_title(title, color=ink, loc="left", fontsize="medium")
     axes.tick_params(colors=ink)
