@@ -100,7 +100,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"documents": None}, "'sentences' is None, no count"),
     ({"interval": None}, "it has no interval: too little was sampled"),
     ({"interval": [float("nan"), 1.0]}, "the interval's 'low' is nan"),
+    ({"interval": [0.1, 0.2]}, "the interval 0.1000 to 0.2000 does not hold the F1 0.5000"),
     ({"micro": {"f1": 0.5}}, "'tp' is missing"),
+    ({"micro": None}, "'micro' is None, no counts"),
 ]
 
 
@@ -114,6 +116,12 @@ def test_reports_that_are_no_results_are_refused(
     assert says in str(error.value)
     assert "`genner evaluate GOLD PRED --json` writes them" in str(error.value)
     assert not (adapter / CARD).exists()
+
+
+@pytest.mark.parametrize("given", ["x=rep.json", "/test=rep.json", "x/=rep.json"])
+def test_half_a_name_of_a_split_is_explained(adapter: Path, given: str) -> None:
+    with pytest.raises(UsageError, match="legal: FILE, or SET/SPLIT=FILE as in genia/test=scores.json"):
+        read_scores(given, None)
 
 
 def test_reports_of_unknown_splits_other_models_and_other_files_are_refused(adapter: Path, tmp_path: Path) -> None:

@@ -81,7 +81,9 @@ def read_scores(given: str, adapter: str | None) -> list[ModelScore]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"--scores {path}: {error}; give a report of `genner evaluate --json`") from None
+        # A file's own name may hold "=", so that what is no SET/SPLIT=FILE was taken for a name.
+        form = "; legal: FILE, or SET/SPLIT=FILE as in genia/test=scores.json" if "=" in str(path) else ""
+        raise UsageError(f"--scores {path}: {error}; give a report of `genner evaluate --json`{form}") from None
     reports = list(_reports(raw, name)) if isinstance(raw, dict) else []
     if not reports:
         raise UsageError(
@@ -207,7 +209,8 @@ def _reports(raw: Mapping[str, Any], name: tuple[str, str]) -> Iterable[tuple[tu
 
 
 def _result(set_name: str, split: str, report: Mapping[str, Any]) -> ModelScore:
-    counts = report["micro"]
+    if not isinstance(counts := report["micro"], dict):
+        raise ValueError(f"'micro' is {counts!r}, no counts")
     low, high = report["interval"] or (None, None)
     known = {s.name: s.sentences for s in catalog()[set_name].splits} if set_name in catalog() else {}
     return ModelScore(
@@ -233,6 +236,8 @@ def _checked(result: ModelScore) -> ModelScore:
         value = getattr(result, key)
         if value is not None and (type(value) not in (int, float) or not 0 <= value <= 1):
             raise ValueError(f"the interval's {key!r} is {value!r}, not in [0, 1]")
+    if result.low is not None and result.high is not None and not result.low <= result.f1 <= result.high:
+        raise ValueError(f"the interval {result.low:.4f} to {result.high:.4f} does not hold the F1 {result.f1:.4f}")
     if not isinstance(result.signature, str) or not {"match", "docs", "gold"} <= result.said.keys():
         raise ValueError(f"the signature {result.signature!r} does not say match, docs and gold")
     if result.said["docs"] != str(result.sentences) or result.said["match"] != "strict":
