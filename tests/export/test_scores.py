@@ -120,7 +120,7 @@ def test_reports_that_are_no_results_are_refused(
 
 @pytest.mark.parametrize("given", ["x=rep.json", "/test=rep.json", "x/=rep.json"])
 def test_half_a_name_of_a_split_is_explained(adapter: Path, given: str) -> None:
-    with pytest.raises(UsageError, match="legal: FILE, or SET/SPLIT=FILE as in genia/test=scores.json"):
+    with pytest.raises(UsageError, match=r"legal: FILE, or SET/SPLIT=FILE as in genia/test=scores\.json"):
         read_scores(given, None)
 
 
