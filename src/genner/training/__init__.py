@@ -1,6 +1,6 @@
 """Fine-tuning: recipes, mixtures, methods, the loop. `run` is what `genner train` calls.
 
-Exports are imported when they are asked for: the command line reads `RunOptions` at its start, and nothing else.
+Exports are imported lazily: at its start, the command line needs only `RunOptions`.
 """
 
 from importlib import import_module

@@ -1,6 +1,7 @@
-"""What is trained: a LoRA adapter, plain or over a base in 4 bits, or all weights; and tags that are tokens.
+"""What is trained: a LoRA adapter over a plain or a 4-bit base, or all weights; optionally tags as added tokens.
 
-`load_base` and `prepare` make the model of a recipe; the trainer sees weights that want a gradient, and no methods.
+`load_base` and `prepare` build the model of a recipe. The trainer sees only which weights require a gradient, not the
+method.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,11 +22,11 @@ from genner.training.recipe import LoraSpec, Recipe
 
 
 def load_base(folder: Path, method: str, device: torch.device, *, put: torch.device | None = None) -> Any:
-    """The base model for a device: in 4 bits for `qlora`, else in the processor's fast dtype.
+    """The base model for a device: in 4 bits for `qlora`, else in the device's fast dtype.
 
-    It is there, or, if given, where it is to be `put` for now.
+    It is placed on `put` if given (a temporary place), else on `device`.
 
-    Raises `TrainingError` where 4 bits are not to be had.
+    Raises `TrainingError` where 4-bit quantization is not available.
     """
     from transformers import AutoModelForCausalLM
 
@@ -45,7 +46,7 @@ def load_base(folder: Path, method: str, device: torch.device, *, put: torch.dev
 
 
 def _four_bits(device: torch.device, dtype: torch.dtype) -> Any:
-    """The settings of the QLoRA paper (arXiv 2305.14314): NormalFloat, constants quantized too, products in `dtype`."""
+    """The settings of the QLoRA paper (arXiv 2305.14314): NormalFloat, double quantization, products in `dtype`."""
     if device.type != "cuda":
         raise TrainingError(f"method 'qlora' needs a CUDA GPU, and this is {device.type}; use method = 'lora'")
     if find_spec("bitsandbytes") is None:
@@ -61,9 +62,9 @@ def _four_bits(device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def prepare(causal: Any, recipe: Recipe, tags: Sequence[str] = (), tokenizer: Any = None) -> Any:
-    """The model of a recipe, its weights to be trained marked as such: with an adapter, or, for `full`, as it is.
+    """The model of a recipe, with an adapter or, for `full`, without; weights to train have `requires_grad` set.
 
-    `tags` are tokens that `add_tags` has added to the tokenizer; the model learns them.
+    `tags` are tokens that `add_tags` has added to the tokenizer; their embeddings are trained.
     """
     ids = grow(causal, tokenizer, tags) if tags else []
     if recipe.method == "full":
@@ -74,7 +75,7 @@ def prepare(causal: Any, recipe: Recipe, tags: Sequence[str] = (), tokenizer: An
 def add_adapter(model: Any, spec: LoraSpec, tokens: Sequence[int] = ()) -> Any:
     """Wrap the model with a fresh adapter, in the model's own dtype. `tokens`: ids whose embeddings are trained too.
 
-    Raises `TrainingError` naming the layers there are, when the recipe's targets are none of them.
+    Raises `TrainingError`, which lists the model's layers, when none of the recipe's targets is among them.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -112,9 +113,9 @@ def _name(model: Any, part: Any) -> str:
 
 
 def add_tags(tokenizer: Any, forms: Iterable[Format], labels: LabelSet) -> list[str]:
-    """Add the tags that some formats have for so many labels to a tokenizer, a token each. Returns the tags.
+    """Add the tags that the formats use for these labels to a tokenizer, one token each. Returns the tags.
 
-    They are not special tokens: each stands for its own spelling, so grammars and decoders treat it as any other.
+    They are not special tokens: each decodes to its own spelling, so grammars and decoders treat it as any other.
     """
     from tokenizers import AddedToken
 
@@ -124,9 +125,9 @@ def add_tags(tokenizer: Any, forms: Iterable[Format], labels: LabelSet) -> list[
 
 
 def grow(causal: Any, tokenizer: Any, tags: Sequence[str]) -> list[int]:
-    """Give the model an embedding for each added tag: the mean of those of the tokens that used to spell it.
+    """Give the model an embedding for each added tag: the mean embedding of the tokens of its characters.
 
-    Returns the tags' ids. A model whose vocabulary has room left, as many have, is not enlarged.
+    Returns the tags' ids. The embedding matrix is enlarged only if it has no spare rows (many models have some).
     """
     ids: list[int] = tokenizer.convert_tokens_to_ids(list(tags))
     if len(tokenizer) > causal.get_input_embeddings().weight.shape[0]:
@@ -135,7 +136,7 @@ def grow(causal: Any, tokenizer: Any, tags: Sequence[str]) -> list[int]:
     weights = {id(layer.weight): layer.weight for layer in both}  # one, where they are tied
     with torch.no_grad():
         for token, tag in zip(ids, tags, strict=True):
-            # Without the tag itself there is no way to ask how it is spelled: character by character will do.
+            # The tokenizer now maps the tag to its own token, so its spelling is encoded character by character.
             pieces = [tokenizer(c, add_special_tokens=False)["input_ids"] for c in tag]
             flat = [piece for some in pieces for piece in some]
             for weight in weights.values():

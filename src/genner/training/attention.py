@@ -1,15 +1,15 @@
-"""Attention of a training group on a CPU: rows that share a prefix, in one line, with the backward pass written out.
+"""Attention of a training group on a CPU: rows that share a prefix, in one line, with a hand-written backward pass.
 
-    line     [1, N]   prefix, then row after row, without padding: all that is done token by token sees no row
+    line     [1, N]   prefix, then row after row, without padding: token-wise operations need not know the rows
 
-Plain attention repeats the prefix's keys and values for every row, pads, widens and copies all scores, and sends the
-gradients back the same way; it took a third of a training step. Here a row's scores are in two parts,
+Plain attention repeats the prefix's keys and values for every row, pads, widens and copies all scores, and does the
+same in the backward pass; it took a third of a training step. Here a row's scores are computed in two parts,
 
-    all rows together   against the prefix, one large product and nothing masked,
+    all rows together   against the prefix, one large product without a mask,
     each row            against itself, causally, padded to the longest,
 
-each with a softmax of its own. From their normalizers follows how much of the whole softmax lies in either part, as in
-attention over blocks (FlashAttention, arXiv 2205.14135). Of the scores only the probabilities are kept.
+each with its own softmax. The two normalizers give each part's share of the whole softmax, as in blockwise attention
+(FlashAttention, arXiv 2205.14135). Only the probabilities are kept for the backward pass, not the scores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ GROUP = "genner_group"
 
 @contextmanager
 def grouped(config: Any) -> Iterator[None]:
-    """Let a transformers model attend in this way, over a `Line`, as long as this lasts."""
+    """Context in which a transformers model uses this attention, over a `Line`."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(GROUP, attend)
@@ -37,7 +37,7 @@ def grouped(config: Any) -> Iterator[None]:
 
 
 class Line:
-    """Where prefix and rows stand in the line; passed to a transformers model as `past_key_values`.
+    """Positions of prefix and rows in the line; passed to a transformers model as `past_key_values`.
 
     Args:
         prefix: the prefix's length, at least 1.
@@ -48,23 +48,23 @@ class Line:
         self.prefix, self.rows, self.longest = prefix, len(lengths), max(lengths)
         padded, real, at = list[int](), list[int](), 0
         for row, length in enumerate(lengths):
-            # Padding stands behind all that a row looks at, so it may be anything: here, the row's last token.
+            # Padding follows all tokens that a row attends to, so it may be anything: here, the row's last token.
             padded += [*range(at, at + length), *[at + length - 1] * (self.longest - length)]
             real += range(row * self.longest, row * self.longest + length)
             at += length
-        self.padded = torch.tensor(padded, device=device)  # [B * T]: which row token stands there
-        self.real = torch.tensor(real, device=device)  # [R]: where each row token stands among the padded
+        self.padded = torch.tensor(padded, device=device)  # [B * T]: the row token at each padded position
+        self.real = torch.tensor(real, device=device)  # [R]: the padded position of each row token
         positions = [*range(prefix), *(prefix + i for length in lengths for i in range(length))]
         self.positions = torch.tensor([positions], device=device)
         self.device = device
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple["_Keys", "_Keys"]:
-        """Called by each layer with its keys and values, [1, heads, N, D]; `attend` takes what is returned."""
+        """Called by each layer with its keys and values, [1, heads, N, D]; the result goes to `attend`."""
         found = _Keys(keys, values, self)
         return found, found
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Part of the protocol that models expect; positions are always given, so nothing hangs on it."""
+        """Part of the protocol that models expect; unused, since positions are always given."""
         return 0
 
 
@@ -84,7 +84,7 @@ def attend(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls it in each layer: queries [1, heads, N, D] -> [1, N, heads, D]."""
+    """The attention function that transformers calls in each layer: queries [1, heads, N, D] -> [1, N, heads, D]."""
     line = key.line
     scale = query.shape[3] ** -0.5 if scaling is None else scaling
     queries, keys, values = (each[0].transpose(0, 1) for each in (query, key.keys, value.values))
@@ -98,7 +98,7 @@ def attend(
 def _plain(
     queries: Tensor, keys: Tensor, values: Tensor, line: Line, scale: float, window: int | None, cap: float | None
 ) -> Tensor:
-    """The same by autograd, over the whole line and under a mask, with a window or a soft cap of the scores."""
+    """The same by autograd, over the whole line with a mask; supports a sliding window and a soft cap of the scores."""
     groups = queries.shape[1] // keys.shape[1]
     queries, keys, values = (each.transpose(0, 1) for each in (queries, keys, values))
     keys, values = (each.repeat_interleave(groups, 0) for each in (keys, values))
@@ -133,7 +133,7 @@ class _GroupAttention(torch.autograd.Function):
         zeroth, _ = _softmax(_causal(torch.bmm(q0, pk.transpose(1, 2)), line.prefix))
         first, weight_first = _softmax(torch.bmm(q1, pk.transpose(1, 2)))
         second, weight_second = _softmax(_causal(torch.bmm(q2, k.transpose(1, 2)), line.longest))
-        # How much of the whole softmax lies in the row itself: [R, K, G, 1].
+        # The share of the whole softmax that falls on the row itself: [R, K, G, 1].
         share = torch.sigmoid(shape.unpad(weight_second) - shape.unfold(weight_first))
         out = queries.new_empty(queries.shape)
         shape.prefix_of(out).copy_(shape.unfold_prefix(torch.bmm(zeroth, pv)))
@@ -150,7 +150,7 @@ class _GroupAttention(torch.autograd.Function):
         q0, q1, q2, pk, pv, k, v, zeroth, first, second, share, out = ctx.saved_tensors
         shape, dtype = ctx.shape, out.dtype
         by_out = grad_outputs[0].contiguous()
-        # Softmax's backward pass is P * (dP - sum of P * dP); the sum is known from the output.
+        # Softmax's backward pass is P * (dP - sum of P * dP); the sum follows from the output.
         known = (by_out * out).sum(-1, keepdim=True, dtype=torch.float32)
         by_rows, known_rows = shape.rows_of(by_out), shape.rows_of(known)
 
@@ -182,7 +182,7 @@ class _GroupAttention(torch.autograd.Function):
 
 
 class _Shape:
-    """Ways between the line, [N, K*G, .], and the blocks of `_GroupAttention`."""
+    """Conversions between the line, [N, K*G, .], and the blocks of `_GroupAttention`."""
 
     def __init__(self, line: Line, own: int, groups: int) -> None:
         self.line, self.own, self.groups = line, own, groups
@@ -215,7 +215,7 @@ class _Shape:
         return each.view(self.own, -1, self.groups, each.shape[2]).transpose(0, 1)
 
     def pad(self, each: Tensor) -> Tensor:
-        """[R, K, G, .] -> [B*K, G*T, .], zero at the padding, so that nothing flows back from there."""
+        """[R, K, G, .] -> [B*K, G*T, .], zero at the padding, so that no gradient comes from there."""
         out = each.new_zeros(self.line.rows * self.line.longest, *each.shape[1:])
         out[self.line.real] = each
         out = out.view(self.line.rows, self.line.longest, *each.shape[1:])
@@ -232,7 +232,7 @@ class _Shape:
         return wide.transpose(1, 2).reshape(self.line.rows * self.own, -1, each.shape[2])
 
     def unpad_keys(self, each: Tensor) -> Tensor:
-        """[B*K, T, D] -> [R, K, D]; nothing has flowed to the padding."""
+        """[B*K, T, D] -> [R, K, D]; the padding has no gradient."""
         wide = each.view(self.line.rows, self.own, self.line.longest, -1).transpose(1, 2)
         return wide.flatten(0, 1)[self.line.real]
 
@@ -247,8 +247,8 @@ def _causal(scores: Tensor, count: int) -> Tensor:
 def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities along the last dimension, and their normalizer's logarithm in float32, [..., 1].
 
-    Probabilities come from one kernel, which sums in float32 whatever the dtype; the normalizer then is the largest
-    score less the logarithm of its probability.
+    Probabilities come from one kernel, which sums in float32 for any dtype; the normalizer is the largest score minus
+    the logarithm of its probability.
     """
     found = scores.softmax(-1)
     peaks, probabilities = scores.amax(-1, keepdim=True).float(), found.amax(-1, keepdim=True).float()

@@ -1,10 +1,10 @@
-"""Groups: pairs of (text, answer) of about one length, behind one instruction that is computed once.
+"""Groups: (text, answer) pairs of similar length that share one instruction, which is computed once.
 
     prefix   [1, P]   the instruction, run once; its keys and values are shared by all rows of the group
     rows     [B, T]   body | answer | padding, each row attending to the prefix and causally to itself
 
-A row computes exactly what the whole conversation would give alone (a test holds it to that): positions go on from the
-prefix, and padding stands behind everything that is looked at. At inference the prefix is cached and shared likewise.
+A row's result is exactly that of the whole conversation alone (a test checks this): positions continue from the prefix,
+and padding follows all tokens that are attended to. At inference the prefix is cached and shared in the same way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ from genner.training.attention import Line, grouped
 class Example:
     """The token ids of one example behind its prefix; neither part is empty.
 
-    The loss is taken on `answer`, the end of the turn included; where `said` is given, on those of its tokens only for
-    which it is true: a conversation's, from its first answer on, holds the user's next turns as well.
+    The loss is taken on `answer`, including the end of the turn; if `said` is given, only on the tokens for which it is
+    true: the `answer` of a conversation starts at its first answer and contains the user's later turns as well.
     """
 
     body: list[int]
@@ -30,37 +30,37 @@ class Example:
     said: tuple[bool, ...] = ()
 
     def __len__(self) -> int:
-        # The last token of the answer is predicted, but predicts nothing: it need not be computed.
+        # The last token of the answer is only a target, never an input.
         return len(self.body) + len(self.answer) - 1
 
     @property
     def targets(self) -> list[int]:
-        """The answer, -100 in place of tokens that the loss is not taken on."""
+        """The answer, with -100 for tokens without loss."""
         return [t if s else -100 for t, s in zip(self.answer, self.said, strict=True)] if self.said else self.answer
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs that share a prefix and are run together."""
+    """Examples that share a prefix and are run together."""
 
     prefix: list[int]
     pairs: list[Example]
 
     @property
     def tokens(self) -> int:
-        """Tokens computed, padding left out."""
+        """Number of tokens computed, without padding."""
         return len(self.prefix) + sum(map(len, self.pairs))
 
     @property
     def targets(self) -> int:
-        """Tokens that the loss is taken on."""
+        """Number of tokens with loss."""
         return sum(sum(pair.said) or len(pair.answer) for pair in self.pairs)
 
 
 def bucket(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices of `lengths` in groups of similar length whose padded size, rows x longest, is at most `budget`.
 
-    A length beyond the budget gets a group of its own.
+    A length above the budget gets its own group.
     """
     hand: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -98,22 +98,22 @@ def group_loss(
 
     Args:
         body: the model below its output head (a transformers `...Model`).
-        head: hidden states [N, H] -> logits [N, V], with whatever the family does to logits.
-        trained: the parameters of the head that want a gradient; most often it has none.
+        head: hidden states [N, H] -> logits [N, V], including the model family's own processing of logits.
+        trained: the parameters of the head that require a gradient; usually none.
         shared: attend as `genner.training.attention` does, which is faster on a CPU; for models whose layers all keep
             keys and values.
-        cached: else, run the prefix once and keep its keys and values, rather than anew with each row; for the same
-            models, if they are not sharded.
+        cached: if not `shared`, run the prefix once and cache its keys and values, instead of running it with each row;
+            for the same models, if they are not sharded.
     """
     way = _in_line if shared else _padded if cached else _repeated
     hidden, targets = way(body, group, pad_id, device)
-    # Logits only where loss is taken: the output head is a large part of a small model.
+    # Compute logits only at targets: the output head is a large part of a small model.
     total: Tensor = _HeadLoss.apply(hidden, targets, head, *trained)  # type: ignore[no-untyped-call]
     return total
 
 
 def _padded(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Hidden states that loss is taken on, [targets, H], and their targets, by the model's own cache and attention."""
+    """Hidden states at targets, [targets, H], and the targets, with the model's own cache and attention."""
     prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
     cache = body(input_ids=prefix, use_cache=True).past_key_values
     for layer in cache.layers:
@@ -126,7 +126,7 @@ def _padded(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple
 
 
 def _repeated(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The same with the prefix before each row, and each layer run once."""
+    """As `_padded`, with the prefix repeated before each row, so that each layer runs once."""
     prefix, rows, targets = (t.to(device) for t in tensors(group, pad_id))
     whole = torch.cat((prefix.expand(len(rows), -1), rows), 1)
     hidden = body(input_ids=whole, use_cache=False).last_hidden_state[:, prefix.shape[1] :]
@@ -135,7 +135,7 @@ def _repeated(body: Any, group: Batch, pad_id: int, device: torch.device) -> tup
 
 
 def _in_line(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The same without padding, in one pass over prefix and rows."""
+    """As `_padded`, without padding, in one pass over prefix and rows."""
     line = Line(len(group.prefix), [len(pair) for pair in group.pairs], device)
     ids, kept, targets = list(group.prefix), list[int](), list[int]()
     for pair in group.pairs:
@@ -156,8 +156,8 @@ def _in_line(body: Any, group: Batch, pad_id: int, device: torch.device) -> tupl
 class _HeadLoss(torch.autograd.Function):
     """Summed cross-entropy through the output head, a slice of the positions at a time.
 
-    The gradient with respect to the logits is known in closed form, softmax minus one-hot, and written over them; so
-    no [N, V] matrix is kept, and each is gone over as few times as can be. On a CPU, memory traffic over the
+    The gradient with respect to the logits has a closed form, softmax minus one-hot, and overwrites them. So no [N, V]
+    matrix is kept, and each slice is read and written as few times as possible. On a CPU, memory traffic over the
     vocabulary would otherwise take a fifth of the whole training step.
     """
 
@@ -173,7 +173,7 @@ class _HeadLoss(torch.autograd.Function):
             with torch.enable_grad():
                 part = hidden[here].detach().requires_grad_()
                 raw = head(part)
-            # In the head's dtype, each step one kernel that reckons in float32 inside.
+            # In the head's dtype; each step is one kernel that computes in float32 internally.
             found = raw.detach().log_softmax(1)
             rows = torch.arange(len(found), device=found.device)
             total -= found[rows, targets[here]].sum(dtype=torch.float32)

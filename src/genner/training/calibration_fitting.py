@@ -1,8 +1,8 @@
-"""Fitting a calibration on dev documents: a model finds entities in them, and the gold says which are right.
+"""Fitting a calibration on dev documents: a model predicts entities in them, and gold tells which are correct.
 
-The fit maximizes the likelihood of which entities are right, with a weak prior that keeps each kind's temperature near
-1 and each label set's offset near 0 where there is little data for them. All data sets have the same weight, whatever
-their number of entities, so that the largest does not decide alone.
+The fit maximizes the likelihood of which entities are correct, with a weak prior that keeps each kind's temperature
+near 1 and each label set's offset near 0 where data are few. All data sets have the same weight, whatever their number
+of entities, so that the largest does not dominate.
 """
 
 import random
@@ -28,21 +28,21 @@ from genner.token_groups import token_groups
 from genner.training.mixture import Mixture
 from genner.training.thresholds import ScoredEntities, choose_all, f1
 
-FEWEST = 100  # entities: with fewer, the fit is chance
-SPREAD = 0.5  # standard deviation of the prior of the log of a kind's temperature, whose mean is 0
+FEWEST = 100  # minimum number of entities: a fit on fewer is noise
+SPREAD = 0.5  # prior standard deviation of the log of a kind's temperature; the mean is 0
 OVERALL_SPREAD = 2.0  # the same, of the overall temperature and the offset
 OFFSET_SPREAD = 1.0  # the same, of the offset of a label set
-LEAST_WEIGHED = 30  # entities of a set: with fewer, it has less weight than the others
-FOLDS = 5  # of the cross-validation
+LEAST_WEIGHED = 30  # entities in a set: with fewer, the set has less weight than the others
+FOLDS = 5  # of cross-validation
 
 Samples = Mapping[str, tuple[LabelSet, Sequence[Document]]]
-"""By data set, the labels to ask for, and documents with their gold entities."""
+"""By data set: the labels to ask for, and documents with gold entities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An entity that a model found: its data set, the number of its document there, the labels that were asked for, the
-    decisions that wrote it, whether it is right, its label."""
+    """A predicted entity: its data set, the index of its document there, the labels asked for, the kinds of decisions,
+    the log-probabilities of the decisions that wrote it, whether it is correct, its label."""
 
     name: str
     document: int
@@ -54,8 +54,8 @@ class Judged:
 
 
 def judge(engine: Engine, form: Format, samples: Samples) -> list[Judged]:
-    """The entities that the model finds in documents under the grammar, asked for each set's own labels; each with
-    whether it is right."""
+    """The entities that the model predicts under the grammar, when asked for each set's own labels; each marked
+    correct or not."""
     found: list[Judged] = []
     total = sum(len(documents) for _, documents in samples.values())
     with tqdm(total=total, desc=f"calibration: {form.name}", unit="doc", leave=False) as bar:
@@ -67,7 +67,7 @@ def judge(engine: Engine, form: Format, samples: Samples) -> list[Judged]:
 
 
 def _judging(name: str, form: Format, documents: Sequence[Document], found: list[Judged]) -> OnGeneration:
-    """What adds the entities of each answer to `found`; `name` is the data set's."""
+    """A callback that adds the entities of each answer to `found`; `name` is the data set's."""
     numbers = {id(document): number for number, document in enumerate(documents)}
 
     def judged(request: Request, generation: Generation) -> None:
@@ -83,7 +83,7 @@ def _judging(name: str, form: Format, documents: Sequence[Document], found: list
 
 
 def sample(mixture: Mixture, sentences: int) -> Samples:
-    """At most so many documents of each dev split of a recipe, drawn with its seed; sets without one are left out."""
+    """At most `sentences` documents of each dev split of a recipe, drawn with its seed; sets without are skipped."""
     drawn = {}
     for name, (labels, documents) in mixture.dev.items():
         if documents:
@@ -102,9 +102,9 @@ def calibrate(
 ) -> Calibration:
     """Fit a calibration of the engine's model on dev documents of a recipe, at most `sentences` of each set.
 
-    There is one scale for each family of formats that the recipe trains, fitted on the format of it with the most
-    weight. `adapter`: see `Calibration`. With `only`, that format's family alone is fitted, on it; the rest is that of
-    `before`.
+    Each family of formats that the recipe trains gets one scale, fitted on the family's format with the most weight.
+    `adapter`: see `Calibration`. With `only`, just that format's family is fitted, on that format; the rest is taken
+    from `before`.
 
     Raises `TrainingError` when there are no dev documents, or too few entities are found in them.
     """
@@ -144,7 +144,7 @@ def _forms(mixture: Mixture) -> Iterator[tuple[str, Format]]:
 
 
 def fit(found: Sequence[Judged]) -> Scale:
-    """The most likely scale. Raises `TrainingError` for too few entities, or when all are right or all are wrong."""
+    """The most likely scale. Raises `TrainingError` for too few entities, or when all are correct or all are wrong."""
     right = sum(one.right for one in found)
     if len(found) < FEWEST or right in (0, len(found)):
         raise TrainingError(
@@ -162,7 +162,7 @@ def _most_likely(found: Sequence[Judged]) -> Scale:
     weights = _weights(found)
     spreads = [*[SPREAD] * len(kinds), OVERALL_SPREAD, OVERALL_SPREAD, *[OFFSET_SPREAD] * len(asked)]
     spread = torch.tensor(spreads, dtype=torch.float64)
-    # The logs of the temperatures, that of all last; the offset; the offsets of the label sets.
+    # The logs of the temperatures, the overall one last; the offset; the label sets' offsets.
     fitted = torch.zeros(len(spreads), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([fitted], max_iter=200, line_search_fn="strong_wolfe")
     cut = len(kinds) + 1
@@ -183,8 +183,8 @@ def _most_likely(found: Sequence[Judged]) -> Scale:
 
 
 def _odds(logprobs: Tensor, temperatures: Tensor, offsets: Tensor) -> Tensor:
-    """The log-odds of `Scale.score`, of decisions [entities, kinds], temperatures [kinds + 1], the last of all, and
-    offsets [entities]."""
+    """The log-odds of `Scale.score`, from decisions [entities, kinds], temperatures [kinds + 1] (the overall one last)
+    and offsets [entities]."""
     product = F.logsigmoid(_logit(logprobs) / temperatures[:-1]).sum(1)
     return _logit(product) / temperatures[-1] + offsets
 
@@ -195,7 +195,7 @@ def _logit(logprobs: Tensor) -> Tensor:
 
 
 def _weights(found: Sequence[Judged]) -> Tensor:
-    """A weight for each entity, so that sets have the same weight; their mean is 1."""
+    """Weights of the entities that give all sets equal weight; their mean is 1."""
     counts: dict[str, int] = {}
     for one in found:
         counts[one.name] = counts.get(one.name, 0) + 1
@@ -204,7 +204,7 @@ def _weights(found: Sequence[Judged]) -> Tensor:
 
 
 def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
-    """What the calibration improves, on entities of documents outside the fit (cross-validation)."""
+    """What calibration improves, measured on held-out documents (cross-validation)."""
     plain = [Scale.identity(found[0].kinds).score(one.decided) for one in found]
     held_out = [0.0] * len(found)
     for fold in range(FOLDS):
@@ -233,7 +233,7 @@ def assess(found: Sequence[Judged], form: Format, samples: Samples) -> Fit:
 def _scored(
     scale: Scale, found: Sequence[Judged], samples: Samples, half: int | None = None
 ) -> dict[str, ScoredEntities]:
-    """The entities found in each set, with scores: of the even (0) or odd (1) documents, or of all."""
+    """The scored entities of each set: of the even (`half` 0) or odd (1) documents, or of all (None)."""
     scored = {}
     for name, (labels, documents) in samples.items():
         mine = [one for one in found if one.name == name and half in (None, one.document % 2)]
@@ -244,7 +244,7 @@ def _scored(
 
 
 def _cross_checked(found: Sequence[Judged], samples: Samples) -> dict[str, dict[str, float]]:
-    """By set, F1 with thresholds: on each half of the documents, with scale and thresholds fitted on the other half."""
+    """By set, F1 with thresholds on each half of the documents; scale and thresholds are fitted on the other half."""
     halves = []
     for half in (0, 1):
         scale = _most_likely([one for one in found if one.document % 2 == half])
@@ -262,7 +262,7 @@ def _cross_checked(found: Sequence[Judged], samples: Samples) -> dict[str, dict[
 
 
 def write(calibration: Calibration, folder: Path) -> None:
-    """Write a calibration into a folder, and print what it improves."""
+    """Write a calibration into a folder and print what it improves."""
     path = calibration.write(folder)
     for kind, some in calibration.fits.items():
         scale = calibration.scales[kind]

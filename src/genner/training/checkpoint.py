@@ -1,6 +1,6 @@
 """What a training run leaves on disk: adapters or models, and the state to resume from.
 
-Every file is replaced atomically: it is written beside its place, and renamed.
+Every file is replaced atomically: it is written under a temporary name beside its place, then renamed.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from genner.writing import replacing
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Turn whatever goes wrong while `path` is written into a `TrainingError` that says what to do."""
+    """Turn any error while `path` is written into a `TrainingError` that says what to do."""
     from safetensors import SafetensorError
 
     try:
         yield path
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors hide a full disk in theirs
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors hide a full disk in their errors
         raise TrainingError(
             f"{path} cannot be written: {error}; make room or choose another folder, then go on from the last "
             "checkpoint with --resume"
@@ -45,13 +45,12 @@ def save_model(
     origin: dict[str, dict[str, str]] | None = None,
     weights: dict[str, Any] | None = None,
 ) -> None:
-    """Write the adapter, or the whole model where there is none, and what belongs to it.
+    """Write the adapter, or the whole model where there is none, with its metadata.
 
-    Beside an adapter lies `genner.json`, which says which base it is for, and what else is known of its `origin` (see
-    `Trainer`); beside a model `training.json` with the same in it, since a model's `genner.json` is its manifest. The
-    `dev` is what the evaluation during training found of these very weights. The
-    tokenizer goes along when it is not the base's. File by file, so that none is ever missing. `weights`: those that
-    were trained, by name, where the model itself does not hold them whole.
+    An adapter gets a `genner.json` with its base and the rest of its `origin` (see `Trainer`); a model gets a
+    `training.json` with the same content, since a model's `genner.json` is its manifest. `dev` holds the dev scores of
+    exactly these weights. The tokenizer is written if it differs from the base's. Files are replaced one by one, so
+    none is ever missing. `weights`: the trained weights by name, if the model itself does not hold them whole.
     """
     recipe, full = mixture.recipe, mixture.recipe.method == "full"
     about: dict[str, Any] = {
@@ -63,7 +62,7 @@ def save_model(
         KEY: trained_on((spec, labels) for spec, labels, _ in mixture.sets).to_json(),
     }
     asked = {labels for _, labels, _ in mixture.sets}
-    if len(asked) == 1:  # what to ask for when nothing is said
+    if len(asked) == 1:  # the default labels
         about["labels"], about["depth"] = asked.pop().to_json(), mixture.depth
     with writing(target):
         scratch = target.with_name(f"{target.name}.part")
@@ -74,14 +73,14 @@ def save_model(
         else:
             config = model.peft_config["default"]
             config.base_model_name_or_path = recipe.base  # not a path of this machine
-            # Unless told that no embeddings were trained, peft asks the hub.
+            # peft queries the hub unless told that no embeddings were trained.
             model.save_pretrained(scratch, save_embedding_layers=False, state_dict=weights)
             (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
         if full or recipe.lora.tag_tokens:
             mixture.chat.tokenizer.save_pretrained(scratch)
         write_manifest(scratch / (TUNED if full else MANIFEST), about)
         target.mkdir(exist_ok=True)
-        (target / CALIBRATION).unlink(missing_ok=True)  # of the weights before
+        (target / CALIBRATION).unlink(missing_ok=True)  # belongs to the previous weights
         for file in scratch.iterdir():
             file.replace(target / file.name)
         scratch.rmdir()
@@ -93,12 +92,13 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, file)
 
 
-# What torch.load raises for files that are damaged, or are something else, and reading their content then does.
+# Raised by torch.load for damaged or foreign files, and by reading their content.
 _UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, UnpicklingError)
 
 
 def load_state(path: Path, shapes: Sequence[torch.Size], device: torch.device) -> dict[str, Any]:
-    """The state of a run whose masters have these shapes. Raises `TrainingError` for another's, or a damaged file."""
+    """The state of a run whose master weights have these shapes. Raises `TrainingError` for another run's state or a
+    damaged file."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         found = [m.shape for m in state["masters"]]
@@ -119,7 +119,7 @@ def load_state(path: Path, shapes: Sequence[torch.Size], device: torch.device) -
 
 
 def check_recipe(path: Path, recipe: Recipe) -> None:
-    """Refuse to go on with a recipe other than that in `path`; how to optimize may be changed on the way."""
+    """Refuse to resume with a recipe that differs from the one in `path`; [optim] and [drafter] may change."""
     try:
         before = Recipe.from_recorded(json.loads(path.read_text(encoding="utf-8"))).to_dict() if path.exists() else {}
     except (OSError, ValueError, UsageError) as error:

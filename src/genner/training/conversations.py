@@ -1,4 +1,4 @@
-"""General conversations, mixed with entity data so that a model keeps what else it can do.
+"""General conversations, mixed with entity data so that a model keeps its other abilities.
 
 A file is JSON Lines; a line is a conversation in one of three forms:
 
@@ -6,8 +6,8 @@ A file is JSON Lines; a line is a conversation in one of three forms:
     {"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hello!"}]}
     {"instruction": "Translate into German.", "input": "Hello", "output": "Hallo"}
 
-Turns go user, assistant, user, assistant ..., with or without a system turn before them. The loss is taken on all of
-the assistant's turns: each is computed anyway, and in many collections the last one only says goodbye.
+Turns alternate between user and assistant, optionally after a system turn. The loss is taken on all of the assistant's
+turns: each is computed anyway, and in many collections the last one only says goodbye.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,17 +19,17 @@ from genner.errors import DataError, DocumentError
 from genner.training.batching import Batch, Example, bucket
 
 Conversation = tuple[tuple[str, str], ...]
-"""(role, text) turn by turn, the last one the assistant's."""
+"""The turns as (role, text); the last is the assistant's."""
 
 CHAT_ROLES = {"system": "system", "user": "user", "assistant": "assistant", "human": "user", "gpt": "assistant"}
-"""What a turn's speaker may be called, and what the chat templates call it."""
+"""By the name of a turn's speaker in a file, the role in chat templates."""
 
 
 def read_conversations(path: Path) -> Iterator[tuple[Conversation, bool]]:
-    """The conversations of a file in UTF-8, blank lines skipped, and of each whether it is whole.
+    """The conversations of a UTF-8 file, each with whether it is whole; blank lines are skipped.
 
-    It is not where it ended with a user's turn, which is left out. Space around a turn's text is, too, as most chat
-    templates do. Raises `DataError`, with the line, for what is no conversation.
+    A conversation that ends with a user's turn is not whole; that turn is dropped. Turns are stripped of surrounding
+    whitespace, as in most chat templates. Raises `DataError`, with the line number, for a line that is no conversation.
     """
     for number, record in json_lines(path):
         try:
@@ -43,7 +43,7 @@ def read_conversations(path: Path) -> Iterator[tuple[Conversation, bool]]:
 
 
 def _turns(record: Mapping[str, Any]) -> Conversation:
-    """The turns as they are given, of which there is one at least. Raises `DocumentError`."""
+    """The turns as given, at least one. Raises `DocumentError`."""
     for key, role, text in (("messages", "role", "content"), ("conversations", "from", "value")):
         if key in record:
             turns = record[key]
@@ -78,7 +78,7 @@ def _text(given: Any, turn: int) -> str:
 
 
 def _checked(turns: Conversation) -> Conversation:
-    """The turns, if they go as templates take them. Raises `DocumentError`."""
+    """The turns, if chat templates accept their order. Raises `DocumentError`."""
     roles = [role for role, _ in turns]
     legal = ["user", "assistant"] * (len(roles) // 2)
     if not legal or roles != (["system", *legal] if len(roles) % 2 else legal):
@@ -90,25 +90,25 @@ def _checked(turns: Conversation) -> Conversation:
 
 
 def grouped(conversations: Sequence[tuple[list[int], list[bool]]], budget: int) -> Iterator[Batch]:
-    """Conversations, each as `Chat.conversation` gives it, in groups of like length; see `genner.training.batching`.
+    """Conversations, as `Chat.conversation` returns them, in groups of similar length; see `genner.training.batching`.
 
-    What all of a group have in common before their first answers is its prefix: the head of the template, mostly.
+    A group's prefix is what all its conversations share before their first answers: mostly the head of the template.
     """
     firsts = [said.index(True) for _, said in conversations]
     head = _shared([ids for ids, _ in conversations], firsts)
     for indices in bucket([len(ids) - 1 - head for ids, _ in conversations], budget):
         shared = _shared([conversations[i][0] for i in indices], [firsts[i] for i in indices])
-        # A prefix has a token at least. Where a template begins with the user's words, none need be shared.
+        # A prefix needs at least one token. If the template begins with the user's words, there may be no shared one.
         for hand, length in [(indices, shared)] if shared else [([i], firsts[i] - 1) for i in indices]:
             pairs = [_pair(*conversations[i], firsts[i], length) for i in hand]
             yield Batch(conversations[hand[0]][0][:length], pairs)
 
 
 def _shared(some: Sequence[list[int]], firsts: Sequence[int]) -> int:
-    """How many tokens all begin with, one at least left for each before its first answer."""
+    """Length of the common prefix; at least one token of each is left between it and the first answer."""
     if not some:
         return 0
-    low, high = min(some), max(some)  # what these two share, all share
+    low, high = min(some), max(some)  # their common prefix is that of all
     longest = min(firsts) - 1
     return next((i for i in range(longest) if low[i] != high[i]), longest)
 

@@ -1,4 +1,4 @@
-"""The learning curve: what `metrics.jsonl` records, and a picture of it."""
+"""The learning curve: reads `metrics.jsonl` and plots it."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,9 @@ MEAN, SET = "dev_f1", "dev_f1_"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics file, in order; none when there is no file yet.
+    """The records of a metrics file, in order; none if there is no file yet.
 
-    A line that is not a whole record is skipped: a killed run may leave its last one torn. Raises `OSError`.
+    A line that is not a complete record is skipped: a killed run may leave its last line cut. Raises `OSError`.
     """
     records = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
@@ -33,7 +33,7 @@ def draw(metrics: Path, out: Path) -> None:
     Works on a run that has no losses or no evaluations yet. Raises `OSError` when `out` cannot be written, and
     `MissingPartError` without matplotlib.
     """
-    # Figures without pyplot: no window system is asked for, and nothing is kept globally.
+    # Figures without pyplot: no window system is needed, and there is no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Dev evaluation while training: the model as it stands, on a fixed sample of each set's dev split."""
+"""Dev evaluation during training: scores the current model on a fixed sample of each set's dev split."""
 
 import random
 from collections import Counter
@@ -19,10 +19,10 @@ ANSWER_RATES: dict[str, Callable[[Prediction], bool]] = {
     "hallucinated": lambda found: any(p.kind == "dropped" for p in found.problems),
     "truncated": lambda found: any(p.kind == "truncated" for p in found.problems),
 }
-"""What may be wrong with an output that was written freely; more than one may be (see `genner.document.ProblemKind`).
+"""Faults of an output decoded without the grammar; it may have several (see `genner.document.ProblemKind`).
 
-- `invalid`: it is not what the format prescribes for its text;
-- `hallucinated`: it marks or lists something that nothing in the text, or no label asked for, answers to;
+- `invalid`: it violates the format;
+- `hallucinated`: it marks or lists something that is not in the text, or a label that was not asked for;
 - `truncated`: it ended before the text did.
 """
 
@@ -36,8 +36,8 @@ DEV_SCORE_MEANING = (
 class DevScores(dict[str, float]):
     """Metrics of an evaluation; `f1` decides which checkpoint is best.
 
-    `results` say what each set's F1 is of, as JSON: `set`, `split`, `sentences` scored `of` so many, `tp`, `fp`, `fn`,
-    `low` and `high` of the 95 % interval in [0, 1] (null where there is none), `signature`.
+    `results` describe each set's F1, as JSON: `set`, `split`, `sentences` scored, `of` the split's total, `tp`, `fp`,
+    `fn`, `low` and `high` of the 95 % interval in [0, 1] (null where there is none), `signature`.
     """
 
     results: list[dict[str, Any]]
@@ -47,27 +47,27 @@ class DevScores(dict[str, float]):
         self.results = [*results]
 
     def record(self) -> dict[str, Any]:
-        """What is written beside the weights: the mean, and what it is the mean of."""
+        """The record written beside the weights: the mean F1 and the results it averages."""
         return {"meaning": DEV_SCORE_MEANING, "f1": self["f1"], "results": self.results} if self else {}
 
 
 class DevEvaluation:
-    """Scores the model as it stands, its adapter unmerged; called by `Trainer`.
+    """Scores the current model with its adapter unmerged; called by `Trainer`.
 
     Args:
         model: the model that is being trained.
-        mixture: its training data, which brings dev documents, label sets and formats along.
-        sentences: documents of each dev split that are scored; the same ones each time.
-        free: documents that are decoded once more without the grammar, over all sets in turn.
-        seed: which documents are drawn.
-        quiet: show no bar.
+        mixture: its training data, with dev documents, label sets and formats.
+        sentences: number of documents scored of each dev split; the same ones each time.
+        free: number of documents decoded again without the grammar, taken from the sets in turn.
+        seed: determines which documents are drawn.
+        quiet: show no progress bar.
 
     Calling it returns `f1_<set>`, the micro-F1 of each set under the grammar; `f1`, their mean; and, if `free` is not
-    0, the shares of outputs in `ANSWER_RATES` when the same model decodes freely (under the grammar they are 0 by
-    construction, but for answers that outgrow their budget). All of this is in the format with the most weight, and on
-    the text of the dev split as it is. Leaves the model in evaluation mode.
+    0, the `ANSWER_RATES` of the same model decoding without the grammar (under the grammar they are 0 by construction,
+    except for answers that exceed their token budget). All of this uses the format with the most weight and the
+    unmodified text of the dev split. Leaves the model in evaluation mode.
 
-    Raises `TrainingError` when no set has dev documents; `of` then gives None.
+    Raises `TrainingError` when no set has dev documents; `of` then returns None.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class DevEvaluation:
         self.tokenizer = mixture.chat.tokenizer
         self.form = mixture.ranked[0]
         self.samples: dict[str, tuple[LabelSet, list[Document]]] = {}
-        self.sizes: dict[str, int] = {}  # documents of the whole dev splits
+        self.sizes: dict[str, int] = {}  # number of documents in the whole dev splits
         for name, (labels, documents) in mixture.dev.items():
             if chosen := random.Random(f"{seed}:{name}").sample(documents, min(sentences, len(documents))):
                 self.samples[name] = labels, chosen
                 self.sizes[name] = len(documents)
         if not self.samples:
             raise TrainingError("no [[set]] of the recipe has dev documents; name a file: dev = 'NAME/dev.jsonl'")
-        # In turn, so that a few documents still touch every set.
+        # Taken from the sets in turn, so that even a few documents cover every set.
         turns = [name for i in range(sentences) for name, (_, some) in self.samples.items() if i < len(some)]
         self.free = Counter(turns[:free])
 
@@ -92,14 +92,14 @@ class DevEvaluation:
     def of(
         cls, model: Any, mixture: Mixture, sentences: int = 40, free: int = 20, seed: int = 0, quiet: bool = False
     ) -> Self | None:
-        """The evaluation of this mixture, or None where there is nothing to evaluate on."""
+        """The evaluation for this mixture, or None if it has no dev documents."""
         if not sentences or not any(documents for _, documents in mixture.dev.values()):
             return None
         return cls(model, mixture, sentences, free, seed, quiet)
 
     def __call__(self) -> DevScores:
         self.model.eval()
-        # A fresh engine each time: an engine keeps what it computed of the instruction, by weights that change.
+        # A fresh engine each time: an engine caches the instruction's states, which depend on the weights.
         engine = LocalEngine(self.model, self.tokenizer)
         scores, wrong, results = dict[str, float](), Counter[str](), list[dict[str, Any]]()
         total = sum(len(documents) for _, documents in self.samples.values()) + self.free.total()

@@ -1,14 +1,14 @@
-"""Several devices: one process for each, all with the same trained weights, each with its share of every step.
+"""Data parallelism: one process per device, all with the same trained weights, each with its share of every step.
 
     launch    `accelerate launch ... -m genner.cli train` starts the program once for each device
     share     process r of W runs groups r, r + W, r + 2 W, ... of a step
-    sum       gradients are added up over the processes, which then take the same optimizer step
-    agree     what a clock or a signal decides is decided for all: the largest value counts
+    sum       gradients are summed over the processes, which then take the same optimizer step
+    agree     decisions that depend on a clock or a signal are made for all: the largest value counts
 
-A step's loss is divided by the targets of all its groups, so the sum over processes is the gradient that one process
-with all groups would have. The first process, the main one, writes files, and says what is to be said.
+A step's loss is divided by the number of targets of all its groups, so the sum over processes is the gradient that one
+process with all groups would compute. Only the first process, the main one, writes files and prints.
 
-Each process holds the whole model, or, where `mesh` is given, a part of each weight (`genner.training.fsdp`).
+Each process holds the whole model or, if `mesh` is given, a part of each weight (`genner.training.fsdp`).
 """
 
 import os
@@ -31,17 +31,17 @@ from genner.training.recipe import Recipe
 
 SYNC_TIMEOUT = timedelta(
     days=1
-)  # how long a process waits for the others: the main one evaluates, or loads a large model
-BUNCH = 2**22  # numbers that are added up over the processes in one go
+)  # how long a process waits for the others while the main one evaluates or loads a large model
+BUNCH = 2**22  # numbers summed over the processes in one call
 
 
 @dataclass(frozen=True)
 class Devices:
-    """This process among those of the run. With one process, nothing here does anything.
+    """This process among those of the run. With a single process, all methods are no-ops.
 
     Args:
-        device: this process's own.
-        count, rank: how many processes there are, and which this is.
+        device: the device of this process.
+        count, rank: the number of processes, and the index of this one.
         mesh: the processes as torch's `DeviceMesh`, if the model is to be sharded over them.
     """
 
@@ -52,10 +52,10 @@ class Devices:
 
     @classmethod
     def launched(cls, device: str | None = None) -> Self:
-        """The processes as a launcher has started them; else this one, on `device` or the GPU, if there is one.
+        """The processes that a launcher has started; without one, this process, on `device` or the GPU if any.
 
-        Raises `UsageError` for what a launcher may ask for and is not supported, `TrainingError` when the processes do
-        not find each other.
+        Raises `UsageError` for launcher settings that are not supported, `TrainingError` when the processes do not find
+        each other.
         """
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1 or "LOCAL_RANK" not in os.environ:
@@ -71,7 +71,7 @@ class Devices:
         for other in ("DEEPSPEED", "MEGATRON_LM"):
             if parse_flag_from_env(f"ACCELERATE_USE_{other}"):
                 raise UsageError(f"launched with {other}; legal: --multi_gpu, --use_fsdp")
-        # Else transformers leaves weights empty in all processes but the first, for accelerate to fill them.
+        # Otherwise transformers leaves the weights empty in all processes but the first, for accelerate to fill.
         os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
         on_cpu = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
         state = PartialState(cpu=on_cpu and device != "cuda", timeout=SYNC_TIMEOUT)
@@ -80,7 +80,7 @@ class Devices:
                 f"{count} processes were launched, but accelerate knows of {state.num_processes} on {state.device}; "
                 "start them with accelerate launch or torchrun, on CUDA GPUs or with --device cpu"
             )
-        own = torch.device("cpu") if state.device.type == "cpu" else state.device  # not "cpu:0", which torch.load minds
+        own = torch.device("cpu") if state.device.type == "cpu" else state.device  # torch.load rejects "cpu:0"
         mesh = None
         if parse_flag_from_env("ACCELERATE_USE_FSDP"):
             from torch.distributed.device_mesh import init_device_mesh
@@ -112,13 +112,13 @@ class Devices:
             tqdm.write(text)
 
     def warn(self, text: str) -> None:
-        """Say something on standard error, where it is seen though standard output goes to a file."""
+        """Print to standard error, which is seen even if standard output goes to a file."""
         if self.main:
             tqdm.write(text, file=sys.stderr)
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """One process after the other, if the model is sharded: until it is, it is whole in main memory."""
+        """One process after the other, if the model is to be sharded: before that, it is whole in main memory."""
         turns = self.count if self.sharded else 0
         for _ in range(self.rank if turns else 0):
             self.wait()
@@ -127,15 +127,15 @@ class Devices:
             self.wait()
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Wait until all processes have reached this point."""
         if self.count > 1:
             dist.barrier()
 
     def share(self, groups: Sequence[Batch]) -> list[tuple[int, bool]]:
-        """Which of a step's groups this process runs, by number, and whether they count.
+        """The indices of the groups of a step that this process runs, each with whether it counts.
 
-        All processes run equally many, since they wait for each other in every layer of a sharded model, and none runs
-        none: where groups are missing, the first stands in, and does not count.
+        All processes run the same number of groups, at least one, since they wait for each other in every layer of a
+        sharded model: where groups are missing, the first one is run again without counting.
         """
         turns = range(self.rank, -(-len(groups) // self.count) * self.count, self.count)
         return [(turn, True) if turn < len(groups) else (0, False) for turn in turns]
@@ -165,7 +165,7 @@ class Devices:
         return self._reduce([value], dist.ReduceOp.SUM)[0]
 
     def largest(self, *values: float) -> list[float]:
-        """For each value the largest among the processes."""
+        """For each value, the largest over the processes."""
         return self._reduce(list(values), dist.ReduceOp.MAX)
 
     def _reduce(self, values: list[float], how: Any) -> list[float]:

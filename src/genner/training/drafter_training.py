@@ -1,8 +1,8 @@
-"""Training a drafter: a trained adapter reads the texts of a mixture, and a small network learns where entities are.
+"""Training a drafter: a small network that proposes entities from the hidden states of a trained adapter.
 
 The adapter is not changed. The network's inputs are the hidden states of prompts, which are computed once. Its targets
-are the entities that the adapter was taught to write, or those that it does write (self-distillation, as for draft
-models: Zhou et al. 2024, "DistillSpec: Improving Speculative Decoding via Knowledge Distillation").
+are the gold entities of the mixture, or the adapter's own predictions (self-distillation, as for draft models: Zhou et
+al. 2024, "DistillSpec: Improving Speculative Decoding via Knowledge Distillation").
 """
 
 import math
@@ -28,13 +28,12 @@ from genner.prompts import label_ends
 from genner.training.mixture import Mixture, PromptTask
 from genner.training.recipe import DrafterSpec
 
-GuessedSpan = tuple[int, int, int]  # first word, words less one, number of the label
+GuessedSpan = tuple[int, int, int]  # index of the first word, number of words minus one, index of the label
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text as the model reads it: states [tokens, layers * H], the first and the last token of each word, and the
-    entities."""
+    """A text as the model reads it: hidden states [tokens, layers * H], first and last token of each word, entities."""
 
     states: Tensor
     firsts: list[int]
@@ -44,7 +43,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class PassageStates:
-    """Passages with the same instruction; `labels` [L, layers * H] are the states at its labels."""
+    """Passages with the same instruction; `labels` [L, layers * H] are the states at the instruction's labels."""
 
     labels: Tensor
     passages: list[Passage]
@@ -55,8 +54,8 @@ def train_drafter(
 ) -> tuple[SpanDrafter, float]:
     """A drafter for the engine's model, and the micro-F1 of its proposals on held-out texts.
 
-    Training begins with `start` if that has the right shape; it is changed. Raises `TrainingError` when the mixture has
-    too few texts that can be used.
+    If `start` has the right shape, training begins with it and changes it in place. Raises `TrainingError` when the
+    mixture has too few usable texts.
     """
     depth = engine.network.depth
     probe_layers = (max(1, depth // 2 - 1), depth)
@@ -77,8 +76,8 @@ def train_drafter(
 def read(
     network: Network, engine: LocalEngine, mixture: Mixture, sentences: int, own: float = 0.0
 ) -> list[PassageStates]:
-    """Run the prompts of about so many sentences, drawn from the mixture's first epoch. For the share `own` of them,
-    entities that the engine answers replace those of the data."""
+    """The hidden states of the prompts of about `sentences` sentences, drawn from the mixture's first epoch. For the
+    share `own` of prompts, the model's own predictions replace the gold entities."""
     rng = random.Random(f"{mixture.recipe.seed}:drafter")
     tasks = list(mixture.tasks(rng))
     rng.shuffle(tasks)
@@ -96,8 +95,8 @@ def read(
 
 
 def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
-    """A task's documents with the entities that the engine's model writes. Documents that do not fit its window are
-    left out."""
+    """A task's documents with the entities that the engine's model predicts; documents that exceed its context window
+    are left out."""
     ends = label_ends(task.instruction, task.labels)
     requests = []
     for document in task.documents:
@@ -116,7 +115,7 @@ def answered(engine: LocalEngine, task: PromptTask) -> list[Document]:
 def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageStates | None:
     chat, vocabulary = engine.chat, engine.vocabulary
     places = label_tokens(chat, vocabulary, task.instruction, label_ends(task.instruction, task.labels))
-    if places is None:  # the tokenizer does not spell the text as it is
+    if places is None:  # the tokenizer changes the text
         return None
     prefix = network.prefix(chat.prefix_ids(task.instruction))
     labels = torch.cat([states[places] for states in network.probed()], -1)
@@ -154,7 +153,7 @@ def _read(network: Network, engine: LocalEngine, task: PromptTask) -> PassageSta
 
 
 def fit(drafter: SpanDrafter, readings: list[PassageStates], spec: DrafterSpec, seed: int) -> SpanDrafter:
-    """Train a drafter with AdamW: a short warm-up, then a learning rate that falls linearly to zero."""
+    """Train a drafter with AdamW: a short warm-up, then linear decay of the learning rate to zero."""
     drafter.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(drafter.parameters(), lr=0.0, weight_decay=0.01)
     rng, readings = random.Random(seed), list(readings)
@@ -180,7 +179,8 @@ def fit(drafter: SpanDrafter, readings: list[PassageStates], spec: DrafterSpec, 
 
 
 def logits_of(drafter: SpanDrafter, reading: PassageStates) -> tuple[Tensor, Tensor]:
-    """Logits [words, longest, L] of all passages, one after the other, and which of the spans end within theirs."""
+    """Logits [words, longest, L] of all passages, concatenated, and a mask [words, longest] of the spans that end
+    within their passage."""
     states, inside, begins = pack([passage.states.float() for passage in reading.passages])
     mixed = drafter.mix(states, inside)
     firsts, lasts, room = list[int](), list[int](), list[int]()

@@ -1,14 +1,14 @@
-"""A model in parts: each process holds a share of every weight (torch's FSDP2, `fully_shard`; arXiv 2304.11277).
+"""A sharded model: each process holds a share of every weight (torch's FSDP2, `fully_shard`; arXiv 2304.11277).
 
-A layer's weights are gathered just before the layer is run, forward or backward, and dropped after it; what lies
-outside of the layers, once for each group. Gradients are summed, and each process is left with those of its share, so
-masters and optimizer are shared out too.
+A layer's weights are gathered just before its forward or backward pass and freed after it; weights outside the layers
+are gathered once for each group. Gradients are summed, and each process keeps those of its share, so master weights and
+optimizer state are sharded too.
 
-FSDP acts when a module is called, and the trainer calls the model below its head and its head apart, or decodes with
-it. So all of that is run within one outer module, `Sharded`.
+FSDP acts when a module is called, but the trainer calls the body and the head of the model separately, or decodes with
+it. So all of that runs within one outer module, `Sharded`.
 
-A gradient must enter a layer by what the layer returned, or FSDP does not gather the weights that it needs. Keys and
-values that a layer leaves in a cache for later rows go past that, so groups are not run over a cache here (see
+A gradient must enter a layer through the layer's output, or FSDP does not gather the weights for it. Keys and values
+that a layer leaves in a cache for later rows bypass that, so groups are not run over a cache here (see
 `genner.training.batching`).
 """
 
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 
 class Sharded(torch.nn.Module):
-    """The model in parts, to run things on. Every process must run the same, with as many passes.
+    """The sharded model. Every process must run the same work, with the same number of passes.
 
     Args:
         model: the whole model, in main memory or on the process's device; its weights are replaced by their parts.
-        layers: the modules of it that are gathered one at a time.
+        layers: its modules that are gathered one at a time.
         mesh: the processes (see `genner.training.distributed`).
     """
 
@@ -44,9 +44,9 @@ class Sharded(torch.nn.Module):
         return work()
 
     def run(self, work: Callable[[], T]) -> T:
-        """The result of `work`, which runs the model; it may be a tensor to go backward from."""
+        """The result of `work`, which runs the model; it may be a tensor with a graph."""
         if not self._begun:
-            # Made in inference mode, where decoding happens, the buffers for whole weights could not be trained with.
+            # Allocate the buffers for whole weights now: if decoding did, in inference mode, they could not be trained.
             for part in (*self._layers, self):
                 part.unshard()
                 part.reshard()
@@ -55,9 +55,9 @@ class Sharded(torch.nn.Module):
         return found
 
     def look(self, work: Callable[[], T]) -> T:
-        """The same for work that nothing goes backward from."""
+        """As `run`, for work without a backward pass."""
         found = self.run(work)
-        self.reshard()  # type: ignore[operator]  # which `fully_shard` has added
+        self.reshard()  # type: ignore[operator]  # added by `fully_shard`
         return found
 
 
@@ -70,7 +70,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def part(whole: Tensor, weight: Tensor) -> Tensor:
-    """This process's part of a tensor that is like `weight`; all of it, if the weight is not sharded."""
+    """This process's part of a tensor shaped like `weight`; all of it, if the weight is not sharded."""
     if not isinstance(weight, DTensor):
         return whole
     parts, rank = whole.chunk(weight.device_mesh.size()), weight.device_mesh.get_local_rank()
@@ -78,9 +78,9 @@ def part(whole: Tensor, weight: Tensor) -> Tensor:
 
 
 def gathered(part: Tensor, weight: Tensor, keep: bool = True) -> Tensor:
-    """The tensor that is like `weight`, in main memory, from the parts of all processes, which must all call this.
+    """The whole tensor shaped like `weight`, in main memory, from its parts; every process must call this.
 
-    Where it is not to be kept, an empty one. A tensor beside a weight that is not sharded is returned as it is.
+    Without `keep`, the result is empty. If the weight is not sharded, `part` is returned unchanged.
     """
     if not isinstance(weight, DTensor):
         return part
@@ -92,9 +92,9 @@ def gathered(part: Tensor, weight: Tensor, keep: bool = True) -> Tensor:
 
 
 def gathered_weights(model: Any, keep: bool = True) -> dict[str, Tensor]:
-    """The whole weights, by name, that want a gradient, and no others; every process must call this.
+    """The whole weights that require a gradient, by name; every process must call this.
 
-    A weight of two names is one tensor. Where they are not to be kept, the dictionary is empty.
+    A weight with two names is one tensor. Without `keep`, the dictionary is empty.
     """
     found, seen = dict[str, Tensor](), dict[int, Tensor]()
     for name, weight in model.named_parameters(remove_duplicate=False):

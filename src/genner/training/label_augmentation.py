@@ -1,4 +1,4 @@
-"""How the labels of a set are put into a prompt: which of them, in which order, by which tags."""
+"""How the labels of a set are put into a prompt: which of them, in which order, with which tags."""
 
 import json
 import random
@@ -12,11 +12,11 @@ from genner.errors import UsageError
 from genner.training.recipe import PromptSpec, SetSpec
 
 MAX_ABSENT_LABELS = 4
-"""How many absent labels a prompt asks for at most."""
+"""Maximum number of absent labels in a prompt."""
 
 
 def vary(labels: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, bool]:
-    """A label set as a prompt may ask for it, and whether definitions are given (see `PromptSpec`)."""
+    """A random variant of a label set for a prompt, and whether definitions are given (see `PromptSpec`)."""
     if rng.random() < spec.full_prompt:
         return labels, True
     tags = list(labels.tags)
@@ -30,9 +30,9 @@ def vary(labels: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelS
 
 
 def absent_labels(spec: SetSpec, labels: LabelSet, known: Mapping[str, LabelSet]) -> tuple[Label, ...]:
-    """The labels that `absent` names, by a tag or by SET:TAG, from `known`; of several with a tag, the first.
+    """The labels that `absent` names, by TAG or SET:TAG, from `known`; if several have the tag, the first.
 
-    Raises `UsageError` when a name is not known, is there twice, or is the tag of one of the set's own labels.
+    Raises `UsageError` when a name is unknown, is given twice, or is the tag of one of the set's own labels.
     """
     found: list[Label] = []
     for entry in spec.absent:
@@ -55,7 +55,7 @@ def absent_labels(spec: SetSpec, labels: LabelSet, known: Mapping[str, LabelSet]
 
 
 def with_absent(asked: LabelSet, absent: Sequence[Label], share: float, rng: random.Random) -> LabelSet:
-    """In this share of cases, the labels with one to `MAX_ABSENT_LABELS` absent ones at random places among them."""
+    """In this share of cases, the labels with one to `MAX_ABSENT_LABELS` absent ones inserted at random places."""
     if not (absent and share and rng.random() < share):
         return asked
     labels = list(asked)
@@ -69,13 +69,13 @@ def with_absent(asked: LabelSet, absent: Sequence[Label], share: float, rng: ran
 
 @cache
 def synonyms() -> dict[str, tuple[str, ...]]:
-    """Tags that mean the same, by the name of the label, casefolded (its tag, where it has no name)."""
+    """Synonymous tags, by the casefolded name of the label (its tag, if it has no name)."""
     raw = json.loads((files("genner") / "assets" / "synonyms.json").read_text(encoding="utf-8"))
     return {name: tuple(tags) for name, tags in raw.items()}
 
 
 def retag(asked: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelSet, str | None]:
-    """The labels, in their order, with other tags (see `PromptSpec`), and the key that did it, if one did."""
+    """The labels, in the same order, with other tags (see `PromptSpec`), and the recipe key that applied, if any."""
     if not spec.renamed and not spec.anonymous_tags:
         return asked, None
     drawn = rng.random()
@@ -89,7 +89,7 @@ def retag(asked: LabelSet, spec: PromptSpec, rng: random.Random) -> tuple[LabelS
 
 
 def renamed(asked: LabelSet, rng: random.Random) -> LabelSet:
-    """Each label by another tag that means the same, where one is known; its name goes, which would give it away."""
+    """Each label with a synonymous tag, if one is known, and without its name, which would reveal the old tag."""
     tags = list(asked.tags)
     for i, label in enumerate(asked):
         taken = {tag.casefold() for j, tag in enumerate(tags) if j != i}
@@ -106,7 +106,7 @@ def renamed(asked: LabelSet, rng: random.Random) -> LabelSet:
 
 
 def anonymize_tags(asked: LabelSet, rng: random.Random) -> LabelSet:
-    """Each label by a letter and a number; its definition, or its name, says what it is. Without either it stays."""
+    """Each label with a letter and a number as tag, explained by its definition or name; without either, unchanged."""
     about = [label.definition or label.name for label in asked]
     stay = {label.tag for label, said in zip(asked, about, strict=True) if not said}
     pool = [letter + str(n) for n in range(1, 10 + len(asked)) for letter in ascii_uppercase]

@@ -1,6 +1,6 @@
 """A training run from its recipe to a model with drafter, calibration and verdict.
 
-Torch is imported when a run starts, so that what only reads recipes need not load it.
+Torch is imported when a run starts, so that reading recipes does not load it.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,14 +28,14 @@ DEFAULTS = RunOptions()
 
 @naming_parts()
 def run(recipe_file: Path, data: Path, out: Path, options: RunOptions = DEFAULTS) -> "TrainingVerdict | None":
-    """Train after a recipe; see `genner.training.trainer` for what ends up in `out`.
+    """Train a model from a recipe file; see `genner.training.trainer` for the contents of `out`.
 
-    At the end, the drafter is trained and scores are calibrated. Returns whether the model has learned anything, and
-    what to change; None when the run was interrupted, or in a process other than the first.
+    At the end, the drafter is trained and scores are calibrated. Returns a verdict: whether the model has learned
+    anything, and what to change; None when the run was interrupted, or in a process other than the first.
 
-    Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `MissingPartError` when what
-    trains is not installed, `UsageError` for a tracker that is not known or not installed, `TrainingError` when it
-    cannot start or go on.
+    Raises `DataError` for a malformed recipe or data, `ModelError` for a missing base, `MissingPartError` when
+    packages for training are not installed, `UsageError` for a tracker that is unknown or not installed,
+    `TrainingError` when the run cannot start or continue.
     """
     from genner.training.trackers import trackers
 
@@ -49,8 +49,8 @@ def run(recipe_file: Path, data: Path, out: Path, options: RunOptions = DEFAULTS
 def train(
     recipe: Recipe, data: Path, out: Path, options: RunOptions = DEFAULTS, watchers: "Sequence[Tracker]" = ()
 ) -> "TrainingProgress":
-    """As `run`, after a recipe that is no file; `watchers` are told of losses and scores, beside the trackers of the
-    options. Returns where it stands."""
+    """As `run`, from a recipe in memory; `watchers` receive losses and scores, besides the trackers of the options.
+    Returns the progress of the run."""
     from genner.training.trackers import trackers
 
     progress, _ = _train(recipe, data, out, options, [*trackers(options.trackers, out), *watchers])
@@ -118,7 +118,7 @@ def _train(
     if not progress.finished or not devices.main:
         return progress, None
     total, sentences = trainer.total, trainer.sentences
-    del trainer, evaluate, model  # its memory is needed
+    del trainer, evaluate, model  # free their memory
     newest = out / ("model" if recipe.method == "full" else "adapter")
     best = out / "best" if (out / "best").is_dir() else newest
     guessed: float | None = None
@@ -142,7 +142,7 @@ def _train(
 
 
 def _within(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> Recipe:
-    """The recipe, its `max_tokens` no more than the window of the model in `folder`: longer examples are left out."""
+    """The recipe with `max_tokens` limited to the context window of the model in `folder`."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
@@ -154,15 +154,15 @@ def _within(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> Recipe:
 
 
 def _for_preset(recipe: Recipe, source: ModelSource) -> Recipe:
-    """The recipe, with `all-linear` replaced by the layers that this means for its base."""
+    """The recipe with `all-linear` replaced by the layers that it stands for in its base."""
     if source.preset is None or recipe.lora.targets != ALL_LINEAR:
         return recipe
     return replace(recipe, lora=replace(recipe.lora, targets=source.preset.lora_targets))
 
 
 def _check(mixture: "Mixture") -> None:
-    """Raise `DataError` for a set without a sentence or an entity, `TrainingError` for tag tokens that no format
-    of the recipe has."""
+    """Raise `DataError` for a set without sentences or without entities, `TrainingError` for `tag_tokens` if no format
+    of the recipe has any."""
     for spec, _, documents in mixture.sets:
         if not documents:
             raise DataError(", ".join(spec.train) or "[[set]]", f"set {spec.name!r} has no sentence to train on")

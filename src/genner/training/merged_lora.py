@@ -1,10 +1,10 @@
-"""LoRA layers trained as they will be run: merged.
+"""LoRA layers that are trained merged, as they are run at inference.
 
-A LoRA layer computes x W' + s (x A') B'. That is two thin products more, and as many again and two further in the
-backward pass, each too thin to be fast, with sums and scalings of whole activations between them. Here W + s B A is
-formed first, which costs as much as `rank` more tokens, and one product does the rest; the backward pass forms it
-again rather than keeping it. The gradients are those of the plain layer. In bf16 the sum is rounded, as it is when the
-adapter is merged to decode: what is trained is what is run.
+A LoRA layer computes x W' + s (x A') B'. That adds two thin products to the forward pass and four to the backward pass,
+each too thin to be fast, with sums and scalings of whole activations between them. Here W + s B A is computed first, at
+the cost of `rank` more tokens, and a single product follows; the backward pass recomputes the sum instead of keeping
+it. The gradients are those of the plain layer. In bf16 the sum is rounded as it is when the adapter is merged for
+decoding, so training and inference use the same weights.
 """
 
 from types import MethodType
@@ -33,17 +33,17 @@ class _Merged(torch.autograd.Function):
         by_x = None
         if ctx.needs_input_grad[0]:
             by_x = (out @ torch.addmm(weight, up, down, alpha=ctx.scale)).view_as(x)
-        # The wide factor stands right in both products: so they are several times as fast as the other way around.
+        # The wide factor is the right operand in both products: several times as fast as the other order.
         by_down = ((out @ up).t() @ flat).mul_(ctx.scale)
         by_up = (F.linear(flat, down).t() @ out).mul_(ctx.scale).t()
         return by_x, None, None, by_down, by_up, None
 
 
 def train_merged(model: Any) -> int:
-    """Let the LoRA layers of a peft model compute merged while they train; returns how many do.
+    """Make the LoRA layers of a peft model compute merged in training mode; returns how many layers do.
 
-    Layers with dropout between input and adapter, a magnitude (DoRA), or a quantized base stay as they are, and so
-    does every layer in evaluation, where a pass has so few tokens that merging would not pay.
+    Layers with adapter dropout, a magnitude (DoRA), or a quantized base are unchanged, and so are all layers in
+    evaluation mode, where a pass has too few tokens for merging to pay.
     """
     from peft.tuners.lora import Linear
 

@@ -1,4 +1,4 @@
-"""From a recipe to groups of examples: the same recipe and seed give the same groups on any machine."""
+"""Groups of examples from a recipe: the same recipe and seed give the same groups on any machine."""
 
 import random
 from collections import Counter, defaultdict
@@ -26,29 +26,29 @@ from genner.training.noise import NOISES, noises
 from genner.training.recipe import ChatSpec, Recipe, SetSpec
 from genner.training.sampling import fraction, joined, shots, times, without_empty
 
-LENGTH_SORT_WINDOW = 512  # sentences that are sorted by length together
-TAG_TOKENS = 6  # about what an entity adds to the answer; only for sorting
+LENGTH_SORT_WINDOW = 512  # number of sentences sorted by length together
+TAG_TOKENS = 6  # estimated tokens that an entity adds to the answer; only for sorting
 
 
 @dataclass
 class MixtureReport:
-    """What the mixture consists of, and what was left out of it; every count is of one epoch."""
+    """What the mixture contains and what was left out; all counts are for one epoch."""
 
     sentences: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
-    alone: Counter[str] = field(default_factory=Counter)  # sentences beyond a group's size: run in one of their own
-    too_long: Counter[str] = field(default_factory=Counter)  # sentences beyond the token limit: left out
+    alone: Counter[str] = field(default_factory=Counter)  # sentences above a group's size: each has its own group
+    too_long: Counter[str] = field(default_factory=Counter)  # sentences above the token limit: left out
     unencodable: Counter[str] = field(default_factory=Counter)  # entities that the format cannot write: left out
     applied_counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """How often each key of the recipe changed something, by set: for `fraction`, `shots` and `max_empty` the documents
-    left out; for `concat`, `detokenize` and each noise the examples made so (of joined ones a document is a part); for
-    `negatives`, `renamed` and `anonymous_tags` the groups."""
-    conversations: Counter[str] = field(default_factory=Counter)  # of [[chat]]; `alone` and `too_long` count them too
-    chat_tokens: int = 0  # of `tokens`, those of conversations
-    unanswered: Counter[str] = field(default_factory=Counter)  # of all conversations, those cut before a last question
+    """How often each recipe key applied, by key and set: for `fraction`, `shots` and `max_empty` the documents left
+    out; for `concat`, `detokenize` and each noise the examples changed (joined documents are one example); for
+    `negatives`, `renamed` and `anonymous_tags` the groups changed."""
+    conversations: Counter[str] = field(default_factory=Counter)  # of [[chat]]; also counted in `alone` and `too_long`
+    chat_tokens: int = 0  # the part of `tokens` in conversations
+    unanswered: Counter[str] = field(default_factory=Counter)  # conversations cut before an unanswered last question
 
     def __str__(self) -> str:
-        """The sum in a line, with what was left out."""
+        """The totals in one line, with what was left out."""
         chats = self.conversations.total()
         mixed = f" and {chats} conversations" if chats else ""
         lines = [f"{sum(self.sentences.values())} sentences{mixed}, {self.tokens} tokens"]
@@ -79,11 +79,11 @@ class Mixture:
         root: the folder that its file names are relative to.
         chat: renders prompts for the base model.
 
-    `sets` holds each set's spec, label set and training documents, of which `fraction` or `shots` have left a part;
-    `talks` each chat's spec and conversations; `read_log` what the files hold that a document does not.
+    `sets` holds each set's spec, label set and training documents, after `fraction` or `shots`; `talks` each chat's
+    spec and conversations; `read_log` the content of files that documents do not represent.
 
-    Raises `DataError` when a file is missing, malformed, or holds a label that its label set lacks; `UsageError` for a
-    format or an absent label that is not known; `TrainingError` for weights of formats that are none.
+    Raises `DataError` when a file is missing, malformed, or has a label that its label set lacks; `UsageError` for an
+    unknown format or absent label; `TrainingError` for illegal format weights.
     """
 
     def __init__(self, recipe: Recipe, root: Path, chat: Chat) -> None:
@@ -110,13 +110,13 @@ class Mixture:
 
     @cached_property
     def depth(self) -> int:
-        """How many entities cover one place at most: in the training data, or where the label sets say more."""
+        """Maximum nesting depth of entities: that of the training data, or that of the label sets if larger."""
         found = (nesting(document.entities)[2] for _, _, documents in self.sets for document in documents)
         return max([1, *found, *(labels.depth or 1 for _, labels, _ in self.sets)])
 
     @property
     def ranked(self) -> list[Format]:
-        """The formats that occur, the one with the most examples first (a set without examples counts as one)."""
+        """The formats used, the one with the most examples first (a set without examples counts as one example)."""
         examples: dict[Format, float] = defaultdict(float)
         for (spec, _, documents), forms in zip(self.sets, self._forms, strict=True):
             for form, weight in forms.items():
@@ -124,9 +124,9 @@ class Mixture:
         return sorted((form for form, number in examples.items() if number), key=lambda form: -examples[form])
 
     def epoch(self, number: int, report: MixtureReport | None = None) -> list[Batch]:
-        """All groups of epoch `number`, shuffled. Counts into `report`.
+        """All groups of epoch `number`, shuffled. Adds its counts to `report`.
 
-        Conversations are drawn apart: with or without them, the groups of the sets are the same.
+        Conversations are drawn separately: the groups of the sets are the same with or without them.
         """
         report = report if report is not None else MixtureReport()
         rng = random.Random(f"{self.recipe.seed}:{number}")
@@ -143,7 +143,7 @@ class Mixture:
         return groups
 
     def _chats(self, number: int, report: MixtureReport) -> list[Batch]:
-        """The groups of conversations that epoch `number` takes."""
+        """The groups of conversations of epoch `number`."""
         groups, optim = list[Batch](), self.recipe.optim
         report.unanswered.update(self._unanswered)
         for spec, conversations in self.talks:
@@ -161,10 +161,10 @@ class Mixture:
         return groups
 
     def tasks(self, rng: random.Random, report: MixtureReport | None = None) -> Iterator["PromptTask"]:
-        """What an epoch asks for, set after set; documents of like length go together, but only within a window: the
-        epoch stays well mixed. Counts into `report` what is done to them.
+        """The prompt tasks of an epoch, set after set; documents are grouped by length only within a window, so that
+        the epoch stays well mixed. Adds counts of the changes applied to `report`.
 
-        A share of 0 draws no random number: a recipe without a key gives what it gave before there was that key.
+        A share of 0 draws no random number, so a recipe without a key gives the same tasks as before the key existed.
         """
         applied_counts = report.applied_counts if report is not None else defaultdict[str, Counter[str]](Counter)
         for key, sets in self._left_out.items():
@@ -193,7 +193,7 @@ class Mixture:
     def _windows(
         self, spec: SetSpec, documents: list[Document], rng: random.Random, applied_counts: dict[str, Counter[str]]
     ) -> Iterator[list[Document]]:
-        """The examples that an epoch takes from a set, in windows, with their noise."""
+        """An epoch's examples of a set, in windows, with noise applied."""
         kept = without_empty(documents, spec.max_empty, rng) if spec.max_empty < 1 else documents
         applied_counts["max_empty"][spec.name] += len(documents) - len(kept)
         chosen = times(kept, spec.weight, spec.concat, rng)
@@ -209,7 +209,7 @@ class Mixture:
             yield window
 
     def _conversations(self, spec: ChatSpec, root: Path) -> list[Conversation]:
-        """All conversations of a chat, as far as they are answered. Raises `DataError` when there is none."""
+        """All conversations of a chat, each up to its last answer. Raises `DataError` when there is none."""
         found = list[Conversation]()
         for name in spec.train:
             for conversation, whole in read_conversations(root / name):
@@ -220,7 +220,7 @@ class Mixture:
         return found
 
     def _part(self, spec: SetSpec, root: Path) -> list[Document]:
-        """The training documents, as far as `fraction` or `shots` leave them."""
+        """The training documents that `fraction` or `shots` select."""
         documents, seed = read_documents(spec, spec.train, root, self.read_log), f"{self.recipe.seed}:{spec.name}"
         part = documents
         if spec.fraction < 1:
@@ -252,7 +252,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class PromptTask:
-    """One prompt, and the documents that it is asked about: their text as it is shown, the entities asked for."""
+    """One prompt and its documents, with the text as shown to the model and the entities asked for."""
 
     spec: SetSpec
     labels: LabelSet
@@ -265,12 +265,12 @@ class PromptTask:
         return instruction(self.labels, self.form, definitions=self.definitions)
 
     def answer(self, document: Document) -> tuple[Document, tuple[Entity, ...]]:
-        """One of the documents without the entities that the format cannot write, and these entities."""
+        """One of the documents without the entities that the format cannot encode, and these entities."""
         return self.form.encodable_part(document)
 
 
 def _answered(document: Document, tags: dict[str, str]) -> Document:
-    """The document with the entities of these labels, by the tags that they are given."""
+    """The document with only the entities of these labels, their labels replaced by `tags`."""
     kept = tuple(Entity(e.start, e.end, tags[e.label], e.score) for e in document.entities if e.label in tags)
     return Document(document.text, kept, document.id, group=document.group)
 
@@ -283,12 +283,12 @@ def _weights(weights: dict[str, float], where: str) -> dict[Format, float]:
 
 
 def trained_on(sets: Iterable[tuple[SetSpec, LabelSet]]) -> Trained:
-    """What the sets of a recipe teach: those with a weight."""
+    """The label sets that a recipe trains: those of sets with a weight above 0."""
     return Trained.of((spec.name, labels) for spec, labels in sets if spec.weight)
 
 
 def label_set_of(spec: SetSpec, root: Path) -> LabelSet:
-    """What a set is asked for; see `named_label_set`. Raises `DataError`."""
+    """The label set of a set; see `named_label_set`. Raises `DataError`."""
     return named_label_set(spec.labels, root)
 
 

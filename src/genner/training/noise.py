@@ -1,8 +1,8 @@
-"""Noise: documents as careless people and programs write them, the entities moved along exactly.
+"""Noise: documents with typical errors of people and programs; entity offsets are adjusted exactly.
 
-Every function here replaces each character of a text by a string (a *piece*), so that the mention of an entity in the
-new text is its pieces joined. But for its case, no character beside the start or the end of an entity changes, and no
-blank comes or goes there: mentions stay what they are about, and an entity between word boundaries stays between them.
+Every function here replaces each character of a text by a string (a *piece*), so that an entity's mention in the new
+text is its pieces joined. Characters next to an entity's start or end change only in case, and no blank is added or
+removed there: mentions stay recognizable, and an entity between word boundaries stays between them.
 """
 
 import random
@@ -13,7 +13,7 @@ from genner.grammar import composed
 from genner.training.recipe import SetSpec
 
 RATE = 0.05
-"""The share of the places where an error can be made at which one is made; one at least."""
+"""The share of possible places at which an error is made; at least one place."""
 
 Noise = Callable[[Document, random.Random], Document]
 
@@ -28,12 +28,12 @@ def pieced(document: Document, pieces: Sequence[str]) -> Document:
 
 
 def lowercase(document: Document, rng: random.Random) -> Document:
-    """All letters small."""
+    """All letters in lower case."""
     return pieced(document, [_cased(char, char.lower()) for char in document.text])
 
 
 def uppercase(document: Document, rng: random.Random) -> Document:
-    """All letters capitals."""
+    """All letters in upper case."""
     return pieced(document, [_cased(char, char.upper()) for char in document.text])
 
 
@@ -58,7 +58,7 @@ def typos(document: Document, rng: random.Random) -> Document:
 
 
 def spacing(document: Document, rng: random.Random) -> Document:
-    """Blanks left out, doubled or made line ends, and, in about every second text, one put into a word."""
+    """Blanks removed, doubled or replaced by line ends; in about every second text, one inserted into a word."""
     text, edges, pieces = document.text, _edges(document), list(document.text)
     blanks = [i for i, char in enumerate(text) if char == " " and not edges & {i, i + 1} and not _marked(text, i)]
     words = [i for i in range(len(text) - 1) if _letters(text, i) and i + 1 not in edges]
@@ -70,11 +70,11 @@ def spacing(document: Document, rng: random.Random) -> Document:
 
 
 NOISES: dict[str, Noise] = {"lowercase": lowercase, "uppercase": uppercase, "typos": typos, "spacing": spacing}
-"""By the key of [[set]]."""
+"""Noise functions by their key in [[set]]."""
 
 
 def noises(spec: SetSpec, rng: random.Random) -> list[str]:
-    """The keys of the noises that one example gets, in the order in which they are made."""
+    """The keys of the noises for one example, in the order in which they are applied."""
     keys = []
     if spec.lowercase or spec.uppercase:
         drawn = rng.random()
@@ -86,12 +86,12 @@ def noises(spec: SetSpec, rng: random.Random) -> list[str]:
 
 
 def _edges(document: Document) -> set[int]:
-    """Where entities start or end; looked up, never gone through, so its order does not matter."""
+    """Offsets where entities start or end. Only for membership tests, so order does not matter."""
     return {at for e in document.entities for at in e.span}
 
 
 def _cased(char: str, other: str) -> str:
-    """The other case of a letter, unless it brings more than letters along: that of `İ` is an `i` with a mark."""
+    """The letter in the `other` case, unless that is more than letters: lower-case `İ` is an `i` with a mark."""
     return other if char.isalpha() and other.isalpha() else char
 
 
@@ -105,6 +105,6 @@ def _marked(text: str, i: int) -> bool:
 
 
 def _some(places: Sequence[int], rng: random.Random) -> list[int]:
-    """Some of the places, in their order; one at least, where there is one."""
+    """A random selection of the places, in order; at least one, unless there are none."""
     number = max(1, round(len(places) * RATE))
     return sorted(rng.sample(places, number)) if places else []

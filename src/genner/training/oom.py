@@ -1,4 +1,4 @@
-"""Turn out-of-memory errors into advice: torch says how many bytes it wanted, not what to do."""
+"""Turn out-of-memory errors into advice: torch reports the bytes it requested, not what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from genner.errors import TrainingError
 
 @contextmanager
 def enough_memory(where: str, fix: str) -> Iterator[None]:
-    """Turn want of memory into a `TrainingError` that says where it was, and what to do; all else passes."""
+    """Turn an out-of-memory error into a `TrainingError` that says where and what to do; others propagate."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -20,6 +20,6 @@ def enough_memory(where: str, fix: str) -> Iterator[None]:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether torch raised this for want of memory; on a CPU it has no type of its own."""
+    """Whether this is torch's out-of-memory error; on a CPU it has no type of its own."""
     texts = ("out of memory", "not enough memory", "allocate memory")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(t in str(error).lower() for t in texts)

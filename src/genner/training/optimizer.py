@@ -13,16 +13,16 @@ from genner.training.recipe import OptimSpec
 
 
 def rate(progress: float, spec: OptimSpec) -> float:
-    """The learning rate at `progress` in [0, 1]: linear warm-up, then half a cosine down to zero."""
+    """The learning rate at `progress` in [0, 1]: linear warm-up, then cosine decay to zero."""
     if progress < spec.warmup:
         return spec.learning_rate * progress / spec.warmup
     return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - spec.warmup) / (1 - spec.warmup))))
 
 
 class Fp32MasterWeights:
-    """Masters of `weights`, and AdamW over them.
+    """Float32 master copies of `weights`, and AdamW over them.
 
-    Where the weights are sharded, so are masters and optimizer: each process has those of its part.
+    If the weights are sharded, so are master weights and optimizer state: each process holds those of its part.
     """
 
     def __init__(self, weights: Sequence[Tensor], spec: OptimSpec, devices: Devices) -> None:
@@ -32,12 +32,12 @@ class Fp32MasterWeights:
         self._norm = torch.zeros(())
 
     def take_gradients(self) -> float:
-        """Move the weights' gradients, summed over the processes, to the masters; returns how long they are."""
+        """Move the weights' gradients, summed over the processes, to the master weights; returns their norm."""
         for weight, master in zip(self.weights, self._masters, strict=True):
             master.grad = local(weight.grad).float() if weight.grad is not None else None
             weight.grad = None
         gradients = [master.grad for master in self._masters if master.grad is not None]
-        if not self._devices.sharded:  # else FSDP has summed them
+        if not self._devices.sharded:  # FSDP sums them itself
             self._devices.sum_up(gradients)
         self._norm = torch.nn.utils.get_total_norm(gradients)
         if self._devices.sharded:
@@ -46,7 +46,7 @@ class Fp32MasterWeights:
         return float(self._norm)
 
     def step(self, learning_rate: float) -> None:
-        """One step on the gradients taken, which are cut to the recipe's length."""
+        """One optimizer step on the gradients taken, clipped to the recipe's norm."""
         torch.nn.utils.clip_grads_with_norm_(self._masters, self._spec.clip, self._norm)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
@@ -54,16 +54,16 @@ class Fp32MasterWeights:
         self._put(self._masters)
 
     def equal(self) -> None:
-        """Make all processes' weights those of the main one; sharded ones are parts, and stay."""
+        """Copy the main process's weights to all processes; sharded weights are left alone."""
         if not self._devices.sharded:
             with torch.no_grad():
                 self._devices.copy_main(self._masters)
             self._put(self._masters)
 
     def state(self) -> dict[str, Any]:
-        """Masters and the optimizer's state, whole, the same with any number of processes; all must call this.
+        """Whole master weights and optimizer state, independent of the number of processes; all must call this.
 
-        Of sharded ones, only the main process is given anything.
+        If sharded, only the main process receives the values.
         """
         optimizer, keep = self._optimizer.state_dict(), self._devices.main
         optimizer["state"] = {
@@ -78,7 +78,7 @@ class Fp32MasterWeights:
         return {"masters": masters, "optimizer": optimizer}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` has returned."""
+        """Restore what `state` returned."""
         self._put([part(master, weight) for master, weight in zip(state["masters"], self.weights, strict=True)])
         optimizer = state["optimizer"]
         numbers = {

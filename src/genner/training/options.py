@@ -1,4 +1,4 @@
-"""What a training run is given beside its recipe: `RunOptions`, the one place of these options and their defaults."""
+"""Options of a training run besides its recipe: `RunOptions` is the single source of them and their defaults."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ class RunOptions:
     """Limits, evaluation, and where a run takes place.
 
     Attributes:
-        max_minutes: stop after so long; the schedule fits it. None: no limit.
-        epochs: instead of the recipe's number of epochs.
+        max_minutes: stop after this time; the schedule adapts to it. None: no limit.
+        epochs: number of epochs, instead of the recipe's.
         eval_minutes: minutes between evaluations on dev data.
-        eval_steps: steps between evaluations, instead of minutes: the same at each run.
-        eval_sentences: dev sentences of each set to evaluate on.
-        calibration_sentences: dev sentences of each set to calibrate scores on at the end. 0: do not; `genner train`
-            calibrates unless told otherwise.
-        trackers: names of `genner.training.trackers.TRACKERS` that are told of losses and scores.
-        resume: go on where the run in the same folder left off.
-        device: as torch calls it; None: the GPU if there is one.
+        eval_steps: steps between evaluations, instead of minutes: reproducible.
+        eval_sentences: number of dev sentences of each set to evaluate on.
+        calibration_sentences: number of dev sentences of each set to calibrate scores on at the end. 0: no calibration;
+            `genner train` calibrates by default.
+        trackers: names of `genner.training.trackers.TRACKERS` that receive losses and scores.
+        resume: continue the run in the same folder.
+        device: torch's name of the device; None: the GPU if there is one.
     """
 
     max_minutes: float | None = None

@@ -1,4 +1,4 @@
-"""What is made once weights are trained, or for an adapter that exists: drafter, calibration, record of labels."""
+"""What is added to trained weights, after training or to an existing adapter: drafter, calibration, label record."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @naming_parts()
 def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | None = None) -> None:
-    """Train a drafter for an adapter that exists, on the mixture of a recipe, and put it into the adapter's folder.
+    """Train a drafter for an existing adapter on a recipe's mixture, and write it into the adapter's folder.
 
-    It goes on from the one that is there. Raises as `run` does, and `ModelError` when the adapter does not fit the
-    recipe's base.
+    If the folder has a drafter, training continues from it. Raises as `run` does, and `ModelError` when the adapter
+    does not fit the recipe's base.
     """
     from genner.engines.transformers_engine import device_of
 
@@ -37,9 +37,9 @@ def run_drafter(recipe_file: Path, data: Path, adapter: Path, *, device: str | N
 
 @naming_parts()
 def run_manifest(adapter: str, recipe_file: Path, data: Path) -> Path:
-    """Write what a model was trained on, after a recipe, into the file beside its weights, as training does by itself.
+    """Record a recipe's label sets as those that a model was trained on, in the file beside its weights.
 
-    Returns the file; raises as `run_calibration` does.
+    Training does this by itself. Returns the file; raises as `run_calibration` does.
     """
     from genner.training.mixture import label_set_of, trained_on
 
@@ -60,12 +60,13 @@ def run_calibration(
     only_unseen: bool = False,
     device: str | None = None,
 ) -> None:
-    """Calibrate the scores of an adapter, or a fully tuned model, on dev documents of a recipe; into its folder.
+    """Calibrate the scores of an adapter or a fully fine-tuned model on a recipe's dev documents; writes to its folder.
 
     Args:
-        only: the name of a format; its family alone is fitted, on it, and what the folder has for the other is kept.
-        unseen: a file of [[set]] tables that the model was not trained on, to fit scores for other labels by.
-        only_unseen: fit these alone, and keep what the folder has for the recipe's own sets.
+        only: the name of a format; only its family is fitted, on this format, and the folder's calibration of the other
+            family is kept.
+        unseen: a file of [[set]] tables that the model was not trained on, for fitting scores of unseen labels.
+        only_unseen: fit only these, and keep the folder's calibration for the recipe's own sets.
 
     Raises as `run` does, and `ModelError` when the adapter does not fit the recipe's base.
     """
@@ -85,9 +86,9 @@ def run_calibration(
 
 
 def add_drafter(base: Path, adapter: Path, mixture: "Mixture", device: "torch.device", start: Path | None) -> float:
-    """Train a drafter for `adapter`, from that of the adapter `start` on if it has one.
+    """Train a drafter for `adapter`, starting from the drafter of the adapter `start` if it has one.
 
-    Returns the micro-F1 of its guesses.
+    Returns the micro-F1 of its proposals.
     """
     from tqdm import tqdm
 
@@ -114,7 +115,7 @@ def add_calibration(
     data: Path = Path(),
     only_unseen: bool = False,
 ) -> None:
-    """Calibrate what is in `place`: an adapter of `base`, or a model of its own. See `run_calibration`."""
+    """Calibrate the adapter of `base`, or the full model, in `place`. See `run_calibration`."""
     from genner.calibration import IDENTITY, Calibration
     from genner.drafting.span_drafter import SpanDrafter
     from genner.engines.transformers_engine import LocalEngine
@@ -135,7 +136,7 @@ def add_calibration(
 
 
 def _trained_source(name: str) -> tuple[ModelSource, Path]:
-    """An adapter or a model all of whose weights were trained, and its folder. Raises `ModelError` for any other."""
+    """An adapter or a fully fine-tuned model, and its folder. Raises `ModelError` for anything else."""
     source = ModelSource.find(name)
     if source is None or source.folder is None or source.kind not in ("adapter", "tuned"):
         raise ModelError(f"{name!r} is no adapter and no tuned model; give `default`, a folder of one, or of its run")
@@ -143,7 +144,7 @@ def _trained_source(name: str) -> tuple[ModelSource, Path]:
 
 
 def _base_of(recipe: Recipe, source: ModelSource) -> Path:
-    """The folder of a recipe's base. Raises `ModelError` when the adapter belongs to another one."""
+    """The folder of a recipe's base. Raises `ModelError` when the adapter belongs to another base."""
     base = ModelSource.resolve(recipe.base).weights
     source.check_base(recipe.base, base)
     return base

@@ -1,4 +1,4 @@
-"""Where a training run stands, when it is to stop, and what is written down of it on the way."""
+"""State of a training run, its limits, and its records."""
 
 import json
 import signal
@@ -14,15 +14,16 @@ from genner.training.checkpoint import writing
 from genner.training.curve import read_metrics
 from genner.training.trackers import Tracker
 
-LOG_STEPS = 10  # steps between two records of the loss, each the mean of as many
+LOG_STEPS = 10  # steps between two records of the loss; each is the mean over these steps
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run stops, how often it evaluates and saves. Whichever of time and epochs ends first ends the run.
+    """When a run stops, and how often it evaluates and saves. It stops at the time limit or after its epochs, whichever
+    comes first.
 
     `max_minutes` and `eval_minutes` count the time spent in steps, over all parts of an interrupted run; evaluating,
-    saving and preparing data come on top. With `eval_steps`, evaluations come every so many steps instead.
+    saving and preparing data come on top. `eval_steps` sets the number of steps between evaluations instead.
     """
 
     max_minutes: float | None = None
@@ -39,39 +40,39 @@ class Limits:
 
 @dataclass
 class TrainingProgress:
-    """Where a run stands: what a checkpoint has to remember beside weights and optimizer."""
+    """State of a run that a checkpoint stores besides weights and optimizer state."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     best: float = -1.0
     evaluated: float = 0.0  # `seconds` at the last evaluation
-    stale: int = 0  # evaluations since the best one
+    stale: int = 0  # number of evaluations since the best one
     finished: bool = False
     losses: list[float] = field(default_factory=list)  # of the last steps, for the next record
 
 
 class Records:
-    """What `metrics.jsonl` and the trackers are told of a run; `path` is None in a process that writes nothing."""
+    """Writes a run's metrics to `metrics.jsonl` and the trackers; `path` is None in a process that writes nothing."""
 
     def __init__(self, path: Path | None, trackers: Sequence[Tracker]) -> None:
         self._path, self._trackers = path, trackers
 
     def trim(self, progress: TrainingProgress) -> None:
-        """Drop the records of steps that were run after the last checkpoint: they are run, and recorded, again."""
+        """Drop the records of steps after the last checkpoint: these steps are run and recorded again."""
         if self._path:
             with writing(self._path) as path:
                 kept = [record for record in read_metrics(path) if record["step"] <= progress.step]
                 write_atomic(path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def step(self, progress: TrainingProgress, loss: float, learning_rate: float) -> None:
-        """Note the loss of a step; every few steps, their mean is written."""
+        """Add the loss of a step; every `LOG_STEPS` steps, write the mean."""
         recent = progress.losses = [*progress.losses, loss][-LOG_STEPS:]
         if progress.step % LOG_STEPS == 0:
             self.add(progress, loss=round(sum(recent) / len(recent), 5), lr=learning_rate)
 
     def add(self, progress: TrainingProgress, **values: float) -> None:
-        """Write values down."""
+        """Write a record."""
         if not self._path:
             return
         head = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1)}
@@ -82,16 +83,16 @@ class Records:
 
 
 class Interrupt:
-    """Whether somebody wants the run to stop."""
+    """Whether the run was asked to stop."""
 
     def __init__(self) -> None:
         self.wanted = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM ask for the end of the run after its current step; a second one ends it at once."""
+        """Context in which SIGINT and SIGTERM stop the run after its current step; a second one stops it at once."""
         self.wanted = False
-        if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        if threading.current_thread() is not threading.main_thread():  # signals can be handled only there
             yield
             return
 

@@ -19,18 +19,18 @@ class SetSpec:
     `train` and `dev` are files, folders or zip archives of annotated texts below the data root, in any syntax that
     `genner convert` reads; `from` (`from_` here) names it, with its options (`conll:column=3`), where a guess would be
     wrong. `labels` names a shipped label set, or is a JSON file below the data root; `weight` is how often each
-    training document is used in an epoch (0.5: half of them). `formats`, where it is given, stands for the recipe's
-    [formats] in this set.
+    training document is used in an epoch (0.5: half of them). `formats`, if given, replaces the recipe's [formats] for
+    this set.
 
-    Which documents: `fraction` of them, a smaller one part of every larger one, or a k-shot subset with about `shots`
-    entities of each label (0: all documents); of those without an entity, so many that they are at most the share
-    `max_empty`; `concat` is the share of examples that are two or three consecutive documents in one text.
+    Selection of documents: `fraction` is the share used (a smaller share is a subset of any larger one); `shots`
+    instead takes a k-shot subset with about that many entities of each label (0: all documents); `max_empty` is the
+    maximum share of documents without entities; `concat` is the share of examples that join two or three consecutive
+    documents into one text.
 
-    What their text is like: `lowercase`, `uppercase`, `typos`, `spacing` and `detokenize` are the shares of examples
-    that are put into small letters or into capitals, get misspelt words, get blanks and line ends where none belong or
-    lose some, and are put into running text.
+    Noise: `lowercase`, `uppercase`, `typos`, `spacing` and `detokenize` are the shares of examples that are lower-cased, are
+    upper-cased, get misspelt words, get superfluous or missing blanks and line ends, or are turned into running text.
 
-    `absent` names labels that are known not to occur in the texts, for [prompt] `negatives`: a tag, or SET:TAG.
+    `absent` names labels that are known not to occur in the texts, for [prompt] `negatives`: TAG or SET:TAG.
     """
 
     name: str
@@ -92,10 +92,10 @@ METHODS = {
 class LoraSpec:
     """The adapter: `rank`, `alpha`, `dropout`.
 
-    Its products are scaled by alpha / rank, with `rslora` by alpha / sqrt(rank). `dora` trains the length of each
-    weight's columns apart from their direction. `targets` are the layers that get an adapter: `all-linear`, or the
-    ends of module names (`["q_proj", "v_proj"]`). `tag_tokens` adds the tags of the compact format to the vocabulary, a
-    token each, and trains them too. With the method `full` only `tag_tokens` counts.
+    Its output is scaled by alpha / rank, or with `rslora` by alpha / sqrt(rank). `dora` trains the magnitude of each
+    weight's columns separately from their direction. `targets` are the layers that get an adapter: `all-linear`, or
+    suffixes of module names (`["q_proj", "v_proj"]`). `tag_tokens` adds the tags of the compact format to the
+    vocabulary, one token each, and trains their embeddings. With the method `full` only `tag_tokens` applies.
     """
 
     rank: int = 16
@@ -119,11 +119,11 @@ class LoraSpec:
 class OptimSpec:
     """AdamW with warm-up and cosine decay.
 
-    A group is run at once and holds at most `group_tokens` tokens (padded, the shared instruction aside);
+    A group is run as one batch and holds at most `group_tokens` tokens (padded, without the shared instruction);
     `groups_per_step` groups make an optimizer step. Examples of more than `max_tokens` tokens are left out and counted.
-    The run takes `epochs`, or `min_steps` steps where those are more: a few dozen sentences make a step or two an
-    epoch, and an adapter needs a hundred. It ends early after `patience` evaluations in a row without a better dev F1;
-    0: never.
+    The run takes `epochs` epochs, but at least `min_steps` steps: a few dozen sentences make one or two steps an epoch,
+    and an adapter needs a hundred. It ends early after `patience` evaluations in a row without a better dev F1; 0:
+    never.
     """
 
     learning_rate: float = 1e-3
@@ -147,13 +147,13 @@ class OptimSpec:
 class PromptSpec:
     """How label sets are put into the prompt, drawn anew for each group.
 
-    `full_prompt` is the share of groups that ask for the full label set in its own order, with definitions: what users
-    do. Of the others, `no_definitions` lose the definitions, `subset` ask for some of the labels only (the entities of
-    the rest dropped), and all are in shuffled order.
+    `full_prompt` is the share of groups that ask for the full label set in its own order, with definitions, as users
+    do. Of the other groups, the share `no_definitions` has no definitions, the share `subset` asks for only some of the
+    labels (entities of the others are dropped), and all have shuffled labels.
 
-    The other shares are of all groups: `negatives` ask for some of the set's `absent` labels too; `renamed` write the
-    labels with other tags of the same meaning (`assets/synonyms.json`); `anonymous_tags` with tags that mean
-    nothing (`X7`), so that the definition alone says what is asked for. A group is not both.
+    The other shares are of all groups: `negatives` also ask for some of the set's `absent` labels; `renamed` replace
+    tags by synonyms (`assets/synonyms.json`); `anonymous_tags` replace them by meaningless tags (`X7`), so that only
+    the definition says what is asked for. The last two exclude each other.
     """
 
     full_prompt: float = 0.5
@@ -171,12 +171,12 @@ class PromptSpec:
 
 @dataclass(frozen=True)
 class DrafterSpec:
-    """The drafter, which is trained once the adapter is: it makes decoding faster, and changes no answer.
+    """The drafter, trained after the adapter: it makes decoding faster and changes no answer.
 
-    It sees `sentences` sentences of the mixture (0: there is no drafter), `epochs` times. `full_prompt` is the share of
-    prompts that ask for a full label set in its own order: more of them than for the adapter, which has to learn what a
-    label is. For the share `self_distill` of them, the drafter learns what the adapter writes itself instead of what
-    the data say: nearer to what the guesses are for, at the price of writing it. Hidden states are kept in memory: 4
+    It is trained on `sentences` sentences of the mixture (0: no drafter) for `epochs` epochs. `full_prompt` is the
+    share of prompts that ask for a full label set in its own order: higher than for the adapter, which has to learn
+    what a label is. For the share `self_distill` of prompts, the targets are the adapter's own predictions instead of
+    gold: closer to what the drafter has to propose, at the cost of generating them. Hidden states are kept in memory: 4
     bytes for each token and each unit of the model's width.
     """
 
@@ -193,10 +193,10 @@ class DrafterSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a training run, apart from the time it is given.
+    """Everything that determines a training run, except its time limit.
 
-    `method` is one of `METHODS`. `start` is an adapter whose weights the new one begins with: a shipped one's name, or
-    the folder of one, or of the run that made it.
+    `method` is one of `METHODS`. `start` is an adapter whose weights initialize the new one: the name of a shipped
+    adapter, the folder of an adapter, or the folder of its training run.
     """
 
     base: str
@@ -247,9 +247,9 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Recipe":
-        """From the tables of a recipe, the sets as a list `sets`; keys that are not there have their defaults.
+        """From the tables of a recipe, with the sets as a list `sets`; missing keys have their defaults.
 
-        Raises `UsageError`, which names the new key for one that has another name now.
+        Raises `UsageError`; for a renamed key it names the new one.
         """
         sets = tuple(set_spec(item, "set") for item in listed(raw.get("sets", []), "set"))
         chat = tuple(build(ChatSpec, {"train": [], **item}, "chat") for item in listed(raw.get("chat", []), "chat"))
@@ -257,11 +257,11 @@ class Recipe:
 
     @classmethod
     def from_recorded(cls, raw: dict[str, Any]) -> "Recipe":
-        """What `to_dict` gave, in this or an earlier version, in JSON or not. Raises `UsageError`."""
+        """From the result of `to_dict` of this or an earlier version, before or after JSON. Raises `UsageError`."""
         return cls.from_dict(with_new_keys(raw))
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys, but of `_LATER` those that are set: other recipes keep the hashes that they had before these."""
+        """All keys, but those of `_LATER` only if set: so recipes without them keep their old hashes."""
         found = dataclasses.asdict(self)
         found["optim"] = _kept(found["optim"])
         found["sets"] = tuple(
@@ -271,13 +271,13 @@ class Recipe:
 
 
 def set_spec(table: dict[str, Any], where: str) -> SetSpec:
-    """The set of a TOML table, whose key `from` Python keeps for itself. Raises `UsageError`, naming table `where`."""
+    """The set of a TOML table; its key `from` is a Python keyword. Raises `UsageError`, naming the table `where`."""
     _refuse_renamed(table, "set", where)
     return build(SetSpec, {"train": [], **{_FIELDS.get(key, key): value for key, value in table.items()}}, where)
 
 
 def nested_tables(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The tables [lora], [optim], [prompt] and [drafter] of a recipe, which errors name after `prefix`. Raises
+    """The tables [lora], [optim], [prompt] and [drafter] of a recipe; errors name them with `prefix`. Raises
     `UsageError`."""
     for name in TABLES:
         _refuse_renamed(recipe.get(name), name, f"{prefix}{name}")
@@ -285,14 +285,14 @@ def nested_tables(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _refuse_renamed(table: Any, kind: str, where: str) -> None:
-    """Raise `UsageError` for a key of a table that has another name now."""
+    """Raise `UsageError` for a renamed key of a table."""
     renamed = RENAMED_KEYS.get(kind, {})
     if old := next((key for key in renamed if isinstance(table, dict) and key in table), None):
         raise UsageError(f"[{where}] {old!r} is called {renamed[old]!r} now; write {renamed[old]} = {table[old]}")
 
 
 def read_sets(path: Path) -> tuple[SetSpec, ...]:
-    """The [[set]] tables of a file that has nothing else. Raises `DataError`."""
+    """The sets of a file that contains only [[set]] tables. Raises `DataError`."""
     raw = read_toml(path)
     try:
         if other := sorted(raw.keys() - {"set"}):
@@ -307,6 +307,6 @@ def _kept(table: dict[str, Any]) -> dict[str, Any]:
 
 
 _LATER = ("start", "chat", "min_steps", "from_")
-_FIELDS = {"from": "from_"}  # keys of a recipe that Python keeps for itself
+_FIELDS = {"from": "from_"}  # keys of a recipe that are Python keywords
 _KEYS = {field: key for key, field in _FIELDS.items()}
 TABLES: dict[str, type[Any]] = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}

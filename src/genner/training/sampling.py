@@ -1,4 +1,4 @@
-"""Which documents of a set an epoch uses: low-resource subsets, sentences without entities, documents joined."""
+"""Which documents of a set an epoch uses: low-resource subsets, limits on empty sentences, joined documents."""
 
 import random
 import unicodedata
@@ -12,18 +12,18 @@ ExampleT = TypeVar("ExampleT")
 
 
 def fraction(documents: Sequence[Document], share: float, seed: str) -> list[Document]:
-    """A share of the documents, in their order; one at least. With one seed, a smaller part lies within a larger."""
+    """A share of the documents, in their order; at least one. With one seed, a smaller part is a subset of a larger."""
     order = list(range(len(documents)))
     random.Random(seed).shuffle(order)
     return [documents[i] for i in sorted(order[: max(1, round(share * len(order)))])]
 
 
 def shots(documents: Sequence[Document], k: int, seed: str) -> list[Document]:
-    """A k-shot subset, in the documents' order: at least `k` entities of each label, or all that there are.
+    """A k-shot subset, in the documents' order: at least `k` entities of each label, or all if there are fewer.
 
     The greedy sampling of Yang and Katiyar (2020), "Simple and Effective Few-Shot Named Entity Recognition with
-    Structured Nearest Neighbor Learning": label after label, the rarest first, draw documents that have the label until
-    it is there `k` times; what a document brings of other labels counts for them. Frequent labels end up with more.
+    Structured Nearest Neighbor Learning": label by label, the rarest first, draw documents with the label until it
+    occurs `k` times; a document's other entities count for their labels. Frequent labels end up with more.
     """
     order = list(range(len(documents)))
     random.Random(seed).shuffle(order)
@@ -42,7 +42,7 @@ def shots(documents: Sequence[Document], k: int, seed: str) -> list[Document]:
 
 
 def without_empty(documents: Sequence[Document], share: float, rng: random.Random) -> list[Document]:
-    """The documents, of those without entities only so many, drawn at random, that their share is at most `share`."""
+    """The documents, with those without entities randomly reduced to at most the share `share`."""
     empty = [i for i, d in enumerate(documents) if not d.entities]
     full = len(documents) - len(empty)
     room = len(empty) if share >= 1 else int(share * full / (1 - share) + 1e-9)  # 0.3 * 7 / 0.7 is a little below 3
@@ -53,7 +53,7 @@ def without_empty(documents: Sequence[Document], share: float, rng: random.Rando
 
 
 def runs(documents: Sequence[ExampleT], share: float, rng: random.Random) -> list[Sequence[ExampleT]]:
-    """The documents, each once: two or three consecutive ones together in this share of cases, else one alone."""
+    """The documents, each once, in runs: two or three consecutive ones in this share of cases, else a single one."""
     made, at = list[Sequence[ExampleT]](), 0
     while at < len(documents):
         number = rng.choice((2, 3)) if share and rng.random() < share else 1
@@ -63,7 +63,7 @@ def runs(documents: Sequence[ExampleT], share: float, rng: random.Random) -> lis
 
 
 def joined(documents: Iterable[Document]) -> Document:
-    """One text of several documents, with a blank between two, but after the full stops of East Asian texts."""
+    """Several documents joined into one text, with blanks between, except after East Asian punctuation."""
     text, entities, ids = "", list[Entity](), list[str]()
     for document in documents:
         if text and document.text and not (_wide(text[-1]) and _wide(document.text[0]) and not text[-1].isalnum()):

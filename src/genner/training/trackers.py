@@ -1,7 +1,7 @@
-"""Experiment trackers: they are told what `metrics.jsonl` records, losses and dev scores, as it is recorded.
+"""Experiment trackers: they receive the losses and dev scores that `metrics.jsonl` records, as they are recorded.
 
-None is needed and none is installed by default. Those here are accelerate's, with what it lacks: a run goes on where
-its checkpoint is. To add one: a class with the three methods, and a line in `TRACKERS`.
+None is required or installed by default. They wrap accelerate's trackers and add what these lack: a resumed run
+continues at its checkpoint. To add one: a class with the three methods, and a line in `TRACKERS`.
 """
 
 import os
@@ -15,10 +15,10 @@ from genner.extras import install_command
 
 
 class Tracker(Protocol):
-    """Is told of a run, part by part: an interrupted run begins again, at the step of its checkpoint."""
+    """Receives the metrics of a run. A resumed run calls `begin` again, with the step of its checkpoint."""
 
     def begin(self, recipe: dict[str, Any], step: int) -> None:
-        """A run starts, or goes on after `step` steps."""
+        """A run starts, or resumes after `step` steps."""
         ...
 
     def log(self, values: dict[str, float], step: int) -> None:
@@ -41,7 +41,7 @@ class _Accelerated:
         """Log to a tracker of accelerate from now on; returns it."""
         from accelerate import PartialState
 
-        PartialState(cpu=True)  # accelerate's own messages want one; that of a launcher stays as it is
+        PartialState(cpu=True)  # accelerate's logging needs one; a launcher's is not replaced
         tracker.main_process_only = False  # only the main process has trackers here
         self._tracker = tracker
         return tracker
@@ -55,7 +55,7 @@ class _Accelerated:
 
 
 class TensorBoard(_Accelerated):
-    """Event files in `<out>/tensorboard`; what was logged after the checkpoint that a run goes on from is hidden."""
+    """Event files in `<out>/tensorboard`; on resume, events logged after the checkpoint are hidden."""
 
     def begin(self, recipe: dict[str, Any], step: int) -> None:
         from accelerate.tracking import TensorBoardTracker
@@ -67,9 +67,9 @@ class TensorBoard(_Accelerated):
 
 
 class WeightsAndBiases(_Accelerated):
-    """A run in the project `genner` (`$WANDB_PROJECT`); its id is kept in `<out>/wandb.txt`, to go on with.
+    """A run in the project `genner` (`$WANDB_PROJECT`); its id is kept in `<out>/wandb.txt`, for resuming.
 
-    Weights & Biases takes no step twice: of those that are run again after a kill, it keeps what it had.
+    Weights & Biases accepts each step once: for steps that are run again after a kill, it keeps the first values.
     """
 
     def begin(self, recipe: dict[str, Any], step: int) -> None:
@@ -84,10 +84,10 @@ class WeightsAndBiases(_Accelerated):
 
 
 class MlFlow(_Accelerated):
-    """A run in the experiment that MLflow's own variables say; its id is kept in `<out>/mlflow.txt`, to go on with.
+    """A run in the experiment set by MLflow's own variables; its id is kept in `<out>/mlflow.txt`, for resuming.
 
-    accelerate's tracker would start it in an experiment of its own choosing, whatever those variables say, and leave
-    out long values of the recipe: the run is started here, and the recipe logged as a file.
+    accelerate's tracker would ignore those variables, choose its own experiment and drop long values of the recipe: so
+    the run is started here, and the recipe logged as a file.
     """
 
     def begin(self, recipe: dict[str, Any], step: int) -> None:
@@ -104,14 +104,14 @@ class MlFlow(_Accelerated):
 
 
 def _kept(path: Path, step: int) -> str | None:
-    """The id of the run that goes on at this step; a run from the beginning is a new one."""
+    """The id of the run to resume at this step; None at step 0, which starts a new run."""
     return path.read_text(encoding="utf-8").strip() if step and path.is_file() else None
 
 
 class TrackerSpec(NamedTuple):
     kind: type[TensorBoard] | type[WeightsAndBiases] | type[MlFlow]
-    package: str  # that it needs
-    extra: str = ""  # of genner, that brings it
+    package: str  # the package it needs
+    extra: str = ""  # genner's extra that installs the package
 
 
 TRACKERS: dict[str, TrackerSpec] = {

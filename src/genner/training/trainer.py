@@ -1,16 +1,17 @@
-"""Fine-tuning: the loop, its checkpoints, its schedule. Data, collation, evaluation and methods live beside it.
+"""Fine-tuning: the training loop with checkpoints and schedule. Data, collation, evaluation and methods have their own
+modules.
 
-On several devices each has a process that runs this loop, with its share of every step (`genner.training.distributed`).
+With several devices, one process per device runs this loop with its share of every step (`genner.training.distributed`).
 
-The weights to be trained (see `genner.training.adapters`) are computed in the base model's dtype, while the optimizer
-keeps float32 masters of them: on a CPU this is half as fast again as float32 adapters over a bf16 base, and small
+The trained weights (see `genner.training.adapters`) are kept in the base model's dtype, while the optimizer keeps
+float32 master copies of them: on a CPU this is 1.5 times as fast as float32 adapters over a bf16 base, and small
 updates are not lost.
 
 A run's folder holds `adapter/` (the newest; `model/` when all weights are trained), `best/` (the best on dev),
-`state.pt` (to resume from), `metrics.jsonl`, `curve.png`, `recipe.json` and `data.json` (what went in, what was left
-out). Every file is replaced atomically, so a killed run resumes from its last checkpoint, and ends with the very
-weights that it would have had without the kill (given the same limit of time, or none, and the same arithmetic; with
-`patience`, also the same evaluations: give `eval_steps`).
+`state.pt` (for resuming), `metrics.jsonl`, `curve.png`, `recipe.json` and `data.json` (what was used and what was left
+out). Every file is replaced atomically, so a killed run resumes from its last checkpoint, and ends with exactly the
+weights that it would have had without the kill (given the same time limit, or none, and the same arithmetic; with
+`patience`, also the same evaluations: set `eval_steps`).
 """
 
 import json
@@ -45,18 +46,19 @@ from genner.training.verdict import FIRST_STEPS, beforehand, too_slow
 
 
 class Trainer:
-    """Trains the weights of `model` that want a gradient on `mixture`.
+    """Trains the weights of `model` that require a gradient on `mixture`.
 
     Args:
         model: as `genner.training.adapters.prepare` returns it, on its device.
-        mixture: where the groups come from.
+        mixture: the training data.
         out: the run's folder.
-        limits: time and intervals.
-        evaluate: scores the model as it stands on dev data, or None.
-        trackers: what is told of losses and scores, besides `metrics.jsonl`.
-        origin: what is to be written beside the adapter of where it comes from: the base's `fingerprint` (see
-            `genner.loading`), and the `start` (see `genner.training.warm_start`).
-        devices: this process among those of the run; the model is sharded if they say so. None: it is the only one.
+        limits: time limit and intervals.
+        evaluate: scores the current model on dev data, or None.
+        trackers: receive losses and scores, besides `metrics.jsonl`.
+        origin: the adapter's provenance, which is written beside it: the base's `fingerprint` (see `genner.loading`),
+            and the `start` (see `genner.training.warm_start`).
+        devices: this process among those of the run; they also decide whether the model is sharded. None: a single
+            process.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Trainer:
         self._body, self._head = causal.model, causal_head(causal)
         self._head_layer = causal.get_output_embeddings()
         self._device = self.devices.device
-        # Measured on a CPU only: there, thin products and padding take half of a step.
+        # Measured on a CPU only, where thin products and padding take half of a step.
         on_cpu = self._device.type == "cpu"
         rolls_back = Network(model).rolls_back
         self._shared = (on_cpu or self.devices.sharded) and rolls_back
@@ -91,19 +93,19 @@ class Trainer:
         self._weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self._masters = Fp32MasterWeights(self._weights, self.spec, self.devices)
         self.progress = TrainingProgress()
-        self.total = self.sentences = 0  # steps to the end, sentences an epoch: known once it runs
-        self._scores = DevScores({})  # of the model as it stands; empty when it was not evaluated since its last step
+        self.total = self.sentences = 0  # steps of the run, sentences per epoch: set by `run`
+        self._scores = DevScores({})  # of the current weights; empty if not evaluated since the last step
         self._recent = deque[tuple[int, float]](maxlen=LOG_STEPS)  # tokens and seconds of the last steps
         self._interrupt = Interrupt()
         self._records = Records(out / "metrics.jsonl" if self.devices.main else None, self.trackers)
 
     def run(self, *, resume: bool = False) -> TrainingProgress:
-        """Train to the end, to the time limit, until dev scores rise no more, or until interrupted; then save.
+        """Train to the end, the time limit, early stopping on dev scores, or an interrupt; then save.
 
-        Returns where it stands.
+        Returns the progress.
 
-        Raises `TrainingError` when the loss is not a number, the memory does not suffice, the folder holds another run
-        or cannot be written, or patience is asked for without dev data.
+        Raises `TrainingError` when the loss is not a number, memory runs out, the folder holds another run or cannot be
+        written, or `patience` is set without dev data.
         """
         if self.spec.patience and not self.evaluate:
             raise TrainingError(
@@ -120,7 +122,7 @@ class Trainer:
             self._load(state)
         else:
             self._masters.equal()
-        self.devices.wait()  # all have read what the main one now writes
+        self.devices.wait()  # all have read the files that the main process now writes
         if self.devices.main:
             self._records.trim(self.progress)
             write_atomic(self.out / "recipe.json", json.dumps(self.mixture.recipe.to_dict(), indent=1))
@@ -145,7 +147,7 @@ class Trainer:
         finally:
             for tracker in self.trackers:
                 tracker.end()
-        self.devices.wait()  # nobody goes on before all is written
+        self.devices.wait()  # no process continues before everything is written
         return self.progress
 
     def _loop(self, total: int, steps: Iterator[list[Batch]]) -> None:
@@ -154,7 +156,7 @@ class Trainer:
         bar = tqdm(total=total, initial=self.progress.step, unit="step", desc="train", disable=not self.devices.main)
         with self._interrupt.listening(), bar:
             while True:
-                # What is decided from here on is the same in all processes.
+                # From here on, decisions are the same in all processes.
                 overdue = time.monotonic() - saved >= 60 * self.limits.save_minutes
                 self.progress.seconds, stop, save = self.devices.largest(
                     self.progress.seconds, self._interrupt.wanted, overdue
@@ -164,7 +166,7 @@ class Trainer:
                     break
                 if self.evaluate and self._due:
                     self._evaluate()
-                    self.save()  # it took minutes, and set the score that `best` must beat
+                    self.save()  # evaluating took minutes and set the score for `best`
                     saved = time.monotonic()
                     continue
                 if save:
@@ -195,19 +197,19 @@ class Trainer:
 
     @property
     def _exhausted(self) -> bool:
-        """Whether dev scores have not risen for as many evaluations as the recipe's patience."""
+        """Whether dev F1 has not improved for `patience` evaluations."""
         return 0 < self.spec.patience <= self.progress.stale
 
     @property
     def _due(self) -> bool:
-        """Whether it is time to evaluate, and that was not done since the last step."""
+        """Whether an evaluation is due and has not been done since the last step."""
         since = self.progress.seconds - self.progress.evaluated
         if self.limits.eval_steps is not None:
             return since > 0 and self.progress.step % self.limits.eval_steps == 0
         return since > 0 and since >= 60 * self.limits.eval_minutes
 
     def _standing(self, loss: float, total: int) -> dict[str, str]:
-        """For the progress bar: loss, tokens a second over the last steps, the best dev F1, time in steps to go."""
+        """For the progress bar: loss, tokens per second over the last steps, best dev F1, remaining time in steps."""
         tokens, seconds = (sum(column) for column in zip(*self._recent, strict=True))
         standing = {"loss": f"{loss:.3f}", "tok_s": f"{tokens / (seconds or 1):.0f}"}
         if self.progress.best >= 0:
@@ -218,15 +220,15 @@ class Trainer:
     # -- one step
 
     def _step(self, groups: list[Batch], learning_rate: float) -> float:
-        """One optimizer step on the mean loss of the groups' answer tokens; returns that loss, in nats a token."""
+        """One optimizer step on the mean loss of the groups' answer tokens; returns that loss, in nats per token."""
         targets = sum(group.targets for group in groups)
         total = 0.0
         self.model.train()
-        # FSDP takes the mean over the processes, where the sum is wanted.
+        # FSDP averages over the processes; the sum is needed.
         scale = self.devices.count if self.devices.sharded else 1
         for number, counts in self.devices.share(groups):
             group = groups[number]
-            # Dropout goes on as if not interrupted, whichever process it is in.
+            # Dropout does not depend on interruptions or on the process that runs the group.
             torch.manual_seed(self.mixture.recipe.seed + self.progress.step * self.spec.groups_per_step + number)
             where = (
                 f"at step {self.progress.step}, in a group of {len(group.pairs)} x {max(map(len, group.pairs))} tokens "
@@ -263,21 +265,21 @@ class Trainer:
         return group_loss(self._body, self._head, group, self._pad, self._device, of_head, **how)
 
     def _steps(self, first_epoch: list[Batch], per_epoch: int) -> Iterator[list[Batch]]:
-        """The groups of each step from where the run stands; the same ones however often it was interrupted."""
+        """The groups of each step from the current one on; interruptions do not change them."""
         step, size = self.progress.step, self.spec.groups_per_step
         epoch, groups = 0, first_epoch
         while True:
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
                 groups = self.mixture.epoch(epoch)
-            # Epochs differ by a few groups, since their sentences are bucketed anew: past the end of a shorter one a
-            # step starts over, and of a longer one the last few, which are random, are left out.
+            # Epochs differ by a few groups, since sentences are bucketed anew each time: in a shorter epoch, steps past
+            # its end start over; in a longer one, the last few groups, which are random, are left out.
             at = (step % per_epoch) * size % len(groups)
             yield groups[at : at + size]
             step += 1
 
     def _fraction(self, total: int) -> float:
-        """How much of the run is done, by steps or by time, whichever is further."""
+        """The fraction of the run that is done, by steps or by time, whichever is larger."""
         by_time = self.progress.seconds / (60 * self.limits.max_minutes) if self.limits.max_minutes else 0.0
         return max(self.progress.step / total, by_time)
 
@@ -291,7 +293,7 @@ class Trainer:
             f"in the evaluation after step {self.progress.step}",
             "leave the longest texts out of the dev files, or do without them, and resume",
         ):
-            if self._sharded:  # all must take part in what one runs
+            if self._sharded:  # all processes must take part
                 self._scores = self._sharded.look(self.evaluate)
             elif self.devices.main:
                 self._scores = self.evaluate()
@@ -308,7 +310,7 @@ class Trainer:
             self.progress.stale += 1
 
     def save(self) -> None:
-        """Write the adapter or model, all that is needed to resume, and the curve."""
+        """Write the adapter or model, the state for resuming, and the curve."""
         self._save(self.newest)
         state = {"progress": vars(self.progress), **self._masters.state()}
         if not self.devices.main:

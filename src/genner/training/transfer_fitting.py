@@ -1,10 +1,10 @@
 """Fitting scores for labels that a model was not trained on (`genner.transfer`).
 
-A model is asked about sets of labels that its recipe lacks: half of their sentences by names and definitions, half by
-tags alone, since users do both. Beside them stand the recipe's own sets, asked for by their own labels and by other
-names that mean the same, so that the fit knows familiar texts with new labels, and familiar labels, too. What that
-brings is measured by leaving out each held-out set in turn: it is scored by a fit on all others. What the offset brings
-that each of them has of its own is measured by cross-validation.
+The model is asked about held-out label sets, which its recipe lacks: for half of their sentences with names and
+definitions, for half with tags alone, since users do both. The recipe's own sets are added, asked for with their own
+labels and with synonyms, so that the fit also covers familiar labels, and new labels on familiar texts. The benefit is
+measured by leaving out each held-out set in turn and scoring it by a fit on all others. The benefit of the offset that
+each set has of its own is measured by cross-validation.
 """
 
 import random
@@ -35,15 +35,15 @@ from genner.training.recipe import SetSpec
 from genner.training.thresholds import ScoredEntities, choose_all
 from genner.transfer import FEATURES, PROMISED, Transfer, features, odds, probability
 
-WORTH = 30  # entities: what a set counts for, however many it has, since they are right or wrong together
-FEWEST_SETS = 3  # held-out sets
-SPREADS = (0.1, 0.3, 2.0)  # of the prior: of the weights, of the effects, and of the offset (docs/log.md)
-REPORTED = 30  # entities: a set with fewer has an error that is mostly chance, and takes no part in the mean
+WORTH = 30  # entities: maximum weight of a set, since the entities of a set are correct or wrong together
+FEWEST_SETS = 3  # minimum number of held-out sets
+SPREADS = (0.1, 0.3, 2.0)  # prior standard deviations of the weights, the effects and the offset (docs/log.md)
+REPORTED = 30  # entities: with fewer, a set's error is mostly noise, and is left out of the mean
 
 
 @dataclass(frozen=True)
 class Question:
-    """Documents of one set, and what to ask about them. `held_out`: the model was not trained on the set."""
+    """Documents of one set and the labels to ask for. `held_out`: the model was not trained on the set."""
 
     name: str
     set: str
@@ -55,7 +55,7 @@ class Question:
 def held_out(
     specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int, seed: int, read_log: ReadLog
 ) -> list[Question]:
-    """At most so many sentences of each held-out set. Raises `UsageError` for one whose labels the recipe has."""
+    """At most `sentences` documents of each held-out set. Raises `UsageError` for one whose labels the recipe has."""
     asked = []
     known = {frozenset(labels.tags): names for names, labels in trained.sets}
     for spec in specs:
@@ -74,8 +74,8 @@ def held_out(
 
 
 def by_other_names(name: str, labels: LabelSet, documents: Sequence[Document], trained: Trained) -> Question | None:
-    """A set that the model was trained on, asked for by tags that mean the same and are new to it, without definitions;
-    None where no label has one."""
+    """A set that the model was trained on, asked for with synonymous tags that are new to the model, without
+    definitions; None if no label has such a tag."""
     rng, names, taken = random.Random(f"names:{name}"), dict[str, str](), {plain(tag) for tag in labels.tags}
     for label in labels:
         known = synonyms().get((label.name or label.tag).casefold(), ())
@@ -94,7 +94,7 @@ def by_other_names(name: str, labels: LabelSet, documents: Sequence[Document], t
 def questions(
     mixture: Mixture, specs: Iterable[SetSpec], root: Path, trained: Trained, sentences: int
 ) -> list[Question]:
-    """What is asked about: held-out sets; and the recipe's dev sets, half by their labels, half by other names."""
+    """The held-out sets, and the recipe's dev sets: half of the documents with their own labels, half with synonyms."""
     asked = held_out(specs, root, trained, sentences, mixture.recipe.seed, mixture.read_log)
     taken = {question.set for question in asked}
     for name, (labels, documents) in sample(mixture, sentences).items():
@@ -115,9 +115,9 @@ def transfer(
     sentences: int,
     only: Format | None = None,
 ) -> Calibration:
-    """The calibration with scores for other labels, for each of its families, or that of `only`.
+    """The calibration with scores for unseen labels added, for each of its families, or only for that of `only`.
 
-    Raises `UsageError` for a set that is not held out, and `TrainingError` where nothing could be fitted.
+    Raises `UsageError` for a set that is not held out, and `TrainingError` if nothing could be fitted.
     """
     trained = trained_on((spec, labels) for spec, labels, _ in mixture.sets)
     asked = questions(mixture, specs, root, trained, sentences)
@@ -145,7 +145,7 @@ def transfer(
 
 
 def table(made: Transfer) -> str:
-    """What it brought, set by set."""
+    """The errors before and after, set by set."""
     lines = [f"scores of {made.format} for other labels, each set scored by a fit on the others:"]
     lines.append(f"{'set':<24}{'entities':>9}{'right':>8}{'error before':>14}{'after':>8}{'with own offset':>17}")
     for name, one in made.sets.items():
@@ -159,18 +159,18 @@ def table(made: Transfer) -> str:
 
 
 def draw(documents: Sequence[Document], number: int, seed: str) -> list[Document]:
-    """So many of the documents, at random."""
+    """A random sample of `number` documents, or all if there are fewer."""
     return random.Random(seed).sample(list(documents), min(number, len(documents)))
 
 
 def fit_transfer(
     found: Sequence[Judged], questions: Sequence[Question], trained: Trained, scale: Scale, form: str
 ) -> tuple[Transfer, float]:
-    """The scores for other labels, and the threshold for them: the least score of what is kept.
+    """The scores for unseen labels, and the threshold for them.
 
     Args:
-        found: what the model found; `Judged.name` is that of its question.
-        scale: what these entities had been scored by.
+        found: the entities that the model predicted; `Judged.name` is the name of the question.
+        scale: the scale of the trained sets, for the error before.
 
     Raises `TrainingError` for too few held-out sets or entities.
     """
@@ -222,7 +222,7 @@ def fit_transfer(
 
 
 def _cross_checked(scores: Sequence[float], found: Sequence[Judged], places: Sequence[int]) -> list[float]:
-    """The scores of a set with an offset that was fitted on its other documents, in `FOLDS` parts."""
+    """The scores of a set with an offset fitted on its other documents, by `FOLDS`-fold cross-validation."""
     raw = [log(max(score, 1e-9)) - log(max(1 - score, 1e-9)) for score in scores]
     parts = [found[i].document % FOLDS for i in places]
     fitted = []
@@ -233,7 +233,7 @@ def _cross_checked(scores: Sequence[float], found: Sequence[Judged], places: Seq
 
 
 def own_offset(raw: Sequence[float], right: Sequence[bool]) -> float:
-    """What is to be added to log-odds to make right and wrong most likely, thought to lie near 0 (Newton's method)."""
+    """The offset to log-odds with the highest posterior, under a prior with mean 0 (Newton's method)."""
     offset = 0.0
     for _ in range(50):
         likely = [probability(value + offset) for value in raw]
@@ -245,7 +245,7 @@ def own_offset(raw: Sequence[float], right: Sequence[bool]) -> float:
 
 @dataclass(frozen=True)
 class _Table:
-    """Of each entity: log-odds by kind [N, kinds], features [N, features], whether it is right [N], its set."""
+    """For each entity: log-odds by kind [N, kinds], features [N, features], whether it is correct [N], its set."""
 
     kinds: tuple[str, ...]
     odds: Tensor
@@ -276,7 +276,7 @@ class _Table:
 
 
 def _fit(table: _Table) -> Transfer:
-    """The most likely weights under the prior; weights are squares, so none is below 0."""
+    """The weights with the highest posterior; weights of log-odds are parametrized as squares, so none is negative."""
     kinds, weighed = len(table.kinds), table.weights()
     spread = torch.tensor([SPREADS[0]] * kinds + [SPREADS[1]] * len(FEATURES) + [SPREADS[2]], dtype=torch.float64)
     start = [0.5] * kinds + [0.0] * len(FEATURES) + [log(0.5)]

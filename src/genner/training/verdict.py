@@ -1,8 +1,8 @@
-"""What to say of a run before it begins and after it ended: whether it can have learned anything, and what to change.
+"""Warnings before a run and a verdict after it: whether the model can have learned anything, and what to change.
 
-An adapter begins as nothing: for its first dozens of steps the model copies the text and marks no entity. A run on a
-few sentences takes so few steps unless it is told to take more, and used to end with a model that finds nothing, and
-with success.
+A fresh adapter has no effect: in its first dozens of steps the model copies the text and marks no entity. A run on a
+few sentences makes only that many steps by default; without a verdict it would report success with a model that finds
+nothing.
 """
 
 import json
@@ -15,16 +15,17 @@ from genner.training.checkpoint import writing
 from genner.training.progress import Limits, TrainingProgress
 from genner.training.recipe import OptimSpec, Recipe
 
-FEW_STEPS = 50  # below, no adapter that began from nothing was seen to find much (docs/log.md)
-FIRST_STEPS = 3  # steps that the time of the others is estimated from
-FEW_STARTED = 10  # for one that goes on from an adapter
+FEW_STEPS = 50  # with fewer, no fresh adapter was seen to find much (docs/log.md)
+FIRST_STEPS = 3  # steps from which the time of the others is estimated
+FEW_STARTED = 10  # the same, when training starts from an adapter
 
 
 @dataclass
 class TrainingVerdict:
-    """What came of a run, for `summary.json` and the last lines of `genner train`.
+    """The outcome of a run, for `summary.json` and the last lines of `genner train`.
 
-    `learned` is False when nothing speaks for the model having learned to find entities; `advice` says what to change.
+    `learned` is False when there is no evidence that the model has learned to find entities; `advice` says what to
+    change.
     """
 
     learned: bool
@@ -37,7 +38,7 @@ def few(recipe: Recipe) -> int:
 
 
 def beforehand(recipe: Recipe, total: int, sentences: int) -> list[str]:
-    """Warnings for a run that is about to take `total` steps over `sentences` sentences an epoch."""
+    """Warnings for a run of `total` steps with `sentences` sentences per epoch, before it starts."""
     if total >= few(recipe):
         return []
     return [
@@ -47,7 +48,7 @@ def beforehand(recipe: Recipe, total: int, sentences: int) -> list[str]:
 
 
 def too_slow(limits: Limits, recipe: Recipe, progress: TrainingProgress, total: int) -> list[str]:
-    """What the steps so far say of a limit of time: where it ends the run, and a warning where that is too early."""
+    """The step at which the time limit will end the run, judged by the steps so far; a warning if that is too early."""
     if not limits.max_minutes or not progress.seconds:
         return []
     each = progress.seconds / progress.step
@@ -62,7 +63,7 @@ def too_slow(limits: Limits, recipe: Recipe, progress: TrainingProgress, total: 
 
 
 def more_steps(optim: OptimSpec, total: int, sentences: int, wanted: int) -> str:
-    """How to come to more steps, in the terms of the recipe."""
+    """Advice on how to get more steps, in terms of recipe keys."""
     how = [f"[optim] min_steps = {2 * wanted} (epochs = {optim.epochs:g} made {total} steps of {sentences} sentences)"]
     if optim.groups_per_step > 1:
         how.append(f"groups_per_step = 1 instead of {optim.groups_per_step}")
@@ -79,7 +80,7 @@ def judge(
     sentences: int,
     drafter_f1: float | None = None,
 ) -> TrainingVerdict:
-    """The verdict on a finished run of `total` planned steps over `sentences` sentences an epoch."""
+    """The verdict on a finished run of `total` planned steps with `sentences` sentences per epoch."""
     optim, steps = recipe.optim, progress.step
     advice = list[str]()
     short = steps < few(recipe)
@@ -126,8 +127,8 @@ def conclude(
     sentences: int,
     drafter_f1: float | None,
 ) -> TrainingVerdict:
-    """Judge a finished run, and write `summary.json` into its folder: steps done and planned, the best dev F1 (null:
-    not scored), the drafter's, and the verdict."""
+    """Judge a finished run, and write `summary.json` into its folder: steps done and planned, the best dev F1 (null if
+    not evaluated), the drafter's F1, and the verdict."""
     verdict = judge(recipe, limits, progress, total, sentences, drafter_f1)
     about = {
         "steps": progress.step,

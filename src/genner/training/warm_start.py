@@ -1,7 +1,7 @@
 """Training that starts from an existing adapter: its weights replace those of the fresh adapter.
 
-The adapter that `start` in a recipe names must have the same base and the same LoRA settings, so that every weight has
-its place and its scale. The optimizer begins anew.
+The adapter named by `start` in the recipe must have the same base and LoRA settings, so that every weight has a
+counterpart with the same scale. The optimizer starts fresh.
 """
 
 import json
@@ -22,7 +22,7 @@ _CONFIG = "adapter_config.json"
 
 @dataclass(frozen=True)
 class WarmStart:
-    """An adapter to begin with: its name in the recipe, its folder, the SHA-256 of its weights."""
+    """An adapter to start from: its name in the recipe, its folder, the SHA-256 of its weights."""
 
     name: str
     folder: Path
@@ -30,10 +30,10 @@ class WarmStart:
 
     @classmethod
     def of(cls, recipe: Recipe, base: Path) -> Self | None:
-        """What the recipe begins with, if it says so. `base` is the folder of its base.
+        """The adapter that the recipe starts from, or None. `base` is the folder of the recipe's base model.
 
-        Raises `ModelError` for what is no adapter, or one for another base; `TrainingError` where the recipe makes
-        another kind of adapter.
+        Raises `ModelError` if `start` is no adapter or one for another base; `TrainingError` if its LoRA settings
+        differ from the recipe's.
         """
         if recipe.start is None:
             return None
@@ -50,7 +50,7 @@ class WarmStart:
 
     @property
     def record(self) -> dict[str, str]:
-        """What `genner.json` says of it."""
+        """Its entry in `genner.json`."""
         return {"name": self.name, "sha256": self.sha256}
 
     def _check(self, spec: LoraSpec) -> None:
@@ -64,7 +64,7 @@ class WarmStart:
         for key, there, here in pairs:
             if there != here:
                 raise self._differs(key, there, here)
-        # A layer with a scale of its own, or a base that was changed to begin with.
+        # Layers with their own scale, or an initialization that changes the base weights.
         unlike = {key: config[key] for key in ("rank_pattern", "alpha_pattern") if config.get(key)}
         if config.get("peft_type") != "LORA":
             unlike["peft_type"] = config.get("peft_type")
@@ -83,7 +83,7 @@ class WarmStart:
         )
 
     def put(self, model: Any) -> None:
-        """Put its weights in place of those of the model's fresh adapter, in the model's own dtype.
+        """Replace the weights of the model's fresh adapter by these, in the model's own dtype.
 
         Raises `ModelError` when its file is damaged, `TrainingError` when its layers or tag tokens are not those of the
         fresh adapter.
@@ -101,7 +101,7 @@ class WarmStart:
         set_peft_model_state_dict(model, tensors)
 
     def _fit(self, tensors: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> None:
-        """Raise `TrainingError` unless both hold tensors of the same names and shapes."""
+        """Raise `TrainingError` unless both have tensors of the same names and shapes."""
         there, here = (_layers(names) for names in (tensors, fresh))
         if there != here:
             ends = [sorted({layer.rsplit(".", 1)[-1] for layer in layers}) for layers in (there, here)]
@@ -130,12 +130,12 @@ _TAGS = ".trainable_tokens_"
 
 
 def _layers(names: Any) -> set[str]:
-    """The layers that have an adapter, of the names of its tensors."""
+    """The names of the layers that have an adapter, from the names of its tensors."""
     return {name.split(".lora_")[0] for name in names if ".lora_" in name}
 
 
 def record_of(folder: Path) -> dict[str, str] | None:
-    """What a run began with, as the adapter in `folder` tells; None where it says nothing."""
+    """The `start` that is recorded for the adapter in `folder`; None if there is none."""
     about = folder / MANIFEST
     try:
         found: dict[str, str] | None = json.loads(about.read_text(encoding="utf-8")).get("start")
