@@ -29,28 +29,28 @@ def load(
     nested: bool | None = None,
     symbols: bool = False,
 ) -> Extractor:
-    """Load a model and return what extracts entities with it.
+    """Load a model and return an `Extractor` for it.
 
     Args:
         model: `default`; or the folder of an adapter, of a training run, or of a plain transformers model; or a preset
             (`genner models list`); or OWNER/NAME, a model or adapter of the Hugging Face hub, which is fetched at the
             first use. An adapter is refused when its base is not the one that it was trained on.
-        labels: what to ask for when a call does not say: a label set, its name, or tags. By default the label set that
-            the model was trained on, if that was one; else PER, LOC, ORG.
-        format: how the model writes its answers; by default, the one that its adapter was trained on most.
+        labels: default labels of calls: a label set, its name, or tags. By default the label set that the model was
+            trained on, if there was only one; else PER, LOC, ORG.
+        format: the answer format; by default, the one that its adapter was trained on most.
         constrained: decode under the grammar.
-        min_score: leave out entities that score less; 0 leaves out none. By default the threshold that the model's
-            calibration has for the labels of a call, which was chosen on dev data; 0 where it has none.
+        min_score: leave out entities with a lower score; 0 leaves out none. By default the threshold that the model's
+            calibration has for the labels of a call, which was chosen on dev data; 0 if it has none.
         device: `cpu`, `cuda` ...; by default the GPU, if there is one.
-        decoder: `speculative`, or the slow `reference` that it equals.
+        decoder: `speculative`, or `reference`, which is slow and gives the same output.
         engine: what runs the model, a name of `genner.engines.ENGINES`. `free` needs `constrained=False`.
-        nested: whether entities may lie within each other; None: as the label set says (see `Extractor`).
+        nested: whether entities may be nested; None: as the label set says (see `Extractor`).
         symbols: allow entities that start at markup or consist of punctuation (see `Extractor`).
 
-    Raises `UnknownNameError`, `ModelError`, `LabelError`, `MissingPartError` where what runs models is not installed,
-    and `UsageError` for any other argument. The default model is fetched if it is not there yet.
+    Raises `UnknownNameError`, `ModelError`, `LabelError`, `MissingPartError` if packages for running models are
+    missing, and `UsageError` for any other argument. The default model is fetched if it is not present yet.
     """
-    # Everything that can be wrong with the call is found out before a model is fetched or loaded.
+    # All arguments are checked before a model is fetched or loaded.
     given: LabelSet | None = None if labels is None else as_label_set(labels)
     if min_score is not None:
         checked_score(min_score)

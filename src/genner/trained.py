@@ -1,7 +1,7 @@
 """What a model was trained on: the label sets of its recipe, and which other labels are new to it.
 
-A label is known where its tag or its name is that of a label of the recipe, letters alone compared, whatever their
-case (`PERSON`, `person`). That says nothing of what it means: `known` labels of another corpus may be drawn otherwise.
+A label is known if its tag or its name equals that of a label of the recipe, comparing only letters and digits and
+ignoring case (`PERSON`, `person`). Its meaning may still differ: other corpora may define a `known` label differently.
 """
 
 import re
@@ -14,7 +14,7 @@ from genner.document import LabelSet
 from genner.errors import DataError
 
 KEY = "trained"  # in the `genner.json` of an adapter, the `training.json` of a model
-MAX_NAMED_LABELS = 8  # labels that a message names
+MAX_NAMED_LABELS = 8  # maximum number of labels listed in a message
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Trained:
         )
 
     def new(self, labels: LabelSet) -> tuple[str, ...]:
-        """The tags of those labels that are new to the model, in order."""
+        """The tags of the labels that are new to the model, in order."""
         return tuple(
             label.tag
             for label in labels
@@ -51,7 +51,7 @@ class Trained:
 
     @classmethod
     def from_json(cls, raw: Any, source: str) -> Self:
-        """Raises `DataError`, naming `source`, when it is not what `to_json` gives."""
+        """From the result of `to_json`. Raises `DataError`, naming `source`, for anything else."""
         if not isinstance(raw, list):
             raise DataError(source, f"{KEY!r} is {type(raw).__name__}, not a list")
         found = []
@@ -63,11 +63,11 @@ class Trained:
 
 
 def plain(name: str) -> str:
-    """The letters and digits of a name, casefolded: what is compared."""
+    """The letters and digits of a name, casefolded, for comparison."""
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def named(tags: Sequence[str]) -> str:
-    """Some tags, for a message: the first ones, and how many there are besides."""
+    """Tags for a message: the first ones, and the number of others."""
     more = f" and {len(tags) - MAX_NAMED_LABELS} more" if len(tags) > MAX_NAMED_LABELS else ""
     return ", ".join(tags[:MAX_NAMED_LABELS]) + more

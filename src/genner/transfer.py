@@ -1,16 +1,16 @@
-"""Scores for labels that a model's scores were not fitted on: most often new to the model itself, too.
+"""Scores for unseen labels, on which the model's scores were not fitted; most are new to the model itself, too.
 
-Where a model meets new labels, it finds the right words more often than the right label, and how sure it is says little
-of either. So these scores have a formula of their own, a logistic regression on what tells, fitted on sets of labels
-that the model was not trained on (`genner.training.transfer_fitting`):
+With new labels, a model finds the correct words more often than the correct label, and its confidence says little about
+either. So these scores have their own formula, a logistic regression on informative features, fitted on held-out label
+sets, on which the model was not trained (`genner.training.transfer_fitting`):
 
     score = sigmoid(sum of weight * log-odds over the kinds of decisions + sum of effect * feature + offset)
 
-How well a new label set goes as a whole cannot be told from that. A few sentences of it tell: each set that was fitted
-on has an offset of its own besides.
+The formula cannot tell how well the model does on a new label set as a whole. A few annotated sentences of the set can:
+each set in the fit has an additional offset of its own.
 
-Weights are 0 or more, so a more probable decision never scores less. Features (`features`) are of the label and of all
-labels that were asked for; what the text is like takes no part.
+Weights are 0 or more, so a more probable decision never scores less. The features (`features`) describe the label and
+all labels that were asked for, not the text.
 """
 
 import re
@@ -24,9 +24,9 @@ from genner.document import Label, LabelSet
 from genner.token_groups import Decisions
 from genner.trained import Trained
 
-LEAST, MOST = -8.0, 10.0  # log-odds of a decision are taken for no less and no more
+LEAST, MOST = -8.0, 10.0  # log-odds of a decision are clipped to this range
 PROMISED = 0.12
-"""Up to which mean expected calibration error, of sets that had no part in the fit, scores are called calibrated."""
+"""Maximum mean expected calibration error, on sets left out of the fit, for scores to be called calibrated."""
 
 FEATURES = {
     "new": "1 for a label that is new to the model (see `genner.trained`), 0 for one that it knows by name",
@@ -69,7 +69,7 @@ def _words(label: Label) -> frozenset[str]:
 
 
 def _split(text: str) -> Iterable[str]:
-    """The words of a name, `PhysicalObject` and `physical_objects` alike: without a plural's s."""
+    """The words of a name, casefolded, without a plural's s: the same for `PhysicalObject` and `physical_objects`."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     return (word.removesuffix("s") for word in re.findall(r"[^\W\d_]+", apart.casefold()))
 
@@ -79,7 +79,7 @@ def _share(some: frozenset[str], of: frozenset[str]) -> float:
 
 
 def odds(logprob: float) -> float:
-    """The log-odds of a decision, from the log of its probability; from `LEAST` to `MOST`."""
+    """The log-odds of a decision, from its log-probability; clipped to [`LEAST`, `MOST`]."""
     logprob = min(logprob, -1e-6)
     return min(max(logprob - log(-expm1(logprob)), LEAST), MOST)
 
@@ -91,18 +91,18 @@ def probability(odds: float) -> float:
 
 @dataclass(frozen=True)
 class Transfer:
-    """How the decisions of a family of formats make a score, for labels that were not fitted on.
+    """The score formula of a family of formats for unseen labels.
 
     Attributes:
-        offsets: what is added besides for the label sets that it was fitted on, by their sorted tags.
-        errors: by the same, the expected calibration error with that offset, by cross-validation.
-        weights: of the log-odds of each kind of decision, 0 or more.
-        effects: of each of `FEATURES`.
-        offset: what is added.
-        format: the answers' format that it was fitted on.
+        offsets: additional offsets of the held-out label sets in the fit, by their sorted tags.
+        errors: by the same tags, the expected calibration error with that offset, by cross-validation.
+        weights: weights of the log-odds of each kind of decision, 0 or more.
+        effects: weights of `FEATURES`.
+        offset: the intercept.
+        format: the answer format that it was fitted on.
         error: the mean expected calibration error over the held-out sets, each scored by a fit on the others.
-        sets: by held-out set, its sentences, entities found, how many of them are right, and the error before (by the
-            scale of the sets that were fitted on) and after.
+        sets: by held-out set, the number of sentences, of predicted entities and of correct ones, and the error before
+            (by the scale fitted on the trained sets) and after.
     """
 
     weights: Mapping[str, float]
@@ -115,22 +115,22 @@ class Transfer:
     errors: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
     def keeps(self, tags: tuple[str, ...]) -> bool:
-        """Whether scores are calibrated for this label set, one that it was fitted on."""
+        """Whether scores are calibrated for this label set, by its own offset; False if it was not in the fit."""
         return self.errors.get(tags, 1.0) <= PROMISED
 
     @property
     def holds(self) -> bool:
-        """Whether these scores may be called calibrated: `error` is `PROMISED` at most."""
+        """Whether these scores may be called calibrated: `error` is at most `PROMISED`."""
         return self.error <= PROMISED
 
     def odds(self, decided: Decisions, told: Mapping[str, float], tags: tuple[str, ...] = ()) -> float:
-        """The log-odds that an entity is right; `told`: the features of its label, `tags`: all asked for, sorted."""
+        """The log-odds that an entity is correct; `told`: its label's features, `tags`: all tags asked for, sorted."""
         total = self.offset + self.offsets.get(tags, 0.0)
         total += sum(weight * odds(decided[kind]) for kind, weight in self.weights.items())
         return total + sum(effect * told[name] for name, effect in self.effects.items())
 
     def score(self, decided: Decisions, told: Mapping[str, float], tags: tuple[str, ...] = ()) -> float:
-        """The probability, in [0, 1], that an entity is right."""
+        """The probability, in [0, 1], that an entity is correct."""
         return probability(self.odds(decided, told, tags))
 
     def to_dict(self) -> dict[str, Any]:

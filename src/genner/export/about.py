@@ -1,6 +1,6 @@
-"""What is known of a model: collected from the files of an adapter, of its training run, of an exported folder.
+"""Facts about a model, collected from the files of an adapter, of its training run, or of an exported folder.
 
-Nothing is guessed. What no file says is None or empty, and no path of this machine is kept.
+Nothing is guessed. What no file states is None or empty, and no local path is kept.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ PARTS = ("best", "adapter", "model")
 FOUR_BITS = {"q4_0", "q4_1"}
 """Types of GGUF weights that can lose what an adapter has learned."""
 
-# The hub's name of what a preset's weights were made from.
+# By preset, the hub's name of the model from which its weights were made.
 _HUB = {"smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model: its name (a folder's without its path), its description, its licence, its name on the hub."""
+    """A base model: its name (for a folder, without the path), its description, its licence, its name on the hub."""
 
     name: str
     description: str | None = None
@@ -49,7 +49,7 @@ class Base:
 
     @classmethod
     def of(cls, name: str) -> "Base":
-        """A preset, or the model in a folder, which need not be there."""
+        """A preset, a hub model, or the model in a folder, which need not exist."""
         if name in MODELS:
             spec = MODELS[name]
             hub = spec.source.repo if isinstance(spec.source, HubSource) else _HUB.get(name)
@@ -64,9 +64,9 @@ class Base:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """A run: `recipe` and `data` as in recipe.json and data.json; how far the weights had come.
+    """A training run: `recipe` and `data` as in recipe.json and data.json, and the progress at these weights.
 
-    `steps`, `tokens` and `seconds` (spent in steps) are None where no file says which step the weights are of.
+    `steps`, `tokens` and `seconds` (spent in steps) are None if no file says from which step the weights are.
     """
 
     recipe: dict[str, Any]
@@ -78,24 +78,24 @@ class TrainingFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model.
+    """The facts about a model.
 
     Args:
         kind: one of `MODEL_KINDS`.
-        adapter: SHA-256 of the adapter's weights, where there is one.
-        formats: answer formats that it was trained on, the most used first; empty where it was not trained.
+        adapter: SHA-256 of the adapter's weights, if there is one.
+        formats: answer formats that it was trained on, the most used first; empty if it was not trained.
         prompt_full_label_set: whether it was trained on the shipped label sets, whole (see `Extractor`).
         dtype: of the exported weights.
         gguf: GGUF files and the types of their weights.
-        results: scores of these weights, or of the adapter in them, each with what makes it a result.
-        dev: of the evaluation on samples of dev data during training, of these very weights: `f1`, the mean over sets
-            that chose them, and `results`, what it is the mean of; empty where there was none.
-        bare: whether a file holds numbers from training without what makes them results, as earlier versions wrote.
+        results: scores of these weights, or of their adapter, each a complete result (see `genner.export.scores`).
+        dev: scores of exactly these weights on samples of dev data during training: `f1`, the mean over sets, by which
+            they were chosen, and `results`, the scores that it averages; empty if there was no evaluation.
+        bare: whether a file has numbers from training that are not complete results, as earlier versions wrote.
         calibration: by format, the expected calibration error of its scores on dev data before and after calibration;
-            empty where they are not calibrated.
-        labels: the label set that it was trained on, where that was one, as JSON.
-        trained: all label sets that it was trained on, as `genner.trained` writes them; None where that is not known.
-        start: the adapter that training began with, its `name` without a path and the `sha256` of its weights.
+            empty if they are not calibrated.
+        labels: the label set that it was trained on, if there was only one, as JSON.
+        trained: all label sets that it was trained on, as `genner.trained` writes them; None if unknown.
+        start: the adapter that training started from: its `name` without a path and the `sha256` of its weights.
     """
 
     kind: str
@@ -128,12 +128,12 @@ class ModelFacts:
             return cls("tuned", Base.of(raw["base"]), None, source.formats, **more)
         if source.kind == "exported" and source.folder and (known := cls.read(source.folder)):
             return known
-        _ = source.located  # raises for what is not here
+        _ = source.located  # raises if the model is not present
         return cls("model", Base.of(source.base))
 
     @classmethod
     def read(cls, folder: Path) -> "ModelFacts | None":
-        """What an exported folder says of itself; None for any other folder. Raises `ModelError` when it is damaged."""
+        """The facts recorded in an exported folder; None for any other folder. Raises `ModelError` when damaged."""
         raw = read_json(folder / MANIFEST)
         if not raw or schema_of(raw) != "exported":
             return None
@@ -149,7 +149,7 @@ class ModelFacts:
             raise ModelError(f"{folder / MANIFEST} is damaged ({error}); export the model again") from None
 
     def write(self, folder: Path, name: str) -> None:
-        """Write it into an exported folder, with the sizes and hashes of its files, as `genner.model_store.verify`
+        """Write the facts into an exported folder, with sizes and hashes of its files, as `genner.model_store.verify`
         reads them; cards may change."""
         paths = sorted(folder.iterdir()) if not self.gguf else []
         files = list_files(p for p in paths if p.is_file() and p.suffix != ".md" and p.name != MANIFEST)
@@ -176,13 +176,13 @@ def _calibration(folder: Path, adapter: str) -> dict[str, list[float]]:
 
 
 def _title(name: str) -> str:
-    """What an adapter is called, without the path of its folder, and with that of its run."""
+    """The name of an adapter: its folder's, or its run's if it is a part of a training run; without the path."""
     path = Path(name)
     return path.parent.name if path.name in PARTS and path.parent.name else path.name or name
 
 
 def _scores(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """`results`, `dev` and `bare` of what lies beside the weights. Raises `ModelError`."""
+    """`results`, `dev` and `bare` from `raw`, the file beside the weights. Raises `ModelError`."""
     try:
         results = tuple(map(ModelScore.of_json, raw.get("results", ())))
         for one in (dev := raw.get("dev", {})).get("results", ()):
@@ -193,13 +193,13 @@ def _scores(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """Scores, and `training` where the run is at hand that wrote this folder; `raw`: what lies beside the weights."""
+    """Scores, and `training` if the run that wrote this folder is present; `raw`: the file beside the weights."""
     scores, run = _scores(folder, raw), folder.resolve().parent
     if not raw.get("recipe") or not (run / "recipe.json").is_file():
         return scores
     text = (run / "recipe.json").read_text(encoding="utf-8")
     if hashlib.sha256(text.encode()).hexdigest() != raw["recipe"]:
-        return scores  # another run's, or changed since: it does not tell how these weights were made
+        return scores  # of another run, or changed since: not the recipe of these weights
     try:
         progress = _progress(folder.resolve(), raw)
         return scores | {"training": _training(json.loads(text), read_json(run / "data.json"), **progress)}
@@ -208,8 +208,8 @@ def _run(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _progress(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """How far a run had come when it wrote this folder: `steps`, `tokens`, `seconds`; empty if that is not known."""
-    run, scores = folder.parent, raw.get("scores", {})  # as earlier versions wrote them
+    """A run's progress when it wrote this folder: `steps`, `tokens`, `seconds`; empty if unknown."""
+    run, scores = folder.parent, raw.get("scores", {})  # written by earlier versions
     if dev := raw.get("dev"):
         scores = {"f1": dev["f1"]} | {f"f1_{one['set']}": ModelScore.of_json(one).f1 for one in dev.get("results", ())}
     found: dict[str, Any] = {}
@@ -221,7 +221,7 @@ def _progress(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
     if not found and folder.name in ("adapter", "model") and (run / "state.pt").is_file():
         import torch
 
-        # Written together with the newest weights; mapped, since only a few numbers of it are wanted.
+        # Written together with the newest weights; memory-mapped, since only a few numbers of it are needed.
         try:
             found = torch.load(run / "state.pt", map_location="cpu", weights_only=True, mmap=True)["progress"]
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
@@ -233,7 +233,7 @@ _PROGRESS = {"steps": "step", "tokens": "tokens", "seconds": "seconds"}
 
 
 def _hub_licence(name: str) -> str | None:
-    """The licence that a repository of the hub named when it was fetched into the store."""
+    """The licence of a hub repository, as recorded when it was fetched into the store."""
     try:
         found = FetchedManifest.read(hub_folder(name))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -242,7 +242,7 @@ def _hub_licence(name: str) -> str | None:
 
 
 def _licence(readme: Path) -> str | None:
-    """The licence that a model card names in its front matter."""
+    """The licence in a model card's front matter."""
     text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     matter = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
     named = matter and re.search(r"^license: *([\w.+-]+) *$", matter[1], re.MULTILINE)

@@ -1,5 +1,5 @@
-"""Model cards: README.md with the front matter of the Hugging Face hub. What `ModelFacts` does not hold is left out, or
-said to be unknown."""
+"""Model cards: README.md with the front matter of the Hugging Face hub. Facts that `ModelFacts` lacks are left out or
+stated as unknown."""
 
 import json
 import re
@@ -29,25 +29,26 @@ from genner.manifest import MANIFEST, TUNED, read_json
 
 CARD = "README.md"
 ORIGINAL = "ORIGINAL.md"
-"""The card that a person wrote for what an exported folder was made from."""
+"""The hand-written card of the model from which an exported folder was made."""
 MARK = "<!-- Written by genner, and written again by `genner card`; take this line out to keep your changes. -->"
 
 _LIBRARIES = {"adapter": "peft", "merged": "transformers", "tuned": "transformers", "model": "transformers"}
 _TASK = "that finds named entities by writing the text out again with its entities marked"
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*[A-Za-z0-9]")
-_WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # which YAML takes for something else
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # not strings in YAML
 
 
 @naming_parts()
 def write_cards(folder: Path, force: bool = False, scores: Sequence[str] = ()) -> list[Path]:
-    """Write the card of an adapter's or an exported folder. In a training run's, the cards of its adapters, and in its
-    own folder that of the adapter which is loaded from there. Returns the files, the folder's own last.
+    """Write the card of an adapter's or an exported folder. For a training run's folder, write the cards of its
+    adapters, and in the folder itself the card of the adapter that is loaded from it. Returns the files, the folder's
+    own last.
 
     `scores` are reports, `[SET/SPLIT=]FILE`, of the model that is loaded from the folder; they are kept beside its
-    weights. In a card that a person wrote, the scores alone are written, where it has a place for them (`BEGIN`).
+    weights. In a hand-written card, only the scores are written, if it has a place for them (`BEGIN`).
 
-    Raises `UsageError` when there is no such thing in the folder, a card that a person wrote (unless `force`), or a
-    report that is no result; `ModelError` when a file is damaged or cannot be written.
+    Raises `UsageError` when the folder is none of these or has a hand-written card (unless `force`), or a report is no
+    result; `ModelError` when a file is damaged or cannot be written.
     """
     folder = folder.resolve()
     title = folder.parent.name if folder.name in PARTS else folder.name
@@ -87,7 +88,7 @@ def _results(about: ModelFacts, scores: Sequence[str]) -> tuple[ModelScore, ...]
 
 
 def _keep(about: ModelFacts, place: Path) -> None:
-    """Write results beside the weights, in the place of what earlier versions wrote there. Raises `ModelError`."""
+    """Write results beside the weights, replacing the scores of earlier versions. Raises `ModelError`."""
     path = place / (TUNED if about.kind == "tuned" else MANIFEST)
     raw = read_json(path)
     raw.pop("scores", None)
@@ -96,7 +97,7 @@ def _keep(about: ModelFacts, place: Path) -> None:
 
 
 def write_card(about: ModelFacts, folder: Path, title: str) -> Path:
-    """Write one card, whatever is there. Raises `ModelError`."""
+    """Write one card, overwriting any existing one. Raises `ModelError`."""
     return _write(folder / CARD, render(about, title, original=(folder / ORIGINAL).is_file()))
 
 
@@ -113,13 +114,13 @@ def _holds_weights(folder: Path) -> bool:
 
 
 def _by_hand(path: Path) -> str:
-    """The card that a person wrote; empty where there is none."""
+    """The hand-written card; empty if there is none."""
     card = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     return card if MARK not in card else ""
 
 
 def render(about: ModelFacts, title: str, original: bool = False) -> str:
-    """The card. `title` names the model, and the folder in the examples; `original`: a person's card is beside it."""
+    """The card. `title` names the model, and the folder in examples; `original`: a hand-written card is beside it."""
     where = f"\n\nWhat was written by hand about its original is in [{ORIGINAL}]({ORIGINAL})." if original else ""
     parts = [_front_matter(about, title), MARK, f"# {title}", _opening(about) + where]
     if about.training or about.labels:
@@ -148,7 +149,7 @@ def _front_matter(about: ModelFacts, title: str) -> str:
     if about.training:
         recipe = about.training.recipe
         lines += _items("datasets", [item["name"] for item in (*recipe["sets"], *recipe.get("chat", ()))])
-    if about.results and about.kind in ("adapter", "tuned", "model"):  # of others, these very weights were not scored
+    if about.results and about.kind in ("adapter", "tuned", "model"):  # else others than these weights were scored
         lines.append(model_index(title, about.results))
     return "\n".join([*lines, "---"])
 
@@ -158,7 +159,7 @@ def _items(key: str, values: Iterable[str]) -> list[str]:
 
 
 def _scalar(value: str) -> str:
-    """A string in YAML; quoted as in JSON, which YAML reads, where it could be taken for something else."""
+    """A string in YAML; quoted as in JSON, which YAML accepts, if it could be read as another type."""
     return value if _PLAIN.fullmatch(value) and value.lower() not in _WORDS else json.dumps(value)
 
 

@@ -1,4 +1,4 @@
-"""What a card says of how its model was trained: labels, data, settings."""
+"""The parts of a card about training: labels, data, settings."""
 
 import json
 import re
@@ -12,12 +12,12 @@ from genner.document import LabelSet
 from genner.export.about import ModelFacts
 from genner.labels import label_sets
 
-_TABLED = ("name", "train", "dev", "labels", "weight")  # what of a set the table of data shows, or need not
-_UNSET = {"fraction": 1, "max_empty": 1}  # where that is not 0 or nothing
+_TABLED = ("name", "train", "dev", "labels", "weight")  # keys of a set that the data table shows or omits
+_UNSET = {"fraction": 1, "max_empty": 1}  # defaults other than 0 or empty
 
 
 def labels(about: ModelFacts) -> str:
-    """A table for each label set: what the model was asked for in training."""
+    """A table for each label set that the model was trained on."""
     names = [item["labels"] for item in about.training.recipe["sets"]] if about.training else []
     recorded = about.training.data.get("labels", {}) if about.training else {}
     parts = []
@@ -32,7 +32,7 @@ def labels(about: ModelFacts) -> str:
 
 
 def _label_set(name: str, recorded: Any, own: Any, alone: bool) -> LabelSet | None:
-    """The label set of this name: as the run recorded it, as genner knows it, or the model's only one."""
+    """The label set of this name: as the run recorded it, else as genner knows it, else the model's only one."""
     if recorded:
         return LabelSet.from_json(recorded, "data.json")
     if known := label_sets().get(name) or (catalog()[name].labels if name in catalog() else None):
@@ -41,7 +41,7 @@ def _label_set(name: str, recorded: Any, own: Any, alone: bool) -> LabelSet | No
 
 
 def _cell(text: str) -> str:
-    """Text in a cell of a table, as it is: no markup of Markdown or HTML in it counts."""
+    """Text for a table cell, with Markdown and HTML markup escaped."""
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
@@ -89,7 +89,7 @@ def data(about: ModelFacts) -> str:
 
 
 def _more(table: dict[str, Any], known: Iterable[str]) -> str:
-    """The further keys of a recipe's table that are set, as `key` value."""
+    """The other keys of a recipe's table that are not at their defaults, as `key` value."""
     said = {key: value for key, value in table.items() if value and key not in known and value != _UNSET.get(key)}
     return ", ".join(
         f"`{key}` {value:g}" if isinstance(value, float) else f"`{key}` {value}" for key, value in said.items()

@@ -1,4 +1,4 @@
-"""A plain transformers folder: weights with the adapter in them, tokenizer, configs, what it is, a model card."""
+"""A plain transformers folder: weights with the adapter merged in, tokenizer, configs, manifest, model card."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ from genner.model_source import ModelSource
 
 EXPORT_DTYPES = ("bfloat16", "float16", "float32")
 
-# The tokenizer's files, which are copied as they are, so that token ids stay; and what must go where the weights go: an
-# adapter's drafter reads the states of the merged model as well, and its scores are those of the merged model.
+# The tokenizer's files, copied unchanged to preserve token ids, and files that belong to the weights: the adapter's
+# drafter and calibration also fit the merged model.
 _COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -37,9 +37,9 @@ _COPIED = (
 
 
 def merge(adapter: str, out: Path, dtype: str = "bfloat16") -> Path:
-    """Merge an adapter (`default`, its folder, a training run's) into its base; as `to_transformers`.
+    """Merge an adapter (`default`, its folder, or a training run's) into its base, as `to_transformers` does.
 
-    Raises `UsageError` besides when it is no adapter.
+    Also raises `UsageError` when it is no adapter.
     """
     if (source := ModelSource.find(adapter, fetch=True)) is None or source.adapter is None:
         raise UsageError(
@@ -53,7 +53,7 @@ def merge(adapter: str, out: Path, dtype: str = "bfloat16") -> Path:
 def to_transformers(model: str, out: Path, dtype: str = "bfloat16") -> Path:
     """Write what `genner.load(model)` loads as a plain transformers folder. Returns `out`.
 
-    The folder appears when it is whole. Weights are added up in float32 and rounded once to `dtype`.
+    The folder appears only when it is complete. Weights are summed in float32 and rounded once to `dtype`.
 
     Raises `UnknownNameError` for a dtype or model, `UsageError` when `out` is not empty, `ModelError` when a file is
     missing, does not fit or cannot be written.
@@ -90,7 +90,7 @@ def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
     causal, _ = load_weights(base, adapter, torch.device("cpu"), getattr(torch, dtype), "eager", plain=False)
     causal.save_pretrained(out)
     for path in out.glob("*.safetensors"):
-        path.chmod(0o644)  # written for its owner alone, and a model is there to be shared
+        path.chmod(0o644)  # written readable by the owner only, but models are shared
     # An adapter with tokens of its own brings a tokenizer.
     for path in [p for folder in (base, adapter) if folder for pattern in _COPIED for p in folder.glob(pattern)]:
         if path.is_dir():
@@ -100,7 +100,7 @@ def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
 
 
 def keep_card(source: Path, out: Path) -> None:
-    """Take along the card that a person wrote, since a generated one cannot say what it says."""
+    """Copy the hand-written card, since a generated one cannot replace it."""
     for name in (ORIGINAL, CARD):
         path = source / name
         if path.is_file() and MARK not in path.read_text(encoding="utf-8"):
@@ -109,7 +109,7 @@ def keep_card(source: Path, out: Path) -> None:
 
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` at the end; on an exception nothing has happened. Raises `ModelError`."""
+    """A temporary folder that is renamed to `out` at the end, or removed on an exception. Raises `ModelError`."""
     from safetensors import SafetensorError
 
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")

@@ -1,7 +1,7 @@
-"""A Llama as a GGUF file for llama.cpp, from the file that its base model came in.
+"""A Llama as a GGUF file for llama.cpp, from the GGUF file of its base model.
 
-Metadata and tensor names are the base file's; the weights are the given ones, the adapter merged into them. Matrices
-get the type asked for, but for embedding and output head, which are not made coarser than 8 bits; vectors keep theirs.
+Metadata and tensor names are the base file's; the weights are the given ones, with the adapter merged in. Matrices get
+the requested type, except embedding and output head, which have at least 8 bits; vectors keep their type.
 """
 
 import os
@@ -28,7 +28,7 @@ GGUF_TYPES = {
     "f16": Quantized.F16,
     "bf16": Quantized.BF16,
 }
-_FILE_TYPES = {  # what the header calls a file of this type
+_FILE_TYPES = {  # the header's number for a file of this type
     "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
     "q4_1": gguf.LlamaFileType.MOSTLY_Q4_1,
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
@@ -91,7 +91,7 @@ def _write(reader: gguf.GGUFReader, weights: Mapping[str, torch.Tensor], kind: s
     writer = gguf.GGUFWriter(out, "llama")
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
-            continue  # the writer's own
+            continue  # set by the writer itself
         writer.add_key_value(field.name, field.contents(), field.types[0], field.types[-1])
     writer.add_file_type(_FILE_TYPES[kind])
     heads = [reader.fields[f"llama.attention.head_count{kv}"].contents() for kv in ("", "_kv")]
@@ -102,7 +102,7 @@ def _write(reader: gguf.GGUFReader, weights: Mapping[str, torch.Tensor], kind: s
             continue
         try:
             weight = weight_of(tensor.name, weights, *heads)
-        except (KeyError, RuntimeError):  # no such tensor, or one of another shape
+        except (KeyError, RuntimeError):  # no such tensor, or another shape
             weight = torch.empty(0)
         if list(weight.shape) != tensor.shape[::-1].tolist():
             raise ModelError(
@@ -123,14 +123,14 @@ def _write(reader: gguf.GGUFReader, weights: Mapping[str, torch.Tensor], kind: s
 
 
 def _type(part: str, weight: torch.Tensor, kind: str, before: Any) -> Any:
-    """The type to write a tensor in."""
+    """The type in which a tensor is written."""
     if weight.dim() < 2:
         return before
     return GGUF_TYPES["q8_0"] if part in _FINE and kind.startswith("q4") else GGUF_TYPES[kind]
 
 
 def with_base(name: str, given: Path | None, then: Callable[[Path], None]) -> None:
-    """Call `then` with the GGUF file that model `name` came in: `given`, or the preset's, fetched for the moment.
+    """Call `then` with the GGUF file of model `name`: `given`, or the preset's, fetched temporarily.
 
     Raises `UsageError` for a model that is no preset when none is given, `ModelError` when it cannot be fetched.
     """

@@ -1,4 +1,4 @@
-"""GGUF folders: by genner itself where the base model came as GGUF, else by llama.cpp's own converter."""
+"""GGUF folders: written by genner itself if the base model came as GGUF, else by llama.cpp's own converter."""
 
 import os
 import shutil
@@ -35,9 +35,9 @@ def to_gguf(
 
     Args:
         kind: type of the weights, one of `LLAMA_CPP_TYPES`.
-        base_gguf: the GGUF file of the base model, a Llama; where the base is a preset it is fetched.
-        converter: llama.cpp's `convert_hf_to_gguf.py`, or the folder it is in; it is also looked for in `$LLAMA_CPP`
-            and on the PATH where there is no GGUF file of the base.
+        base_gguf: the GGUF file of the base model, a Llama; if the base is a preset, it is fetched.
+        converter: llama.cpp's `convert_hf_to_gguf.py`, or its folder; without a GGUF file of the base, it is also
+            searched in `$LLAMA_CPP` and on the PATH.
 
     Raises `UsageError` when there is neither, or the file exists; `UnknownNameError`; `ModelError` when a file is
     missing, does not fit or cannot be written, or the converter fails.
@@ -97,7 +97,7 @@ def _rewrite(model: str, base: str, base_gguf: Path | None, kind: str, out: Path
 def _converter(given: Path | None) -> Path | None:
     """llama.cpp's converter: `given`, else that in `$LLAMA_CPP`, else on the PATH; None if there is none.
 
-    Raises `UsageError` when it is not where it was said to be.
+    Raises `UsageError` when it is not at the given place.
     """
     named = os.environ.get("LLAMA_CPP")
     for place, said in ((given, "--converter"), (Path(named) if named else None, "$LLAMA_CPP")):
@@ -112,7 +112,7 @@ def _converter(given: Path | None) -> Path | None:
 
 
 def _convert(script: Path, model: str, kind: str, out: Path) -> None:
-    """Merge into a folder for the moment, and convert that."""
+    """Merge into a temporary folder and convert that."""
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merged-") as scratch:
         folder = to_transformers(model, Path(scratch) / out.parent.name)
         partial = Path(scratch) / "model.gguf"

@@ -1,6 +1,6 @@
-"""The scores that a model carries: each with its set, split, number of sentences, interval and signature.
+"""The scores stored with a model: each with set, split, number of sentences, interval and signature.
 
-A number without these is not a result, and is refused. They come from reports of `genner evaluate --json`, of
+A number without these is not a result and is refused. Scores come from reports of `genner evaluate --json`, of
 `benchmarks/score.py`, or of a cell of an assessment.
 """
 
@@ -15,19 +15,19 @@ from genner.data.catalog import catalog
 from genner.errors import UsageError
 
 MAX_SHOWN_SCORES = 100
-"""Sentences of a dev sample from which on a card shows its scores."""
+"""Minimum number of sentences in a dev sample for a card to show its scores."""
 BEGIN, END = "<!-- scores: written by `genner card --scores` -->", "<!-- end of scores -->"
-"""Around the scores in a card that a person wrote."""
+"""Markers around the scores in a hand-written card."""
 
 _GIVEN = re.compile(r"([^=/]+)/([^=/]+)=(.+)")
 
 
 @dataclass(frozen=True)
 class ModelScore:
-    """Strict span micro-F1 on documents of one split of one set, in counts, with its 95 % interval in [0, 1].
+    """Strict span micro-F1 on documents of one split of one set, as counts, with its 95 % interval in [0, 1].
 
-    `sentences` were scored, `of` so many in the split; None where that is not known. `low` and `high` are None where
-    so few say nothing of how others would differ.
+    `sentences` is the number scored, `of` the number in the split (None if unknown). `low` and `high` are None if there
+    are too few sentences for an interval.
     """
 
     set: str
@@ -60,19 +60,19 @@ class ModelScore:
 
     @property
     def adapter(self) -> str:
-        """The first digits of the adapter's SHA-256, as the signature has them; empty where it has none."""
+        """The first digits of the adapter's SHA-256, from the signature; empty if it has none."""
         return self.said.get("adapter", "")
 
     @classmethod
     def of_json(cls, raw: Mapping[str, Any]) -> "ModelScore":
-        """From `asdict`. Raises `TypeError`, `ValueError` or `KeyError` where something is missing."""
+        """From `asdict`. Raises `TypeError`, `ValueError` or `KeyError` if something is missing or illegal."""
         return _checked(cls(**raw))
 
 
 def read_scores(given: str, adapter: str | None) -> list[ModelScore]:
-    """The results in `[SET/SPLIT=]FILE`, of the model whose adapter has this SHA-256, if it has one.
+    """The results in `[SET/SPLIT=]FILE`, for the model whose adapter, if any, has this SHA-256.
 
-    Raises `UsageError` when a report lacks what makes it a result, or is of another model.
+    Raises `UsageError` when a report lacks a part of a result, or is for another model.
     """
     path = Path(given)
     name = ("", "")
@@ -114,12 +114,12 @@ def read_scores(given: str, adapter: str | None) -> list[ModelScore]:
 
 
 def merged(old: Iterable[ModelScore], new: Iterable[ModelScore]) -> tuple[ModelScore, ...]:
-    """Results by set, split and format, the new ones in the place of old ones."""
+    """Results by set, split and format; new ones replace old ones."""
     return tuple({(r.set, r.split, r.said.get("format")): r for r in (*old, *new)}.values())
 
 
 def table(results: Sequence[ModelScore]) -> str:
-    """Results in Markdown, with their signatures."""
+    """A Markdown table of results, with their signatures."""
     lines = [
         "| set | split | sentences | format | precision | recall | micro-F1 | 95 % interval | over |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -137,7 +137,7 @@ def table(results: Sequence[ModelScore]) -> str:
 
 
 def model_index(name: str, results: Sequence[ModelScore]) -> str:
-    """Results as the hub's `model-index`, a line of YAML."""
+    """Results as the hub's `model-index`, one line of YAML."""
     entries = [
         {
             "task": {"type": "token-classification", "name": "Named entity recognition"},
@@ -153,8 +153,8 @@ def model_index(name: str, results: Sequence[ModelScore]) -> str:
 
 
 def dev_text(dev: Mapping[str, Any], bare: bool) -> list[str]:
-    """What a card says of scores from training: samples of the dev splits, which chose the checkpoint; `bare`: the
-    files hold numbers without what makes them results."""
+    """The card's text on scores from training: of samples of the dev splits, by which the checkpoint was chosen;
+    `bare`: the files have numbers that lack the parts of a result."""
     if bare:
         return ["Its files hold scores from training without the number of sentences, which are no results: not shown."]
     results = [ModelScore.of_json(raw) for raw in dev.get("results", ())]
@@ -175,7 +175,7 @@ def dev_text(dev: Mapping[str, Any], bare: bool) -> list[str]:
 
 
 def replaced(card: str, results: Sequence[ModelScore]) -> str | None:
-    """A card that a person wrote, with these results between `BEGIN` and `END`; None where it has no such place."""
+    """A hand-written card with these results between `BEGIN` and `END`; None if it lacks these markers."""
     before, begin, rest = card.partition(BEGIN)
     _, end, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table(results)}\n{END}{after}" if begin and end else None
@@ -186,7 +186,7 @@ def to_json(results: Iterable[ModelScore]) -> list[dict[str, Any]]:
 
 
 def _reports(raw: Mapping[str, Any], name: tuple[str, str]) -> Iterable[tuple[tuple[str, str], Mapping[str, Any]]]:
-    """The reports in a file, each with its set and split, as far as they are said."""
+    """The reports in a file, each with its set and split, as far as these are given."""
     if raw.get("kind") == "score" and isinstance(raw.get("metrics"), dict):  # a cell of an assessment
         about = raw.get("description", {})
         strict = raw["metrics"].get("strict") or {}
@@ -228,7 +228,7 @@ def _result(set_name: str, split: str, report: Mapping[str, Any]) -> ModelScore:
 
 
 def _checked(result: ModelScore) -> ModelScore:
-    """Raises `ValueError` when something of it is not there."""
+    """The result, if complete and consistent. Raises `ValueError`."""
     for key in ("sentences", "tp", "fp", "fn"):
         if type(getattr(result, key)) is not int or getattr(result, key) < (key == "sentences"):
             raise ValueError(f"{key!r} is {getattr(result, key)!r}, no count")

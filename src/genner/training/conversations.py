@@ -98,7 +98,7 @@ def grouped(conversations: Sequence[tuple[list[int], list[bool]]], budget: int) 
     head = _shared([ids for ids, _ in conversations], firsts)
     for indices in bucket([len(ids) - 1 - head for ids, _ in conversations], budget):
         shared = _shared([conversations[i][0] for i in indices], [firsts[i] for i in indices])
-        # A prefix needs at least one token. If the template begins with the user's words, there may be no shared one.
+        # A prefix needs at least one token. If none is shared (a template may begin with the user), each has its own.
         for hand, length in [(indices, shared)] if shared else [([i], firsts[i] - 1) for i in indices]:
             pairs = [_pair(*conversations[i], firsts[i], length) for i in hand]
             yield Batch(conversations[hand[0]][0][:length], pairs)

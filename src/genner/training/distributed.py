@@ -37,7 +37,7 @@ BUNCH = 2**22  # numbers summed over the processes in one call
 
 @dataclass(frozen=True)
 class Devices:
-    """This process among those of the run. With a single process, all methods are no-ops.
+    """This process among those of the run. With a single process, nothing is exchanged.
 
     Args:
         device: the device of this process.

@@ -46,7 +46,7 @@ class Sharded(torch.nn.Module):
     def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, which runs the model; it may be a tensor with a graph."""
         if not self._begun:
-            # Allocate the buffers for whole weights now: if decoding did, in inference mode, they could not be trained.
+            # Allocate the buffers for whole weights outside inference mode (decoding), or training could not use them.
             for part in (*self._layers, self):
                 part.unshard()
                 part.reshard()

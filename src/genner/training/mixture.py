@@ -110,7 +110,7 @@ class Mixture:
 
     @cached_property
     def depth(self) -> int:
-        """Maximum nesting depth of entities: that of the training data, or that of the label sets if larger."""
+        """Maximum number of entities that cover one place: in the training data, or by the label sets if larger."""
         found = (nesting(document.entities)[2] for _, _, documents in self.sets for document in documents)
         return max([1, *found, *(labels.depth or 1 for _, labels, _ in self.sets)])
 

@@ -91,7 +91,7 @@ def _edges(document: Document) -> set[int]:
 
 
 def _cased(char: str, other: str) -> str:
-    """The letter in the `other` case, unless that is more than letters: lower-case `İ` is an `i` with a mark."""
+    """The `other` case of a letter if it has only letters, else the letter: lower-case `İ` is an `i` with a mark."""
     return other if char.isalpha() and other.isalpha() else char
 
 

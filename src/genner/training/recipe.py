@@ -27,8 +27,9 @@ class SetSpec:
     maximum share of documents without entities; `concat` is the share of examples that join two or three consecutive
     documents into one text.
 
-    Noise: `lowercase`, `uppercase`, `typos`, `spacing` and `detokenize` are the shares of examples that are lower-cased, are
-    upper-cased, get misspelt words, get superfluous or missing blanks and line ends, or are turned into running text.
+    Noise: `lowercase`, `uppercase`, `typos`, `spacing` and `detokenize` are the shares of examples that are put in
+    lower case, are put in upper case, get misspelt words, get superfluous or missing blanks and line ends, or become
+    running text.
 
     `absent` names labels that are known not to occur in the texts, for [prompt] `negatives`: TAG or SET:TAG.
     """

@@ -1,7 +1,7 @@
 """Fine-tuning: the training loop with checkpoints and schedule. Data, collation, evaluation and methods have their own
 modules.
 
-With several devices, one process per device runs this loop with its share of every step (`genner.training.distributed`).
+On several devices, one process per device runs this loop with its share of every step (`genner.training.distributed`).
 
 The trained weights (see `genner.training.adapters`) are kept in the base model's dtype, while the optimizer keeps
 float32 master copies of them: on a CPU this is 1.5 times as fast as float32 adapters over a bf16 base, and small

@@ -135,7 +135,7 @@ def _layers(names: Any) -> set[str]:
 
 
 def record_of(folder: Path) -> dict[str, str] | None:
-    """The `start` that is recorded for the adapter in `folder`; None if there is none."""
+    """The `start` recorded for the adapter in `folder`, or None."""
     about = folder / MANIFEST
     try:
         found: dict[str, str] | None = json.loads(about.read_text(encoding="utf-8")).get("start")
