@@ -98,7 +98,7 @@ def attend(
 def _plain(
     queries: Tensor, keys: Tensor, values: Tensor, line: Line, scale: float, window: int | None, cap: float | None
 ) -> Tensor:
-    """As `attend`, by autograd, over the whole line with a mask; supports a sliding window and a soft cap of the scores."""
+    """As `attend`, by autograd, over the whole line with a mask; supports a window and a soft cap of the scores."""
     groups = queries.shape[1] // keys.shape[1]
     queries, keys, values = (each.transpose(0, 1) for each in (queries, keys, values))
     keys, values = (each.repeat_interleave(groups, 0) for each in (keys, values))
