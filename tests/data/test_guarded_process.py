@@ -45,16 +45,16 @@ def refuse(own: bool) -> Iterator[int]:
 
 
 def test_items_come_through_and_the_process_is_kept() -> None:
-    assert list(guarded("test_guard:count", 3)) == [0, 1, 2]
+    assert list(guarded("tests.data.test_guarded_process:count", 3)) == [0, 1, 2]
     kept = guarded_process._idle[-1]
-    assert list(guarded("test_guard:count", 2)) == [0, 1]
+    assert list(guarded("tests.data.test_guarded_process:count", 2)) == [0, 1]
     assert guarded_process._idle[-1] is kept
     with pytest.raises(GuardError, match=r"^ValueError: bad$"):
-        list(guarded("test_guard:refuse", False))
+        list(guarded("tests.data.test_guarded_process:refuse", False))
     with pytest.raises(UsageError, match="say more"):
-        list(guarded("test_guard:refuse", True))
+        list(guarded("tests.data.test_guarded_process:refuse", True))
     assert guarded_process._idle[-1] is kept
-    two = [guarded("test_guard:count", 3), guarded("test_guard:count", 10_000)]
+    two = [guarded("tests.data.test_guarded_process:count", 3), guarded("test_guard:count", 10_000)]
     assert [next(two[0]), next(two[1]), next(two[0])] == [0, 0, 1]
     assert not guarded_process._idle
     for half in two:
@@ -65,13 +65,13 @@ def test_items_come_through_and_the_process_is_kept() -> None:
 def test_a_crash_a_hang_and_an_exit_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     with pytest.raises(GuardError, match=r"its reader crashed \(SIGSEGV\)"):
-        found += list(guarded("test_guard:crash"))
+        found += list(guarded("tests.data.test_guarded_process:crash"))
     with pytest.raises(GuardError, match=r"its reader crashed \(code 3\)"):
-        list(guarded("test_guard:leave"))
+        list(guarded("tests.data.test_guarded_process:leave"))
     monkeypatch.setattr(guarded_process, "STALL_TIMEOUT", 0.05)
     with pytest.raises(GuardError, match=r"its reader did not go on for 0\.05 seconds"):
-        list(guarded("test_guard:hang"))
-    assert list(guarded("test_guard:count", 1)) == [0]
+        list(guarded("tests.data.test_guarded_process:hang"))
+    assert list(guarded("tests.data.test_guarded_process:count", 1)) == [0]
 
 
 # Hugging Face

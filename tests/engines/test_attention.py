@@ -56,7 +56,7 @@ def test_rows_attend_as_tokens_would(
     queries = torch.randn(1, asking, sum(new for _, new in rows), SIZE)
     cache, cpu = KVCache(7, capacity=4), torch.device("cpu")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"PIECE": piece, "ROOM": room, "SHORT": short}.items():
+        for name, value in {"QUERY_CHUNK_TOKENS": piece, "ROOM": room, "FUSED_KERNEL_TOKENS": short}.items():
             patch.setattr(attention, name, value)
         for old in (True, False):  # what stands before, then what is new
             part = [slice(0, before) if old else slice(before, None) for before, _ in rows]
