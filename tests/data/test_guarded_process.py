@@ -54,7 +54,10 @@ def test_items_come_through_and_the_process_is_kept() -> None:
     with pytest.raises(UsageError, match="say more"):
         list(guarded("tests.data.test_guarded_process:refuse", True))
     assert guarded_process._idle[-1] is kept
-    two = [guarded("tests.data.test_guarded_process:count", 3), guarded("test_guard:count", 10_000)]
+    two = [
+        guarded("tests.data.test_guarded_process:count", 3),
+        guarded("tests.data.test_guarded_process:count", 10_000),
+    ]
     assert [next(two[0]), next(two[1]), next(two[0])] == [0, 0, 1]
     assert not guarded_process._idle
     for half in two:
