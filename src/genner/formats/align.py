@@ -1,14 +1,14 @@
-"""Carry entities from a changed copy of a text over to the text itself.
+"""Projects entities from a changed copy of a text onto the text.
 
-A model that writes freely changes what it copies: it drops a blank, mends a typo, adds a preface, stops early. The two
-texts are aligned by their Levenshtein edit script (rapidfuzz, bit-parallel), and an entity goes where its characters
-went. Where words begin and end in the copy, they do in the text: an entity that was whole words there is whole words
-here, those that are like it (`genner.formats.similar_spans`), with its article or without. What cannot be placed is
-dropped; both are counted, each in its own `Problem`.
+Without a grammar, a model alters its copy: it drops a space, corrects a typo, adds a preface, stops early. The two
+texts are aligned by their Levenshtein edit script (rapidfuzz, bit-parallel), and an entity follows its characters. Word
+boundaries are kept: an entity of whole words in the copy becomes the similar whole words of the text
+(`genner.formats.similar_spans`), with or without its article. What cannot be placed is dropped; both cases are counted,
+each in its own `Problem`.
 
-An edit script takes time with the product of the two lengths. So what both begin and end with is set aside, and what
-lies between is aligned in windows, one behind the other, each from where the last long stretch that both have in common
-ended. Where a window has none, the copy goes on where the two meet again.
+Computing an edit script takes time proportional to the product of both lengths. So the common prefix and suffix are set
+aside, and the rest is aligned in consecutive windows, each starting where the last long common stretch ended. If a
+window has none, alignment resumes where the two texts meet again.
 """
 
 from bisect import bisect_left
@@ -22,10 +22,10 @@ from genner.formats.json_answer import brief
 from genner.formats.similar_spans import changes, without_article
 from genner.grammar import boundaries
 
-FULL_COMPARISON_CHARS = 300  # characters of a mention from which on it is not compared in full
-MIN_OVERLAP = 0.8  # the share of its characters that must stand in the text then, in order
+FULL_COMPARISON_CHARS = 300  # longer mentions (in characters) are not compared in full
+MIN_OVERLAP = 0.8  # for these, the share of characters that must occur in the text, in order
 ALIGN_WINDOW_CHARS = 4096  # characters of each text that are aligned at a time
-ANCHOR = 24  # equal characters from which on two texts are sure to have met
+ANCHOR = 24  # minimum number of equal characters to accept that two texts have met
 
 
 Equal = tuple[int, int, int]
@@ -33,7 +33,7 @@ Equal = tuple[int, int, int]
 
 
 def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entity, ...], list[Problem]]:
-    """The entities of `copy` placed in `text`, each once, and what had to be repaired or dropped."""
+    """The entities of `copy` placed in `text`, without duplicates, and the problems: repaired or dropped entities."""
     problems: list[Problem] = []
     if copy == text:
         placed: list[Entity | None] = [*entities]
@@ -52,7 +52,7 @@ def align(text: str, copy: str, entities: Iterable[Entity]) -> tuple[tuple[Entit
 
 def _by_edit_script(text: str, copy: str, entities: Sequence[Entity], problems: list[Problem]) -> list[Entity | None]:
     n = len(copy)
-    where = [-1] * n  # for each character of the copy, its place in the text
+    where = [-1] * n  # for each character of the copy, its offset in the text
     kept = reached = 0
     for i, j, length in equals(text, copy):
         where[i : i + length] = range(j, j + length)
@@ -78,17 +78,17 @@ def _by_edit_script(text: str, copy: str, entities: Sequence[Entity], problems: 
 
 
 class _Places:
-    """Where in a text the mentions of its copy stand.
+    """Maps mentions of a copy to spans of the text.
 
     Args:
         text: the text.
         copy: the copy.
-        where: for each character of the copy, its place in the text, -1 where it has none.
+        where: for each character of the copy, its offset in the text, -1 if it has none.
     """
 
     def __init__(self, text: str, copy: str, where: list[int]) -> None:
         self._text, self._copy, n = text, copy, len(copy)
-        # Of the characters before each place of the copy, how many stand in the text; the last that does, and the next.
+        # For each offset of the copy: how many earlier characters are in the text; the last that is, and the next.
         self._count, self._last, self._next = [0] * (n + 1), [-1] * (n + 1), [-1] * (n + 1)
         for i, j in enumerate(where):
             self._count[i + 1] = self._count[i] + (j >= 0)
@@ -101,7 +101,7 @@ class _Places:
         self._copy_starts, self._copy_ends = boundaries(copy, "word")
 
     def of(self, start: int, end: int) -> Span | None:
-        """The stretch of the text for `[start, end)` of the copy, by where the characters at its edges went."""
+        """The span of the text for `[start, end)` of the copy, located by the characters at its edges."""
         found = list[tuple[tuple[int, int], Span]]()
         for begin in dict.fromkeys((start, end - len(without_article(self._copy[start:end])))):
             first, behind = self._next[begin], self._last[end] + 1
@@ -109,7 +109,7 @@ class _Places:
                 continue
             some_starts = _around(first, self._starts) if self._copy_starts[begin] else [first]
             some_ends = _around(behind, self._ends) if self._copy_ends[end] else [behind]
-            if end - begin > FULL_COMPARISON_CHARS:  # compared by what was kept of it
+            if end - begin > FULL_COMPARISON_CHARS:  # compared by its aligned characters
                 first, behind = some_starts[0], some_ends[-1]
                 kept = self._count[end] - self._count[begin]
                 return (first, behind) if kept >= MIN_OVERLAP * max(end - begin, behind - first) else None
@@ -121,13 +121,13 @@ class _Places:
 
 
 def _around(place: int, edges: list[int]) -> list[int]:
-    """A place that is among some edges, or else the edges before it and behind it."""
+    """The offset itself if it is an edge, else the nearest edges before and after it."""
     index = bisect_left(edges, place)
     return edges[index : index + 1] if edges[index : index + 1] == [place] else edges[max(0, index - 1) : index + 1]
 
 
 def equals(text: str, copy: str) -> Iterator[Equal]:
-    """The stretches that a copy shares with its text, in order, none overlapping another."""
+    """The stretches that a copy shares with its text, in order, without overlap."""
     begin = common_prefix(text, copy)
     end = min(common_prefix(text[::-1], copy[::-1]), min(len(text), len(copy)) - begin)
     if end < ANCHOR:
@@ -140,7 +140,7 @@ def equals(text: str, copy: str) -> Iterator[Equal]:
 
 
 def _windows(text: str, copy: str, at: int, text_end: int, copy_end: int) -> Iterator[Equal]:
-    i = j = at  # what is before these places of the copy and of the text is aligned
+    i = j = at  # everything before these offsets of copy and text is aligned
     anchors: dict[str, list[int]] | None = None
     while i < copy_end and j < text_end:
         whole = copy_end - i <= ALIGN_WINDOW_CHARS and text_end - j <= ALIGN_WINDOW_CHARS
@@ -153,7 +153,7 @@ def _windows(text: str, copy: str, at: int, text_end: int, copy_end: int) -> Ite
         if whole:
             yield from some
             return
-        # Behind the last long stretch a window says nothing: what belongs there may lie beyond it.
+        # After the last long stretch a window is unreliable: the matching text may lie beyond the window.
         known = next((k for k in range(len(some) - 1, -1, -1) if some[k][2] >= ANCHOR), None)
         if known is not None:
             yield from some[: known + 1]
@@ -170,7 +170,7 @@ def _windows(text: str, copy: str, at: int, text_end: int, copy_end: int) -> Ite
 
 
 def _meeting(copy: str, anchors: dict[str, list[int]], i: int, j: int, copy_end: int) -> tuple[int, int] | None:
-    """The next place of the copy where an anchor of the text begins that occurs once from `j` on, and that place."""
+    """The next offset in the copy of an anchor of the text that occurs once from `j` on, and its offset in the text."""
     for k in range(i, copy_end - ANCHOR + 1):
         places = anchors.get(copy[k : k + ANCHOR])
         if places is not None and len(places) == 1 and places[0] >= j and (k > i or places[0] > j):

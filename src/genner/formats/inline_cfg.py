@@ -1,9 +1,9 @@
-"""The rules of the inline formats: right-linear, one rule for each place and stack of open entities.
+"""Context-free rules of the inline formats: right-linear, one rule per offset and stack of open entities.
 
-    r<place>_<open>: the rest of the answer, from this place on, with these entities open (n: one that may not end yet)
+    r<place>_<open>: the rest of the answer from this offset, with these entities open (n: one that may not end yet)
 
-Exact for flat entities. Nested ones are limited to a depth, and the same span may be given the same label twice, which
-the automaton forbids: an entity written twice is kept once.
+Exact for flat entities. Nested entities are limited in depth, and a span may get the same label twice, which the
+automaton forbids; such a duplicate is kept once.
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ def inline_rules(
     tail: Symbol = END,
     prefix: str = "r",
 ) -> dict[str, tuple[tuple[Symbol, ...], ...]]:
-    """Rules for the copy of a text with tags; the first is where it begins.
+    """Rules for the copy of a text with tags; the first is the start rule.
 
-    `opening` and `closing` hold a tag for each label, or a single one for all; `places` says where entities may start
-    and end, as `boundaries` does, and where first, as `first_ends` does. `tail` is what comes after the copy.
+    `opening` and `closing` hold one tag per label, or a single tag for all. `places` gives the allowed starts and ends,
+    as `boundaries` does, and the first allowed ends, as `first_ends` does. `tail` follows the copy.
     """
     starts, ends, first = places
     stops = [i for i in range(len(text) + 1) if i in (0, len(text)) or starts[i] or ends[i]]
     after = dict(pairwise(stops))
-    # With a single closing tag or a single opening tag, which label is open makes no difference to what may follow.
+    # With a single closing tag or a single opening tag, the open label does not affect what may follow.
     kinds = range(len(opening)) if len(opening) == len(closing) else range(1)
     rules: dict[str, tuple[tuple[Symbol, ...], ...]] = {}
     todo: list[tuple[int, tuple[int, ...], bool]] = [(0, (), False)]
@@ -60,7 +60,7 @@ def inline_rules(
             for tag in closing if len(kinds) == 1 else [closing[stack[-1]]]:
                 choices.append((Symbol(tag, name((place, stack[:-1], False))),))
         if starts[place] and len(stack) < depth:
-            # The innermost entity that there may be goes on at once, since nothing else can follow its tag.
+            # The innermost possible entity continues at once, since nothing else can follow its tag.
             copied = place if len(stack) + 1 < depth else after[place]
             for rank, tag in enumerate(opening):
                 inner = (copied, (*stack, rank if len(kinds) > 1 else 0), copied == place or first[place] > copied)

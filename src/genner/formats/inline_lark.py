@@ -1,13 +1,13 @@
-"""The answers of an inline format whose opening and closing tags both name the label, as terminals for llguidance.
+"""Terminals for llguidance that describe an inline format whose opening and closing tags both name the label.
 
-Rules have to name all open entities in each state, so with 5 labels three deep they come to a megabyte a sentence. The
-Lark of llguidance knows the intersection of terminals, and two short ones say it all, at any depth:
+Rules must name all open entities in each state: with 5 labels at depth 3, a megabyte per sentence. The Lark dialect of
+llguidance has intersections of terminals, and two short terminals suffice, at any depth:
 
     COPY   the text, with opening tags wherever an entity may start, and closing ones wherever one may end
-    NEST   tags that are closed in order, so many deep, each around something that is no punctuation
+    NEST   tags closed in order, nested up to the depth, each around something other than punctuation
 
-Their size grows with the text, and with labels times depth. Exact for flat entities; of nested ones, the same span may
-be given the same label twice, as in the rules.
+Their size grows with the text, and with labels times depth. Exact for flat entities; for nested ones, a span may get
+the same label twice, as in the rules.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,10 +24,10 @@ def nested_terminals(
     places: tuple[Sequence[bool], Sequence[bool], Sequence[int]],
     depth: int,
 ) -> str:
-    """Lark for the copy of a text with tags, of which there is one of each kind for each label.
+    """Lark for the copy of a text with tags: one opening and one closing tag per label.
 
-    Tags are `<...>` without another `<` in them, and none occurs in the copy. `places` says where entities may start
-    and end, as `boundaries` does, and where first, as `first_ends` does.
+    Tags are `<...>` without another `<` inside, and none occurs in the copy. `places` gives the allowed starts and
+    ends, as `boundaries` does, and the first allowed ends, as `first_ends` does.
     """
     starts, ends, _ = places
     copy: list[str] = []
@@ -50,7 +50,7 @@ def nested_terminals(
         f"WORDED: {worded_text}",
     ]
     for level in range(1, depth + 1):
-        # What is around an entity holds a word since that one does.
+        # An entity around another one holds a word because the inner one does.
         inside = f"(WORDED | TEXT (ENTITY{level - 1} TEXT)+)" if level > 1 else "WORDED"
         around = (f"{quoted(o)} {inside} {quoted(c)}" for o, c in zip(opening, closing, strict=True))
         lines.append(f"ENTITY{level}: {' | '.join(around)}")
@@ -58,10 +58,10 @@ def nested_terminals(
 
 
 def _texts(copy: str, tags: Sequence[str]) -> tuple[str, str]:
-    """Regular expressions for stretches of the copy: for any, and for one that is more than punctuation.
+    """Regular expressions for stretches of the copy: any stretch, and one that is more than punctuation.
 
-    A `<` of the copy is taken together with what tells it from a tag: a unit. A tag may stand before that, so a stretch
-    may break off in a unit, and nowhere else is a `<` left open.
+    A unit is a `<` of the copy with the characters that distinguish it from a tag. A tag may precede these, so a
+    stretch may end inside a unit; elsewhere no `<` is left incomplete.
     """
     units, heads = set[str](), set[str]()
     for start in (i for i, c in enumerate(copy) if c == "<"):

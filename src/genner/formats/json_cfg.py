@@ -1,16 +1,16 @@
-"""The rules, and the JSON schemas, of the JSON formats: mentions as stretches of the text, written word by word.
+"""Rules and JSON schemas of the JSON formats: mentions are spans of the text, written word by word.
 
     at<start>        a mention that begins here
-    w<start>_<end>   one that begins here, written up to this end: go on, or close the quotation
-    w<end>           the same, with the beginning forgotten
+    w<start>_<end>   one that begins here, written up to this end: continue, or close the string
+    w<end>           the same, with the start forgotten
     from<start>      a mention that begins here or later
     next<place>      the end of the list, or a mention from here on
 
-A rule for each beginning and end would be a square of the text, and engines take minutes to compile that. So a list's
-mentions are remembered whole for their first words only, then by their end: the rules stay linear in the text. What is
-given up is that the numbers of a long mention follow from its beginning, and that it is more than punctuation. Its
-words, its place in the order, and that flat entities do not overlap are kept. A list ends: each mention lies behind the
-one before it; of nested ones, no more begin in one place than may be nested.
+A rule for each start and end would be quadratic in the text, and engines take minutes to compile that. So rules track
+start and end of a mention for its first words only, then its end alone: they stay linear in the text. This gives up
+that the numbers of a long mention follow from its start, and that it is more than punctuation. Its words, the order,
+and non-overlap of flat entities are still enforced. A list ends: each mention lies behind the one before it; of nested
+ones, at most `depth` start in one place.
 """
 
 import json
@@ -25,17 +25,17 @@ Parts = tuple[Symbol, ...]
 RuleTable = dict[str, tuple[Parts, ...]]
 Position = Callable[[str, int, int], dict[str, int]]
 Rough = Callable[[str, Sequence[int], Sequence[int]], tuple[RuleTable, Callable[[int], Parts]]]
-"""From a text and the places where entities may start and end: rules for the position in an item of which only the end
-of the mention is known; and a function from this end to the parts that write the position."""
+"""Takes a text and the allowed starts and ends. Returns the rules for the position in an item when only the end of its
+mention is known, and a function from this end to the parts that write the position."""
 
-EXACT_WORDS = 3  # of a mention, in texts of any length
-EXACT_RULES = 600  # that short texts may have for mentions of more words
+EXACT_WORDS = 3  # words of a mention whose start is tracked, in texts of any length
+EXACT_RULES = 600  # rules allowed in short texts for longer mentions
 
 
 def list_rules(
     text: str, labels: LabelSet, position: Position, rough: Rough, where: Boundaries, depth: int
 ) -> ContextFreeGrammar:
-    """Rules for a list of items in reading order; `position` and `rough` give the keys behind text and label."""
+    """Rules for a list of items in reading order; `position` and `rough` give the keys after text and label."""
     flat = depth == 1
     starts, ends = _places(text, where)
     first, after = _next(starts, len(text)), _next(ends, len(text))
@@ -74,7 +74,7 @@ def list_rules(
 def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> ContextFreeGrammar:
     """Rules for an object with a list of mentions for each label. All labels share the rules of a list.
 
-    f<end>: as w<end>, of a mention that is nothing but punctuation so far
+    f<end>: as w<end>, for a mention that is only punctuation so far
     """
     tags = labels.tags
     starts, ends = _places(text, where)
@@ -84,7 +84,7 @@ def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> C
     table: RuleTable = {"object": ((*heads, Symbol("]}")),), "list": ((Symbol(""),), (Symbol('"', f"from{first[0]}"),))}
 
     def written(place: int, end: int) -> str:
-        """The rule of a mention that is written from a place, where it was nothing or punctuation, to an end."""
+        """The rule of a mention written from a place, up to which it is empty or punctuation, to an end."""
         return f"{'w' if earliest[place] <= end else 'f'}{end}"
 
     for end in ends:
@@ -104,8 +104,8 @@ def _order(
 ) -> RuleTable:
     """Rules for which mention may come next, in reading order; `more` begins one, `over` ends the list.
 
-    Flat ones lie side by side: at<start> leads on to next<end> by itself. Of deeper ones, which all cover the place
-    where they begin, at most `depth` begin in the same place: next<start>_<so many>.
+    Flat mentions do not overlap: at<start> leads directly to next<end>. Nested mentions all cover the place where they
+    start, so at most `depth` start in one place: next<start>_<number>.
     """
     if depth == 1:
         table: RuleTable = {f"from{i}": ((Symbol("", f"at{i}"),), (Symbol("", f"from{first[i + 1]}"),)) for i in starts}
@@ -121,21 +121,21 @@ def _order(
 
 
 def _going(text: str, place: int, after: Sequence[int], name: str) -> tuple[Parts, ...]:
-    """One choice: the text from a place to the next end, then a rule; no choice where no end follows."""
+    """One alternative: the text from a place to the next end, then a rule; none if no end follows."""
     end = after[place + 1]
     return ((Symbol(_spelled(text[place:end]), name),),) if end <= len(text) else ()
 
 
 def _places(text: str, where: Boundaries) -> tuple[list[int], list[int]]:
-    """Where entities may start, and where they may end; with `strict`, where words do."""
+    """The allowed starts and ends of entities; with `strict`, at word boundaries."""
     starts, ends = boundaries(text, "any" if where == "any" else "word")
     return [i for i, free in enumerate(starts) if free], [i for i, free in enumerate(ends) if free]
 
 
 def _next(places: Sequence[int], length: int) -> list[int]:
-    """For each of 0..length + 1, the first of the places from there on; `length + 1` where there is none.
+    """For each of 0..length + 1, the first place at or after it; `length + 1` if there is none.
 
-    No rule has this name, so a choice that leads to it is pruned.
+    No rule has this name, so an alternative that leads to it is pruned.
     """
     first, some = [length + 1] * (length + 2), iter(reversed(places))
     place = next(some, None)
@@ -167,7 +167,7 @@ def group_schema(text: str, labels: LabelSet, depth: int) -> dict[str, Any]:
 
 
 def _array(text: str, depth: int, items: dict[str, Any]) -> dict[str, Any]:
-    """A list of at most so many items as the text has words, `depth` over each other."""
+    """A list with at most `depth` items per word of the text."""
     starts, ends = boundaries(text, "word")
     most = depth * most_mentions(starts, first_ends(text, "word", ends))
     return {"type": "array", "maxItems": most} | ({"items": items} if items else {})

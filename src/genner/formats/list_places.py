@@ -1,14 +1,14 @@
-"""Where the mentions of a list stand, when the list says neither place nor order: `["IL-2", "IL-2 gene", "IL-2"]`.
+"""Locates the mentions of a list that states neither positions nor order: `["IL-2", "IL-2 gene", "IL-2"]`.
 
-A mention that is listed as often as it occurs needs no order. One that is listed fewer times is placed by the order of
-the list: the first of these in which all of its mentions can stand.
+A mention listed as often as it occurs needs no order. A mention listed fewer times is placed by the order of the list:
+the first of these orders that all of its mentions can follow.
 
-1. By end, the shorter first, as tags close: so are all 5,150 lists of GENIA's dev and test sets that "Assessment of
+1. By end, the shorter first, as tags close: this fits all 5,150 lists of GENIA's dev and test sets that "Assessment of
    Generative NER in the Era of LLMs" publishes.
-2. By start, the shorter first: so are all 3,159 of ACE 2005.
+2. By start, the shorter first: this fits all 3,159 lists of ACE 2005.
 3. By start, the longer first: the reading order.
 
-Where none fits, its first occurrences are taken. Which of the three comes first makes little difference (docs/log.md).
+If none fits, its first occurrences are taken. The priority of the three makes little difference (docs/log.md).
 """
 
 from bisect import bisect_right
@@ -30,8 +30,8 @@ ORDERS: tuple[EdgeOrder, ...] = (
 
 
 class Places(NamedTuple):
-    """A span for each mention of a list, None for one that the text lacks; one listed more often than it occurs has a
-    span twice. `unsaid` is how many could as well stand elsewhere: they are listed fewer times than they occur."""
+    """A span for each mention of a list, None if the text lacks it; a mention listed more often than it occurs repeats
+    a span. `unsaid` counts mentions that could be elsewhere: they are listed fewer times than they occur."""
 
     spans: list[Span | None]
     unsaid: int
@@ -40,7 +40,7 @@ class Places(NamedTuple):
 class ListPlaces:
     """Places lists of mentions in one text.
 
-    Of a mention's occurrences those count that begin and end where words do, unless it is listed more often than that.
+    Only occurrences at word boundaries count, unless the mention is listed more often than these.
     """
 
     def __init__(self, text: str) -> None:
@@ -48,13 +48,13 @@ class ListPlaces:
         self._words: tuple[list[bool], list[bool]] | None = None
 
     def place(self, mentions: Sequence[str]) -> Places:
-        """The places of a label's list, in time that grows with the list and with the occurrences of its mentions."""
+        """The places of a label's list, in time linear in the list and the occurrences of its mentions."""
         listed = Counter(mentions)
         found = {mention: self._candidates(mention, times) for mention, times in listed.items()}
         unsaid = sum(times for mention, times in listed.items() if times < len(found[mention]))
         seen = Counter[str]()
         first: list[Span | None] = []
-        kept: list[int] = []  # the numbers of the mentions that have an occurrence of their own
+        kept: list[int] = []  # indices of the mentions that have an occurrence of their own
         for number, mention in enumerate(mentions):
             starts = found[mention]
             if seen[mention] < len(starts):
@@ -71,7 +71,7 @@ class ListPlaces:
         return Places(first, unsaid)
 
     def _candidates(self, mention: str, times: int) -> list[int]:
-        """Where it begins: at words, or anywhere if it is listed more often than there."""
+        """Its start offsets: at word boundaries, or anywhere if it is listed more often than it occurs there."""
         anywhere = list(occurrences(self._text, mention)) if mention else []
         if len(anywhere) <= times:
             return anywhere
@@ -83,9 +83,9 @@ class ListPlaces:
 
 
 def _in_order(listed: Sequence[tuple[str, list[int]]], order: EdgeOrder) -> list[Span] | None:
-    """For each mention the first of its occurrences behind the one before it; None where one has none left.
+    """For each mention, its first occurrence after the previous mention; None if a mention has none left.
 
-    The occurrences of one mention are of one length, so that any order by start or end is theirs.
+    All occurrences of a mention have the same length, so orders by start and by end agree.
     """
     spans: list[Span] = []
     for mention, starts in listed:

@@ -1,9 +1,9 @@
-"""Inline answers that escape nothing, read against their text.
+"""Reads inline answers without escapes by comparing them with their text.
 
-The answer is held against the text, character by character. What might be a tag is one, or a character of the text that
-looks like one; nearly always the text decides, as in `[PDGF[B] | protein]` about `PDGF[B]`. All readings are followed
-side by side. Where more than one comes to the end, that one counts whose mentions hold the fewest brackets without a
-partner: `[[125I]-insulin | protein]` is about `[125I]-insulin`, not `125I]-insulin`.
+The answer is compared with the text character by character. A possible tag is either a tag or text that looks like one;
+nearly always the text decides, as in `[PDGF[B] | protein]` about `PDGF[B]`. All readings are followed in parallel. If
+several reach the end, the one whose mentions hold the fewest unmatched brackets wins: `[[125I]-insulin | protein]` is
+about `[125I]-insulin`, not `125I]-insulin`.
 """
 
 import re
@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 from genner.document import Entity, LabelSet
 
-MAX_PARALLEL_READINGS = 200  # readings that are followed side by side
+MAX_PARALLEL_READINGS = 200  # readings followed in parallel
 
 Opened = tuple["Opened", str, int] | None
-"""The open tags, the innermost first: what is open around it, its label ("" where the closing has it), its place."""
+"""The open tags as a linked list, innermost first: the outer open tags, its label ("" if the closing tag names it), its
+start."""
 EntityChain = tuple["EntityChain", Entity] | None
 
 
 class PossibleTag(NamedTuple):
-    """What may be a tag: how it is written, whether it closes, and its label, "" where it has none."""
+    """A possible tag: its spelling, whether it closes, and its label ("" if it has none)."""
 
     written: str
     closes: bool
@@ -28,7 +29,7 @@ class PossibleTag(NamedTuple):
 
 
 class CopyState(NamedTuple):
-    """How far the text has been read, what is open, how much that is, and what was found."""
+    """The progress of a reading: offset in the text, open tags, their number, and the entities found."""
 
     at: int
     opened: Opened
@@ -37,13 +38,13 @@ class CopyState(NamedTuple):
 
 
 def tags(labels: LabelSet) -> "Copies":
-    """`<PER>John Smith</PER>`; a closing tag closes the nearest open one of its label."""
+    """`<PER>John Smith</PER>`; a closing tag closes the innermost open tag of its label."""
     return Copies(re.compile(rf"<(?P<close>/?)(?P<label>{_any(labels)})>"))
 
 
 def brackets(labels: LabelSet) -> "Copies":
-    """`[John Smith | PER]`; a closing closes the nearest open bracket."""
-    # Blanks are taken from the first of them on, and not given back: else a run of them is gone through for each one.
+    """`[John Smith | PER]`; a closing bracket closes the innermost open one."""
+    # Blanks are matched from the first on, possessively: else each blank of a run would rescan the run.
     return Copies(re.compile(rf"\[|(?P<close>(?<!\s)\s*+\|)\s*+(?P<label>{_any(labels)})\s*+\]"))
 
 
@@ -58,9 +59,9 @@ class Copies:
         self._mark = mark
 
     def read(self, text: str, answer: str, *, blanks: bool = True) -> list[Entity] | None:
-        """The entities of an answer about `text`, as often as it gives them; None where it has no reading, or several.
+        """The entities of an answer about `text`, duplicates included; None if it has no reading, or several.
 
-        With `blanks=False` blanks do not count, in either: mentions then begin and end with something else.
+        With `blanks=False`, blanks are ignored in both; mentions then begin and end with other characters.
         """
         if blanks:
             return self._best(text, [*self._pieces(answer)])
@@ -104,11 +105,11 @@ def _without_blanks(piece: str | PossibleTag) -> str | PossibleTag:
 
 
 def _marked(reading: CopyState, mark: PossibleTag) -> CopyState | None:
-    """The reading with a tag here; None where none may be: it closes nothing, or holds nothing."""
+    """The reading with a tag here; None if no tag is possible: it would close nothing, or enclose nothing."""
     at, opened, depth, found = reading
     if not mark.closes:
         return CopyState(at, (opened, mark.label, at), depth + 1, found)
-    inner: list[tuple[str, int]] = []  # opened since, by tags of other labels
+    inner: list[tuple[str, int]] = []  # opened later, by tags of other labels
     while opened is not None and opened[1] not in ("", mark.label):
         inner.append(opened[1:])
         opened = opened[0]
@@ -129,7 +130,7 @@ def _entities(found: EntityChain) -> list[Entity]:
 
 
 def _alone(mention: str) -> int:
-    """How many brackets of a mention have no partner in it."""
+    """The number of unmatched brackets in a mention."""
     opened = alone = 0
     for char in mention:
         if char == "[":

@@ -1,18 +1,18 @@
-"""Find where mentions stand in a text, in time that grows with the text and not with the number of mentions.
+"""Locates mentions in a text, in time that grows with the text and not with the number of mentions.
 
-What an answer says of a place is what it means, where the text has the mention there. Everything else is repair, and
-bound to words: it begins and ends where words do. A mention is looked for, in this order,
+If the text has the mention at the position that the answer states, that position is taken. Everything else is repair,
+and limited to word boundaries at both ends. A mention is searched for, in this order,
 
-1. where one of its offsets is right; between the two, where the words there are like it;
-2. as it is, then with another case or white space; then both without the article that it begins with; then both with
-   its last word in the singular instead of the plural, or the other way round;
-3. as the words of the text that are most like it (`genner.formats.similar_spans`);
-4. as it is, beside a digit in a word, or before a capital letter.
+1. where one of its offsets is correct; or between both offsets, if the words there are similar;
+2. unchanged, then ignoring case and white space; then both without its leading article; then both with its last word
+   changed between singular and plural;
+3. as the most similar words of the text (`genner.formats.similar_spans`);
+4. unchanged, beside a digit inside a word, or before a capital letter.
 
-Of several places, the one nearest to what the answer says is taken, of those that no other item has; where it says
-nothing, one after the other, which is ambiguous, and reported. Where they are different words, the mention is dropped.
-Every step is charged to an allowance that is a multiple of the text's length; no answer of a model that was asked about
-the text comes near it. When it is spent, what is left is dropped, and says so.
+Of several places that no other item has, the one nearest to the stated position is taken. Without a stated position,
+they are taken in order, which is ambiguous and reported. If their words differ, the mention is dropped. Every step is
+charged to a budget proportional to the text's length; ordinary answers come nowhere near it. When the budget is spent,
+the remaining mentions are dropped and reported.
 """
 
 from array import array
@@ -26,14 +26,14 @@ from genner.formats.json_answer import brief
 from genner.formats.similar_spans import SimilarSpans, changes, other_number, plain, without_article
 from genner.grammar import boundaries, torn
 
-SCANS = 2_000  # times that the text may be gone through for mentions as they are
-LIKENESSES = 100  # stretches that may be compared with mentions that were changed, for each character of the text
-NEAR = 8  # places on either side that may be taken before one is placed where another is
-_LEAST = 2_000  # characters that any text counts for
+SCANS = 2_000  # scans of the text allowed for unchanged mentions
+LIKENESSES = 100  # spans that may be compared with changed mentions, per character of the text
+NEAR = 8  # taken places tolerated on either side before a mention is placed on a taken one
+_LEAST = 2_000  # characters: the minimum length that a text counts as
 
 
 def occurrences(text: str, mention: str) -> Iterator[int]:
-    """Where `mention` begins in `text`, overlapping occurrences included."""
+    """Start offsets of `mention` in `text`, overlapping occurrences included."""
     at = text.find(mention)
     while at >= 0:
         yield at
@@ -41,10 +41,10 @@ def occurrences(text: str, mention: str) -> Iterator[int]:
 
 
 class Hint(NamedTuple):
-    """What an answer says of where a mention stands.
+    """What an answer states about the position of a mention.
 
-    `begin` and `end` are where it says that it begins and ends; `number` which of its occurrences it is, from 1;
-    `after` the span of the mention listed before it. With `certain`, it is placed only where there is one place for it.
+    `begin` and `end` are the stated offsets; `number` is the stated occurrence, from 1; `after` is the span of the
+    mention listed before it. With `certain`, it is placed only if there is exactly one place for it.
     """
 
     begin: int | None = None
@@ -55,7 +55,7 @@ class Hint(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where a mention stands (None: nowhere), of how many places that fit equally well, and why it has none."""
+    """The place of a mention (None: nowhere), the number of equally good places, and the reason if it has none."""
 
     span: Span | None
     places: int = 1
@@ -63,7 +63,7 @@ class Placement(NamedTuple):
 
 
 class Search:
-    """Finds mentions in a text. Remembers what it found."""
+    """Finds mentions in a text. Caches its findings."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -74,7 +74,7 @@ class Search:
         self._untorn: dict[str, list[int]] = {}
         self._found: dict[str, list[Span]] = {}
         self._alike: dict[str, list[Span]] = {}
-        self._placed: dict[str, int] = {}  # how often a mention without a place was placed
+        self._placed: dict[str, int] = {}  # how often a mention without a stated position was placed
 
     @cached_property
     def _edges(self) -> tuple[list[bool], list[bool]]:
@@ -85,32 +85,32 @@ class Search:
         return SimilarSpans(self.text, *self._edges)
 
     def occurrences(self, mention: str) -> "array[int]":
-        """Where it begins, overlapping occurrences and those within words included."""
+        """Its start offsets, overlapping occurrences and those within words included."""
         if mention not in self._occurrences:
             self._scans -= len(self.text)
             self._occurrences[mention] = array("I", occurrences(self.text, mention))
         return self._occurrences[mention]
 
     def at_words(self, mention: str) -> list[int]:
-        """Where it begins, of the occurrences that begin and end where words do."""
+        """The start offsets of its occurrences at word boundaries."""
         if mention not in self._at_words:
             (starts, ends), n = self._edges, len(mention)
             self._at_words[mention] = [at for at in self.occurrences(mention) if starts[at] and ends[at + n]]
         return self._at_words[mention]
 
     def untorn(self, mention: str) -> list[int]:
-        """Where it begins, of the occurrences that are not torn out of a word (`genner.grammar.torn`)."""
+        """The start offsets of its occurrences that are not torn out of a word (`genner.grammar.torn`)."""
         if mention not in self._untorn:
             found = self.occurrences(mention)
             self._untorn[mention] = [at for at in found if not self.is_torn(at, at + len(mention))]
         return self._untorn[mention]
 
     def is_torn(self, start: int, end: int) -> bool:
-        """`genner.grammar.torn` of the text."""
+        """`genner.grammar.torn` for this text."""
         return torn(self.text, start, end)
 
     def find(self, mention: str, hint: Hint, taken: Set[Span] = frozenset()) -> Placement:
-        """Where a mention stands that is not where the answer says; not at what is `taken` if it fits elsewhere."""
+        """The place of a mention that is not where the answer states; `taken` places are avoided if possible."""
         if (span := self._at_offsets(mention, hint)) is not None:
             return Placement(span)
         places = self._as_it_is(mention)
@@ -123,7 +123,7 @@ class Search:
 
     @property
     def spent(self) -> bool:
-        """Whether the limit on searches was reached, so that a mention may not have been looked for."""
+        """Whether the search budget is spent, so that a mention may not have been searched for."""
         return self._scans <= 0 or self._likenesses <= 0
 
     def _as_it_is(self, mention: str) -> list[Span]:
@@ -151,7 +151,7 @@ class Search:
         return self._alike[mention]
 
     def _at_offsets(self, mention: str, hint: Hint) -> Span | None:
-        """The mention where one of its offsets is right, or the words between the two, where they are like it."""
+        """The mention at one correct offset, or the words between both offsets if they are similar to it."""
         (starts, ends), n = self._edges, len(mention)
         begin, end = hint.begin, hint.end
         for start in (begin, None if end is None else end - n):
@@ -172,7 +172,7 @@ class Search:
         return any(changes(wanted, stretch) for wanted in (mention, without_article(mention)))
 
     def _chosen(self, mention: str, places: Sequence[Span], hint: Hint, taken: Set[Span]) -> Placement:
-        """One of some places that fit equally well, in reading order."""
+        """Choose one of several equally good places, given in reading order."""
         if len(places) < 2:
             return Placement(places[0]) if places else Placement(None, 0, "is not in the text")
         differ = mention in self._alike and len({plain(self.text[start:end]) for start, end in places}) > 1
@@ -198,9 +198,9 @@ class Search:
         return Placement(places[min(before, len(places) - 1)], max(len(places) - before, 1))
 
     def _of_index(self, mention: str, places: Sequence[Span], index: int) -> int:
-        """Near which place the occurrence stands that an index names, from 1."""
+        """The start near which the stated occurrence (from 1) lies."""
         found = self.occurrences(mention)
-        if not found:  # it is written otherwise
+        if not found:  # it is spelled differently
             found = self.occurrences(self.text[slice(*places[0])])
         elif self.at_words(mention) and index <= len(places):  # those within words were not counted
             return places[index - 1][0]
@@ -208,7 +208,7 @@ class Search:
 
 
 def _nearest(places: Sequence[Span], start: int, taken: Set[Span]) -> Span:
-    """The place that begins closest to `start`, if it can be one that is not taken; of two, the earlier."""
+    """The place that begins closest to `start`, not taken if possible; on a tie, the earlier."""
     index = bisect_left(places, (start, 0))
     some = places[max(0, index - NEAR) : index + NEAR]
     return min([span for span in some if span not in taken] or some, key=lambda span: abs(span[0] - start))
@@ -217,7 +217,7 @@ def _nearest(places: Sequence[Span], start: int, taken: Set[Span]) -> Span:
 def place(
     search: Search, mention: str, label: str, hint: Hint, problems: list[Problem], taken: Set[Span] = frozenset()
 ) -> list[Entity]:
-    """The entity of a mention that is not where the answer says: one, or none if the text lacks it.
+    """The entity of a mention that is not where the answer states: one, or none if the text lacks it.
 
     `taken` are the spans that the label has already.
     """

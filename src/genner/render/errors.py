@@ -1,7 +1,7 @@
-"""A system's errors as one HTML page: the kinds, the confusion matrix, and examples that each open on their context.
+"""A system's errors as one HTML page: the kinds, the confusion matrix, and examples that expand to show context.
 
-Self-contained like `page.py`, whose look it shares. A few lines of script let a kind or a cell of the matrix choose the
-examples; without script the page is the plain list of them all, and its buttons stand still.
+Self-contained like `page.py`, and in its style. A short script filters the examples by kind or matrix cell; without
+script the page lists all of them, and its buttons do nothing.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ PER_CELL = 20  # examples of each kind in each cell of the matrix
 
 
 class ShownVerdict(Protocol):
-    """What was made of a gold entity and the predicted one that answers to it; see `genner.evaluation.taxonomy`."""
+    """The verdict on a gold entity and the predicted one that matches it; see `genner.evaluation.taxonomy`."""
 
     @property
     def kind(self) -> str: ...
@@ -50,9 +50,8 @@ def error_page(
 ) -> str:
     """One HTML page of the errors in `cases`; those of kind "right" are counted, not shown.
 
-    `kinds` describes each kind of verdict, in the order shown. At most `per_cell` examples of each kind and pair of
-    labels are shown, the first ones, and the page says how many there are. `notes` is shown as it is, in one width.
-    Everything is escaped.
+    `kinds` describes each kind of verdict, in display order. The first `per_cell` examples of each kind and pair of
+    labels are shown, and the page gives their total. `notes` is shown unchanged, in monospace. Everything is escaped.
     """
     cases = list(cases)
     colours = colour_indices((), [document for gold, pred, _ in cases for document in (gold, pred)])
@@ -88,7 +87,7 @@ def _cell(verdict: ShownVerdict) -> tuple[str, str]:
 
 
 def _place(cell: tuple[str, str], order: dict[str, int]) -> str:
-    """The data attributes of a cell. Labels go by number, so that no label can be mistaken for another."""
+    """The data attributes of a cell. Labels are numbered, so that no label can be mistaken for another."""
     gold, pred = (str(order[label]) if label else "none" for label in cell)
     return f'data-gold="{gold}" data-pred="{pred}"'
 
@@ -104,7 +103,8 @@ def _kinds(counts: Counter[str], kinds: dict[str, str]) -> str:
 
 
 def _matrix(cells: Counter[tuple[str, str]], order: dict[str, int], colours: dict[str, int]) -> str:
-    """Gold down, predicted across. The diagonal holds what is right and what only has a wrong boundary."""
+    """Rows are gold, columns predicted labels. The diagonal holds correct entities and those with only a wrong
+    boundary."""
     if not cells:
         return ""
     labels = [*order, ""]
@@ -126,7 +126,7 @@ def _matrix(cells: Counter[tuple[str, str]], order: dict[str, int], colours: dic
 
 
 def _example(example: _Example, order: dict[str, int], colours: dict[str, int]) -> str:
-    """One error: a line that says what it is, and behind it both sides in their context."""
+    """One error: a summary line, which expands to both sides in context."""
     verdict, gold = example.verdict, example.gold
     sides = []
     for entity in (verdict.gold, verdict.pred):
@@ -151,7 +151,7 @@ def _example(example: _Example, order: dict[str, int], colours: dict[str, int]) 
 
 
 def _window(document: Document, start: int, end: int) -> Document:
-    """The text around `[start, end)` with the entities that lie wholly in it; an ellipsis where it is cut."""
+    """The text around `[start, end)` with the entities inside it; an ellipsis marks a cut."""
     begin, stop = max(0, start - PAGE_CONTEXT_CHARS), min(len(document.text), end + PAGE_CONTEXT_CHARS)
     before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
     inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)

@@ -1,4 +1,4 @@
-"""What both renderers share: where entities are drawn, in which colour, and how a character without a glyph is shown.
+"""Helpers of both renderers: where entities are drawn, in which colour, and how unprintable characters are shown.
 
 A drawing must be able to nest: a box opens and closes inside the box around it. Entities may cross, and crossing boxes
 do not nest; so `walk` closes a box that would cross another and opens it again behind the crossing, as a *continued*
@@ -15,7 +15,8 @@ from genner.document import Document, Entity
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """One hue twice: `dark` to be read on white (or under white letters), `light` on black (or under black letters)."""
+    """A hue in two shades: `dark` for white backgrounds (or white letters), `light` for black ones (or black
+    letters)."""
 
     dark: str
     light: str
@@ -36,9 +37,9 @@ PALETTE = (
 
 
 def colour_indices(labels: Iterable[str], documents: Iterable[Document]) -> dict[str, int]:
-    """The place in `PALETTE` of each label: the given labels in their order, then those that only occur, sorted.
+    """The index in `PALETTE` of each label: the given labels in order, then other labels of the entities, sorted.
 
-    With more labels than colours the palette starts over.
+    With more labels than colours, the palette repeats.
     """
     found = {entity.label for document in documents for entity in document.entities}
     given = dict.fromkeys(labels)
@@ -48,7 +49,7 @@ def colour_indices(labels: Iterable[str], documents: Iterable[Document]) -> dict
 def tracks(entities: tuple[Entity, ...]) -> list[int]:
     """The track of each entity (in reading order): 0 touches the text, and overlapping entities never share one.
 
-    Of two that overlap, the longer lies farther out; of equally long ones, the earlier in reading order.
+    Of two overlapping entities, the longer lies farther out; if equally long, the earlier in reading order.
     """
     overlapping: list[list[int]] = [[] for _ in entities]
     active: list[int] = []
@@ -66,7 +67,7 @@ def tracks(entities: tuple[Entity, ...]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The box of `entity` begins, on `track`; `first` is False where it goes on after a crossing."""
+    """The box of `entity` begins, on `track`; `first` is False if it continues after a crossing."""
 
     entity: Entity
     track: int
@@ -75,7 +76,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The innermost open box, that of `entity`, ends; `last` is False where it is only cut by a crossing."""
+    """The innermost open box, that of `entity`, ends; `last` is False if a crossing only cuts it."""
 
     entity: Entity
     last: bool
@@ -123,14 +124,14 @@ def depths(entities: tuple[Entity, ...]) -> list[int]:
     return result
 
 
-# Characters that would act on the screen instead of standing on it: controls, line and paragraph separators,
+# Characters that would control the display instead of being shown: controls, line and paragraph separators,
 # bidirectional embeddings, overrides and isolates (they can make a text read otherwise than it is), lone surrogates.
 # Line feed and tab stay: they are layout.
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def picture(char: str) -> str:
-    """What stands for an unprintable character: its control picture (U+2400 ff.) if there is one, else an escape."""
+    """The replacement of an unprintable character: its control picture (U+2400 ff.) if there is one, else an escape."""
     code = ord(char)
     if code < 0x20:
         return chr(0x2400 + code)
@@ -138,7 +139,7 @@ def picture(char: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with every unprintable character replaced by its picture; without any it is returned as it is."""
+    """`text` with every unprintable character replaced by its picture; returned unchanged if there is none."""
     return UNPRINTABLE.sub(lambda match: picture(match[0]), text)
 
 

@@ -1,31 +1,31 @@
-"""Any text in Markdown of GitHub's kind, so that it reads as it is: nothing of it becomes a heading, a link or HTML."""
+"""Escapes text for GitHub-flavoured Markdown, so that no part of it becomes a heading, a link or HTML."""
 
 import re
 
 from genner.render.layout import visible, visible_line
 
-# What means something inside a line (an address becomes a link by itself, a dollar a formula on GitHub), and what
-# begins a block.
+# Characters with a meaning inside a line (GitHub turns an address into a link, a dollar into a formula), and those that
+# begin a block.
 _INLINE = re.compile(r"[\\`*_\[\]|~$#]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 _OPENING = re.compile(r"^(\d+(?=[.)](?: |$))|(?=[-+=>]))(.)")
 
 
 def escaped(text: str) -> str:
-    """`text` on one line, so that Markdown reads it as plain text, in a table too."""
+    """`text` on one line, escaped so that Markdown reads it as plain text, also in a table."""
     line = " ".join(visible_line(text.replace("\n", " ").replace("\r", " ")).split())
     line = _INLINE.sub(r"\\\g<0>", line).replace("&", "&amp;").replace("<", "&lt;")
     return _OPENING.sub(r"\1\\\2", line)
 
 
 def fenced(text: str) -> str:
-    """`text` as a block of code, whatever it holds."""
+    """`text` as a code block, for any text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{visible(text)}\n{fence}\n"
 
 
 def code(text: str) -> str:
-    """`text` as code within a line of a table."""
+    """`text` as inline code in a table cell."""
     line = visible_line(text).replace("|", "\\|")
     if not line.strip():
         return ""

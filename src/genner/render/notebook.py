@@ -1,8 +1,7 @@
-"""A document as a notebook shows it: a piece of HTML that styles itself, inside a page that is not ours.
+"""A document for a notebook: an HTML fragment with its own styles, for a page that is not ours.
 
-Nothing but inline styles: a style sheet would act on the whole notebook, and some viewers remove it. Labels are written
-behind their mentions, so that colour is never the only carrier. All of the text, its labels and its problems are
-escaped.
+Inline styles only: a style sheet would affect the whole notebook, and some viewers remove it. Labels follow their
+mentions, so that colour never carries information alone. Text, labels and problems are escaped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from genner.document import Document, Prediction
 from genner.render.layout import PALETTE, Close, Open, colour_indices, visible_line, walk
 from genner.render.page import attribute, text_html
 
-MAX_NOTEBOOK_CHARS = 20_000  # code points: a notebook keeps all that it shows
+MAX_NOTEBOOK_CHARS = 20_000  # code points; a notebook stores all its output
 
 _MARK = (
     "background:{colour}22;color:inherit;border:1.5px solid {colour};border-radius:.35em;padding:{pad}em .2em;"
@@ -21,7 +20,8 @@ _TAG = "background:{colour};color:#fff;border-radius:.3em;padding:.05em .35em;ma
 
 
 def fragment(document: Document) -> str:
-    """The text in boxes, at most `MAX_NOTEBOOK_CHARS` code points of it, then what is left out and what went wrong."""
+    """The first `MAX_NOTEBOOK_CHARS` code points of the text with boxes, then how much is left out, and the
+    problems."""
     shown = document
     if len(document.text) > MAX_NOTEBOOK_CHARS:
         inside = tuple(entity for entity in document.entities if entity.end <= MAX_NOTEBOOK_CHARS)

@@ -1,8 +1,8 @@
-"""Predictions as one HTML page that needs nothing else: no script, no font, no request.
+"""Predictions as one self-contained HTML page: no script, no font, no request.
 
-Each entity is a `<mark>` box around its text, nested boxes inside each other. Labels and scores are drawn by the
-style sheet from the attributes of an empty element, so that the text of the page is the text of the document: what a
-reader selects, copies or searches holds no label.
+Each entity is a `<mark>` box around its text, nested boxes inside each other. The style sheet draws labels and scores
+from the attributes of an empty element, so that the text of the page is the text of the document: selecting, copying
+and searching ignore labels.
 """
 
 import hashlib
@@ -37,8 +37,8 @@ def html_page(
 ) -> str:
     """One HTML page: a legend, then each text with its entities, a table of them, the problems, the attribution.
 
-    `attributions` gives a line of credit by document id. Labels take their colours in the order of `labels`, which
-    also defines them in the legend. Gold documents are shown like predictions without problems. Everything is escaped;
+    `attributions` gives a line of credit by document id. Colours are assigned in the order of `labels`, whose
+    definitions appear in the legend. Gold documents are shown like predictions without problems. Everything is escaped;
     unprintable characters appear as pictures.
     """
     colours = colour_indices(labels.tags if labels else (), predictions)
@@ -51,7 +51,7 @@ def html_page(
 
 
 def page(title: str, header: str, main: str, *, style: str = "", script: str = "") -> str:
-    """A self-contained page; all but the title is HTML, CSS and JavaScript already."""
+    """A self-contained page; all arguments but the title are HTML, CSS and JavaScript."""
     from markupsafe import Markup
 
     script = f"\n{script}" if script else ""
@@ -67,9 +67,9 @@ def page(title: str, header: str, main: str, *, style: str = "", script: str = "
 
 
 def _policy(script: str) -> str:
-    """What a browser may do for a page: run this very script (none, if it is empty), apply styles, load nothing.
+    """The content security policy of a page: run only this script (none if empty), apply styles, load nothing.
 
-    Everything is escaped, so no text of a document becomes a script; were one to, the browser would refuse to run it.
+    Everything is escaped, so no document text becomes a script; if it did, the browser would refuse to run it.
     """
     known = f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" if script else "'none'"
     return f"default-src 'none'; script-src {known}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -79,7 +79,7 @@ def palette() -> str:
     """The classes `c0`, `c1`, ... that set the colour of a box or chip."""
     dark = "".join(f".c{i} {{ --c: {colour.dark}; }}\n" for i, colour in enumerate(PALETTE))
     light = "".join(f"  .c{i} {{ --c: {colour.light}; }}\n" for i, colour in enumerate(PALETTE))
-    # Paper is black on paper: the dark scheme is for screens only.
+    # Print is black on white: the dark scheme is for screens only.
     return f"{dark}@media screen and (prefers-color-scheme: dark) {{\n{light}}}\n"
 
 
@@ -101,7 +101,7 @@ def chip(label: str, colour: int) -> str:
 
 
 def _legend(documents: Sequence[Document], labels: LabelSet | None, colours: Mapping[str, int]) -> str:
-    """Each label with its name, definition and number of entities; one line a label if any has a definition."""
+    """Each label with its name, definition and number of entities; one line per label if any has a definition."""
     if not colours:
         return ""
     counts = Counter(entity.label for document in documents for entity in document.entities)
@@ -144,7 +144,7 @@ def _article(document: Document, number: int, colours: Mapping[str, int], credit
 
 
 def marked(document: Document, colours: Mapping[str, int]) -> Iterator[str]:
-    """The text in boxes. A box that is cut by a crossing carries its label on the last piece only."""
+    """The text with boxes. A box cut by a crossing shows its label on the last piece only."""
     for event in walk(document):
         match event:
             case Open(entity, track, first):
@@ -163,7 +163,7 @@ def _hover(entity: Entity) -> str:
 
 
 def _table(document: Document, colours: Mapping[str, int]) -> str:
-    """The entities in reading order, nested ones indented under the outer, folded away."""
+    """A folded table of the entities in reading order, nested ones indented under the outer."""
     if not document.entities:
         return '<p class="faint">no entities</p>\n'
     rows = []

@@ -1,6 +1,6 @@
 """Jinja templates and style sheets in `assets/`. Every value that a template prints is escaped for its language.
 
-A template language has one function that escapes: `environment` applies it to whatever is printed and is not
+Each template language has one escape function: `environment` applies it to every printed value that is not
 `markupsafe.Markup`, so no template can forget it.
 """
 
@@ -24,8 +24,8 @@ def asset(name: str) -> str:
 def environment(escape: Callable[[str], str], brackets: tuple[str, str] = ("{", "}")) -> "Environment":
     """An environment whose templates print values through `escape`; undefined names raise.
 
-    `brackets` are the two characters that open and close tags: `{{ value }}`, `{% for %}`; or angle brackets, where
-    braces are the language's own. The filter `line` puts a text on one line and shows unprintable characters as
+    `brackets` are the two characters that open and close tags: `{{ value }}`, `{% for %}`; or angle brackets if braces
+    have a meaning in the language. The filter `line` puts a text on one line and shows unprintable characters as
     pictures.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -2,8 +2,8 @@
 
     ⟦The ⟦Royal Society|ORG⟧ of ⟦London|LOC⟧|ORG⟧
 
-The brackets and labels carry everything, so that a pipe or a dumb terminal loses nothing; colour only makes it faster
-to read. An entity cut by one that crosses it goes on behind the cut: `⟦a⋯⟧⟦⟦⋯b|A⟧ c|B⟧`.
+Brackets and labels carry all information, so that a pipe or a dumb terminal loses nothing; colour only makes reading
+faster. An entity cut by a crossing one continues after the cut: `⟦a⋯⟧⟦⟦⋯b|A⟧ c|B⟧`.
 """
 
 import json
@@ -31,8 +31,8 @@ from genner.render.layout import (
 
 
 def tell(message: object, file: TextIO | None = None) -> None:
-    """Print a message (to standard error unless `file` is given) that may hold parts of a text, labels, ids and names
-    of files: what would act on the terminal is shown instead (`visible`)."""
+    """Print a message (to standard error unless `file` is given) that may contain text, labels, ids and file names:
+    characters that would control the terminal are made visible (`visible`)."""
     out = sys.stderr if file is None else file
     said = visible(str(message))
     try:
@@ -42,20 +42,20 @@ def tell(message: object, file: TextIO | None = None) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """`value` as JSON for standard output, where the reader may be a terminal: the same JSON, with escapes for what
-    would act on it (ESC and other controls, bidirectional overrides), and for lone surrogates."""
+    """`value` as JSON for standard output, which may be a terminal: equal JSON with escapes for characters that would
+    control it (ESC and other controls, bidirectional overrides), and for lone surrogates."""
     said = json.dumps(value, ensure_ascii=(sys.stdout.encoding or "").lower() not in ("utf-8", "utf8"), indent=indent)
-    # Outside strings JSON has none of these but line feeds, which stay.
+    # Outside strings, JSON has none of these except line feeds, which stay.
     return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", said)
 
 
 def print_prediction(prediction: Prediction, console: Console, title: str = "", labels: Sequence[str] = ()) -> None:
     """Print the text with its entities marked, then a table of them, then the problems if there are any.
 
-    Labels take their colours in the order of `labels`. The text is never cut off: a terminal wraps it, a pipe or file
-    gets its lines as they are. Unprintable characters appear as pictures (`␛`), and nothing is read as rich markup.
+    Colours are assigned in the order of `labels`. The text is never truncated: a terminal wraps it, a pipe or file gets
+    its lines unchanged. Unprintable characters appear as pictures (`␛`), and nothing is read as rich markup.
     """
-    # Exact black on a light fill can be read whatever the terminal's own colours are.
+    # Exact black on a light fill is readable with any terminal colours.
     styles = {
         label: Style(color="#000000", bgcolor=PALETTE[i].light)
         for label, i in colour_indices(labels, [prediction]).items()
@@ -85,7 +85,7 @@ def print_prediction(prediction: Prediction, console: Console, title: str = "", 
 
 
 def _marked(document: Document, styles: Mapping[str, Style]) -> Text:
-    """The text in brackets; each stretch wears the colour of its innermost entity, so that nested ones stand out."""
+    """The text with brackets; each stretch has the colour of its innermost entity, so that nested ones stand out."""
     text = Text(overflow="fold")
     stack = [Style()]
     for event in walk(document):
@@ -102,7 +102,7 @@ def _marked(document: Document, styles: Mapping[str, Style]) -> Text:
 
 
 def _table(document: Document, styles: Mapping[str, Style]) -> Table:
-    """One line an entity, nested ones indented under the outer; the score only if the system gives scores."""
+    """One line per entity, nested ones indented under the outer; scores only if the system gives them."""
     scored = any(entity.score is not None for entity in document.entities)
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("mention", overflow="fold")

@@ -1,8 +1,8 @@
-"""General ability before and after: a base model against what was trained on it, on the same questions.
+"""General ability before and after training: a base model against the models trained from it, on the same questions.
 
-Values are those of the records; changes and their intervals are worked out from the stored answers
-(`genner.ability.paired_differences`), paired by question. Where answers were not kept, there is the standard error
-of two independent measurements, and the entry says so.
+Values come from the records; changes and their intervals are computed from the stored answers
+(`genner.ability.paired_differences`), paired by question. Where answers were not kept, the standard error of two
+independent measurements is given, and the entry says so.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from genner.ability.items import AbilityItem
     from genner.ability.paired_differences import DifferencePart, PairedDifference
 
-# What a record calls a mean over answers -> what `deltas` calls it.
+# Name of a mean over answers in the records -> its name in `deltas`.
 FORMS = {
     "em": "em",
     "f1": "f1",
@@ -54,7 +54,7 @@ WHOLE = {"mean_tokens", "loglikelihood"}  # no shares
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReportedTask:
-    """What is measured. `limit` is -1 for all questions."""
+    """A measured task. `limit` is -1 for all questions."""
 
     name: str
     shots: int
@@ -77,7 +77,8 @@ class ReportedSide:
 
 @dataclass(frozen=True, slots=True)
 class ModelFamily:
-    """A base model and all that was made of it: for each task the base's side, if measured, and the others'."""
+    """A base model and the systems trained from it: for each task the base's side, if measured, and the others'
+    sides."""
 
     base: str
     tasks: Mapping[ReportedTask, tuple[ReportedSide | None, tuple[ReportedSide, ...]]]
@@ -85,7 +86,7 @@ class ModelFamily:
 
     @property
     def systems(self) -> list[System]:
-        """Those that are not the base."""
+        """All systems but the base."""
         return sorted({side.system for _, others in self.tasks.values() for side in others})
 
 
@@ -125,7 +126,8 @@ def families(collection: Collection) -> list[ModelFamily]:
 
 
 def _base(item: CellItem) -> str:
-    """What a model is made of: its adapter's base, where it is one and is here; else itself."""
+    """The base of a model: the base of its adapter, if it is an adapter and that base is in the collection; else
+    itself."""
     from genner.model_source import ModelSource
 
     model = str(item.description.get("model"))
@@ -144,7 +146,7 @@ def _is_base(item: CellItem, base: str) -> bool:
 
 
 class _Changes:
-    """The changes of a side, from its stored answers and the base's; empty where these cannot be compared."""
+    """The changes of a side against the base, from the stored answers of both; empty if these cannot be compared."""
 
     def __init__(self, base: ReportedSide | None, other: ReportedSide) -> None:
         from genner.ability.paired_differences import decompose, deltas
@@ -169,7 +171,7 @@ class _Changes:
 
 
 def questions(item: CellItem) -> list["AbilityItem"]:
-    """The stored answers of a cell; none where it kept none. Raises `DataError` for what is no answer."""
+    """The stored answers of a cell; empty if it kept none. Raises `DataError` for a record that is not an answer."""
     from dataclasses import fields
 
     from genner.ability.items import AbilityItem
@@ -188,7 +190,7 @@ def questions(item: CellItem) -> list["AbilityItem"]:
 
 
 def ability_findings(found: Sequence[ModelFamily]) -> Listing | None:
-    """For each change of an F1, in words, whether it is one of form or of content; None without any."""
+    """For each change of an F1, a sentence that says whether form or content changed; None if there are no changes."""
     from genner.ability.run import AbilityComparison
     from genner.ability.table import verdict
 
@@ -203,7 +205,8 @@ def ability_findings(found: Sequence[ModelFamily]) -> Listing | None:
 
 
 def ability_tables(found: Sequence[ModelFamily]) -> list[Table]:
-    """For each base model: all scores and the form of the answers, before and after; then the change of F1 in parts."""
+    """For each base model: all scores and the form of the answers, before and after; then the parts of the change of
+    F1."""
     tables = []
     for n, family in enumerate(found, 1):
         parts = _parts_table(family, n)
@@ -295,7 +298,7 @@ def _change(
     key = f"harness/{name[1]}" if name[0] == "scores" else FORMS.get(name[1], "")
     number = after.number - before.number
     delta = changes.found.get(key) if changes else None
-    # A change of other questions than the scores are of is not theirs.
+    # A change over other questions than those of the scores does not belong beside them.
     if delta and abs(delta.value - number) < 1e-3 * max(1.0, abs(number)):
         d = delta.difference
         return Value(number, kind, *limits(d), p=d.p, mark=stars(d), cells=cells, part=f"n = {delta.n:,}", against=d)
@@ -305,7 +308,7 @@ def _change(
 
 
 def _marked(rows: Sequence[TableRow]) -> list[TableRow]:
-    """With all changes of the table judged together."""
+    """The table with its changes corrected for multiple comparisons (one family per table)."""
     changes = [e.against for row in rows for e in row.entries if isinstance(e, Value) and e.against]
     judged = iter(together(changes))
 
@@ -321,7 +324,7 @@ def _marked(rows: Sequence[TableRow]) -> list[TableRow]:
 
 
 def _parts_table(family: ModelFamily, n: int) -> Table | None:
-    """The change of F1 taken apart into empty answers, their form, and their content."""
+    """The change of F1 decomposed into empty answers, form and content."""
     rows = []
     for (task, system), change in family.changes.items():
         base, others = family.tasks[task]
@@ -396,7 +399,7 @@ def _figure(family: ModelFamily, n: int) -> Figure | None:
 
 
 def _reach(value: Value) -> tuple[float, float]:
-    """How far a line reaches below and above its mark: its interval, or 1.96 standard errors."""
+    """How far the error bar reaches below and above its mark: the interval, or 1.96 standard errors."""
     if value.low is not None and value.high is not None:
         return value.number - value.low, value.high - value.number
     return (1.96 * (value.spread or 0.0),) * 2

@@ -1,4 +1,4 @@
-"""What the intervals of a table or figure are over: how many units of which test set, and how many seeds."""
+"""The sample size behind the intervals of a table or figure: units of each test set, and seeds."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,7 +9,7 @@ from genner.report.table import Block, Figure, Section, Table
 
 
 def with_basis(source: Source, section: Section) -> Section:
-    """The section, each of its tables and figures with the number of units and of seeds that its figures are of."""
+    """The section with the number of units and seeds added to each table and figure."""
     return replace(section, blocks=tuple(_noted(source, block) for block in section.blocks))
 
 
@@ -25,7 +25,7 @@ def _noted(source: Source, block: Block) -> Block:
 
 
 def basis(source: Source, cells: Iterable[str]) -> list[str]:
-    """In sentences: the seeds, then the units of each test set; empty for cells without a score."""
+    """Sentences that give the seeds, then the units of each test set; empty for cells without a score."""
     collection = source.collection
     groups = {}
     units: dict[str, None] = {}
@@ -44,7 +44,7 @@ def basis(source: Source, cells: Iterable[str]) -> list[str]:
             whole = f" of {documents:,} documents" if outcome.unit != "document" else ""
             units[f"{several}{whole} ({collection.title(key.test)})"] = None
             few |= n < FEW
-    if not groups:  # each side is asked once; its cells are never averaged
+    if not groups:  # each side is run once; its cells are never averaged
         return ["1 seed: intervals are over questions alone."] if asked else []
     least, most = min(groups.values()), max(groups.values())
     if most == 1:

@@ -18,7 +18,7 @@ LENGTH_NAMES = ("1", "2", "3-4", "5+")
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One of the two: `labels` or `lengths` of the metrics."""
+    """A breakdown: `labels` or `lengths` of the metrics."""
 
     key: str
     name: str
@@ -41,7 +41,7 @@ def breakdowns_section(source: Source) -> Section:
 
 
 def buckets(groups: Sequence[CellGroup], kind: _Kind) -> list[str]:
-    """The labels, most frequent in the gold first, or the lengths in their order."""
+    """The labels, most frequent in the gold data first, or the lengths in ascending order."""
     gold: dict[str, float] = {}
     for group in groups:
         for item in group.done:
@@ -55,7 +55,7 @@ def buckets(groups: Sequence[CellGroup], kind: _Kind) -> list[str]:
 
 
 def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | None:
-    """A row a system and format, a column a bucket; by the decoding that figures show."""
+    """One row per system and format, one column per bucket, for the decoding that figures show."""
     groups = _groups(source, test)
     names = buckets(groups, kind)
     if not names:
@@ -78,7 +78,8 @@ def bucket_table(source: Source, test: TestSet, kind: _Kind, n: int) -> Table | 
 
 
 def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure | None:
-    """A panel a system; labels down and F1 across as points, lengths across and F1 up as lines; a colour a format."""
+    """One panel per system, one colour per format. Labels: points, F1 on the x axis. Lengths: lines, F1 on the y
+    axis."""
     groups = _groups(source, test)
     names = buckets(groups, kind)
     points = {
@@ -107,7 +108,7 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
             for k, format in enumerate(formats):
                 found = points.get((system, format), [])
                 at, f1 = [i for i, _ in found], [100 * e.number for _, e in found]
-                # Formats that score alike must not hide each other.
+                # Formats with similar scores must not hide each other.
                 shift = [i + beside_others(k, len(formats), 0.13) for i in at]
                 hue = format_colour(format, formats)
                 for x, (_, e) in zip(shift, found, strict=True):
@@ -148,7 +149,7 @@ def bucket_figure(source: Source, test: TestSet, kind: _Kind, n: int) -> Figure 
 
 
 def _decoded(decoding: str) -> str:
-    """How answers were decoded; and of free ones, which reading of them the figures are of."""
+    """How answers were decoded; for free decoding, also which reading the figures use."""
     return f"{decoded(decoding)}." + (f" {REPAIRED}" if decoding != GRAMMAR else "")
 
 

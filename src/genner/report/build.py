@@ -1,4 +1,4 @@
-"""The report's outline: which tables and figures, in which order, under which question."""
+"""The outline of the report: its tables and figures, in order, by question."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,11 +34,11 @@ SECTIONS: tuple[Callable[[Source], Section], ...] = (
     errors_section,
     cost_section,
 )
-"""The questions in the order shown, each a module."""
+"""The questions in display order, one module each."""
 
 
 def build(folders: Sequence[Path], *, title: str = "", each: int = 2) -> StudyReport:
-    """Read runs folders and make the report of them; `each` is how many examples of an error are shown.
+    """Read runs folders and build their report; `each` is the number of examples shown of each error.
 
     Raises `DataError` when a folder holds no cells or one of them is damaged, `UsageError` for numbers out of range.
     """
@@ -52,7 +52,7 @@ def assemble(
     title: str = "",
     each: int = 2,
 ) -> StudyReport:
-    """The report of what was read."""
+    """The report of a collection."""
     outcomes, problems = read_outcomes(collection, max(each, 1))
     trained = {id: str(t) for id, item in collection.items.items() if (t := item.description.get("trained"))}
     source = Source(collection, Estimates(outcomes, trained), tuple(problems), each)

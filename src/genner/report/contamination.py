@@ -1,4 +1,4 @@
-"""Contamination: what each signal says of each model and corpus, in a table, with what the signals mean."""
+"""Contamination: a table of the signals for each model and corpus, and what the signals mean."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from genner.report.table import (
     Why,
 )
 
-# The number that stands for a signal: its measure, and how it is written; of a likelihood the highest area.
+# The number shown for a signal: its measure and number format; for likelihood signals, the highest AUC.
 HEADLINES: dict[str, tuple[str, ValueKind]] = {
     "exact": ("verbatim", "percent"),
     "ngrams": ("any_13", "percent"),
@@ -34,7 +34,7 @@ _WHY: dict[str, Why] = {"failed": "failed", "skipped": "skipped", "running": "ru
 
 
 def contamination_section(source: Source) -> Section:
-    """A table for each model and corpus that was looked at, and a line for each signal and verdict."""
+    """A table for each model and corpus that was tested, and an explanation of each signal and verdict."""
     collection = source.collection
     items = sorted(collection.of("contamination"), key=lambda item: (item.cell.name, item.id))
     if not items:
@@ -48,7 +48,7 @@ def contamination_section(source: Source) -> Section:
 
 
 def meanings(items: Sequence[CellItem]) -> Listing | None:
-    """What each signal that occurs asks, and what each verdict means."""
+    """What each signal in the results tests, and what each verdict means."""
     from genner.contamination import SIGNAL_VERDICTS
     from genner.contamination.table import meaning
 
@@ -60,7 +60,7 @@ def meanings(items: Sequence[CellItem]) -> Listing | None:
 
 
 def contamination_table(collection: Collection, item: CellItem, n: int) -> Table:
-    """A row a signal and side: the verdict, its number, that of texts which were trained on, and a sentence."""
+    """One row per signal and side: the verdict, its number, the number for known training texts, and a sentence."""
     rows = []
     for name, findings in _signals(item):
         for finding in findings:
@@ -102,7 +102,7 @@ def _signals(item: CellItem) -> list[tuple[str, list[Mapping[str, Any]]]]:
 
 
 def _number(item: CellItem, signal: str, finding: Mapping[str, Any], group: str) -> Entry:
-    """The number of a finding for the test set, or for the texts that were trained on."""
+    """The number of a finding for the test set, or for the known training texts."""
     measures = finding.get("measures") or {}
     name, kind = HEADLINES.get(signal, ("", "percent"))
     if name and group == "members":

@@ -1,4 +1,4 @@
-"""Cost: what a document costs in tokens, forward passes and seconds, against F1."""
+"""Cost: tokens, forward passes and seconds per document, against F1."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def cost_section(source: Source) -> Section:
 
 
 def cost_table(source: Source) -> Table | None:
-    """What a document costs: tokens computed, forward passes, seconds; and the memory at its peak."""
+    """Cost per document: tokens computed, forward passes, seconds; and peak memory."""
     groups = ordered(source)
     if not groups:
         return None
@@ -46,7 +46,7 @@ def cost_table(source: Source) -> Table | None:
 
 
 def cost(group: CellGroup, what: str) -> Entry:
-    """`tokens`, `passes` or `seconds` a document, the mean over the seeds."""
+    """`tokens`, `passes` or `seconds` per document, the mean over seeds."""
     found = []
     for item in group.done:
         documents = item.metric("documents")
@@ -69,7 +69,7 @@ def _none(group: CellGroup) -> Entry:
 
 
 def cost_figure(source: Source, test: TestSet, n: int) -> Figure | None:
-    """F1 against tokens, passes and seconds a document: a mark a group, its colour the format, its shape the
+    """F1 against tokens, passes and seconds per document: one mark per group, coloured by format, shaped by
     decoding."""
     _, formats, decodings = here(source, test)
     spots: dict[str, list[tuple[CellGroup, float, Value]]] = {what: [] for what in COSTS}

@@ -1,8 +1,8 @@
-"""Every table and every figure's data as CSV: unrounded, a line a number, with its interval and its cells.
+"""Every table and the data of every figure as CSV: one unrounded number per line, with its interval and cells.
 
-Floats are written so that they read back as the very same numbers. What is missing is a line too, with its reason.
-Text is quoted, and what a spreadsheet would take for a formula (`=cmd|' /C calc'!A0`) begins with an apostrophe, which
-says there that it is text.
+Floats are written so that they read back exactly. A missing number also gets a line, with its reason.
+Text is quoted, and text that a spreadsheet would take for a formula (`=cmd|' /C calc'!A0`) is prefixed with an
+apostrophe, which marks it as text there.
 """
 
 import csv
@@ -15,7 +15,7 @@ from genner.report.writer import ReportWriter
 
 NUMBERS = ("value", "kind", "low", "high", "spread", "p", "mark", "best", "against", "against_low", "against_high")
 CSV_FIELDS = ("group", "column", *NUMBERS, "state", "note", "cells")
-"""The columns behind those that name the row; `against` is the difference to the best, which `p` and `mark` are of."""
+"""The columns after the row heads; `against` is the difference to the best, which `p` and `mark` test."""
 
 
 def csv_files(report: StudyReport) -> dict[str, str]:
@@ -26,7 +26,7 @@ def csv_files(report: StudyReport) -> dict[str, str]:
 
 
 class CsvWriter(ReportWriter):
-    """The numbers of tables and figures, by file; other blocks are left out."""
+    """Writes the numbers of tables and figures, by file; other blocks are left out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class CsvWriter(ReportWriter):
 
 
 def table_csv(table: Table) -> str:
-    """A line for each place of the table: the row's headings, the column's, and the number. `state` is `text` or
-    `number`, or says why there is none."""
+    """A line for each cell of the table: row heads, column heading, number. `state` is `text`, `number`, or why the
+    number is missing."""
     lines: list[Sequence[object]] = []
     for row in table.rows:
         for column, entry in zip(table.columns, row.entries, strict=True):
@@ -64,13 +64,13 @@ def table_csv(table: Table) -> str:
 
 
 def figure_csv(figure: Figure) -> str:
-    """The data from which the figure is drawn."""
+    """The data of a figure."""
     return _csv(figure.columns, figure.rows)
 
 
 def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
-    # All text in quotes: where a semicolon separates, `a;=1+1` would be two fields, the second one a formula.
+    # Quote all text: where semicolons separate fields, `a;=1+1` would be two fields, the second a formula.
     writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([_plain(x) for x in head])
     writer.writerows([[_plain(x) for x in line] for line in lines])
@@ -78,13 +78,14 @@ def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\n", "\u2212", "＝", "＋", "－", "＠")
-"""What a text begins with that some spreadsheet takes for a formula. A carriage return has become its picture."""
+"""First characters that make some spreadsheet read a formula. A carriage return is already a control picture here."""
 
 
 def _plain(value: object) -> object:
-    """Control characters and lone surrogates as pictures: a file of text must hold text. Floats in full."""
+    """Control characters and lone surrogates become pictures, so that the file is valid text. Floats are written in
+    full."""
     if isinstance(value, float):
-        return float(value)  # numpy's own would be written with its type
+        return float(value)  # a numpy float would be written with its type
     if not isinstance(value, str):
         return value
     text = visible(value)

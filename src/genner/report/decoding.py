@@ -1,20 +1,20 @@
 """How much of a format's deficit is decoding: the same adapter free, and under the grammar.
 
 For a system on a test set, `b` is the format that is best when decoded freely. With F the free score and G that under
-the grammar, the deficit of a format f is F(b) - F(f) when free and G(b) - G(f) under the grammar; what the grammar
-closes is the difference of the two, in points and as a share of the free deficit. All of it is over the same units, so
-that each figure has its paired interval. The share is given only where the interval of the free deficit lies above 0:
-the share of a deficit that may be none means nothing.
+the grammar, the deficit of a format f is F(b) - F(f) when free and G(b) - G(f) under the grammar; the grammar closes
+the difference of the two, in points and as a share of the free deficit. All are over the same units, so each figure has
+a paired interval. The share is given only where the interval of the free deficit lies above 0: a share of a deficit
+that may be 0 has no meaning.
 
-Only trainings that were decoded in both ways count, so that the adapters are the very same.
+Only trainings that were decoded in both ways count, so both scores come from the same adapters.
 
-All of it is worked out in the three readings of a free answer (`genner.generations.readings`): by the paper's rule;
-strictly, where an answer is what it says; repaired, where a mention that the answer puts in a wrong place is looked up
-in the text. What lies between the last two is mended by a reader, without any grammar: so only the repaired reading
-tells what the grammar itself is good for, and it may be that it costs F1 there. That is said as a gain is.
+All figures are given for the three readings of a free answer (`genner.generations.readings`): the paper's rule; strict,
+which takes an answer literally; repaired, which looks up in the text a mention that the answer misplaces. A reader
+makes up the difference between the last two without any grammar, so only the repaired reading isolates the effect of
+the grammar. That effect may be a loss of F1, which is reported like a gain.
 
-What is said needs an interval that does not hold 0; the intervals of the formats of a system and rule are at 95 % for
-all of them together. Else it is said that it cannot be told, and from how many documents.
+A statement needs an interval that excludes 0; the intervals of the formats of a system and rule hold jointly at 95 %.
+Otherwise the report says that the effect cannot be told, and from how many documents.
 """
 
 from collections.abc import Collection, Sequence
@@ -33,8 +33,8 @@ from genner.report.table import Column, Entry, Listing, Missing, Table, TableRow
 
 @dataclass(frozen=True, slots=True)
 class DecodingPair:
-    """One format, free and under the grammar, by the same trainings: the cells of both, and their scores by a rule.
-    `dropped` trainings were decoded in one way only."""
+    """One format, free and under the grammar, from the same trainings: the cells and scores by a rule. `dropped` counts
+    trainings that were decoded in one way only."""
 
     format: str
     free: Entry
@@ -49,7 +49,7 @@ class DecodingPair:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What the grammar closes of one format's deficit; a figure is None where it cannot be had."""
+    """The part of a format's deficit that the grammar closes; a figure that cannot be computed is None."""
 
     pair: DecodingPair
     gain: Difference | None = None
@@ -59,19 +59,20 @@ class Closing:
 
     @property
     def share(self) -> float | None:
-        """What the grammar closes as a share of the free deficit; None where the interval of either holds 0."""
+        """The part that the grammar closes as a share of the free deficit; None where the interval of either contains
+        0."""
         if not self.free or not self.closed or self.free.low <= 0 or not self.closed.sure:
             return None
         return self.closed.value / self.free.value
 
 
 def decoding_tables(source: Source) -> list[Table]:
-    """A table for each test set on which something was decoded both freely and under the grammar."""
+    """A table for each test set that was decoded both freely and under the grammar."""
     return [_table(source, test, systems, free, n) for n, test, systems, free in _both(source)]
 
 
 def decoding_findings(source: Source) -> Listing | None:
-    """The answer in sentences for each system, test set and rule; None where nothing was decoded in both ways."""
+    """The findings in sentences for each system, test set and rule; None where nothing was decoded in both ways."""
     lines = []
     for _, test, systems, free in _both(source):
         for system in systems:
@@ -81,7 +82,7 @@ def decoding_findings(source: Source) -> Listing | None:
 
 
 def rule_findings(source: Source, test: TestSet, system: System, free: str, rule: ReadingName) -> list[str]:
-    """What the grammar closes, gains and costs by a rule, in sentences; empty where that is not known."""
+    """Sentences that say what the grammar closes, gains and costs by a rule; empty if unknown."""
     best, found = closings(source, pairs(source, system, test, free, rule))
     head = f"{source.collection.title(test)}, {system.title}, {RULES[rule]} ({source.collection.count(test)})"
     said = []
@@ -127,7 +128,7 @@ def _closed(closing: Closing) -> str:
 
 
 def _both(source: Source) -> list[tuple[int, TestSet, list[System], str]]:
-    """The test sets with their numbers, the systems that were decoded in both ways there, and the free way."""
+    """The test sets with their indices, the systems decoded in both ways on each, and the free decoding."""
     found = []
     for n, test in enumerate(source.collection.tests()):
         free = next((free for free in FREE if _systems(source, test, free)), None)
@@ -143,7 +144,8 @@ def _systems(source: Source, test: TestSet, free: str) -> list[System]:
 
 
 def pairs(source: Source, system: System, test: TestSet, free: str, rule: ReadingName = "strict") -> list[DecodingPair]:
-    """Each format of a system, decoded in both ways; the trainings common to `free` and the grammar."""
+    """The formats of a system that were decoded in both ways, restricted to trainings common to `free` and the
+    grammar."""
     collection = source.collection
     known = {g.key.format for g in collection.scores() if g.key.test == test and g.key.system == system}
     found = []
@@ -158,7 +160,7 @@ def pairs(source: Source, system: System, test: TestSet, free: str, rule: Readin
 
 
 def _picked(source: Source, group: CellGroup, common: Collection[str | None], rule: ReadingName) -> Entry:
-    """The score by the `common` trainings, each with the same weight; by all where nothing is common."""
+    """The score over the `common` trainings, equally weighted; over all trainings if none is common."""
     trained = group.trained()
     items: list[CellItem] = [item for id, found in trained.items() if not common or id in common for item in found]
     values = [v for item in items if (v := item.metric(rule, "f1")) is not None]
@@ -170,8 +172,8 @@ def _picked(source: Source, group: CellGroup, common: Collection[str | None], ru
 
 
 def closings(source: Source, found: Sequence[DecodingPair]) -> tuple[str, list[Closing]]:
-    """The format that is best when free (empty when none is known), and what the grammar closes of each format's
-    deficit to it. The intervals of each figure are at 95 % for all formats together."""
+    """The format with the best free score (empty if unknown), and how much of each format's deficit to it the grammar
+    closes. The intervals of each figure hold at 95 % for all formats jointly."""
     whole = [p for p in found if p.both]
     if not whole:
         return "", [Closing(p) for p in found]
@@ -203,7 +205,7 @@ def _scores(source: Source, pair: DecodingPair) -> tuple[Estimate, Estimate] | N
 
 
 def _aligned(source: Source, *found: DecodingPair) -> bool:
-    """Whether all these answers are to the same documents, so that they are compared unit by unit."""
+    """Whether all these cells answered the same documents, so that they can be compared unit by unit."""
     return source.estimates.aligned(
         [id for p in found for e in (p.free, p.grammar) if isinstance(e, Value) for id in e.cells]
     )
@@ -271,7 +273,7 @@ def _answers(source: Source, free: Entry) -> float:
 
 
 def _faults(source: Source, pair: DecodingPair) -> list[Entry]:
-    """How many free answers have each fault, and how many mentions were in a wrong place."""
+    """The number of free answers with each fault, and the number of misplaced mentions."""
     if not isinstance(pair.free, Value):
         return [pair.free] * (len(FAULTS) + 1)
     items = [source.collection.items[id] for id in pair.free.cells]
@@ -283,7 +285,7 @@ def _faults(source: Source, pair: DecodingPair) -> list[Entry]:
 def _entries(closing: Closing, best: bool) -> tuple[Entry, ...]:
     pair = closing.pair
     cells = cells_of(e for e in (pair.free, pair.grammar) if isinstance(e, Value))
-    # Their intervals stand in the main tables; here it is the differences that are to be read.
+    # Their intervals are in the main tables; this table is about the differences.
     free, grammar = (without_interval(e) for e in (pair.free, pair.grammar))
     free = replace(free, best=best) if isinstance(free, Value) else free
     gap = Missing("undefined", cells, "one of the two was not run, or kept no answers")
@@ -297,7 +299,7 @@ def _entries(closing: Closing, best: bool) -> tuple[Entry, ...]:
         return free, grammar, gain, none, none, none, none
     share: Entry = gap
     if closing.share is not None:
-        share = Value(closing.share, "percent", cells=cells)  # its interval is that of the points, and wilder
+        share = Value(closing.share, "percent", cells=cells)  # its interval is that of the points, but less stable
     elif closing.free:
         share = Missing("undefined", cells, "an interval holds 0")
     return free, grammar, gain, lacking(closing.free), lacking(closing.grammar), lacking(closing.closed), share

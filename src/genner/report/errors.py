@@ -1,4 +1,4 @@
-"""Errors: their kinds, and some to look at, a few of each kind for each format and decoding."""
+"""Errors: their kinds, and a few examples of each kind for each format and decoding."""
 
 from collections import Counter
 from itertools import zip_longest
@@ -30,13 +30,13 @@ SHOWN_KINDS = (*(kind for kind in ERROR_KINDS if kind != "right"), INVALID)
 
 
 def errors_section(source: Source) -> Section:
-    """The kinds of errors, and some to look at."""
+    """The kinds of errors, and examples."""
     blocks: list[Block | None] = [kinds_figure(source, test, n) for n, test in enumerate(source.collection.tests(), 1)]
     return section("errors", "Errors", [*blocks, kinds_table(source), *examples(source)])
 
 
 def kinds_table(source: Source) -> Table | None:
-    """The kinds of errors of each group, the mean over its seeds."""
+    """The number of errors of each kind, by group, averaged over seeds."""
     rows = []
     for g in ordered(source):
         known = source.estimates.outcomes(g.cells)
@@ -61,7 +61,7 @@ def kinds_table(source: Source) -> Table | None:
 
 
 def kinds_figure(source: Source, test: TestSet, n: int) -> Figure | None:
-    """The errors of each format by kind, as shares of the gold entities; a panel a system."""
+    """The errors of each format by kind, as shares of the gold entities; one panel per system."""
     shown, formats, _ = here(source, test)
     decoding = headline(source, test)
     bars: dict[System, dict[str, dict[str, float]]] = {}
@@ -124,10 +124,10 @@ def kinds_figure(source: Source, test: TestSet, n: int) -> Figure | None:
 
 
 def examples(source: Source) -> list[ErrorExamples]:
-    """For each test set the errors of up to `source.examples` cells a kind, format and decoding, one from each.
+    """For each test set, kind, format and decoding: one error from each of up to `source.examples` cells.
 
-    Which error of a cell stands for its kind is decided by a hash of the document's name when the answers are read, and
-    cells take turns in the order of the tables: nobody picks.
+    The error that a cell shows for a kind is chosen by a hash of the document id when the answers are read; cells take
+    turns in the order of the tables. Nothing is picked by hand.
     """
     each = source.examples
     if each < 1:
@@ -184,7 +184,7 @@ def _example(group: CellGroup, kind: str, sighting: Sighting) -> ErrorExample:
 
 
 def _window(document: Document, start: int, end: int) -> Document:
-    """The text between two offsets, with the entities that lie wholly in it; an ellipsis where it is cut."""
+    """The text between two offsets with the entities inside it; an ellipsis marks a cut."""
     begin, stop = max(0, start), min(len(document.text), end)
     before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
     inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)

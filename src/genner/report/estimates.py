@@ -1,8 +1,8 @@
 """Scores of groups of cells as estimates: intervals over units and seeds, and paired differences.
 
-Cells on the same documents are jackknifed over the same units (groups of documents where these tell them, else
-documents), which is what makes their comparison paired. The score of a group is the mean of its cells' F1 (one cell a
-seed): where there are several, its interval is over units and seeds together, of one seed over units alone."""
+Cells on the same documents are jackknifed over the same units (groups of documents if recorded, else documents), so
+their comparison is paired. The score of a group is the mean F1 of its cells (one cell per seed). With several seeds,
+its interval covers units and seeds; with one seed, units alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ DocumentIds = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The scores of two groups, second minus first, over `documents` that both answered.
+    """The difference of two groups, second minus first, over the `documents` that both answered.
 
-    `together` is False where they share no document, so that they are independent of each other.
+    `together` is False if they share no document, so that the two are independent.
     """
 
     first: float
@@ -42,16 +42,16 @@ class Change:
 
 
 class Estimates:
-    """F1 of cells as estimates, worked out when asked for.
+    """F1 of cells as estimates, computed on demand.
 
-    `trained` has the training that a cell uses, where it uses one: the same training in two groups is the same seed.
+    `trained` maps a cell to its training, if it uses one: the same training in two groups is the same seed.
     """
 
     def __init__(self, outcomes: Mapping[str, CellOutcome], trained: Mapping[str, str] | None = None) -> None:
         self._outcomes = outcomes
         self._trained = trained or {}
         self._done: dict[tuple[str, ReadingName], Estimate] = {}
-        # Cells of one study may differ in whether they recorded the groups of the same documents.
+        # Some cells of a study may have recorded the groups of the documents, and others not.
         self._units: dict[DocumentIds, tuple[int, ...]] = {}
         for o in outcomes.values():
             known = self._units.get(o.ids)
@@ -59,11 +59,11 @@ class Estimates:
                 self._units[o.ids] = o.units
 
     def outcome(self, cell: str) -> CellOutcome | None:
-        """A cell's answers, counted; None where it kept none."""
+        """The counted answers of a cell; None if it kept none."""
         return self._outcomes.get(cell)
 
     def outcomes(self, cells: Iterable[str]) -> list[CellOutcome]:
-        """The answers of those of the cells that kept them."""
+        """The counted answers of those cells that kept theirs."""
         return [self._outcomes[id] for id in cells if id in self._outcomes]
 
     def units(self, cell: str) -> int:
@@ -74,7 +74,7 @@ class Estimates:
     def f1(self, cells: Sequence[str], rule: ReadingName = "strict") -> Estimate | None:
         """The mean F1 of cells by a rule.
 
-        None without cells, or when one kept no answers, or they are on different documents.
+        None without cells, if a cell kept no answers, or if the cells answered different documents.
         """
         if not cells or not self.aligned(cells):
             return None
@@ -89,19 +89,19 @@ class Estimates:
         return self._over_seeds(cells, found)
 
     def interval(self, cells: Sequence[str], rule: ReadingName = "strict") -> Interval | None:
-        """The 95 % interval of `f1`; None where that is, or where there are too few units."""
+        """The 95 % interval of `f1`; None if `f1` is None or there are too few units."""
         estimate = self.f1(cells, rule)
         return estimate.interval() if estimate else None
 
     def aligned(self, cells: Sequence[str]) -> bool:
-        """Whether all these cells kept answers, and to the same documents."""
+        """Whether all these cells kept answers to the same documents."""
         known = {o.ids if (o := self._outcomes.get(id)) else None for id in cells}
         return len(known) == 1 and None not in known
 
     def change(self, first: Sequence[str], second: Sequence[str]) -> Change | None:
-        """The difference of two groups, strict; None when a cell of them kept no answers.
+        """The difference in strict F1 of two groups; None if any of their cells kept no answers.
 
-        On the documents that all of them have, by id; where there are none, each on its own.
+        Computed on the documents (by id) that all cells share; if there are none, on the documents of each group.
         """
         known = [o for id in (*first, *second) if (o := self._outcomes.get(id)) and o.strict is not None]
         if not first or not second or len(known) < len(first) + len(second):
@@ -119,9 +119,9 @@ class Estimates:
     def bucketed(
         self, groups: Sequence[Sequence[str]], kind: str, names: Sequence[str]
     ) -> list[dict[str, Interval | None]]:
-        """For each group of cells the interval of the F1 of each bucket: of `kind` `labels` or `lengths`.
+        """For each group of cells, the interval of the F1 of each bucket; `kind` is `labels` or `lengths`.
 
-        Empty for a group of which a cell kept no answers, or whose cells are on different documents.
+        Empty for a group in which a cell kept no answers, or whose cells answered different documents.
         """
         found: list[dict[str, Interval | None]] = []
         for cells in groups:
@@ -137,7 +137,7 @@ class Estimates:
         return found
 
     def error_rate(self, cells: Sequence[str]) -> Interval | None:
-        """The interval of the number of errors, of all cells together, for each of their gold entities."""
+        """The interval of the number of errors per gold entity, over all cells together."""
         known = [o for id in cells if (o := self._outcomes.get(id))]
         wrong = [o.errors for o in known if o.errors is not None]
         if not cells or len(wrong) < len(cells) or not self.aligned(cells):
@@ -147,7 +147,7 @@ class Estimates:
         return rate(values[:, 0], values[:, 1]).interval()
 
     def _over_seeds(self, cells: Sequence[str], scored: Sequence[Estimate]) -> Estimate:
-        """The mean over cells; what was trained several times, or else asked several times, differs by its seed."""
+        """The mean over cells. Seeds are trainings if there are several, else repeated runs."""
         trained = [self._trained.get(id) or id for id in cells]
         seeds = sorted(set(trained)) if len(set(trained)) > 1 else sorted(cells)
         if len(set(trained)) < 2:
@@ -169,20 +169,20 @@ class Estimates:
     def _scored(self, counts: Sequence[Array], ids: DocumentIds, units: Sequence[int] | None = None) -> list[Estimate]:
         """F1 of k arrays of counts `[n, 3]` of the same documents."""
         values = np.concatenate([f1_columns(*c.T) for c in counts], axis=1)  # [n, 2k]
-        # The numbers of units are packed: no unit without a document.
+        # Renumber the units so that none is without a document.
         packed = np.unique(np.asarray(self._units[ids] if units is None else units), return_inverse=True)[1]
         sums = summed(values, packed.tolist())
         return shares(sums[:, 0::2], sums[:, 1::2], ("documents", ids))
 
 
 def together(found: Sequence[Difference | None]) -> list[Difference | None]:
-    """Each difference as one of as many comparisons as there are: intervals at 95 % for all of them together."""
+    """The differences corrected for their number: their intervals hold jointly at 95 %."""
     several = sum(d is not None for d in found)
     return [d and d.among(several) for d in found]
 
 
 def stars(d: Difference | None) -> str:
-    """`*` where the interval does not hold 0, `**` where the one at 99 % does not; `?` where nothing can be said."""
+    """`*` if the 95 % interval excludes 0, `**` if the 99 % interval does; `?` if nothing can be said."""
     if d is None or not d.known:
         return "?"
     return "**" if d.p <= 0.01 + 1e-12 else "*" if d.sure else ""
@@ -192,4 +192,4 @@ STARS = (
     "* the interval of the difference does not hold 0, at 95 % for all {family} together (Bonferroni); ** nor at 99 %; "
     "? nothing could be told: no answers were kept, or there are too few documents"
 )
-"""What the marks mean; `family` says which comparisons are judged together."""
+"""The meaning of the marks; `family` names the comparisons that are corrected together."""

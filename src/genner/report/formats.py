@@ -1,4 +1,4 @@
-"""Formats and decoding: scores by format, what a format lacks free and under the grammar, the answers by their form."""
+"""Formats and decoding: scores by format, deficits when free and under the grammar, validity of the answers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ from genner.report.table import Block, Column, Entry, Figure, Missing, Section, 
 
 
 def formats_section(source: Source) -> Section:
-    """What a format lacks, and how much of that is decoding."""
+    """The deficits of formats, and how much of them is due to decoding."""
     blocks: list[Block | None] = [decoding_findings(source), *decoding_tables(source)]
     for n, test in enumerate(source.collection.tests(), 1):
         blocks += [format_figure(source, test, n), closing_figure(source, test, n)]
@@ -51,13 +51,13 @@ def formats_section(source: Source) -> Section:
 
 
 def _paper_mean(format: str, corpus: str) -> float | None:
-    """The paper's mean over its eight models."""
+    """The mean over the paper's eight models."""
     found = [f for s in systems("llm") if (f := figure(s, format, corpus)) is not None]
     return sum(found) / len(found) if found else None
 
 
 def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
-    """Bars of F1 by format, one a decoding, a panel a system; the paper's mean as a dash."""
+    """Bars of F1 by format, one per decoding, one panel per system; a dash marks the paper's mean."""
     systems_here, formats, decodings = here(source, test)
     rows: list[tuple[str | float | None, ...]] = []
     bars: dict[tuple[System, str], list[tuple[int, Value]]] = {}
@@ -104,7 +104,7 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
             a.set_xticks(
                 range(len(formats)), [f.replace("_", "\n") for f in formats], fontsize=7.5 if len(shown) == 1 else 6.5
             )
-        axes[0].set_ylim(bottom=0)  # once all is drawn: it ends the scaling of every panel
+        axes[0].set_ylim(bottom=0)  # after all drawing: it ends autoscaling of every panel
         axes[0].set_ylabel("strict F1, %")
         legend(drawing, list(handles.values()), list(handles))
 
@@ -123,7 +123,7 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
 
 
 def _seeds(values: Sequence[Value]) -> str:
-    """How many seeds the numbers of a figure are means of, where they are."""
+    """A sentence on how many seeds the numbers are averaged over, if several."""
     counts = sorted({len(v.cells) for v in values if v.spread is not None})
     if not counts:
         return ""
@@ -132,7 +132,7 @@ def _seeds(values: Sequence[Value]) -> str:
 
 
 def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
-    """For each format its deficit to the best, free and under the grammar."""
+    """For each format, its deficit to the best format, free and under the grammar."""
     found: dict[str, list[Closing]] = {}
     for free in FREE:
         for system in here(source, test)[0]:
@@ -226,7 +226,7 @@ def validity_table(source: Source) -> Table | None:
 
 
 def _mean(group: CellGroup, *path: str, unless: float | None = None) -> Entry:
-    """The mean of a count over the seeds; `unless` stands for one that is not recorded."""
+    """The mean of a count over seeds; `unless` replaces a count that is not recorded."""
     found = [item.metric(*path) for item in group.done]
     values = [value if value is not None else unless for value in found]
     known = [value for value in values if value is not None]

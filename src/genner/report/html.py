@@ -1,5 +1,5 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no request. Right in light, dark and
-print. The markup is in `assets/report/report.html.j2`, the style sheet in `report.css`."""
+"""The report as one self-contained HTML page: no script, no font, no request. It supports light, dark and print. The
+markup is in `assets/report/report.html.j2`, the style sheet in `report.css`."""
 
 from itertools import groupby
 

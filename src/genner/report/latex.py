@@ -1,8 +1,8 @@
-r"""The tables in LaTeX: one file a table for \input, and `report.tex`, which holds them all with the cells behind.
+r"""The tables in LaTeX: one file per table for \input, and `report.tex`, which holds all tables and then the cells.
 
-A table needs `booktabs` alone. Each number is `\cellnumber{CELL}{NUMBER}`, which prints the number; `report.tex` makes
-it lead to the cell. Everything is ASCII, so that any LaTeX compiles it: characters that have no command here are
-written out by their code point. The templates are in `assets/report/report.tex.j2`."""
+A table needs only `booktabs`. Each number is `\cellnumber{CELL}{NUMBER}`, which prints the number; `report.tex` links
+it to the cell. Everything is ASCII, so that any LaTeX compiles it: characters without a command here are written as
+their code points. The templates are in `assets/report/report.tex.j2`."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _COMMANDS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\char34{}",  # a command of its own to some languages' packages
+    '"': r"\char34{}",  # an active character in some language packages
     "\u2212": "$-$",
     "±": r"$\pm$",
     "→": r"$\rightarrow$",
@@ -46,11 +46,11 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308"
 _LIGATURES = {"--", ",,", "''", "``", "!`", "?`"}  # these become other characters
 
 PROVIDE = "\\providecommand{\\cellnumber}[2]{#2}% {cell}{number}: where a number comes from\n"
-MAX_PAGE_ROWS = 40  # rows of a table that stand on one page of report.tex
+MAX_PAGE_ROWS = 40  # rows of a table that fit on one page of report.tex
 
 
 def escaped(text: str) -> str:
-    """`text` on one line, as LaTeX that prints it; ASCII alone."""
+    """`text` as one line of LaTeX source that prints it; ASCII only."""
     line = unicodedata.normalize("NFC", " ".join(text.split()))
     return "".join(
         _character(char) + ("{}" if char + after in _LIGATURES else "") for char, after in pairwise(line + " ")
@@ -90,7 +90,7 @@ class LatexWriter(TemplateWriter):
         return ""
 
     def table(self, table: Table) -> str:
-        """The table in `report.tex`: from its own file where it fits on a page, else cut into parts."""
+        """The table in `report.tex`: read from its own file if it fits on a page, else split into parts."""
         self.files[f"{table.name}.tex"] = PROVIDE + self.tabular(table, table.rows)
         if len(table.rows) <= MAX_PAGE_ROWS:
             parts = [Markup(f"\\input{{{table.name}.tex}}")]
@@ -100,7 +100,7 @@ class LatexWriter(TemplateWriter):
         return Markup(self.macros.placed(table, parts))
 
     def tabular(self, table: Table, rows: Sequence[TableRow]) -> Markup:
-        """Some rows of a table. A column of numbers is two: the number, and what stands beside it."""
+        """Some rows of a table. A column of numbers takes two LaTeX columns: the number, and the text beside it."""
         wide = [not column.text for column in table.columns]
         grouped = any(column.group for column in table.columns)
         return Markup(self.macros.tabular(table, rows, self, column_groups(table), grouped, wide))

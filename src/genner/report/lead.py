@@ -1,4 +1,4 @@
-"""The sentences at the top of the report: what there is, the best scores, and what the grammar changes."""
+"""The summary at the top of the report: what was run, the best scores, and what the grammar changes."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from genner.report.table import Value, detail, shown
 
 
 def lead(source: Source) -> tuple[str, ...]:
-    """What there is, and the findings that fit a sentence each."""
+    """What was run, and the findings, one sentence each."""
     items = source.collection.items.values()
     done = sum(item.result is not None for item in items)
     lines = [f"{done:,} of {len(items):,} cells have a result."]
@@ -30,7 +30,7 @@ def lead(source: Source) -> tuple[str, ...]:
 
 
 def _best(source: Source, test: TestSet, scored: Sequence[tuple[Value, CellGroup]]) -> str:
-    """The best strict score of a test set, and how many others it cannot be told from."""
+    """The best strict score of a test set, and how many others do not differ significantly from it."""
     best, group = max(scored, key=lambda pair: pair[0].number)
     others = [(entry, g) for entry, g in scored if g is not group]
     test_of = tested(source)
@@ -55,8 +55,8 @@ def _named(group: CellGroup) -> str:
 
 
 def _closing(source: Source, test: TestSet, system: System) -> list[str]:
-    """The format of a system that lacks most when free, in each reading of its answers, and what the grammar closes of
-    that; then what the grammar costs and gains, against what answers say and against what repair makes of them."""
+    """The format of a system with the largest free deficit, in each reading of its answers, and how much of it the
+    grammar closes; then what the grammar costs and gains, against the strict and the repaired reading."""
     for free in FREE:
         read: dict[ReadingName, tuple[str, list[Closing]]] = {
             rule: closings(source, pairs(source, system, test, free, rule)) for rule in RULES
@@ -79,7 +79,7 @@ def _closing(source: Source, test: TestSet, system: System) -> list[str]:
 
 
 def _lack(c: Closing, best: str) -> str:
-    """A format's free deficit, and what the grammar does about it."""
+    """A format's free deficit, and how much of it the grammar closes."""
     assert c.free
     assert c.closed
     if c.free.low <= 0:

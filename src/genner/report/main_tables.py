@@ -1,9 +1,9 @@
-"""The paper's two main tables with our figures beside theirs, and the same for corpora that the paper does not have.
+"""The paper's two main tables with our figures beside theirs, and a table of the corpora that the paper lacks.
 
-The paper's tables have a row a system, in blocks (encoders, GPT-NER, then one a format with its eight models and their
-average), and a column a corpus: CoNLL-2003 and OntoNotes (flat), ACE 2005 and GENIA (nested). Under each corpus stand
-here the paper's figure, and ours by the paper's rule, strict, and, where answers are free, repaired.
-Corpora of our own get a table with a row a system and a column a format, since there may be many of them.
+The paper's tables have one row per system, in blocks (encoders, GPT-NER, then one block per format with eight models
+and their average), and one column per corpus: CoNLL-2003 and OntoNotes (flat), ACE 2005 and GENIA (nested). Each corpus
+shows the paper's figure, and ours by the paper's rule, strict, and, for free answers, repaired. The other corpora,
+which may be many, share a table with one row per system and one column per format.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ READING_TITLES: dict[ReadingName, str] = {"paper": "paper's rule", "strict": "st
 
 
 def readings(decoding: str) -> tuple[ReadingName, ...]:
-    """The rules that a table has: under the grammar an answer cannot say anything else than what is read."""
+    """The readings shown for a decoding; under the grammar, strict and repaired agree."""
     return ("paper", "strict") if decoding == GRAMMAR else ("paper", "strict", "repaired")
 
 
@@ -71,10 +71,11 @@ def main_section(source: Source) -> Section:
 
 
 def main_tables(source: Source) -> list[Table]:
-    """For each decoding, the paper's tables of whose corpora some are here, then the table of the other corpora.
+    """For each decoding: those of the paper's tables that have a corpus in the results, then the table of the other
+    corpora.
 
-    The paper's rows that we have nothing for stand in one of its tables only: that of the paper's own decoding,
-    sampled, or else the first."""
+    The paper's rows without a score of ours appear for one decoding only: the paper's own (sampled), or else the
+    first."""
     tables = []
     told: set[str] = set()
     groups = source.collection.scores()
@@ -92,7 +93,7 @@ def main_tables(source: Source) -> list[Table]:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A row to be: the paper's system, ours, or both."""
+    """A planned row: the paper's system, ours, or both."""
 
     block: str
     head: str
@@ -103,7 +104,7 @@ class _Line:
 
 
 class _PaperTable:
-    """One of the two, for one decoding."""
+    """One of the paper's two tables, for one decoding."""
 
     def __init__(
         self, source: Source, name: str, corpora: Sequence[str], decoding: str, groups: Sequence[CellGroup], whole: bool
@@ -127,7 +128,7 @@ class _PaperTable:
         formats = in_order([*PAPER_FORMATS, *(g.key.format for g in self.groups)])
         for format in formats:
             ours = sorted({g.key.system for g in self.groups if g.key.format == format})
-            # The paper's models were tuned on the corpus: a model as it comes is not what its figure is of.
+            # The paper's models were tuned on the corpus, so an untuned model does not compare with its figure.
             twins = {s: system_of(s.source or s.model) for s in ours if s.trained}
             found = []
             for system in systems("llm") if format in PAPER_FORMATS else ():
@@ -170,7 +171,7 @@ class _PaperTable:
         )
 
     def _single(self) -> list[int]:
-        """The places of the rows that are no average."""
+        """The indices of the rows that are not averages."""
         return [i for i, line in enumerate(self.lines) if not line.average]
 
     def _paper(self, corpus: str) -> list[Entry]:
@@ -178,7 +179,7 @@ class _PaperTable:
         column: list[Entry] = [Missing("absent") if v is None else Value(v) for v in values]
         for i, line in enumerate(self.lines):
             if line.average:
-                # The paper's average is of its eight models, whichever of them are rows of ours too.
+                # The paper's average is over its eight models, whether or not we have rows for them.
                 mean = [f for s in systems("llm") if (f := figure(s, line.format, corpus)) is not None]
                 column[i] = Value(sum(mean) / len(mean)) if mean else Missing("absent")
         return column
@@ -221,12 +222,13 @@ class _PaperTable:
         return against_best(column, tested_means(self.source, parts), self._single())
 
     def _averaged(self, column: list[Entry]) -> list[Entry]:
-        """With the mean of each format's systems in its row; of those that have a figure, and it says of how many."""
+        """The rows with the mean of each format's systems filled in; the mean covers systems with a figure and gives
+        their number."""
         result = list(column)
         for i, line in enumerate(self.lines):
             if line.average:
                 lines = [k for k, other in enumerate(self.lines) if other.ours and other.format == line.format]
-                # Models as they come are no part of the average of those that were tuned.
+                # Untuned models are left out of the average of the tuned ones.
                 tuned = [k for k in lines if (ours := self.lines[k].ours) and ours.trained]
                 mine = [column[k] for k in tuned or lines]
                 values = [e for e in mine if isinstance(e, Value)]
@@ -265,7 +267,7 @@ def _bold(column: Sequence[Entry], places: Sequence[int]) -> list[Entry]:
 
 
 def _own_table(source: Source, decoding: str, groups: Sequence[CellGroup]) -> Table:
-    """A row a corpus, system and rule; a column a format. The tests are within a row."""
+    """One row per corpus, system and rule; one column per format. Tests compare the entries of a row."""
     collection = source.collection
     formats = in_order(g.key.format for g in groups)
     rows = []

@@ -1,7 +1,7 @@
-"""The report as Markdown: tables of GitHub's kind, figures as pictures, and a page with the cells.
+"""The report as GitHub-flavoured Markdown: tables, figures as pictures, and a page with the cells.
 
-`report.md` holds everything but the cells, whose page is `cells.md`; numbers lead there. Texts are escaped so that they
-read as they are: nothing of a model's output becomes a heading, a link or HTML. The templates are in
+`report.md` holds everything but the cells, which are in `cells.md`; numbers link there. Texts are escaped so that they
+appear literally: no part of a model's output becomes a heading, a link or HTML. The templates are in
 `assets/report/report.md.j2`.
 """
 
@@ -13,7 +13,7 @@ from genner.report.writer import TemplateWriter, cell_names
 
 
 def markdown(report: StudyReport, figures: str = "figures") -> dict[str, str]:
-    """The files by name: `report.md`, `cells.md`, and `NAME.md` for each table alone. Pictures are looked for as
+    """The files by name: `report.md`, `cells.md`, and `NAME.md` for each single table. Pictures are linked as
     `FIGURES/NAME.png`."""
     writer = MarkdownWriter(figures)
     body = str(writer.macros.document(report, writer.sections(report)))

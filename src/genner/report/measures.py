@@ -1,4 +1,4 @@
-"""From a group of cells to an entry of a table: its mean, its interval, and marks for what differs from the best."""
+"""Table entries from groups of cells: mean, interval, and marks for differences from the best."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from genner.report.results import CellGroup, Collection, absence
 from genner.report.table import Entry, Missing, Value, best_of
 
 BEST = "Bold: the best. Below the best: " + STARS + ". The differences stand in the CSV, and on hover on the page."
-"""What the marks beside scores mean; `family` is to be filled in."""
+"""The meaning of the marks beside scores, a template with the field `family`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What tables are made from. `problems` is what is wrong with the records, `examples` how many errors of each kind,
-    format and decoding are shown."""
+    """The input of tables. `problems` lists faults of the records; `examples` is the number of errors shown per kind,
+    format and decoding."""
 
     collection: Collection
     estimates: Estimates
@@ -26,8 +26,7 @@ class Source:
 
 
 def score(source: Source, group: CellGroup, rule: ReadingName = "strict") -> Entry:
-    """The F1 of a group by a rule, with its interval; its mean and standard
-    deviation over seeds where it has several."""
+    """The F1 of a group by a rule, with its interval; for several seeds, the mean and the standard deviation."""
     number = group.mean(rule, "f1")
     if number is None:
         if group.done:
@@ -39,19 +38,19 @@ def score(source: Source, group: CellGroup, rule: ReadingName = "strict") -> Ent
 
 
 def deviation(group: CellGroup, *path: str) -> float | None:
-    """The standard deviation of a metric over the seeds (n - 1 below); None where fewer than two have it."""
+    """The standard deviation of a metric over seeds (divisor n - 1); None if fewer than two seeds have it."""
     found = [value for item in group.done if (value := item.metric(*path)) is not None]
     return stdev(found) if len(found) > 1 else None
 
 
 def part(group: CellGroup) -> str:
-    """`2 of 3 seeds` where some cells have no result yet; `3 seeds` where all of several do; else empty."""
+    """`2 of 3 seeds` if some cells have no result yet; `3 seeds` if there are several and all have one; else empty."""
     done, all_ = len(group.done), len(group.items)
     return f"{done} of {all_} seeds" if done < all_ else f"{done} seeds" if done > 1 else ""
 
 
 def _recorded(group: CellGroup, rule: ReadingName) -> tuple[float | None, float | None]:
-    """The interval that a single cell recorded itself."""
+    """The interval in the record of a single cell."""
     if len(group.done) != 1:
         return None, None
     low, high = (group.done[0].metric(rule, key) for key in ("low", "high"))
@@ -59,7 +58,7 @@ def _recorded(group: CellGroup, rule: ReadingName) -> tuple[float | None, float 
 
 
 def rates(group: CellGroup, key: str) -> Entry:
-    """The mean of a rate of the metrics, as a percentage."""
+    """The mean over seeds of a rate in the metrics, as a percentage."""
     number = group.mean(key)
     if number is None:
         return Missing("undefined", group.cells) if group.done else absence(group.items)
@@ -67,7 +66,7 @@ def rates(group: CellGroup, key: str) -> Entry:
 
 
 def mean_of(source: Source, entries: Sequence[Entry], rule: ReadingName = "strict") -> Entry:
-    """The plain mean of scores, with its interval; missing when one of them is."""
+    """The unweighted mean of scores, with its interval; missing if any of them is missing."""
     values = [e for e in entries if isinstance(e, Value)]
     if len(values) < len(entries) or not values:
         gap = next((e for e in entries if isinstance(e, Missing)), None)
@@ -84,9 +83,10 @@ def against_best(
     test: Callable[[Value, Value], Difference | None],
     candidates: Sequence[int] | None = None,
 ) -> list[Entry]:
-    """The column with its best in bold, and marks on all that are below it.
+    """The column with its best entry in bold and marks on all lower entries.
 
-    `test(best, value)` gives the difference, value less best. Only `candidates` (places; else all) take part.
+    `test(best, value)` gives the difference, value less best. Only the indices in `candidates` take part (default:
+    all).
     """
     places = [i for i in (range(len(entries)) if candidates is None else candidates) if isinstance(entries[i], Value)]
     values = {i: e for i in places if isinstance(e := entries[i], Value)}
@@ -104,7 +104,7 @@ def against_best(
 
 
 def tested(source: Source) -> Callable[[Value, Value], Difference | None]:
-    """The difference of two scores, from the cells behind them."""
+    """The difference of two scores, computed from the cells behind them."""
 
     def test(best: Value, value: Value) -> Difference | None:
         change = source.estimates.change(best.cells, value.cells)
@@ -116,7 +116,7 @@ def tested(source: Source) -> Callable[[Value, Value], Difference | None]:
 def tested_means(
     source: Source, parts: Mapping[tuple[str, ...], Sequence[Value]]
 ) -> Callable[[Value, Value], Difference | None]:
-    """As `tested` for means: `parts` has the scores that a mean is of, by the mean's cells."""
+    """As `tested`, for means: `parts` maps the cells of a mean to its component scores."""
 
     def mean(value: Value) -> Estimate | None:
         scores = [source.estimates.f1(v.cells) for v in parts.get(value.cells, ())]
@@ -138,5 +138,5 @@ def points(d: Difference | None, cells: tuple[str, ...], why: str = "") -> Entry
 
 
 def limits(d: Difference) -> tuple[float | None, float | None]:
-    """The bounds of an interval; None where there are too few units to say."""
+    """The bounds of an interval; None if there are too few units."""
     return (d.low, d.high) if d.known else (None, None)

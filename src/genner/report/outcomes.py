@@ -1,4 +1,4 @@
-"""What each cell did on each document: the counts that intervals and paired tests need, and its errors."""
+"""The outcome of each cell on each document: the counts for intervals and paired tests, and the errors."""
 
 import hashlib
 import heapq
@@ -21,7 +21,7 @@ from genner.generations.readings import ReadingName
 from genner.report.results import CellItem, Collection
 
 RULES: dict[ReadingName, str] = {"paper": "by the paper's rule", "strict": "strict", "repaired": "repaired"}
-"""How an answer is read, by its name in the records (`genner.generations.readings`)."""
+"""Readings of an answer, by their names in the records (`genner.generations.readings`)."""
 
 MEANINGS: dict[ReadingName, str] = {
     "paper": "by the paper's rule a mention counts as its published script counts it, faults included",
@@ -32,7 +32,7 @@ MEANINGS: dict[ReadingName, str] = {
 }
 
 REPAIRED = "Entities of free answers are those of the repaired reading."
-"""To be said where something is told of single entities, and not of counts alone."""
+"""A note for tables about single entities rather than counts."""
 
 INVALID = "invalid answer"
 TOLERANCE = 5e-4  # of F1: a record rounded to three digits agrees with its answers
@@ -40,7 +40,7 @@ TOLERANCE = 5e-4  # of F1: a record rounded to three digits agrees with its answ
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """An error that may be shown: one of `ERROR_KINDS`, or an answer that broke its format (without a verdict)."""
+    """An error that may be shown: one of `ERROR_KINDS`, or an answer that broke its format (no verdict)."""
 
     kind: str
     answered: PredictionRecord
@@ -50,11 +50,11 @@ class Sighting:
 @dataclass(frozen=True, slots=True)
 class CellOutcome:
     """A cell's answers, counted. `repaired` is `[n, 3]`: true positives, false positives, false negatives of each
-    document, of the entities found; `strict` and `paper` the same by these readings, None unless every document has
-    it. What is told of single entities is of those found: `errors` is `[n]`, the errors of each document of any kind;
-    `buckets` has counts `[n, 3]` by `("labels", LABEL)` and `("lengths", LENGTH)`. `units` has the number of
-    each document's unit, `unit` is what such a one is (`group` or `document`). Documents are in order of their ids,
-    which are made unique (`x`, `x#2`, ...)."""
+    document, of the entities found; `strict` and `paper` are the same by these readings, None unless every document has
+    them. Data on single entities are for the entities found: `errors` is `[n]`, the number of errors of each document,
+    all kinds together; `buckets` has counts `[n, 3]` by `("labels", LABEL)` and `("lengths", LENGTH)`. `units` has the
+    index of each document's unit; `unit` is the kind of unit (`group` or `document`). Documents are sorted by id; ids
+    are made unique (`x`, `x#2`, ...)."""
 
     ids: tuple[str, ...]
     repaired: Array
@@ -76,21 +76,21 @@ class CellOutcome:
         return {"paper": self.paper, "strict": self.strict, "repaired": self.repaired}[rule]
 
     def f1(self, rule: ReadingName = "strict") -> float | None:
-        """Micro-F1 by one of `RULES`; None where it is not known."""
+        """Micro-F1 by one of `RULES`; None if unknown."""
         counts = self.by(rule)
         return None if counts is None else micro(counts)
 
 
 def micro(counts: Array) -> float:
-    """Micro-F1 of counts `[n, 3]`; 0.0 where there is nothing."""
+    """Micro-F1 of counts `[n, 3]`; 0.0 if all are 0."""
     tp, fp, fn = counts.sum(axis=0)
     return float(2 * tp / (2 * tp + fp + fn)) if tp else 0.0
 
 
 def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, CellOutcome], list[str]]:
-    """The outcomes of all done cells that kept their answers, and what is wrong with those that have none.
+    """The outcomes of all done cells that kept their answers, and the problems of the other cells.
 
-    `shown` is how many errors of each kind are kept of each cell.
+    `shown` is the number of errors kept per kind and cell.
     """
     found: dict[str, CellOutcome] = {}
     complaints: list[str] = []
@@ -109,9 +109,9 @@ def read_outcomes(collection: Collection, shown: int) -> tuple[dict[str, CellOut
 
 
 def read_outcome(run: CellFolder, shown: int, strict: Sequence[Numbers] | None = None) -> CellOutcome | None:
-    """The outcome of a cell; None when it has no answers. Raises `DataError` for answers that are damaged.
+    """The outcome of a cell; None if it has no answers. Raises `DataError` for damaged answers.
 
-    `strict` has the strict counts of each answer, where its record is of an earlier version and lacks them.
+    `strict` has the strict counts of each answer for a record of an earlier version, which lacks them.
     """
     names: Counter[str] = Counter()
     kinds: Counter[str] = Counter(dict.fromkeys(ERROR_KINDS, 0))
@@ -142,7 +142,7 @@ def read_outcome(run: CellFolder, shown: int, strict: Sequence[Numbers] | None =
         if answered.prediction().invalid:
             sightings.append(Sighting(INVALID, answered, None))
         for n, sighting in enumerate(sightings):
-            # The choice must depend on nothing that could make an error look better or worse: a hash of the name.
+            # Choose by a hash of the document id, so that the choice is independent of how an error looks.
             rank = int.from_bytes(
                 hashlib.sha256(f"{sighting.kind}|{unique}|{n}".encode("utf-8", "replace")).digest()[:8]
             )
@@ -152,7 +152,7 @@ def read_outcome(run: CellFolder, shown: int, strict: Sequence[Numbers] | None =
                 heapq.heappop(heap)
     if not rows:
         return None
-    units = units_of([Document("", id=a.id, group=a.group) for _, a, _, _ in rows])  # in the order of the file
+    units = units_of([Document("", id=a.id, group=a.group) for _, a, _, _ in rows])  # in file order
     order = sorted(range(len(rows)), key=lambda i: rows[i][0])
     place_of = {at: n for n, at in enumerate(order)}
     counted: dict[tuple[str, str], NDArray[np.uint16]] = {}
@@ -176,7 +176,7 @@ def read_outcome(run: CellFolder, shown: int, strict: Sequence[Numbers] | None =
 
 
 def _all(counts: Sequence[Numbers | None]) -> Array | None:
-    """The counts as an array; None unless every document has them."""
+    """The counts as an array; None if any document lacks them."""
     known = [c for c in counts if c is not None]
     return np.array(known, dtype=np.float64) if len(known) == len(counts) else None
 
@@ -188,7 +188,7 @@ def length(entity: Entity, gold: Document) -> str:
 
 
 def _checked(item: CellItem, outcome: CellOutcome | None) -> Iterable[str]:
-    """Where a cell's record and its own answers do not agree."""
+    """The disagreements between a cell's record and its answers."""
     if outcome is None:
         return [f"{item.id}: it kept no answers, so its figures have no intervals and tests"]
     wrong, documents = [], item.metric("documents")

@@ -1,9 +1,9 @@
-"""The published figures: every number of the two main tables of the paper that the assessment follows.
+"""The published figures: all numbers in the two main tables of the paper that the assessment follows.
 
-`assets/paper_results.csv` holds `family,system,format,dataset,micro_f1` (micro-F1 in percent, a line a number;
-encoders and GPT-NER have no format), copied from tables of Zhan, Wang and Huang (2026), "Assessment of Generative
-Named Entity Recognition in the Era of Large Language Models", arXiv 2601.17898. They are facts, given with their
-source; the encoders' and GPT-NER's figures are those that the paper reports of others."""
+`assets/paper_results.csv` holds `family,system,format,dataset,micro_f1` (micro-F1 in percent, one number per line;
+encoders and GPT-NER have no format), copied from tables of Zhan, Wang and Huang (2026), "Assessment of Generative Named
+Entity Recognition in the Era of Large Language Models", arXiv 2601.17898. They are facts, cited with their source; the
+paper takes the figures of encoders and GPT-NER from other work."""
 
 import csv
 import re
@@ -27,7 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {"flat": ("conll2003", "ontonotes5"), "nest
 """The two main tables, and the corpora that are their columns."""
 
 PAPER_FORMATS = ("inline_bracketed", "inline_xml", "grouped_json", "occurrence_json", "offset_json")
-"""In the order of the paper."""
+"""The paper's formats, in its order."""
 
 # GPT-NER's own page has other figures than the paper's table: both are cited.
 GPT_NER_NOTE = (
@@ -49,7 +49,7 @@ class PublishedScore:
 
 @cache
 def published() -> tuple[PublishedScore, ...]:
-    """All figures, in the order of the file."""
+    """All figures, in file order."""
     text = (files("genner") / "assets" / "paper_results.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     return tuple(
@@ -66,7 +66,7 @@ def published() -> tuple[PublishedScore, ...]:
 
 @cache
 def figure(system: str, format: str, corpus: str) -> float | None:
-    """The F1 of a system on a corpus, in [0, 1]; None where the paper has none. Encoders have the format ''."""
+    """The F1 of a system on a corpus, in [0, 1]; None if the paper has none. The format of encoders is ''."""
     return next((p.f1 for p in published() if (p.system, p.format, p.corpus) == (system, format, corpus)), None)
 
 
@@ -76,17 +76,18 @@ def systems(family: SystemFamily) -> tuple[str, ...]:
 
 
 def system_of(model: str) -> str | None:
-    """The paper's name of a model that is given by its hub id or the name of a preset; None for any other.
+    """The paper's name of a model given by hub id or preset name; None if the paper does not have the model.
 
-    Names are compared without their owner, the words that all of them share (`instruct`, `it`, `meta`) and
-    punctuation, and must then be equal: `meta-llama/Llama-3.1-8B-Instruct` is `LLaMA3.1-8B`.
+    Names must be equal after removing owner, common words (`instruct`, `it`, `meta`) and punctuation:
+    `meta-llama/Llama-3.1-8B-Instruct` is `LLaMA3.1-8B`.
     """
     return _by_key().get(_key(model))
 
 
 @cache
 def _by_key() -> dict[str, str]:
-    # Its hub id names the version and the form, not the size; both forms are taken for the paper's, which does not say.
+    # Its hub id names version and variant, not the size; either variant matches, since the paper does not say which it
+    # used.
     other = {_key(model): "Granite4-3B" for model in ("granite-4.0-micro", "granite-4.0-h-micro")}
     return {_key(system): system for system in systems("llm")} | other
 

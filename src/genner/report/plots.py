@@ -1,8 +1,8 @@
-"""What all figures share: their look, a grid of panels, and how a figure becomes a file or a part of the page.
+"""Helpers for all figures: style, panel grid, and output as a file or as a part of the page.
 
-A figure is drawn once for the page, where its text and colours are the page's (so it is right in light and in dark),
-and once for files, in fixed colours on white. Both come from matplotlib's SVG writer: on the page, each colour of ours
-is replaced by a CSS variable."""
+A figure is drawn once for the page, with the page's font and colours (so it follows light and dark mode), and once for
+files, in fixed colours on white. Both come from matplotlib's SVG writer; on the page, CSS variables replace our
+colours."""
 
 import io
 import re
@@ -20,7 +20,7 @@ from genner.report.common import DECODING_TITLES
 from genner.report.paper import PAPER_FORMATS
 from genner.report.table import Figure, Value
 
-INK, FAINT, RULE = "#1c2126", "#5d6670", "#dfe3e7"  # those of the page in light
+INK, FAINT, RULE = "#1c2126", "#5d6670", "#dfe3e7"  # the page's colours in light mode
 _VARIABLES = {INK: "--ink", FAINT: "--faint", RULE: "--rule"} | {c.dark: f"--s{i}" for i, c in enumerate(PALETTE)}
 _HASHED_ID = re.compile(r'((?:id="|#)(?:p|m|h|C|image))([0-9a-f]{10})\b')
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -31,10 +31,10 @@ FIGURE_CSS = (
     + " ".join(f"--s{i}: {c.light};" for i, c in enumerate(PALETTE))
     + " } }\nfigure svg * { stroke-linejoin: round; stroke-linecap: butt; }\n"
 )
-"""The style sheet's part: the colours of the series."""
+"""CSS for the colours of the series."""
 
 _LOOK: dict[str, Any] = {
-    "text.parse_math": False,  # a dollar in a label is a dollar
+    "text.parse_math": False,  # a dollar sign in a label is literal
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.titlesize": 9,
@@ -58,12 +58,12 @@ _LOOK: dict[str, Any] = {
     "legend.frameon": False,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
-    "svg.hashsalt": "genner",  # the same figure is the same file
+    "svg.hashsalt": "genner",  # reproducible: the same figure gives the same file
 }
 
 
 def format_colour(format: str, known: Sequence[str] = ()) -> str:
-    """The colour of a format: always the same for the paper's five, then in order of `known`."""
+    """The colour of a format: fixed for the paper's five, then assigned in order of `known`."""
     order = [*PAPER_FORMATS, *sorted(set(known) - set(PAPER_FORMATS))]
     return colour(order.index(format) if format in order else len(order))
 
@@ -82,7 +82,7 @@ def marker(i: int) -> str:
 
 
 def label(text: str, longest: int = 44) -> str:
-    """Text for a drawing: on one line, printable, cut where it would not fit."""
+    """Text for a drawing: one line, printable, truncated to fit."""
     line = re.sub("[\ufffe\uffff]", "\ufffd", visible_line(text))  # no characters to XML
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
@@ -90,7 +90,7 @@ def label(text: str, longest: int = 44) -> str:
 def panels(
     figure: Any, titles: Sequence[str], columns: int = 3, share_x: bool = True, share_y: bool = True
 ) -> list[Any]:
-    """One set of axes a title, in rows of at most `columns`, with a faint grid."""
+    """One set of axes per title, in rows of at most `columns`, with a faint grid."""
     across = min(columns, len(titles)) or 1
     grid = figure.subplots(ceil(len(titles) / across) or 1, across, sharex=share_x, sharey=share_y, squeeze=False)
     axes = [a for row in grid for a in row]
@@ -103,17 +103,17 @@ def panels(
     for at, a in enumerate(axes):
         if share_y and at % across:
             a.spines["left"].set_visible(False)
-    if share_x:  # the panel above an empty place is the last of its column
+    if share_x:  # a panel above an empty place is the last in its column
         for at in range(max(0, len(titles) - across), len(titles)):
             axes[at].tick_params(labelbottom=True)
     return axes[: len(titles)]
 
 
 def legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], longest: int = 44) -> None:
-    """One legend for all panels, above them, in as many columns as long labels leave room for."""
+    """One legend above all panels, with as many columns as the label lengths allow."""
     if handles:
         said = [label(x, longest) for x in labels]
-        room = 12.5 * figure.bbox.width / figure.dpi  # characters, of which a handle takes six
+        room = 12.5 * figure.bbox.width / figure.dpi  # characters; a legend handle takes six
         columns = max(1, min(len(said), int(room / (max(map(len, said)) + 6))))
         figure.legend(handles, said, loc="outside upper left", ncols=columns)
 
@@ -121,17 +121,17 @@ def legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], longest: 
 def size(
     panels: int, columns: int = 3, width: float = 9.0, height: float = 2.2, extra: float = 0.6
 ) -> tuple[float, float]:
-    """Width and height in inches of a grid of panels, each `height` high."""
+    """Width and height in inches of a grid of panels, each `height` inches high."""
     across = min(columns, panels) or 1
     return (width if across > 1 else min(width, 6.5)), height * (ceil(panels / across) or 1) + extra
 
 
 def logarithmic(axes: Any, xs: Sequence[float]) -> None:
-    """A logarithmic axis that has two or more numbers on it, however near the values (above 0) lie to each other."""
+    """A logarithmic axis with at least two tick labels, however close the values (above 0) are."""
     from matplotlib.ticker import LogLocator
 
     low, high = min(xs) / 1.2, max(xs) * 1.2
-    middle, reach = (low * high) ** 0.5, max((high / low) ** 0.5, 2.55)  # 1, 2, 5, 10: any factor of 6.3 has two
+    middle, reach = (low * high) ** 0.5, max((high / low) ** 0.5, 2.55)  # any factor of 6.3 holds two ticks
     axes.set_xscale("log")
     axes.set_xlim(middle / reach, middle * reach)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if reach < 30 else (1.0,)))
@@ -140,7 +140,8 @@ def logarithmic(axes: Any, xs: Sequence[float]) -> None:
 
 
 def whiskers(axes: Any, xs: Sequence[float], values: Sequence[Value]) -> None:
-    """Intervals of upright bars or points, where they are known, and standard deviations over seeds, thick."""
+    """Error bars of vertical bars or points: intervals where known, and standard deviations over seeds as thick
+    lines."""
     for x, v in zip(xs, values, strict=True):
         if v.low is not None and v.high is not None:
             axes.plot([x, x], [100 * v.low, 100 * v.high], color=INK, linewidth=1)
@@ -150,19 +151,20 @@ def whiskers(axes: Any, xs: Sequence[float], values: Sequence[Value]) -> None:
 
 
 def beside_others(k: int, n: int, step: float) -> float:
-    """How far the k-th of n marks in one row is moved, so that none hides another."""
+    """The offset of the k-th of n marks in a row, so that none hides another."""
     return (k - (n - 1) / 2) * step
 
 
 def name_rows(axes: Any, names: Sequence[str]) -> None:
-    """Rows from the top down, named at the left."""
+    """Rows listed from top to bottom, with names on the left."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class DifferenceMark:
-    """A difference in a figure: the indices of its row and series, and how far its line reaches below and above it."""
+    """A difference in a figure: the indices of its row and series, and how far its error bar reaches below and above
+    it."""
 
     row: int
     series: int
@@ -188,7 +190,7 @@ def draw_differences(
     line: float = 1.2,
     longest: int = 44,
 ) -> None:
-    """Differences as marks with lines, rows down, in points; a panel for each title of `marks`.
+    """Differences in points as marks with error bars, one line per row, one panel per title in `marks`.
 
     `series` has name, marker and colour of each; their marks stand `step` rows apart.
     """
@@ -209,32 +211,33 @@ def draw_differences(
 
 
 def inline(figure: Figure) -> str:
-    """The figure as an SVG element for the page; its ids begin with its name, so that figures do not meet."""
+    """The figure as an SVG element for the page; its ids begin with its name, so that those of figures do not
+    collide."""
     svg = _svg(figure, as_text=True)
     svg = re.sub(r"^.*?(?=<svg)", "", svg, flags=re.DOTALL)  # XML declaration, document type
-    # Their style would hold for the whole page.
+    # Their style would apply to the whole page.
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>\s*", "", svg, flags=re.DOTALL)
-    # Only within tags: a text may hold anything, but for angle brackets, which are escaped.
+    # Only within tags: text may hold anything but angle brackets, which are escaped.
     return re.sub(r"<[^>]*>", lambda tag: _themed(tag[0], figure.name), svg).strip()
 
 
 def _themed(tag: str, name: str) -> str:
-    """A tag with its ids and references made the figure's own, and with the page's colours and font."""
+    """A tag with its ids and references prefixed for the figure, and with the page's colours and font."""
     tag = tag.replace(' target="_blank"', "")
     tag = re.sub(r'(?<=\sid=")', f"{name}-", tag).replace("url(#", f"url(#{name}-")
-    tag = re.sub(r'(?<=xlink:href="#)(?!cell-)', f"{name}-", tag)  # links to cells lead out of the figure
+    tag = re.sub(r'(?<=xlink:href="#)(?!cell-)', f"{name}-", tag)  # links to cells point outside the figure
     for value, variable in _VARIABLES.items():
         tag = tag.replace(value, f"var({variable})")
     return re.sub(r"font-family: [^;\"]*;? ?", "", tag)
 
 
 def svg_file(figure: Figure) -> str:
-    """The figure as a file of its own, with its title and caption in it."""
+    """The figure as an SVG file that includes its title and caption."""
     return _svg(figure, as_text=False)
 
 
 def png_file(figure: Figure) -> bytes:
-    """The figure in pixels, 200 an inch, with its title and caption in it."""
+    """The figure as PNG at 200 dpi, including its title and caption."""
     return _drawn(figure, "png", alone=True, dpi=200, facecolor="white", metadata={"Software": None})
 
 
@@ -247,16 +250,17 @@ def _svg(figure: Figure, as_text: bool) -> str:
 
 
 def _counted_ids(svg: str) -> str:
-    """Matplotlib hashes full floats into its ids, and their last digits differ from one layout to the next (its solver
-    goes by memory addresses). What is written has fewer digits: with ids that count, the same figure is the same file.
+    """Replace ids by counters, so that the same figure gives the same file. Matplotlib hashes full floats into its ids,
+    and their last digits vary between layouts (its solver depends on memory addresses); the written coordinates have
+    fewer digits.
     """
     numbers: dict[str, int] = {}
     return _HASHED_ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[2], len(numbers))}", svg)
 
 
 def _drawn(figure: Figure, kind: str, alone: bool, rc: dict[str, Any] | None = None, **how: Any) -> bytes:
-    """One that stands `alone` says itself what it shows, and of how many documents."""
-    # Without pyplot: no window system is asked for, and nothing is kept globally.
+    """Draw the figure; with `alone`, it includes its title, caption and number of documents."""
+    # Without pyplot: this needs no window system and keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
@@ -280,7 +284,7 @@ def _drawn(figure: Figure, kind: str, alone: bool, rc: dict[str, Any] | None = N
 
 
 def _wrapped(text: str, width: float) -> str:
-    """Text on lines that fit a drawing of this width in inches."""
+    """Text wrapped to a drawing of this width in inches."""
     line = re.sub("[\ufffe\uffff]", "\ufffd", visible_line(text))  # no characters to XML
     return "\n".join(wrap(line, max(20, int(19 * width))))
 
@@ -290,5 +294,5 @@ def _look(more: dict[str, Any]) -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(_LOOK | more), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the page's fonts have it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the page's fonts have this glyph
         yield

@@ -1,4 +1,4 @@
-"""Probes against the originals: what is left of a score when labels, mentions, context or case are changed."""
+"""Probes against the originals: how a score changes when labels, mentions, context or case are altered."""
 
 import inspect
 import re
@@ -24,7 +24,7 @@ NO_PAIR_REASON = "original or probe has no result, or kept no answers"
 
 
 def probes_section(source: Source) -> Section:
-    """What is left of a score under each probe."""
+    """How scores change under each probe."""
     blocks: list[Block | None] = [meanings(source)]
     for n, test in enumerate(probe_tests(source), 1):
         blocks += [probe_figure(source, test, n), probe_table(source, test, n), measure_table(source, test, n)]
@@ -44,7 +44,7 @@ def probe_tests(source: Source) -> list[TestSet]:
 
 
 def probe_names(source: Source) -> list[str]:
-    """The probes that occur, in the order of the registry."""
+    """The probes in the results, in registry order."""
     from genner.probes import PROBES
 
     found = {g.key.probe for g in source.collection.probes()}
@@ -58,7 +58,7 @@ def named(key: GroupKey) -> str:
 
 
 def meanings(source: Source) -> Listing | None:
-    """What each probe is, in the first sentence of its own description."""
+    """Each probe with the first sentence of its description."""
     from genner.probes import PROBES
 
     lines = []
@@ -69,7 +69,7 @@ def meanings(source: Source) -> Listing | None:
 
 
 def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
-    """A row a probe, format and decoding, in blocks by system: the original, the probe, their difference."""
+    """One row per probe, format and decoding, in blocks by system: the original, the probe, their difference."""
     found = _changes(source, test)
     if not found:
         return None
@@ -114,7 +114,7 @@ def probe_table(source: Source, test: TestSet, n: int) -> Table | None:
 
 
 def _before(source: Source, original: CellGroup, change: Change | None) -> Entry:
-    """The original's score: on the documents of the comparison, where there is one."""
+    """The original's score, on the documents of the comparison if there is one."""
     entry = score(source, original)
     if change is None or not isinstance(entry, Value) or abs(change.first - entry.number) < 1e-9:
         return entry
@@ -122,7 +122,7 @@ def _before(source: Source, original: CellGroup, change: Change | None) -> Entry
 
 
 def _changes(source: Source, test: TestSet) -> list[tuple[CellGroup, CellGroup, Change | None]]:
-    """Each probe's group with the original's, and their difference, judged together; in the order shown."""
+    """Each probe's group, the original's, and their difference, corrected together; in display order."""
     names = probe_names(source)
     groups = [g for g in source.collection.probes() if g.key.test == test]
     groups.sort(key=lambda g: (g.key.system, names.index(g.key.probe), g.key.options, *shown_order(g.key)))
@@ -130,7 +130,7 @@ def _changes(source: Source, test: TestSet) -> list[tuple[CellGroup, CellGroup, 
     for group in groups:
         original = _original(source, group.key)
         one, two = original.trained(), group.trained()
-        # Only what the same trainings did is compared; a model that was trained on probed data has no twin.
+        # Compare the same trainings only; a model trained on probed data has no counterpart.
         common = one.keys() | two.keys() if group.key.system.through else one.keys() & two.keys()
         change = source.estimates.change(
             [item.id for id in one if id in common for item in one[id]],
@@ -145,7 +145,7 @@ def _changes(source: Source, test: TestSet) -> list[tuple[CellGroup, CellGroup, 
 
 
 def _original(source: Source, key: GroupKey) -> CellGroup:
-    """The plain score beside a probe's: of the same test set, or where it has other sentences, of most of them."""
+    """The plain score to compare a probe with: on the same test set, or if the sentences differ, on the largest one."""
     plain = replace(key, probe="", options="", system=replace(key.system, through=""))
     size = key.test.sentences
     same = [
@@ -162,7 +162,7 @@ def _unsized(test: TestSet) -> TestSet:
 
 
 def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
-    """What probes measure beyond the plain score (`metrics["measures"]`), where they do."""
+    """The measures of probes beyond the plain score (`metrics["measures"]`), if any."""
     rows = []
     for _, group, _ in _changes(source, test):
         for name in _measures(group):
@@ -172,7 +172,7 @@ def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
                 before = name.removesuffix("f1")
                 low, high = (group.mean("measures", before + bound) for bound in ("low", "high"))
                 f1 = name.endswith("f1") and group.mean("measures", before + "precision") is not None
-                if len(group.done) > 1:  # a mean of bounds bounds nothing
+                if len(group.done) > 1:  # a mean of bounds is not a bound
                     low = high = None
                 value = (
                     Value(number, "f1", low, high, cells=group.cells)
@@ -195,7 +195,7 @@ def measure_table(source: Source, test: TestSet, n: int) -> Table | None:
 
 
 def _measures(group: CellGroup) -> list[str]:
-    """Without the plain score, and without what stands beside an F1."""
+    """The measures without the plain score and without companions of an F1."""
     found: dict[str, None] = {}
     for item in group.done:
         measures = item.result.metrics.get("measures") if item.result else None
@@ -207,7 +207,7 @@ def _measures(group: CellGroup) -> list[str]:
 
 
 def probe_figure(source: Source, test: TestSet, n: int) -> Figure | None:
-    """Differences with their intervals: probes down, a colour a format, a panel a system."""
+    """Differences with their intervals: one row per probe, one colour per format, one panel per system."""
     decoding = headline(source, test)
     found = [(g, c) for _, g, c in _changes(source, test) if c and g.key.decoding == decoding]
     if not found:

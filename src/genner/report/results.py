@@ -1,8 +1,8 @@
-"""The cells of one or more runs folders, put into groups that a table can have a row or a column for.
+"""The cells of one or more runs folders, grouped into the rows and columns of tables.
 
-Cells that differ in nothing but a seed are one group: its score is the mean over the seeds that are done. What else
-tells two cells apart, and is no axis of a table (a rank, a number of steps), becomes part of the system's name, so that
-two recipes are never averaged.
+Cells that differ only in the seed form one group: its score is the mean over the finished seeds. Any other difference
+that is not an axis of a table (a rank, a number of steps) becomes part of the system's name, so that two recipes are
+never averaged.
 """
 
 import json
@@ -18,7 +18,7 @@ from genner.errors import GennerError
 from genner.report.paper import TITLES
 from genner.report.table import Missing, Why
 
-# What a table has places for. `seed` is averaged over; everything else in a description tells systems apart.
+# Axes of the tables. `seed` is averaged over; everything else in a description distinguishes systems.
 _AXES = {
     "model",
     "format",
@@ -39,7 +39,7 @@ _TASK = {"task", "shots", "limit", "data"}  # the axes of ability
 @dataclass(frozen=True, slots=True)
 class CellItem:
     """A cell, its state, and its result or the reason why there is none. `strict` has the strict counts of each answer
-    where they were counted anew, since the record is of an earlier version."""
+    if they were recounted because the record is of an earlier version."""
 
     run: CellFolder
     state: CellState
@@ -60,7 +60,7 @@ class CellItem:
         return self.run.cell.description
 
     def metric(self, *path: str) -> float | None:
-        """A number of the result's metrics, None where it is not there."""
+        """A number in the result's metrics; None if it is missing."""
         found: Any = self.result.metrics if self.result else None
         for key in path:
             found = found.get(key) if isinstance(found, Mapping) else None
@@ -69,8 +69,8 @@ class CellItem:
 
 @dataclass(frozen=True, slots=True, order=True)
 class System:
-    """A model, by its name in the study, and what was done to it; `trained` is False for a model as it comes, and
-    `through` the probe that its training data went through. `source` is what `genner.load` takes."""
+    """A model, by its name in the study, and its training; `trained` is False for an untuned model, and `through` is
+    the probe applied to its training data. `source` is the argument for `genner.load`."""
 
     model: str
     trained: bool
@@ -86,8 +86,8 @@ class System:
 
 @dataclass(frozen=True, slots=True, order=True)
 class TestSet:
-    """What is scored: so many `sentences` of a split of a corpus or (-1) all, asked for with one label set. `file` is
-    where they come from."""
+    """What is scored: the number of `sentences` (-1: all) of a split of a corpus, with one label set. `file` is their
+    source."""
 
     corpus: str
     split: str
@@ -109,13 +109,13 @@ class TestSet:
 
     @property
     def whole(self) -> bool:
-        """Whether this is the whole test split, as far as can be told."""
+        """Whether this is the whole test split, as far as is known."""
         return self.split == "test" and self.sentences < 0 and not self.file.startswith("sample:")
 
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """Where a group stands; `probe` is empty for plain scores, `options` are those of the probe, as JSON."""
+    """The key of a group; `probe` is empty for plain scores, `options` are those of the probe, as JSON."""
 
     system: System
     format: str
@@ -127,7 +127,7 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class CellGroup:
-    """The cells of one key: one a seed."""
+    """The cells of one key, one per seed."""
 
     key: GroupKey
     items: tuple[CellItem, ...]
@@ -141,12 +141,12 @@ class CellGroup:
         return tuple(item.id for item in self.done)
 
     def mean(self, *path: str) -> float | None:
-        """The mean of a metric over the seeds that have it."""
+        """The mean of a metric over the seeds that recorded it."""
         found = [value for item in self.done if (value := item.metric(*path)) is not None]
         return sum(found) / len(found) if found else None
 
     def trained(self) -> dict[str | None, list[CellItem]]:
-        """The done cells by the training that they use."""
+        """The finished cells by the training that they use."""
         found: dict[str | None, list[CellItem]] = {}
         for item in self.done:
             found.setdefault(item.description.get("trained"), []).append(item)
@@ -154,7 +154,7 @@ class CellGroup:
 
 
 class Collection:
-    """All cells of the given runs folders. A cell that lies in several is taken from where it is done."""
+    """All cells of the given runs folders. A cell in several folders is taken from one where it is done."""
 
     def __init__(self, items: Iterable[CellItem]) -> None:
         self.items: dict[str, CellItem] = {}
@@ -191,13 +191,13 @@ class Collection:
         return sorted(found, key=lambda t: (order.index(t.corpus) if t.corpus in order else len(order), t))
 
     def title(self, test: TestSet) -> str:
-        """The name of a test set: the corpus, and what tells it from others of that corpus."""
+        """The name of a test set: the corpus, and what distinguishes it from other test sets of that corpus."""
         rivals = [t for t in self.tests() if t.corpus == test.corpus and t != test]
         about = test.about if all(t.about != test.about for t in rivals) else f"{test.about}, {test.file}"
         return f"{test.title} ({about})" if rivals else test.title
 
     def documents(self, test: TestSet) -> int:
-        """How many documents of a test set were scored, plainly or probed; 0 where none was."""
+        """How many documents of a test set were scored, plain or probed; 0 if none."""
         found = [item.metric("documents") for key, g in self.groups.items() if key.test == test for item in g.items]
         return round(max((n for n in found if n is not None), default=0))
 
@@ -207,15 +207,15 @@ class Collection:
         return f"n = {n:,} document{'s' * (n != 1)}"
 
     def about(self, test: TestSet) -> str:
-        """What is scored, and of how many documents the figures are."""
+        """What is scored, and the number of documents."""
         return f"{test.about}; {self.count(test)}"
 
     def get(self, key: GroupKey) -> CellGroup:
-        """The group of a key; one without cells when there is none."""
+        """The group of a key; an empty group if there is none."""
         return self.groups.get(key) or CellGroup(key, ())
 
     def training(self, item: CellItem) -> CellItem | None:
-        """The training that a cell uses; None where it uses none, or none that is here."""
+        """The training that a cell uses; None if it uses none, or one outside this collection."""
         return self.items.get(item.description.get("trained") or "")
 
     def system(self, item: CellItem) -> System:
@@ -226,11 +226,11 @@ class Collection:
         return System(self.name(source), trained, self._variants.get(item.id, ""), through, source)
 
     def name(self, source: str) -> str:
-        """What a model is called in tables: its name in the study, or what it is."""
+        """The name of a model in tables: its name in the study, or else its source."""
         return self._names.get(source, source)
 
     def _named(self) -> dict[str, str]:
-        """The study's name of each model; a name that two models have, in two studies, is no name."""
+        """The study's name of each model; a name shared by several models is not used."""
         names: dict[str, str] = {}
         for item in self.items.values():
             if item.cell.model:
@@ -252,13 +252,13 @@ class Collection:
         return GroupKey(self.system(item), str(d.get("format", "")), test, str(d.get("decoding", "")), probe, options)
 
     def _tell_apart(self) -> dict[str, str]:
-        """For each cell what must stand behind the model's name: a training corpus other than the test's, and each
-        setting that differs between cells which are otherwise alike."""
+        """For each cell the suffix of the model's name: a training corpus other than the test corpus, and each setting
+        that differs between otherwise equal cells."""
         alike: defaultdict[str, list[tuple[str, dict[str, str]]]] = defaultdict(list)
         names: dict[str, list[str]] = defaultdict(list)
         for item in self.of("score", "probe", "ability"):
             ability = item.cell.kind == "ability"
-            # What a probe needs beside the documents says nothing about the system.
+            # A probe's inputs other than the documents do not describe the system.
             known = _AXES | (_TASK if ability else {"options", "train", "lexicon"})
             settings = _flat({k: v for k, v in item.description.items() if k not in known})
             training = self.training(item)
@@ -289,7 +289,7 @@ class Collection:
         }
         values = {k: {s[k] for found in alike.values() for _, s in found if k in s} for k in differing}
         said = {k: {v: _brief(v) for v in known} for k, known in values.items()}
-        # Only where it tells them apart: what is named alike would be averaged.
+        # Only where the name distinguishes them: cells with the same name would be averaged.
         said = {k: v if len(set(v.values())) == len(v) else {x: x for x in v} for k, v in said.items()}
         for found in alike.values():
             for id, settings in found:
@@ -300,7 +300,7 @@ class Collection:
 
 
 def absence(items: Sequence[CellItem]) -> Missing:
-    """Why there is no number: the gravest state of the cells that should give it."""
+    """Why there is no number: the most severe state among its cells."""
     order: tuple[Why, ...] = ("failed", "skipped", "running", "waiting")
     for why in order:
         found = [item for item in items if item.state == why]
@@ -325,7 +325,7 @@ def _item(run: CellFolder) -> CellItem:
 
 
 def _up_to_date(item: CellItem) -> CellItem:
-    """An item with the strict score of its answers, which free answers of an earlier version are recorded without."""
+    """The item with the strict score of its answers, which records of free answers by an earlier version lack."""
     result = item.result
     if result is None or result.schema >= RECORDS_SCHEMA or result.kind not in ("score", "probe"):
         return item
@@ -339,7 +339,7 @@ def _up_to_date(item: CellItem) -> CellItem:
 
 
 def _brief(text: str) -> str:
-    """Of a JSON list of tables with names, the names (`none` of an empty one); anything else as it is."""
+    """The names in a JSON list of named tables (`none` if it is empty); anything else unchanged."""
     if not text.startswith("["):
         return text
     try:

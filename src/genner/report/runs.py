@@ -1,4 +1,4 @@
-"""Where the numbers come from: what ran, what did not and why, and an entry for each cell."""
+"""Provenance: which cells ran, which did not and why, and an entry for each cell."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ _STATES = {"failed": "failed", "skipped": "was skipped", "waiting": "has not bee
 
 
 def runs_section(source: Source) -> Section:
-    """How many cells have a result, which have none and why, and what is wrong with the records."""
+    """How many cells have a result, which have none and why, and the problems of the records."""
     collection = source.collection
     blocks: list[Block | None] = [states_table(collection), gaps_table(collection) or "Every cell has a result."]
     if checks := complaints(source.problems):
@@ -89,12 +89,12 @@ def _reason(item: CellItem, collection: Collection) -> str:
 
 
 def complaints(found: Sequence[str]) -> Listing | None:
-    """What was found wrong with the records."""
+    """The problems found in the records."""
     return Listing(tuple(found)) if found else None
 
 
 def entrances(collection: Collection) -> tuple[tuple[Entrance, ...], dict[str, dict[str, str]]]:
-    """An entry for each cell, and the environments that they ran in, by name (`E1`, ...)."""
+    """An entry for each cell, and the environments in which cells ran, by name (`E1`, ...)."""
     environments: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
     found = []
@@ -116,7 +116,7 @@ def entrances(collection: Collection) -> tuple[tuple[Entrance, ...], dict[str, d
 
 
 def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
-    """The settings, the costs, the signature, as pairs of name and text."""
+    """Settings, costs and signature as pairs of name and text."""
     facts = [("needs", ", ".join(item.cell.needs))] if item.cell.needs else []
     facts += [(key, _text(value)) for key, value in _settings(item.description).items()]
     if result := item.result:
@@ -140,7 +140,7 @@ def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
 
 
 def _settings(description: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Settings within settings get one line each, unless they are empty."""
+    """Nested settings get one line each, unless they are empty."""
     found: dict[str, Any] = {}
     for key, value in description.items():
         if isinstance(value, Mapping) and value:

@@ -1,7 +1,7 @@
-"""What a report is made of, before it is HTML, Markdown, LaTeX or CSV: tables, figures, examples, paragraphs.
+"""The parts of a report, independent of HTML, Markdown, LaTeX or CSV: tables, figures, examples, paragraphs.
 
-A number keeps the cells that it comes from, so that each writer can lead back to them, and is rounded only when it is
-written. A number that is not there is a `Missing` that says why; there are no empty places.
+A number keeps the cells that it comes from, so that each writer can link to them, and is rounded only when written. A
+missing number is a `Missing` that gives the reason; there are no empty table cells.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ REASONS: dict[Why, str] = {
 }
 
 MISSING_MARKS: dict[Why, str] = {"absent": "–", "undefined": "n/a"}
-"""What stands in the table; the other reasons are written out."""
+"""Short forms shown in the table; other reasons are written out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Value:
 
     `number`, `low` and `high` (the interval at 95 %) and `spread` are in one unit: shares in [0, 1] for `f1`,
     `percent`, `points` and `gap`. `spread` is a standard deviation over seeds, or, beside no interval, a standard
-    error. `p` is that of a test which the table's notes describe, `mark` what is set beside the number for it, and
-    `against` the difference that was tested, where that is not the number itself. `cells` are the ids of the cells that
-    the number comes from, and `part` says how many those are (`2 of 3 seeds`) where they are not just one."""
+    error. `p` is the p-value of the test described in the table's notes, `mark` its mark beside the number, and
+    `against` the tested difference, unless that is the number itself. `cells` are the ids of the cells that the number
+    comes from, and `part` gives their number (`2 of 3 seeds`) unless there is only one."""
 
     number: float
     kind: ValueKind = "f1"
@@ -58,7 +58,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A number that is not there, and why; `note` says more."""
+    """A missing number and the reason; `note` gives details."""
 
     why: Why
     cells: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class TableText:
-    """Text in a table; `code` for what is typed or was printed by a machine."""
+    """Text in a table; `code` marks input and output of programs."""
 
     text: str
     code: bool = False
@@ -79,7 +79,8 @@ Entry = Value | Missing | TableText
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of values; neighbours of one `group` share a heading above theirs. `text` columns are set flush left."""
+    """A column of values; adjacent columns of one `group` share a heading above their own. `text` columns are
+    left-aligned."""
 
     title: str
     group: str = ""
@@ -88,7 +89,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """`heads` name the row; `block` is a heading that is written above the first of the rows that share it."""
+    """`heads` name the row; `block` is a heading above the first of the rows that share it."""
 
     heads: tuple[str, ...]
     entries: tuple[Entry, ...]
@@ -98,8 +99,8 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table. `name` is that of its file and its anchor: lower case, digits and hyphens. `supporting` ones may be
-    folded away on a page when they are long."""
+    """A table. `name` is the name of its file and anchor: lower case, digits and hyphens. `supporting` tables may be
+    folded on a page when they are long."""
 
     name: str
     title: str
@@ -116,7 +117,7 @@ class Table:
             assert len(row.entries) == len(self.columns), (self.name, row.heads)
 
     def legend(self) -> tuple[str, ...]:
-        """The notes, and what each kind of missing number that occurs means."""
+        """The notes, and the meaning of each kind of missing number in the table."""
         found = [e for row in self.rows for e in row.entries if isinstance(e, Missing) and e.why in MISSING_MARKS]
         about: dict[Why, dict[str, None]] = {}
         for e in found:
@@ -131,9 +132,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing with its data, `columns` and `rows`, from which it is drawn: `draw(figure)` fills a matplotlib figure.
+    """A drawing and its data, `columns` and `rows`: `draw(figure)` fills a matplotlib figure.
 
-    `size` is its width and height in inches. `alt` says in words what is to be seen.
+    `size` is its width and height in inches. `alt` is the alternative text.
     """
 
     name: str
@@ -148,8 +149,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """An error with the very answer of the model. `gold` and `pred` are the same text with the entities of each side;
-    `raw` are the answers, one a chunk of the text."""
+    """An error with the model's original answer. `gold` and `pred` are the same text with the entities of each side;
+    `raw` are the answers, one per chunk of the text."""
 
     kind: str
     about: str
@@ -162,7 +163,7 @@ class ErrorExample:
 
 @dataclass(frozen=True, slots=True)
 class ErrorExamples:
-    """Errors side by side with what was right."""
+    """Errors beside the gold entities."""
 
     title: str
     caption: str
@@ -177,7 +178,7 @@ class Listing:
 
 
 Block = str | Listing | Table | Figure | ErrorExamples
-"""A paragraph of plain text, or one of the others."""
+"""A paragraph of plain text, or one of the other blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """What is told of one cell: where every number leads."""
+    """The entry of one cell: the target of links from numbers."""
 
     id: str
     name: str
@@ -207,7 +208,7 @@ class Entrance:
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:
-    """The whole. `environments` are the versions under which cells ran, by the name that the cells use for them."""
+    """The whole report. `environments` are the software versions under which cells ran, by the names used in cells."""
 
     title: str
     lead: tuple[str, ...]
@@ -226,13 +227,13 @@ class StudyReport:
 
 
 def anchor(cell: str) -> str:
-    """The name of a cell's entry, wherever it is linked to: `cell-` and its id, or a hash of an id that is none."""
+    """The anchor of a cell's entry: `cell-` and its id, or a hash of an id that is not a valid anchor."""
     plain = re.fullmatch(r"[A-Za-z0-9_-]+", cell)
     return f"cell-{cell if plain else 'x' + hashlib.sha256(cell.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 class Sources:
-    """Where a number leads: to its cell, or to a list of its cells where there are several."""
+    """Link targets of numbers: the cell, or a list of cells if there are several."""
 
     def __init__(self) -> None:
         self.lists: dict[tuple[str, ...], str] = {}
@@ -245,7 +246,7 @@ class Sources:
 
 
 def shown(entry: Entry) -> str:
-    """An entry as plain text, rounded, without its interval and mark; the minus sign is U+2212."""
+    """An entry as plain text, rounded, without interval and mark; the minus sign is U+2212."""
     match entry:
         case TableText(text):
             return text
@@ -265,7 +266,7 @@ def detail(value: Value) -> str:
 
 
 def versus(value: Value) -> str:
-    """What a mark is for, in words: the difference that was tested, its interval, and p; empty without a test."""
+    """The test behind a mark, in words: the tested difference, its interval, and p; empty without a test."""
     p = f"p = {value.p:.4f}" if value.p is not None else ""
     if value.against is None:
         return p
@@ -306,14 +307,14 @@ def _bound(number: float, kind: ValueKind) -> str:
 
 
 def _signed(text: str) -> str:
-    """Without the sign of a zero."""
+    """The number without the sign of a rounded zero."""
     return text.lstrip("+-") if not text.strip("+-0.") else text
 
 
 def best_of(values: Sequence[float | None]) -> set[int]:
-    """The places of the highest number, all of them when several share it; none in an empty list.
+    """The indices of the highest number, all if several share it; empty for an empty list.
 
-    They share it when they are the same as written, so that no two figures that read alike are told apart.
+    Numbers are equal if they are equal as printed, so that equal printed figures are treated alike.
     """
     rounded = [None if v is None else round(100 * v, 2) for v in values]
     top = max((v for v in rounded if v is not None), default=None)

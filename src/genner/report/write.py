@@ -23,10 +23,10 @@ def write(
     figures: Path | None = None,
     csv: Path | None = None,
 ) -> list[Path]:
-    """Write the page and the folders that are asked for; returns what was written, a folder for all that is in it.
+    """Write the page and the requested folders; returns the paths written, a folder standing for its contents.
 
-    The Markdown folder gets its own pictures, in `figures/`. Files of an earlier report are replaced, others are left.
-    Raises `DataError` when something cannot be written, and `MissingPartError` when figures cannot be drawn.
+    The Markdown folder gets its own pictures, in `figures/`. Files of an earlier report are replaced; other files are
+    kept. Raises `DataError` if something cannot be written, and `MissingPartError` if figures cannot be drawn.
     """
     if (out or markdown or figures) and report.figures():
         require("matplotlib", more="--latex and --csv need none")

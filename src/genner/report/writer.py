@@ -1,7 +1,7 @@
-"""One walk over a report for all targets: sections, their blocks, and the places of their tables.
+"""The traversal of a report that all targets share: sections, their blocks, and the entries of their tables.
 
-`ReportWriter` calls a method for each kind of block. `TemplateWriter` lets the macros of a Jinja template answer; the
-HTML, Markdown and LaTeX writers derive from it. A target that has no form for a kind of block leaves it out.
+`ReportWriter` calls a method for each kind of block. `TemplateWriter` implements them as macros of a Jinja template;
+the HTML, Markdown and LaTeX writers derive from it. A target without a form for a kind of block omits it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,17 +33,17 @@ from genner.report.table import (
 
 
 class ReportWriter:
-    """Turns a report into one target. The methods for blocks return what the target prints for them."""
+    """Turns a report into one target. The methods for blocks return the text that the target prints."""
 
     def __init__(self) -> None:
         self.sources = Sources()
 
     def sections(self, report: StudyReport) -> list[tuple[Section, list[str]]]:
-        """Each section with what its blocks become, in order."""
+        """Each section with its blocks as the target prints them, in order."""
         return [(section, [self.block(block) for block in section.blocks]) for section in report.sections]
 
     def block(self, block: Block) -> str:
-        """What the block becomes."""
+        """The block as the target prints it."""
         match block:
             case str():
                 return self.paragraph(block)
@@ -74,8 +74,8 @@ class ReportWriter:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An entry as a template prints it. `target` is the name of what it leads to, `beside` what stands beside the
-    number, `hover` what is shown on hover; all are empty where there is nothing."""
+    """An entry as a template prints it. `target` is the anchor that it links to, `beside` the text beside the number,
+    `hover` the text shown on hover; each is empty if there is none."""
 
     kind: Literal["text", "missing", "value"]
     text: str
@@ -90,20 +90,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ColumnGroup:
-    """Neighbouring columns under one heading, which is empty where they have none; `places` are their indices."""
+    """Adjacent columns under one heading (empty: none); `places` are their indices."""
 
     title: str
     places: tuple[int, ...]
 
     def width(self, wide: Sequence[bool]) -> int:
-        """The number of columns on the page, where a wide column takes two."""
+        """The number of columns on the page; a wide column takes two."""
         return sum(1 + wide[i] for i in self.places)
 
 
 class TemplateWriter(ReportWriter):
     """A writer whose blocks are macros of `template`, a file in `assets/report/`.
 
-    Values are escaped by `escape`; `filters` are more filters for the template, `brackets` those of its tags.
+    Values are escaped by `escape`; `filters` are additional template filters, `brackets` the brackets of its tags.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class TemplateWriter(ReportWriter):
         return Markup(self.macros.listing(listing.items))
 
     def lists(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The lists of cells that numbers lead to, by name; complete once all tables are written."""
+        """The lists of cells that numbers link to, by name; complete once all tables are written."""
         return [(name, ids) for ids, name in self.sources.lists.items()]
 
     def place(self, entry: Entry) -> Place:
-        """An entry ready to be printed."""
+        """An entry in printable form."""
         target = self.sources.target(entry.cells)
         match entry:
             case TableText(text, code):
@@ -149,12 +149,12 @@ class TemplateWriter(ReportWriter):
 
 
 def beside(value: Value) -> str:
-    """What stands beside a number: its interval or error, and of how many cells it is."""
+    """The text beside a number: its interval or error, and the number of its cells."""
     return "; ".join(part for part in (detail(value), value.part) if part)
 
 
 def column_groups(table: Table) -> list[ColumnGroup]:
-    """Neighbours of one heading together."""
+    """The columns, adjacent ones of one heading grouped together."""
     columns = list(enumerate(table.columns))
     return [
         ColumnGroup(title, tuple(i for i, _ in found)) for title, found in groupby(columns, key=lambda c: c[1].group)
