@@ -1,18 +1,18 @@
-"""What decoding does not allow, counted over gold: entities lost by each rule, and answers that outgrow their budget.
+"""Limits of decoding, counted on gold data: entities excluded by each rule, and answers that exceed their token budget.
 
     python benchmarks/allowed.py DATA [--budgets MODEL] [--sentences N] [--out FILE]
 
-DATA holds a folder of JSON lines for each corpus. A rule's count is of the entities that it alone would leave out:
+DATA holds a folder of JSON lines for each corpus. A rule's count is the number of entities that it excludes by itself:
 
-    word          those that do not begin and end where words do
+    word          those not at word boundaries
     FORMAT        those that begin where the text has what the format's markup begins with
-    punctuation   those without a letter, a digit or another sign that stands for a word
-    span          those whose span another one has as well
-    depth         those of sentences that nest deeper than decoding allows where nothing is known of the labels
+    punctuation   those without a letter, a digit or another symbol that stands for a word
+    span          those that share their span with another entity
+    depth         those of sentences that nest deeper than decoding allows for unknown labels
 
-With `--budgets`, each gold answer is spelled with the model's tokenizer and compared with what it may take, in every
-format, with the labels as they are and with labels of 40 characters. So many of each corpus are asked about (1,000 by
-default; 0: all): half of them those with the most entities for their length, the others evenly spaced.
+With `--budgets`, each gold answer is tokenized with the model's tokenizer and compared with its budget, in every
+format, with the original labels and with labels of 40 characters. `--sentences` of each corpus are used (1,000 by
+default; 0: all): half of them those with the most entities per character, the others evenly spaced.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def lost(documents: Sequence[Document]) -> Counter[str]:
-    """Entities in all, and those that each rule leaves out; only rules that leave out any."""
+    """The number of entities, and the number that each rule excludes, for rules that exclude any."""
     found: Counter[str] = Counter()
     for document in documents:
         starts, ends = boundaries(document.text, "word")
@@ -84,7 +84,7 @@ def lost(documents: Sequence[Document]) -> Counter[str]:
 
 
 def chosen(documents: Sequence[Document], number: int) -> list[Document]:
-    """So many documents: the densest, and evenly spaced ones."""
+    """A sample of documents: half the densest, half evenly spaced."""
     if number >= len(documents):
         return list(documents)
     densest = sorted(documents, key=lambda d: len(d.entities) / (1 + len(d.text)), reverse=True)[: number // 2]
@@ -92,8 +92,8 @@ def chosen(documents: Sequence[Document], number: int) -> list[Document]:
 
 
 def budgets(documents: Sequence[Document], chat: Chat) -> dict[str, Any]:
-    """For each format: gold answers, those that outgrow their budget, and the share of it that the longest takes."""
-    legal = {e.label: re.sub(r"[/&,:#]", "-", e.label) for d in documents for e in d.entities}  # as a tag has to be
+    """For each format: gold answers, those over budget, and the largest share of its budget that an answer takes."""
+    legal = {e.label: re.sub(r"[/&,:#]", "-", e.label) for d in documents for e in d.entities}  # as tags require
     documents = [
         Document(d.text, tuple(Entity(e.start, e.end, legal[e.label]) for e in d.entities), d.id) for d in documents
     ]
@@ -117,11 +117,11 @@ def budgets(documents: Sequence[Document], chat: Chat) -> dict[str, Any]:
 def asked(
     documents: Sequence[Document], names: dict[str, str], depth: int, prompt_per_label: bool
 ) -> Iterator[tuple[Document, LabelSet]]:
-    """Documents with labels by other names, and the label set that each is asked for."""
+    """Documents with renamed labels, each with its label set."""
     labels = LabelSet(LabelSet.of(*names.values()).labels, depth)
     for document in documents:
         renamed = [Entity(e.start, e.end, names[e.label]) for e in document.entities]
-        there = sorted({e.label for e in renamed})  # of the others the answer is the text
+        there = sorted({e.label for e in renamed})  # for the others, the answer is the text
         for part in [labels.subset([tag]) for tag in there] if prompt_per_label else [labels]:
             yield Document(document.text, tuple(e for e in renamed if e.label in part)), part
 

@@ -1,13 +1,13 @@
-"""Hostile texts in every page that genner writes, opened in a browser: does a script run, does a page open quickly?
+"""Opens every page that genner writes, with hostile texts, in a browser: does a script run, does a page open quickly?
 
     python benchmarks/browser.py [--browser chromium] [--out browser.json]
 
 A hostile text, label, id, model name, corpus name, problem and answer each try to set a mark on the page: by a script,
 an event, a link, a style, a comment that is closed. The pages are those of `genner extract --html`, `genner evaluate
---html` and `genner report`. Each is opened without a window, and what the browser made of it is read back: no mark, no
-element that could run something, every text there as it was. Two controls show that the trial can fail: the same texts
-unescaped set the mark, and unescaped below the page's own policy they do not. Then pages of 500 documents are timed.
-Without a browser the script says so and ends with 0.
+--html` and `genner report`. Each is opened in a headless browser, and the resulting DOM is checked: no mark, no element
+that could run something, every text unchanged. Two controls show that the test can fail: the same texts unescaped set
+the mark, and unescaped under the page's own policy they do not. Then pages of 500 documents are timed. Without a
+browser the script says so and ends with 0.
 """
 
 import argparse
@@ -114,7 +114,7 @@ def report_page(texts: list[str]) -> str:
 
 
 class Browser:
-    """A browser without a window; `open` gives the page as it is once all has run, and the seconds that it took."""
+    """A headless browser; `open` returns the page after all scripts have run, and the seconds taken."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program, self._folder, self._n = program, folder, 0

@@ -1,15 +1,15 @@
-"""How often intervals hold the truth, and how often equal systems are told apart, by simulation.
+"""Simulated coverage of the intervals, and how often equal systems are found to differ.
 
-    python benchmarks/coverage.py                                    # what docs/scores.md tells of; minutes
+    python benchmarks/coverage.py                                    # the figures of docs/scores.md; minutes
     python benchmarks/coverage.py --real GOLD.jsonl PRED.jsonl       # 20 random groups of real predictions
 
-Units are drawn from an endless corpus whose F1 is known. `flat`: sentences with 1.5 entities (Poisson), each found by
-itself. `articles`: 15 entities in the mean, of log-normal size (sigma 0.8), with a correlation of 0.1 within them;
-`hard`: the same with 0.3; `books`: 100 in the mean (sigma 1), 0.05. Wrong entities are missed, and as many are made up.
-Two systems share half of what makes a unit hard, and each entity by itself is found by either.
+Units are drawn from an infinite corpus with known F1. `flat`: sentences with 1.5 entities (Poisson), each found
+independently. `articles`: 15 entities on average, log-normal (sigma 0.8), with an intra-unit correlation of 0.1;
+`hard`: the same with 0.3; `books`: 100 on average (sigma 1), 0.05. Each error is a missed entity and one false
+positive. Two systems share half of the difficulty of a unit, and find each entity independently.
 
-`--real` draws 20 of the groups of a test set again and again, and asks how often the interval from these, over
-documents and over groups, holds the F1 of the whole set.
+`--real` repeatedly draws 20 groups of a test set, and counts how often their interval, over documents and over groups,
+contains the F1 of the whole set.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from genner.evaluation.units import units_of
 
 Counts = NDArray[np.int64]  # [3, units]: true positives, false positives, false negatives
 
-# Entities of a unit: the mean, the sigma of its logarithm (0: Poisson); the correlation within a unit.
+# Entities per unit: the mean, the sigma of the logarithm (0: Poisson); the correlation within a unit.
 DESIGNS = {"flat": (1.5, 0.0, 0.0), "articles": (15, 0.8, 0.1), "hard": (15, 0.8, 0.3), "books": (100, 1.0, 0.05)}
 UNITS = (20, 50, 200, 1000)
 SCORES = (0.5, 0.7, 0.9, 0.93, 0.95)
@@ -35,13 +35,13 @@ GAPS = (0.0, 0.03)
 
 
 def sizes(design: str, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The entities of each unit."""
+    """The number of entities of each unit."""
     size, sigma, _ = DESIGNS[design]
     return rng.poisson(size, n) if not sigma else rng.lognormal(np.log(size) - sigma**2 / 2, sigma, n).astype(np.int64)
 
 
 def quality(design: str, score: float, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """How good a system of this F1 is on each unit."""
+    """The per-unit F1 of a system with this overall F1."""
     within = DESIGNS[design][2]
     return rng.beta(score * (1 / within - 1), (1 - score) * (1 / within - 1), n) if within else np.full(n, score)
 
@@ -52,7 +52,7 @@ def found(size: NDArray[np.int64], good: NDArray[np.float64], rng: np.random.Gen
 
 
 def percentile(counts: Counts, rng: np.random.Generator) -> tuple[float, float]:
-    """What was there before: the percentile interval of 400 resamples."""
+    """The former method: the percentile interval of 400 bootstrap resamples."""
     times = rng.multinomial(counts.shape[1], np.full(counts.shape[1], 1 / counts.shape[1]), 400)
     tp, fp, fn = (times @ counts.T).T
     scores = np.sort(2 * tp / np.maximum(2 * tp + fp + fn, 1))
@@ -60,7 +60,7 @@ def percentile(counts: Counts, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def alone(design: str, n: int, score: float, draws: int, rng: np.random.Generator) -> tuple[float, float]:
-    """The shares of intervals that hold the truth: ours, and percentile ones (a quarter of the draws; to 200 units)."""
+    """Coverage of our intervals and of percentile intervals (the latter on a quarter of the draws, up to 200 units)."""
     ours = before = 0
     few = max(draws // 4, 1) if n <= 200 else 0
     for turn in range(draws):
@@ -76,13 +76,14 @@ def alone(design: str, n: int, score: float, draws: int, rng: np.random.Generato
 def together(
     design: str, n: int, score: float, gap: float, draws: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Of two systems, the second better by `gap`: the share of intervals that hold it, and of p values up to 0.05."""
+    """For two systems, the second better by `gap`: the coverage of the intervals, and the share of p-values up to
+    0.05."""
     held = told = 0
     within = DESIGNS[design][2]
     for _ in range(draws):
         size = sizes(design, n, rng)
         if within:
-            # Half of the units are as hard for the one as for the other: same place in either's distribution.
+            # Half of the units are equally hard for both systems: the same quantile in each distribution.
             place, other = rng.random(n), rng.random(n)
             shared = rng.random(n) < 0.5
             good = [_beta(design, s, p) for s, p in ((score, place), (score + gap, np.where(shared, place, other)))]
@@ -106,8 +107,8 @@ def _beta(design: str, score: float, place: NDArray[np.float64]) -> NDArray[np.f
 
 
 def crossed(seeds: int, n: int, draws: int, rng: np.random.Generator) -> tuple[float, float]:
-    """F1 0.7 in the mean, seeds with a standard deviation of 1 point: held by the interval over documents alone, and
-    over documents and seeds."""
+    """Mean F1 0.7, standard deviation over seeds 1 point: coverage of the interval over documents alone, and over
+    documents and seeds."""
     apart = both = 0
     for _ in range(draws):
         size, good = sizes("articles", n, rng), quality("articles", 0.7, n, rng)
@@ -121,7 +122,7 @@ def crossed(seeds: int, n: int, draws: int, rng: np.random.Generator) -> tuple[f
 
 
 def real(gold: Path, pred: Path, draws: int, rng: np.random.Generator) -> Iterator[str]:
-    """How often 20 random groups of a test set tell the F1 of all of it."""
+    """How often the interval from 20 random groups of a test set contains the F1 of the whole set."""
     documents = list(read_corpus(gold))
     units = units_of(documents)
     counted = [strict(g, p) for g, p in pair(documents, list(read_corpus(pred)))]
@@ -158,7 +159,7 @@ def main() -> None:
     args = parser.parse_args()
 
     def rng(*row: float) -> np.random.Generator:
-        """Each row has its own random numbers, so that a part of the rows is the same as in all of them."""
+        """Each row has its own random numbers, so that a subset of the rows gives the same results."""
         return np.random.default_rng([args.seed, *(round(1000 * number) for number in row)])
 
     if args.real:

@@ -1,9 +1,9 @@
-"""How long `Format.decode` takes for answers of 1,000 to 100,000 characters: valid, damaged, and meant to hurt.
+"""Time of `Format.decode` for answers of 1,000 to 100,000 characters: valid, damaged and adversarial.
 
     python benchmarks/decode.py [FORMAT ...]
 
-For each format and kind of answer: seconds by size, and the exponent between the last two sizes (1: it grows with the
-answer, 2: with its square). Times below a tenth of a second say little about the exponent.
+For each format and kind of answer: seconds by size, and the exponent between the last two sizes (1: linear in the
+answer, 2: quadratic). Times below a tenth of a second say little about the exponent.
 """
 
 import json
@@ -20,16 +20,16 @@ from genner.formats.json_list import JsonList
 
 LABELS = LabelSet.of("PER", "LOC", "ORG")
 SIZES = (1_000, 10_000, 100_000)
-LIMIT = 120  # seconds, after which a case is given up
+LIMIT = 120  # seconds: timeout of a case
 SENTENCE = "Mina Berg of Acme met Bo in Oslo on Monday, as rain had come. "
 MENTIONS = (("Mina Berg", "PER"), ("Acme", "ORG"), ("Bo", "PER"), ("Oslo", "LOC"))
 
 Case = Callable[[Format, int], tuple[str, str]]
-"""From a format and a size: a text and an answer about it, of that many characters, more or less."""
+"""(format, size) -> a text and an answer about it of roughly that many characters."""
 
 
 def document(size: int, seed: int = 0) -> Document:
-    """Sentences with four entities each, told apart by a number."""
+    """Sentences with four entities each, distinguished by a number."""
     rng = random.Random(seed)
     parts, entities, at = list[str](), list[Entity](), 0
     while at < size:
@@ -43,14 +43,14 @@ def document(size: int, seed: int = 0) -> Document:
 
 
 def sayable(form: Format, size: int) -> tuple[str, str]:
-    """A text and its answer, the answer of about this size."""
+    """A text and its valid answer of about this size."""
     share = 0.25 if isinstance(form, JsonList) else 0.6
     kept, _ = form.encodable_part(document(int(size * share)))
     return kept.text, form.encode(kept, LABELS)
 
 
 def damaged(form: Format, size: int) -> tuple[str, str]:
-    """Every two hundredth character is lost, and the end."""
+    """Every 200th character and the end are lost."""
     text, answer = sayable(form, size)
     return text, "".join(c for i, c in enumerate(answer) if i % 200 != 150)[: int(len(answer) * 0.95)]
 
@@ -62,18 +62,18 @@ def another(form: Format, size: int) -> tuple[str, str]:
 
 
 def prefaced(form: Format, size: int) -> tuple[str, str]:
-    """Prose as long as the answer before it, with what looks like reasoning."""
+    """The answer preceded by prose of the same length that looks like reasoning."""
     text, answer = sayable(form, size // 2)
     return text, "Well, <think>perhaps " * (len(answer) // 20) + "</think>" + answer
 
 
 def repeated(unit: str, text: str = "a ") -> Case:
-    """One string again and again, about a text that is one, too."""
+    """One repeated string, about a text that also repeats."""
     return lambda form, size: (text * (size // len(text)), unit * (size // len(unit)))
 
 
 def same_word(form: Format, size: int) -> tuple[str, str]:
-    """A text of one word, each of them an entity; damaged at its beginning."""
+    """A text that repeats one word, each an entity; damaged at its beginning."""
     share = 1 / 60 if isinstance(form, JsonList) else 1 / 4
     text = "Bo " * int(size * share)
     entities = tuple(Entity(i, i + 2, "PER") for i in range(0, len(text), 3))
@@ -82,8 +82,8 @@ def same_word(form: Format, size: int) -> tuple[str, str]:
 
 
 def nested(form: Format, size: int) -> tuple[str, str]:
-    """Entities within entities, a character shorter each."""
-    if "json" in form.name:  # the mentions of nested entities would be a square of the size
+    """Nested entities, each one character shorter than the outer one."""
+    if "json" in form.name:  # the mentions of nested entities grow with the square of the size
         return "x" * size, json.dumps(
             [{"text": "x", "label": "PER", "start": i, "end": i + 1} for i in range(size // 60)]
         )
@@ -93,7 +93,7 @@ def nested(form: Format, size: int) -> tuple[str, str]:
 
 
 def strangers(form: Format, size: int) -> tuple[str, str]:
-    """Mentions that the text does not have, each another."""
+    """Distinct mentions that the text does not contain."""
     text = document(size).text
     mentions = [f"Nobody {i:06}" for i in range(size // 60)]
     if form.name == "grouped_json":
@@ -104,7 +104,7 @@ def strangers(form: Format, size: int) -> tuple[str, str]:
 
 
 def unasked(form: Format, size: int) -> tuple[str, str]:
-    """Each word an entity with a label of its own, none of which was asked for."""
+    """Each word is an entity with its own label, none of which was asked for."""
     words = [f"w{i}" for i in range(1 if form.prompt_per_label else size // 30)]
     text, entities, at = " ".join(words), [], 0
     for word in words:
@@ -143,7 +143,7 @@ CASES: dict[str, Case] = {
 
 
 def measure(form: Format, case: Case) -> list[float | None]:
-    """Seconds for each size; None where it was given up."""
+    """Seconds for each size; None after a timeout."""
     found: list[float | None] = []
     for size in SIZES:
         text, answer = case(form, size)

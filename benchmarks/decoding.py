@@ -1,13 +1,13 @@
-"""How near decoding comes to its limit, one plain forward pass over prompt and output, and where others stand.
+"""Decoding time of genner and its peers against the lower bound, one plain forward pass over prompt and output.
 
     python benchmarks/decoding.py DATA/genia/test.jsonl DATA/uner_en_ewt/test.jsonl \\
         --labels genia core --out decoding.json --table decoding.md --figure docs/decoding.png
 
-The same sentences, weights and threads for every row; each is warmed up on a few sentences, then timed on all. Every
-row has a process of its own, so that its memory is its own. Rounds go through all rows in turn, so that what disturbs
-the machine disturbs them alike; the median counts. The JSON is written after each measurement; what stands in it with
-the same settings is not measured again, without --fresh. Read the ratios: absolute times are this machine's. The rows
-are described in `benchmarks/README.md`.
+All rows use the same sentences, weights and threads; each is warmed up on a few sentences, then timed on all. Every row
+runs in its own process, so that memory is measured separately. Rounds go through all rows in turn, so that disturbances
+affect them alike; the median counts. The JSON is written after each measurement; results in it with the same settings
+are not measured again without --fresh. Compare the ratios: absolute times depend on this machine. The rows are
+described in `benchmarks/README.md`.
 """
 
 import argparse
@@ -47,11 +47,11 @@ def main() -> None:
         for turn in range(1, max(args.rounds, args.slow_rounds) + 1):
             for name in [*([ANSWERS] if turn == 1 else []), *names]:
                 if turn <= (args.slow_rounds if name in rows and rows[name].slow else args.rounds):
-                    # The same call, for one row; of the rounds it does those that are missing.
+                    # The same call, for one row; it runs the missing rounds.
                     options = ["--one", name, "--rounds", str(turn), "--started", started]
                     again = [argument for argument in sys.argv[1:] if argument != "--fresh"]
                     if subprocess.run([sys.executable, __file__, *again, *options]).returncode:
-                        failed[name] = None  # it has said why; the others go on
+                        failed[name] = None  # the process has printed why; the others continue
         results = read(args.out)
     text = report.table(results["rows"])
     print(text)
@@ -113,7 +113,7 @@ def planned(args: argparse.Namespace) -> Plan:
 
 
 def forget(plan: Plan, names: list[str]) -> None:
-    """Take what is about to be measured again out of the JSON, genner's answers included."""
+    """Remove the results to be measured again from the JSON, genner's answers included."""
     results = read(plan.out)
     sets, forms = {file.parent.name for file, _ in plan.sets}, {form.name for form in plan.forms}
     results["rows"] = {

@@ -1,15 +1,15 @@
-"""What each source of drafts is worth: passes, tokens and time of the same answers with and without it.
+"""Ablation of the draft sources: passes, tokens and time of the same answers with and without each source.
 
     python benchmarks/drafts.py DATA/genia/test.jsonl --labels genia --sentences 100 --out drafts.json
 
     plain      the plain copy (or the empty list) only
-    hints      and what the model chose behind a rejected token
-    guesses    the drafter's guesses only
+    hints      also the model's choices after a rejected token
+    guesses    the drafter's proposals only
     both       both, as genner decodes
-    wrong      both, from a drafter that is wrong every time: words that are no entities
-    gold       both, from a drafter that knows the answer: the least that is left
+    wrong      both, with a drafter that is always wrong: words that are not entities
+    gold       both, with a drafter that knows the answer: the lower bound
 
-All in one run, in turn, `--rounds` times; times are medians. Read the ratios.
+All variants run in turn, `--rounds` times; times are medians. Compare the ratios.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from genner.prompts import instruction, label_ends
 
 
 class Told(ProposesSpans):
-    """A drafter that is told what to propose for each text."""
+    """A drafter with fixed proposals for each text."""
 
     def __init__(self, probe_layers: tuple[int, ...], proposals: dict[str, SpanProposals]) -> None:
         self.probe_layers, self.proposals = probe_layers, proposals
@@ -107,7 +107,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in sources}
         for round in range(args.rounds):
             for name, (speculator, hints) in sources.items():
-                speculator._prefixes.clear()  # what it records of the instruction is a part of the cost
+                speculator._prefixes.clear()  # the adaptive state of the instruction is part of the cost
                 with without_hints(not hints):
                     some = requests()
                     begun = time.perf_counter()
@@ -133,7 +133,7 @@ def main() -> None:
 
 @contextmanager
 def without_hints(off: bool) -> Iterator[None]:
-    """Forget what the model chose behind rejected tokens, while this lasts."""
+    """Discard the model's choices after rejected tokens inside this context."""
     inner = Sequence.draft
 
     def draft(row: Sequence, *args: Any) -> Any:

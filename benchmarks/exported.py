@@ -1,10 +1,10 @@
-"""How big the grammars are that other engines get, and which engines take them.
+"""Size of the grammars exported for other engines, and which engines accept them.
 
     python benchmarks/exported.py DATA/genia/test.jsonl --labels genia --sentences 12
 
-A row for each format, depth and language: medians over the first sentences (and the greatest): characters of the
-grammar, its rules, the tokens of the longest answer that it allows; and the seconds that an engine takes to compile it
-for the tokenizer of the default model, or how many it refuses, with the first reason.
+One row per format, depth and language: medians (and maxima) over the first sentences of the characters of the grammar,
+its rules, and the tokens of the longest answer that it allows; and the seconds that an engine takes to compile it for
+the tokenizer of the default model, or how many it refuses, with the first reason.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from genner.model_store import ready
 
 
 def engines(folder: Path) -> dict[str, Callable[[str], str]]:
-    """By language, what compiles a grammar and returns why it was refused, or nothing."""
+    """By language, a function that compiles a grammar and returns the reason of a refusal, or None."""
     import llguidance
     import llguidance.hf
     import xgrammar

@@ -1,10 +1,10 @@
-"""Every reader on damaged copies of small valid files: only genner's own errors may come of them.
+"""Fuzzes every reader with damaged copies of small valid files: only genner's own errors may be raised.
 
     python benchmarks/fuzz_readers.py --inputs 100000 --out fuzz.json
 
-Input `i` of a reader is made from `SEED/reader/i` alone: `--only conll --at 4711` makes it again, keeps its files and
-shows the traceback. Every second one is read leniently. A process of its own reads them, so that a crash or a hang (10
-seconds) is counted and the rest goes on. Counts are kept in `--out`; the next call goes on from them.
+Input `i` of a reader is made from `SEED/reader/i` alone: `--only conll --at 4711` recreates it, keeps its files and
+shows the traceback. Every second input is read leniently. A separate process reads them, so that a crash or a hang (10
+seconds) is counted and the run continues. Counts are kept in `--out`; the next call continues from them.
 """
 
 import argparse
@@ -91,9 +91,9 @@ class Seed:
     """A small valid input."""
 
     files: dict[str, bytes]
-    """By their path in a folder."""
+    """File contents by path in a folder."""
     path: str
-    """What is read: one of them, or empty for the folder."""
+    """The file to read; empty for the folder."""
     read: Callable[[Path, ReadLog], Iterable[Document]]
 
 
@@ -101,7 +101,7 @@ class Seed:
 
 
 def readers() -> dict[str, Callable[[], list[Seed]]]:
-    """Each reader with what makes its seeds. Those after the syntaxes are other ways in."""
+    """Each reader with the function that makes its seeds. Those after the syntaxes are other entry points."""
     found: dict[str, Callable[[], list[Seed]]] = {name: partial(_of_syntax, name) for name in SYNTAXES}
     lines = "".join(json.dumps(d.to_dict()) + "\n" for d in DOCUMENTS).encode()
     quick = [name for name in SYNTAXES if name not in ("hf", "spacy")]
@@ -331,7 +331,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
             case 1:
                 data = data[:at] + data[to:]
             case 2:
-                data = data[:to] + data[at:]  # a stretch twice
+                data = data[:to] + data[at:]  # duplicate a stretch
             case 3:
                 data = data[:at] + rng.choice(PIECES) + data[to:]
             case 4:
@@ -356,7 +356,7 @@ def make(of: list[Seed], name: str, index: int, seed: int, folder: Path) -> tupl
 
 
 def outcome(of: list[Seed], name: str, index: int, seed: int, folder: Path, show: bool = False) -> str:
-    """What comes of an input: `read`, `refused`, or what should not be."""
+    """The outcome of an input: `read`, `refused`, or a failure."""
     path, chosen = make(of, name, index, seed, folder)
     try:
         for document in chosen.read(path, ReadLog(lenient=index % 2 == 1)):
@@ -365,7 +365,7 @@ def outcome(of: list[Seed], name: str, index: int, seed: int, folder: Path, show
         if show:
             print(f"{type(error).__name__}: {error}")
         return "refused" if "\n" not in str(error) else "many lines"
-    except Exception as error:  # what is looked for
+    except Exception as error:  # the failures sought
         if show:
             traceback.print_exc()
         return type(error).__name__
@@ -380,7 +380,7 @@ class _Hung(BaseException):
 
 
 def warm_up(seed: Seed, folder: Path) -> int:
-    """Read a seed as it is; returns how many documents it has."""
+    """Read an undamaged seed; returns its number of documents."""
     for path, data in seed.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
@@ -388,7 +388,7 @@ def warm_up(seed: Seed, folder: Path) -> int:
 
 
 def child(name: str, first: int, behind: int, seed: int) -> None:
-    """Print the outcome of each input in a line."""
+    """Print the outcome of each input, one per line."""
     logging.disable(logging.CRITICAL)
     of = readers()[name]()
 
@@ -399,7 +399,7 @@ def child(name: str, first: int, behind: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cold = True
         for index in range(first, behind):
-            if cold:  # what a reader imports, here or in a process that it starts, is not its time
+            if cold:  # imports of a reader, here or in a process that it starts, are not timed
                 warm_up(of[0], Path(folder) / "whole")
                 cold = False
             inputs = Path(folder) / str(index)
@@ -417,7 +417,7 @@ def child(name: str, first: int, behind: int, seed: int) -> None:
 
 
 def fuzz(name: str, first: int, behind: int, seed: int) -> Iterator[str]:
-    """The outcomes of inputs `first` to `behind`, each in its turn."""
+    """The outcomes of inputs `first` to `behind` (exclusive), in order."""
     while first < behind:
         command = [
             sys.executable,
@@ -450,7 +450,7 @@ def fuzz(name: str, first: int, behind: int, seed: int) -> Iterator[str]:
                         if not begun:
                             first += 1
                             yield line.decode()
-                    # In native code no alarm is heard.
+                    # Native code does not react to the alarm.
                     if time.monotonic() - last > (3 * HANG if begun else 20 * HANG):
                         process.kill()
                         yield "native hang"

@@ -1,4 +1,4 @@
-"""What a grammar costs: microseconds a decoded token to find the legal tokens, on real sentences, without a model.
+"""Cost of a grammar: microseconds per decoded token to find the legal tokens, on real sentences, without a model.
 
     python benchmarks/grammar.py DATA/genia/test.jsonl TOKENIZER [TOKENIZER ...]
 
@@ -77,7 +77,7 @@ def load(name: str) -> Any:
 def cost(
     form: Format, documents: list[Document], labels: LabelSet, tokenizer: Any, vocabulary: Vocabulary
 ) -> tuple[int, list[float]]:
-    """Tokens of all answers, and the microseconds that each of them took, the building of its grammar included."""
+    """The number of tokens of all answers, and the microseconds per token, building the grammars included."""
     tokens, micros = 0, list[float]()
     for number, document in enumerate(tqdm(documents, desc=form.name, leave=False)):
         sayable, _ = form.encodable_part(document, "strict")

@@ -1,12 +1,11 @@
-"""What a model finds in texts with markup: HTML, Markdown, e-mail, code, logs, tables, signatures, contracts.
+"""Entities that a model finds in texts with markup: HTML, Markdown, e-mail, code, logs, tables, signatures, contracts.
 
     python benchmarks/markup.py [MODEL] [--format inline_xml compact ...] [--show] [--symbols] [--nested] [--out FILE]
 
 The texts (`texts/markup.jsonl`, of our own making) have the people, places and organizations that a reader would mark.
-For each format: entities in gold and found; right ones, span and label; of those found: the ones without a letter or a
-digit (`signs`), with a mark of markup, a tab or a line break in them (`marks`), that overlap with another one
-(`overlapping`), or with nothing in gold (`elsewhere`); passes, tokens, and answers that were cut off. `--show` prints
-what was found in each text.
+For each format: gold and predicted entities; correct ones (span and label); predicted ones without a letter or a digit
+(`signs`), containing markup, a tab or a line break (`marks`), overlapping with another one (`overlapping`), or with no
+gold entity (`elsewhere`); passes, tokens, and truncated answers. `--show` prints what was found in each text.
 """
 
 import argparse
@@ -56,7 +55,7 @@ def main() -> None:
 
 
 def counts(gold: Document, found: tuple[Entity, ...]) -> dict[str, int]:
-    """What is in a text, and what was found there."""
+    """The counts for one text."""
     mentions = [gold.mention(e) for e in found]
     return {
         "gold": len(gold.entities),

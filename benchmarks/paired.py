@@ -1,11 +1,11 @@
-"""How near genner comes to the limit, the two measured in turn: a machine that grows slower meanwhile moves both.
+"""genner's decoding time relative to the lower bound, measured in alternation, so that machine drift affects both.
 
     python benchmarks/paired.py DATA/genia/test.jsonl DATA/uner_en_ewt/test.jsonl \\
         --labels genia core --sentences 100 --batches 1,16 --rounds 5 --out paired.json
 
-The limit is that of `decoding.py`: one forward pass over text and finished answer, no decision taken. One process, one
-copy of the weights; each round runs the limit and genner on the same sentences, in turns the one or the other first.
-The ratio is the median over the rounds, with the least and the largest beside it.
+The lower bound is that of `decoding.py`: one forward pass over the text and the finished answer, with the instruction
+cached. One process, one copy of the weights; each round runs the lower bound and genner on the same sentences, in
+alternating order. The ratio is the median over the rounds, with minimum and maximum beside it.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def compared(task: Task, batch: int, rounds: int) -> dict[str, Any]:
-    """Seconds a round of the limit and of genner, and their ratios."""
+    """Seconds per round of the lower bound and of genner, and their ratios."""
     runs = {"limit": ours.limit(task, batch), "genner": ours.speculative(task, batch)}
     for run in runs.values():
         run(task.head(max(WARM, 2 * batch)))

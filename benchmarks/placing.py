@@ -1,24 +1,24 @@
-"""Where `Format.decode` places a mention that an answer writes a little otherwise than the text does.
+"""Where `Format.decode` places a mention that an answer spells slightly differently from the text.
 
     python benchmarks/placing.py DATA [SET ...] [--sentences 400] [--formats ...] [--seed 1]
 
-In each sentence, each gold entity in turn is written otherwise, the others as they are. The kinds:
+In each sentence, each gold entity in turn is altered, the others are unchanged. The kinds of change:
 
     letter   one of its letters is lost (mentions of three characters and more)
     blank    a blank is lost
     the      "the " is put in front (not where the mention begins with an article)
-    number   the last word's plural becomes its singular, or its singular the plural, as English spells it
+    number   the last word changes between singular and plural, by English spelling
 
-What an answer says of the place: a list its occurrence index, or its offsets as they are in gold (`offset_json`) and
-with an error of up to 30 characters (`offset_json, wrong`); a grouped list nothing; a copy where it stands in the copy.
+Positions stated by an answer: a list states the occurrence index, or the gold offsets (`offset_json`), or these with an
+error of up to 30 characters (`offset_json, wrong`); a grouped list states nothing; a copy states the place in the copy.
 
-    changed   answers, without those whose changed mention is itself in the text, as words or where the answer says
+    changed   answers, except those whose changed mention is itself in the text, as words or at the stated place
     exact     the gold span
     dropped   no entity, and a problem
     other     another span, of whole words, and a problem
     torn      a span that begins or ends inside a word
     silent    not the gold span, and no problem
-    strange   entities found for mentions of other sentences that the text does not have, of so many
+    strange   entities found for mentions of other sentences that are not in the text, and their number
 """
 
 import argparse
@@ -39,12 +39,12 @@ SETS = ("genia", "litbank", "uner_en_ewt", "germeval14", "ja_stockmark")
 WAYS = (*FORMATS, "offset_json, wrong")
 KINDS = ("letter", "blank", "the", "number")
 OUTCOMES = ("changed", "exact", "dropped", "other", "torn", "silent")
-ERROR = 30  # characters by which wrong offsets are off, at most
+ERROR = 30  # maximum error of wrong offsets, in characters
 _ARTICLE = re.compile(r"(?:the|a|an|this|that|these|those|its|his|her|their|our|my|your)\b", re.IGNORECASE)
 
 
 def changed(mention: str, kind: str, rng: random.Random) -> str | None:
-    """The mention with a change of this kind; None where there is nothing to change."""
+    """The mention with a change of this kind; None if the change does not apply."""
     if kind == "letter":
         letters = [i for i, char in enumerate(mention) if char.isalpha()]
         if len(mention) < 3 or not letters:
@@ -79,10 +79,10 @@ class Case:
 
 
 def written(way: str, document: Document, entity: Entity, mention: str, labels: LabelSet, rng: random.Random) -> str:
-    """The answer for a document with one entity's mention written otherwise."""
+    """The answer for a document with one entity's mention altered."""
     form = FORMATS[way.partition(",")[0]]
     if "json" not in form.name:
-        # The copy of a text that has the changed mention.
+        # The copy of the text with the changed mention.
         shift = len(mention) - (entity.end - entity.start)
         text = document.text[: entity.start] + mention + document.text[entity.end :]
         moved = (
@@ -108,7 +108,8 @@ def written(way: str, document: Document, entity: Entity, mention: str, labels: 
 
 
 def apart(document: Document, entity: Entity, form: Format) -> Document:
-    """The document without what overlaps an entity, unless the format's entities have nothing to do with each other."""
+    """The document without entities that overlap an entity, unless the format's entities are independent of each
+    other."""
     if "json" in form.name:
         return document
     kept = tuple(e for e in document.entities if e == entity or e.end <= entity.start or entity.end <= e.start)
@@ -116,7 +117,7 @@ def apart(document: Document, entity: Entity, form: Format) -> Document:
 
 
 def cases(documents: Sequence[Document], way: str, kind: str, labels: LabelSet, seed: int) -> Iterator[Case]:
-    """One for each entity that the format can say, and that can be changed in this way."""
+    """One case per entity that the format can encode and the change applies to."""
     form = FORMATS[way.partition(",")[0]]
     for number, document in enumerate(documents):
         sayable, _ = form.encodable_part(document, "word")
@@ -130,7 +131,7 @@ def cases(documents: Sequence[Document], way: str, kind: str, labels: LabelSet, 
 
 
 def stands(text: str, mention: str) -> bool:
-    """Whether the text has the mention, as words."""
+    """Whether the text has the mention at word boundaries."""
     starts, ends = boundaries(text, "word")
     at = text.find(mention)
     while at >= 0:
@@ -145,7 +146,7 @@ def outcome(case: Case, found: Prediction) -> str:
     rest = Counter(found.entities)
     rest.subtract(e for e in case.document.entities if e != case.gold)
     gold = case.gold
-    # A changed copy of a nested entity may be found where another one is: what is left over is the changed one.
+    # A changed copy of a nested entity may match another entity: the unmatched one is the changed one.
     if rest[gold] > 0:
         return "exact"
     left = [entity for entity, times in rest.items() if times > 0]
@@ -158,7 +159,7 @@ def outcome(case: Case, found: Prediction) -> str:
 
 
 def measure(documents: Sequence[Document], way: str, kind: str, labels: LabelSet, seed: int) -> Counter[str]:
-    """How many changed entities came to what."""
+    """The number of changed entities by outcome."""
     form, counts = FORMATS[way.partition(",")[0]], Counter[str]()
     for case in cases(documents, way, kind, labels, seed):
         if stands(case.document.text, case.mention):
@@ -169,7 +170,7 @@ def measure(documents: Sequence[Document], way: str, kind: str, labels: LabelSet
 
 
 def strangers(documents: Sequence[Document], labels: LabelSet, seed: int) -> tuple[int, int]:
-    """How many entities are found for mentions of another sentence that the text does not have; of how many."""
+    """The number of entities found for mentions of another sentence that are not in the text, and the number tried."""
     rng, form = random.Random(seed), FORMATS["offset_json"]
     mentions = [(d.mention(e), e.label) for d in documents for e in d.entities]
     found = asked = 0

@@ -1,11 +1,10 @@
-"""Whether the time a document takes stays the same from few documents to many, and from short ones to one long one.
+"""Whether the time per document is constant from few documents to many, and from short documents to a long one.
 
     python benchmarks/scale.py DATA/uner_en_ewt/train.jsonl --labels core --sentences 20000 --out scale.json
 
-Sentences are read and answered as a stream, over and over the file until there are enough; after each part the time a
-sentence took and the memory held are written down. Then the same number of sentences as the last part had, as the
-paragraphs of documents of 200 kB, is given to `pipe`, and to the pipeline alone (with an engine that only copies). Read
-the ratios.
+Sentences are read and answered as a stream, repeating the file until there are enough; time per sentence and memory are
+recorded after each part. Then the same number of sentences as in the last part, as paragraphs of documents of 200 kB,
+is given to `pipe`, and to the pipeline alone (with an engine that only copies). Compare the ratios.
 """
 
 import argparse
@@ -89,12 +88,12 @@ def joined(sentences: Iterable[str]) -> Iterator[str]:
 
 
 def clocks() -> tuple[float, float]:
-    """Seconds by the clock, and of this process on all cores, which other work on the machine hardly changes."""
+    """Wall seconds, and CPU seconds of this process on all cores, which other load hardly changes."""
     return time.perf_counter(), time.process_time()
 
 
 def resident() -> float:
-    """MiB of memory held now."""
+    """Current resident memory in MiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return round(int(line.split()[1]) / 1024)

@@ -1,11 +1,12 @@
-"""Strict span micro-F1 of a model on whole test splits, one set after the other, written as it goes and resumable.
+"""Strict span micro-F1 of a model on whole test splits, one set after the other; results are saved along the way and
+runs are resumable.
 
     python benchmarks/score.py --data DATA --out scores.json genia uner_en_ewt litbank
 
-Each set is asked for by its own label set. Entities of any score count, unless `--min-score` says otherwise: a number,
-or `calibration` for the thresholds that `genner extract` uses. A line a set: F1, its interval, invalid outputs,
-sentences a second. `--again FOLDER` scores anew what an earlier run left in FOLDER, as when intervals have changed; the
-model named must be the one that wrote it, and is loaded for the signature alone.
+Each set uses its own label set. All entities count, unless `--min-score` gives a threshold: a number, or `calibration`
+for the thresholds that `genner extract` uses. One line per set: F1, its interval, invalid outputs, sentences per
+second. `--again FOLDER` rescores the answers of an earlier run in FOLDER, for example after a change of the intervals;
+the model must be the one that wrote them, and is loaded for the signature only.
 
 The shipped adapters carry their scores on whole test splits. They are written by
 

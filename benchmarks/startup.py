@@ -1,11 +1,11 @@
-"""How long `genner extract` takes from the command to the answer, and how much memory; prints a table.
+"""Time from command to answer and memory of `genner extract`; prints a table.
 
     python benchmarks/startup.py [--runs 5] [--threads 2] [--out startup.json]
 
-Every command runs in a process of its own, all of them in turn, as often as asked for; the medians are shown. The first
-round is not counted: it warms the disk cache. Times are of this machine; read the ratio to `import torch`, which
-nothing that runs a model can do without. Peak memory is the largest resident size that the system saw (ru_maxrss);
-pages of mapped files count, though other processes share them. How much of it is the process's own is told apart.
+Each command runs in its own process, all of them in turn, `--runs` times; the medians are shown. The first round is not
+counted: it warms the disk cache. Times depend on this machine; compare the ratio to `import torch`, which every command
+that runs a model needs. Peak memory is the maximum resident size (ru_maxrss), which includes pages of mapped files that
+other processes share. The process's private memory is shown separately.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 
 SENTENCE = "Ada Lovelace was born in London."
 GENNER = [sys.executable, "-m", "genner.cli"]
-# Prints the largest share of memory that belongs to the process alone; sampled, so a lower bound.
+# Prints the peak of the process's private memory; sampled, so a lower bound.
 OWN = """
 import sys, threading, time
 most = 0
@@ -60,7 +60,7 @@ def measure(command: list[str], threads: int) -> dict[str, float]:
 
 
 def own_memory(threads: int) -> float:
-    """The largest share of an extraction's memory that is not a mapped file, in MB (Linux)."""
+    """The peak of an extraction's memory without mapped files, in MB (Linux)."""
     code = f"{OWN}\nsys.argv = ['genner', 'extract', '--text', {SENTENCE!r}]\nfrom genner.cli import main; main()"
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)

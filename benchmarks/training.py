@@ -1,12 +1,12 @@
-"""How fast genner trains beside TRL's SFTTrainer: the same conversations, base, LoRA, optimizer, threads.
+"""Training speed of genner and TRL's SFTTrainer: the same conversations, base, LoRA, optimizer, threads.
 
     python benchmarks/training.py recipes/default.toml --data DATA --out training.json --table training.md
 
-The first groups of the recipe's first epoch are the steps: some to warm up, some that are timed. Every row has a
-process of its own, so that its memory is its own. Rounds go through all rows in turn, so that what disturbs the machine
-disturbs them alike; the median counts. The JSON is written after each measurement; what stands in it with the same
-settings is not measured again, without --fresh. Read the ratios: absolute times are this machine's. The rows are
-described in `benchmarks/README.md`.
+The first groups of the recipe's first epoch are the steps: warm-up steps, then timed steps. Every row runs in its own
+process, so that memory is measured separately. Rounds go through all rows in turn, so that disturbances affect them
+alike; the median counts. The JSON is written after each measurement; results in it with the same settings are not
+measured again without --fresh. Compare the ratios: absolute times depend on this machine. The rows are described in
+`benchmarks/README.md`.
 """
 
 import argparse
@@ -45,10 +45,10 @@ def main() -> None:
         again = [argument for argument in sys.argv[1:] if argument != "--fresh"]
         for turn in range(1, args.rounds + 1):
             for name in [*([LESSON] if turn == 1 else []), *names]:
-                # The same call, for one row; of the rounds it does one, if one is missing.
+                # The same call, for one row; it runs one round if one is missing.
                 options = ["--one", name, "--rounds", str(turn), "--started", started]
                 if name not in failed and subprocess.run([sys.executable, __file__, *again, *options]).returncode:
-                    failed[name] = None  # it has said why; the others go on
+                    failed[name] = None  # the process has printed why; the others continue
                     if name == LESSON:
                         raise SystemExit("nothing to train on; why, stands above")
     text = table(read(args.out)["rows"])

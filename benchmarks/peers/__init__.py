@@ -1,1 +1,1 @@
-"""What genner's decoder is compared with: one file for each kind of peer. See `benchmarks/README.md`."""
+"""The peers of genner's decoder and trainer, one file for each kind. See `benchmarks/README.md`."""

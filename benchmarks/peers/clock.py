@@ -1,5 +1,5 @@
-"""Time, memory and tokens of a transformers `Trainer`, by callback. Knows torch and transformers, and not genner:
-LLaMA-Factory's worker has none."""
+"""Time, memory and tokens of a transformers `Trainer`, by callback. Needs torch and transformers but not genner, which
+LLaMA-Factory's worker does not have."""
 
 import time
 from typing import Any
@@ -10,32 +10,32 @@ from peers.memory import forget_peak, peak_mb
 
 
 def moment() -> float:
-    """Now, in seconds, once what a GPU was asked for is done."""
+    """The current time in seconds, after pending GPU work has finished."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def forget_peaks() -> None:
-    """Begin new peaks of memory, of the process and of the GPU."""
+    """Reset the peak memory of the process and of the GPU."""
     forget_peak()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
 def most_mb() -> float | None:
-    """The peak since then, in MB (10^6 bytes): of the GPU, where there is one, else of the process."""
+    """The peak memory since the reset, in MB (10^6 bytes): of the GPU if there is one, else of the process."""
     return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else peak_mb()
 
 
 class Tokens:
-    """What runs through a model's body, padding included, by hook."""
+    """Counts the tokens that run through a model's body, padding included, by hook."""
 
     def __init__(self) -> None:
         self.computed = 0
 
     def of(self, body: Any) -> None:
-        """Count from now on what `body` runs."""
+        """Start counting the tokens that `body` runs."""
         body.register_forward_pre_hook(self._count, with_kwargs=True)
 
     def _count(self, _: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
@@ -46,9 +46,10 @@ class Tokens:
 
 
 def timer(warm: int = 0) -> Any:
-    """A callback that times what follows the first `warm` steps of `train`, to the end of its last step.
+    """A callback that times `train` from the end of its first `warm` steps to the end of its last step.
 
-    It holds `seconds`, `steps`, `peak_mb` and `computed` (tokens, padding included) of these, and the `losses` of all.
+    It has `seconds`, `steps`, `peak_mb` and `computed` (tokens, padding included) of the timed steps, and the `losses`
+    of all steps.
     """
     from transformers import TrainerCallback
 
@@ -89,7 +90,7 @@ def timer(warm: int = 0) -> Any:
 
 
 def given_batches(trainer: type[Any]) -> type[Any]:
-    """A transformers `Trainer` whose batches are lists of indices in `batches`; its own where that is None."""
+    """A transformers `Trainer` whose batches are the lists of indices in `batches`, or its own if that is None."""
     from torch.utils.data import DataLoader
 
     class Given(trainer):  # type: ignore[misc]

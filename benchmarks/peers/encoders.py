@@ -1,13 +1,13 @@
-"""Encoders of the sizes that are used as taggers, for their speed: the weights are random, and nothing is scored.
+"""Encoder taggers of common sizes, to measure speed only: the weights are random, and nothing is scored.
 
-Both read token ids that genner's tokenizer makes, as a stand-in for their own: about as many pieces a word.
+Both read token ids of genner's tokenizer instead of their own: about as many pieces per word.
 
     bert     BERT-base (12 layers, 768 wide), each token's label from a linear layer
     gliner   GLiNER-small v2: DeBERTa-v3-small (6 layers, 768 wide), which reads the labels' names before the text; the
              first piece of each word, projected to 512; a BiLSTM; spans of up to 12 words from their first and last
              word; a span's score for a label is their dot product
 
-Left out, as they are small: reading the scores as entities in Python, and splitting the text into words.
+Not included, because small: converting scores to entities in Python, and splitting the text into words.
 """
 
 import re
@@ -24,7 +24,7 @@ from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model
 from genner.engines.transformers_engine import default_device
 from peers.task import Outcome, Row, Run, Task, batches
 
-WORD = re.compile(r"\w+(?:[-_]\w+)*|\S")  # what GLiNER calls a word
+WORD = re.compile(r"\w+(?:[-_]\w+)*|\S")  # GLiNER's definition of a word
 SPAN = 12  # words
 WIDTH = 512
 
@@ -47,7 +47,7 @@ _DEBERTA_SMALL = DebertaV2Config(
 
 @dataclass(frozen=True)
 class Sentence:
-    """Token ids of an encoder's input, where its labels are named in it, and where its words begin."""
+    """Token ids of an encoder's input, the positions of its labels, and the starts of its words."""
 
     ids: list[int]
     labels: list[int]
@@ -55,7 +55,7 @@ class Sentence:
 
 
 def perceptron(inside: int, outside: int) -> nn.Module:
-    """GLiNER's projection: one hidden layer, four times as wide as what comes out."""
+    """GLiNER's projection: one hidden layer, four times as wide as the output."""
     return nn.Sequential(nn.Linear(inside, 4 * outside), nn.ReLU(), nn.Linear(4 * outside, outside))
 
 
@@ -79,7 +79,7 @@ class GLiNER(nn.Module):
 
     def __init__(self, labels: int, attention: str) -> None:
         super().__init__()
-        self.body = DebertaV2Model(_DEBERTA_SMALL)  # its attention is its own
+        self.body = DebertaV2Model(_DEBERTA_SMALL)  # it has its own attention
         self.project = nn.Linear(768, WIDTH)
         self.rnn = nn.LSTM(WIDTH, WIDTH // 2, batch_first=True, bidirectional=True)
         self.first, self.last, self.label = (perceptron(WIDTH, WIDTH) for _ in range(3))
@@ -129,7 +129,7 @@ def prepared(
     vocabulary: int,
     kinds: Iterable[tuple[str, torch.dtype]],
 ) -> Callable[[Task, int], Run]:
-    """`Row.prepare` for an encoder; of the ways to run it, (attention, dtype), the fastest on a few sentences."""
+    """`Row.prepare` for an encoder, with the (attention, dtype) that is fastest on a few sentences."""
 
     def through(model: Any, sentences: Sequence[Sentence], batch: int) -> tuple[int, int]:
         calls = computed = 0

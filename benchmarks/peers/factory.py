@@ -1,7 +1,7 @@
 """LLaMA-Factory on the same conversations.
 
-Its pins exclude the versions that genner is tested with, so it lives in an environment of its own, whose Python is
-given with `--factory-python`. The time is taken there.
+Its pins exclude the versions that genner is tested with, so it needs its own environment, whose Python is given with
+`--factory-python`. Time is measured there.
 """
 
 import json
@@ -27,7 +27,7 @@ class Factory:
     python: Path
 
     def rows(self) -> list[Row]:
-        """Plain attention is the faster one on a CPU, and on nothing else."""
+        """Plain attention is faster on a CPU only."""
         first = Row("factory", "LLaMA-Factory", self._trained("auto"))
         plain = Row("factory_plain", "LLaMA-Factory, plain attention", self._trained("disabled"))
         return [first, plain] if default_device().type == "cpu" else [first]

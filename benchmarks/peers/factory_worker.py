@@ -1,4 +1,4 @@
-"""LLaMA-Factory in a process and an environment of its own; run by `peers.factory`, not by hand.
+"""LLaMA-Factory in its own process and environment; run by `peers.factory`, not by hand.
 
     python -m peers.factory_worker job.json found.json
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def without_audio() -> None:
-    """LLaMA-Factory imports torchaudio, for what is not text; where that does not load, an empty module will do."""
+    """LLaMA-Factory imports torchaudio for audio data; if that does not load, replace it with an empty module."""
     try:
         import torchaudio  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
     except (ImportError, OSError) as error:
@@ -74,7 +74,7 @@ def settings(job: dict[str, Any]) -> dict[str, Any]:
         "output_dir": str(Path(job["out"]) / "out"),
         "flash_attn": job["attention"],
         "disable_gradient_checkpointing": True,
-        "use_cpu": not torch.cuda.is_available(),  # else autocast is refused there
+        "use_cpu": not torch.cuda.is_available(),  # else it refuses autocast
         "bf16": job["bf16"],
         "per_device_train_batch_size": 1,  # `batches` decides
         "num_train_epochs": 1,

@@ -1,8 +1,8 @@
 """transformers' `generate`, greedy, on the same merged weights: free, with prompt lookup, and under a grammar.
 
-`prefix` in a row's name means that the keys and values of the instruction were computed beforehand and are copied for
-each call, as genner and llama.cpp do by themselves. In a batch, the padding stands between the instruction and the
-text, so that the copied cache fits all rows; it is masked, and positions do not count it.
+`prefix` in a row's name means that the keys and values of the instruction are precomputed and copied for each call, as
+genner and llama.cpp do themselves. In a batch, the padding stands between the instruction and the text, so that the
+copied cache fits all rows; it is masked, and positions do not count it.
 
 Prompt lookup has no row with the instruction cached: given a cache, transformers 5.23 runs the whole prompt again
 behind it, so that the instruction stands in the cache twice.
@@ -17,7 +17,7 @@ from transformers import DynamicCache
 
 from peers.task import Outcome, Row, Run, Task, batches, counted
 
-LOOKUP = 10  # tokens that prompt lookup proposes at once, as in transformers' documentation
+LOOKUP = 10  # tokens that prompt lookup proposes at a time, as in transformers' documentation
 
 Processors = Callable[[Task, Sequence[int]], list[Any]]
 """Logits processors for one call that answers these requests."""
@@ -65,7 +65,7 @@ def prepared(
 
 @torch.inference_mode()
 def answer(causal: Any, head: list[int], bodies: Sequence[list[int]], **options: Any) -> list[list[int]]:
-    """What the model writes behind each body; padded at the right where others of the batch are longer."""
+    """The model's output after each body, padded on the right to the longest of the batch."""
     width = max(map(len, bodies))
     pads = [width - len(body) for body in bodies]
     ids = [[*head, *[options["pad_token_id"]] * pad, *body] for pad, body in zip(pads, bodies, strict=True)]
@@ -82,14 +82,14 @@ def answer(causal: Any, head: list[int], bodies: Sequence[list[int]], **options:
 
 @torch.inference_mode()
 def prefilled(causal: Any, ids: list[int]) -> DynamicCache:
-    """The keys and values of some tokens."""
+    """The keys and values of these tokens."""
     cache = DynamicCache(config=causal.config)
     causal.model(input_ids=torch.tensor([ids], device=causal.device), past_key_values=cache, use_cache=True)
     return cache
 
 
 def copies(cache: DynamicCache, count: int) -> DynamicCache:
-    """The cache of one row as that of `count` equal ones; the original is left alone."""
+    """The cache of one row repeated for `count` rows; the original is unchanged."""
     mine = deepcopy(cache)
     if count > 1:
         mine.batch_repeat_interleave(count)

@@ -1,7 +1,7 @@
 """xgrammar and llguidance as logits processors of transformers' `generate`, with genner's exported grammars.
 
-The vocabulary is prepared once; a sentence's grammar is exported, compiled and followed within the time measured. The
-instruction is cached. A row that has ended is let be: `generate` pads it.
+The vocabulary is prepared once; exporting, compiling and applying a sentence's grammar is timed. The instruction is
+cached. A finished row is left unmasked: `generate` pads it.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from peers.task import Row, Task
 
 
 class Masks(Protocol):
-    """The grammars of a batch's rows, each at its place in its answer."""
+    """The grammars of a batch's rows, each with its state in its answer."""
 
     def accept(self, row: int, token: int) -> None: ...
 
@@ -89,7 +89,7 @@ def by_xgrammar(task: Task) -> Processors:
     engine = task.engine
     size, end = engine.network.causal.config.vocab_size, engine.chat.end_id
     info = xgrammar.TokenizerInfo.from_huggingface(engine.chat.tokenizer, vocab_size=size, stop_token_ids=[end])
-    # No two sentences have the same grammar, so a cache of compiled ones would only take memory.
+    # No two sentences have the same grammar, so a cache of compiled grammars would only use memory.
     compiler = xgrammar.GrammarCompiler(info, max_threads=torch.get_num_threads(), cache_enabled=False)
 
     def processors(task: Task, rows: Sequence[int]) -> list[Any]:

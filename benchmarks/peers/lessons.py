@@ -1,8 +1,8 @@
-"""What every trainer of the benchmark is given, and what it hands back.
+"""Input and output of every trainer in the benchmark.
 
-A `Lesson` is conversations as token ids, so that all trainers see the same ones, and none is timed while it tokenizes.
-A `Row` is a trainer by name. It goes through the groups of a lesson in order, an optimizer step each; the first few
-warm it up, the others are timed, from the end of the last warm-up step to that of the last step.
+A `Lesson` holds conversations as token ids, so that all trainers see the same ones and tokenization is not timed. A
+`Row` is a named trainer. It trains on the groups of a lesson in order, one optimizer step each; the first few are
+warm-up, and time is measured from the end of the last warm-up step to the end of the last step.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Lesson:
         return [*self.warm, *self.timed]
 
     def counts(self) -> dict[str, int]:
-        """Of the timed groups: `examples`; tokens of `answers`, the ends of turns included; `useful` ones, that is, of
+        """For the timed groups: `examples`; tokens of `answers`, end-of-turn tokens included; `useful` tokens, those of
         texts and answers; `once_a_group` and `each_time`: all tokens, the instruction counted once for each group, or
         once for each example."""
         pairs = [pair for group in self.timed for pair in group.pairs]
@@ -47,16 +47,16 @@ class Lesson:
 
 @dataclass
 class Outcome:
-    """What a trainer did with a lesson.
+    """The result of training on a lesson.
 
     Attributes:
-        seconds: of the timed steps.
-        tokens: what it had to run through the model in them, padding left out.
-        computed: what it did run, padding included.
-        steps: optimizer steps that were timed.
-        losses: of each step, warm-up included, in nats a token of the answers.
-        peak_mb: the most memory in the timed steps, in 10^6 bytes; of the GPU where there is one.
-        notes: what else to write down.
+        seconds: time of the timed steps.
+        tokens: tokens run through the model in them, without padding.
+        computed: the same with padding.
+        steps: timed optimizer steps.
+        losses: loss of each step, warm-up included, in nats per answer token.
+        peak_mb: peak memory in the timed steps, in 10^6 bytes; of the GPU if there is one.
+        notes: other values to record.
     """
 
     seconds: float
@@ -74,8 +74,8 @@ class Row:
 
     Attributes:
         about: its name in the table.
-        train: (lesson, a folder to write to) -> what it did.
-        ours: whether it is genner, so not a peer.
+        train: (lesson, output folder) -> result.
+        ours: whether it is genner, and so not a peer.
     """
 
     name: str
@@ -96,7 +96,7 @@ def draw(mixture: Mixture, warm: int, steps: int) -> Lesson:
 
 
 def single(recipe: Recipe, group_tokens: int | None = None) -> Recipe:
-    """The recipe with a group to a step. Raises `SystemExit` for one that trains no plain LoRA."""
+    """The recipe with one group per step. Raises `SystemExit` for a recipe that does not train a plain LoRA."""
     if recipe.method != "lora" or recipe.lora.tag_tokens:
         raise SystemExit("only recipes with method = 'lora' and without tag_tokens are compared")
     optim = replace(recipe.optim, groups_per_step=1, epochs=1.0, patience=0)
@@ -123,7 +123,7 @@ def from_json(groups: Sequence[Mapping[str, Any]]) -> list[Batch]:
 
 
 def folder_of(recipe: Recipe) -> Path:
-    """Where the base lies; a preset is fetched."""
+    """The folder of the base model; a preset is downloaded."""
     return ModelSource.resolve(recipe.base).weights
 
 

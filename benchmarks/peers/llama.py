@@ -1,8 +1,8 @@
 """llama.cpp on the same merged weights, free and under genner's exported GBNF.
 
-llama.cpp is not among genner's requirements, and is built on installation: it lives in an environment of its own, whose
-Python is given with `--llama-python`, and is spoken to through pipes (`peers.llama_worker`). The time is the worker's,
-so that pipes do not count, and with grammars the time to export them.
+llama.cpp is not among genner's requirements, and is built on installation: it has its own environment, whose Python is
+given with `--llama-python`, and communicates through pipes (`peers.llama_worker`). Time is measured in the worker, so
+pipes do not count; with grammars, the time to export them is added.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ KINDS = ("q4_0", "q4_1", "q8_0", "bf16")
 
 
 class Worker:
-    """A process that runs llama.cpp with one model at one batch size, and room for `context` tokens in all."""
+    """A process that runs llama.cpp with one model at one batch size, and room for `context` tokens in total."""
 
     def __init__(self, python: Path, model: Path, batch: int, context: int) -> None:
         root = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ class Worker:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended, and said why on its standard error; it answers nothing
+            pass  # the process ended with the reason on standard error; there is no answer
         if not (line := self._process.stdout.readline()):
             raise GennerError("the worker of llama.cpp has ended; what it said stands above")
         answer: dict[str, Any] = json.loads(line)
@@ -63,9 +63,9 @@ class LlamaCpp:
     """The rows of llama.cpp.
 
     Args:
-        python: of the environment that has llama-cpp-python.
+        python: interpreter of the environment that has llama-cpp-python.
         model: the name of the base model, for its GGUF file.
-        base: that file, where it is at hand.
+        base: that file, if it is available.
     """
 
     python: Path
@@ -105,7 +105,7 @@ class LlamaCpp:
     def _run(self, worker: Worker, task: Task, grammar: bool) -> Outcome:
         chat = task.engine.chat
         requests = task.requests()
-        # Instruction by instruction, long sentences first, so that those decoded together are about equally long.
+        # Grouped by instruction, long sentences first, so that sentences decoded together are about equally long.
         order = sorted(
             range(len(requests)),
             key=lambda i: (i % len(task.instructions), -len(requests[i].text)),
@@ -137,7 +137,7 @@ class LlamaCpp:
         )
 
     def _file(self, task: Task, kind: str) -> Path:
-        """The model as GGUF, written unless it is there; its name holds the weights' hash."""
+        """The model as GGUF, written if missing; its name contains the hash of the weights."""
         if kind not in self._files:
             weights = task.engine.network.causal.state_dict()
             digest = hashlib.sha256()
@@ -152,7 +152,7 @@ class LlamaCpp:
 
 
 def room(task: Task, batch: int) -> int:
-    """Tokens that instruction, texts and answers may take up in a batch: llama.cpp reserves them beforehand."""
+    """Tokens needed by instruction, texts and answers in a batch: llama.cpp reserves them in advance."""
     chat = task.engine.chat
     most = sorted((len(chat.body_ids(r.text)) + task.engine.reserve(r) for r in task.requests()), reverse=True)
     need: int = sum(most[:batch]) + max(len(chat.prefix_ids(words)) for words in task.instructions)

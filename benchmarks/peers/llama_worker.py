@@ -1,12 +1,12 @@
-"""llama.cpp in a process and an environment of its own; run by `peers.llama`, not by hand.
+"""llama.cpp in its own process and environment; run by `peers.llama`, not by hand.
 
 Reads one JSON object a line and answers each with one: first {"model", "threads", "batch", "context"}, then any number
 of runs: {"end", "requests": [{"prefix", "body", "budget", "grammar"}, ...]}, where prefix and body are token ids and
 the grammar is GBNF or null. Answers {"answers": [token ids, ...], "seconds", "passes", "computed", "calls", "peak_mb"}.
 
-Up to `batch` requests are in the making at once, each in a sequence of its own; a finished one is replaced. The keys
-and values of the instruction are computed once and shared. As in llama.cpp's own programs, the grammar is asked about
-the most probable token, and only when it refuses that one about the whole vocabulary.
+Up to `batch` requests are decoded at once, each in its own sequence; a finished one is replaced. The keys and values of
+the instruction are computed once and shared. As in llama.cpp's own programs, the grammar checks the most probable token
+first, and the whole vocabulary only if it refuses that token.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)
 
 @dataclass
 class Row:
-    """An answer in the making."""
+    """An unfinished answer."""
 
     index: int
     sequence: int
@@ -48,7 +48,7 @@ class Llama:
         params = lib.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = context
         params.n_ubatch = min(512, context)
-        params.n_seq_max = batch + 1  # and the instruction's
+        params.n_seq_max = batch + 1  # plus that of the instruction
         params.kv_unified = True  # sequences share the cells of the instruction
         params.n_threads = params.n_threads_batch = threads
         self._context = lib.llama_init_from_model(self._model, params)
@@ -69,7 +69,7 @@ class Llama:
         while rows or waiting:
             while waiting and len(rows) < self._batch:
                 if waiting[-1][1]["prefix"] != self._prefix:
-                    if rows:  # of another instruction: let them finish
+                    if rows:  # rows of another instruction: let them finish
                         break
                     self._begin(waiting[-1][1]["prefix"])
                 rows.append(self._admit(*waiting.pop(), {row.sequence for row in rows}))
@@ -91,7 +91,7 @@ class Llama:
         return {"answers": answers, "passes": passes, "computed": computed, "calls": calls}
 
     def _begin(self, prefix: list[int]) -> None:
-        """Compute an instruction, as sequence 0."""
+        """Compute an instruction as sequence 0."""
         lib.llama_memory_clear(self._memory, True)
         self._decode([Row(0, 0, 0, prefix, 0, None)])
         self._prefix = prefix
@@ -107,7 +107,7 @@ class Llama:
         return Row(index, sequence, len(self._prefix), request["body"], request["budget"], grammar)
 
     def _decode(self, rows: list[Row]) -> list[Any]:
-        """One pass; returns the logits [V] behind the last token of each row, valid until the next pass."""
+        """One pass; returns the logits [V] after the last token of each row, valid until the next pass."""
         feed, at, wanted = self._feed, 0, []
         for row in rows:
             for offset, token in enumerate(row.fed):

@@ -27,7 +27,7 @@ from peers.memory import forget_peak, peak_mb
 from peers.task import Outcome, Row, Task
 
 ANSWERS = "answers"
-"""Not a row: what genner writes at batch 1, which the limit runs on and all others are compared with."""
+"""Not a row: genner's answers at batch 1, used by the lower bound and compared with all others."""
 
 WARM = 4  # sentences, or as many as fill two batches
 PACKAGES = ("torch", "transformers", "tokenizers", "xgrammar", "llguidance", "gguf")
@@ -35,7 +35,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "xgrammar", "llguidance", "gg
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured, and where it is written."""
+    """What to measure, and the output file."""
 
     model: str
     source: ModelSource
@@ -55,7 +55,7 @@ class Plan:
         return self.source.base
 
     def settings(self) -> dict[str, Any]:
-        """What has to be the same for two measurements of a row to be of one kind."""
+        """The settings that must be equal for measurements of a row to be combined."""
         device = default_device()
         return {
             "model": self.base,
@@ -70,13 +70,13 @@ class Plan:
 
 
 def known(plan: Plan) -> dict[str, Row]:
-    """All rows by name; those of llama.cpp when its Python was given."""
+    """All rows by name; those of llama.cpp only if its Python is given."""
     llama = LlamaCpp(plan.llama_python, plan.base, plan.gguf).rows() if plan.llama_python else []
     return {row.name: row for row in [*ours.ROWS, *generate.ROWS, *grammars.ROWS, *llama, *encoders.ROWS]}
 
 
 def read(out: Path) -> dict[str, Any]:
-    """The JSON as it stands: {"rows": {key: row}, "answers": {key: {"settings", "texts"}}}."""
+    """The current JSON: {"rows": {key: row}, "answers": {key: {"settings", "texts"}}}."""
     results: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"rows": {}, ANSWERS: {}}
     return results
 
@@ -88,7 +88,7 @@ def save(out: Path, results: dict[str, Any]) -> None:
 
 
 def measure(plan: Plan, name: str) -> None:
-    """Measure a row as often as is missing, or write genner's answers down unless they are there."""
+    """Run the missing rounds of a row, or record genner's answers if they are missing."""
     results, common = read(plan.out), plan.settings()
     if name == ANSWERS:
         answer(plan, results, common)
@@ -128,7 +128,7 @@ def tasks(plan: Plan) -> Iterator[tuple[str, Task]]:
 
 
 def jobs(plan: Plan, row: Row, answers: dict[str, Any]) -> Iterator[tuple[str, Task, int]]:
-    """Each thing to measure once: (key, task, batch size)."""
+    """Each measurement once: (key, task, batch size)."""
     seen = set[str]()
     for place, task in tasks(plan):
         for batch in plan.batches if row.batched else [1]:
@@ -139,13 +139,13 @@ def jobs(plan: Plan, row: Row, answers: dict[str, Any]) -> Iterator[tuple[str, T
 
 
 def drawn(file: Path, count: int) -> list[Document]:
-    """So many documents of a file, evenly."""
+    """Evenly spaced documents of a file."""
     documents = list(read_corpus(file))
     return documents[:: max(1, len(documents) // count)][:count]
 
 
 def loaded(plan: Plan, needs: str) -> Any:
-    """What a row is given as the engine: see `Row.needs`."""
+    """The engine that a row gets: see `Row.needs`."""
     if needs == "tokenizer":
         from transformers import AutoTokenizer
 
@@ -174,7 +174,7 @@ def merged(
     common: dict[str, Any],
     started: str,
 ) -> dict[str, Any]:
-    """What the JSON says of a row, with one round more."""
+    """The JSON entry of a row with one more round added."""
     seconds = [*(entry["seconds"] if entry else []), outcome.seconds]
     count = len(task.documents)
     new: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The peak of a process's memory, for a stretch of its life. Needs Python alone: llama.cpp's worker has no more."""
+"""Peak memory of a process over a period. Needs Python only: llama.cpp's worker has nothing else."""
 
 import ctypes
 import gc
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def forget_peak() -> None:
-    """Give free memory back and begin a new peak, so that what was done before does not count."""
+    """Release free memory and reset the peak, so that earlier usage does not count."""
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
@@ -16,7 +16,7 @@ def forget_peak() -> None:
 
 
 def peak_mb() -> float | None:
-    """The most memory that this process held at once since `forget_peak`, in MB (10^6 bytes); None where unknown."""
+    """The peak memory of this process since `forget_peak`, in MB (10^6 bytes); None if unknown."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""genner's own decoders, and the limit: one forward pass over text and finished output, with no decision taken."""
+"""genner's own decoders, and the lower bound: one forward pass over the text and the finished answer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def prefix(engine: Any, instruction: str) -> KVCache:
 
 
 def forward(engine: Any, prefix: KVCache, rows: Sequence[list[int]], cache: KVCache) -> None:
-    """One pass over some rows of token ids, each behind the instruction. `cache` is empty, and used again each time."""
+    """One pass over rows of token ids, each after the instruction. `cache` starts empty, and is reused."""
     for slot in range(len(rows)):
         cache.copy_row(prefix, 0, slot)
     engine.network.forward(rows, cache, range(len(rows)))
@@ -27,7 +27,7 @@ def limit(task: Task, batch: int) -> Run:
     def run(task: Task) -> Outcome:
         engine, done = task.engine, Outcome(passes=0.0, computed=0.0, calls=0)
         texts = [d.text for d in task.documents]
-        for part, cached in enumerate(prefixes):  # one instruction after the other: sentences of one share its cache
+        for part, cached in enumerate(prefixes):  # grouped by instruction: sentences of one instruction share its cache
             answers = outputs[part :: len(prefixes)][: len(texts)]
             whole = [engine.chat.body_ids(text) + out for text, out in zip(texts, answers, strict=True)]
             cache = KVCache(batch)
@@ -51,7 +51,7 @@ def speculative(task: Task, batch: int) -> Run:
 
 
 def token_by_token(task: Task, batch: int) -> Run:
-    """transformers' cache and full logits, the instruction run anew for each request: the obvious way."""
+    """The baseline: transformers' cache and full logits, with the instruction recomputed for each request."""
 
     def run(task: Task) -> Outcome:
         with counted(task.engine.network.causal) as counter:

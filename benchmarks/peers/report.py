@@ -1,4 +1,4 @@
-"""The benchmark's table and figure, from its JSON alone."""
+"""The benchmark's table and figure, made from its JSON only."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LIMIT = "limit"
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table: a system at batch 1 and at its best batch size, each with its ratio to the limit there."""
+    """A row of the table: a system at batch 1 and at its best batch size, each with its ratio to the lower bound's."""
 
     about: str
     single: dict[str, Any] | None
@@ -24,7 +24,7 @@ class Line:
 
 
 def groups(rows: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, str, list[Line]]]:
-    """(set, format, its lines) for each table. What does not write answers stands in each table of its set."""
+    """(set, format, its lines) for each table. Systems that write no answers are in every table of their set."""
     names = dict.fromkeys((row["set"], row["format"]) for row in rows.values() if row["format"])
     for name, form in names or dict.fromkeys((row["set"], "-") for row in rows.values()):
         systems: dict[str, list[dict[str, Any]]] = {}
@@ -52,7 +52,7 @@ def _line(sizes: list[dict[str, Any]], limit: list[dict[str, Any]]) -> Line:
 
 
 def table(rows: Mapping[str, dict[str, Any]]) -> str:
-    """Markdown: a table for each set and format. Passes and tokens are a sentence's, at the best batch size."""
+    """Markdown: a table for each set and format. Passes and tokens are per sentence, at the best batch size."""
     parts = []
     for name, form, lines in groups(rows):
         runs = {run for line in lines for row in (line.single, line.best) if row for run in row["runs"]}
@@ -86,11 +86,11 @@ def _cells(line: Line) -> list[str]:
 
 
 def draw(rows: Mapping[str, dict[str, Any]], out: Path) -> None:
-    """A PNG: for each set and format the ratios to the limit as bars, on a logarithmic axis.
+    """A PNG: for each set and format, the ratios to the lower bound as bars on a logarithmic axis.
 
-    Without the limit's row there are no ratios, so no bars.
+    Without the row `limit` there are no ratios and no bars.
     """
-    # Figures without pyplot: no window system is asked for, and nothing is kept globally.
+    # Figures without pyplot: this needs no window system and keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""One process of the training benchmark, one row and one round; and the table of what they found."""
+"""One process of the training benchmark (one row, one round), and the table of the results."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from peers.factory import Factory
 from peers.lessons import Lesson, Outcome, Row, chat_of, draw, from_json, single, to_json
 
 LESSON = "lesson"
-"""Not a row: what all of them train on."""
+"""Not a row: the data that all rows train on."""
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl")
 HEAD = (
@@ -32,7 +32,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured, and where it is written."""
+    """What to measure, and the output file."""
 
     recipe: Path
     data: Path
@@ -45,7 +45,7 @@ class Plan:
     out: Path
 
     def lesson_settings(self) -> dict[str, Any]:
-        """What has to be the same for two lessons to be the same."""
+        """The settings that must be equal for lessons to be equal."""
         return {
             "recipe": hashlib.sha256(self.recipe.read_bytes()).hexdigest()[:12],
             "data": str(self.data),
@@ -55,7 +55,7 @@ class Plan:
         }
 
     def settings(self, groups: list[dict[str, Any]]) -> dict[str, Any]:
-        """What has to be the same for two measurements of a row to be of one kind."""
+        """The settings that must be equal for measurements of a row to be combined."""
         recipe, device = single(Recipe.from_file(self.recipe), self.group_tokens), default_device()
         found = {
             "base": recipe.base,
@@ -68,7 +68,7 @@ class Plan:
             "dtype": str(fast_dtype(device)).removeprefix("torch."),
             "versions": {package: number for package in PACKAGES if (number := _version(package))},
         }
-        as_read: dict[str, Any] = json.loads(json.dumps(found))  # a tuple is a list there
+        as_read: dict[str, Any] = json.loads(json.dumps(found))  # JSON turns a tuple into a list
         return as_read
 
 
@@ -80,13 +80,13 @@ def _version(package: str) -> str | None:
 
 
 def known(plan: Plan) -> dict[str, Row]:
-    """All rows by name; those of TRL where it is installed, those of LLaMA-Factory when its Python was given."""
+    """All rows by name; those of TRL only if it is installed, those of LLaMA-Factory only if its Python is given."""
     factory = Factory(plan.factory_python).rows() if plan.factory_python else []
     return {row.name: row for row in [*trained.rows(), *sft.rows(), *factory]}
 
 
 def read(out: Path) -> dict[str, Any]:
-    """The JSON as it stands: {"lesson": {"settings", "groups"} or {}, "rows": {name: row}}."""
+    """The current JSON: {"lesson": {"settings", "groups"} or {}, "rows": {name: row}}."""
     results: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {LESSON: {}, "rows": {}}
     return results
 
@@ -98,7 +98,7 @@ def save(out: Path, results: dict[str, Any]) -> None:
 
 
 def measure(plan: Plan, name: str) -> None:
-    """Measure a row as often as is missing, or write down what all train on, unless it is there."""
+    """Run the missing rounds of a row, or record the lesson if it is missing."""
     results = read(plan.out)
     if name == LESSON:
         settings = plan.lesson_settings()
@@ -122,7 +122,7 @@ def measure(plan: Plan, name: str) -> None:
 
 
 def lesson_of(plan: Plan, results: Mapping[str, Any]) -> Lesson:
-    """What stands in the JSON, to be trained on; the recipe's data sets are not needed any more."""
+    """The lesson in the JSON; the recipe's data sets are no longer needed."""
     recipe = replace(single(Recipe.from_file(plan.recipe), plan.group_tokens), sets=())
     groups = from_json(results[LESSON]["groups"])
     return Lesson(recipe, groups[: plan.warm], groups[plan.warm :])
@@ -136,7 +136,7 @@ def merged(
     common: dict[str, Any],
     started: str,
 ) -> dict[str, Any]:
-    """What the JSON says of a row, with one round more; rates are of the median."""
+    """The JSON entry of a row with one more round added; rates are of the median."""
     seconds = [*(entry["seconds"] if entry else []), outcome.seconds]
     median, counts = statistics.median(seconds), lesson.counts()
     return {
@@ -166,8 +166,8 @@ def merged(
 
 
 def table(rows: Mapping[str, dict[str, Any]]) -> str:
-    """Markdown: a line for each row, and how genner stands to the fastest peer. Rows of other settings than those of
-    the first one are left out, and named."""
+    """Markdown: a line for each row, and genner's ratio to the fastest peer. Rows whose settings differ from the first
+    row's are left out, and named."""
     if not rows:
         return "nothing was measured\n"
     settings = next(iter(rows.values()))["settings"]

@@ -1,8 +1,8 @@
-"""TRL's SFTTrainer on the same conversations: the same base, LoRA, optimizer, and length of a step.
+"""TRL's SFTTrainer on the same conversations: the same base, LoRA, optimizer and step size.
 
-It gets token ids and labels, so its own preparation has nothing left to do but to pack. Rows that do not pack get the
-very conversations of genner's steps, a group a step: the conversations of a group are of about one length, so there is
-less padding than TRL's own batches have. Nothing is saved or reported, and no activation is computed twice.
+It gets token ids and labels, so its own preparation only packs. Rows that do not pack get the conversations of genner's
+steps, one group per step: the conversations of a group are of similar length, so there is less padding than in TRL's
+own batches. Nothing is saved or reported, and activations are not recomputed.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from peers.clock import given_batches, timer
 from peers.lessons import Lesson, Outcome, Row, chat_of, folder_of
 
 BLOCK = 1024
-"""Tokens of a packed row, TRL's default; more where a conversation is longer, which would otherwise be cut."""
+"""Tokens of a packed row, TRL's default; increased for a longer conversation, which would otherwise be truncated."""
 
 IGNORED = -100
 
 
 def conversations(groups: Sequence[Batch]) -> list[dict[str, list[int]]]:
-    """As SFTTrainer has them when it has tokenized: `input_ids`, and `labels` that ignore all but the answer."""
+    """As SFTTrainer has them after tokenizing: `input_ids`, and `labels` that ignore all but the answer."""
     made = []
     for group in groups:
         for pair in group.pairs:
@@ -36,7 +36,7 @@ def conversations(groups: Sequence[Batch]) -> list[dict[str, list[int]]]:
 
 
 def batches(groups: Sequence[Batch]) -> list[list[int]]:
-    """For each group, where its conversations stand in `conversations`."""
+    """For each group, the indices of its conversations in `conversations`."""
     found, at = [], 0
     for group in groups:
         found.append(list(range(at, at + len(group.pairs))))
@@ -45,7 +45,7 @@ def batches(groups: Sequence[Batch]) -> list[list[int]]:
 
 
 def block_of(groups: Sequence[Batch]) -> tuple[int, int]:
-    """(tokens of a packed row, rows to a step), so that a step has about as many tokens as a group's conversations."""
+    """(tokens of a packed row, rows per step), so that a step has about as many tokens as a group's conversations."""
     lengths = [len(example["input_ids"]) for example in conversations(groups)]
     block = max(BLOCK, *lengths)
     return block, max(1, round(sum(lengths) / len(groups) / block))
@@ -56,9 +56,9 @@ def sft(*, attention: str = "sdpa", pure: bool = False, packing: bool = False) -
 
     Args:
         attention: transformers' `attn_implementation`.
-        pure: the adapter is kept in the base's dtype and nothing is cast on the way; otherwise its weights are float32,
-            peft's default, and autocast computes with them in bf16, TRL's.
-        packing: conversations one after the other in rows of one length, mixed anew by TRL.
+        pure: the adapter is kept in the base's dtype without casts; otherwise its weights are float32, peft's default,
+            and computed in bf16 by autocast, TRL's default.
+        packing: conversations are concatenated into rows of one length, reshuffled by TRL.
     """
 
     def train(lesson: Lesson, out: Path) -> Outcome:
@@ -76,7 +76,7 @@ def sft(*, attention: str = "sdpa", pure: bool = False, packing: bool = False) -
             model=add_adapter(causal, spec) if pure else causal,
             args=_settings(lesson, out, packing, autocast=dtype == torch.bfloat16 and not pure),
             train_dataset=Dataset.from_list(conversations(lesson.timed)),
-            eval_dataset=Dataset.from_list(conversations(lesson.warm)),  # prepared likewise: packed, if need be
+            eval_dataset=Dataset.from_list(conversations(lesson.warm)),  # prepared in the same way: packed if requested
             processing_class=chat_of(lesson.recipe).tokenizer,
             callbacks=[watch],
             peft_config=None if pure else _lora(lesson.recipe),
@@ -85,7 +85,7 @@ def sft(*, attention: str = "sdpa", pure: bool = False, packing: bool = False) -
         for data, groups in ((trainer.eval_dataset, lesson.warm), (trainer.train_dataset, lesson.timed)):
             trainer.train_dataset = data
             trainer.batches = None if packing else batches(groups)
-            trainer.train()  # the watch begins anew each time
+            trainer.train()  # the timer restarts each time
         tokens = lesson.counts()["each_time"]
         return Outcome(watch.seconds, tokens, watch.computed, watch.steps, watch.losses, watch.peak_mb)
 
@@ -105,7 +105,7 @@ def _settings(lesson: Lesson, out: Path, packing: bool, *, autocast: bool) -> An
         gradient_accumulation_steps=rows,
         completion_only_loss=True,
         gradient_checkpointing=False,
-        use_cpu=default_device().type == "cpu",  # else autocast is refused there
+        use_cpu=default_device().type == "cpu",  # else it refuses autocast
         bf16=autocast,
         fp16=False,
         num_train_epochs=1,
@@ -138,14 +138,14 @@ def _lora(recipe: Recipe) -> Any:
 
 
 def _check_labels(prepared: Any, lesson: Lesson) -> None:
-    """What TRL has prepared takes its loss on each answer token of the lesson, and on nothing else."""
+    """Check that TRL's prepared data take the loss on exactly the answer tokens of the lesson."""
     trained = sum(label != IGNORED for labels in prepared["labels"] for label in labels)
     if trained != lesson.counts()["answers"]:
         raise RuntimeError(f"TRL trains on {trained} tokens instead of {lesson.counts()['answers']}; see `sft.py`")
 
 
 def rows() -> list[Row]:
-    """None without TRL. Plain attention is the faster one on a CPU, and on nothing else."""
+    """Empty without TRL. Plain attention is faster on a CPU only."""
     if find_spec("trl") is None:
         return []
     first, packed = Row("trl", "TRL", sft()), Row("trl_packed", "TRL, packed", sft(packing=True))

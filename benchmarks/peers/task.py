@@ -1,8 +1,8 @@
-"""What every system of the benchmark is given, and what it hands back.
+"""Input and output of every system in the benchmark.
 
-A `Row` is a system by name. `prepare(task, batch)` loads and caches what a running service would have at hand (the keys
-and values of the instruction, the weights); what it returns is called once on a few sentences, then timed on all of
-them. The grammar of a sentence belongs to the sentence, so making it is timed.
+A `Row` is a named system. `prepare(task, batch)` loads and caches what a running service would keep (the keys and
+values of the instruction, the weights); the function it returns is called once on a few sentences, then timed on all.
+Making the grammar of a sentence is timed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +27,8 @@ class Task:
 
     Attributes:
         engine: the model; which one depends on the row (`Row.needs`).
-        answers: what genner writes at batch 1, a request each.
-        depth: how many entities may cover a place in the grammars for other engines.
+        answers: genner's answers at batch 1, one per request.
+        depth: maximum nesting in the grammars for other engines.
     """
 
     set: str
@@ -48,7 +48,7 @@ class Task:
         return [instruction(part, self.form) for part in self.parts]
 
     def requests(self) -> list[Request]:
-        """In the order of the sentences, made anew: their grammars have computed nothing yet."""
+        """New requests in the order of the sentences: their grammars have cached nothing yet."""
         return [
             Request(
                 words,
@@ -61,14 +61,14 @@ class Task:
         ]
 
     def gbnf(self, i: int) -> str:
-        """What xgrammar and llama.cpp are told of the grammar of request `i`."""
+        """The grammar of request `i` for xgrammar and llama.cpp."""
         document, part = divmod(i, len(self.parts))
         return self.form.rules(
             self.documents[document].text, self.parts[part], Constraints("strict", self.depth)
         ).gbnf()
 
     def lark(self, i: int) -> str:
-        """What llguidance is told of it."""
+        """The grammar of request `i` for llguidance."""
         document, part = divmod(i, len(self.parts))
         return self.form.lark(self.documents[document].text, self.parts[part], Constraints("strict", self.depth))
 
@@ -77,7 +77,7 @@ class Task:
         return replace(self, documents=self.documents[:count], answers=self.answers[: count * len(self.parts)])
 
     def f1(self, answers: Sequence[str]) -> float:
-        """Strict span micro-F1 in percent, of one answer a request."""
+        """Strict span micro-F1 in percent, from one answer per request."""
         found = []
         for n, document in enumerate(self.documents):
             said = answers[n * len(self.parts) : (n + 1) * len(self.parts)]
@@ -90,16 +90,16 @@ class Task:
 
 @dataclass
 class Outcome:
-    """What a system did with all sentences of a task.
+    """The result of a system on all sentences of a task.
 
     Attributes:
-        answers: one for each request; None for what writes none.
+        answers: one per request; None for systems that write none.
         passes: forward passes that each request took part in, summed over the requests.
         computed: tokens run through the model, padding included, the cached instruction left out.
-        calls: forward passes in all; at batch 1 the same as `passes`. None where they are not to be counted.
-        seconds: where the clock of this process would measure more than the work.
+        calls: forward passes in total; at batch 1 the same as `passes`. None if they cannot be counted.
+        seconds: set if the clock of this process would measure more than the work.
         peak_mb: the same for memory.
-        notes: what else to write down.
+        notes: other values to record.
     """
 
     answers: list[str] | None = None
@@ -120,12 +120,12 @@ class Row:
 
     Attributes:
         about: its name in the table.
-        prepare: (task, batch) -> what is to be warmed up and timed.
+        prepare: (task, batch) -> the function to warm up and time.
         batched: whether it can answer several sentences at once.
         slow: whether it takes a pass for each token; such rows may be given fewer rounds.
         decodes: whether it writes answers, so that the format matters.
-        needs: what it is given as the engine: genner's `speculative` one; that of the `reference`, whose model and
-            tokenizer are transformers' own; or something with no more than its `chat`, the `tokenizer`.
+        needs: the engine that it gets: genner's `speculative` one; that of the `reference`, whose model and tokenizer
+            are transformers' own; or, for `tokenizer`, an object that has only `chat`.
     """
 
     name: str
@@ -139,7 +139,7 @@ class Row:
 
 @dataclass
 class Counter:
-    """Forward passes of a transformers model, by hook."""
+    """Counts forward passes of a transformers model, by hook."""
 
     calls: int = 0
     passes: int = 0  # each counted once for every row of its batch
@@ -148,7 +148,7 @@ class Counter:
 
 @contextmanager
 def counted(causal: Any) -> Iterator[Counter]:
-    """Count what runs through the body of `causal`, a transformers model, meanwhile."""
+    """Count forward passes of the body of `causal`, a transformers model, inside this context."""
     counter = Counter()
 
     def count(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:

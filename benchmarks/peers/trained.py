@@ -1,4 +1,4 @@
-"""genner's own trainer: as it is, and without what it does on a CPU alone."""
+"""genner's own trainer: unchanged, and without its CPU-only optimizations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from peers.lessons import Lesson, Outcome, Row, chat_of, folder_of
 
 
 class Fixed(Mixture):
-    """A mixture whose every epoch is the same groups, in their order."""
+    """A mixture whose epochs all have the same groups, in order."""
 
     def __init__(self, recipe: Recipe, chat: Chat, groups: Sequence[Batch]) -> None:
         super().__init__(recipe, Path(), chat)
@@ -30,13 +30,13 @@ class Fixed(Mixture):
 
 
 class Watched(Trainer):
-    """The trainer, which takes the time from the end of its last warm-up step to that of its last step."""
+    """The trainer with a timer, from the end of its last warm-up step to the end of its last step."""
 
     def __init__(self, model: Any, lesson: Lesson, chat: Chat, out: Path, *, plain: bool) -> None:
         super().__init__(model, Fixed(lesson.recipe, chat, lesson.groups), out, Limits(save_minutes=1e6))
         if plain:
             self._shared = False
-            for module in model.modules():  # what merges LoRA layers is set on each of them
+            for module in model.modules():  # the forward that merges LoRA layers is set on each layer
                 module.__dict__.pop("forward", None)
         self.warm = len(lesson.warm)
         self.all_losses: list[float] = []
@@ -56,11 +56,11 @@ class Watched(Trainer):
         return loss
 
     def save(self) -> None:
-        """Called at the end; nobody reads the adapter."""
+        """Called at the end; does nothing, since the adapter is not used."""
 
 
 def trained(*, plain: bool = False) -> Any:
-    """`Row.train`; `plain`: rows are padded, and LoRA layers compute as peft has them."""
+    """`Row.train`; with `plain`, rows are padded, and LoRA layers compute as in peft."""
 
     def train(lesson: Lesson, out: Path) -> Outcome:
         torch.manual_seed(lesson.recipe.seed)
@@ -81,7 +81,7 @@ def trained(*, plain: bool = False) -> Any:
 
 
 def rows() -> list[Row]:
-    """The second is the first where there is no CPU path."""
+    """The rows `genner` and `genner_plain`, which is left out if there is no CPU path."""
     first = Row("genner", "genner", trained(), ours=True)
     plain = Row("genner_plain", "genner without its CPU path", trained(plain=True), ours=True)
     return [first, plain] if default_device().type == "cpu" else [first]
