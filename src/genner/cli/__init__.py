@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Nothing here knows how anything works. One module a command."""
+"""The command line: parse, call, print; it contains no other logic. One module per command."""
 
 from genner.cli import (
     ability,

@@ -62,7 +62,7 @@ def ability(
 
 
 def _asked(given: str, usual: list[int], limit: int | None) -> list[tuple[str, int, int | None]]:
-    """Tasks with shots and limits, the usual ones unless they bring their own: `drop_cued@0@3:60`."""
+    """Tasks with shots and limits, the defaults unless a task gives its own: `drop_cued@0@3:60`."""
     found: list[tuple[str, int, int | None]] = []
     for part in given.split(","):
         what, colon, number = part.strip().partition(":")

@@ -1,4 +1,4 @@
-"""The application: what all commands share, and how errors and signals become exit codes."""
+"""The application: code that all commands share, and the mapping of errors and signals to exit codes."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    rich_markup_mode=None,  # rich's tables cut the names of options off where a terminal is narrow
+    rich_markup_mode=None,  # rich's tables truncate option names on narrow terminals
     epilog=epilog(""),
 )
 
@@ -70,19 +70,19 @@ ModelOption = Annotated[
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is there; an input is never overwritten.")]
 
-PIPE_CLOSED = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+PIPE_CLOSED = 128 + 13  # as a shell reports a program that SIGPIPE ended
 
 
 def tell(message: object, file: TextIO | None = None) -> None:
-    """See `genner.render.terminal.tell`, which is loaded when there is something to say."""
+    """See `genner.render.terminal.tell`, which is imported only when there is a message."""
     from genner.render.terminal import tell as say
 
     say(message, file)
 
 
 def may_write(outputs: Mapping[str, Path | None], inputs: Iterable[Path], force: bool) -> None:
-    """Raise `UsageError` when one of `outputs`, by option, would overwrite an input, another of them or, without
-    `force`, something that is there. See `genner.writing.may_write`."""
+    """Raise `UsageError` when one of `outputs` (by option) would overwrite an input, another output or, without
+    `force`, an existing file. See `genner.writing.may_write`."""
     from genner.writing import may_write as check
     from genner.writing import same_file
 
@@ -95,7 +95,7 @@ def may_write(outputs: Mapping[str, Path | None], inputs: Iterable[Path], force:
 
 
 def must_exist(*paths: Path) -> None:
-    """Raise `UsageError` for the first path that leads nowhere."""
+    """Raise `UsageError` for the first path that does not exist."""
     for path in paths:
         if not path.exists():
             raise UsageError(f"there is no {str(path)!r}; give the path of an existing file")
@@ -104,12 +104,12 @@ def must_exist(*paths: Path) -> None:
 def main() -> NoReturn:
     """Run the command line.
 
-    Exit codes: 0 done, 2 wrong use, 1 failure, 128 + n stopped by signal n (130: Ctrl-C), 141: the reader of a pipe has
-    gone.
+    Exit codes: 0 done, 2 wrong use, 1 failure, 128 + n stopped by signal n (130: Ctrl-C), 141: the reader of a pipe
+    closed it.
     """
     with interruptible(), _log():
         code = _run()
-        failed = _flush(quiet=code != 0)  # what has failed has said so
+        failed = _flush(quiet=code != 0)  # a failed command has already reported
         code = code or failed
     sys.exit(code)
 
@@ -117,7 +117,7 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         command: Any = typer.main.get_command(app)
-        # Not `app()`, which makes exit codes of interrupts and broken pipes before they get here.
+        # Not `app()`, which turns interrupts and broken pipes into exit codes before this code sees them.
         with command.make_context("genner", sys.argv[1:]) as context, naming_parts():
             command.invoke(context)
     except UsageError as error:
@@ -126,7 +126,7 @@ def _run() -> int:
         return _complain(error, 1)
     except typer.Exit as error:
         return error.exit_code
-    except BrokenPipeError:  # nobody to complain to
+    except BrokenPipeError:  # nobody reads a message
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort) as error:
         stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
@@ -158,10 +158,10 @@ def _complain(message: object, code: int) -> int:
 
 
 def _flush(quiet: bool) -> int:
-    """Hand on what is buffered, so that Python has nothing left to complain about when it ends."""
+    """Flush buffered output, so that Python has nothing to report when it exits."""
     code = 0
     for stream in (sys.stdout, sys.stderr):
-        if stream is None:  # closed by whoever started us
+        if stream is None:  # closed by the parent process
             continue
         try:
             stream.flush()
@@ -177,7 +177,7 @@ def _flush(quiet: bool) -> int:
 
 
 def _mute(stream: Any) -> None:
-    """Let what is still in the buffer go nowhere."""
+    """Discard what is still in the buffer."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -195,7 +195,7 @@ class _Visible(logging.Formatter):
 
 @contextmanager
 def _log() -> Iterator[None]:
-    """Warnings go to standard error, without the control characters of what they name."""
+    """Log warnings to standard error, without control characters from names and values."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Visible())
     log = logging.getLogger("genner")

@@ -1,4 +1,4 @@
-"""`genner assess`: run a study, see how it stands."""
+"""`genner assess`: run a study, show its status."""
 
 import shlex
 import sys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _StudyFirst(Commands):
-    """What stands behind `genner assess` is a study, unless it is the name of a command."""
+    """The argument after `genner assess` is a study, unless it is the name of a command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
@@ -28,7 +28,7 @@ class _StudyFirst(Commands):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The options of `run`, whose name may be left out, and the shipped studies."""
+        """The options of `run` (the name `run` is optional), and the shipped studies."""
         from genner.assess.study import shipped_studies
 
         super().format_options(ctx, formatter)
@@ -40,7 +40,7 @@ class _StudyFirst(Commands):
 
 
 def _purpose(study: Path) -> str:
-    """The first sentence of the comment that a study begins with."""
+    """The first sentence of the opening comment of a study."""
     lines = takewhile(lambda line: line.startswith("#"), study.read_text(encoding="utf-8").splitlines())
     return " ".join(line.lstrip("# ") for line in lines).split(". ")[0] + "."
 
@@ -131,7 +131,7 @@ def status(runs: Annotated[Path, typer.Argument(help="The runs folder.")]) -> No
 
 
 def _about(run: "CellFolder", state: "CellState") -> str:
-    """How far a cell is, or why it went wrong, in a line."""
+    """The progress of a cell, or why it failed, in one line."""
     if state == "failed" and (failure := run.failure):
         return f"{failure.error}: {failure.message}"
     if state == "skipped":
@@ -145,7 +145,7 @@ def _about(run: "CellFolder", state: "CellState") -> str:
 
 
 def _scores(result: "CellResult") -> list[str]:
-    """The strict F1 of a cell, and of free answers what it would be if they were repaired."""
+    """The strict F1 of a cell; for free answers also the F1 of the repaired answers."""
     names = ("strict", "repaired") if result.description.get("decoding") != "grammar" else ("strict",)
     return [f"{name} F1 {100 * scores['f1']:.1f}" for name in names if (scores := result.metrics.get(name))]
 
@@ -159,8 +159,8 @@ def _time(seconds: float) -> str:
 def _list(
     cells: "Sequence[Cell]", runs: "StudyFolder", data: Path, places: "Callable[[], Sequence[str | None]]"
 ) -> None:
-    """What is missing, what would run, and what it would take: of cells like finished ones from these, else from the
-    model's size and this machine's speed."""
+    """What is missing, what would run, and the estimated time: from similar finished cells, else from the model's size
+    and this machine's speed."""
     from genner.assess.estimate import estimate
     from genner.assess.forecast import Cost, forecast, measure, size_of
     from genner.assess.missing import memory, missing, room, unfetched
@@ -219,7 +219,7 @@ def _size(mb: float) -> str:
 
 
 class _Watch:
-    """Shows what happens: bars on a terminal, a line a cell elsewhere. A `genner.assess.scheduler.CellListener`."""
+    """Shows progress: bars on a terminal, otherwise one line per cell. A `genner.assess.scheduler.CellListener`."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -263,7 +263,7 @@ class _Watch:
         self._bars.advance(self._all)
         try:
             about = _about(run, state)
-        except GennerError as error:  # a damaged record; the report will say so too
+        except GennerError as error:  # a damaged record; the report says so too
             about = str(error)
         self._print(f"{state}: {run.cell.id} ({run.cell.name}): {about}")
 

@@ -42,7 +42,7 @@ def calibrate(
 ) -> None:
     """Fit scores to how often a model is right on dev data: a score of 0.9 then means right in nine of ten cases.
 
-    Chosen with them are the thresholds below which entities are left out by default.
+    This also chooses the thresholds below which entities are left out by default.
     """
     from genner.training import run_calibration, run_manifest
 

@@ -168,7 +168,7 @@ def _plan(case: "ContaminationCase", notes: "list[str]", signals: "tuple[str, ..
 
 
 class _Bar:
-    """A line on standard error, where that is a terminal: the signal at work and how far it is."""
+    """A line on standard error, if that is a terminal: the current signal and its progress."""
 
     def __init__(self) -> None:
         from tqdm import tqdm
@@ -187,7 +187,7 @@ class _Bar:
         self._bar.set_description_str(signal)
 
     def watch(self, what: str, done: int, total: int) -> None:
-        """What the signal is at: `done` of `total` items."""
+        """Show the progress of the signal: `done` of `total` items."""
         self._bar.set_description_str(f"{self._signal}: {what.partition(':')[0]}", refresh=False)
         if done < self._bar.n or total != self._bar.total:
             self._bar.reset(total)

@@ -1,4 +1,4 @@
-"""How commands read the corpora that they name: one option for the syntax, one for leniency, one report at the end."""
+"""How commands read their corpora: one option for the syntax, one for leniency, one report at the end."""
 
 import glob
 from pathlib import Path
@@ -30,8 +30,8 @@ class CorpusFiles:
 
     Args:
         given: the values of `--from`: `SYNTAX` for the first of `names`, `NAME=SYNTAX` for any of them.
-        names: what the files of this command are called, as `gold`, `pred`, `train`.
-        lenient: errors in files are counted and passed over.
+        names: the names of this command's files, such as `gold`, `pred`, `train`.
+        lenient: errors in files are counted and skipped.
 
     Raises `UsageError` for a value of `--from` that names a file twice.
     """
@@ -42,7 +42,7 @@ class CorpusFiles:
         self.read_log: ReadLog = ReadLog(lenient=lenient)
         self._names = names
         self.syntaxes: dict[str, str] = {}
-        """The file syntaxes that are given, by the file's name."""
+        """The given file syntaxes, by the file's name."""
         for value in given or ():
             before, sign, after = value.partition("=")
             name, syntax = (before, after) if sign and before in names else (names[0], value)
@@ -51,7 +51,7 @@ class CorpusFiles:
             self.syntaxes[name] = syntax
 
     def syntax(self, name: str) -> str | None:
-        """The syntax that `--from` gives for a file; None when it is to be guessed."""
+        """The syntax that `--from` gives for a file; None if it must be guessed."""
         return self.syntaxes.get(name)
 
     def read(self, name: str, path: Path) -> "list[Document]":
@@ -69,18 +69,18 @@ class CorpusFiles:
             raise UsageError(str(error).replace("--from NAME", f"--from {name}=NAME")) from None
 
     def check(self, **paths: Path | None) -> list[Path]:
-        """The files on the disk that reading `paths` reads. Raises `UsageError` for the first that is not there.
+        """The files on disk that reading `paths` opens. Raises `UsageError` for the first that does not exist.
 
         `hub:` data sets are left out: they are fetched when they are read.
         """
         from genner.data.corpus import HUB, corpus_files
 
         given = [path for path in paths.values() if path and not str(path).startswith(HUB)]
-        # Neither a pattern nor a file in an archive: the path itself has to be there.
+        # Neither a pattern nor a file in an archive: the path itself must exist.
         must_exist(*(p for p in given if not glob.has_magic(str(p)) and not any(up.is_file() for up in p.parents)))
         return [file for path in given for file in corpus_files(path)]
 
     def tell(self) -> None:
-        """Say on standard error how files were read, what was wrong in them, and what was dropped."""
+        """Report on standard error how files were read, their errors, and what was dropped."""
         for line in self.read_log.lines():
             tell(line)

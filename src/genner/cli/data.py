@@ -41,8 +41,8 @@ def convert(
 ) -> None:
     """Convert annotated texts from one file syntax to another.
 
-    What was read otherwise than it stands, and what is not kept, is said at the end. The exit code is 1 when something
-    was left out and no document is left.
+    A report at the end lists what was read differently from the file and what was not kept. The exit code is 1 when
+    something was left out and no document is left.
     """
     from tqdm import tqdm
 
@@ -140,7 +140,7 @@ def data(
 
 
 def _fetch(names: list[str], out: Path, force: bool) -> None:
-    """Fetch corpora into a folder, or list what there is."""
+    """Fetch corpora into a folder, or list those available."""
     from genner.data.fetching import downloads, fetch
 
     if not names:
@@ -181,7 +181,7 @@ def _show(described: "list[Description]") -> None:
             *(n if isinstance(n, str) else f"{n:,}" for n in counts),
             Text(visible_line(labels)),
         )
-    # Into a file or a pipe, a line a row, so that nothing is cut or broken.
+    # To a file or a pipe, one line per row, so that nothing is truncated or wrapped.
     Console(width=None if sys.stdout.isatty() else 100_000).print(table)
 
 

@@ -18,5 +18,5 @@ def demo(
     """Tag the example texts, show them, and score the bundled gold sample."""
     from genner.demo import run
 
-    may_write({"--page": page}, examples.glob("*"), force=True)  # the page of an earlier demo is made anew
+    may_write({"--page": page}, examples.glob("*"), force=True)  # the page of an earlier demo is overwritten
     run(examples, page, model, device)

@@ -184,7 +184,7 @@ def _documents(
 
 
 def _scorable(gold: Path, documents: "list[Document]", found: "list[Document]") -> None:
-    """Raise `UsageError` where there is nothing to score: no document, or no entity on either side."""
+    """Raise `UsageError` if there is nothing to score: no document, or no entity on either side."""
     if not documents:
         raise UsageError(f"{gold} has no document: nothing can be scored; give a file with gold documents")
     if not any(d.entities for d in (*documents, *found)):

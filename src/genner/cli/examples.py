@@ -1,4 +1,4 @@
-"""What the help of each command ends with: calls to copy. A test parses them all."""
+"""The examples at the end of each command's help: calls to copy. A test parses them all."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "": (
@@ -95,6 +95,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(name: str) -> str | None:
-    """The examples of a command, by its name behind `genner`, as click shows them: a line stays a line."""
+    """The examples of a command, by its name after `genner`, formatted so that click keeps line breaks."""
     lines = EXAMPLES.get(name)
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)]) if lines else None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genner.data.texts import TextSource
     from genner.extract import Extractor
 
-PAGE_LIMIT = 500  # documents on an HTML page: more than anybody reads, few enough to open
+PAGE_LIMIT = 500  # documents on an HTML page: more than anybody reads, few enough for a browser
 
 LabelsOption = Annotated[
     str | None, typer.Option(help="Tags to ask for (PER,ORG), or a shipped label set (core, litbank, genia, ...).")
@@ -86,7 +86,7 @@ def extract(
     from genner.formats import get_format
     from genner.labels import parse_labels
 
-    # All that can be wrong with the call is found out before a model is loaded.
+    # All errors in the call are found before a model is loaded.
     if (text is None) == (not files):
         raise UsageError("give either --text or files (.txt, .jsonl, a folder ..., or - for standard input)")
     if labels and labels_file:
@@ -153,13 +153,13 @@ def _check_outputs(
     """Raise `UsageError` when an output would overwrite an input, or the other output."""
     sources = [Path("/dev/stdin" if place.path == "-" else place.path) for place in found]
     sources += [labels_file] if labels_file else []
-    # What is there already is the writer's concern.
+    # The writer checks for an existing output.
     may_write({"--out": out}, sources, force=True)
     may_write({"--html": html}, [*sources, *([out] if out else [])], force=force)
 
 
 def _documents(found: "list[TextSource]", text_field: str, read_log: "ReadLog") -> Iterator[Document]:
-    """The documents of all places. Several may share an id (their file's name): the later ones get a number."""
+    """The documents of all sources. If several share an id (their file's name), the later ones get a number."""
     from genner.data.texts import read_texts
 
     seen: dict[str, int] = {}
@@ -174,7 +174,7 @@ def _documents(found: "list[TextSource]", text_field: str, read_log: "ReadLog") 
 
 
 def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[str]) -> Iterator[Prediction]:
-    """The predictions; at the end, what was left out for its score is added to `notes`, and what was repaired."""
+    """The predictions; at the end, `notes` gets the counts of entities below the threshold and of repairs."""
     left_out, problems = 0, Counter[str]()
     for prediction in predictions:
         left_out += prediction.below_min_score
@@ -190,7 +190,7 @@ def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[st
 
 
 def _threshold(ner: "Extractor", left_out: int) -> str:
-    """What was left out for its score, and by which rule; empty where everything was asked for."""
+    """What was left out by its score, and by which threshold; empty if everything was requested."""
     if ner.min_score is None and ner.threshold() is None:
         return (
             "no threshold: this model has no calibration that brings one; all entities are kept, whatever their score"
@@ -204,7 +204,7 @@ def _threshold(ner: "Extractor", left_out: int) -> str:
 
 
 def _about(ner: "Extractor", model: str) -> dict[str, Any]:
-    """What an output must have been begun with for a run to go on with it."""
+    """The settings that an output must have been begun with for this run to resume it."""
     from hashlib import blake2b
 
     from genner.decoding_constraints import depth_of
@@ -227,7 +227,7 @@ def _write(
     batch_size: int | None,
     notes: list[str],
 ) -> list[str]:
-    """Write the predictions; returns what there is to say. Raises `Interrupted`, saying what is kept."""
+    """Write the predictions; returns the messages. Raises `Interrupted`, which says what is kept."""
     from genner.engines.answer_cache import CachingEngine
 
     try:
@@ -257,7 +257,7 @@ def _write(
 
 
 def _kept(writer: "JsonlWriter") -> str:
-    """What there is after an interruption, and the command that goes on."""
+    """What is kept after an interruption, and the command that resumes."""
     if not writer.count and not writer.state.answers:
         return "interrupted before anything was finished"
     given = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
@@ -276,7 +276,7 @@ def _show(
     notes: list[str],
     to_page: bool,
 ) -> list[Document]:
-    """Print the predictions; or, `to_page`, return as many as a page holds, and one more if there are more."""
+    """Print the predictions; with `to_page`, return as many as a page holds, plus one if there are more."""
     from genner.render.terminal import json_text, print_prediction
 
     shown: list[Document] = []

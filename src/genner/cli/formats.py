@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LANGUAGES = ("gbnf", "ebnf", "lark", "json-schema")
 MAX_SIZE = 256 * 1024
 """Characters of a grammar that any engine takes within seconds (docs/formats.md)."""
-_CHARS_OF_A_RULE = 40  # of XML's rules, at least
+_CHARS_OF_A_RULE = 40  # lower bound, for XML's rules
 
 
 @app.command()
@@ -48,7 +48,7 @@ def grammar(
     form, asked = get_format(format), parse_labels(labels)
     if to not in LANGUAGES:
         raise UsageError(f"unknown language {to!r}; known: {', '.join(LANGUAGES)}")
-    Document(text)  # a text that is none has no grammar
+    Document(text)  # an invalid text has no grammar
     least = _at_least(form, text, len(asked), to, depth)
     if least > max_size:
         raise _too_large(f"more than {least:,} characters", text, len(asked), format, to, depth, max_size)
@@ -72,14 +72,14 @@ def grammar(
 
 
 def size_of(grammar: str) -> int:
-    """Rules and terminals of a grammar: one a line."""
+    """The number of rules and terminals of a grammar: one per line."""
     return grammar.count("\n")
 
 
 def _at_least(form: "Format", text: str, labels: int, to: str, depth: int) -> int:
-    """Characters that a grammar has at least, told without building it; 0 where it is built in no time.
+    """A lower bound of a grammar's size in characters, without building it; 0 if building is fast.
 
-    A schema holds each stretch of words from the first word on. The rules of XML tell apart all ways in which `depth`
+    A schema lists every span of words from the first word on. The XML rules distinguish all ways in which `depth`
     labels can be open.
     """
     from genner.formats.inline import InlineFormat
@@ -104,7 +104,7 @@ def _too_large(size: str, text: str, labels: int, format: str, to: str, depth: i
 
 
 def _advice(format: str, to: str, depth: int) -> str:
-    """What to change so that a grammar gets smaller, the option to type first."""
+    """What to change to make a grammar smaller; the option to type comes first."""
     how = []
     if to == "json-schema":
         how.append("--to gbnf, ebnf or lark, which grow with the text and not with its square")

@@ -119,7 +119,7 @@ def _about(name: str) -> None:
 
 
 def _options(given: "list[str] | tuple[()]") -> dict[str, Any]:
-    """KEY=VALUE, the value as JSON where it is JSON, else as it is."""
+    """KEY=VALUE; the value is parsed as JSON if possible, else kept as a string."""
     made: dict[str, Any] = {}
     for item in given:
         key, sign, value = item.partition("=")

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ExtractionProgress:
-    """A line on standard error: documents and sentences that are done, and how far the model is in the one at hand.
+    """A line on standard error: finished documents and sentences, and the model's progress in the current one.
 
-    It appears when the model has been at work for a second, and not at all when `quiet` or standard error is no
-    terminal. `total`: how many documents there are, where that is known.
+    It appears after the model has worked for a second, and never if `quiet` or if standard error is not a terminal.
+    `total`: the number of documents, if known.
     """
 
     def __init__(self, total: int | None = None, quiet: bool = False) -> None:
@@ -37,7 +37,7 @@ class ExtractionProgress:
         )
 
     def over(self, ner: "Extractor", documents: Iterable[Document], batch_size: int | None) -> Iterator[Prediction]:
-        """The predictions for `documents`; while the caller looks at one, the line is away."""
+        """The predictions for `documents`; while the caller handles one, the line is hidden."""
         with self._bar:
             for prediction in ner.pipe(documents, batch_size=batch_size, on_generation=self._heard):
                 self._documents += 1
@@ -46,7 +46,7 @@ class ExtractionProgress:
 
     def _heard(self, request: "Request", _: "Generation") -> None:
         document, chunk = request.context.document, request.context.chunk
-        if self._last == (document.id, chunk.start):  # a format that asks for each label by itself
+        if self._last == (document.id, chunk.start):  # a format with one prompt per label
             return
         self._last = document.id, chunk.start
         if self._bar.disable:

@@ -15,7 +15,7 @@ _STOP = tuple(
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks the command to stop, as Ctrl-C does; `said` is what the user is to know."""
+    """A signal asks the command to stop, as Ctrl-C does; `said` is the message for the user."""
 
     def __init__(self, number: int, said: str = "interrupted; what was finished is kept") -> None:
         super().__init__(said)
@@ -24,11 +24,11 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise `Interrupted` at SIGTERM and SIGHUP, unless whoever started the command has them ignored (nohup)."""
+    """Raise `Interrupted` on SIGTERM and SIGHUP, unless the parent process set them to be ignored (nohup)."""
     owner = os.getpid()
 
     def stop(number: int, _: FrameType | None) -> None:
-        if os.getpid() != owner:  # a worker that was forked off has nothing to tidy up
+        if os.getpid() != owner:  # a forked worker has nothing to clean up
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         raise Interrupted(number)
@@ -39,7 +39,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Ignore further signals while a command that was stopped says its last line."""
+    """Ignore further signals while a stopped command prints its last line."""
     with _handled(dict.fromkeys((signal.SIGINT, *_STOP), signal.SIG_IGN)):
         yield
 

@@ -1,4 +1,4 @@
-"""Readers and writers by file syntax, not by corpus. `registry.SYNTAXES` has them all; `read_corpus` reads any."""
+"""Readers and writers by file syntax, not by corpus. `registry.SYNTAXES` lists all; `read_corpus` reads any."""
 
 from genner.data.corpus import read_corpus
 from genner.data.jsonl import read_jsonl

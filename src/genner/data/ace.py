@@ -6,10 +6,10 @@
     <extent><charseq START="52" END="70">the mayor of Ghent</charseq></extent>
     <head><charseq START="56" END="60">mayor</charseq></head> ...
 
-`START` and `END`, which is inclusive, count the characters of the `.sgm` with its tags taken out: line breaks and all
-that is outside of `<TEXT>` count, and a character reference counts as it stands, `&amp;` for five. In the document's
-text it is the `&` that it means; the offsets are moved along. Every mention is compared with the text cut out. Source:
-the APF DTD (version 5.1.1) and the annotation guidelines of ACE 2005.
+`START` and `END` (inclusive) count the characters of the `.sgm` without its tags. Line breaks and text outside `<TEXT>`
+count. A character reference counts as it is written: `&amp;` counts as five. The document's text holds the decoded
+`&`, and the offsets are adjusted. Every mention is compared with the text at its offsets. Source: the APF DTD (version
+5.1.1) and the annotation guidelines of ACE 2005.
 """
 
 import re
@@ -36,20 +36,20 @@ _KINDS = ("NAM", "NOM", "PRO")
 
 @dataclass(frozen=True)
 class Ace2005(Syntax):
-    """A folder with pairs, anywhere in it, or one `.apf.xml` with its `.sgm` beside it. A document is a source text,
-    and a group by itself.
+    """A folder that holds pairs at any depth, or one `.apf.xml` with its `.sgm` beside it. A document is a source
+    text, and is its own group.
 
-    Where there are folders `timex2norm`, which hold the final annotation, only they are read. The label is the type of
-    the entity: PER, ORG, GPE, LOC, FAC, VEH or WEA. Mentions of other kinds than asked for, and those of times, values,
-    relations and events, are dropped. A mention that is not the text at its offsets is an error.
+    If there are folders `timex2norm`, which hold the final annotation, only they are read. The label is the type of
+    the entity: PER, ORG, GPE, LOC, FAC, VEH or WEA. Mentions of kinds that are not selected are dropped, and so are
+    those of times, values, relations and events. A mention that differs from the text at its offsets is an error.
     """
 
     mention: Literal["extent", "head"] = "extent"
-    """What of a mention is the entity: the whole phrase, or its head."""
+    """Which part of a mention is the entity: the whole phrase, or its head."""
     kinds: tuple[str, ...] = _KINDS
     """The kinds of mentions to read: names, nominals, pronouns."""
     split: str = ""
-    """Path of a list of documents, one a line, folders in front of their ids ignored; all are read if it is empty."""
+    """Path of a list of document ids, one per line, leading folders ignored; if empty, all documents are read."""
 
     name: ClassVar[str] = "ace2005"
     suffixes: ClassVar[tuple[str, ...]] = (_SUFFIX,)
@@ -90,10 +90,10 @@ class Ace2005(Syntax):
                 yield self._document(id, file, raw, read_log)
 
     def _document(self, id: str, source: Traversable, raw: str, read_log: ReadLog) -> Document:
-        last = raw.rfind(">") + 1  # behind it no tag ends, though many may begin
+        last = raw.rfind(">") + 1  # no tag ends after this, though many may begin
         counted = _TAG.sub("", raw[:last]) + raw[last:]
         pieces = re.split(f"({_REFERENCE.pattern})", counted)
-        # Where each counted character is in the text; all of a reference are where its one character is.
+        # The text offset of each counted character; all characters of a reference map to its one decoded character.
         lengths = [[0] * (len(p) - 1) + [1] if odd % 2 else [1] * len(p) for odd, p in enumerate(pieces)]
         where = list(accumulate((n for piece in lengths for n in piece), initial=0))
         entities = []
@@ -126,7 +126,7 @@ class Ace2005(Syntax):
             with open_binary(source) as file:
                 refuse_entities(file, source)
                 root = ET.parse(file).getroot()
-        except (ET.ParseError, ValueError, LookupError) as error:  # the latter: of an unknown encoding
+        except (ET.ParseError, ValueError, LookupError) as error:  # LookupError: unknown encoding
             line = error.position[0] if isinstance(error, ET.ParseError) else None
             read_log.error("broken XML", source, f"is not well-formed: {error}", line)
             return

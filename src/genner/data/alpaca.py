@@ -3,9 +3,9 @@
     [{"instruction": "Copy the text ... Text:", "input": "Ada met Bob.", "output": "<PER>Ada</PER> met <PER>Bob</PER>.",
       "id": "7"}]
 
-LLaMA-Factory joins instruction and input with a line end, which makes genner's own prompt of them. It finds the file
-through `dataset_info.json` beside it, where an entry is made. Import decodes the answer against the text: the input, or
-what stands behind `Text:` in the instruction; where neither is, an inline answer with its tags removed is the text.
+LLaMA-Factory joins instruction and input with a line end, which gives genner's own prompt. It finds the file through
+`dataset_info.json` beside it; writing adds an entry there. Reading decodes the answer against the text: the input, or
+what follows `Text:` in the instruction. Without either, the text is the inline answer with its tags removed.
 """
 
 import json
@@ -36,9 +36,9 @@ _OWN = frozenset({"instruction", "input", "output", "id"})
 class Alpaca(RecordSyntax):
     """Alpaca JSON; a record without an output is left out.
 
-    Options: `format` is the answers' format; `labels` are as on the command line (`PER,ORG`, `genia`). Without them,
-    those of the documents are written, in the order of the alphabet, and those read that a record's instruction lists,
-    or else those that the file's answers use. Documents, or a file, are then gone through twice.
+    Options: `format` is the answers' format; `labels` are as on the command line (`PER,ORG`, `genia`). Without
+    `labels`, writing uses the documents' labels, sorted; reading uses those that a record's instruction lists, or else
+    those in the file's answers. The documents, or the file, are then read twice.
     """
 
     name: ClassVar[str] = "alpaca"
@@ -63,7 +63,7 @@ class Alpaca(RecordSyntax):
             count = self._write(documents, parse_labels(self.labels), target, read_log)
         else:
             with TemporaryDirectory() as folder:
-                # Labels are known at the end; so that memory does not grow, documents wait on disk.
+                # All labels are known only at the end; documents are spooled to disk so that memory does not grow.
                 spool = Path(folder) / "documents.jsonl"
                 seen: set[str] = set()
                 write_records(spool, (d.to_dict() for d in _noting(documents, seen, read_log)), as_list=False)
@@ -98,7 +98,7 @@ class Alpaca(RecordSyntax):
 
 
 def _noting(documents: Iterable[Document], seen: set[str], read_log: ReadLog) -> Iterator[Document]:
-    """Pass the documents on, noting their labels; what a prediction has to lose is lost here."""
+    """Yield the documents and collect their labels; record here what a prediction loses."""
     for document in documents:
         seen.update(e.label for e in document.entities)
         record_losses(document, read_log, group=False)
@@ -108,7 +108,7 @@ def _noting(documents: Iterable[Document], seen: set[str], read_log: ReadLog) ->
 
 
 def _info(target: Path) -> JsonRecord:
-    """The content of `dataset_info.json` with an entry for `target`; what is there stays. Raises `DataError`."""
+    """The content of `dataset_info.json` with an entry for `target` added; other entries stay. Raises `DataError`."""
     path = target.with_name(INFO)
     columns = {"prompt": "instruction", "query": "input", "response": "output"}
     try:

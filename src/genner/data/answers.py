@@ -1,7 +1,7 @@
-"""Answers of a model, or for one, as records hold them: decoded against their text, in any of genner's answer formats.
+"""Model answers, or training targets, in records: decoded against their text, in any of genner's answer formats.
 
-The text is given, or stands behind `Text:` in the task, as genner's prompts put it; where neither is, an inline answer
-with its tags removed is the text. Labels are those asked for, or listed in the task, or used in the file's answers.
+The text is given, or follows `Text:` in the task, as in genner's prompts; without either, the text is the inline answer
+with its tags removed. Labels are those given, or listed in the task, or used in the file's answers.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from genner.prompts import labels_listed
 
 
 class Exchange(NamedTuple):
-    """What was asked and what was answered; a text that is not `certain` counts only if the answer fits it."""
+    """A task and its answer; a text that is not `certain` is used only if the answer fits it."""
 
     task: str
     text: str | None
@@ -52,7 +52,7 @@ def decoded(
         try:
             found = exchange(record)
             for said in (found.text, found.answer) if found is not None else ():
-                Document(said or "")  # what is no text cannot be decoded
+                Document(said or "")  # only a string can be decoded
         except DocumentError as error:
             builder.error("bad record", str(error))
             continue
@@ -84,7 +84,7 @@ def decoded(
 
 
 class _Answered(NamedTuple):
-    """What an answer says: its text, entities as often as it gives them, what is wrong, and what it leaves open."""
+    """A decoded answer: its text, its entities with repetitions, a problem, and counts of what it leaves open."""
 
     text: str
     entities: Sequence[Entity]
@@ -93,9 +93,9 @@ class _Answered(NamedTuple):
 
 
 def _read(form: Format, found: Exchange, labels: LabelSet, *, own: bool = False) -> _Answered | None:
-    """The answer's entities in its text, or where that is not known in what it copies; None where it copies no text.
+    """The answer's entities in its text, or if that is unknown in the text that it copies; None if it copies none.
 
-    Lists are read by the law of genner's format only where the task is genner's `own`: nobody else knows of it.
+    Lists are read by the rule of genner's format only if the task is genner's `own`: other tools do not know the rule.
     """
     text, answer = found.text, found.answer
     if text is not None:
@@ -103,7 +103,7 @@ def _read(form: Format, found: Exchange, labels: LabelSet, *, own: bool = False)
         if legal is not None and (own or form.copies_in(labels)):
             return _Answered(text, legal)
         published = None
-        if found.certain or form.copies_in(labels):  # a copy shows what its text is
+        if found.certain or form.copies_in(labels):  # a copy reveals its text
             published = form.read_published(text, answer, labels)
         if published is not None:
             return _Answered(text, published.entities, left_open=published.left_open)
@@ -113,7 +113,7 @@ def _read(form: Format, found: Exchange, labels: LabelSet, *, own: bool = False)
     copied = form.copied(answer, labels)
     if copied is None:
         return None
-    # Without an entity, only that the task has the text tells a copy from an answer in another format.
+    # Without an entity, a copy differs from an answer in another format only in that the task contains the text.
     if not copied.entities and copied.text.strip() not in f"{found.task}\n{text or ''}":
         return None
     return _Answered(copied.text, copied.entities, copied.problems[0].detail if copied.problems else "")
@@ -127,7 +127,7 @@ def _reads(name: str, found: Exchange, labels: LabelSet) -> bool:
 
 @lru_cache(maxsize=8)
 def _asked(task: str) -> LabelSet | None:
-    """The labels that an instruction of genner's lists, in its order; None for other instructions."""
+    """The labels that a genner instruction lists, in its order; None for other instructions."""
     tags = [tag for tag in dict.fromkeys(labels_listed(task)) if is_tag(tag)]
     return label_set(tags) if tags else None
 
@@ -135,7 +135,7 @@ def _asked(task: str) -> LabelSet | None:
 def _used(source: Traversable, exchange: Callable[[JsonRecord], Exchange | None]) -> LabelSet:
     """The labels that the answers of a file use, in whatever format they are."""
     seen: set[str] = set()
-    for _, record in records(source, ReadLog(lenient=True)):  # errors are reported when the file is read in earnest
+    for _, record in records(source, ReadLog(lenient=True)):  # the actual reading reports errors
         with suppress(DocumentError):
             if (found := exchange(record)) is not None:
                 answer = Document(found.answer).text
@@ -144,5 +144,5 @@ def _used(source: Traversable, exchange: Callable[[JsonRecord], Exchange | None]
 
 
 def label_set(tags: list[str]) -> LabelSet:
-    """The label set of these tags. There is none without labels: a file without entities asks for any entity."""
+    """The label set of these tags. A label set cannot be empty: without tags it is `ENTITY` alone."""
     return of_tags(tags) if tags else LabelSet.of("ENTITY")

@@ -1,4 +1,4 @@
-"""Rows of parquet and Arrow files, checked in full before they are looked at. Run by `guarded`, in its process."""
+"""Rows of parquet and Arrow files, fully validated before use. `guarded` runs this in its own process."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ BATCH_ROWS = 1000  # in a batch
 
 
 def rows(path: str, wanted: list[str]) -> Iterator[Any]:
-    """First `(features, columns)`, what the data set says of its columns and their names; then lists of rows.
+    """First `(features, columns)`, the data set's description of its columns and their names; then lists of rows.
 
-    Rows hold only the `wanted` columns, those of them that are there. Raises what Arrow does on a broken file.
+    Rows hold only those `wanted` columns that exist. Raises Arrow's errors on a broken file.
     """
     schema, batches = _open(path, wanted)
     yield _features(schema.metadata), schema.names
@@ -22,7 +22,7 @@ def rows(path: str, wanted: list[str]) -> Iterator[Any]:
 
 
 def values(path: str, column: str, most: int) -> Iterator[Any]:
-    """One list: the different values within the lists of a column of lists of strings, up to `most`."""
+    """Yield one list: the distinct values in a column of lists of strings, at most `most`."""
     pa, compute = import_module("pyarrow"), import_module("pyarrow.compute")
     schema, batches = _open(path, [column])
     found: set[str] = set()
@@ -47,7 +47,7 @@ def _open(path: str, wanted: list[str]) -> tuple[Any, Iterator[Any]]:
         return table.schema_arrow, table.iter_batches(
             BATCH_ROWS, columns=[c for c in wanted if c in table.schema_arrow.names]
         )
-    if head == b"ARROW1":  # Arrow's file format, which feather is too
+    if head == b"ARROW1":  # Arrow's file format, which Feather uses too
         whole = pa.ipc.open_file(path)
         return whole.schema, _chosen((whole.get_batch(at) for at in range(whole.num_record_batches)), wanted)
     reader = pa.ipc.open_stream(pa.OSFile(path))

@@ -1,9 +1,9 @@
-"""What a file syntax is, and the `ReadLog`, which counts everything that is not kept.
+"""The base class of file syntaxes, and the `ReadLog`, which counts everything that is not kept.
 
-A syntax reads files into documents and, where it can hold them, writes documents into files. It knows how entities are
-written down, not which corpus they are from. Its options are the fields of its dataclass: `Conll(column=3)`, on the
-command line `conll:column=3`. The law, tested for each syntax that writes: what is written and read again is the
-document, or what could not be kept is in the log.
+A syntax reads files into documents and, if it supports writing, writes documents into files. It knows how entities are
+written down, not which corpus they come from. Its options are the fields of its dataclass: `Conll(column=3)`, on the
+command line `conll:column=3`. Tests hold each syntax that writes to this law: writing and reading again gives the same
+document, or the log records what could not be kept.
 """
 
 import logging
@@ -29,12 +29,12 @@ _NAMED = {b"\n": r"\n", b"\r\n": r"\r\n"}
 
 @dataclass
 class ReadLog:
-    """What was wrong in what was read, and what could not be kept.
+    """Errors in the files that were read, and what could not be kept.
 
-    An *error* is a fault of the file: it raises, unless the log is `lenient`, and then is counted, logged and passed
-    over, or read as it says. *Dropped* is what is no error: something that the syntax, or genner, has no place for (a
+    An *error* is a fault of the file. It raises, unless the log is `lenient`: then it is counted, logged, and skipped
+    or read as its message says. *Dropped* things are no errors: the syntax, or genner, cannot represent them (a
     discontinuous mention, a relation, a score). Both are counted by kind, with the first example of each. A *note* says
-    how something was read that a file leaves open.
+    how something ambiguous in a file was read.
     """
 
     lenient: bool = False
@@ -43,7 +43,7 @@ class ReadLog:
     examples: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     instead: dict[str, str] = field(default_factory=dict)
-    """What was made of errors that were not passed over, by kind."""
+    """How errors that were not skipped were read instead, by kind."""
 
     def error(
         self,
@@ -57,7 +57,7 @@ class ReadLog:
     ) -> None:
         """Record an error of this kind in file `where`. Raises `DataError` unless lenient.
 
-        `instead` says what a lenient log makes of it, where that is not to leave it out. `count`: so many, of which
+        `instead` says how a lenient log treats the error if it does not skip it. `count`: number of errors, of which
         this is the first.
         """
         error = DataError(str(where), what, line)
@@ -75,11 +75,11 @@ class ReadLog:
         self.examples.setdefault(kind, example)
 
     def note(self, where: object, what: str) -> None:
-        """Say how file `where` was read. Given twice, it is said once."""
+        """Record how file `where` was read. A repeated note is kept once."""
         self.notes[f"{where}: {what}"] = None
 
     def lines(self) -> list[str]:
-        """The log for a reader: the notes, then a line a kind, with its first example."""
+        """The log as readable lines: the notes, then one line per kind with its first example."""
         return [f"note: {note}" for note in self.notes] + [
             f"{what} {kind}: {n}"
             + (f", {self.instead[kind]}" if counts is self.errors and kind in self.instead else "")
@@ -96,52 +96,52 @@ class Syntax(ABC):
     """The key in `SYNTAXES`."""
 
     suffixes: ClassVar[tuple[str, ...]]
-    """File name endings that it is commonly found under, with the dot, gzip's left out."""
+    """Common file name suffixes, with the dot, without gzip's."""
 
     writes: ClassVar[bool] = True
-    """Whether `write` is there."""
+    """Whether `write` is supported."""
 
     example: ClassVar[Mapping[str, str]] = {}
-    """A small valid file, or folder of files, by path. Tests read it, and read it damaged. A syntax that cannot be
-    written needs one; of one that can, a file that it has written is taken as well."""
+    """A small valid file, or folder of files, by path. Tests read it intact and damaged. A syntax that cannot write
+    needs one; for a syntax that can, tests also use a file that it has written."""
 
     @classmethod
     @abstractmethod
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
         """Whether `source` looks like this syntax: from its name, its first bytes (unzipped), or a folder's content.
 
-        Says yes only when it is sure; syntaxes are asked in the order of `SYNTAXES`.
+        True only when certain; syntaxes are asked in the order of `SYNTAXES`.
         """
 
     @abstractmethod
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
-        """Yield the documents of a file or folder (or of one inside a zip archive), each with an id of its own.
+        """Yield the documents of a file or folder (or of one inside a zip archive), each with a unique id.
 
         One document, or one record, is in memory at a time. Raises `DataError` with file and line on an error, unless
         the log is lenient.
         """
 
     def write(self, documents: Iterable[Document], target: Path, read_log: ReadLog) -> int:
-        """Write the documents to a file or folder that is made; returns how many.
+        """Write the documents to a new file or folder; returns how many.
 
         What cannot be kept is dropped and counted.
 
-        The target comes to be when all is written. Raises `DataError` when it cannot be written.
+        The target appears only once everything is written. Raises `DataError` when it cannot be written.
         """
         raise NotImplementedError(f"{self.name} is read only")
 
     def companions(self, target: Path) -> tuple[Path, ...]:
-        """Files that `write` writes anew beside `target`."""
+        """Files beside `target` that `write` overwrites."""
         return ()
 
 
 def read_lines(source: Traversable, read_log: ReadLog, *, returns_within: bool = False) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, from 1, without `\\n` or `\\r\\n`.
 
-    Lines end at `\\n` only, since Unicode has other separators that occur in text. Errors: bytes that are not UTF-8;
-    line ends that are `\\r\\n` in one place and `\\n` in another, blank lines apart; and a `\\r` within a line, unless
-    `returns_within` allows it. A lenient log passes over such a line (a file whose lines end in `\\r` alone is
-    one line) and reads mixed line ends as they are.
+    Lines end at `\\n` only, since other Unicode line separators occur in text. Errors: bytes that are not UTF-8; mixed
+    `\\r\\n` and `\\n` line ends (blank lines are ignored); and a `\\r` within a line, unless `returns_within` is set.
+    A lenient log skips such a line (a file whose lines end in `\\r` alone is one line) and reads mixed line ends as
+    they are.
     """
     endings: set[bytes] = set()
     with open_binary(source) as file:

@@ -3,13 +3,13 @@
     T1	PER 0 12	Ada Lovelace
     T2	LOC 22 28;33 40	London Chelsea
 
-A `T` line has a type, one or more `start end` parted by `;`, and what they cut out, fragments joined by a blank and
-line breaks written as blanks. brat cuts a mention at line breaks: fragments with nothing but blanks between them are
-one mention. Offsets are half-open and count the code points of the `.txt`, every `\\r`, and a byte order mark, among
-them. Other lines are dropped (R relations, E events, A and M attributes, N normalizations, # notes, * equivalences).
+A `T` line has a type, one or more `start end` separated by `;`, and the text at these offsets: fragments joined by a
+blank, line breaks written as blanks. brat splits a mention at line breaks, so fragments with only blanks between them
+are one mention. Offsets are half-open and count the code points of the `.txt`, including every `\\r` and a byte order
+mark. Other lines are dropped (R relations, E events, A and M attributes, N normalizations, # notes, * equivalences).
 Source: brat's documentation of its standoff format (brat.nlplab.org/standoff.html).
 
-What is written, brat shows if the labels are made of letters, digits, `_` and `-`; others are read by genner alone.
+brat displays written files whose labels consist of letters, digits, `_` and `-`; only genner reads other labels.
 """
 
 import re
@@ -43,16 +43,15 @@ _ESCAPE = re.compile(r"%([0-9A-F]+);")
 
 @dataclass(frozen=True)
 class Brat(Syntax):
-    """A folder of pairs, anywhere in it, or one of a pair's files. A document is a `.txt`, and a group by itself.
+    """A folder of pairs at any depth, or one file of a pair. A document is a `.txt`, and is its own group.
 
     Its id, and group, is the path in the folder without suffix. Writing makes a folder with the `annotation.conf` that
-    brat wants, characters of ids that file names may not have written as `%2F;`, which reading undoes. A `.txt` without
-    `.ann`, one without the other, a span outside of the text or one that does not cut out what its line says is a
-    error.
+    brat needs; characters of ids that are illegal in file names are escaped as `%2F;`, and reading decodes them.
+    Errors: a `.txt` without `.ann` or the reverse, a span outside the text, and one whose text differs from its line.
     """
 
     discontinuous: Literal["drop", "hull"] = "drop"
-    """A mention in fragments is left out, or taken from the first to the last; counted as dropped either way."""
+    """Leave out a discontinuous mention, or take it from first to last fragment; either way it counts as dropped."""
 
     name: ClassVar[str] = "brat"
     suffixes: ClassVar[tuple[str, ...]] = (".ann",)
@@ -71,13 +70,13 @@ class Brat(Syntax):
                 missing = text_file if notes_file.is_file() else notes_file
                 what = "a .txt and an .ann make a pair: move the other one away, or leave it out with --lenient"
                 read_log.error("file missing", source, f"{missing.name} is missing; {what}")
-                continue  # a text that nobody has annotated, such as a README, does not have no entities
+                continue  # an unannotated text, such as a README, is not a text without entities
             text = decode(text_file, read_log, keep_mark=True)
             if text is not None:
                 yield Document(text, distinct(self._entities(text, notes_file, read_log), read_log, id), id, group=id)
 
     def _entities(self, text: str, source: Traversable, read_log: ReadLog) -> Iterator[Entity]:
-        for number, line in read_lines(source, read_log, returns_within=True):  # as the texts' own
+        for number, line in read_lines(source, read_log, returns_within=True):  # as in the texts
             if not line.strip():
                 continue
             if line[0] in _OTHERS:
@@ -99,7 +98,7 @@ class Brat(Syntax):
                 read_log.error("offsets", source, what, number)
                 continue
             gaps = (text[end:start] for (_, end), (start, _) in pairwise(sorted(pairs)))
-            if any(gap.strip() for gap in gaps):  # brat cuts a mention at each line break, which makes it no other
+            if any(gap.strip() for gap in gaps):  # brat splits a mention at line breaks; it stays one
                 read_log.drop("discontinuous mention", f"{source.name}:{number}: {mention!r}")
                 if self.discontinuous == "drop":
                     continue
@@ -136,7 +135,7 @@ def _flat(mention: str) -> str:
 
 
 def _pairs(source: Traversable, within: str) -> Iterator[tuple[str, Traversable, Traversable]]:
-    """Id, text and annotation of each document, a folder's before those of the folders in it; either may be missing."""
+    """Id, text and annotation of each document, a folder's own before its subfolders'; either file may be missing."""
     if source.is_dir():
         children = sorted(source.iterdir(), key=lambda child: child.name)
         for name in sorted({child.name[:-4] for child in children if child.name.endswith((".txt", ".ann"))}):

@@ -1,6 +1,6 @@
 """The corpora that the field measures on, as data (`assets/catalog.json`): labels, published counts, where to get them.
 
-Four of the entries' facts are for a person (`licence`, `get`, `note`, `counts_from`), the rest is compared with files.
+Four fields of an entry are for people (`licence`, `get`, `note`, `counts_from`); the others are compared with files.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Which of the columns of a file hold the tokens and the tags, told from all its rows before any is read.
+"""Which columns of a file hold the tokens and the tags, decided from all its rows before any is read.
 
-Two things are certain: a first column that counts the tokens of each sentence from 0 or 1 has the words behind it; a
-column all of whose tags are spelt as entity tags are (`tags.Spelling`), where no other is, has the tags. A column of
-chunks (`B-NP`) is none, where there is another. What is not certain is refused, with the option that says it.
+Two rules are certain. If the first column counts the tokens of each sentence from 0 or 1, the next one holds the words.
+If all values of just one column are spelt as entity tags (`tags.Spelling`), it holds the tags; a column of chunks
+(`B-NP`) does not count if there is another. Any other file is refused; the message names the option that decides.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _CHUNKS = frozenset(["ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", 
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """What is asked for: columns from 0 (None: not said) and how tags are meant, as the options of `Conll`."""
+    """The options given: columns from 0 (None: not given) and how tags are read, as the options of `Conll`."""
 
     token: int | None = None
     column: int | None = None
@@ -40,11 +40,11 @@ class SurveyResult:
     counted: bool
     """Whether the first column counts the tokens."""
     levels: str = ""
-    """What parts the levels within a tag (`B-PER#B-LOC`); empty without levels."""
+    """The separator of levels within a tag (`B-PER#B-LOC`); empty without levels."""
 
 
 def tagged(values: set[str], outside: str = "O") -> bool:
-    """Whether all values of a column are entity tags with prefixes, one at least of them other than `O`."""
+    """Whether all values of a column are entity tags with prefixes, and at least one is not `O`."""
     spelling = Spelling.of(values, outside)
     return spelling.form != "bare" and any(v not in (spelling.outside, "") for v in values) and _all(spelling, values)
 
@@ -54,11 +54,11 @@ def survey(
 ) -> SurveyResult:
     """Where tokens and tags are in rows of one width; an empty row ends a sentence. `named`: the column called FORM.
 
-    How what was open is read becomes a note of the log. Raises `DataError` when it cannot be told.
+    The log notes how ambiguous columns are read. Raises `DataError` when they cannot be determined.
     """
     seen = Seen.of(rows)
     width = len(seen.columns)
-    if width < 2:  # nothing there, or the reading itself finds that a column is missing
+    if width < 2:  # empty, or a column is missing, which reading will report
         return SurveyResult(
             asked.token or 0, -1 if asked.column is None else asked.column, asked.inner, Spelling(), False
         )
@@ -89,7 +89,7 @@ def _token(seen: Seen, column: int, source: Traversable, read_log: ReadLog) -> i
 
 
 def levels_in(values: set[str], outside: str = "O") -> tuple[str, bool]:
-    """What parts the levels within tags (`B-PER#B-LOC`), and whether each tag has as many; empty without levels."""
+    """The separator of levels within tags (`B-PER#B-LOC`; empty without), and whether all tags have equally many."""
     for mark in "#|+/,;&^":
         given = [value.split(mark) for value in values if mark in value]
         parts = {part for value in given for part in value}
@@ -107,7 +107,7 @@ def _parts(values: set[str], outside: str) -> set[str]:
 def _tags(
     seen: Seen, asked: ColumnOptions, counted: bool, source: Traversable, read_log: ReadLog
 ) -> tuple[int, int | None]:
-    """The column of the tags, and that of the inner ones."""
+    """The column of the tags, and the column of the inner tags."""
     if asked.column is not None or asked.inner is not None or asked.scheme == "bare":
         return -1 if asked.column is None else asked.column, asked.inner
     columns = seen.columns
@@ -122,13 +122,13 @@ def _tags(
     labels = {at: Spelling.of(held[at], asked.outside).labels(held[at]) for at in found}
     end = width - 1
     last = columns[end]
-    others = last is not None and asked.outside in last  # may be one of labels without prefixes
+    others = last is not None and asked.outside in last  # may hold labels without prefixes
     found = [at for at in found if not labels[at] <= _CHUNKS] or ([] if others else found)
     empty = last is not None and last <= {asked.outside, "O", "o", ""}  # no entity anywhere, or none of that level
     if found == [end] or not found:
         return -1, None
-    # GermEval's columns: of the inner entities there are few (6 % of its outer tokens). Columns that mark as much are
-    # two annotations: gold and predictions, coarse and fine labels.
+    # GermEval's columns: inner entities are rare (6 % of its outer tokens). Columns that mark equally many tokens are
+    # two annotations: gold and predictions, or coarse and fine labels.
     few = width == 4 and 2 * seen.marked[3] <= seen.marked[2]
     if counted and few and (found == [2, 3] or (found == [2] and empty)):
         what = "column 2 is read for the outer tags, column 3 for the inner ones (--from conll:column=2)"
@@ -172,9 +172,9 @@ def _spelling(
 def tag_spelling(
     values: set[str], scheme: Scheme | str, outside: str, label: str, source: object, read_log: ReadLog, syntax: str
 ) -> Spelling:
-    """How the tags of a file are spelt, all of which are given. That they have no type becomes a note of the log.
+    """How the tags of a file are spelt, given all of them. If they have no type, the log notes it.
 
-    Raises `DataError` when they are neither like `B-PER` nor labels with one for the tokens outside of entities.
+    Raises `DataError` when they are neither like `B-PER` nor plain labels with one value for tokens outside entities.
     """
     if scheme == "bare":
         return Spelling("bare", outside)

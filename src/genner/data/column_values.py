@@ -1,23 +1,23 @@
-"""What the columns of a file hold, in one pass over its rows and in memory that does not grow with it."""
+"""The values in the columns of a file, collected in one pass and in constant memory."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MAX_TAG_VALUES = 2000  # different values; a column with more holds words
+MAX_TAG_VALUES = 2000  # distinct values; a column with more holds words
 NO_TAG = ("O", "o", "_", "-", "")
-_FEW = 4  # rows that tell nothing of a column
+_FEW = 4  # fewer rows say nothing about a column
 _NUMBER = re.compile(r"(.*?)([0-9]{1,8})", re.DOTALL)
 NO_WORD = re.compile(r"[0-9]{1,8}[-.][0-9]{1,8}")
-"""What CoNLL-U numbers rows with that are no words: a token that is split into words, a node without a place."""
+"""Row numbers in CoNLL-U that do not number words: of multiword tokens (3-4) and of empty nodes (8.1)."""
 
 
 @dataclass
 class Seen:
-    """What the rows of a file hold, all of one width.
+    """The values in the rows of a file, all of one width.
 
-    `columns` are the values of each column (None: too many), `marked` how many cells of each are not `O` or the like.
-    Rows of split tokens (3-4) and of empty nodes (8.1) are left out where the first column counts the others.
+    `columns`: the distinct values of each column (None: too many). `marked`: how many cells of each are not `O` or the
+    like. Rows of multiword tokens (3-4) and of empty nodes (8.1) are left out if the first column counts the others.
     """
 
     columns: list[set[str] | None]
@@ -25,9 +25,9 @@ class Seen:
     counted: bool
     """Whether the first column counts the rows of each sentence."""
     numbers: bool
-    """Whether the first column is all numbers, ranges (3-4) and fractions (8.1)."""
+    """Whether the first column holds only numbers, ranges (3-4) and decimals (8.1)."""
     other: str
-    """What the first column does, in words, if it does not hold words for another reason; else empty."""
+    """In words, any other reason why the first column does not hold words; else empty."""
 
     @classmethod
     def of(cls, rows: Iterable[list[str]]) -> "Seen":
@@ -63,13 +63,13 @@ class _Values:
 
 
 class _FirstColumn:
-    """Goes through the first column, None at the end of a sentence, and tells what it is if it does not hold words."""
+    """Collects the first column, None at the end of a sentence, and describes it if it does not hold words."""
 
     def __init__(self) -> None:
         self.counts = self.numbers = True
         self.whole = 0
         self._rows = self._sentences = 0
-        self._last: int | None = None  # in this sentence, the number and the value before
+        self._last: int | None = None  # the previous number and value in this sentence
         self._before: tuple[str, int] | None = None
         self._value: str | None = None
         self._numbered = self._constant = True
@@ -96,7 +96,7 @@ class _FirstColumn:
         self._rows += 1
 
     def described(self) -> str:
-        """What the column does, in words: `w1`, `w2` or `1-1`, `1-2` in each sentence, or one value in all its rows."""
+        """In words: the column numbers tokens (`w1`, `w2` or `1-1`, `1-2`), or has one value per sentence; or empty."""
         if self._rows >= _FEW and self._numbered:
             return "numbers the tokens"
         if self._rows >= _FEW and self._constant and self._sentences < self._rows:

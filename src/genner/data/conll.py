@@ -1,4 +1,4 @@
-"""CoNLL columns: a token a line with its entity tag in one of the columns, a blank line after each sentence.
+"""CoNLL columns: one token per line with its entity tag in one of the columns, a blank line after each sentence.
 
     # id = 7
     # text = Ada Lovelace, London.
@@ -9,16 +9,16 @@
     .	O
 
 Lines that begin with `#` are comments, unless they have the columns of a token line (`#` is also a token). `# id = `
-(or `# sent_id = `, or `# id ` and a word) names the document; `# text = ` gives the text as it was spaced, and
-`# text-json = `, which is genner's own, the same in JSON, for a text with line breaks or tabs. Other comments are
-dropped. A line with `-DOCSTART-` in one of its columns begins a new document of the corpus, and so do the comments
-`# newdoc` and `# newdoc id = `: it is the group of its sentences. The other columns are not read.
+(or `# sent_id = `, or `# id ` and a word) names the document; `# text = ` gives the text with its original spacing;
+`# text-json = `, genner's own, gives it in JSON, for a text with line breaks or tabs. Other comments are dropped. A
+line with `-DOCSTART-` in one of its columns begins a new document of the corpus, and so do the comments `# newdoc` and
+`# newdoc id = `: that document is the group of its sentences. The other columns are not read.
 
 Sources: the shared tasks of CoNLL-2002 and 2003 (the columns, `-DOCSTART-`, conlleval), Universal Dependencies (the
 comments).
 
-What is open in a file is looked up in the whole of it before it is read, see `survey.py`: a first column that counts
-the tokens is not taken for the words, and which column holds the tags is decided, or else asked for.
+Ambiguities are resolved from the whole file before it is read, see `column_survey.py`: a first column that counts the
+tokens is not taken for the words; the column of the tags is found, or else an error asks for it.
 """
 
 import json
@@ -63,40 +63,40 @@ from genner.errors import UsageError
 
 @dataclass(frozen=True)
 class Conll(Syntax):
-    """Token and tag columns. A document is a sentence, or with `whole` all sentences of a document of the corpus.
+    """Token and tag columns. A document is a sentence, or with `whole` all sentences of a corpus document.
 
-    A sentence's id is the one in its comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without the
-    document when it is in none); a whole document's is `<file stem>-<document>`. Its group is what `-DOCSTART-` or
-    `# newdoc` names, else `<file stem>-<document>` (0 before the first `-DOCSTART-`); empty when neither is there, or
+    A sentence's id is the one in its comments, or `<file stem>-<document>-<sentence>`, counted from 1 (without
+    `<document>` if it is in none); a whole document's is `<file stem>-<document>`. Its group is what `-DOCSTART-` or
+    `# newdoc` names, else `<file stem>-<document>` (0 before the first `-DOCSTART-`); empty if the file has neither, or
     `# newdoc id =` names none. A tag sequence that breaks the scheme is an error; a lenient log counts it and takes
-    the entities that conlleval would see. A line with another number of columns than the first is an error; a lenient
-    log leaves its token out.
+    the entities that conlleval would find. A line whose number of columns differs from the first line's is an error; a
+    lenient log leaves its token out.
 
-    Writing: words and single marks are tokens, cut further where an entity begins or ends. Tags are flat: of entities
-    that overlap, the one that begins first is kept, of these the longest; the others are dropped, as are blanks at the
-    edges of an entity. Groups are written as `# newdoc id = `.
+    Writing: words and single marks are tokens, split further where an entity begins or ends. Tags are flat: of
+    overlapping entities, the one that begins first is kept, of several the longest. The others are dropped, and so are
+    blanks at the edges of an entity. Groups are written as `# newdoc id = `.
     """
 
     column: int | None = None
-    """The column of the tags, from 0; a negative number counts from the end. The last, if that has any."""
+    """The column of the tags, from 0; a negative number counts from the end. Default: the last, if it holds tags."""
     token: int | None = None
-    """The column of the tokens, from 0. The first, or the second if the first counts them."""
+    """The column of the tokens, from 0. Default: the first, or the second if the first counts them."""
     inner: int | None = None
-    """A second column of tags, those of inner entities, as GermEval has. It is only read."""
+    """A second column of tags, for inner entities, as in GermEval. It is read, never written."""
     scheme: Literal["auto", "iob2", "iob1", "bioes", "io", "bare"] = "auto"
-    """How tags are meant, see `tags.py`. `auto` decides from the whole file, and writes iob2; io and bare only read."""
+    """The tag scheme, see `tags.py`. `auto` decides from the whole file and writes iob2; io and bare are only read."""
     label: str = ""
-    """The label of tags that have none (`B`, `I`, `O`); `ENTITY` if it is not given."""
+    """The label of tags without one (`B`, `I`, `O`); `ENTITY` if not given."""
     outside: str = "O"
-    """The tag of tokens that are in no entity."""
+    """The tag of tokens outside entities."""
     separator: Literal["auto", "tab", "space"] = "auto"
-    """A tab, or any run of blanks and tabs. `auto` reads tabs if the first token line has one, and writes them."""
+    """A tab, or any run of blanks and tabs. `auto` reads tabs if the first token line has one, and writes tabs."""
     joiner: str = " "
-    """What is between tokens in the text of a sentence without a `# text` comment."""
+    """The string between tokens in the text of a sentence without a `# text` comment."""
     text: bool = True
     """Whether `# text` comments are written, and read for the spacing. Without them the spacing is lost."""
     whole: bool = False
-    """Whether the sentences of a document are read as one text, a line each."""
+    """Whether the sentences of a document are read as one text, one line each."""
 
     name: ClassVar[str] = "conll"
     suffixes: ClassVar[tuple[str, ...]] = (".conll", ".iob", ".iob2", ".bio", ".bioes")
@@ -127,7 +127,7 @@ class Conll(Syntax):
                 spans += [RecordSpan(s + len(text), e + len(text), label) for s, e, label in sentence.entities]
                 text += sentence.text
                 first = first or sentence
-            assert first is not None  # a group holds one at least
+            assert first is not None  # a group has at least one
             counted = [first.part] * (first.part > 0) + [first.number] * (not self.whole)
             id = "-".join(map(str, [stem(source), *counted]))
             document = builder.build_row(first.line, text, spans, id if self.whole else first.id or id, first.group)
@@ -206,7 +206,7 @@ class Conll(Syntax):
         return ColumnOptions(self.token, column, self.inner, self.scheme, self.outside, self.label)
 
     def _rows_of(self, source: Traversable, columns: Columns) -> Iterator[list[str]]:
-        """The rows of all token lines that are as wide as most; an empty one for each break."""
+        """The rows of all token lines of the usual width; an empty row for each break."""
         rows = 0
         for line in raw_lines(source):
             row = columns.split(line) if line else []
@@ -275,7 +275,7 @@ class Conll(Syntax):
     def _levels(
         self, sentence: Sentence, layout: SurveyResult, source: Traversable, read_log: ReadLog
     ) -> list[list[str]]:
-        """The tags of each level, one a word, as `B-PER` or `O`."""
+        """The tags of each level, one per word, as `B-PER` or `O`."""
         columns = zip(*(row[2] for row in sentence.rows), strict=True)
         levels = []
         for column in columns:
@@ -338,7 +338,7 @@ class Conll(Syntax):
 
 
 def _misfit(row: list[str], columns: Columns, layout: SurveyResult) -> str:
-    """What is wrong with a row that has not the columns that it should."""
+    """What is wrong with a row whose columns are not as expected."""
     parted = "tabs" if columns.tab else "blanks"
     if columns.width == 1 and len(row) == 1:
         return (

@@ -1,4 +1,4 @@
-"""The columns of the CoNLL-2011 and 2012 shared tasks, in which OntoNotes 5.0 is mostly used (`*.v4_gold_conll`).
+"""The columns of the CoNLL-2011 and 2012 shared tasks, the usual format of OntoNotes 5.0 (`*.v4_gold_conll`).
 
     #begin document (bc/cctv/00/cctv_0000); part 000
     bc/cctv/00/cctv_0000  0  0  Mary   NNP  (TOP(S(NP*)  -  -  -  Speaker#1  (PERSON)  (0)
@@ -8,10 +8,10 @@
 
     #end document
 
-Column 3 is the word, column 10 the names: `(ORG*` opens one, `*)` closes the innermost, `(GPE)` is one of a word.
-Columns are parted by any run of blanks. Source: the data format of the CoNLL-2012 shared task.
+Column 3 is the word, column 10 the names: `(ORG*` opens one, `*)` closes the innermost, `(GPE)` is a name of one word.
+Any run of blanks separates columns. Source: the data format of the CoNLL-2012 shared task.
 
-Read only: a sentence of ours has neither parse nor part of speech, nor can its spacing be told from the columns.
+Read only: genner's sentences have neither parse nor part of speech, and the columns do not keep their spacing.
 """
 
 import re
@@ -34,14 +34,14 @@ _BRACKET = re.compile(r"\(([^()*|\s]+)|\*|\)")
 
 @dataclass(frozen=True)
 class Conll2012(Syntax):
-    """A file, or all of them in a folder. A document is a sentence, its words parted by blanks.
+    """A file, or all such files in a folder. A document is a sentence, its words separated by blanks.
 
     Its id is `<document>/<part>-<n>`, n from 0; its group is `<document>`. A bracket that does not close, or
     closes nothing, is an error; a lenient log drops it. A word that the licence masks (`[WORD]`) is an error.
     """
 
     plain: bool = True
-    """Whether words that the treebank spells out (`-LRB-`, `/.`) become what they mean, `(` and `.`."""
+    """Whether words that the treebank escapes (`-LRB-`, `/.`) are decoded, to `(` and `.`."""
 
     name: ClassVar[str] = "conll2012"
     suffixes: ClassVar[tuple[str, ...]] = ("gold_conll",)

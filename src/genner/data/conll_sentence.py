@@ -1,4 +1,4 @@
-"""A sentence of a column file while it is read: its words, and the tokens of the text that they make up."""
+"""A sentence of a column file while it is read: its words, and the text tokens that they form."""
 
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
@@ -9,7 +9,7 @@ from genner.data.base import ReadLog
 
 @dataclass(frozen=True)
 class SplitToken:
-    """A token that is written as one and split into words with the counts `first` to `last`, as `3-4` in CoNLL-U."""
+    """A multiword token: one text token that stands for the words numbered `first` to `last`, as `3-4` in CoNLL-U."""
 
     line: int
     first: int
@@ -19,7 +19,7 @@ class SplitToken:
 
 
 class Unit(NamedTuple):
-    """A token of the text, and of how many words it is."""
+    """A token of the text, and its number of words."""
 
     form: str
     words: int
@@ -33,18 +33,18 @@ class Sentence:
     id: str = ""
     group: str = ""
     begins: bool = False
-    """Whether it is the first of a document of the corpus, by its comments."""
+    """Whether its comments mark it as the first of a corpus document."""
     spaced: str | None = None
     rows: list[tuple[int, str, list[str]]] = field(default_factory=list)
-    """Line, word, tag; the inner tag behind it if there is one."""
+    """Line, word, tags: the tag, then the inner tag if there is one."""
     counts: list[int] = field(default_factory=list)
-    """The number of each row in the sentence, where the first column counts them; else 0."""
+    """The number of each row in the sentence, if the first column counts them; else 0."""
     split_tokens: list[SplitToken] = field(default_factory=list)
     text: str = ""
     entities: list[tuple[int, int, str]] = field(default_factory=list)
 
     def units(self, source: Traversable, read_log: ReadLog) -> list[Unit]:
-        """The tokens of the text: the words, but split tokens in place of theirs."""
+        """The tokens of the text: the words, with each multiword token in place of its words."""
         spans = {}
         for split in self.split_tokens:
             inside = [at for at, count in enumerate(self.counts) if split.first <= count <= split.last]
@@ -62,7 +62,7 @@ class Sentence:
 
 
 def of_words(units: list[Unit], places: list[tuple[int, int]] | None) -> list[tuple[int, int]] | None:
-    """The places of words: those of the tokens that they are part of."""
+    """The span of each word: the span of the token that it is part of."""
     if places is None:
         return None
     return [place for unit, place in zip(units, places, strict=True) for _ in range(unit.words)]

@@ -19,7 +19,7 @@ _BREAKS = re.compile(r"[\t\n\r\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Style:
-    """How rows are written: the tags' scheme, the columns of token and tag, what parts them.
+    """How rows are written: the tag scheme, the columns of token and tag, the separator.
 
     `text` writes the spacing as a comment; without it, it is lost where it differs from `joiner` between tokens.
     """
@@ -33,7 +33,7 @@ class Style:
 
 
 def write_columns(documents: Iterable[Document], target: Path, style: Style, read_log: ReadLog) -> int:
-    """Write the documents to a file; returns how many. What cannot be kept is dropped and counted."""
+    """Write the documents to a file; return how many. What cannot be kept is dropped and counted."""
     count = 0
     group = ""
     with atomic(target) as file:
@@ -46,7 +46,7 @@ def write_columns(documents: Iterable[Document], target: Path, style: Style, rea
             block = "\n".join(lines)
             if not block.strip():
                 read_log.drop("document without tokens", document.id)
-            # A byte order mark that is a token must not be taken for the file's.
+            # A token that is a byte order mark must not be read as the file's.
             file.write(("\n" * (not count and block.startswith("\ufeff")) + block).encode("utf-8"))
             count += 1
     return count

@@ -1,4 +1,4 @@
-"""From one file syntax to another, a document at a time."""
+"""Conversion from one file syntax to another, one document at a time."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ from genner.data.truecase import Truecase
 from genner.document import Document
 from genner.errors import UnknownNameError, UsageError
 
-# Each rewrite is made from a function that goes through the documents anew, for those that learn from them.
+# Each rewrite is made from a function that iterates over the documents again; some rewrites learn from them.
 REWRITES: dict[str, Callable[[Callable[[], Iterable[Document]]], Rewrite]] = {
     "running": lambda documents: RUNNING_TEXT_DETOKENIZE,
     "paper": lambda documents: PAPER_DETOKENIZE,
@@ -34,11 +34,11 @@ def convert(
 ) -> int:
     """Read the documents of `source` and write them to `target`; returns how many.
 
-    One document is in memory at a time, besides 8 bytes for each id, unless a syntax says otherwise. `target` appears,
-    or replaces the file there, when all documents are written; a file that is read is never overwritten. `rewrites` are
+    One document is in memory at a time, plus 8 bytes per id, unless a syntax says otherwise. `target` appears, or
+    replaces the existing file, only when all documents are written; an input file is never overwritten. `rewrites` are
     names in `REWRITES`, applied in this order. `watch` wraps the documents, as a progress bar does.
 
-    Raises `UsageError` on a syntax that cannot be told or cannot write, and on a target that is read;
+    Raises `UsageError` on a syntax that cannot be guessed or cannot write, and on a target that is an input;
     `DataError` as readers and writers do.
     """
     to = syntax(writer) if isinstance(writer, str) else writer or guess_target(target)
@@ -52,7 +52,7 @@ def convert(
         if name not in REWRITES:
             raise UnknownNameError("rewrite", name, REWRITES)
         before = Chain(tuple(steps))
-        quiet = ReadLog(lenient=read_log.lenient)  # what is read to learn from is read, and reported, once more
+        quiet = ReadLog(lenient=read_log.lenient)  # the documents are read, and reported, again below
         steps.append(REWRITES[name](lambda: (before.apply(d)[0] for d in read_corpus(source, reader, quiet))))  # noqa: B023
     if steps:
         chain = Chain(tuple(steps))
@@ -61,9 +61,9 @@ def convert(
 
 
 def _refuse_sources(read: list[Path], targets: tuple[Path, ...]) -> None:
-    """Raise `UsageError` for a target that is a file that is read, through links too, or lies in a folder that is."""
+    """Raise `UsageError` for a target that is an input file (links resolved) or lies in an input folder."""
     for target in targets:
-        if not target.is_file():  # writers refuse anything else that is there, such as a folder
+        if not target.is_file():  # writers refuse any other existing target, such as a folder
             continue
         for path in read:
             if path.samefile(target) or path.resolve() in target.resolve().parents:

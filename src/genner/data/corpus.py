@@ -1,4 +1,4 @@
-"""The one way in for corpora: `read_corpus` reads annotated texts of any file syntax, wherever a command names some."""
+"""The single entry point for corpora: every command reads annotated texts, in any file syntax, by `read_corpus`."""
 
 import zipfile
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ def read_corpus(
         reader: the file syntax with its options, as `conll:column=3`. It is guessed from the content when left out.
         read_log: counts errors and dropped things. Without it, the first error raises.
 
-    Files may be packed with gzip and may begin with a byte order mark. One document is in memory at a time, unless
-    the syntax says otherwise. Scores, problems and further fields of predictions are kept where the syntax has them.
+    Files may be gzipped and may begin with a byte order mark. One document is in memory at a time, unless the syntax
+    says otherwise. Scores, problems and extra fields of predictions are kept if the syntax has them.
 
-    Raises at once: `UnreadableError` when nothing is there, `UsageError` when no syntax knows the file or an option is
-    wrong. Raises `DataError` for an error in the file when it is reached.
+    Raises at once: `UnreadableError` when `source` does not exist, `UsageError` when no syntax recognizes the file or
+    an option is wrong. Raises `DataError` for an error in the file when it is reached.
     """
     read_log = read_log or ReadLog()
     places = corpus_places(source)
@@ -46,7 +46,7 @@ def corpus_places(source: str | Path) -> list[Traversable]:
 
 
 def corpus_files(source: str | Path) -> list[Path]:
-    """The files and folders on the disk that reading `source` reads; for one in a zip archive, the archive.
+    """The files and folders on disk that reading `source` opens; for one in a zip archive, the archive.
 
     Raises `UnreadableError` when there are none.
     """
@@ -58,7 +58,7 @@ def corpus_files(source: str | Path) -> list[Path]:
 def expand(source: str) -> list[str]:
     """`source` itself, or the files that it stands for: those that match a pattern, or that a folder holds.
 
-    A folder that one syntax reads as a whole stands for itself. So does one without files that any syntax knows.
+    A folder that one syntax reads as a whole stands for itself. So does one in which no syntax recognizes a file.
     """
     if source.startswith(HUB):
         return [source]

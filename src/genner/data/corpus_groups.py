@@ -1,7 +1,7 @@
-"""The groups of corpora that genner knows, told from the ids of their sentences (`assets/groups.json`).
+"""The groups of known corpora, derived from the ids of their sentences (`assets/groups.json`).
 
-Files that `genner data fetch` makes name their groups. Those that were made before, or are in no such list, are read
-with the pattern of the corpus whose name their folder has: `genia/test.jsonl`.
+Files that `genner data fetch` makes name their groups. For older files, and those made otherwise, the folder's name
+selects the corpus whose pattern applies: `genia/test.jsonl`.
 """
 
 import json
@@ -19,10 +19,10 @@ from genner.document import DocumentT
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """How the ids of a corpus name groups: `pattern` matches a whole id, its one bracket the group's name.
+    """How the ids of a corpus name groups: `pattern` matches a whole id; its one capture group is the group's name.
 
-    `unit` is what a group is, for a reader. `anew`: each split numbers its groups from the beginning, so that a name is
-    that of a group only together with the file's.
+    `unit` says what a group is, for people. `anew`: each split numbers its groups from the beginning, so a name
+    identifies a group only together with the file's name.
     """
 
     pattern: re.Pattern[str]
@@ -41,9 +41,9 @@ def numberings() -> dict[str, Numbering]:
 
 
 def grouped(source: Traversable) -> Callable[[DocumentT], DocumentT]:
-    """What gives the documents of a file their groups, if it lies in a folder named after a corpus.
+    """A function that gives the documents of a file their groups, if its folder is named after a corpus.
 
-    A document that names its group keeps it; one whose id is not as those of the corpus gets none.
+    A document that names its group keeps it; one whose id does not match the pattern gets none.
     """
     numbering = numberings().get(cast(Path, source).parent.name)
     if numbering is None:

@@ -1,4 +1,4 @@
-"""What is in a file of documents: counts, nesting, duplicates, what two splits share, what the catalog says."""
+"""The contents of a file of documents: counts, nesting, duplicates, overlap of splits, differences from the catalog."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ _MADE_UP = re.compile(r"-[0-9]+")
 
 @dataclass
 class Description:
-    """One split. Lengths are in code points, depths count the entities that lie around a character."""
+    """One split. Lengths are in code points; depth is the number of entities that cover a character."""
 
     name: str
     documents: int = 0
@@ -25,19 +25,19 @@ class Description:
     entities: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     inner: int = 0
-    """Entities that lie within another one, or share its span."""
+    """Entities that lie within another one, or have the same span."""
     crossing: int = 0
-    """Entities that begin within another one and end behind it."""
+    """Entities that begin within another one and end after it."""
     depth: int = 0
     longest: int = 0
     longest_id: str = ""
     duplicates: int = 0
-    """Documents whose text was there before, in this file."""
+    """Documents whose text occurred earlier in this file."""
     group_sizes: Counter[str] = field(default_factory=Counter, repr=False)
-    """Documents by the group that they name; `""` are those that name none."""
+    """Number of documents by the group that they name; `""` for those that name none."""
     ids: NumberedIds = field(default_factory=NumberedIds, repr=False)
     texts: Counter[bytes] = field(default_factory=Counter, repr=False)
-    """Documents by a hash of 8 bytes of their text: what two files share."""
+    """Number of documents by an 8-byte hash of their text; used to find what two files share."""
 
     def add(self, document: Document) -> None:
         self.documents += 1
@@ -58,12 +58,12 @@ class Description:
 
     @property
     def groups(self) -> Mapping[str, int]:
-        """How many documents each group has: as they name it, or else as their ids do. Empty if unknown."""
+        """Number of documents in each group: as they name it, or else as their ids do. Empty if unknown."""
         named = {name: size for name, size in self.group_sizes.items() if name}
         return named or (self.ids.sizes if self.ids.plain else {})
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the hashes, as JSON types; `groups` is null where they are not known."""
+        """All but the hashes, as JSON types; `groups` is null if unknown."""
         facts = {name: value for name, value in vars(self).items() if name not in ("texts", "group_sizes", "ids")}
         sizes = list(self.groups.values())
         known = {"number": len(sizes), "documents": sum(sizes), "largest": max(sizes)} if sizes else None
@@ -71,13 +71,13 @@ class Description:
 
 
 def nesting(entities: Sequence[Entity]) -> tuple[int, int, int]:
-    """Of entities in reading order: how many lie within another, how many cross one before them, the greatest depth."""
+    """For entities in reading order: how many lie within another, how many cross an earlier one, the maximum depth."""
     inner = crossing = depth = 0
-    open_ends: list[int] = []  # of the entities before, those that reach beyond the current start
+    open_ends: list[int] = []  # ends of earlier entities that reach beyond the current start
     for entity in entities:
         open_ends = [end for end in open_ends if end > entity.start]
         inner += any(end >= entity.end for end in open_ends)
-        # Those before start no later; one that starts at the same place is at least as long, so crosses nothing.
+        # Earlier entities start no later; one with the same start is at least as long, so there is no crossing.
         crossing += any(end < entity.end for end in open_ends)
         open_ends.append(entity.end)
         depth = max(depth, len(open_ends))
@@ -85,7 +85,7 @@ def nesting(entities: Sequence[Entity]) -> tuple[int, int, int]:
 
 
 def describe(name: str, documents: Iterable[Document]) -> Description:
-    """Go through the documents once; memory grows by some bytes a document."""
+    """Describe the documents in one pass; memory grows by a few bytes per document."""
     made = Description(name)
     for document in documents:
         made.add(document)
@@ -93,16 +93,17 @@ def describe(name: str, documents: Iterable[Document]) -> Description:
 
 
 def leaks(splits: Sequence[Description]) -> list[tuple[str, str, int]]:
-    """For each two splits (a, b), both ways around: how many documents of a have a text that b has too, if any."""
+    """For each ordered pair of splits (a, b): number of documents of a whose text is also in b, if any."""
     pairs = ((a, b) for a in splits for b in splits if a is not b)
     counts = [(a.name, b.name, sum(n for text, n in a.texts.items() if text in b.texts)) for a, b in pairs]
     return [leak for leak in counts if leak[2]]
 
 
 def group_leaks(splits: Sequence[Description]) -> list[tuple[str, str, int, int, str]]:
-    """For each two splits (a, b), both ways around: what of a is of a group that b has documents of too, if any.
+    """For each ordered pair of splits (a, b): the groups of a of which b also has documents, if any.
 
-    How many groups, how many documents of a, and the name of one. Names that a reader made of the file's are left out.
+    Values: number of groups, number of documents of a, the name of one group. Names that a reader derived from the
+    file's name are left out.
     """
     found = []
     for a in splits:
@@ -114,12 +115,12 @@ def group_leaks(splits: Sequence[Description]) -> list[tuple[str, str, int, int,
 
 
 def _rest(group: str, path: str) -> str:
-    """What a group's name has behind the name of the file."""
+    """The part of a group's name after the name of the file."""
     return group.removeprefix(PurePath(path.removesuffix(".gz")).stem) if path else group
 
 
 def disagreements(split: Description, corpus: Corpus, which: str) -> list[str]:
-    """How the counts of a split differ from those published for split `which` of the corpus; a line each."""
+    """How the counts of a split differ from those published for split `which` of the corpus; one line each."""
     lines = []
     for expected in corpus.splits:
         if expected.name == which:

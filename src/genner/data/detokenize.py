@@ -1,6 +1,6 @@
 """Undo a corpus' tokenization: `He said : " No , thanks " .` becomes `He said: "No, thanks".`, entities moved along.
 
-Each step finds blanks that a tokenizer put in and running text does not have; all look at the text as it is given.
+Each step finds blanks that a tokenizer inserted and running text lacks; all steps see the original text.
 """
 
 import re
@@ -11,7 +11,7 @@ from genner.data.rewrite import OffsetMap, Rewrite, same, without
 from genner.document import Document
 
 TokenRule = Callable[[str], Iterable[int]]
-"""The places, in code points, of the blanks to leave out."""
+"""The offsets, in code points, of the blanks to leave out."""
 
 
 def _matches(pattern: str) -> TokenRule:
@@ -45,7 +45,7 @@ def within_quotes(text: str) -> Iterable[int]:
 
 @dataclass(frozen=True)
 class Detokenize(Rewrite):
-    """Leave out the blanks that the steps find, but for a blank with which an entity starts or ends."""
+    """Remove the blanks that the steps find, except those with which an entity starts or ends."""
 
     steps: tuple[TokenRule, ...]
 
@@ -55,19 +55,19 @@ class Detokenize(Rewrite):
 
 
 RUNNING_TEXT_DETOKENIZE = Detokenize((before_closing, after_opening, before_clitics, around_hyphens, within_quotes))
-"""Running text, as far as rules for English go."""
+"""Running text, as far as English rules can restore it."""
 
 # "Assessment of Generative NER in the Era of LLMs" spaces its inputs in three ways, as its published dev and test files
-# show (docs/log.md). Each gives all of those inputs from their tokens, set apart by blanks.
+# show (docs/log.md). Each constant reproduces all inputs of its kind from their tokens, joined by blanks.
 
 PAPER_DETOKENIZE = Detokenize((before_stops,))
-"""Its inputs of ACE 2005 and GENIA for the inline formats: no blank before six marks, whatever follows."""
+"""The paper's ACE 2005 and GENIA inputs for the inline formats: no blank before six marks, whatever follows."""
 
 PAPER_LISTS = Detokenize((before_lone_stops, before_closed, after_opened, around_quotes))
-"""Its inputs of GENIA for the JSON formats, and of ACE 2005 for offsets; in the other two, ACE's tokens stay apart."""
+"""The paper's GENIA inputs for the JSON formats, and ACE 2005 for offsets; its other two ACE inputs keep all blanks."""
 
 PAPER_CONLL = Detokenize((before_stops, before_percents, after_dollars, before_small_clitics))
-"""Its inputs of CoNLL-2003 for the inline formats, after `genner.data.paper_case`."""
+"""The paper's CoNLL-2003 inputs for the inline formats, after `genner.data.paper_case`."""
 
 
 def detokenize(document: Document) -> Document:

@@ -1,11 +1,11 @@
-"""doccano's export: a text a line, and spans as `[start, end, label]`, or as objects where relations are marked.
+"""doccano's export: one text per line, spans as `[start, end, label]`, or as objects if relations are marked.
 
     {"id": 7, "text": "Ada met Bob.", "label": [[0, 3, "PER"], [8, 11, "PER"]]}
     {"id": 7, "text": "Ada met Bob.", "entities": [{"id": 1, "label": "PER", "start_offset": 0, "end_offset": 3}],
       "relations": []}
 
-Offsets are half-open and count code points. doccano writes `label` (`labels` in old versions and in what people make
-for it). A text that nobody has looked at is exported with an empty list as well, unless only confirmed texts are.
+Offsets are half-open and count code points. doccano writes `label` (`labels` in old versions and in files made for it).
+A text that nobody has annotated is also exported with an empty list, unless only confirmed texts are exported.
 Source: doccano's `data_export/pipeline`.
 """
 
@@ -34,7 +34,7 @@ SPAN_FIELDS = ("label", "labels", "entities")
 
 @dataclass(frozen=True)
 class Doccano(RecordSyntax):
-    """doccano's JSONL. Its other fields (`Comments`, what was uploaded with the text) are kept."""
+    """doccano's JSONL. Other fields (`Comments`, metadata uploaded with the text) are kept."""
 
     name: ClassVar[str] = "doccano"
     title: ClassVar[str] = "doccano's export"
@@ -49,7 +49,7 @@ class Doccano(RecordSyntax):
                 return True
             case [[{"start_offset": _, "end_offset": _}, *_]]:
                 return True
-            case [[]]:  # in `entities` it is genner's own
+            case [[]]:  # `entities` in that form is genner's own syntax
                 return "entities" not in record or "relations" in record
         return False
 

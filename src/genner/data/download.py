@@ -1,7 +1,7 @@
-"""One file from the web, checked: resumed where it broke off, tried again, never half there.
+"""Download of one file: resumed after a break, retried, verified by hash, never left half written.
 
-Proxies are those of the environment (`https_proxy`, `no_proxy`, ...). `GENNER_DATA_MIRROR=https://mirror.example/files`
-asks a mirror instead: for `https://host/path`, `https://mirror.example/files/host/path`.
+Proxies come from the environment (`https_proxy`, `no_proxy`, ...). `GENNER_DATA_MIRROR=https://mirror.example/files`
+uses a mirror: `https://mirror.example/files/host/path` instead of `https://host/path`.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ ATTEMPTS = 5
 TIMEOUT = 60.0  # seconds without a byte
 MAX_DOWNLOAD_BYTES = 1 << 28  # bytes; the largest file of the corpora has 6 MB
 _BLOCK = 1 << 16
-_FINAL = (400, 401, 403, 404, 405, 410, 451)  # asking again changes nothing
+_FINAL = (400, 401, 403, 404, 405, 410, 451)  # retrying does not help
 
 
 def download(
@@ -34,14 +34,14 @@ def download(
     git: str | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Bring the file at `url` to `target`, unless it is there already, whole.
+    """Download `url` to `target`, unless the complete file is already there.
 
     Args:
         sha256: its SHA-256.
-        git: its id in git (of a blob), where nothing better is known.
+        git: its git blob id, if nothing better is known.
         wait: called with the seconds to wait before another attempt.
 
-    Raises `DataError` when it cannot be had, or is another file.
+    Raises `DataError` when it cannot be downloaded, or its hash differs.
     """
     if target.is_file() and _is(target, sha256, git):
         return
@@ -61,7 +61,7 @@ def download(
 
 
 def _get(actual: str, partial: Path, wait: Callable[[float], None], url: str) -> None:
-    """Download into `partial`, going on with what is there of it."""
+    """Download into `partial`, resuming from its current content."""
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -73,12 +73,12 @@ def _get(actual: str, partial: Path, wait: Callable[[float], None], url: str) ->
         except HTTPError as error:
             reason = f"HTTP {error.code} {error.reason}"
             error.close()
-            if error.code == 416:  # what is there is longer than the file
+            if error.code == 416:  # the partial file is longer than the whole
                 partial.unlink(missing_ok=True)
             elif error.code in _FINAL:
                 break
         except (HTTPException, TimeoutError, ConnectionError, OSError) as error:
-            if isinstance(error, OSError) and error.filename:  # of the disk, not of the network
+            if isinstance(error, OSError) and error.filename:  # a disk error, not a network error
                 raise
             reason = str(getattr(error, "reason", error)) or type(error).__name__
     asked = url if actual == url else f"{actual} ({MIRROR} for {url})"
@@ -90,7 +90,7 @@ def _get(actual: str, partial: Path, wait: Callable[[float], None], url: str) ->
 
 
 def _ask(actual: str, partial: Path) -> bool:
-    """Ask once for what is missing; whether all of it came."""
+    """Request the missing bytes once; returns whether all arrived."""
     begun = partial.stat().st_size if partial.exists() else 0
     headers = {"User-Agent": "genner", "Accept-Encoding": "identity"}
     if begun:
@@ -112,7 +112,7 @@ def _ask(actual: str, partial: Path) -> bool:
 
 
 def _expected(headers: Message, begun: int) -> int | None:
-    """The size of the whole file, as far as the server says it."""
+    """The size of the whole file, if the server gives it."""
     length = headers.get("Content-Length", "")
     return begun + int(length) if length.isdigit() else None
 
@@ -123,7 +123,7 @@ def _from_mirror(url: str) -> str:
 
 
 def _is(path: Path, sha256: str | None, git: str | None) -> bool:
-    """Whether a file has the hash that is known of it."""
+    """Whether a file has its known hash."""
     content = path.read_bytes()
     if sha256:
         return hashlib.sha256(content).hexdigest() == sha256

@@ -1,8 +1,8 @@
-"""The public corpora of the shipped recipes, fetched from where they are published and made into JSON Lines by split.
+"""Fetch the public corpora of the shipped recipes from their publishers and convert them into JSON Lines by split.
 
-`assets/downloads.json` names the files of each, at a fixed commit and with their hashes; the readers of `genner
-convert` read them. Nothing of a corpus is in the package. What may not be fetched, or cannot be read, is told how to
-get.
+`assets/downloads.json` names the files of each corpus, at a fixed commit and with their hashes; the readers of `genner
+convert` read them. The package contains no corpus data. For a corpus that may not be fetched, or cannot be read, the
+error says how to get it.
 """
 
 import json
@@ -27,14 +27,14 @@ from genner.model_store import home
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file of the web, and its hash: SHA-256, or where that is not known its id in git."""
+    """A file on the web and its hash: SHA-256, or if that is unknown its git blob id."""
 
     url: str
     sha256: str | None = None
     git: str | None = None
 
     def fetch(self) -> Path:
-        """Where it lies once it is fetched. Raises `DataError`."""
+        """Fetch the file; returns its local path. Raises `DataError`."""
         parts = urlsplit(self.url)
         path = home() / "downloads" / parts.netloc / parts.path.lstrip("/")
         download(self.url, path, sha256=self.sha256, git=self.git)
@@ -43,11 +43,11 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSplit:
-    """A split: its files, one after the other; `member` is the path within them if they are archives.
+    """A split: its files in order; `member` is the path within them if they are archives.
 
-    `read` are readers whose entities are put together (nested entities stand in several columns); `{list}` in them is
-    the path of the file `list`. `sentences` and `entities` are what is published of it. `group` says what the groups
-    are: what the files say, or each of them (`file`), or not known, whatever they say (`none`).
+    `read` lists readers whose entities are merged (nested entities are in several columns); `{list}` in them is the
+    path of the file `list`. `sentences` and `entities` are the published counts. `group` says what the groups are:
+    those that the files name, or each file (`file`), or unknown, whatever the files say (`none`).
     """
 
     files: tuple[Remote, ...]
@@ -73,7 +73,7 @@ class Download:
 
 @cache
 def downloads() -> dict[str, Download]:
-    """All corpora that can be fetched, or that it is known how to get, by name."""
+    """All corpora that can be fetched, or for which instructions are known, by name."""
     assets = files("genner") / "assets"
     raw = json.loads((assets / "downloads.json").read_text(encoding="utf-8"))
     known = json.loads((assets / "sources.json").read_text(encoding="utf-8"))
@@ -109,12 +109,12 @@ def _part(raw: dict[str, Any], group: Literal["", "file", "none"]) -> RemoteSpli
 
 
 def fetch(name: str, root: Path, say: Callable[[str], None], *, force: bool = False) -> list[str]:
-    """Make `root/NAME/SPLIT.jsonl` for each split of a corpus; one that is there is kept, unless `force`.
+    """Make `root/NAME/SPLIT.jsonl` for each split of a corpus; existing ones are kept, unless `force`.
 
-    Returns what differs from the published counts, nothing if all is well.
+    Returns the differences from the published counts, empty if there are none.
 
-    Raises `UnknownNameError`; `DataError` for a corpus that cannot be fetched, with how to get it, or a file that
-    cannot.
+    Raises `UnknownNameError`; `DataError` for a corpus that cannot be fetched (the message says how to get it), or for
+    a file that cannot be fetched.
     """
     if name not in downloads():
         raise UnknownNameError("corpus to fetch", name, downloads())
@@ -130,7 +130,7 @@ def fetch(name: str, root: Path, say: Callable[[str], None], *, force: bool = Fa
             continue
         try:
             sentences, entities = _make(part, target)
-        except DataError as error:  # the other splits may be had all the same
+        except DataError as error:  # the other splits may still be available
             say(f"{target}: not made")
             failed.append(error)
             continue
@@ -146,7 +146,7 @@ def fetch(name: str, root: Path, say: Callable[[str], None], *, force: bool = Fa
 
 
 def _make(part: RemoteSplit, target: Path) -> tuple[int, int]:
-    """Write a split; how many sentences and entities it has. `target` comes to be when all is written."""
+    """Write a split; returns its number of sentences and entities. `target` appears only when all is written."""
     entities = 0
 
     def counted() -> Iterator[Document]:

@@ -1,6 +1,6 @@
-"""Opening files: plain, packed with gzip, or in a zip archive. Damaged, endless and bursting ones are refused.
+"""Opening files: plain, gzipped, or in a zip archive. Damaged and endless files and decompression bombs are refused.
 
-Packed data may unpack to `RATIO` times its size, or to `FLOOR` bytes where that is more; a bomb unpacks to more. The
+Compressed data may expand to `RATIO` times its size, or to `FLOOR` bytes if that is more; a bomb expands further. The
 environment variable `GENNER_MAX_UNPACKED` sets another limit, in bytes.
 """
 
@@ -25,9 +25,9 @@ from genner.errors import DataError, UnreadableError, UsageError
 RATIO = 200
 FLOOR = 1 << 28
 LIMIT = "GENNER_MAX_UNPACKED"
-DEEPEST = 64  # folders within folders in an archive; `zipfile` takes time that grows with their square
+DEEPEST = 64  # depth of folders in an archive; `zipfile` takes quadratic time in it
 
-# What a file begins with that no reader knows, what it is, and the command that makes it readable.
+# First bytes of unsupported files, what they are, and the command that makes them readable.
 ENCODED = {
     b"\xff\xfe\0\0": ("UTF-32", "iconv -f UTF-32 -t UTF-8 OLD > NEW"),
     b"\xff\xfe": ("UTF-16", "iconv -f UTF-16 -t UTF-8 OLD > NEW"),
@@ -42,7 +42,7 @@ ENCODED = {
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-# What `gzip` and `zipfile` raise on damaged data.
+# Errors that `gzip` and `zipfile` raise on damaged data.
 _DAMAGE = (
     zlib.error,
     zipfile.BadZipFile,
@@ -58,10 +58,10 @@ _DAMAGE = (
 
 @contextmanager
 def open_binary(source: Traversable) -> Iterator[io.BufferedReader]:
-    """Open a file for reading, unpacking gzip, a byte order mark skipped.
+    """Open a file for reading, unpack gzip, and skip a byte order mark.
 
-    Raises `UnreadableError` when it cannot be read: there is none, it is a folder, a device or a pipe, damaged,
-    encrypted, or unpacks to more than the limit. Damage is found where it is read.
+    Raises `UnreadableError` when it cannot be read: it does not exist, is a folder, a device or a pipe, is damaged or
+    encrypted, or unpacks to more than the limit. Damage is found when the read reaches it.
     """
     try:
         with _open(source) as file:
@@ -99,7 +99,7 @@ def _open(source: Traversable) -> Iterator[io.BufferedReader]:
 
 
 class _Unpacked(io.RawIOBase):
-    """A file that is unpacked while it is read; damage and what is over the limit raise `UnreadableError`."""
+    """A file that is unpacked while it is read; damage and data beyond the limit raise `UnreadableError`."""
 
     def __init__(self, file: BinaryIO, source: Traversable, size: int) -> None:
         self._file = file
@@ -125,7 +125,7 @@ class _Unpacked(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:  # known when it is reached, which a bomb's never is
+        if whence == os.SEEK_END:  # the end is known only once reached; a bomb never gets there
             while self.readinto(bytearray(1 << 16)):
                 pass
         at = offset + (0 if whence == os.SEEK_SET else self._file.tell())
@@ -147,7 +147,7 @@ class _Unpacked(io.RawIOBase):
 
 
 def max_unpacked(size: int) -> int:
-    """How many bytes `size` packed bytes may become. Raises `UsageError` on a limit that is no number."""
+    """How many bytes `size` packed bytes may expand to. Raises `UsageError` on a limit that is not a number."""
     given = os.environ.get(LIMIT, "").strip()
     if not given:
         return max(FLOOR, RATIO * size)
@@ -163,13 +163,13 @@ def refuse_endless(source: Traversable) -> None:
     try:
         mode = source.stat().st_mode
     except (OSError, ValueError):
-        return  # opening it tells
+        return  # opening the file reports it
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise UnreadableError(str(source), "is a device or a pipe, not a regular file; save its data in a file first")
 
 
 def refuse_encoded(source: Traversable, head: bytes) -> None:
-    """Raise `DataError` for a file that begins with `head` and is packed, or encoded, as no reader knows."""
+    """Raise `DataError` for a file that begins with `head` and is packed or encoded in an unsupported way."""
     for beginning, (title, command) in ENCODED.items():
         if head.startswith(beginning):
             raise DataError(str(source), f"is {title}; convert it with: {command}")
@@ -182,10 +182,10 @@ def recode(data: bytes) -> str:
 
 
 def open_source(path: Path) -> Traversable:
-    """The file or folder at `path`, which may be a zip archive or lead on into one (`corpus.zip/train.jsonl`).
+    """The file or folder at `path`, which may be a zip archive or continue into one (`corpus.zip/train.jsonl`).
 
-    An archive that holds one file, or one folder, stands for it. Raises `UnreadableError` when nothing is there, or the
-    archive is damaged.
+    An archive that holds one file, or one folder, stands for it. Raises `UnreadableError` when `path` does not exist,
+    or the archive is damaged.
     """
     try:
         for archive in (path, *path.parents):
@@ -201,7 +201,7 @@ def open_source(path: Path) -> Traversable:
 
 
 def open_sources(path: Path) -> list[Traversable]:
-    """What `open_source` gives, or if nothing is at `path` and it is a pattern (`corpus/*.conll`), all that match it.
+    """What `open_source` returns, or if `path` does not exist and is a pattern (`corpus/*.conll`), all matches.
 
     A pattern may also stand for files in an archive (`corpus.zip/*.conll`). Raises `UnreadableError` when none matches.
     """
@@ -218,7 +218,7 @@ def open_sources(path: Path) -> list[Traversable]:
 
 
 def _is_archive(path: Path) -> bool:
-    # `zipfile.is_zipfile` looks at the end alone, where a text may hold anything.
+    # `zipfile.is_zipfile` checks only the end, which may hold anything in a text file.
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -245,7 +245,7 @@ def _in_archive(archive: Path, path: Path) -> Traversable:
             raise UnreadableError(str(archive), f"holds folders within folders more than {DEEPEST} deep; pack it again")
     found = zipfile.Path(opened, "" if inside == "." else inside)
     if found.at and not found.exists():
-        found = zipfile.Path(opened, inside + "/")  # a folder, as archives spell it
+        found = zipfile.Path(opened, inside + "/")  # archives mark folders so
     while found.is_dir() and len(children := visible(cast(Traversable, found))) == 1:
         found = cast(zipfile.Path, children[0])
     if not found.exists() and found.at:  # the archive's root has no entry of its own
@@ -256,7 +256,7 @@ def _in_archive(archive: Path, path: Path) -> Traversable:
 
 
 def visible(folder: Traversable) -> list[Traversable]:
-    """What a folder holds, in order of name, hidden files and what macOS adds to archives left out."""
+    """The contents of a folder, sorted by name, without hidden files and those that macOS adds to archives."""
     shown = (child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX")))
     return sorted(shown, key=lambda child: child.name)
 
@@ -271,7 +271,7 @@ def _within(folder: Traversable) -> str:
 
 
 def _size(source: Traversable) -> int:
-    """The bytes that a file has on the disk, in an archive those of its entry."""
+    """The size of a file on disk in bytes; in an archive, of its entry."""
     if isinstance(source, zipfile.Path):
         return source.root.getinfo(source.at).compress_size
     return source.stat().st_size if isinstance(source, Path) else 0

@@ -1,4 +1,4 @@
-"""What several syntaxes share: walking folders, lists of ids, repeated entities, folders written beside and renamed."""
+"""Helpers of several syntaxes: walking folders, lists of ids, repeated entities, folders written and then renamed."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from genner.errors import DataError
 
 
 def walk(source: Traversable, suffixes: tuple[str, ...]) -> Iterator[Traversable]:
-    """`source` itself, or if it is a folder the files anywhere in it that end in one of `suffixes`, in order of name.
+    """`source` itself, or for a folder all files in it, at any depth, that end in one of `suffixes`, sorted by name.
 
     Raises `DataError` when the folder has none.
     """
@@ -46,7 +46,7 @@ def sibling(source: Traversable, name: str) -> Traversable:
 
 
 def decode(source: Traversable, read_log: ReadLog, *, keep_mark: bool = False) -> str | None:
-    """The text of a whole UTF-8 file, or None after the error of one that is not.
+    """The text of a whole UTF-8 file, or None after recording the error that it is not UTF-8.
 
     With `keep_mark` a byte order mark is part of the text. Raises `DataError` when the file cannot be read.
     """
@@ -64,7 +64,7 @@ def decode(source: Traversable, read_log: ReadLog, *, keep_mark: bool = False) -
 def refuse_entities(file: BinaryIO, source: Traversable) -> None:
     """Raise `DataError` when the XML in `file` declares entities, which may grow without bound; nothing is read of it.
 
-    They can be declared before the first element only, so only that much is parsed.
+    They can be declared only before the first element, so parsing stops there.
     """
 
     class Begins(Exception):  # noqa: N818 - no error
@@ -80,7 +80,7 @@ def refuse_entities(file: BinaryIO, source: Traversable) -> None:
     parser.EntityDeclHandler = declared
     parser.StartElementHandler = begins
     start = file.tell()
-    # What is not well-formed is found where it is parsed in earnest.
+    # The actual parsing reports what is not well-formed.
     with suppress(Begins, expat.ExpatError, ValueError, LookupError):
         while data := file.read(1 << 16):
             parser.Parse(data)
@@ -88,12 +88,12 @@ def refuse_entities(file: BinaryIO, source: Traversable) -> None:
 
 
 def read_ids(path: str, read_log: ReadLog) -> frozenset[str]:
-    """The ids in a file with one a line, blank lines skipped."""
+    """The ids in a file with one per line; blank lines are skipped."""
     return frozenset(line.strip() for _, line in read_lines(Path(path), read_log) if line.strip())
 
 
 def distinct(entities: Iterable[Entity], read_log: ReadLog, where: object) -> tuple[Entity, ...]:
-    """`entities` without repetitions, which are dropped: a `Document` holds a span and label once."""
+    """`entities` without repetitions, which are counted as dropped: a `Document` holds a span and label once."""
     given = list(entities)
     kept = tuple(dict.fromkeys(given))
     if len(kept) < len(given):
@@ -102,7 +102,7 @@ def distinct(entities: Iterable[Entity], read_log: ReadLog, where: object) -> tu
 
 
 def own_ids(documents: Iterable[Document], source: object, read_log: ReadLog) -> Iterator[Document]:
-    """The documents; one whose id was there before is an error."""
+    """The documents; a repeated id is an error."""
     ids = IdSet()
     for document in documents:
         if ids.add(document.id):
@@ -115,9 +115,9 @@ def own_ids(documents: Iterable[Document], source: object, read_log: ReadLog) ->
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `target` on a clean exit and is removed on an exception.
 
-    Raises `DataError` when it cannot be written, or `target` is there already and holds anything.
+    Raises `DataError` when it cannot be written, or `target` exists and is not empty.
     """
-    # The process id keeps two writers of one folder out of each other's draft.
+    # The process id keeps the drafts of two writers of one folder apart.
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -128,7 +128,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         draft.replace(target)
     except OSError as error:
         raise DataError(str(target), f"cannot be written: {error.strerror or error}") from None
-    except UnicodeEncodeError as error:  # where the locale knows ASCII alone, and Python's UTF-8 mode is off
+    except UnicodeEncodeError as error:  # if the locale is ASCII-only and Python's UTF-8 mode is off
         what = f"a file's name cannot be written: {error.object!r} in {error.encoding}; set LC_ALL=C.UTF-8"
         raise DataError(str(target), what) from None
     finally:

@@ -1,19 +1,19 @@
-"""The GENIA corpus (version 3.02) as published: `GENIAcorpus3.02.xml`, also gzipped, or the archive that it came in.
+"""The GENIA corpus (version 3.02) as published: `GENIAcorpus3.02.xml`, plain or gzipped, or its original archive.
 
     <article><articleinfo><bibliomisc>MEDLINE:0</bibliomisc></articleinfo><title><sentence>
     <cons lex="A_gene" sem="G#DNA_domain_or_region"><cons lex="A" sem="G#protein_molecule">A</cons> gene</cons> ...
 
 How it becomes the data set with five labels and nested entities:
 
-- A document is a sentence, of the title first, then of the abstract. Its text is all character data in `<sentence>`,
-  as it stands. Its id is `<MEDLINE id>-<n>`, n from 0 within the article; its group is the article.
-- A `<cons>` is an entity if its `sem` is `G#protein_*`, `G#DNA_*` or `G#RNA_*` (so every subclass, `N/A` among them, is
+- A document is a sentence; the title's sentences come before the abstract's. Its text is all character data in
+  `<sentence>`, unchanged. Its id is `<MEDLINE id>-<n>`, n from 0 within the article; its group is the article.
+- A `<cons>` is an entity if its `sem` is `G#protein_*`, `G#DNA_*` or `G#RNA_*` (so every subclass, including `N/A`, is
   merged into its family), `G#cell_line` or `G#cell_type`. The other classes are dropped, counted by class.
-- Coordinated terms, `sem="(AND G#a G#b)"` (AND, OR, BUT_NOT, ...; "T and B cells"), are no entities, whatever the
-  classes in them: their fragments (`<cons>` with a `lex` but without a `sem`) are no mentions by themselves. Both are
-  dropped. What is marked with a class of its own within a fragment is an entity.
+- Coordinated terms, `sem="(AND G#a G#b)"` (AND, OR, BUT_NOT, ...; "T and B cells"), are not entities, whatever their
+  classes; nor are their fragments (`<cons>` with a `lex` but without a `sem`) mentions by themselves. Both are
+  dropped. A `<cons>` within a fragment that has its own class is an entity.
 - The same span and label, marked twice, is one entity.
-- An article that is there twice (one is, its second annotation revised) counts where it stands last.
+- Of an article that occurs twice (one does, its second annotation revised), the last occurrence counts.
 """
 
 import re
@@ -39,7 +39,7 @@ class Genia(Syntax):
     """Sentences of GENIA with protein, DNA, RNA, cell_line and cell_type; the rule is in the module's docstring."""
 
     split: str = ""
-    """Path of a list of MEDLINE ids, one a line: only their articles are read. All are when it is empty."""
+    """Path of a list of MEDLINE ids, one per line: only their articles are read; if empty, all are."""
 
     name: ClassVar[str] = "genia"
     suffixes: ClassVar[tuple[str, ...]] = ("corpus3.02.xml", "corpus3.02.tgz")
@@ -115,7 +115,7 @@ def _medline(article: ET.Element) -> str:
 
 
 def _articles(source: Traversable, read_log: ReadLog | None) -> Iterator[ET.Element]:
-    """The `<article>` elements, each emptied once the next is asked for. Broken XML ends them; a log is told."""
+    """The `<article>` elements, each cleared once the next is requested. Broken XML ends them; the log records it."""
     with _open_xml(source) as file:
         refuse_entities(file, source)
         try:
@@ -125,7 +125,7 @@ def _articles(source: Traversable, read_log: ReadLog | None) -> Iterator[ET.Elem
                 if event == "end" and element.tag == "article":
                     yield element
                     root.clear()
-        except (ET.ParseError, StopIteration, ValueError, LookupError) as error:  # the latter: of an unknown encoding
+        except (ET.ParseError, StopIteration, ValueError, LookupError) as error:  # LookupError: unknown encoding
             if read_log:
                 line = error.position[0] if isinstance(error, ET.ParseError) else None
                 read_log.error("broken XML", source, f"is not well-formed: {error or 'no element'}", line)
@@ -142,7 +142,7 @@ def _open_xml(source: Traversable) -> Iterator[BinaryIO]:
             yield file
             return
         try:
-            with tarfile.open(fileobj=file, mode="r:") as archive:  # gzip is unpacked already
+            with tarfile.open(fileobj=file, mode="r:") as archive:  # gzip is already unpacked
                 member = next((m for m in archive if m.isfile() and m.name.endswith(".xml")), None)
                 if member is None:
                     raise DataError(str(source), "holds no .xml file; fetch the archive again")

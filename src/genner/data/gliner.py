@@ -1,9 +1,9 @@
-"""GLiNER's training data: tokens, and entities as first and last token, the last one included.
+"""GLiNER's training data: tokens, and entities as first and last token (inclusive).
 
     [{"tokenized_text": ["Ada", "met", "Bob", "."], "ner": [[0, 0, "PER"], [2, 2, "PER"]]}]
 
-Tokens say nothing of the blanks between them. So `text` and `id` are written as well, which GLiNER passes over; a file
-without them is read with a blank between each two tokens.
+Tokens do not keep the blanks between them. So `text` and `id` are written too, which GLiNER ignores; a file without
+them is read with a blank between tokens.
 """
 
 from collections.abc import Iterable, Iterator
@@ -111,7 +111,7 @@ def _record(document: Document, read_log: ReadLog) -> JsonRecord:
 
 
 def _trimmed(document: Document, entity: Entity) -> tuple[int, int] | None:
-    """The span without the blanks at its edges: blanks are in no token."""
+    """The span without blanks at its edges: tokens contain no blanks."""
     mention = document.mention(entity)
     if not mention.strip():
         return None

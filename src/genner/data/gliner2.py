@@ -1,9 +1,9 @@
-"""GLiNER2's training data: a text, and what is to be found in it, as mentions without offsets.
+"""GLiNER2's training data: a text, and its entities as mentions without offsets.
 
     {"input": "Ada met Bob.", "output": {"entities": {"person": ["Ada", "Bob"]}, "entity_descriptions": {...}}}
 
-`text` and `schema` are other names for `input` and `output`. A mention is placed where it is certain: where the text
-has it as often as the record gives it. Source: GLiNER2's training data formats.
+`text` and `schema` are other names for `input` and `output`. A mention is placed only if its position is
+certain: the text has it as often as the record gives it. Source: GLiNER2's training data formats.
 """
 
 from collections import Counter
@@ -23,10 +23,10 @@ _OTHERS = ("classifications", "json_structures", "relations")
 
 @dataclass(frozen=True)
 class Gliner2(RecordSyntax):
-    """GLiNER2's JSONL. A record without `entities` is left out; `entities: {}` says that there are none.
+    """GLiNER2's JSONL. A record without `entities` is left out; `entities: {}` means that there are none.
 
-    Option: `places` says what becomes of a mention that the text has more often than the record: `certain` leaves it
-    out, which is counted, `all` takes every place.
+    Option: `places` decides about a mention that the text has more often than the record: `certain` leaves it out and
+    counts it, `all` takes every occurrence.
     """
 
     name: ClassVar[str] = "gliner2"

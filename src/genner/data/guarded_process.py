@@ -1,7 +1,7 @@
-"""Native readers in a process of their own: what a damaged file does to them ends that process, not this one.
+"""Native readers in a separate process: if a damaged file crashes them, only that process ends.
 
-`guarded(function, path)` runs a generator function of a module there and yields what it yields. The process is kept for
-the next file; one that crashed, hung or was left with much of a file unread is not.
+`guarded(function, path)` runs a module's generator function there and yields its items. The process is reused for the
+next file, unless it crashed, hung or was left with much of a file unread.
 """
 
 import atexit
@@ -25,9 +25,9 @@ from genner.data.file_opening import open_binary
 from genner.errors import GennerError
 
 STALL_TIMEOUT = 60.0
-"""Seconds without an item after which a reader is taken to hang."""
+"""Seconds without an item after which a reader counts as hanging."""
 START_TIMEOUT = 120.0
-"""Seconds that the process may take to start and to import what it reads with."""
+"""Seconds that the process may take to start and to import its reader."""
 
 _LENGTH = struct.Struct("<Q")
 _COMMAND = "from genner.data.guarded_process import serve; serve()"
@@ -38,10 +38,10 @@ class GuardError(Exception):
 
 
 def guarded(function: str, *args: Any) -> Iterator[Any]:
-    """What the generator function `module:name` yields when it is called with `args`, in another process.
+    """The items that the generator function `module:name`, called with `args`, yields in another process.
 
     Arguments and items are pickled. Raises `GuardError` when it raises, crashes, or yields nothing for `STALL_TIMEOUT`
-    seconds; an error of genner's own is raised as it is.
+    seconds; genner's own errors are raised unchanged.
     """
     worker = _idle.pop() if _idle else _Worker()
     try:
@@ -67,7 +67,7 @@ def guarded(function: str, *args: Any) -> Iterator[Any]:
 
 @contextmanager
 def on_disk(source: Traversable) -> Iterator[Path]:
-    """A path at which the unpacked data of `source` lies, for readers that want one."""
+    """A path to the unpacked data of `source`, for readers that need one."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             if file.read(2) != b"\x1f\x8b":
@@ -103,7 +103,7 @@ class _Worker:
             raise self._ended() from None
 
     def receive(self, wait: float) -> tuple[str, Any]:
-        """The next frame: what it is, and its value."""
+        """The next frame: its kind and its value."""
         until = time.monotonic() + wait
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size, until, wait))
         frame: tuple[str, Any] = pickle.loads(self._read(length, until, wait))
@@ -130,7 +130,7 @@ class _Worker:
         return GuardError(f"its reader crashed ({how})")
 
     def leave(self) -> None:
-        """Be kept for the next file if there is little left of this one; else end."""
+        """Keep the process for the next file if little of this one is left; else end it."""
         with suppress(GuardError):
             for _ in range(4):
                 if self.receive(1.0)[0] in ("end", "error"):
@@ -159,7 +159,7 @@ def _close() -> None:
         _idle.pop().close()
 
 
-os.register_at_fork(after_in_child=_idle.clear)  # a child must not talk to its parent's
+os.register_at_fork(after_in_child=_idle.clear)  # a forked child must not use its parent's process
 
 
 # In the other process
@@ -167,10 +167,10 @@ os.register_at_fork(after_in_child=_idle.clear)  # a child must not talk to its 
 
 def serve() -> None:
     """Answer requests on standard input until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("900")  # a damaged file may ask for all memory
-    # What native code prints must not be taken for an answer.
+        Path("/proc/self/oom_score_adj").write_text("900")  # a damaged file may request all memory
+    # Output that native code prints must not be read as an answer.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 

@@ -1,9 +1,9 @@
-"""Data sets of the Hugging Face: parquet files, folders made by `save_to_disk`, ids on the hub. Needs the extra `hf`.
+"""Hugging Face data sets: parquet files, folders made by `save_to_disk`, ids on the hub. Needs the extra `hf`.
 
-Two layouts of columns are read: tokens with a tag each (`tokens`, `ner_tags`, the tags' names from the features stored
-in the file), and text with spans (`text`, `entities`: a list of `{"start", "end", "label"}` in code points). The second
-is written, and is exact. Rows come in batches, so memory does not grow with the file; they are read in another process
-(`guard.py`), as a damaged file may crash Arrow. `datasets` itself is not needed.
+Two column layouts are read: tokens with a tag each (`tokens`, `ner_tags`, the tag names from the features stored in the
+file), and text with spans (`text`, `entities`: a list of `{"start", "end", "label"}` in code points). The second is
+written, and is lossless. Rows are read in batches, so memory does not grow with the file, and in another process
+(`guarded_process.py`), as a damaged file may crash Arrow. `datasets` itself is not needed.
 """
 
 import json
@@ -28,11 +28,11 @@ from genner.errors import DataError, DocumentError
 from genner.extras import require
 from genner.writing import atomic
 
-ROW_GROUP_SIZE = 1000  # in a row group that is written
+ROW_GROUP_SIZE = 1000  # per row group in writing
 SPACED = ("text", "full_text", "sentence")
-"""Columns that may hold the text whose tokens another one holds."""
+"""Columns that may hold the untokenized text."""
 SPACES = ("space_after", "spaces", "ws", "trailing_whitespace", "whitespace")
-"""Columns that may say which tokens have a blank behind them, as RONEC's does."""
+"""Columns that may say which tokens are followed by a blank, as in RONEC."""
 _SPLITS = frozenset(("train", "test", "validation", "valid", "val", "dev"))
 
 
@@ -42,9 +42,9 @@ class HuggingFace(Syntax):
 
     Options: `split` reads one split of a folder that has several, `all` reads them all; `tokens`, `tags`, `text`,
     `entities`, `id` and `group` are the names of columns; `names` lists the tags' names, in the order of their numbers,
-    when the file does not; `scheme`, `outside` and `label` say how tags are meant, as for `conll`.
+    when the file does not; `scheme`, `outside` and `label` say how tags are read, as for `conll`.
 
-    A row whose tokens, tags, text or entities are missing is an error: it does not say that there are no entities.
+    A row whose tokens, tags, text or entities are missing is an error: missing does not mean that there are none.
     """
 
     name: ClassVar[str] = "hf"
@@ -107,25 +107,25 @@ class HuggingFace(Syntax):
         return [self.id, self.tokens, self.tags, self.text, self.entities, self.group, *SPACED, *SPACES]
 
     def check(self) -> SchemeCheck:
-        """What finds tag sequences that break the scheme."""
+        """A checker for tag sequences that break the scheme."""
         return SchemeCheck(None if self.scheme == "auto" else self.scheme)
 
     def tell(self, check: SchemeCheck, source: Traversable, read_log: ReadLog) -> None:
-        """Record what it has found as an error."""
+        """Record what the check has found as an error."""
         if check.broken:
             count, where, what = check.broken
             read_log.error("tag sequence", source, f"row {where}, {what}", instead=AS_CONLLEVAL, count=count)
 
     def note_others(self, columns: list[str], source: Traversable, read_log: ReadLog) -> None:
-        """Say which further columns hold tags."""
+        """Note which other columns hold tags."""
         for column in columns:
             if column != self.tags:
                 how = f"--from {self.name}:tags={column} reads it instead"
                 read_log.note(source, f"column {column!r} holds tags too and is not read; {how}")
 
     def _guarded(self, function: str, part: Traversable, read_log: ReadLog, *args: Any) -> Iterator[Any]:
-        """What a function of `arrow.py` yields for a file. A file that is broken is an error, and ends."""
-        require("pyarrow")  # its absence in the other process would be taken for a broken file
+        """The items that a function of `arrow.py` yields for a file. A broken file is an error, and iteration ends."""
+        require("pyarrow")  # if only the other process missed it, the file would seem broken
         try:
             with on_disk(part) as path:
                 yield from guarded(f"genner.data.arrow:{function}", str(path), *args)
@@ -134,7 +134,7 @@ class HuggingFace(Syntax):
 
     def _chosen(self, folder: Traversable) -> list[Traversable]:
         parts = list(_parts(folder))
-        # A split is a folder (`save_to_disk`) or begins a file's name (`train-00000-of-00001.parquet`).
+        # A split is a folder (`save_to_disk`) or the start of a file name (`train-00000-of-00001.parquet`).
         names = [str(p).removeprefix(str(folder)).lstrip("/") for p in parts]
         words = [set(re.split(r"[-./]", name)) for name in names]
         wanted = self.split if self.split != "all" else ""
@@ -164,22 +164,22 @@ class HuggingFace(Syntax):
         return RowShape(True, [str(name) for name in names])
 
     def _values(self, parts: list[Traversable], read_log: ReadLog) -> list[str]:
-        """The different tags of all files, when they are strings."""
-        quiet = ReadLog(lenient=True)  # what is broken is said when it is read
+        """The distinct tags of all files, if they are strings."""
+        quiet = ReadLog(lenient=True)  # the actual reading reports errors
         return sorted(
             {v for part in parts for vs in self._guarded("values", part, quiet, self.tags, MAX_TAG_VALUES) for v in vs}
         )
 
     def spelling(self, names: list[str], part: Traversable, read_log: ReadLog) -> Spelling:
-        """How a file spells its tags, of which these are all. Raises `DataError` when that cannot be told."""
+        """How a file spells its tags, given all of them. Raises `DataError` when that cannot be determined."""
         return tag_spelling(set(names), self.scheme, self.outside, self.label, part, read_log, self.name)
 
     def row(
         self, record: JsonRecord, shape: "RowShape", spelling: Spelling, check: SchemeCheck, number: int
     ) -> tuple[Any, list[RecordSpan]]:
-        """Text and entities of a row, whose tags are put into `check` under its number.
+        """Text and entities of a row; its tags are added to `check` under its number.
 
-        Raises `DocumentError` when it does not say what they are.
+        Raises `DocumentError` when the row lacks them.
         """
         first, second = (self.tokens, self.tags) if shape.tagged else (self.text, self.entities)
         for column in (first, second):
@@ -244,9 +244,9 @@ class HuggingFace(Syntax):
 
 
 def _placed(record: JsonRecord, tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The text of tokens, and where they are: as a text beside them has them, or flags for the blanks behind them.
+    """The text of tokens, and their spans in it: from a text column, or from flags for the blanks after them.
 
-    Raises `DocumentError` where there are not as many flags as tokens.
+    Raises `DocumentError` unless there are as many flags as tokens.
     """
     for key in SPACED:
         text = record.get(key)
@@ -262,7 +262,7 @@ def _placed(record: JsonRecord, tokens: list[str]) -> tuple[str, list[tuple[int,
 
 
 class RowShape(NamedTuple):
-    """How the rows of a file are read: as tokens with tags, or as text with entities; and the tags' names, if known."""
+    """How the rows of a file are read: as tokens with tags or as text with entities; and the tag names, if known."""
 
     tagged: bool
     names: list[str]
@@ -271,8 +271,8 @@ class RowShape(NamedTuple):
 def hub(name: str) -> Path:
     """Fetch a data set of the hub into its cache, as parquet files; returns the folder, to be read with `split`.
 
-    The hub keeps a parquet copy of every public data set at the revision `refs/convert/parquet`, also of those that are
-    made by a script. Raises `DataError` when it cannot be fetched.
+    The hub keeps a parquet copy of every public data set at the revision `refs/convert/parquet`, including those made
+    by a script. Raises `DataError` when it cannot be fetched.
     """
     hub_client = optional("huggingface_hub", "hf")
     try:
@@ -290,12 +290,12 @@ def _is_data(file: Traversable) -> bool:
 
 
 def _parts(source: Traversable) -> Iterator[Traversable]:
-    """The data files of a folder and those below it, in the order of their paths."""
+    """The data files of a folder and its subfolders, sorted by path."""
     if source.is_file():
         yield source
         return
     for child in sorted(source.iterdir(), key=lambda c: c.name):
-        # Caches of `map` and `filter` lie beside the data in a folder that was loaded from.
+        # `map` and `filter` leave their caches beside the data.
         if child.is_dir() or (_is_data(child) and not child.name.startswith("cache-")):
             yield from _parts(child)
 
@@ -319,7 +319,7 @@ def _tag(tag: Any, names: list[str]) -> str:
 
 
 def _spans(given: Any) -> list[RecordSpan]:
-    if isinstance(given, dict):  # a `Sequence` of objects was long kept as an object of lists
+    if isinstance(given, dict):  # older versions store a `Sequence` of objects as an object of lists
         try:
             given = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
         except (TypeError, ValueError):

@@ -1,9 +1,9 @@
-"""Rows of a Hugging Face data set as JSON: what `to_json` writes, and what the hub's rows API answers.
+"""Rows of a Hugging Face data set as JSON: as `to_json` writes them, or as the hub's rows API returns them.
 
     {"tokens": ["Ada", "met"], "ner_tags": ["B-PER", "O"]}
     {"features": [{"name": "ner_tags", "type": {...}}], "rows": [{"row_idx": 0, "row": {"tokens": [...], ...}}]}
 
-Tags that are numbers need their names: the API's answer has them, a file of rows does not (`names=O,B-PER,I-PER`).
+Numeric tags need their names: the API's answer has them; for a file of rows give them (`names=O,B-PER,I-PER`).
 """
 
 from collections.abc import Iterator
@@ -28,12 +28,11 @@ TAG_COLUMNS = ("ner_tags", "ner", "ner_labels", "bio", "bio_tags", "iob", "iob_t
 class HuggingFaceJson(RecordSyntax):
     """JSON rows with tokens and a tag each.
 
-    Options: `tokens`, `tags` and `id` are the names of columns (looked for, when left out, under the usual names:
-    `tokens`, `words`, `sentence` ..., and `ner_tags`, `tags`, `labels` ...). Tokens may be a list, or a string of words
-    parted by blanks. Where a text stands beside the tokens, or flags such as `space_after` do, blanks are where they
-    say; `names` lists the tags' names in the order of their numbers; `scheme`,
-    `outside` and `label` say how tags are meant, as for `conll`. A row without tags is left out. The file is gone
-    through twice, to see how it spells its tags.
+    Options: `tokens`, `tags` and `id` are the names of columns (by default the usual names: `tokens`, `words`,
+    `sentence` ..., and `ner_tags`, `tags`, `labels` ...). Tokens may be a list, or a string of words separated by
+    blanks. A text column, or flags such as `space_after`, decide where blanks are; `names` lists the tag names in the
+    order of their numbers; `scheme`, `outside` and `label` say how tags are read, as for `conll`. A row without tags is
+    left out. The file is read twice, first to see how it spells its tags.
     """
 
     name: ClassVar[str] = "hf_json"
@@ -72,7 +71,7 @@ class HuggingFaceJson(RecordSyntax):
             features, rows = _rows(record)
             for row in rows:
                 count += 1
-                if features:  # of an answer, each row is a record
+                if features:  # each row of an answer is a record
                     builder.number = count
                 reader = self._reader(row)
                 if reader.tokens not in row:
@@ -110,7 +109,7 @@ class HuggingFaceJson(RecordSyntax):
         self._reader({}).tell(check, source, read_log)
 
     def _reader(self, row: JsonRecord) -> "_Rows":
-        """What reads this row, as it reads parquet's."""
+        """The reader for this row, shared with parquet."""
         found = _columns(row)
         tokens, tags = self.tokens or found[0], self.tags or found[1]
         return _Rows(
@@ -124,9 +123,9 @@ class HuggingFaceJson(RecordSyntax):
         )
 
     def _values(self, source: Traversable) -> list[str]:
-        """The different tags of the file that are strings."""
+        """The distinct tags of the file that are strings."""
         found: set[str] = set()
-        for _, record in records(source, ReadLog(lenient=True)):  # errors are said when it is read in earnest
+        for _, record in records(source, ReadLog(lenient=True)):  # the actual reading reports errors
             for row in _rows(record)[1]:
                 tags = row.get(self._reader(row).tags)
                 found.update(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else None
@@ -142,7 +141,7 @@ class _Rows(HuggingFace):
 
 
 def _rows(record: JsonRecord) -> tuple[JsonRecord, list[JsonRecord]]:
-    """The features by name and the rows of an answer of the rows API; a record that is none is a row."""
+    """The features by name and the rows of a rows API answer; any other record is itself a row."""
     match record:
         case {"features": [*features], "rows": [*rows]}:
             named = {
@@ -153,18 +152,18 @@ def _rows(record: JsonRecord) -> tuple[JsonRecord, list[JsonRecord]]:
 
 
 def _columns(row: JsonRecord) -> tuple[str, str]:
-    """The usual names under which a row has tokens and tags; empty for what it has not."""
+    """The usual names under which a row has tokens and tags; empty for a missing one."""
     lists = [name for name in TOKEN_COLUMNS if isinstance(row.get(name), list)]
     return lists[0] if lists else _first(row, TOKEN_COLUMNS), _first(row, TAG_COLUMNS)
 
 
 def _tagged(words: list[str], tags: Any) -> bool:
-    """Whether the words of a string have a tag each, plainly those of entities: labels of a whole text are others."""
+    """Whether each word of a string has a tag, and these are clearly entity tags, not labels of a whole text."""
     return isinstance(tags, list) and bool(tags) and len(words) == len(tags) and all(map(parse, tags))
 
 
 def _others(row: JsonRecord, tokens: str, tags: str) -> list[str]:
-    """The further columns of a row with a tag for each token."""
+    """The other columns of a row that hold a tag for each token."""
     number = len(row[tokens]) if isinstance(row[tokens], list) else 0
     found = [
         (name, value)

@@ -1,9 +1,9 @@
-"""The text of an HTML page that a reader sees: tags, scripts and styles left out, white space as a browser shows it."""
+"""The visible text of an HTML page: without tags, scripts and styles, white space as a browser shows it."""
 
 import re
 from html.parser import HTMLParser
 
-# What browsers show nothing of, or show as something else than text. All of these have to be closed.
+# Elements that browsers hide or do not show as text. All of them need end tags.
 _HIDDEN = {"script", "style", "template", "noscript", "title", "svg", "math", "iframe", "object", "audio", "video"}
 _HIDDEN |= {"canvas", "textarea", "select", "datalist"}
 _PARAGRAPHS = {
@@ -26,7 +26,7 @@ _BLANKS = re.compile(r"[ \t\n\r\f]+")
 
 
 def html_text(html: str) -> str:
-    """What a page says. Paragraphs end in a blank line, lines and rows in a line feed; cells are divided by tabs.
+    """The text of a page. Paragraphs end in a blank line, lines and rows in a line feed; tabs separate cells.
 
     Raises `ValueError` on markup that cannot be read.
     """
@@ -34,7 +34,7 @@ def html_text(html: str) -> str:
     try:
         parser.feed(html)
         parser.close()
-    except AssertionError as error:  # Python's parser on some declarations
+    except AssertionError as error:  # Python's parser raises it on some declarations
         raise ValueError(str(error)) from None
     return "".join(parser.pieces)
 
@@ -44,7 +44,7 @@ class _Text(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self._hidden: list[str] = []
-        self._kept = 0  # <pre> elements that are open: white space in them stands as it is
+        self._kept = 0  # number of open <pre> elements: their white space is kept
         self._gap = ""  # what comes before the next word
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -1,7 +1,7 @@
-"""JSON values out of a file, one at a time: lines of values, one list, or values one after the other.
+"""JSON values from a file, one at a time: one value per line, one list, or a sequence of values.
 
-All are read in a window: a list of gigabytes takes the memory of its longest element. Values are numbered from 1, as
-they stand in the file, whatever lines they are on; blank lines are no values, and a broken line counts as one.
+All are read through a window: a list of gigabytes takes the memory of its longest element. Values are numbered from 1
+in file order, whatever lines they are on; blank lines are not values, and a broken line counts as one.
 """
 
 import codecs
@@ -18,12 +18,12 @@ from genner.errors import DataError, DocumentError
 JsonRecord = dict[str, Any]
 JsonLayout = Literal["lines", "list", "stream"]
 
-CHUNK = 1 << 16  # bytes read at a time; a value longer than that doubles it
-FIRST = 50  # values of a file's beginning that tell what it is
+CHUNK = 1 << 16  # bytes read at a time; doubled for longer values
+FIRST = 50  # values at the start of a file that are used to recognize it
 
 
 def _once(pairs: list[tuple[str, Any]]) -> JsonRecord:
-    """An object. Raises `ValueError` where it has a key twice, with two values: the file leaves open which is meant."""
+    """An object. Raises `ValueError` if a key occurs twice with different values, which is ambiguous."""
     found = dict(pairs)
     if len(found) < len(pairs) and (twice := next((key for key, value in pairs if found[key] != value), None)):
         raise ValueError(f"an object has the key {twice!r} twice, with two values; keep one")
@@ -31,11 +31,11 @@ def _once(pairs: list[tuple[str, Any]]) -> JsonRecord:
 
 
 JSON = json.JSONDecoder(object_pairs_hook=_once)
-"""Reads JSON that says one thing."""
+"""Reads unambiguous JSON only."""
 
 
 class JsonValue(NamedTuple):
-    """A JSON value of a file: the line that it begins on, and its number, both from 1."""
+    """A JSON value in a file: the line on which it begins, and its number, both from 1."""
 
     line: int
     number: int
@@ -43,7 +43,7 @@ class JsonValue(NamedTuple):
 
 
 def values(source: Traversable, read_log: ReadLog) -> Iterator[JsonValue]:
-    """The values of a file. One that is broken is an error; in a list, reading ends there."""
+    """The values of a file. A broken value is an error; in a list, reading ends there."""
     match layout_of(source):
         case "lines":
             yield from _lines(source, read_log)
@@ -52,7 +52,7 @@ def values(source: Traversable, read_log: ReadLog) -> Iterator[JsonValue]:
 
 
 def records(source: Traversable, read_log: ReadLog) -> Iterator[tuple[int, JsonRecord]]:
-    """The objects of a file with the number of the line that each begins on. What is no object is an error."""
+    """The objects of a file, each with the number of its first line. Any other value is an error."""
     for line, _, value in values(source, read_log):
         if isinstance(value, dict):
             yield line, value
@@ -66,10 +66,10 @@ def not_an_object(source: Traversable, read_log: ReadLog, line: int, value: obje
 
 
 def layout_of(source: Traversable) -> JsonLayout:
-    """How the values of a file are laid out, by its beginning.
+    """The layout of the values of a file, determined from its beginning.
 
-    Raises `DataError` when it cannot be read, is in another encoding than UTF-8, or has a NUL character in its
-    beginning, as JSON never has.
+    Raises `DataError` when it cannot be read, is not UTF-8, or has a NUL character in its beginning, which JSON never
+    has.
     """
     with open_binary(source) as file:
         head = file.read(CHUNK)
@@ -82,9 +82,9 @@ def layout_of(source: Traversable) -> JsonLayout:
 def _layout(head: bytes) -> JsonLayout:
     head = head.lstrip()
     if head.startswith(b"["):
-        # Lines of lists, as spaCy's tuples in lines, begin with a string; a list of records never does.
+        # A list on each line, as in spaCy's tuples, begins with a string; a list of records never does.
         return "lines" if head[1:].lstrip().startswith(b'"') and _whole(head.split(b"\n", 1)[0]) else "list"
-    # The first line of an object that is spread over lines ends in the middle of it.
+    # The first line of a multi-line object ends in the middle of the object.
     return "stream" if head.split(b"\n", 1)[0].rstrip().endswith((b"{", b",", b"[", b":")) else "lines"
 
 
@@ -111,13 +111,13 @@ def _lines(source: Traversable, read_log: ReadLog) -> Iterator[JsonValue]:
 
 
 def json_value(line: str | bytes, decode: Callable[[str], Any] = JSON.decode) -> Any:
-    """The JSON value on a line. Raises `DocumentError`, which names no file, when it is none or is not UTF-8."""
+    """The JSON value on a line. Raises `DocumentError`, which names no file, for invalid JSON or UTF-8."""
     try:
         return decode(line if isinstance(line, str) else line.decode("utf-8"))
     except UnicodeDecodeError as error:
         assert isinstance(line, bytes)
         raise DocumentError(f"invalid UTF-8 at byte {error.start} of the line; {recode(line)}") from None
-    except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4300 digits
+    except (ValueError, RecursionError) as error:  # ValueError also for integers of more than 4300 digits
         raise DocumentError(f"is not JSON: {error}; legal: one object a line, not broken over lines") from None
 
 
@@ -130,13 +130,13 @@ def json_object(line: bytes) -> JsonRecord:
 
 
 def json_lines(path: Path, *, torn: bool = False, fix: str = "") -> Iterator[tuple[int, Any]]:
-    """Yield the number and the value of each line of a JSON Lines file that is not blank, one line in memory at a time.
+    """Yield the number and the value of each non-blank line of a JSON Lines file, with one line in memory at a time.
 
-    This reads records that are no corpus: conversations, and what genner keeps of its runs. Lines end at `\\n` alone.
+    This reads records that are not a corpus: conversations, and genner's records of its runs. Lines end at `\\n` alone.
 
     Args:
-        torn: a last line without a line feed is left out. A process that was killed while it appended leaves one.
-        fix: what the error on a broken line says to do.
+        torn: ignore a last line without a line feed, as a process leaves it that is killed while it appends.
+        fix: the advice in the error on a broken line.
 
     Raises `DataError`, with the line, for a file that cannot be read or is not JSON Lines in UTF-8.
     """
@@ -190,7 +190,7 @@ class _Window:
         self._broken = False
 
     def _fill(self, size: int = CHUNK) -> bool:
-        """Read on; whether there was more."""
+        """Read more; returns whether there was any."""
         data = b"" if self._broken else self._file.read(size)
         try:
             more = self._decode.decode(data, final=not data)
@@ -205,7 +205,7 @@ class _Window:
         self._at = to
 
     def peek(self) -> str:
-        """The next character that is no blank; empty at the end of the file."""
+        """The next non-blank character; empty at the end of the file."""
         while True:
             rest = self._at
             while rest < len(self._text) and self._text[rest] in " \t\r\n":
@@ -230,7 +230,7 @@ class _Window:
                 if end < len(self._text) or not self._fill(size):
                     break
             except json.JSONDecodeError as error:
-                # An error well before the end of the window is no matter of reading on, but for an open string's.
+                # Reading more cannot fix an error well before the end of the window, unless a string is open.
                 cut = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - 16
                 if not cut or not self._fill(size):
                     raise ValueError(error.msg) from None
@@ -240,18 +240,18 @@ class _Window:
 
 
 def first_values(head: bytes) -> tuple[Any, ...]:
-    """The values that a file begins with, as far as `head` holds them whole, and at most 50.
+    """The first values of a file that `head` holds completely, at most 50.
 
-    Where it does not hold the first object whole, an object of its keys alone, each with the value None.
+    If the first object is incomplete in `head`: an object with its keys, all values None.
     """
     keys = () if (found := _whole_values(head)) else sorted(top_keys(head[:CHUNK]))
     return found or ((dict.fromkeys(keys),) if keys else ())
 
 
 def broken_json(head: bytes) -> tuple[str, int] | None:
-    """What is wrong with a file that begins with `{` or `[` and whose first value is not JSON, and its line; else None.
+    """The error, with its line, of a file that begins with `{` or `[` and whose first value is not JSON; else None.
 
-    Only JSON in lines is judged, and only a first line that `head` holds whole.
+    Only JSON Lines are checked, and only if `head` holds the whole first line.
     """
     text = head.lstrip()
     if text[:1] not in (b"{", b"[") or _layout(head) != "lines":
@@ -267,7 +267,7 @@ def broken_json(head: bytes) -> tuple[str, int] | None:
 
 
 def breaks_off(head: bytes) -> bool:
-    """Whether a file that begins with `head` seems to be JSON whose first value goes on behind it."""
+    """Whether a file that begins with `head` seems to be JSON whose first value continues beyond `head`."""
     return head.lstrip()[:1] in (b"{", b"[") and not _whole_values(head) and bool(top_keys(head[:4096]))
 
 
@@ -290,7 +290,7 @@ def _whole_values(head: bytes) -> tuple[Any, ...]:
 
 
 def top_keys(head: bytes) -> set[str]:
-    """The keys of the first object in a file that begins with `head`, which may break off anywhere."""
+    """The keys of the first object in a file that begins with `head`, which may end anywhere."""
     keys: set[str] = set()
     text = head.decode("utf-8", "replace").lstrip()
     top = 2 if text.startswith("[") else 1

@@ -1,10 +1,10 @@
-"""genner's own JSON Lines: what `genner extract` writes, and what other syntaxes are converted into.
+"""genner's own JSON Lines: the output of `genner extract`, and the target of conversions from other syntaxes.
 
-A line is one record, as `Document.to_dict` gives it:
+A line is one record, as `Document.to_dict` returns it:
 
     {"id": "7", "text": "Ada met Bob.", "entities": [{"start": 0, "end": 3, "label": "PER", "text": "Ada"}]}
 
-`group`, if it is given, names what the text is a part of (see `Document`). A record with `problems` is a `Prediction`.
+`group`, if given, names the unit that the text belongs to (see `Document`). A record with `problems` is a `Prediction`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ from genner.errors import DocumentError
 class Jsonl(RecordSyntax):
     """`{"id", "text", "entities": [{"start", "end", "label", "score"?}], "problems"?}` a line; holds everything.
 
-    A list of such objects is read too. A record without `entities` is an error: it does not say that it has none.
+    A list of such objects is read too. A record without `entities` is an error: missing does not mean none.
     """
 
     name: ClassVar[str] = "jsonl"
@@ -63,18 +63,18 @@ class Jsonl(RecordSyntax):
 def read_jsonl(path: Path, *, lenient: bool = False) -> Iterator[Document]:
     """Yield the documents of a file of genner's own JSON Lines. `read_corpus` reads these, and any other syntax.
 
-    The file may be packed with gzip, and may begin with a byte order mark. One record is in memory at a time, besides 8
-    bytes for each id. A record without an `id` gets `<file stem>-<number>`, from 1; blank lines are not counted.
+    The file may be gzipped and may begin with a byte order mark. One record is in memory at a time, plus 8 bytes per
+    id. A record without an `id` gets `<file stem>-<number>`, from 1; blank lines are not counted.
 
-    A bad record (invalid UTF-8 or JSON, no object, a malformed document, no `entities`, an id that was given before)
-    raises `DataError`; with `lenient` it is logged as a warning and passed over. A file that cannot be read, or is
-    binary, raises `DataError` in any case.
+    A bad record (invalid UTF-8 or JSON, not an object, a malformed document, no `entities`, a repeated id) raises
+    `DataError`; with `lenient` it is logged as a warning and skipped. A file that cannot be read, or is binary, always
+    raises `DataError`.
     """
     return Jsonl().read(path, ReadLog(lenient=lenient))
 
 
 def document_of(record: JsonRecord) -> Document:
-    """The `Document`, or with `problems` the `Prediction`, of an annotated record. Raises `DocumentError`."""
+    """The `Document` of an annotated record, or the `Prediction` if it has `problems`. Raises `DocumentError`."""
     try:
         document = Document.from_dict(record)
     except DocumentError as error:

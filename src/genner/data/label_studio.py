@@ -1,11 +1,11 @@
-"""Label Studio's JSON export: a list of tasks, each with its text and what annotators marked in it.
+"""Label Studio's JSON export: a list of tasks, each with its text and its annotations.
 
     [{"id": 1, "data": {"text": "Ada met Bob."}, "annotations": [{"result": [{"type": "labels", "from_name": "label",
       "to_name": "text", "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}}]}]}]
 
-A task without an annotation that counts says nothing of entities and is left out, and counted. What a model found (a
-`Prediction`) is written under `predictions`, which Label Studio shows to annotators, with its score and model version.
-Beside the tasks, `X.config.xml` holds a labelling configuration that shows them.
+A task without a valid annotation says nothing about entities; it is left out and counted. A `Prediction` is written
+under `predictions`, which Label Studio shows to annotators, with its score and model version. The file `X.config.xml`
+beside the tasks holds a labelling configuration that displays them.
 """
 
 import re
@@ -38,13 +38,13 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class LabelStudio(RecordSyntax):
-    """Label Studio JSON. Of a task's annotations the one marked as ground truth is read, else the first.
+    """Label Studio JSON. The annotation of a task that is marked as ground truth is read, else the first.
 
-    Those that were cancelled do not count. Options: `key` is the field of `data` that holds the text; `annotations`
-    says whether annotations or predictions are read; `annotator` whose (an id or an address; a model version of
-    predictions); `units` how offsets count, `auto` by the texts that results mark (in writing: code points);
-    `from_name` and `to_name` are the names in the labelling configuration: in reading, results with other names are
-    left out, in writing they are `label` and `text`; `model_version` is written with predictions.
+    Cancelled annotations are ignored. Options: `key` is the field of `data` that holds the text; `annotations` selects
+    annotations or predictions; `annotator` selects the author (an id or an address; for predictions a model version);
+    `units` is the unit of offsets, `auto` derives it from the texts of the results (when writing: code points);
+    `from_name` and `to_name` are the names in the labelling configuration: when reading, results with other names are
+    left out, when writing the defaults are `label` and `text`; `model_version` is written with predictions.
     """
 
     name: ClassVar[str] = "label_studio"
@@ -69,7 +69,7 @@ class LabelStudio(RecordSyntax):
 
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         builder = DocumentBuilder(source, read_log)
-        names: set[str] = set()  # by which results are marked
+        names: set[str] = set()  # the `from_name`s in results
         for task in builder.records("data"):
             try:
                 data = task.get("data")
@@ -101,10 +101,10 @@ class LabelStudio(RecordSyntax):
             read_log.error("unknown from_name", source, what)
 
     def _results(self, task: JsonRecord, builder: DocumentBuilder) -> list[JsonRecord] | None:
-        """The results of the annotation that counts; None, which is recorded, when there is none."""
+        """The results of the annotation to read; None, which is recorded, if there is none."""
         made = task.get(self.annotations)
         if made is None and self.annotations == "annotations":
-            made = task.get("completions")  # so called before version 1.0
+            made = task.get("completions")  # the name before version 1.0
         made = made or []
         if not isinstance(made, list) or not all(isinstance(a, dict) for a in made):
             raise DocumentError(f"{self.annotations!r} is not a list of objects")
@@ -164,7 +164,7 @@ class LabelStudio(RecordSyntax):
         ]
 
     def _of_this_text(self, data: JsonRecord, results: list[JsonRecord], builder: DocumentBuilder) -> list[JsonRecord]:
-        """The results that mark the text that is read: a task may have several. Raises `DocumentError`."""
+        """The results that mark the selected text: a task may have several texts. Raises `DocumentError`."""
         if self.from_name:
             kept = [r for r in results if r.get("from_name") == self.from_name]
             builder.drop(f"result of another from_name than {self.from_name!r}", len(results) - len(kept))
@@ -207,7 +207,7 @@ class LabelStudio(RecordSyntax):
         if self.key in data:
             read_log.drop("further field of a record", f"{self.key!r} of document {document.id!r}")
         data[self.key] = document.text
-        # Label Studio numbers tasks itself; ours stands in `meta`, which it keeps.
+        # Label Studio numbers tasks itself; genner's id is in `meta`, which it keeps.
         task = {"id": number, "data": data, "annotations": [{"result": results}], "meta": {"id": typed_id(document)}}
         if isinstance(document, Prediction):
             scores = [e.score for e in document.entities if e.score is not None]
@@ -232,7 +232,7 @@ class LabelStudio(RecordSyntax):
 
 
 def _by(annotation: JsonRecord) -> set[str]:
-    """By what names the author of an annotation, or of a prediction, may be asked for."""
+    """The names that select the author of an annotation or prediction."""
     by = annotation.get("completed_by")
     names = [by.get("id"), by.get("email"), by.get("username")] if isinstance(by, dict) else [by]
     return {str(name) for name in (*names, annotation.get("model_version")) if name is not None}

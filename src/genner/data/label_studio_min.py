@@ -1,10 +1,10 @@
-"""Label Studio's JSON_MIN export: a flat record for each annotation, its results under the name of their control.
+"""Label Studio's JSON_MIN export: one flat record per annotation, its results under the name of their control.
 
     [{"id": 1, "text": "Ada met Bob.", "label": [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}],
       "annotator": 1, "annotation_id": 4, "created_at": "...", "updated_at": "...", "lead_time": 3.2}]
 
-An annotation without any result has no field for it. A task that several people annotated is there once for each: the
-first is read, the others are counted.
+An annotation without results lacks that field. A task has one record per annotator: the first is read, the others are
+counted.
 """
 
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ from genner.document import Document
 from genner.errors import DocumentError
 
 _OWN = frozenset({"annotator", "annotation_id", "created_at", "updated_at", "lead_time", "history", "agreement"})
-_MADE = ("annotation_id", "annotator")  # a record that has one was annotated
+_MADE = ("annotation_id", "annotator")  # a record with one of these was annotated
 
 
 @dataclass(frozen=True)
 class LabelStudioMin(RecordSyntax):
     """Label Studio's JSON_MIN.
 
-    Options: `key` is the field of the text; `label` that of the marks (their `from_name`), each that holds marks when
-    left out; `units` is how offsets count, `auto` by the texts that are marked.
+    Options: `key` is the field of the text; `label` the field of the marks (their `from_name`), by default every field
+    that holds marks; `units` is the unit of offsets, `auto` derives it from the marked texts.
     """
 
     name: ClassVar[str] = "label_studio_min"

@@ -1,8 +1,8 @@
-"""How Label Studio counts offsets, found out task by task.
+"""Detection of the unit of Label Studio's offsets, for each task.
 
-It once counted JavaScript's UTF-16 units (its issue 1347) and later versions count code points (its
-`charsToCodePoints`); a browser may also have made one character of each `\\r\\n`. The export says neither. But each
-result carries the text that it marks, so the unit is the one that cuts those texts out.
+Older versions count JavaScript's UTF-16 units (its issue 1347), later ones code points (its `charsToCodePoints`); a
+browser may also have turned each `\\r\\n` into one character. The export does not state the unit. But each result
+carries the text that it marks, so the unit is the one under which offsets and texts agree.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ OffsetUnit = Literal["auto", "code_points", "utf16"]
 
 
 class MarkedSpan(NamedTuple):
-    """What a result marks: `start` and `end` in the file's unit, `mention` the text there, where it is given."""
+    """The span of a result: `start` and `end` in the file's unit; `mention` is the text there, if given."""
 
     start: int
     end: int
@@ -25,8 +25,8 @@ class MarkedSpan(NamedTuple):
 def code_points(text: str, marks: Sequence[MarkedSpan], units: OffsetUnit) -> tuple[list[tuple[int, int]], bool]:
     """The marks as `[start, end)` in code points, and whether their unit is certain.
 
-    It is not where units differ at some mark and no mark has a text to tell by; then code points are taken.
-    Raises `DocumentError` when a mark's text is not where the mark is, in any unit or in the one that is asked for.
+    It is uncertain if units differ at some mark and no mark has a text that decides; then code points are assumed.
+    Raises `DocumentError` when a mark's text is not at its offsets, in any unit or in the one given.
     """
     ways = list(_ways(text, units))
     checked = [mark for mark in marks if mark.mention is not None]
@@ -45,12 +45,12 @@ def code_points(text: str, marks: Sequence[MarkedSpan], units: OffsetUnit) -> tu
 
 
 def utf16(text: str) -> list[int]:
-    """How many UTF-16 units lie before each code point, and before the end."""
+    """The number of UTF-16 units before each code point, and before the end."""
     return [0, *accumulate(1 + (c > "\uffff") for c in text)]
 
 
 def _ways(text: str, units: OffsetUnit) -> Iterator[Callable[[int], int]]:
-    """Functions from offsets of a unit to code points; -1 is no place."""
+    """Functions from offsets in a unit to code points; -1: no such offset."""
     astral = max(text, default="") > "\uffff"
     if units == "utf16":
         yield _back(utf16(text)) if astral else _as_given
@@ -69,7 +69,7 @@ def _ways(text: str, units: OffsetUnit) -> Iterator[Callable[[int], int]]:
 def _back(counted: list[int]) -> Callable[[int], int]:
     places: dict[int, int] = {}
     for point, offset in enumerate(counted):
-        places.setdefault(offset, point)  # of `\r\n` counted as one, the edge before it
+        places.setdefault(offset, point)  # for `\r\n` counted as one, the position before it
 
     def back(offset: int) -> int:
         return places.get(offset, offset if offset > counted[-1] else -1)

@@ -1,10 +1,10 @@
-"""langextract's JSONL, what its `save_annotated_documents` writes: a document a line, a model's output.
+"""langextract's JSONL, the output of its `save_annotated_documents`: one document per line, with a model's extractions.
 
     {"document_id": "a", "text": "Ada met Bob.", "extractions": [{"extraction_class": "PER", "extraction_text": "Ada",
       "char_interval": {"start_pos": 0, "end_pos": 3}, "alignment_status": "match_exact", "attributes": {}}]}
 
-Positions are half-open and count code points. An extraction that langextract could not place has none; it is placed
-where its text is in the document just once, else counted. Source: langextract's `data_lib` and `core/data`.
+Positions are half-open and count code points. An extraction that langextract could not align has none; it is placed if
+its text occurs exactly once in the document, else counted. Source: langextract's `data_lib` and `core/data`.
 """
 
 from collections.abc import Iterator
@@ -75,5 +75,5 @@ def _span(text: Any, item: Any, builder: DocumentBuilder) -> RecordSpan | None:
             return RecordSpan(starts[0], starts[0] + len(mention), label)
         builder.drop("extraction without a place in its text", detail=repr(mention))
         return None
-    # What was not matched exactly is placed by langextract where the words differ.
+    # langextract aligns inexact matches to text with other words.
     return RecordSpan(start, end, label, mention if item.get("alignment_status") in _EXACT else None)

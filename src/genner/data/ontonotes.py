@@ -1,14 +1,14 @@
-"""The name annotation of OntoNotes 5.0, files `*.name`: a sentence a line, names in `ENAMEX` elements.
+"""The name annotation of OntoNotes 5.0, files `*.name`: one sentence per line, names in `ENAMEX` elements.
 
     <DOC DOCNO="nw/wsj/00/wsj_0001@0001@wsj@nw@en@on">
     <ENAMEX TYPE="PERSON">Mary Smith</ENAMEX> , <ENAMEX TYPE="DATE">61 years old</ENAMEX> , left .
     The <ENAMEX TYPE="NORP" S_OFF="4">anti-British</ENAMEX> mood -LRB- new -RRB- grew .
     </DOC>
 
-An element holds whole tokens, which are what is between blanks. `S_OFF` characters at its start and `E_OFF` at its end
-are outside the name: above it is "British". The characters are counted in the token as it is meant, `(`, not as it is
-spelt, `-LRB-`. `TIMEX` and `NUMEX` elements, of earlier releases, are read alike. OntoNotes nests no names; the syntax
-can, and both reader and writer do. Source: the name annotation in the documentation of OntoNotes 5.0 (LDC2013T19).
+An element holds whole tokens, which blanks separate. The first `S_OFF` and last `E_OFF` characters of an element are
+outside the name: the name above is "British". Characters are counted in the decoded token, `(`, not in its spelling,
+`-LRB-`. `TIMEX` and `NUMEX` elements, of earlier releases, are read alike. OntoNotes does not nest names, but the
+syntax, the reader and the writer can. Source: the name annotation in the documentation of OntoNotes 5.0 (LDC2013T19).
 """
 
 import re
@@ -37,13 +37,13 @@ _OUT_OF_ATTRIBUTE = {escaped: char for char, escaped in _IN_ATTRIBUTE.items()}
 
 @dataclass(frozen=True)
 class OntoNotesName(Syntax):
-    """A `.name` file, or all of them in a folder. A document is a line, its text as it is spaced there.
+    """A `.name` file, or all such files in a folder. A document is a line, with its spacing.
 
-    Its id is `<DOCNO>-<n>`, n from 1; the `DOCNO` alone if that holds one line only. Its group is the `DOCNO` up to its
-    first `@`, the file that it is a part of. Writing puts documents with ids
-    `X-1`, `X-2`, ... that follow one another into one `DOC`, and each other one into its own, so that ids are kept.
-    Line breaks become blanks, entities that cross another one within their tokens are left out, and texts that hold a
-    spelling such as `-LRB-` come back as what it means: all are dropped.
+    Its id is `<DOCNO>-<n>`, n from 1, or the `DOCNO` alone if that has one line only. Its group is the `DOCNO` up to
+    its first `@`: the file that it belongs to. Writing puts consecutive documents with ids `X-1`, `X-2`, ... into one
+    `DOC`, and every other document into its own, so that ids are kept. Three losses are counted as dropped: line
+    breaks, which become blanks; entities that cross another one within their tokens, which are left out; and spellings
+    such as `-LRB-` in a text, which are decoded when read again.
     """
 
     name: ClassVar[str] = "ontonotes"
@@ -115,7 +115,7 @@ def _parse(line: str, docno: str, id: str, source: Traversable, number: int, rea
     open_: list[tuple[int, str, dict[str, str]]] = []
     entities: list[Entity] = []
     pieces = _TAG.split(line)
-    # Tokens are spelt, so only the whole text can be made plain; an element begins and ends between tokens.
+    # Escapes span whole tokens, so decoding works on the text between elements, which begin and end at token edges.
     for at in range(0, len(pieces), 4):
         text += "".join(plain(token) for token in re.split("( )", pieces[at]))
         if at + 1 == len(pieces):
@@ -147,7 +147,7 @@ def _parse(line: str, docno: str, id: str, source: Traversable, number: int, rea
 
 
 def _file(docno: str) -> str:
-    """What a `DOCNO` names a part of: `nw/wsj/00/wsj_0001` of `nw/wsj/00/wsj_0001@0001@wsj@nw@en@on`."""
+    """The file that a `DOCNO` belongs to: `nw/wsj/00/wsj_0001` for `nw/wsj/00/wsj_0001@0001@wsj@nw@en@on`."""
     return docno.partition("@")[0] or docno
 
 
@@ -156,7 +156,7 @@ _Line = tuple[str, str, str]
 
 
 def _docs(lines: Iterable[_Line]) -> Iterator[tuple[str, list[_Line]]]:
-    """The lines that go into one `DOC`, with its `DOCNO`."""
+    """The lines of each `DOC`, with its `DOCNO`."""
     first, held = "", list[_Line]()
     for line in lines:
         if not line[1].strip(" "):
@@ -183,7 +183,7 @@ def _spell(document: Document, read_log: ReadLog) -> _Line:
         read_log.drop("lone surrogate in an id or label", document.id)
     elements: list[tuple[int, int, Entity | None]] = []
     for e in document.entities:
-        # Out to the ends of the tokens that it begins and ends in.
+        # Extend the span to the edges of its first and last token.
         start = e.start if text[e.start] == " " else text.rfind(" ", 0, e.start) + 1
         end = e.end if text[e.end - 1] == " " else (text + " ").find(" ", e.end)
         if any(s < start < t < end or start < s < end < t for s, t, _ in elements):

@@ -1,4 +1,4 @@
-"""Writing documents as JSON lines, into a file that comes to be when all are written, and can be gone on with."""
+"""Writing documents as JSON Lines into a file that appears when complete, and that can be resumed."""
 
 import json
 import os
@@ -18,22 +18,22 @@ from genner.writing import followed, lock, refuse_special, sync
 
 
 class JsonlWriter:
-    """Writes documents to `path`, which comes to be only when all are written: a context manager.
+    """Writes documents to `path`, which appears only when all are written: a context manager.
 
-    The records go to `<path>.part`, each handed to the operating system before `write` returns. On a clean exit the
-    part is synced to disk and renamed to `path`; on an exception, or a kill, it stays, and `path` is as it was. One
+    The records go to `<path>.part`, each passed to the operating system before `write` returns. On a clean exit the
+    part is synced to disk and renamed to `path`; on an exception, or a kill, it stays, and `path` is unchanged. One
     process at a time writes it.
 
-    Without `resume` and `force`, a `path` or a part that is there is refused. With `resume` a part that is there (or
-    else `path` itself) is gone on with: a torn last line is cut off, and writing goes on behind the documents that it
-    `has`. With `force` both are overwritten.
+    Without `resume` and `force`, an existing `path` or part is refused. With `resume` an existing part (or else `path`
+    itself) is continued: a torn last line is cut off, and new documents are appended to those that it `has`. With
+    `force` both are overwritten.
 
     Args:
         about: what writes the documents (model, labels, format ...). It is kept beside the output, and `resume` refuses
-            to go on with what something else began. None: nothing is kept, and nothing compared.
+            an output that a different one began. None: nothing is kept, and nothing compared.
 
-    Raises `UsageError` on what would be overwritten or mixed, `DataError` when a file cannot be written, another
-    process writes it, the disk is full, or a part holds something else than records.
+    Raises `UsageError` on an output that would be overwritten or mixed, `DataError` when a file cannot be written,
+    another process writes it, the disk is full, or a part holds anything but records.
     """
 
     def __init__(
@@ -41,16 +41,16 @@ class JsonlWriter:
     ) -> None:
         self.path = path
         self._place = followed(path)
-        # Not `with_name`: the root, which `check` refuses, has no name.
+        # Not `with_name`: it fails for the root, which has no name and which `check` refuses.
         self.part, self.meta = (self._place.parent / f"{self._place.name}{end}" for end in (".part", ".meta"))
         self.state = ResumeFile(self._place.parent / f"{self._place.name}.part.state")
         self.resume, self.force, self.about = resume, force, about
         self.count = 0
-        """Records in the part, those of earlier runs among them."""
+        """Number of records in the part, including those of earlier runs."""
         self._done: dict[str, bytes] = {}  # hashes of texts, by id
 
     def check(self) -> None:
-        """Raise `UsageError` when this would overwrite something; `DataError` when `path` is no regular file."""
+        """Raise `UsageError` when this would overwrite a file; `DataError` when `path` is not a regular file."""
         refuse_special(self.path)
         if self.resume or self.force:
             return
@@ -68,7 +68,7 @@ class JsonlWriter:
             )
 
     def has(self, document: Document) -> bool:
-        """Whether the document is in. Raises `UsageError` when one of its id is in that has another text."""
+        """Whether the document is written. Raises `UsageError` when a document with its id but another text is."""
         known = self._done.get(document.id) if document.id else None
         if known is not None and known != _hash(document.text):
             raise UsageError(
@@ -99,7 +99,7 @@ class JsonlWriter:
                 with suppress(OSError):
                     self.state.read()
                 lock(file, self.path, self.state.holder)
-                # Whoever had it locked may have renamed it in the meantime.
+                # The previous holder of the lock may have renamed the part.
                 if self.part.exists() and os.path.samestat(os.fstat(file.fileno()), self.part.stat()):
                     self.state = ResumeFile(self.state.path)
                     self.state.read()
@@ -110,14 +110,14 @@ class JsonlWriter:
             file.close()
 
     def _find_out(self) -> None:
-        """See what is there, and go on with it or begin."""
+        """Resume an existing output, or begin."""
         if not self.resume:
             self.check()
             self._file.truncate(0)
             self._begin()
             return
         end = self._read_part()
-        # A state without answers beside an empty part is left by a kill while one run ended or the next began.
+        # A kill at the end of one run or the start of the next leaves a state without answers beside an empty part.
         if self.count or self.state.answers:
             self._compare(self.state.about, self.part)
             self._file.truncate(end)
@@ -149,7 +149,7 @@ class JsonlWriter:
             raise UsageError(f"{str(path)!r} was begun with {'; '.join(said)}; {anew}")
 
     def _copy(self) -> None:
-        """Make the part a copy of the finished output, at once."""
+        """Make the part a copy of the finished output, atomically."""
         draft = self.part.with_name(f"{self.part.name}.new.tmp")
         try:
             shutil.copyfile(self.path, draft)
@@ -162,7 +162,7 @@ class JsonlWriter:
         self._file = file
 
     def _read_part(self) -> int:
-        """Fill `_done` and `count` from the part; returns the bytes up to the end of the last whole line."""
+        """Fill `_done` and `count` from the part; returns the length in bytes up to the last complete line."""
         end = 0
         with self.part.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -183,16 +183,16 @@ class JsonlWriter:
 
     def _note(self, id: str, text: str) -> None:
         self.count += 1
-        if id:  # else it says nothing about which document it was
+        if id:  # without an id, the document cannot be identified
             self._done[id] = _hash(text)
 
     def write(self, document: Document) -> None:
         """Append one record."""
         line = json.dumps(document.to_dict(), ensure_ascii=False) + "\n"
-        # Only lone surrogates, in an id or a label, cannot be encoded, and "\ud800" is their JSON escape as well.
+        # Only lone surrogates, in an id or a label, cannot be encoded; "\ud800" is also their JSON escape.
         rest = memoryview(line.encode("utf-8", errors="backslashreplace"))
         try:
-            # Unbuffered: a buffer would keep what a full disk refused, and append the torn rest on closing.
+            # Unbuffered: a buffer would keep the bytes that a full disk refused, and append the torn rest on closing.
             while rest:
                 rest = rest[self._file.write(rest) :]
             self._note(document.id, document.text)
@@ -206,7 +206,7 @@ class JsonlWriter:
             if kind is None:
                 sync(self._file)
                 if self.about is None:
-                    self.meta.unlink(missing_ok=True)  # of what is overwritten
+                    self.meta.unlink(missing_ok=True)  # of the overwritten output
                 else:
                     write_about(self.meta, self.about, os.fstat(self._file.fileno()).st_size)
                 self.part.replace(self._place)
@@ -217,7 +217,7 @@ class JsonlWriter:
             self._leave(finished=kind is None)
 
     def _leave(self, finished: bool) -> None:
-        """Close the files; an unfinished part that nothing is in is taken away."""
+        """Close the files; an unfinished part is deleted if it is empty."""
         with suppress(OSError):
             if not finished and not self.state.answers and os.fstat(self._file.fileno()).st_size == 0:
                 self.state.path.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""The letter case of "Assessment of Generative NER in the Era of LLMs" in its inputs of CoNLL-2003.
+"""The letter case of the CoNLL-2003 inputs of "Assessment of Generative NER in the Era of LLMs".
 
-A sentence all of whose words of letters are in capitals gets the case that the package `truecase` finds for them,
-without what stands between; all else is left as it is: `FREESTYLE SKIING-WORLD CUP MOGUL RESULTS .` becomes `Freestyle
-SKIING-WORLD cup MOGUL results .`. So are 6,701 of the 6,703 published inputs written; the other two are ties, which the
-package leaves to chance. The package and its 76 MB of counts are no part of genner.
+If all purely alphabetic words of a sentence are in capitals, they get the case that the package `truecase` finds for
+them, without the other tokens; everything else is unchanged: `FREESTYLE SKIING-WORLD CUP MOGUL RESULTS .` becomes
+`Freestyle SKIING-WORLD cup MOGUL results .`. This reproduces 6,701 of the 6,703 published inputs; the other two are
+ties, which the package breaks at random. The package and its 76 MB of counts are not part of genner.
 """
 
 import re
@@ -17,7 +17,7 @@ from genner.errors import UsageError
 from genner.extras import install_command
 
 Caser = Callable[[Sequence[str]], Sequence[str]]
-"""Words in capitals -> as many words in the case of running text, or other numbers of them where it cannot say."""
+"""Words in capitals -> the same words in the case of running text, or a different number of words if undecided."""
 
 _TOKEN = re.compile(r"\S+")
 
@@ -25,9 +25,9 @@ _TOKEN = re.compile(r"\S+")
 def truecase_package(words: Sequence[str]) -> Sequence[str]:
     """The case that `truecase` gives words. Raises `UsageError` with the command that installs it.
 
-    Its own entry splits words first, by NLTK's rules and with data that has to be fetched; a sentence that those rules
-    split otherwise is one for which it gives another number of words. Of forms that are equally likely it takes the
-    first of a set, which changes from process to process; here it is the first in the order of code points.
+    The package's own function first splits words, by NLTK's rules and with data that must be fetched; if those rules
+    split a sentence differently, it returns a different number of words. Of equally likely forms it takes the first of
+    a set, which varies between processes; here it is the first in code point order.
     """
     try:
         caser, nltk = import_module("truecase").get_truecaser(), import_module("nltk.tokenize")
@@ -46,7 +46,7 @@ def truecase_package(words: Sequence[str]) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class PaperCase(Rewrite):
-    """Rewrites sentences in capitals, given as tokens set apart by blanks; a character for a character."""
+    """Rewrites sentences in capitals, given as tokens separated by blanks, one character for one character."""
 
     caser: Caser = truecase_package
 

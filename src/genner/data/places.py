@@ -1,13 +1,13 @@
-"""Where in a text a mention is that a file gives without offsets: only where that is certain."""
+"""Find mentions that a file gives without offsets, if their position in the text is certain."""
 
 import re
 
 UNPLACED = "document none of whose mentions has a certain place"
-"""What is counted for a document that would look as if it had no entities."""
+"""The kind that is counted for a document that would seem to have no entities."""
 
 
 def found(text: str, mention: str) -> list[int]:
-    """Where `mention` starts in `text`: as whole words, or else anywhere."""
+    """The offsets at which `mention` starts in `text`: as whole words, or if there are none, anywhere."""
     if not mention:
         return []
     bare = re.escape(mention)

@@ -1,4 +1,4 @@
-"""Prodigy's JSONL: a task a line, with character offsets in code points, half-open.
+"""Prodigy's JSONL: one task per line, with half-open offsets in code points.
 
 {"text": "Ada met Bob.", "spans": [{"start": 0, "end": 3, "label": "PER"}], "answer": "accept"}
 """
@@ -24,16 +24,16 @@ from genner.document import Document
 
 _OWN = frozenset({"text", "spans", "answer", "relations", "tokens", "id", "meta"})
 _OTHER = frozenset({"label", "options", "accept", "cats"})
-"""Fields of tasks of other kinds: without spans they say nothing of entities."""
+"""Fields of other kinds of tasks: without spans they say nothing about entities."""
 
 
 @dataclass(frozen=True)
 class Prodigy(RecordSyntax):
-    """Prodigy tasks. Only accepted ones are gold: the rest is counted as lost, unless `answers` asks for it.
+    """Prodigy tasks. Only accepted ones are gold; others are counted as dropped, unless `answers` includes them.
 
-    Option: `answers` is which to read, of accept, reject, ignore and none, with commas. A task that was accepted
-    without `spans` has no entities; one without an answer was not looked at, and its spans may be a model's.
-    `tokens` are not read, as spans have characters, and not written: Prodigy's recipes add their own.
+    Option: `answers` lists which to read: accept, reject, ignore, none, separated by commas. A task accepted without
+    `spans` has no entities; one without an answer was not reviewed, and its spans may be a model's. `tokens` are not
+    read, as spans have character offsets, and not written: Prodigy's recipes add their own.
     """
 
     name: ClassVar[str] = "prodigy"
@@ -101,7 +101,7 @@ def _id(task: JsonRecord) -> Any:
 
 
 def _meta(task: JsonRecord) -> JsonRecord:
-    """What a task says of where it is from, without the id."""
+    """The source metadata of a task, without the id."""
     meta = task.get("meta")
     rest = {k: v for k, v in meta.items() if k != "id"} if isinstance(meta, dict) else meta
     return {"meta": rest} if rest else {}

@@ -1,4 +1,4 @@
-"""What the record syntaxes share: documents built from JSON objects, and files of records written whole."""
+"""Helpers of the record syntaxes: building documents from JSON objects, and writing whole files of records."""
 
 import json
 from abc import abstractmethod
@@ -22,7 +22,7 @@ DOCSTART = "-DOCSTART-"
 
 
 class RecordSpan(NamedTuple):
-    """An entity as a file gives it, not yet checked; `mention`, where given, is what the offsets must cut out."""
+    """An entity as a file gives it, not yet checked; `mention`, if given, must equal the text at the offsets."""
 
     start: Any
     end: Any
@@ -32,15 +32,15 @@ class RecordSpan(NamedTuple):
 
 
 class RecordSyntax(Syntax):
-    """A syntax whose files are JSON records, in lines, in one list, or one after the other."""
+    """A syntax whose files are JSON records: one per line, in one list, or in sequence."""
 
     title: ClassVar[str]
-    """What such a record is, for messages: `doccano's export`."""
+    """The name of such a record in messages: `doccano's export`."""
 
     @classmethod
     @abstractmethod
     def recognizes_record(cls, record: Any) -> bool:
-        """Whether a JSON value is such a record. A value of None may be a value of any type that is not known."""
+        """Whether a JSON value is such a record. None in it may stand for an unknown value of any type."""
 
     @classmethod
     def recognizes(cls, source: Traversable, head: bytes) -> bool:
@@ -50,8 +50,8 @@ class RecordSyntax(Syntax):
 class DocumentBuilder:
     """Reads the records of one file and builds their documents.
 
-    What cannot be a document is an error, and passed over when the log is lenient. Errors and dropped things name the
-    record: by its line where each has one of its own, else by its number and its id too.
+    A record that is not a valid document is an error, and is skipped if the log is lenient. Errors and dropped things
+    name the record: by its line if each record has its own line, else by its number and id.
     """
 
     def __init__(self, source: Traversable, read_log: ReadLog) -> None:
@@ -66,7 +66,7 @@ class DocumentBuilder:
         self._parts = 0
 
     def values(self) -> Iterator[Any]:
-        """The values of the file; each is the one that errors and dropped things are about until the next."""
+        """The values of the file; until the next value, errors and dropped things are reported for the current one."""
         self._listed = layout_of(self.source) != "lines"
         for line, number, value in values(self.source, self.read_log):
             self.line, self.number = line, number
@@ -75,7 +75,7 @@ class DocumentBuilder:
             yield value
 
     def records(self, *keys: str) -> Iterator[JsonRecord]:
-        """The objects among the values. Other values are errors; so are objects that lack all of `keys`, if given."""
+        """The objects among the values. Other values are errors; so are objects that have none of `keys`, if given."""
         for value in self.values():
             if not isinstance(value, dict):
                 not_an_object(self.source, self.read_log, self.line, value)
@@ -85,20 +85,20 @@ class DocumentBuilder:
                 yield value
 
     def error(self, kind: str, what: str, *, instead: str = PASSED_OVER) -> None:
-        """Record an error in the record at hand; else as `ReadLog.error`."""
+        """Record an error in the current record; otherwise as `ReadLog.error`."""
         named = f"record {self.number}{self._named}: " if self._listed else ""
         self.read_log.error(kind, self.source, named + what, self.line, instead=instead)
 
     def drop(self, kind: str, count: int = 1, detail: str = "") -> None:
-        """Record that `count` things of this kind in the record at hand are not kept."""
+        """Record that `count` things of this kind in the current record are not kept."""
         if count:
             named = f", record {self.number}{self._named}" if self._listed else ""
             self.read_log.drop(kind, f"{self.source}:{self.line}{named}{detail and f': {detail}'}", count)
 
     def starts_group(self, tokens: Any) -> bool:
-        """Whether a row of tokens is the mark `-DOCSTART-` alone: no document, but the beginning of a group.
+        """Whether a row of tokens is the lone mark `-DOCSTART-`, which begins a group and is not a document.
 
-        What follows gets the group `<file stem>-<number>`, from 1, unless it names one.
+        The following documents get the group `<file stem>-<number>`, from 1, unless they name one.
         """
         marks = isinstance(tokens, list) and tokens == [DOCSTART]
         self._parts += marks
@@ -107,7 +107,7 @@ class DocumentBuilder:
     def build_row(
         self, line: int, text: Any, spans: Iterable[RecordSpan], id: Any = None, group: str = ""
     ) -> Document | None:
-        """As `build`, for the record (row, document) with this number, where no JSON is read."""
+        """As `build`, for the record (row, document) with this number, in files that are not JSON."""
         self.line = self.number = line
         return self.build(text, spans, id, group=group)
 
@@ -122,8 +122,8 @@ class DocumentBuilder:
     ) -> Document | None:
         """The document, with `problems` the prediction, or None after an error.
 
-        Without an id it gets `<file stem>-<number>`, without a `group` the one that `extra` names, or that a mark has
-        begun. An entity given twice is kept once.
+        Without an id it gets `<file stem>-<number>`; without a `group`, the one that `extra` names or that the last
+        mark began. A repeated entity is kept once.
         """
         identifier = self.unique_id(id)
         if identifier is None:
@@ -152,13 +152,13 @@ class DocumentBuilder:
             return None
 
     def unique_id(self, given: Any) -> str | None:
-        """The id as a string, made up when there is none; None after the error of one that was given before."""
+        """The id as a string, generated if there is none; None after the error of a repeated id."""
         if given is not None and type(given) not in (str, int):
             self.error("bad id", f"'id' is {given!r}; legal: a string or an integer")
             return None
         if given in (None, ""):
             identifier = f"{self._stem}-{self.number}"
-            while not self._ids.add(identifier):  # a record before gave this id itself
+            while not self._ids.add(identifier):  # an earlier record has this id
                 identifier += "+"
             self._made_up = True
             return identifier
@@ -187,7 +187,7 @@ def _entity(span: RecordSpan, text: str) -> Entity:
 
 
 def lacks(record: Mapping[str, Any], *keys: str) -> str:
-    """What to say of a record that has none of `keys`: the keys that it has, and what reads it, if that can be told."""
+    """The message on a record that has none of `keys`: the keys that it has, and the syntax that reads it, if known."""
     from genner.data.registry import looks_like  # the registry imports the syntaxes
 
     has = ", ".join(key if key.isprintable() else repr(key) for key in record) or "nothing"
@@ -196,17 +196,17 @@ def lacks(record: Mapping[str, Any], *keys: str) -> str:
 
 
 def stem(source: Traversable) -> str:
-    """The name of a file without its suffix, gzip's apart."""
+    """The name of a file without its suffix, and without gzip's."""
     return PurePath(source.name.removesuffix(".gz")).stem
 
 
 def record_losses(
     document: Document, read_log: ReadLog, *, scores: bool = True, fields: bool = True, group: bool = True
 ) -> None:
-    """Record what only genner's own syntax has a place for.
+    """Record the losses of a document that only genner's own syntax can hold.
 
-    That is a prediction's problems, with `fields` the fields of a record that are not genner's, with `scores` scores,
-    with `group` the group.
+    These are a prediction's problems; with `fields`, the record's fields that are not genner's; with `scores`, scores;
+    with `group`, the group.
     """
     if isinstance(document, Prediction) and document.problems:
         read_log.drop("problem of a prediction", document.id, len(document.problems))
@@ -220,26 +220,26 @@ def record_losses(
 
 
 def typed_id(document: Document) -> Any:
-    """The id as its record gave it: an integer, say."""
+    """The id with the type in its record, for example an integer."""
     given = document.extra.get("id")
     return given if given is not None and str(given) == document.id else document.id
 
 
 def typed_group(document: Document) -> JsonRecord:
-    """The field `group` as its record gave it, where the document has one."""
+    """The field `group` with the type in its record, if the document has one."""
     given = document.extra.get("group")
     as_given = given if given is not None and str(given) == document.group else document.group
     return {"group": as_given} if document.group else {}
 
 
 def json_bytes(record: JsonRecord) -> bytes:
-    """The record in a line of its own, without the line's end."""
-    # Only lone surrogates, in an id or a label, cannot be encoded, and "\\ud800" is their JSON escape as well.
+    """The record as one line, without the line end."""
+    # Only lone surrogates, in an id or a label, cannot be encoded; "\\ud800" is also their JSON escape.
     return json.dumps(record, ensure_ascii=False).encode("utf-8", errors="backslashreplace")
 
 
 def write_records(target: Path, made: Iterable[JsonRecord], *, as_list: bool) -> int:
-    """Write records as lines, or as a JSON list with a record a line; returns how many."""
+    """Write records as JSON Lines, or as a JSON list with one record per line; returns how many."""
     count = 0
     with atomic(target) as file:
         for record in made:

@@ -1,4 +1,4 @@
-"""The file syntaxes by name, their options on the command line, and guessing which one a file is in."""
+"""The file syntaxes by name, their command line options, and guessing the syntax of a file."""
 
 import types
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ from genner.data.token_csv import TokenCsv
 from genner.data.unread import unread, unread_beginning, unread_record
 from genner.errors import DataError, UnknownNameError, UsageError
 
-# Guessing asks them in this order, the most specific first.
+# Guessing tries them in this order, the most specific first.
 SYNTAXES: dict[str, type[Syntax]] = {
     "spacy": SpacyDocBin,
     "hf": HuggingFace,
@@ -66,7 +66,7 @@ HEAD = 1 << 16  # bytes of a file that guessing looks at
 def syntax(text: str) -> Syntax:
     """The syntax that `name` or `name:option=value,...` describes.
 
-    A part without `=` goes on with the value before it: `alpaca:labels=PER,ORG,format=inline_xml` has two options.
+    A part without `=` continues the previous value: `alpaca:labels=PER,ORG,format=inline_xml` has two options.
     Raises `UnknownNameError` on the name, `UsageError` naming the legal options or values.
     """
     name, _, rest = text.partition(":")
@@ -99,7 +99,7 @@ def describe_options(kind: type[Syntax]) -> str:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    """The types that an option may have, None apart."""
+    """The types that an option may have, except None."""
     if get_origin(hint) in (Union, types.UnionType):
         return [kind for kind in get_args(hint) if kind is not type(None)]
     return [hint]
@@ -136,7 +136,7 @@ def _typed(value: str, hint: Any, where: str) -> Any:
 
 
 def guess(source: Traversable) -> Syntax:
-    """The syntax of a file or folder, by its content, then by its suffix. Raises `UsageError` when none knows it."""
+    """The syntax of a file or folder, by its content, then by its suffix. Raises `UsageError` if none recognizes it."""
     head = beginning(source)
     refuse_encoded(source, head)
     if head[257:262] == b"ustar" and not Genia.recognizes(source, head):
@@ -148,7 +148,7 @@ def guess(source: Traversable) -> Syntax:
     if len(by_suffix) == 1 and not unread_beginning(head):
         return by_suffix[0]()
     if source.is_file() and not head.strip() and Jsonl in by_suffix:
-        return Jsonl()  # no records, in whatever syntax
+        return Jsonl()  # no records in any syntax
     if source.is_dir():
         raise UsageError(_folder(source))
     if error := broken_json(head):
@@ -160,7 +160,7 @@ def guess(source: Traversable) -> Syntax:
 
 
 def looks_like(record: object) -> str:
-    """What a JSON record is that is not genner's own, and what reads it; empty when nothing can be said."""
+    """The kind of a JSON record that is not genner's own, and the syntax that reads it; empty if unknown."""
     for kind in SYNTAXES.values():
         if issubclass(kind, RecordSyntax) and kind.recognizes_record(record):
             if kind is Jsonl:
@@ -170,17 +170,17 @@ def looks_like(record: object) -> str:
 
 
 def beginning(source: Traversable) -> bytes:
-    """What a file begins with, unpacked: as much as tells what it is. Empty for a folder."""
+    """The first unpacked bytes of a file, enough to recognize it. Empty for a folder."""
     if not source.is_file():
         return b""
     with open_binary(source) as file:
         head = file.read(HEAD)
-        # A record that is longer tells more when it is whole.
+        # A longer record is easier to recognize when complete.
         return head + file.read(16 * HEAD) if breaks_off(head) else head
 
 
 def recognized(source: Traversable, head: bytes | None = None) -> Syntax | None:
-    """The syntax that knows a file or folder by its content, of which `head` is the beginning."""
+    """The syntax that recognizes a file or folder by its content, which begins with `head`."""
     head = beginning(source) if head is None else head
     for kind in SYNTAXES.values():
         if kind.recognizes(source, head):
@@ -189,7 +189,7 @@ def recognized(source: Traversable, head: bytes | None = None) -> Syntax | None:
 
 
 def _folder(source: Traversable) -> str:
-    """Why a folder, or an archive, cannot be read as a whole, and what can be."""
+    """Why a folder, or an archive, cannot be read as a whole, and what in it can be read."""
     names = [child.name for child in visible(source)]
     if not names:
         return f"{str(source)!r} is empty; name a file or a folder that holds some"
@@ -202,7 +202,7 @@ def _folder(source: Traversable) -> str:
 
 
 def guess_target(path: Path) -> Syntax:
-    """The syntax to write a file of this name in. Raises `UsageError` when its suffix does not say."""
+    """The syntax for writing a file of this name. Raises `UsageError` when its suffix does not decide it."""
     writers = [kind for kind in _with_suffix(path.name) if kind.writes]
     if path.suffix == ".jsonl":
         writers = [SYNTAXES["jsonl"]]

@@ -1,8 +1,8 @@
-"""What is kept beside an unfinished output so that a later run can go on with it, and cannot mix two systems in it.
+"""Files beside an unfinished output, so that a later run can resume it and cannot mix two systems in it.
 
-`<output>.part.state` lies beside `<output>.part`. Its first line says what began the output (the model, the labels, the
-format ...); each further one is an answer of the model about the document that is not finished yet, so that a long
-document goes on within. When the output is whole, `<output>.meta` says what wrote it.
+`<output>.part.state` is beside `<output>.part`. Its first line describes the system that began the output (the model,
+the labels, the format ...); each further line is a model answer for the unfinished document, so that a long document
+resumes where it stopped. When the output is complete, `<output>.meta` describes the system that wrote it.
 """
 
 import base64
@@ -22,12 +22,12 @@ RunSignature = Mapping[str, Any]
 
 
 def differences(before: RunSignature, now: RunSignature) -> list[str]:
-    """In words, in what two systems differ: `labels PER, now LOC`."""
+    """The differences of two systems in words: `labels PER, now LOC`."""
     said = []
     for key in dict.fromkeys([*before, *now]):
         then, today = before.get(key), now.get(key)
         if isinstance(then, Mapping) and isinstance(today, Mapping):
-            if list(then.items()) == list(today.items()):  # in this order, in which a prompt lists labels
+            if list(then.items()) == list(today.items()):  # order matters: a prompt lists labels in it
                 continue
             if list(then) != list(today):
                 said.append(f"{key} {','.join(then)}, now {','.join(today)}")
@@ -45,7 +45,7 @@ def _value(value: Any) -> str:
 
 
 def read_about(meta: Path, output: Path) -> dict[str, Any] | None:
-    """What wrote a finished output, as its `.meta` says; None when that does not say, or belongs to another file."""
+    """The system that wrote a finished output, by its `.meta`; None if that lacks it, or belongs to another file."""
     try:
         about = json.loads(meta.read_text(encoding="utf-8"))
         return about if about.pop("bytes") == output.stat().st_size else None
@@ -54,7 +54,7 @@ def read_about(meta: Path, output: Path) -> dict[str, Any] | None:
 
 
 def write_about(meta: Path, about: RunSignature, size: int) -> None:
-    """Say what wrote an output of `size` bytes. Raises `DataError`."""
+    """Record which system wrote an output of `size` bytes. Raises `DataError`."""
     write_atomic(meta, json.dumps({**about, "bytes": size}, ensure_ascii=False, indent=1) + "\n", alone=True)
 
 
@@ -64,17 +64,17 @@ class ResumeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.about: dict[str, Any] | None = None
-        """What began the output; None while nothing is known."""
+        """The system that began the output; None while unknown."""
         self.holder = "another process"
         """The process that began it."""
         self.answers = 0
-        """Answers in the file."""
+        """Number of answers in the file."""
         self._known: dict[str, deque[Generation]] = defaultdict(deque)
-        self._head = self._end = 0  # bytes: of the first line, of the whole lines
+        self._head = self._end = 0  # bytes: of the first line, of all complete lines
         self._file: FileIO | None = None
 
     def read(self) -> None:
-        """Take what the file says, if it is there; a torn last line is left out. Raises `OSError`."""
+        """Read the file, if it exists; a torn last line is ignored. Raises `OSError`."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -94,11 +94,11 @@ class ResumeFile:
                         self._known[key].append(generation)
                         self.answers += 1
                 except (ValueError, KeyError, TypeError):
-                    return  # what follows cannot be trusted; it is asked for again
+                    return  # what follows cannot be trusted; the model is asked again
                 self._end += len(line)
 
     def begin(self, about: RunSignature) -> None:
-        """Say what begins the output. Raises `DataError`."""
+        """Record which system begins the output. Raises `DataError`."""
         line = json.dumps({"about": dict(about), "process": os.getpid()}).encode() + b"\n"
         write_atomic(self.path, line, alone=True)
         self.about, self.answers, self._head, self._end = dict(about), 0, len(line), len(line)
@@ -106,7 +106,7 @@ class ResumeFile:
         self.resume()
 
     def resume(self) -> None:
-        """Go on behind what was read. Raises `OSError`."""
+        """Continue after the lines read. Raises `OSError`."""
         self._file = FileIO(self.path, "ab")
         self._file.truncate(self._end)
 
@@ -129,7 +129,7 @@ class ResumeFile:
         self.answers += 1
 
     def forget(self) -> None:
-        """Drop the answers: the document that they belong to is finished."""
+        """Drop the answers: their document is finished."""
         assert self._file is not None
         if self.answers:
             self._file.truncate(self._head)

@@ -1,8 +1,8 @@
-"""Rewriting texts so that every offset finds its way there and back.
+"""Rewriting texts with offsets that can be mapped in both directions.
 
-A `Rewrite` changes a document's text by leaving characters out or by changing them one for one; it never touches the
-entities' edges. The law: for `made, way = rewrite.apply(document)`, `way.back(made) == document`, exactly, and any
-other entity found in the new text goes back to the place in the old one that it came from.
+A `Rewrite` changes a document's text by removing characters or replacing them one for one; it never removes the edges
+of entities. The law: for `made, way = rewrite.apply(document)`, `way.back(made) == document`, exactly, and any other
+entity in the new text maps back to its source in the old text.
 """
 
 from abc import ABC, abstractmethod
@@ -16,14 +16,14 @@ from genner.errors import DocumentError
 
 @dataclass(frozen=True, slots=True)
 class OffsetMap:
-    """From a text to its rewriting and back: the code point `after[i]` comes from `before[origin[i]]`; ascending."""
+    """Maps between a text and its rewriting: code point `after[i]` comes from `before[origin[i]]`; ascending."""
 
     before: str
     after: str
     origin: tuple[int, ...]
 
     def forth(self, entity: Entity) -> Entity:
-        """The entity in the new text. Raises `DocumentError` when its first or last character was left out."""
+        """The entity in the new text. Raises `DocumentError` when its first or last character was removed."""
         start = bisect_left(self.origin, entity.start)
         last = bisect_left(self.origin, entity.end - 1)
         if self.origin[start : start + 1] != (entity.start,) or self.origin[last : last + 1] != (entity.end - 1,):
@@ -31,7 +31,7 @@ class OffsetMap:
         return Entity(start, last + 1, entity.label, entity.score)
 
     def back(self, document: DocumentT) -> DocumentT:
-        """The document, or prediction, on the old text. Raises `DocumentError` when it has another text."""
+        """The document, or prediction, on the old text. Raises `DocumentError` when its text is not the new text."""
         if document.text != self.after:
             raise DocumentError(f"document {document.id!r} does not have the text that this map leads back from")
         entities = tuple(
@@ -40,7 +40,7 @@ class OffsetMap:
         return replace(document, text=self.before, entities=entities)
 
     def then(self, other: "OffsetMap") -> "OffsetMap":
-        """This map and, from its new text on, another one."""
+        """The composition: this map, then another one that starts from its new text."""
         return OffsetMap(self.before, other.after, tuple(self.origin[i] for i in other.origin))
 
 
@@ -49,10 +49,10 @@ class Rewrite(ABC):
 
     @abstractmethod
     def edit(self, document: Document) -> OffsetMap:
-        """The new text and its way back. No entity starts or ends with a character that is left out."""
+        """The new text and the origin of its characters. No entity starts or ends with a removed character."""
 
     def apply(self, document: DocumentT) -> tuple[DocumentT, OffsetMap]:
-        """The rewritten document and the map that leads back from it."""
+        """The rewritten document, and its map to the original."""
         way = self.edit(document)
         entities = tuple(way.forth(e) for e in document.entities)
         return replace(document, text=way.after, entities=entities), way
@@ -78,7 +78,7 @@ def same(text: str) -> OffsetMap:
 
 
 def without(document: Document, cut: Iterable[int]) -> OffsetMap:
-    """Leave out the characters at these places, but for those with which an entity starts or ends."""
+    """Remove the characters at these offsets, except those with which an entity starts or ends."""
     edges = {at for e in document.entities for at in (e.start, e.end - 1)}
     gone = set(cut) - edges
     origin = tuple(i for i in range(len(document.text)) if i not in gone)

@@ -1,11 +1,11 @@
-"""Conversations, as chat models are trained on: a task with its text, and the answer in one of genner's answer formats.
+"""Conversations for training chat models: a task with its text, and the answer in one of genner's answer formats.
 
     [{"conversations": [{"from": "human", "value": "Mark names.\\nText:\\nAda met Bob."},
       {"from": "gpt", "value": "<PER>Ada</PER> met Bob."}]}]
 
 ShareGPT's names (`conversations`, `from`, `value`, `human`, `gpt`) and OpenAI's (`messages`, `role`, `content`, `user`,
-`assistant`) are read. The text is what stands behind `Text:` in the user's turn, or that whole turn where the answer
-fits it; else an inline answer with its tags removed is the text.
+`assistant`) are read. The text is what follows `Text:` in the user's turn, or the whole turn if the answer fits it;
+else it is the inline answer with its tags removed.
 """
 
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ SHAREGPT_ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "a
 class ShareGpt(RecordSyntax):
     """Conversations of one question and one answer; one without an answer is left out.
 
-    Options: `format` is the answers' format; `labels` are as on the command line (`PER,ORG`, `genia`), those that the
-    task lists or the file's answers use when left out.
+    Options: `format` is the answers' format; `labels` are as on the command line (`PER,ORG`, `genia`), by default those
+    that the task lists or that the file's answers use.
     """
 
     name: ClassVar[str] = "sharegpt"

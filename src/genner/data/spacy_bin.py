@@ -1,10 +1,10 @@
-"""spaCy's `DocBin` (`.spacy`), what `spacy train` reads. Needs the extra `spacy`.
+"""spaCy's `DocBin` (`.spacy`), the input of `spacy train`. Needs the extra `spacy`.
 
-`doc.ents` holds no two entities that overlap; span groups do. So all entities are in the span group `spans_key`, and
-`doc.ents` has the outermost of them: both of spaCy's components, `ner` and `spancat`, find what they can learn. Tokens
-are spaCy's own for the language, cut further where an entity starts or ends within one. A `DocBin` is one compressed
-block: it is read and written as a whole, so a large corpus needs memory. It is read in another process (`guard.py`), as
-a damaged one may crash spaCy.
+`doc.ents` cannot hold overlapping entities; span groups can. So the span group `spans_key` holds all entities, and
+`doc.ents` the outermost: spaCy's components `ner` and `spancat` both find what they can learn. Tokens are spaCy's own
+for the language, split further where an entity starts or ends within one. A `DocBin` is one compressed block: it is
+read and written as a whole, so a large corpus needs memory. It is read in another process (`guarded_process.py`), as a
+damaged one may crash spaCy.
 """
 
 import zlib
@@ -24,15 +24,15 @@ from genner.document import Document, Entity, group_of
 from genner.errors import DataError, UsageError
 from genner.writing import atomic
 
-DOCS_PER_MESSAGE = 200  # documents that are handed on at a time
+DOCS_PER_MESSAGE = 200  # documents passed on at a time
 
 
 @dataclass(frozen=True)
 class SpacyDocBin(Syntax):
     """A `DocBin`. Options: `spans_key`, the span group of all entities; `lang`, the language that tokenizes.
 
-    A document without that span group, some of whose tokens have no entity annotation (spaCy's missing values), is left
-    out: it does not say that it has no entities there.
+    A document without that span group, in which tokens lack entity annotation (spaCy's missing values), is left out:
+    missing does not mean that there are no entities.
     """
 
     name: ClassVar[str] = "spacy"
@@ -93,23 +93,23 @@ class SpacyDocBin(Syntax):
 
 
 class SpacyDocument(NamedTuple):
-    """What a `Doc` of spaCy's says, in types that can be sent."""
+    """The content of a spaCy `Doc`, in types that can be pickled."""
 
     text: str
     spans: list[tuple[int, int, str]]
     """Start, end and label, in code points."""
     id: Any
     missing: bool
-    """Whether tokens have no entity annotation, and no span group says it."""
+    """Whether tokens lack entity annotation and there is no span group."""
     group: str
     other_groups: list[tuple[str, int]]
     """Names and sizes of span groups that are not read."""
 
 
 def docs(path: str, lang: str, spans_key: str, limit: int) -> Iterator[list[SpacyDocument]]:
-    """The documents of a `DocBin` in lists. Run by `guarded`, in its process; raises what spaCy does on a broken one.
+    """The documents of a `DocBin` in lists. `guarded` runs this in its process; raises spaCy's errors on a broken file.
 
-    Raises `DataError` when it unpacks to over `limit` bytes, or to over `RATIO` times its size where that is more.
+    Raises `DataError` when it unpacks to more than `limit` bytes, or than `RATIO` times its size if that is more.
     """
     vocab = _nlp(lang).vocab
     data = Path(path).read_bytes()
@@ -143,9 +143,9 @@ def _nlp(lang: str) -> Any:
 
 
 def _words(document: Document, token_edges: Iterable[int]) -> tuple[list[str], list[bool], list[int]]:
-    """Words, whether a blank follows each, and where each ends; together exactly the text.
+    """Words, whether a blank follows each, and where each ends; together they give exactly the text.
 
-    The blank behind a word belongs to no word, unless an entity starts or ends with it: then it is a word.
+    The blank after a word belongs to no word, unless an entity starts or ends with it: then it is a word.
     """
     text = document.text
     starts, stops = {e.start for e in document.entities}, {e.end for e in document.entities}
@@ -165,7 +165,7 @@ def _words(document: Document, token_edges: Iterable[int]) -> tuple[list[str], l
 
 
 def _outermost(entities: Iterable[Entity]) -> list[Entity]:
-    """In reading order, those that no earlier kept one overlaps."""
+    """Entities in reading order, without those that overlap an earlier one that is kept."""
     kept: list[Entity] = []
     for entity in entities:
         if not kept or kept[-1].end <= entity.start:

@@ -1,14 +1,14 @@
-"""JSON that spaCy is, or was, trained on.
+"""JSON training data of spaCy, current and old.
 
     [["Ada met Bob.", {"entities": [[0, 3, "PER"], [8, 11, "PER"]]}]]
     {"classes": ["PER"], "annotations": [["Ada met Bob.", {"entities": [[0, 3, "PER"]]}], null]}
     [{"id": 0, "paragraphs": [{"raw": "Ada met", "sentences": [{"tokens": [{"orth": "Ada", "ner": "U-PER"}, ...]}]}]}]
     {"text": "Ada met Bob.", "ents": [{"start": 0, "end": 3, "label": "PER"}]}
 
-The first are tuples, in a list or a line each, the second tuples as an annotation tool wraps them. The third is what
-`spacy train` read in version 2: a paragraph is a document, with a BILUO tag a token. The last is what `Doc.to_json`
-gives. Offsets are half-open and count code points. Where nothing says what the entities are (no `entities`, a tag `-`),
-the document is left out and counted.
+The first form is tuples, in a list or one per line; the second, tuples as an annotation tool wraps them. The third is
+the input of `spacy train` in version 2: a paragraph is a document, with a BILUO tag per token. The last is the output
+of `Doc.to_json`. Offsets are half-open and count code points. A document whose entities are not given (no `entities`,
+or a tag `-`) is left out and counted.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _MISSING = ("-", "", None)
 
 @dataclass(frozen=True)
 class SpacyJson(RecordSyntax):
-    """spaCy's tuples, its JSON of version 2, and `Doc.to_json()`; texts of categories and the like are not kept."""
+    """spaCy's tuples, its JSON of version 2, and `Doc.to_json()`; texts with categories and the like are not kept."""
 
     name: ClassVar[str] = "spacy_json"
     title: ClassVar[str] = "spaCy's training data in JSON"
@@ -58,7 +58,7 @@ class SpacyJson(RecordSyntax):
                 builder.error("bad record", str(error))
                 continue
             for k, (text, given, id) in enumerate(parts, 1):
-                builder.number = count = max(count + 1, builder.number)  # of several in a value, each is a document
+                builder.number = count = max(count + 1, builder.number)  # each of several in a value is a document
                 if id is not None and len(parts) > 1:
                     id = f"{id}.{k}"
                 if given is None:
@@ -75,7 +75,7 @@ class SpacyJson(RecordSyntax):
 
 
 def _parts(value: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Text, entities as they are given (None where nothing says what they are) and id of the documents of a value."""
+    """Text, entities as given (None if not given) and id of the documents in a value."""
     match value:
         case None:
             return
@@ -98,7 +98,7 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _paragraph(paragraph: Any) -> tuple[str, list[Any] | None]:
-    """The text of a paragraph and its entities; None for those where a token's tag is missing."""
+    """The text of a paragraph and its entities; these are None if a token's tag is missing."""
     match paragraph:
         case {"sentences": [*sentences]} if all(isinstance(s, dict) for s in sentences):
             given = [s.get("tokens") for s in sentences]
@@ -126,7 +126,7 @@ def _spans(given: Any) -> list[RecordSpan]:
     found = []
     for item in given if isinstance(given, list) else [given]:
         match item:
-            case [start, end, label] | [start, end, label, _]:  # the fourth is an id of a link
+            case [start, end, label] | [start, end, label, _]:  # the fourth is a link id
                 found.append(RecordSpan(start, end, label))
             case {"start": start, "end": end, "label": label}:
                 found.append(RecordSpan(start, end, label))

@@ -1,16 +1,16 @@
-"""Tag schemes: entities as one tag a token, `B-PER I-PER O`.
+"""Tag schemes: entities as one tag per token, `B-PER I-PER O`.
 
 | scheme | the tags |
 |---|---|
-| `iob2` | `B-` begins every entity, `I-` goes on |
-| `iob1` | `I-` throughout; `B-` begins an entity that follows one of its own label at once |
-| `bioes` | `B-` begins, `I-` goes on, `E-` ends, `S-` is the only token; also spelled BILOU (L, U) and BMES (M) |
-| `io` | `I-` throughout; entities of a label that touch are one |
+| `iob2` | `B-` begins every entity, `I-` continues it |
+| `iob1` | `I-` throughout; `B-` begins an entity directly after one of the same label |
+| `bioes` | `B-` begins, `I-` continues, `E-` ends, `S-` is the only token; also spelled BILOU (L, U) and BMES (M) |
+| `io` | `I-` throughout; adjacent entities of the same label merge |
 | `bare` | `io` without the prefix: the tag is the label |
 
-`spans` reads them all by the rule of conlleval, the scorer of the CoNLL shared tasks, and so makes something of faulty
-sequences too; `scheme_errors` says where a sequence breaks its scheme. Both take tags as they are above: a `Spelling`
-turns those of a file (`B_PER`, `PER-B`, `b-per`, `B`) into them.
+`spans` reads them all by the rule of conlleval, the scorer of the CoNLL shared tasks, which also interprets invalid
+sequences; `scheme_errors` says where a sequence breaks its scheme. Both take tags as above: a `Spelling` converts those
+of a file (`B_PER`, `PER-B`, `b-per`, `B`) into them.
 """
 
 import re
@@ -21,17 +21,17 @@ from typing import Literal
 
 Scheme = Literal["iob2", "iob1", "bioes", "io", "bare"]
 TagSpan = tuple[int, int, str]
-"""An entity: first token, token behind the last, label."""
+"""An entity: first token, end token (exclusive), label."""
 
 _PREFIXES: dict[str, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES", "io": "I", "bare": "I"}
 _SPELLINGS = {"L": "E", "U": "S", "M": "I"}
 _OUTSIDE = ("O", "")
 AS_CONLLEVAL, AS_NONE = "kept, as conlleval reads it", "taken as that of no entity"
-"""What a lenient reader makes of tags that break their scheme, and of malformed ones, in words."""
+"""In words, how a lenient reader reads malformed tags and tags that break their scheme."""
 
 
 def parse(tag: str, scheme: Scheme | None = None) -> tuple[str, str] | None:
-    """Prefix (one of BIESO) and label of a tag; None for one that is malformed. Only in `bare` has it no prefix."""
+    """Prefix (one of BIESO) and label of a tag; None if it is malformed. Only `bare` tags have no prefix."""
     if tag == "O":
         return _OUTSIDE
     if scheme == "bare":
@@ -42,7 +42,7 @@ def parse(tag: str, scheme: Scheme | None = None) -> tuple[str, str] | None:
 
 
 def spans(tags: Iterable[str], scheme: Scheme | None = None) -> list[TagSpan]:
-    """The entities that the tags spell, in order; a malformed tag counts as `O`."""
+    """The entities that the tags encode, in order; a malformed tag counts as `O`."""
     found: list[TagSpan] = []
     start: int | None = None
     last = _OUTSIDE
@@ -62,8 +62,8 @@ def spans(tags: Iterable[str], scheme: Scheme | None = None) -> list[TagSpan]:
 
 
 def scheme_errors(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
-    """Where the tags break the scheme: the index of a token, and what is wrong there."""
-    last, open_ = _OUTSIDE, False  # `open_`: the entity before may go on, in bioes it must
+    """Where the tags break the scheme: the index of a token, and the error there."""
+    last, open_ = _OUTSIDE, False  # `open_`: the previous entity may continue; in bioes it must
     for at, tag in enumerate([*tags, "O"]):
         parsed = parse(tag, scheme)
         prefix, label = parsed or _OUTSIDE
@@ -83,7 +83,7 @@ def scheme_errors(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, st
 
 
 def spell(entities: Iterable[TagSpan], length: int, scheme: Scheme) -> list[str]:
-    """The tags of `length` tokens. The entities must not overlap; `io` and `bare` merge those of a label that touch."""
+    """The tags of `length` tokens. Entities must not overlap; `io` and `bare` merge adjacent ones of the same label."""
     tags = ["O"] * length
     ends: dict[int, str] = {}
     for start, end, label in sorted(entities):
@@ -104,7 +104,7 @@ _FORMS: dict[str, re.Pattern[str]] = {
     "suffix": re.compile(r"(?P<label>.+)[-_](?P<prefix>[BIESLUMbieslum])", re.DOTALL),
     "untyped": re.compile(r"(?P<prefix>[BIESLUM])(?P<label>)"),
 }
-_CERTAIN = {"b", "i"}  # a tag set without either is one of labels that happen to begin or end so, as `S` or `e-mail`
+_CERTAIN = {"b", "i"}  # without either, tags are labels that merely resemble prefixed tags, as `S` or `e-mail`
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,15 @@ class Spelling:
 
     form: Literal["prefix", "lower case", "underscore", "suffix", "untyped", "bare"] = "prefix"
     outside: str = "O"
-    """The tag of a token that is in no entity."""
+    """The tag of tokens outside entities."""
     label: str = "ENTITY"
     """The label of tags without one."""
 
     @classmethod
     def of(cls, tags: Iterable[str], outside: str = "O", label: str = "") -> "Spelling":
-        """The spelling in which all the tags of a file are, or else the most; `bare` when they are in none.
+        """The spelling that fits all tags of a file, or else the most; `bare` if none fits.
 
-        Forms other than `B-PER` are found only where a tag begins or goes on with an entity (B or I).
+        Forms other than `B-PER` are recognized only if a tag begins or continues an entity (B or I).
         """
         given = set(tags)
         if outside == "O" and "O" not in given and "o" in given:
@@ -134,14 +134,14 @@ class Spelling:
                 counts[form] = len(matches)
         form = max(counts, key=lambda f: counts[f], default="bare" if given else "prefix")
         if counts.get("prefix"):
-            form = "prefix"  # `B-GPE_S` has another suffix, but no doubt about its prefix
+            form = "prefix"  # the suffix of `B-GPE_S` does not matter: its prefix is unambiguous
         elif form == "lower case" and counts[form] < len(given):
             form = "bare"  # `i-phone` beside `car`
         return cls(form, outside, label or "ENTITY")  # type: ignore[arg-type]
 
     @staticmethod
     def alike(labels: Iterable[str]) -> tuple[str, str] | None:
-        """Two labels that differ in a B and an I at their beginning or end alone: prefixes, spelt in some other way."""
+        """Two labels that differ only in B versus I at their start or end: prefixes in an unknown spelling."""
         given = set(labels)
         for tag in sorted(given):
             for begins, goes_on in (("B", "I"), ("b", "i")):
@@ -153,7 +153,7 @@ class Spelling:
         return None
 
     def normal(self, tag: str) -> str:
-        """The tag as `B-PER` or `O`, in `bare` as it stands; one that is not spelt so is returned as it is."""
+        """The tag as `B-PER` or `O`; unchanged in `bare`, or if it does not fit the spelling."""
         if tag == self.outside:
             return "O"
         if self.form == "bare":
@@ -162,18 +162,18 @@ class Spelling:
         return f"{found['prefix'].upper()}-{found['label'] or self.label}" if found else tag
 
     def fits(self, tag: str) -> bool:
-        """Whether the tag is spelt so."""
+        """Whether the tag fits the spelling."""
         return tag == self.outside or (bool(tag) if self.form == "bare" else bool(_FORMS[self.form].fullmatch(tag)))
 
     def labels(self, tags: Iterable[str]) -> set[str]:
-        """The labels in some tags that are spelt so."""
+        """The labels in tags of this spelling."""
         normal = (self.normal(tag) for tag in tags if self.fits(tag) and tag != self.outside)
         return {tag if self.form == "bare" else tag[2:] for tag in normal}
 
 
 @dataclass
 class SchemeCheck:
-    """Finds where tag sequences break their scheme; which it is, is told from all of them unless `scheme` says it."""
+    """Finds where tag sequences break their scheme, which is determined from all of them unless `scheme` is given."""
 
     scheme: Scheme | None = None
     _guess: "SchemeGuess" = field(default_factory=lambda: SchemeGuess())
@@ -181,7 +181,7 @@ class SchemeCheck:
     _first: dict[Scheme, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, tags: Sequence[str], where: int) -> None:
-        """Put in the tags of a sentence, in the row `where`."""
+        """Add the tags of a sentence, in the row `where`."""
         self._guess.add(tags)
         schemes: tuple[Scheme, ...] = (self.scheme,) if self.scheme else ("iob2", "iob1", "bioes")
         for scheme in schemes:
@@ -191,24 +191,24 @@ class SchemeCheck:
 
     @property
     def broken(self) -> tuple[int, int, str] | None:
-        """How often the scheme is broken, where first, and how; None if it never is."""
+        """How often the scheme is broken, where first, and how; None if never."""
         scheme = self.scheme or self._guess.scheme
         return (self._counts[scheme], *self._first[scheme]) if self._counts[scheme] else None
 
 
 @dataclass
 class SchemeGuess:
-    """Tells the scheme of a file from all its tags, one sequence after the other, in constant memory."""
+    """Determines the scheme of a file from all its tags, one sequence at a time, in constant memory."""
 
     outside: int = 0
     bare: int = 0
     closing: int = 0
     opening: int = 0
-    """`I-` where no entity of its label is before: iob1 begins so."""
+    """`I-` not preceded by an entity of its label: iob1 begins entities so."""
     parting: int = 0
-    """`B-` right behind an entity of its label: legal in iob1 and iob2."""
+    """`B-` directly after an entity of its label: legal in iob1 and iob2."""
     beginning: int = 0
-    """`B-` elsewhere: iob2 begins so."""
+    """`B-` elsewhere: iob2 begins entities so."""
 
     def add(self, tags: Iterable[str]) -> None:
         last = _OUTSIDE
@@ -226,9 +226,9 @@ class SchemeGuess:
 
     @property
     def scheme(self) -> Scheme:
-        """The scheme in which the tags are legal, or the most of them; iob2 when there are none.
+        """The scheme in which all tags, or else most of them, are legal; iob2 if there are none.
 
-        `bare` needs an `O` somewhere: a column without any holds something else, such as parts of speech.
+        `bare` needs at least one `O`: a column without one holds something else, such as parts of speech.
         """
         if self.closing:
             return "bioes"

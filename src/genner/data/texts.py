@@ -30,12 +30,12 @@ LEGAL = (
     "with .gz; a folder; a pattern in quotes ('notes/*.txt'); or - (standard input)"
 )
 MAX_TEXT_BYTES = 1 << 28  # bytes of one text: 256 MiB; the Bible has 5
-csv.field_size_limit(MAX_TEXT_BYTES)  # holds for the whole process, so it is not set by whoever reads first
+csv.field_size_limit(MAX_TEXT_BYTES)  # applies to the whole process, so it must not depend on which reader runs first
 STDIN = "standard input"
 
 
 class TextSource(NamedTuple):
-    """Where texts are: a file, or `-`. `id`: of its one text, or what its records are numbered after."""
+    """A source of texts: a file, or `-`. `id`: the id of its one text, or the prefix of its records' numbers."""
 
     path: str
     id: str
@@ -46,21 +46,21 @@ class TextSource(NamedTuple):
 
     @property
     def single(self) -> bool:
-        """Whether it is one document."""
+        """Whether the source is one document."""
         return self.suffix in TEXTS + PAGES
 
 
 def places(names: Iterable[str], read_log: ReadLog | None = None) -> list[TextSource]:
-    """The files that are meant by names of files, folders and patterns, and `-`.
+    """The files that names of files, folders and patterns, and `-`, stand for.
 
-    A folder stands for the files anywhere in it that can be read; hidden ones and what genner wrote itself (a `.meta`
-    lies beside it) are left out, others are counted in `read_log`. The id of a file in it is its path there.
-    Raises `UsageError` when there is no such file, or it is none that can be read.
+    A folder stands for all readable files in it, at any depth; hidden files and genner's own output (a `.meta` is
+    beside it) are left out, unreadable files are counted in `read_log`. The id of a file is its path in the folder.
+    Raises `UsageError` when a file does not exist or cannot be read.
     """
     found: list[TextSource] = []
     for name in names:
         path = Path(name)
-        if not name:  # which would be the folder at hand
+        if not name:  # it would mean the current folder
             raise UsageError("the name of a file is empty; is a variable of the shell not set? '.' is this folder")
         if name == "-":
             found.append(TextSource("-", "stdin"))
@@ -113,12 +113,12 @@ def _stem(path: Path) -> str:
 def read_texts(
     place: TextSource | str, text_field: str = "text", read_log: ReadLog | None = None
 ) -> Iterator[Document]:
-    """The texts of a file as documents without entities. What a record says besides is kept in `Document.extra`.
+    """The texts of a file as documents without entities. Other fields of a record are kept in `Document.extra`.
 
-    A text file is taken as it is, carriage returns and NUL characters too, but for a byte order mark; of an HTML page
-    the text is what a reader sees (`html_text`). The records of JSON (lines, or a list) and of tables, whose first row
-    names their columns, have their text in `text_field` and may have an `id`; their `entities` play no part. Standard
-    input is one text, unless it is JSON lines or a list of JSON objects. gzip is unpacked.
+    A text file is kept unchanged, with carriage returns and NUL characters, but without a byte order mark; the text of
+    an HTML page is its visible text (`html_text`). Records of JSON (lines, or a list) and of tables, whose first row
+    names the columns, have their text in `text_field` and may have an `id`; their `entities` are ignored. Standard
+    input is one text, unless it is JSON Lines or a list of JSON objects. gzip is unpacked.
 
     Raises `UsageError` at once on a file of another kind, and `DataError` when something cannot be read.
     """
@@ -160,7 +160,7 @@ def _decode(data: bytes, where: str) -> str:
 
 
 class _Bytes(NamedTuple):
-    """Data in memory where a file is expected."""
+    """In-memory data in place of a file."""
 
     data: bytes
 
@@ -181,7 +181,7 @@ def _standard_input(text_field: str, read_log: ReadLog) -> Iterator[Document]:
     first = first.removeprefix(b"\xef\xbb\xbf")
     while first and not first.strip() and (line := stream.readline(MAX_TEXT_BYTES + 1)):
         first += line  # blank lines before the text
-    if isinstance(_json(first), dict):  # lines of objects, which may go on for ever
+    if isinstance(_json(first), dict):  # lines of objects, possibly endless
         return _documents(
             _json_lines(chain([first], iter(lambda: stream.readline(MAX_TEXT_BYTES + 1), b""))),
             STDIN,
@@ -218,9 +218,9 @@ def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _rows(path: Path, text_field: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a table with the lines that they end on, by the names in its first row."""
+    """The rows of a table, each as a mapping from the names in its first row, with the line on which it ends."""
     with open_binary(path) as file:
-        lines = io.TextIOWrapper(file, "utf-8", newline="")  # line ends within quotes stay as they are
+        lines = io.TextIOWrapper(file, "utf-8", newline="")  # line ends within quotes are kept
         try:
             head = lines.readline()
             divider = _divider(head, path, text_field)
@@ -245,7 +245,7 @@ def _rows(path: Path, text_field: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _divider(head: str, path: Path, text_field: str) -> str:
-    """What divides the cells: what makes the text's field a cell of the first row."""
+    """The cell separator: the one under which the first row has a cell with the text field's name."""
     usual = "\t" if TextSource(str(path), "").suffix == ".tsv" else ","
     try:
         for divider in dict.fromkeys((usual, ",", ";", "\t")):
@@ -283,7 +283,7 @@ def _documents(
 
 
 def _document(record: dict[str, Any], text_field: str) -> Document:
-    """Raises `DocumentError`, naming what would read the record."""
+    """Raises `DocumentError`, which names the syntax that reads the record."""
     text = record.get(text_field)
     if not isinstance(text, str):
         if text_field in record:

@@ -1,12 +1,12 @@
-"""Tables with a token a row, as they go around for Kaggle's NER corpora: CSV, TSV or with semicolons, with a header.
+"""Tables with one token per row, as in Kaggle's NER corpora: CSV, TSV or with semicolons, with a header.
 
     Sentence #,Word,POS,Tag
     Sentence: 1,Mina,NNP,B-per
     ,left,VBD,O
     Sentence: 2,Bo,NNP,B-per
 
-A sentence begins where its column says something new, or behind an empty row. Tags may be spelt in any way that `conll`
-reads. A table with a text a row is none of these: `genner extract` reads its texts.
+A sentence begins where its column has a new value, or after an empty row. Tags may be spelt in any way that `conll`
+reads. A table with one text per row has another syntax: `genner extract` reads its texts.
 """
 
 import csv
@@ -38,10 +38,10 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenCsv(Syntax):
-    """A table with a token a row. A document is a sentence, its words parted by blanks; its id `<file stem>-<n>`.
+    """A table with one token per row. A document is a sentence, its words joined by blanks; its id `<file stem>-<n>`.
 
-    Options: `token`, `tag` and `sentence` are the names of columns, found by the usual ones if they are not given;
-    `scheme`, `outside` and `label` say how tags are meant, as for `conll`.
+    Options: `token`, `tag` and `sentence` are the names of columns, by default the usual names; `scheme`, `outside` and
+    `label` say how tags are read, as for `conll`.
     """
 
     token: str = ""
@@ -62,7 +62,7 @@ class TokenCsv(Syntax):
         return bool({*_TOKEN} & {*names}) and bool({*_TAG} & {*names}) and len(names) > 1
 
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
-        quiet = ReadLog(lenient=True)  # what is wrong is said when the rows are read in earnest
+        quiet = ReadLog(lenient=True)  # the actual reading reports errors
         given: set[str] = set()
         parted = False
         for row in self._rows(source, quiet):
@@ -103,7 +103,7 @@ class TokenCsv(Syntax):
                 yield document
 
     def _rows(self, source: Traversable, read_log: ReadLog) -> Iterator[_Row | None]:
-        """The rows, None for an empty one."""
+        """The rows, None for an empty row."""
         lines = iter(read_lines(source, read_log))
         first = next(lines, None)
         if first is None:
@@ -140,7 +140,7 @@ class TokenCsv(Syntax):
             read_log.error("broken table", source, f"is no table from here on: {error}", number)
 
     def _column(self, head: list[str], what: str, usual: tuple[str, ...], source: Traversable) -> int | None:
-        """Which column holds this; None for a sentence's where there is none. Raises `DataError` on what is missing."""
+        """The column that holds this; None for a missing sentence column. Raises `DataError` if another is missing."""
         names = [name.strip().casefold() for name in head]
         asked = getattr(self, what)
         found = [names.index(name) for name in ((asked.casefold(),) if asked else usual) if name in names]

@@ -1,4 +1,4 @@
-"""Between entities in code points and entities in tokens."""
+"""Conversion between entities in code points and entities in tokens."""
 
 import re
 from bisect import bisect_left
@@ -10,7 +10,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def tokenize(text: str, entities: Iterable[Entity] = ()) -> list[tuple[int, int]]:
-    """Words and single marks, as `[start, end)` in code points, cut further where an entity starts or ends."""
+    """Words and single marks, as `[start, end)` in code points, split further where an entity starts or ends."""
     edges = sorted({at for e in entities for at in e.span})
     spans = []
     for match in _TOKEN.finditer(text):
@@ -23,9 +23,9 @@ def tokenize(text: str, entities: Iterable[Entity] = ()) -> list[tuple[int, int]
 
 
 def join(tokens: Sequence[str], spaces: Sequence[bool] | None = None) -> tuple[str, list[tuple[int, int]]]:
-    """The tokens with a blank between each two, and where each of them is in that text.
+    """The tokens joined by blanks, and the span of each in that text.
 
-    `spaces` says of each token whether a blank is behind it; the last one's is left out.
+    `spaces` says for each token whether a blank follows it; the last one's is left out.
     """
     pieces, spans, at = [], [], 0
     for token, space in zip(tokens, spaces if spaces is not None else [True] * len(tokens), strict=True):
@@ -36,7 +36,7 @@ def join(tokens: Sequence[str], spaces: Sequence[bool] | None = None) -> tuple[s
 
 
 def locate(tokens: Sequence[str], text: str) -> list[tuple[int, int]] | None:
-    """Where the tokens are in `text`, one behind the other with nothing but blanks between; None if they are not."""
+    """The spans of the tokens in `text`, in order with only blanks between them; None if the text differs."""
     spans, at = [], 0
     for token in tokens:
         start = text.find(token, at)

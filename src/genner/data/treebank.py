@@ -1,4 +1,4 @@
-"""How OntoNotes and the Penn Treebank spell characters that are markup to them."""
+"""The escapes of OntoNotes and the Penn Treebank for characters that are markup there."""
 
 import re
 
@@ -11,10 +11,10 @@ _SPELL = {ord(char): spelt for spelt, char in _ANYWHERE.items()}
 
 
 def plain(token: str) -> str:
-    """The token as it is meant: `-LRB-` is `(`, `/.` is `.`; `-AMP-`, `-LAB-` and `-RAB-` also within a token."""
+    """The decoded token: `-LRB-` is `(`, `/.` is `.`; `-AMP-`, `-LAB-` and `-RAB-` also within a token."""
     return _TOKENS.get(token) or _SPELT.sub(lambda match: _ANYWHERE[match[0]], token)
 
 
 def spelt(token: str) -> str:
-    """The token with `&`, `<` and `>`, which would be read as markup, spelt out; `plain` undoes it."""
+    """The token with `&`, `<` and `>`, which would be read as markup, escaped; `plain` undoes it."""
     return token.translate(_SPELL)

@@ -1,10 +1,9 @@
 """Give sentences in capitals (`SOCCER - JAPAN GET LUCKY WIN`) the case that their words have elsewhere in the corpus.
 
-CoNLL-2003 prints its headlines in capitals. How a word is written is counted in the corpus' other sentences, without
-their first words, which are capitalized for their place; a word of a headline is then written in its most frequent way.
-A word that the corpus does not have elsewhere is capitalized (`Japan`): most of those are names. Nothing is learned
-from other text, so scores stay comparable; to leave the test split out of the counting, learn from the training split
-alone.
+CoNLL-2003 prints its headlines in capitals. The forms of each word are counted in the corpus' other sentences, without
+their first words, which are capitalized by position; a word of a headline then gets its most frequent form. A word
+that does not occur elsewhere in the corpus is capitalized (`Japan`): most such words are names. Nothing is learned from
+other text, so scores stay comparable; to exclude the test split from the counts, learn from the training split alone.
 """
 
 import re
@@ -22,8 +21,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:[.'’][^\W\d_]+)*")
 class Truecase(Rewrite):
     """Rewrite sentences in capitals; all others stay as they are.
 
-    `forms` gives for a word in small letters how it is written. Characters change one for one: a form of another
-    length (the capital of `ß` is `SS`) is not taken.
+    `forms` maps a lowercased word to its form. Characters change one for one: a form of another length (the capital of
+    `ß` is `SS`) is not used.
     """
 
     forms: Mapping[str, str]
@@ -58,9 +57,9 @@ class Truecase(Rewrite):
 
 
 def in_capitals(text: str) -> bool:
-    """Whether a text has two words or more of letters, and not one small letter among them.
+    """Whether a text has at least two alphabetic words, and no lowercase letter.
 
-    One word alone may be an abbreviation, as in a table of results.
+    A single word may be an abbreviation, as in a table of results.
     """
     words = _WORD.findall(text)
     return len(words) > 1 and all(word == word.upper() and word != word.lower() for word in words)

@@ -6,7 +6,7 @@ from typing import Any
 
 from genner.data.json_stream import JsonRecord, first_values
 
-# By title: what to do instead, and whether a record is of this kind.
+# By title: what to do instead, and a test whether a record is of this kind.
 UNREAD_RECORDS: dict[str, tuple[str, Callable[[JsonRecord], bool]]] = {
     "LightTag's export": (
         "write its examples as doccano's: content as text, annotations as label [[start, end, tag]]",
@@ -49,7 +49,7 @@ BEGINNINGS = {
 
 
 def unread(source: Traversable, head: bytes) -> str:
-    """What a file that no syntax recognizes looks like, and what to do; empty when nothing is known."""
+    """What a file that no syntax recognizes seems to be, and what to do; empty if unknown."""
     if told := unread_beginning(head):
         return told
     found = first_values(head)
@@ -92,7 +92,7 @@ def _has(record: JsonRecord, key: str, inner: str) -> bool:
 
 
 def _is_records(value: Any) -> bool:
-    """Whether a value is a list of objects with lists in them: as sentences with tokens and tags are."""
+    """Whether a value is a list of objects that contain lists, like sentences with tokens and tags."""
     return (
         isinstance(value, list)
         and bool(value)
