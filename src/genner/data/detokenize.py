@@ -64,7 +64,7 @@ PAPER_DETOKENIZE = Detokenize((before_stops,))
 """The paper's ACE 2005 and GENIA inputs for the inline formats: no blank before six marks, whatever follows."""
 
 PAPER_LISTS = Detokenize((before_lone_stops, before_closed, after_opened, around_quotes))
-"""The paper's GENIA inputs for the JSON formats, and ACE 2005 for offsets; its other two ACE inputs keep all blanks."""
+"""The paper's GENIA inputs for JSON formats, and ACE 2005 for offsets; ACE keeps all blanks in the other two."""
 
 PAPER_CONLL = Detokenize((before_stops, before_percents, after_dollars, before_small_clitics))
 """The paper's CoNLL-2003 inputs for the inline formats, after `genner.data.paper_case`."""

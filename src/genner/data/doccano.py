@@ -49,7 +49,7 @@ class Doccano(RecordSyntax):
                 return True
             case [[{"start_offset": _, "end_offset": _}, *_]]:
                 return True
-            case [[]]:  # `entities` in that form is genner's own syntax
+            case [[]]:  # an empty `entities` alone is genner's own syntax
                 return "entities" not in record or "relations" in record
         return False
 

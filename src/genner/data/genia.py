@@ -11,7 +11,7 @@ How it becomes the data set with five labels and nested entities:
   merged into its family), `G#cell_line` or `G#cell_type`. The other classes are dropped, counted by class.
 - Coordinated terms, `sem="(AND G#a G#b)"` (AND, OR, BUT_NOT, ...; "T and B cells"), are not entities, whatever their
   classes; nor are their fragments (`<cons>` with a `lex` but without a `sem`) mentions by themselves. Both are
-  dropped. A `<cons>` within a fragment that has its own class is an entity.
+  dropped. A `<cons>` with its own class within a fragment is an entity.
 - The same span and label, marked twice, is one entity.
 - Of an article that occurs twice (one does, its second annotation revised), the last occurrence counts.
 """

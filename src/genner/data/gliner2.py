@@ -2,8 +2,8 @@
 
     {"input": "Ada met Bob.", "output": {"entities": {"person": ["Ada", "Bob"]}, "entity_descriptions": {...}}}
 
-`text` and `schema` are other names for `input` and `output`. A mention is placed only if its position is
-certain: the text has it as often as the record gives it. Source: GLiNER2's training data formats.
+`text` and `schema` are other names for `input` and `output`. A mention is placed only if its position is certain:
+the text has it as often as the record gives it. Source: GLiNER2's training data formats.
 """
 
 from collections import Counter

@@ -3,7 +3,7 @@
     [{"id": 1, "data": {"text": "Ada met Bob."}, "annotations": [{"result": [{"type": "labels", "from_name": "label",
       "to_name": "text", "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}}]}]}]
 
-A task without a valid annotation says nothing about entities; it is left out and counted. A `Prediction` is written
+A task without a usable annotation says nothing about entities; it is left out and counted. A `Prediction` is written
 under `predictions`, which Label Studio shows to annotators, with its score and model version. The file `X.config.xml`
 beside the tasks holds a labelling configuration that displays them.
 """
