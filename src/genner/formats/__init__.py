@@ -1,4 +1,4 @@
-"""Answer formats. To add one: a file with a `Format`, and a line in `FORMATS`; it inherits the whole test suite."""
+"""Answer formats. To add one, write a file with a `Format` and a line in `FORMATS`; the whole test suite covers it."""
 
 from genner.errors import UnknownNameError
 from genner.formats.base import Format

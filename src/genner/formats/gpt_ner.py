@@ -1,7 +1,7 @@
 r"""GPT-NER: one label at a time, the text copied out with each of its mentions as `@@John Smith##`.
 
 The marking of Wang et al. (2023), "GPT-NER: Named Entity Recognition via Large Language Models", section 3. It is meant
-to be asked for one label at a time. For a label set of several, the answer is one copy of the text for each label, in
+for prompts with one label at a time. For a label set of several, the answer is one copy of the text for each label, in
 their order, each on a line of its own; so entities of different labels may cross.
 
 Every `@` and every `#` of the text is written with a backslash before it: otherwise it could not be told from a mark
@@ -158,7 +158,7 @@ _MARKED = _Marked()
 class LinesGrammar:
     """Several grammars one after the other, a line break between two. A state is (number of the line, its state).
 
-    None of them goes on where it may end: that the line is over is no decision.
+    None of them can continue where it may end, so the end of a line is not a decision.
     """
 
     def __init__(self, lines: Sequence[Grammar]) -> None:

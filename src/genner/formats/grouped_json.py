@@ -2,9 +2,9 @@
 
 The mentions of a label are listed in reading order, and stand where the text has them: each is the first occurrence
 after the mention listed before it (or within that one, from the same start), of those that begin and end where words
-do; if there is none, of those that are not torn out of a word (`genner.grammar.torn`). So what the format cannot say is
-an entity that is torn, and one before which the same string occurs, itself no entity of that label: it would be taken
-for that one.
+do; if there is none, of those that are not torn out of a word (`genner.grammar.torn`). So the format cannot encode a
+torn entity, nor an entity preceded by an occurrence of the same string that is not an entity of that label: it would be
+read as that occurrence.
 """
 
 import json
@@ -32,7 +32,7 @@ from genner.formats.published import PublishedAnswer, published_groups
 from genner.formats.search import Hint, Search, place
 from genner.grammar import FLAT, UNCONSTRAINED, Constraints, Proposals
 
-_FILLED, _EMPTY, _ENDED = range(3)  # how a label's list stands: it has mentions, it has none, it may have no more
+_FILLED, _EMPTY, _ENDED = range(3)  # state of a label's list: it has mentions, it has none, it may have no more
 
 
 class GroupedJSON(Format):
@@ -56,7 +56,7 @@ class GroupedJSON(Format):
     def enforced(self, constraints: Constraints) -> Constraints:
         """A span may be in the lists of several labels.
 
-        If the grammar forbade a mention because another list has it, a model would not drop it, but write a longer one
+        If the grammar forbade a mention that another list has, a model would not drop it, but write a longer one
         (docs/log.md).
         """
         return replace(constraints, same_span_labels=True)
@@ -159,7 +159,7 @@ class GroupedJSON(Format):
 
 
 class ListedMentions(Search):
-    """Where a listed mention stands."""
+    """Places listed mentions."""
 
     def place(self, mention: str, last: Span | None) -> int | None:
         """The place of a mention that is listed behind one of span `last`; None when the text has no such place."""
@@ -218,8 +218,8 @@ class GroupedGrammar(JsonGrammar):
         return Transition((*items, WrittenItem(start, start + length, rank)), None, (rank, _FILLED))
 
     def _may_repeat(self, item: WrittenItem, step: Transition) -> bool:
-        last = step.items[-1]  # it is of this list if `item` is
-        # Where the rule still finds a place for the mention, it would be read as that.
+        last = step.items[-1]  # it belongs to this list if `item` does
+        # If the rule still finds a place for the mention, it would be read as that place.
         mention = self._text[item.start : item.end]
         return item.rank == step.quote and self._rule.place(mention, (last.start, last.end)) is None
 
@@ -246,7 +246,7 @@ class GroupedGrammar(JsonGrammar):
         return '"", '
 
     def _bars(self, items: WrittenItems, rank: int) -> bool:
-        """Whether what is written of a label may keep another entity of it from its place."""
+        """Whether the mentions written for a label may block another entity of that label."""
         return self._depth is not None and sum(item.rank == rank for item in items) >= self._depth
 
     def _permitted(self, item: WrittenItem, items: WrittenItems) -> bool:
@@ -254,6 +254,6 @@ class GroupedGrammar(JsonGrammar):
         if self._depth is None or not self._bars(items, item.rank):
             return True
         inside = [i for i in items if i.rank == item.rank and i.start < item.end and item.start < i.end]
-        # The cover is greatest where something begins.
+        # The cover is deepest where an entity begins.
         places = [item.start, *(i.start for i in inside if i.start > item.start)]
         return all(sum(i.start <= place < i.end for i in inside) < self._depth for place in places)

@@ -1,6 +1,6 @@
-"""Reading what a model wrote as JSON and should not have: broken, wrapped in prose, cut off.
+"""Reads faulty JSON answers: broken, wrapped in prose, cut off.
 
-All of it takes time in proportion to the answer: nothing is read again for each place where it might begin.
+All functions take time linear in the answer: nothing is reread for each place where a value might begin.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from genner.document import Problem
 
-# An object without others in it. Nothing is given back, so that what matches nothing costs no more than what does.
+# An object without nested objects. Possessive, so that a failed match costs no more than a successful one.
 _OBJECT = re.compile(r'\{(?:[^{}"\\]|"(?:[^"\\]|\\.)*+")*+\}', re.DOTALL)
 _KEYED_LIST = re.compile(r'"([^"\\]++)"\s*+:\s*+\[')
 _BETWEEN = re.compile(r"[\s,]*+")
@@ -20,20 +20,20 @@ _SHOWN = 60
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object, with keys that are given twice."""
+    """An object that keeps duplicate keys."""
 
 
 _PAIRS = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
 
 
 def brief(value: object) -> str:
-    """A value as Python writes it, cut where it gets long: for messages."""
+    """The repr of a value, truncated, for messages."""
     shown = repr(value[: 2 * _SHOWN] if isinstance(value, str) else value)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
 
 def find_objects(answer: str) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """All items in an answer, in order, wherever they stand; and what is wrong with the answer.
+    """All items anywhere in an answer, in order, and the problems of the answer.
 
     An item is a JSON object that has a "text", or no other object in it. An answer that is cut off, or has one bad
     item, loses that item only.
@@ -59,9 +59,9 @@ def find_objects(answer: str) -> tuple[list[dict[str, Any]], list[Problem]]:
 
 
 def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]:
-    """All `"key": [value, ...]` in an answer, in order, wherever they stand; and what is wrong with the answer.
+    """All `"key": [value, ...]` anywhere in an answer, in order, and the problems of the answer.
 
-    A list that is cut off, or goes wrong, loses what comes after.
+    A list that is cut off or malformed loses the rest.
     """
     value, problem = _whole(answer, _PAIRS)
     problems = [problem]
@@ -74,7 +74,7 @@ def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]
         values: list[Any] = []
         while (at := _BETWEEN.match(answer, at).end()) < len(answer) and answer[at] != "]":  # type: ignore[union-attr]
             try:
-                if answer[at] in "[{":  # no mention; what is in it may be another list
+                if answer[at] in "[{":  # not a mention; it may contain another list
                     raise ValueError
                 value, at = _DECODER.raw_decode(answer, at)
             except ValueError:
@@ -86,7 +86,7 @@ def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]
 
 
 def whole_number(item: Mapping[str, Any], key: str, shown: str, problems: list[Problem]) -> int | None:
-    """The whole number that an item of an answer has under a key; None, and a problem, where it has no number.
+    """The whole number that an item of an answer has under a key; None and a problem if it is not a number.
 
     `"2"` and `2.0` are read as 2, which is a problem, too; `true` and `null` are no numbers.
     """
@@ -102,7 +102,7 @@ def whole_number(item: Mapping[str, Any], key: str, shown: str, problems: list[P
 
 
 def load(answer: str) -> Any:
-    """The JSON value that an answer is; None where it is none, or Python gives up on it."""
+    """The answer as a JSON value; None if it is not JSON, or Python cannot parse it."""
     try:
         return json.loads(answer)
     except (ValueError, RecursionError):
@@ -144,8 +144,8 @@ def _keyed(value: Any) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _whole(answer: str, decoder: json.JSONDecoder) -> tuple[Any, Problem]:
-    """The JSON value that an answer is, None where it is none, and what is wrong with it, which is known not to be
-    legal."""
+    """The answer as a JSON value, None if it is not JSON, and the problems of the answer, which is known to be
+    illegal."""
     try:
         return decoder.decode(answer), Problem("invalid", "the JSON is not what the format prescribes for this text")
     except (ValueError, RecursionError) as error:

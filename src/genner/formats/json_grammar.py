@@ -2,17 +2,16 @@
 
 A JSON answer is a fixed frame around stretches of the source. While one is being quoted, the state is the set of places
 in the source where it may begin: all those whose text agrees with what is written so far. When the quotation is closed,
-what follows from where it stands (its occurrence index, its offsets) is a menu of the places that are left: forced when
-there is one. So a mention is always verbatim, and nothing is ever counted by the model.
+its position (occurrence index, offsets) is a menu of the remaining places: forced if there is only one. So a mention is
+always verbatim, and nothing is ever counted by the model.
 
 The order of entities is the reading order, which makes the automaton acyclic: every answer ends, and no entity is
-written twice. With `allow_trailing_repeat`, a list may also end in a mention that it has already, which is read as
-nothing: a model that wants to repeat itself has nothing new to say, and without this it would say something wrong.
-States:
+written twice. With `allow_trailing_repeat`, a list may also end in a mention that it already has, which is ignored: a
+model that wants to repeat itself has no new entity, and would otherwise be forced to write a wrong one. States:
 
     Menu    one of several strings is being written; each leads to a step
     Quote   a stretch of the source is being written; closing it leads to a step
-    Step    between the two; what it leads to is only worked out when the walk gets there
+    Step    between the two; its successor is computed only when the walk gets there
 
 The strings of a menu are prefix-free, and so is the JSON spelling of code points: no two states are alive at once.
 """
@@ -38,11 +37,11 @@ from genner.grammar import (
     most_mentions,
 )
 
-QUOTED = 4  # how often a whole text may be quoted in its answer
+QUOTED = 4  # how many times the whole text may be quoted in its answer
 SEPARATOR = ", "
 
 JSON_DECISIONS = DecisionKinds("json", ("open", "mention", "label", "position"))
-"""What a JSON format decides of an entity.
+"""The decisions of a JSON format about an entity.
 
 - `open`: the list goes on with another item;
 - `mention`: which words, up to the closing quotation mark;
@@ -65,8 +64,8 @@ WrittenItems = tuple[WrittenItem, ...]
 class Transition(NamedTuple):
     """The entities written so far, and what comes next.
 
-    `quote` is the number of the label whose mention is quoted next, -1 where the label is named later, None where no
-    quotation comes next but a menu: which one, `what` says, in the grammar's own terms; `()` is the end of the answer.
+    `quote` is the index of the label whose mention is quoted next, -1 if the label is named later, None if a menu comes
+    next; `what` identifies the menu in the grammar's own terms; `()` is the end of the answer.
     """
 
     items: WrittenItems
@@ -84,8 +83,8 @@ class Choice(NamedTuple):
 class Copy(NamedTuple):
     """A quotation of which `length` code points, and `off` bytes of the next one, are written.
 
-    `starts` are the places in the source where it may begin, ascending, and behind them, as `~i`, the entities `i` of
-    `items` that it may be a repetition of; `rank` the number of its label, -1 if that comes later; `items` the entities
+    `starts` are the offsets in the source where it may begin, ascending, followed by `~i` for each entity `i` of
+    `items` that it may repeat; `rank` is the index of its label, -1 if that comes later; `items` are the entities
     before it.
     """
 
@@ -127,7 +126,7 @@ class JsonGrammar(ABC):
         self._first_ends = first_ends(text, where, self._ends)
         self._places = [i for i, free in enumerate(self._begins) if free]
         self._last_end = max((i for i, free in enumerate(self._ends) if free), default=0)
-        # The latest end at or before each place: by how much an entity of the same start may be shortened.
+        # The latest end at or before each offset: the limit for shortening an entity of the same start.
         self._end_before = [0] * (len(text) + 1)
         for i in range(1, len(text) + 1):
             self._end_before[i] = i if self._ends[i] else self._end_before[i - 1]
@@ -140,23 +139,23 @@ class JsonGrammar(ABC):
 
     @abstractmethod
     def _follow(self, step: Transition) -> Choice:
-        """The menu that a step leads to, where it leads to one."""
+        """The menu that a step leads to, if any."""
 
     @abstractmethod
     def _closed(self, quote: Copy) -> Transition | None:
-        """The step after the quotation mark that ends `quote` here; None where it may not end."""
+        """The step after the quotation mark that ends `quote` here; None if it may not end."""
 
     @abstractmethod
     def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
         """The latest end of an entity that begins at `start` and is written next; 0 if none may."""
 
     def _may_repeat(self, item: WrittenItem, step: Transition) -> bool:
-        """Whether the list that is being written may end in a repetition of `item`, one of the step's."""
+        """Whether the current list may end in a repetition of `item`, one of the step's items."""
         return True
 
     @abstractmethod
     def _item(self, tag: str) -> str:
-        """What an answer has for an entity of this label besides its mention, at its longest."""
+        """The longest text that an answer has for an entity of this label besides its mention."""
 
     # -- the automaton
 
@@ -204,7 +203,7 @@ class JsonGrammar(ABC):
     def _quote(self, quote: Copy) -> list[tuple[int, State]]:
         starts, length, off, rank, items = quote
         copies, done = self._copies, off + 1
-        going = starts  # those that a legal end still lies ahead of
+        going = starts  # those with a legal end still ahead
         if length and not off:
             going = tuple(s for s in starts if self._reach(s, items, rank) > self._place(s, items) + length)
         groups: dict[int, tuple[int, ...]] = {}
@@ -223,7 +222,7 @@ class JsonGrammar(ABC):
         return edges
 
     def _place(self, start: int, items: WrittenItems) -> int:
-        """The place of one of a quotation's `starts`."""
+        """The offset in the source of one of a quotation's `starts`."""
         return start if start >= 0 else items[~start].start
 
     def _reach(self, start: int, items: WrittenItems, rank: int) -> int:
@@ -231,15 +230,15 @@ class JsonGrammar(ABC):
         return self._limit(start, items, rank) if start >= 0 else items[~start].end
 
     def _repeated(self, quote: Copy) -> list[int]:
-        """The `starts` of the entities that a quotation, were it to end here, would repeat."""
+        """The `starts` of the entities that a quotation would repeat if it ended here."""
         _, length, _, _, items = quote
         return [s for s in quote.starts if s < 0 and items[~s].end == items[~s].start + length]
 
     # -- drafting and reading
 
     def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
-        """The proposed entities that can still be written, and no others: the mention in hand up to its likeliest end,
-        or its next legal one where nothing is known of it."""
+        """The proposed entities that can still be written, and no others: the current mention up to its likeliest end,
+        or to its next legal end if it is not proposed."""
         out = bytearray()
         while len(out) < limit or (isinstance(state, Copy) and state.off):
             if isinstance(state, Transition):
@@ -288,7 +287,7 @@ class JsonGrammar(ABC):
         return None
 
     def _permitted(self, item: WrittenItem, items: WrittenItems) -> bool:
-        """Whether an entity may be written next, where `_limit` does not decide it."""
+        """Whether an entity may be written next, for cases that `_limit` does not decide."""
         return True
 
     @abstractmethod
@@ -300,7 +299,7 @@ class JsonGrammar(ABC):
         edges = self._quote(quote)
         if len(edges) == 1:
             return edges[0]
-        # Where the model writes one more of this label than was proposed, it may be one that was proposed with another.
+        # An additional entity of this label may be one that was proposed with another label.
         spans = sorted(proposals.spans, key=lambda span: rank not in (-1, span[2]))
         target = self._target(spans, items, rank, starts, length)
         if target is None and starts[0] >= 0 and len(starts) < 4:
@@ -320,7 +319,7 @@ class JsonGrammar(ABC):
         return Need((plain,), 1), Need((quoted,), times), Need(tuple(map(self._item, self._tags)), mentions)
 
     def _names_label(self, step: Transition) -> bool:
-        """Whether the menu that leads to `step` has named the label of the item in hand, and the item goes on."""
+        """Whether the menu that leads to `step` named the label of the current item, and the item continues."""
         return False
 
     def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:

@@ -1,8 +1,8 @@
-"""The JSON formats that are a list of items, one an entity, in reading order: what they share.
+"""Base of the JSON formats that are a list of items in reading order, one per entity.
 
     [{"text": "John Smith", "label": "PER", ...}, {"text": "New York", "label": "LOC", ...}]
 
-They can say nested, crossing and repeated mentions, and several labels of one span (in the label set's order).
+They can encode nested, crossing and repeated mentions, and several labels of one span (in label set order).
 """
 
 import json
@@ -29,7 +29,7 @@ from genner.formats.json_grammar import (
 from genner.formats.search import Hint, Search, place
 from genner.grammar import FLAT, UNCONSTRAINED, Constraints, Proposals
 
-_LABEL, _PLACE, _NEXT = range(3)  # what a step of the list grammar leads to
+_LABEL, _PLACE, _NEXT = range(3)  # successors of a step of the list grammar
 
 
 class JsonList(Format):
@@ -38,11 +38,11 @@ class JsonList(Format):
     decision_kinds = JSON_DECISIONS
 
     number_keys: tuple[str, ...]
-    """The keys of an item that say where its mention stands."""
+    """The keys of an item that give the position of its mention."""
 
     @abstractmethod
     def numbers(self, search: Search, start: int, end: int) -> dict[str, int]:
-        """The keys that say where in the text the mention `[start, end)` stands."""
+        """The keys and values that give the position of the mention `[start, end)` in the text."""
 
     def position(self, text: str, start: int, end: int) -> dict[str, int]:
         """`numbers` of a single mention."""
@@ -53,17 +53,17 @@ class JsonList(Format):
 
     @abstractmethod
     def said(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:
-        """Where an item says that its mention begins; None when it cannot be there."""
+        """The start that an item states for its mention; None if the mention cannot be there."""
 
     @abstractmethod
     def hint(self, item: Mapping[str, Any], shown: str, problems: list[Problem]) -> Hint:
-        """What an item says of its mention's place, where that is wrong; `shown` names the item in problems."""
+        """The hint in an item whose stated position is wrong; `shown` names the item in problems."""
 
     @abstractmethod
     def rough(
         self, text: str, starts: Sequence[int], ends: Sequence[int]
     ) -> tuple[RuleTable, Callable[[int], tuple[Symbol, ...]]]:
-        """What the rules say of a mention's place where only its end is known: see `json_cfg.Rough`."""
+        """Rules for a mention's position when only its end is known: see `json_cfg.Rough`."""
 
     def encode(self, document: Document, labels: LabelSet) -> str:
         check_labels(document, labels)
@@ -79,8 +79,8 @@ class JsonList(Format):
         return ListGrammar(self, text, labels, constraints)
 
     def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
-        """Exact for flat entities of a few words, and in short texts of any; of a longer one, its numbers need not be
-        right. Of nested ones, the same may be written twice, and deeper ones than `depth`."""
+        """Exact for flat entities of a few words, and in short texts of any; for longer ones, the numbers may be wrong.
+        Nested entities may be written twice, or exceed `depth`."""
         depth = exported_depth(self.name, constraints)
         return list_rules(text, labels, self.position, self.rough, constraints.boundaries, depth)
 
@@ -98,8 +98,8 @@ class JsonList(Format):
         return [str(item["label"]) for item in items if isinstance(item, dict) and "label" in item]
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> tuple[str, list[Entity], list[Problem]]:
-        """Every object that can be found in the answer is an item; each is placed or dropped on its own. Items that
-        stand where they say are placed before the others."""
+        """Every object in the answer is an item; each is placed or dropped independently. Items whose stated position
+        is correct are placed before the others."""
         objects, problems = find_objects(answer)
         search = Search(text)
         placed: list[Entity | None] = []
@@ -128,7 +128,7 @@ class JsonList(Format):
         return text, [entity for entity in placed if entity is not None], problems
 
     def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
-        """An item counts where its numbers put it; all of its numbers have to agree."""
+        """An item counts at the position of its numbers, which must all agree."""
         search = Search(text)
         entities, wrong = dict[Entity, None](), dict[tuple[str, str, str], None]()
         for item in find_objects(answer)[0]:
@@ -144,10 +144,10 @@ class JsonList(Format):
 
     @abstractmethod
     def place_said(self, mention: str, item: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """The numbers of an item, if there is a text in which they are those of this mention."""
+        """The numbers of an item, if they are possible for this mention in some text."""
 
     def numbers_written(self, item: Mapping[str, Any]) -> str:
-        """What an item says of its place, whatever it is, as JSON."""
+        """The stated position of an item as JSON, whatever its values."""
         return json.dumps([item.get(key) for key in self.number_keys])
 
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
@@ -178,7 +178,7 @@ class JsonList(Format):
         return tuple(entities)
 
     def _agrees(self, search: Search, mention: str, item: Mapping[str, Any], start: int, *, torn: bool) -> bool:
-        """Whether everything that an item says of its place is right for a mention that begins at `start`.
+        """Whether the stated position of an item is fully correct for a mention that begins at `start`.
 
         Without `torn`, the mention must not be torn out of a word.
         """
@@ -256,7 +256,7 @@ class ListGrammar(JsonGrammar):
         return json.dumps({"text": "", "label": tag, **dict.fromkeys(numbers, last)}) + ", "
 
     def _wants_menu(self, step: Transition, proposals: Proposals) -> bool:
-        if step.what[0] == _PLACE:  # a label was named, of a mention that may stand in several places
+        if step.what[0] == _PLACE:  # a label was named for a mention with several possible places
             _, length, rank, *starts = step.what
             if starts[0] < 0:
                 return False
@@ -266,7 +266,7 @@ class ListGrammar(JsonGrammar):
                     return number == rank
             known = proposals.likeliest(starts[0], starts[0] + length)
             return known is not None and known[1] == rank
-        return step.items[-1] in proposals.spans  # its place was
+        return step.items[-1] in proposals.spans  # its position was named
 
     def _comes_next(self, item: WrittenItem, items: WrittenItems) -> bool:
         if not items:

@@ -1,8 +1,8 @@
 """Occurrence-based JSON: `[{"text": "John Smith", "label": "PER", "occurrence_index": 1}]`.
 
 The index counts, from 1, the verbatim occurrences of the mention in the text, from left to right, overlapping ones and
-those inside words included. What the format cannot say is an entity that is torn out of a word (`genner.grammar.torn`):
-where an answer has `cell`, and the text `cells`, it is the mention that is wrong, and not the text.
+those inside words included. The format cannot encode an entity that is torn out of a word (`genner.grammar.torn`): if
+an answer has `cell` and the text `cells`, the mention is wrong.
 """
 
 from bisect import bisect_left, bisect_right
@@ -40,7 +40,7 @@ class OccurrenceJSON(JsonList):
     def rough(
         self, text: str, starts: Sequence[int], ends: Sequence[int]
     ) -> tuple[RuleTable, Callable[[int], tuple[Symbol, ...]]]:
-        """As many occurrences as its last word has up to there."""
+        """Any number up to the occurrences of its last word so far."""
         search = Search(text)
 
         def said(end: int) -> tuple[Symbol, ...]:
@@ -56,7 +56,7 @@ class OccurrenceJSON(JsonList):
         return found[index - 1] if type(index) is int and 1 <= index <= len(found) else None
 
     def hint(self, item: Mapping[str, Any], shown: str, problems: list[Problem]) -> Hint:
-        """An index that is no number, or not above 0, names no occurrence: the mention is placed only if it has one."""
+        """An index that is not a number above 0 names no occurrence: the mention is placed only if it has one place."""
         if "occurrence_index" not in item:
             return Hint()
         index = whole_number(item, "occurrence_index", shown, problems)

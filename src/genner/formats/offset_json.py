@@ -49,7 +49,7 @@ class OffsetJSON(JsonList):
         return start if type(start) is int and 0 <= start < len(search.text) else None
 
     def hint(self, item: Mapping[str, Any], shown: str, problems: list[Problem]) -> Hint:
-        """Offsets of which none is a number say nothing: the mention is placed only if it has one place."""
+        """If neither offset is a number, there is no hint: the mention is placed only if it has exactly one place."""
         given = [key for key in ("start", "end") if key in item]
         numbers = {key: whole_number(item, key, shown, problems) for key in given}
         unknown = bool(given) and all(number is None for number in numbers.values())

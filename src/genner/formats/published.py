@@ -2,8 +2,8 @@
 
 The files of "Assessment of Generative NER in the Era of LLMs" (Zhan, Wang and Huang 2026) have lists in another order,
 two tags of one span that close crosswise (`<protein><DNA>X</protein></DNA>`), brackets of the text that are not escaped
-(`[PDGF[B] | protein]`), and blanks that their text does not have. Here nothing is looked up or repaired: an answer is
-read where it says one thing about its text, and not at all otherwise.
+(`[PDGF[B] | protein]`), and blanks that their text does not have. Nothing is looked up or repaired here: an answer is
+read only if it has exactly one reading for its text.
 """
 
 from collections import Counter
@@ -21,14 +21,14 @@ SPACING = "spacing of an answer, where it is not that of its text"
 
 
 class PublishedAnswer(NamedTuple):
-    """What an answer says: entities as often as it gives them, and by kind how often it leaves something open."""
+    """The content of an answer: its entities, duplicates included, and the number of ambiguities by kind."""
 
     entities: list[Entity]
     left_open: Counter[str]
 
 
 def published_copy(text: str, answer: str, markup: Copies) -> PublishedAnswer | None:
-    """An inline answer with markup of this kind, about `text`; None where it does not say one thing of it."""
+    """An inline answer with markup of this kind, about `text`; None if it has no unique reading."""
     entities = markup.read(text, answer)
     if entities is not None:
         return PublishedAnswer(entities, Counter())
@@ -37,7 +37,7 @@ def published_copy(text: str, answer: str, markup: Copies) -> PublishedAnswer | 
 
 
 def published_groups(text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
-    """An object with a list of mentions for each label, about `text`; None where it does not say one thing of it.
+    """An object with a list of mentions for each label, about `text`; None if it has no unique reading.
 
     It does not say which occurrence is meant where a mention is listed fewer times than it occurs; that is counted.
     """
@@ -60,11 +60,11 @@ def published_groups(text: str, answer: str, labels: LabelSet) -> PublishedAnswe
 
 
 PlaceReader = Callable[[str, str, dict[str, Any]], int | None]
-"""From a text, a mention and the other keys of its item: where the mention begins; None where it is not there."""
+"""(text, mention, other keys of its item) -> the start of the mention; None if it is not there."""
 
 
 def published_items(text: str, answer: str, labels: LabelSet, place: PlaceReader) -> PublishedAnswer | None:
-    """A list of items about `text`, placed by `place`; None where it does not say one thing of it."""
+    """A list of items about `text`, placed by `place`; None if it has no unique reading."""
     value = load(answer)
     if not isinstance(value, list):
         return None

@@ -1,13 +1,12 @@
-"""What of an answer is the reply: without the model's reasoning, and without what the reply is wrapped in.
+"""Extracts the reply from an answer: removes the model's reasoning and the wrapping of the reply.
 
-Reasoning is what stands in `<think>...</think>` and its like (`<thinking>`, `<reasoning>`, `[THINK]`, ...), what stands
-before a `</think>` that nothing opened (chat templates often open it in the prompt), what follows a `<think>` that is
-never closed (the answer was cut off there), and every channel of the harmony format but `final`. An answer that is
-reasoning alone has an empty reply.
+Reasoning is the content of `<think>...</think>` and similar tags (`<thinking>`, `<reasoning>`, `[THINK]`, ...), text
+before an unopened `</think>` (chat templates often open it in the prompt), text after an unclosed `<think>` (the answer
+was cut off), and every channel of the harmony format but `final`. An answer that is reasoning alone has an empty reply.
 
-A text may hold such a mark itself, and a copy of it does too. Then only reasoning at the beginning of the answer
-counts, and it ends where as many closing marks are left as the text has. A mark that is a tag of the label set is that
-tag.
+A text may contain such a mark, and so does a copy of it. Then only reasoning at the beginning of the answer counts, and
+it ends where the number of closing marks left equals that in the text. A mark that is also a tag of the label set is
+read as that tag.
 """
 
 import re
@@ -40,7 +39,7 @@ class _Mark:
 
 
 def reply(answer: str, text: str, labels: LabelSet, *, copies: int = 0) -> str:
-    """The reply in an answer about `text`; the answer itself where all of it is. Takes any string, in linear time.
+    """The reply in an answer about `text`; the whole answer if nothing surrounds it. Takes any string, in linear time.
 
     Args:
         answer: what the model wrote.
@@ -62,7 +61,7 @@ def _without_reasoning(answer: str, text: str, labels: LabelSet, copies: int) ->
     for kind in dict.fromkeys(mark.kind for mark in marks if mark.kind in in_text):
         some = [mark for mark in marks if mark.kind == kind]
         if cut := _end_of_leading(answer, some, [m for m in _marks(text) if m.kind == kind], text, copies):
-            # What is copied behind it is text.
+            # After it, marks are copied text.
             return answer[cut:]
     return _outside(answer, [mark for mark in marks if mark.kind not in in_text])
 
@@ -82,10 +81,10 @@ def _is_tag(answer: str, mark: _Mark, labels: LabelSet) -> bool:
 
 
 def _outside(answer: str, marks: list[_Mark]) -> str:
-    """What no reasoning covers. The rarer names mark reasoning only where an answer begins with them."""
+    """The text outside reasoning. The rarer names mark reasoning only at the beginning of an answer."""
     pieces: list[str] = []
     at, inside = 0, ""
-    blank = _behind_blanks(answer, 0)  # where the first character stands that says something
+    blank = _behind_blanks(answer, 0)  # offset of the first significant character
     for mark in marks:
         if inside:
             if mark.closes and mark.kind == inside:
@@ -110,7 +109,7 @@ def _behind_blanks(answer: str, at: int) -> int:
 
 
 def _end_of_leading(answer: str, marks: list[_Mark], in_text: list[_Mark], text: str, copies: int) -> int:
-    """Where reasoning ends that the answer begins with, if the text has such marks, too; 0 if there is none."""
+    """The end of leading reasoning when the text also has such marks; 0 if there is none."""
     leads = not marks[0].closes and not answer[: marks[0].begin].strip()
     text_leads = bool(copies and in_text and not in_text[0].closes and not text[: in_text[0].begin].strip())
     closings = [mark.end for mark in marks if mark.closes]
@@ -138,7 +137,7 @@ def _final_channel(answer: str, text: str) -> str:
 
 
 def _unwrapped(answer: str, text: str, labels: LabelSet) -> str:
-    """What stands in the last `<answer>...</answer>`, or in the only code fence if no markup stands outside of it."""
+    """The content of the last `<answer>...</answer>`, or of the only code fence if there is no markup outside it."""
     if "answer" not in labels and not _ANSWER.search(text):
         marks = list(_ANSWER.finditer(answer))
         begin = next((i for i in range(len(marks) - 1, -1, -1) if not marks[i][1]), None)

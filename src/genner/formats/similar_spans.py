@@ -1,10 +1,9 @@
-"""Stretches of a text that are like a mention which the text does not have: whole words, longer or shorter than it.
+"""Finds the whole-word spans of a text that are similar to a mention which the text lacks.
 
-The most like is the one that takes the fewest characters put in or taken out (indel distance, rapidfuzz), case and
-white space aside; of those that take as many, the longest, which keeps most of the mention; then the one that takes
-fewest with case and white space. It is like the mention if they are a fifth at most of both their characters. So
-letters, blanks or words may be lost or added; what stands for something else counts twice, and is rather another name.
-`docs/log.md` has how the threshold was chosen.
+The most similar span has the smallest indel distance (rapidfuzz) ignoring case and white space; ties go to the longest,
+which keeps most of the mention; then to the smallest distance with case and white space. It is similar to the mention
+if the distance is at most a fifth of both lengths together. So letters, blanks or words may be lost or added; a
+substitution counts twice, and is more likely another name. `docs/log.md` has how the threshold was chosen.
 """
 
 import re
@@ -17,10 +16,10 @@ from rapidfuzz.distance import Indel
 
 from genner.document import Span
 
-LIKE = 5  # two strings are like if they have this many characters together for each that is put in or taken out
-MAX_LENGTH_RATIO = (LIKE + 1) / (LIKE - 1)  # nothing is like what is more times longer than this
-WORD_LIKE = 0.6  # normalised likeness that each word has to its counterpart, where there are as many
-MOST_STRANGE = 4  # one word in so many may have no counterpart, where there are more or fewer
+LIKE = 5  # two strings are similar if they have at least this many characters together per insertion or deletion
+MAX_LENGTH_RATIO = (LIKE + 1) / (LIKE - 1)  # a string this many times longer is never similar
+WORD_LIKE = 0.6  # minimum normalised similarity of each word to its counterpart, for equal numbers of words
+MOST_STRANGE = 4  # for unequal numbers of words, one word in this many may have no counterpart
 
 
 _ARTICLE = re.compile(
@@ -36,12 +35,12 @@ _WORDS = re.compile(r"\w+")
 
 
 def plain(text: str) -> str:
-    """A text without its white space and its capital letters."""
+    """A text in lower case without white space."""
     return "".join(text.split()).lower()
 
 
 def without_article(mention: str) -> str:
-    """A mention without the article or the pronoun that it begins with; the mention itself where there is none."""
+    """A mention without its leading article or pronoun; the mention itself if it has none."""
     match = _ARTICLE.match(mention)
     return mention[match.end() :] if match and match.end() < len(mention) else mention
 
@@ -59,9 +58,9 @@ def other_number(mention: str) -> list[str]:
 
 
 def changes(mention: str, stretch: str) -> tuple[int, int] | None:
-    """How many characters it takes to make a mention of a stretch of text that is like it, and says the same.
+    """The edit distance from a span of text to a mention that is similar and means the same.
 
-    Without case and white space, and with them; None where it is not like it, or says another thing.
+    Ignoring case and white space, and with them; None if it is not similar or has another meaning.
     """
     ours, theirs = plain(mention), plain(stretch)
     if theirs in map(plain, other_number(mention)):
@@ -74,8 +73,8 @@ def changes(mention: str, stretch: str) -> tuple[int, int] | None:
 
 
 def says_the_same(mention: str, stretch: str) -> bool:
-    """Whether what is like a mention may mean the same: it has its digits, no word that stands for another one, few
-    that have no counterpart, and no sign at its edges where the mention has a letter.
+    """Whether a similar span may mean the same as a mention: same digits, no word replaced by another one, few words
+    without counterpart, and no symbol at an edge where the mention has a letter.
 
     `IL-4` is not `IL-2`, and `hepatitis C` not `hepatitis B`, however long the words around; `cells` are not `B cells`,
     and `-1` is not `A-1`.
@@ -94,7 +93,7 @@ def says_the_same(mention: str, stretch: str) -> bool:
 
 
 def _strange(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    """How many words have nothing like them among some others."""
+    """The number of words without a similar word among the others."""
     joined = "".join(theirs)
     return sum(
         word not in joined and not any(Indel.normalized_similarity(word, other) >= WORD_LIKE for other in theirs)
@@ -103,11 +102,11 @@ def _strange(ours: Sequence[str], theirs: Sequence[str]) -> int:
 
 
 class SimilarSpans:
-    """The words of a text, of which the stretches consist that a mention may be read as.
+    """The words of a text, which make up the candidate spans for a mention.
 
     Args:
         text: the text.
-        starts, ends: where words start and end, as `genner.grammar.boundaries` says.
+        starts, ends: word boundaries, as `genner.grammar.boundaries` gives them.
     """
 
     def __init__(self, text: str, starts: Sequence[bool], ends: Sequence[bool]) -> None:
@@ -120,7 +119,7 @@ class SimilarSpans:
         self._at = {offset: i for i, offset in enumerate(self._offsets)}
 
     def same(self, mention: str) -> list[Span]:
-        """The stretches that differ from a mention in white space and case alone."""
+        """The spans that differ from a mention only in white space and case."""
         wanted, found = plain(mention), list[Span]()
         at = self._plain.find(wanted) if wanted else -1
         while at >= 0:
@@ -131,7 +130,7 @@ class SimilarSpans:
         return found
 
     def cost(self, mention: str) -> int:
-        """How many stretches `like` compares, more or less; where they are long, as many as take that time."""
+        """The approximate number of spans that `like` compares; long spans count as several, by time."""
         length, words = len(mention), len(self._starts)
         stretches = words + int(words * words * length * (MAX_LENGTH_RATIO - 1 / MAX_LENGTH_RATIO)) // max(
             len(self._plain), 1
@@ -139,19 +138,19 @@ class SimilarSpans:
         return stretches * (1 + length * (1 + length // 64) // 100)
 
     def like(self, *mentions: str) -> list[Span]:
-        """The stretches that are most like one of some mentions, the first of those that are as like to theirs; in
-        reading order, none where none is like it."""
+        """The spans most similar to one of the mentions (ties: the first mention), in reading order; empty if none is
+        similar."""
         return sorted(min(map(self._most_like, mentions), key=lambda some: some[0])[1])
 
     def _most_like(self, mention: str) -> tuple[float, list[Span]]:
-        """How many characters it takes to make a mention of what is most like it, and where that is."""
+        """The smallest edit distance to a mention, and the spans that have it."""
         wanted = plain(mention)
         windows = self._windows(len(wanted))
         strings = [self._plain[start:end] for start, end in windows]
         most = int(len(wanted) * (1 + MAX_LENGTH_RATIO)) // LIKE
         fewest, spans = inf, list[Span]()
-        known = dict[str, bool]()  # whether a stretch says the same
-        # Those that take the fewest come first.
+        known = dict[str, bool]()  # whether a span means the same
+        # The smallest distances come first.
         for string, changes, number in process.extract(
             wanted, strings, scorer=Indel.distance, score_cutoff=most, limit=None
         ):
@@ -170,7 +169,7 @@ class SimilarSpans:
         return fewest, self._closest(mention, spans)
 
     def _windows(self, length: int) -> list[Span]:
-        """The stretches of words, in `_plain`, that are not too long or too short to be like a mention."""
+        """The word spans, in `_plain`, whose length allows them to be similar to a mention."""
         import numpy as np
 
         offsets = np.array(self._offsets)
@@ -183,7 +182,7 @@ class SimilarSpans:
         return list(zip(np.repeat(offsets[:-1], counts).tolist(), ends.tolist(), strict=True))
 
     def _closest(self, mention: str, spans: list[Span]) -> list[Span]:
-        """The longest of some spans; of these, those that are most like a mention when case and white space count."""
+        """The longest spans; of these, those most similar to a mention with case and white space."""
         lengths = [len(plain(self._text[start:end])) for start, end in spans]
         spans = [span for span, length in zip(spans, lengths, strict=True) if length == max(lengths)]
         stretches = [self._text[start:end] for start, end in spans]

@@ -2,8 +2,8 @@ r"""Inline XML: the text copied out, each entity as `<PER>John Smith</PER>`; nes
 
 The text itself may contain anything. Where it spells a tag of the label set, as in a literal `<PER>`, a backslash is
 put after its `<`; where it spells such an escaped tag, one more. Nothing else is escaped: `a < b`, `<br>` and `C:\x`
-stay as they are. This can be read in one way only: no tag occurs in the copy of the text, and since a tag has one `<`
-and one `>`, at its ends, none can arise where a tag is put in.
+are unchanged. The reading is unique: no tag occurs in the copy of the text, and since a tag has one `<` and one `>`, at
+its ends, inserting a tag cannot create another.
 """
 
 import re
@@ -54,7 +54,7 @@ class InlineXML(InlineFormat):
         return published_copy(text, answer, tags(labels))
 
     def named_in(self, answer: str) -> Iterator[tuple[str, str]]:
-        """From each closing tag with an opening one before it."""
+        """The closing tags that have an opening tag before them."""
         opened = set[str]()
         for match in _ANY_TAG.finditer(answer):
             _, slash, label = match.groups()
