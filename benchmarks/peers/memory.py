@@ -11,7 +11,7 @@ def forget_peak() -> None:
     try:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):  # not Linux with glibc: `peak_mb` finds nothing, or the peak of the whole life
+    except (OSError, AttributeError):  # not Linux with glibc: `peak_mb` finds none, or the peak since process start
         pass
 
 

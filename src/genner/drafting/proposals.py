@@ -38,10 +38,10 @@ class SpanProposals:
 
 
 class ProposesSpans:
-    """The part of a `genner.engines.base.Drafter` that all drafters share whose proposals are `SpanProposals`."""
+    """The shared part of every `genner.engines.base.Drafter` whose proposals are `SpanProposals`."""
 
     def hits(self, proposals: SpanProposals, grammar: Grammar, answer: bytes) -> tuple[int, int]:
-        """How many of the proposed spans the answer has, and how many it does not have; labels are not compared."""
+        """How many of the proposed spans the answer has, and how many it lacks; labels are not compared."""
         if not proposals.spans:
             return 0, 0
         written = {(entity.start, entity.end) for entity in grammar.read(answer) or ()}

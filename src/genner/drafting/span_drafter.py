@@ -1,12 +1,12 @@
-"""Proposing the entities of a text from the hidden states of its prompt, so that a decoder has something to verify.
+"""Proposes the entities of a text from the hidden states of its prompt, for a decoder to verify.
 
-When the prompt has been run, the model has read the text, and the hidden states show where it will put its tags.
-`SpanDrafter` is a small network on top of them, trained with an adapter: convolutions, since a causal model's states
-have seen only what stands to their left; then a score for each pair of a span of words and a label. Labels are known by
-their own hidden states, in the instruction, so any label set will do. (The pairing of spans with labels is that of
-GLiNER: Zaratiana et al. 2024, "GLiNER: Generalist Model for Named Entity Recognition using Bidirectional Transformer".)
+After the prompt has been run, the hidden states of the text predict where the model will put its tags. `SpanDrafter` is
+a small network on top of them, trained with an adapter: convolutions, since a causal model's states only depend on text
+to their left; then a score for each pair of a word span and a label. Labels are represented by their hidden states in
+the instruction, so any label set works. (The pairing of spans with labels is that of GLiNER: Zaratiana et al. 2024,
+"GLiNER: Generalist Model for Named Entity Recognition using Bidirectional Transformer".)
 
-The model verifies all proposals: a wrong one costs time, and changes no answer.
+The model verifies all proposals: a wrong one costs time, and does not change the answer.
 """
 
 import json
@@ -23,8 +23,8 @@ from genner.errors import ModelError
 from genner.grammar import boundaries
 
 DRAFTER_FILE = "drafter.safetensors"
-SPARE_SPANS = 6  # spans that are kept for each word besides the probable ones (`SpanProposals`, `others`)
-TEXT_GAP_ROWS = 16  # zero rows between two texts: more than the widest convolution reaches
+SPARE_SPANS = 6  # spans kept for each word besides the probable ones (`SpanProposals`, `others`)
+TEXT_GAP_ROWS = 16  # zero rows between two texts: more than the reach of the widest convolution
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DrafterShape:
         hidden, width: the width of the model, and its own.
         depth, kernel: the number of convolutions, and their width in tokens.
         longest: the longest span, in words.
-        threshold: the probability above which a span is proposed. (A right one saves about two passes, a wrong one
+        threshold: the probability above which a span is proposed. (A correct one saves about two passes, a wrong one
             costs about one.)
     """
 
@@ -183,8 +183,8 @@ def tokens_of_words(text: str, ends: list[int]) -> tuple[list[tuple[int, int]], 
 
 
 def proposals_of(logits: Tensor, words: list[tuple[int, int]], threshold: float) -> SpanProposals:
-    """Spans whose probability is above the threshold, the more probable of two that cross; and for each word the most
-    probable spans that begin there. `logits` are [words, longest, L]."""
+    """Spans with a probability above the threshold (of two that cross, the more probable one); and for each word the
+    most probable spans that begin there. `logits` are [words, longest, L]."""
     count, longest, labels = logits.shape
     logits = logits.clone()
     lengths = torch.arange(longest)[None] + torch.arange(count)[:, None] >= count

@@ -1,4 +1,4 @@
-"""An engine that does not answer again what it answered before it was interrupted."""
+"""An engine that reuses the answers of an interrupted run."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,10 @@ from genner.engines.base import Answered, Engine, Generation, Request
 
 
 class AnswerCache(Protocol):
-    """Where answers are kept while the document that they belong to is unfinished."""
+    """Stores answers while the document that they belong to is unfinished."""
 
     def take(self, key: str) -> Generation | None:
-        """An answer that an earlier run kept under this key: each once, in the order in which they were kept."""
+        """The next answer that an earlier run kept under this key; each is returned once, in the order kept."""
         ...
 
     def keep(self, key: str, generation: Generation) -> None:
@@ -21,10 +21,10 @@ class AnswerCache(Protocol):
 
 
 class CachingEngine:
-    """Answers as `engine` does, and keeps its answers in `memory`; what is there already is not asked for again.
+    """Answers as `engine` does, and keeps its answers in `memory`; stored answers are not generated again.
 
-    The key of a request is what it asks: instruction, text, whether it is constrained. The memory has to belong to one
-    model and one way of decoding.
+    The key of a request consists of instruction, text, and whether it is constrained. The memory must belong to one
+    model and one decoding method.
     """
 
     def __init__(self, engine: Engine, memory: AnswerCache) -> None:
@@ -61,6 +61,6 @@ class CachingEngine:
 
 
 def key_of(request: Request) -> str:
-    """What tells a request from another."""
+    """The key that identifies a request."""
     asked = "\0".join((request.instruction, request.text, str(request.constrained)))
     return blake2b(asked.encode("utf-8"), digest_size=16).hexdigest()

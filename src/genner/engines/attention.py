@@ -1,9 +1,9 @@
-"""Attention of many rows at once, each over its own keys and values, in few products.
+"""Attention of many rows at once, each over its own keys and values, in few matrix products.
 
-The tokens of a pass stand in one line, row after row. For attention they are cut into pieces, and pieces of similar
-size are multiplied together, padded to the largest. One row alone is too little work for a product, and torch's fused
-kernels, which are made for long sequences, take twice as long for the few dozen tokens of a draft (docs/log.md). A long
-row is cut up, since its early tokens do not attend to its late ones.
+The tokens of a pass are concatenated, row after row. For attention they are split into pieces, and pieces of similar
+size are multiplied together, padded to the largest. One row alone is too small for an efficient product, and torch's
+fused kernels, made for long sequences, take twice as long for the few dozen tokens of a draft (docs/log.md). A long row
+is split, since its early tokens do not attend to its late ones.
 """
 
 import math
@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-QUERY_CHUNK_TOKENS = 128  # new tokens of a row that attend together, at most
-FUSED_KERNEL_TOKENS = 16  # a piece of so many tokens, by itself, is left to torch's fused kernel
+QUERY_CHUNK_TOKENS = 128  # maximum number of new tokens of a row per piece
+FUSED_KERNEL_TOKENS = 16  # a single piece of at least this many tokens uses torch's fused kernel
 CALL = 1 << 15  # the fixed cost of a product, in scores
-ROOM = 1 << 20  # scores of a block, at most, unless one piece has more: as many as fit into a processor's cache
+ROOM = 1 << 20  # maximum number of scores in a block, unless one piece has more: what fits into the processor's cache
 
 
 @dataclass(frozen=True)
 class QueryChunk:
-    """New tokens of a row: the row's slot in the cache, the number of tokens before them, their own number, and where
-    in the line they begin."""
+    """New tokens of a row: the row's slot in the cache, the number of tokens before them, their number, and their
+    offset in the line."""
 
     slot: int
     length: int
@@ -33,12 +33,12 @@ class QueryChunk:
 
     @property
     def reach(self) -> int:
-        """The number of keys that the last of them sees."""
+        """The number of keys visible to the last of them."""
         return self.length + self.count
 
 
 def pieces(slots: Iterable[int], lengths: Iterable[int], counts: Iterable[int]) -> list[QueryChunk]:
-    """The pieces of rows that bring `counts` new tokens behind `lengths` old ones."""
+    """The pieces of rows that add `counts` new tokens after `lengths` old ones."""
     found, begin = list[QueryChunk](), 0
     for slot, length, count in zip(slots, lengths, counts, strict=True):
         for first in range(0, count, QUERY_CHUNK_TOKENS):
@@ -48,10 +48,10 @@ def pieces(slots: Iterable[int], lengths: Iterable[int], counts: Iterable[int]) 
 
 
 def blocks(some: Iterable[QueryChunk], heads: int) -> list["AttentionBatch"]:
-    """Which pieces attend together, in a layer of so many query heads: the cheapest way to cut the pieces, sorted by
-    size, into blocks."""
+    """The cheapest partition of the pieces, sorted by size, into blocks that attend together, for a layer with this
+    many query heads."""
     ordered = sorted(some, key=lambda piece: (-piece.count, -piece.reach))
-    costs, cuts = [0.0], [0]  # for the first n pieces: the least cost, and where their last block begins
+    costs, cuts = [0.0], [0]  # for the first n pieces: the minimum cost, and the start of their last block
     for end in range(1, len(ordered) + 1):
         reach, least, cut = 0, math.inf, end - 1
         for begin in reversed(range(end)):
@@ -78,7 +78,7 @@ class AttentionBatch:
         self._count, self._tokens = len(some), max(piece.count for piece in some)
         self._reach = max(piece.reach for piece in some)
         slots = [piece.slot for piece in some]
-        # Neighbouring rows are read where they are in the cache; others are copied together.
+        # Adjacent rows are read in place from the cache; others are gathered into a copy.
         self._neighbours = slots == list(range(slots[0], slots[0] + len(slots)))
         self._indices: tuple[Tensor, ...] | None = None
         self._masks: dict[tuple[int | None, int, int], Tensor | None] = {}
@@ -86,9 +86,10 @@ class AttentionBatch:
     def attend(
         self, line: Tensor, keys: Tensor, values: Tensor, out: Tensor, window: int | None, cap: float | None
     ) -> None:
-        """Compute the attention of the block's tokens, and write it into their places of `out`.
+        """Compute the attention of the block's tokens, and write it to their positions in `out`.
 
-        The query heads that share a key head are treated as more tokens of one head, so that its keys are read once.
+        The query heads that share a key head are treated as additional tokens of one head, so that its keys are read
+        once.
 
         Args:
             line: queries, scaled, [all tokens, query heads, D].
@@ -145,8 +146,8 @@ class AttentionBatch:
             line.index_copy_(0, places, found.index_select(0, kept))
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:
-        """Indices: the pieces' slots; for each of the B * T tokens its place in the line; which of them are no padding,
-        and the places of these in the line."""
+        """Indices: the pieces' slots; for each of the B * T tokens its offset in the line; which of them are not
+        padding, and the offsets of these in the line."""
         if self._indices is None:
             slots, source, kept, places = list[int](), list[int](), list[int](), list[int]()
             for i, piece in enumerate(self.pieces):
@@ -169,8 +170,8 @@ class AttentionBatch:
     def _made(self, window: int | None, heads: int, groups: int, like: Tensor) -> Tensor | None:
         if self._count == self._tokens == 1 and (window is None or window >= self._reach):
             return None
-        # In numpy, whose operations on so few numbers do not wait for threads. Every token sees at least one key,
-        # padding too: softmax over none is not a number.
+        # In numpy, whose operations on few numbers do not wait for threads. Every token sees at least one key, padding
+        # too: softmax over no keys is NaN.
         hidden = np.ones((self._count, self._tokens, self._reach), dtype=np.bool_)
         hidden[:, :, 0] = False
         keys = np.arange(self._reach)

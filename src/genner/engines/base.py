@@ -1,7 +1,7 @@
 """What an engine is: prompt and grammar in, text out. It has no notion of an entity.
 
-`Drafter` is what a speculative decoder asks for drafts: it predicts answers from the hidden states of the prompt. What
-it predicts, and how a grammar writes a draft from it, is not known here.
+A speculative decoder asks a `Drafter` for drafts: it predicts answers from the hidden states of the prompt. This module
+does not know what it predicts, nor how a grammar writes a draft from it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,17 +17,17 @@ if TYPE_CHECKING:  # an engine need not run on torch
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing to answer.
+    """A request for one answer.
 
     Attributes:
         instruction: what is asked, the same for all texts of a task.
-        text: what it is asked about.
-        grammar: the legal answers. An answer is cut off when it is longer than the grammar needs (`Grammar.needs`).
+        text: the text that the instruction is about.
+        grammar: the legal answers. An answer longer than the grammar needs is cut off (`Grammar.needs`).
         constrained: whether the answer has to be legal. If not, the model writes freely, and the grammar only helps to
             draft.
         label_positions: places in the instruction, in code points: the end of the line of each label, in the order of
             the labels. A drafter reads there what the labels mean.
-        context: what the caller wants to find again beside the answer. An engine returns it and does not look at it.
+        context: data of the caller, which an engine returns with the answer and does not read.
     """
 
     instruction: str
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """An answer, and how it came about.
+    """An answer and statistics of its decoding.
 
     Attributes:
         answer: the bytes written, UTF-8 when the answer is complete.
@@ -84,8 +84,8 @@ class Engine(Protocol):
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
         """Answer the requests: each one with its answer, in their order.
 
-        Reads ahead a bounded number of them, so that a stream may be endless. `batch_size`: answers that are computed
-        together; None for the engine's own choice.
+        Reads ahead a bounded number of requests, so a stream may be infinite. `batch_size`: answers computed together;
+        None for the engine's own choice.
         """
         ...
 
@@ -97,8 +97,8 @@ class DrafterInput:
     Attributes:
         text: the text of a request.
         ends: for each of its tokens, the code points written up to its end.
-        states: what the probe layers put out for these tokens, [tokens, H] each.
-        labels: what `Drafter.read_labels` made of the labels.
+        states: the output of each probe layer for these tokens, [tokens, H] each.
+        labels: the result of `Drafter.read_labels`.
     """
 
     text: str
@@ -116,12 +116,12 @@ class Drafter(Protocol):
         ...
 
     def read_labels(self, states: "list[torch.Tensor]") -> Any:
-        """What it needs to know of the labels. `states` are what the probe layers put out at the end of each label's
-        line: [labels, H] each."""
+        """The drafter's representation of the labels. `states` are the outputs of the probe layers at the end of each
+        label's line: [labels, H] each."""
         ...
 
     def propose(self, inputs: list[DrafterInput]) -> list[Any]:
-        """For each text what its answer may say, as `Grammar.draft` takes it."""
+        """For each text, proposals for its answer, as `Grammar.draft` takes them."""
         ...
 
     def hits(self, proposals: Any, grammar: Grammar, answer: bytes) -> tuple[int, int]:
@@ -130,7 +130,7 @@ class Drafter(Protocol):
 
 
 class LoadableEngine(Protocol):
-    """What `genner.engines.ENGINES` names: a class that makes an engine from the files of a model."""
+    """A class listed in `genner.engines.ENGINES`, which makes an engine from the files of a model."""
 
     constrains: bool
     """Whether it honours `Request.constrained`. If not, it serves free decoding only."""
@@ -147,7 +147,7 @@ class LoadableEngine(Protocol):
     ) -> Engine:
         """An engine for the model in `folder`, with the LoRA adapter in `adapter` merged into it.
 
-        `name` is what scores and messages call it. An engine may ignore `device`, `decoder` and `drafter`. Raises
+        `name` is its name in scores and messages. An engine may ignore `device`, `decoder` and `drafter`. Raises
         `ModelError` when a file is missing or does not fit.
         """
         ...

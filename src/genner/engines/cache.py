@@ -1,9 +1,9 @@
-"""Keys and values of many sequences, each at its own position, that can be cut back exactly.
+"""A cache of keys and values of many sequences, each at its own position, that can be truncated exactly.
 
-A pass takes new tokens for some of the rows, any number for each, one after the other without padding. Every layer has
-one buffer for all rows. To cut a row back, its length is lowered: what lies beyond is never read, and overwritten
-later. Sliding-window layers keep all tokens too, and read their window only, so that a rejected draft can be undone in
-them as well.
+A pass takes new tokens for some of the rows, any number for each, concatenated without padding. Every layer has one
+buffer for all rows. To truncate a row, its length is reduced: data beyond the length is never read, and is overwritten
+later. Sliding-window layers also keep all tokens, and read only their window, so that a rejected draft can be undone in
+them too.
 """
 
 import math
@@ -21,7 +21,7 @@ class KVCache:
     """Keys and values of up to `rows` sequences; passed to a transformers model as `past_key_values`.
 
     Buffers are [rows, heads, capacity, head size], allocated at the first pass. `lengths` has the number of valid
-    tokens of each row; the caller sets it after a pass, to as many of the new tokens as it keeps.
+    tokens of each row; after a pass, the caller adds the number of new tokens that it keeps.
     """
 
     def __init__(self, rows: int, capacity: int = 256) -> None:
@@ -36,7 +36,7 @@ class KVCache:
         reach = max(length + count for length, count in zip(lengths, counts, strict=True))
         if reach > self._capacity:
             self._grow(max(reach, self._capacity * 3 // 2))
-        # In plain Python: each torch operation on so few numbers would wait for its threads.
+        # In plain Python: a torch operation on few numbers would wait for its threads.
         positions = list[int]()
         for length, count in zip(lengths, counts, strict=True):
             positions += range(length, length + count)
@@ -56,7 +56,7 @@ class KVCache:
         return found, found
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Models expect this method; since positions are always given, its value has no effect."""
+        """Required by models; since positions are always given, its value has no effect."""
         return max(self.lengths)
 
     @torch.inference_mode()
@@ -93,14 +93,14 @@ def _zeros(like: Tensor, *shape: int) -> Tensor:
     """Zeros of this shape, of the dtype and on the device of `like`."""
     if like.device.type != "cpu":
         return like.new_zeros(shape)
-    # numpy leaves it to the system to zero a page when it is first written to, so unused rows take no memory; torch
-    # writes the zeros itself.
+    # With numpy, the system zeroes a page when it is first written to, so unused rows take no memory; torch writes the
+    # zeros itself.
     size = math.prod(shape) * like.element_size()
     return torch.from_numpy(np.zeros(size, np.uint8)).view(like.dtype).view(shape)
 
 
 class _Pass:
-    """Which rows take part in a pass, and where their new keys and values are stored."""
+    """The rows of a pass, and where their new keys and values are stored."""
 
     def __init__(self, slots: Sequence[int], lengths: Sequence[int], counts: Sequence[int]) -> None:
         self._rows = list(zip(slots, lengths, counts, strict=True))
@@ -109,7 +109,7 @@ class _Pass:
         self._places: dict[tuple[int, int], Tensor] = {}
 
     def blocks(self, heads: int) -> list[AttentionBatch]:
-        """The pieces that attend together, in a layer of so many query heads."""
+        """The pieces that attend together, for a layer with this many query heads."""
         if heads not in self._blocks:
             self._blocks[heads] = blocks(self._pieces, heads)
         return self._blocks[heads]

@@ -1,16 +1,16 @@
 """Two decoders with equal outputs: token by token, and speculative.
 
 Both decode greedily: every step takes the most probable legal token (of equals, the one with the lowest id).
-`reference` does so in the obvious way, one token a pass. `SpeculativeDecoder` drafts several tokens, runs them in one
-pass, and keeps them up to the first place where the model prefers another legal token. It takes that token too, so each
-pass yields at least one. It takes nothing that the model would not have chosen: the outputs are equal, which is tested
-(in float32; in bf16 the shape of a batch can decide a near-tie).
+`reference` does so one token per pass. `SpeculativeDecoder` drafts several tokens, runs them in one pass, and keeps
+them up to the first position where the model prefers another legal token. It takes that token too, so each pass yields
+at least one. It takes only tokens that the model would have chosen: the outputs are equal, which is tested (in float32;
+in bf16 the shape of a batch can decide a near-tie).
 
-Drafts have three sources. Each may be wrong, which costs time only. The grammar writes the plain rest of the answer. A
-`Drafter`, where there is one, proposes from the hidden states of the prompt what the answer says beyond that, and the
-grammar writes it into the draft. What the model chose behind a rejected token is a hint for the next draft: its choice
-may well be the same once the token before is right (fixed-point iteration, as in Jacobi decoding: Santilli et al. 2023,
-"Accelerating Transformer Inference for Translation via Parallel Decoding").
+Drafts have three sources. Each may be wrong, which costs only time. The grammar writes the plain rest of the answer. A
+`Drafter`, if there is one, proposes entities from the hidden states of the prompt, and the grammar writes them into the
+draft. The model's choices after a rejected token are hints for the next draft: they are often unchanged once the token
+before them is corrected (fixed-point iteration, as in Jacobi decoding: Santilli et al. 2023, "Accelerating Transformer
+Inference for Translation via Parallel Decoding").
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,19 +32,19 @@ from genner.grammar import NO_PROPOSALS
 
 @dataclass(kw_only=True)
 class _BatchRow(Sequence):
-    """A row of the batch, and what is known of its instruction."""
+    """A row of the batch, and the state of its instruction."""
 
     prefix: PrefixState
 
 
-SEAM = 2  # tokens that a tag may take besides its own: the text is cut where it stands
-SPARE = 64  # tokens beyond all need: a model may spell otherwise than its tokenizer does
+SEAM = 2  # extra tokens that a tag may cost: it splits the tokens of the text
+SPARE = 64  # safety margin in tokens: a model may tokenize differently from its tokenizer
 
 
 def budget(chat: Chat, request: Request, prompt: int, window: int) -> int:
-    """How many tokens an answer may take: what the grammar needs at most, if it fits behind `prompt` tokens.
+    """The token budget of an answer: the maximum that the grammar needs, if it fits after `prompt` tokens.
 
-    It grows with the text, and with the length of the labels in tokens, and with nothing else.
+    It depends only on the text and on the length of the labels in tokens.
     """
     needed = sum(
         need.times * (SEAM + max(map(chat.length, need.strings), default=0)) for need in request.grammar.needs()
@@ -60,7 +60,7 @@ def choose(logits: torch.Tensor, tokens: list[int]) -> tuple[int, float]:
 
 @torch.inference_mode()
 def reference(causal: Any, chat: Chat, vocabulary: Vocabulary, request: Request) -> Generation:
-    """Decode token by token, with transformers' own cache and full logits: slow, short and obviously right."""
+    """Decode token by token, with transformers' own cache and full logits: slow, short and easy to verify."""
     prefix, body = chat.prefix_ids(request.instruction), chat.body_ids(request.text)
     ids, cache = [*prefix, *body], None
     window = causal.config.get_text_config().max_position_embeddings
@@ -85,17 +85,17 @@ class SpeculativeDecoder:
     """Decodes requests in batches; drafts several tokens, and verifies them in one pass.
 
     A batch has up to `batch_size` rows, each at its own position in the cache; a finished row is replaced at once. Each
-    distinct instruction is run once, and what is known of it is kept.
+    distinct instruction is run once, and its state is kept.
 
-    Several threads may decode at once: each call has its own rows, and takes turns with the others, a pass at a time.
+    Several threads may decode at once: each call has its own rows, and calls alternate pass by pass.
 
     Args:
-        drafter: proposes from hidden states what answers say, or None.
-        turns: what a pass waits for; shared by all that use the network and the tokenizer.
+        drafter: proposes entities from hidden states, or None.
+        turns: the lock of a pass; shared by all users of the network and the tokenizer.
     """
 
     MAX_PREFIXES = 16  # instructions that are kept
-    MAX_TEXT = 8192  # code points of the texts in a batch: it bounds memory, and long rows gain nothing by others
+    MAX_TEXT = 8192  # code points of the texts in a batch: limits memory; batching does not speed up long rows
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class SpeculativeDecoder:
         cache = KVCache(batch_size)
         rows: dict[int, _BatchRow] = {}  # by the index of their request
         free = list(range(batch_size - 1, -1, -1))  # the lowest first: a row that was never used takes no memory
-        item: tuple[int, Request] | None = None  # the next request, while there is no room for it
+        item: tuple[int, Request] | None = None  # the next request, if there is no room for it yet
         while True:
             room = self.MAX_TEXT - sum(len(row.request.text) for row in rows.values())
             while free and (item := item or next(source, None)) is not None:
@@ -143,7 +143,7 @@ class SpeculativeDecoder:
         return _BatchRow(request, body, room, request.grammar.start(), slot, proposals, prefix=prefix)
 
     def _prefix(self, request: Request) -> PrefixState:
-        """What is known of the request's instruction, which is run if it is new."""
+        """The state of the request's instruction, which is run if it is new."""
         known = self._prefixes.pop(request.instruction, None)
         if known is None:
             prefix, labels = self._network.prefix(self._chat.prefix_ids(request.instruction)), None
@@ -158,7 +158,7 @@ class SpeculativeDecoder:
         return known
 
     def _pass(self, rows: list[_BatchRow], cache: KVCache) -> None:
-        """Draft for each row, run all drafts at once, and keep what the model agrees with."""
+        """Draft for each row, run all drafts at once, and keep the tokens that the model confirms."""
         drafts = [self._draft(row, len(rows)) for row in rows]
         fed = [[*row.pending, *draft.tokens] for row, draft in zip(rows, drafts, strict=True)]
         hidden = self._network.forward(fed, cache, [row.slot for row in rows])
@@ -172,7 +172,7 @@ class SpeculativeDecoder:
             row.passes += 1
 
     def _draft(self, row: _BatchRow, rows: int) -> Draft:
-        """The next draft of a row, in a pass of so many rows."""
+        """The next draft of a row, in a pass with this many rows."""
         longest = row.prefix.draft_length(rows)
         # The drafter needs the hidden states of this pass: a draft without proposals only pays if most answers are
         # plain.
@@ -224,9 +224,9 @@ class SpeculativeDecoder:
         return chosen
 
     def _keep(self, row: _BatchRow, draft: Draft, chosen: list[tuple[int, float]]) -> int:
-        """Take the model's choices up to the first that differs from the draft, and that one too.
+        """Take the model's choices up to and including the first that differs from the draft.
 
-        Returns how many drafted tokens were accepted. The choices behind them become hints.
+        Returns how many drafted tokens were accepted. Later choices become hints.
         """
         accepted = 0
         for j, (token, logprob) in enumerate(chosen):

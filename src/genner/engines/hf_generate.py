@@ -1,4 +1,4 @@
-"""Free decoding by transformers' own `generate`: the model writes what it likes, greedily or at random.
+"""Unconstrained decoding by transformers' own `generate`, greedy or sampled.
 
 The paper's tool samples, whereas `genner.engines.decoding` always takes the most probable token. Rows of a batch are
 padded on the left. If every layer attends to all earlier tokens, the instruction is run once and its cache shared, with
@@ -49,9 +49,9 @@ class FreeEngine:
     Args:
         causal: a causal model of transformers, in evaluation mode and on its device.
         tokenizer: its fast tokenizer, with a chat template.
-        name: what scores and messages call it.
+        name: its name in scores and messages.
         sampling: how tokens are drawn; None: the most probable one is taken.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
     """
 
     constrains = False
@@ -180,7 +180,7 @@ class FreeEngine:
 
 
 class _Draws:
-    """A logits processor that draws a token for each row, by the row's own random numbers, and leaves no other."""
+    """A logits processor that draws a token for each row, by the row's own random numbers, and masks all others."""
 
     def __init__(self, sampling: Sampling, dice: Sequence[random.Random]) -> None:
         self._sampling, self._dice = sampling, dice

@@ -1,4 +1,4 @@
-"""A transformers causal model as the decoders use it: hidden states by rows, logits only for chosen tokens."""
+"""A transformers causal model as the decoders use it: hidden states by row, logits only for selected tokens."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from torch import Tensor
 from genner.engines.cache import KVCache, Layer
 from genner.engines.fast_loading import llama
 
-_ROLLS_BACK = {"full_attention", "sliding_attention"}  # layer types whose cache is keys and values, a token each
+_ROLLS_BACK = {"full_attention", "sliding_attention"}  # layer types whose cache holds keys and values per token
 
 ATTENTION_NAME = "genner_rows"
 """The name under which transformers finds the attention over a `KVCache`."""
@@ -41,7 +41,7 @@ def _note(found: dict[int, Tensor], number: int, _module: Any, _arguments: Any, 
 
 
 def _finish(config: Any) -> Callable[[Tensor], Tensor]:
-    """What the family does to logits behind its output layer: its scaling or soft cap, if any."""
+    """The model family's transformation of logits after the output layer: scaling or soft cap, if any."""
     cap, scaling = getattr(config, "final_logit_softcapping", None), getattr(config, "logits_scaling", None)
 
     def finish(logits: Tensor) -> Tensor:
@@ -61,8 +61,8 @@ def causal_head(causal: Any) -> Callable[[Tensor], Tensor]:
 class Network:
     """A causal model, below its head and at its head.
 
-    A pass runs the tokens of many rows as one line without padding. Nearly everything is computed token by token, and
-    needs to know of no row; only attention does (`genner.engines.cache`).
+    A pass runs the concatenated tokens of many rows without padding. Nearly everything is computed per token,
+    independent of rows; only attention depends on them (`genner.engines.cache`).
 
     Args:
         causal: a transformers model for causal language modelling, peft-wrapped or not, on its device.
@@ -94,11 +94,11 @@ class Network:
 
     @contextmanager
     def _probing(self) -> Iterator[None]:
-        """Record what the probe layers put out, while this lasts."""
+        """Record the outputs of the probe layers inside this context."""
         found: dict[int, Tensor] = {}
         handles = []
         for number in self.probe_layers:
-            # Behind the norm that follows, as the model itself reads it: raw, a few huge units drown all others.
+            # After the following norm, as the model itself reads it: in raw states, a few huge units dominate.
             norm = self._body.norm if number == self.depth else self._body.layers[number].input_layernorm
             handles.append(norm.register_forward_hook(partial(_note, found, number)))
         try:
@@ -141,7 +141,7 @@ class Network:
         return cache
 
     def probed(self) -> list[Tensor]:
-        """What the probe layers put out in the last pass, in order: [all tokens, H] each."""
+        """The outputs of the probe layers in the last pass, in order: [all tokens, H] each."""
         return self._probed
 
     @torch.inference_mode()
@@ -163,7 +163,7 @@ class Network:
     def choose(self, hidden: Tensor, tokens: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
         """For each hidden state [N, H], the most probable of its own tokens, and its log-probability among them (nats).
 
-        `tokens` are ascending, and of equally probable ones the first is taken; none stands for the whole vocabulary.
+        `tokens` are ascending, and of equally probable ones the first is taken; empty means the whole vocabulary.
         """
         found = [(0, 0.0)] * len(tokens)
         free = [i for i, some in enumerate(tokens) if not some]

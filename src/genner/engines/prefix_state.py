@@ -1,4 +1,4 @@
-"""What a decoder knows of an instruction: its cache, its labels, and how its answers are best drafted."""
+"""The decoder's state of an instruction: its cache, its labels, and statistics for drafting its answers."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from genner.engines.vocabulary import Vocabulary
 # The fixed cost of a pass, and of a row in it, in tokens. (On two CPU cores a pass of one token takes 18 ms, attention
 # of a short row 3, and a token 0.5.)
 PASS_TOKENS, ROW_TOKENS = 32, 6
-# Passes that a right proposal saves: for its tags, where the text is copied out anyway; for each of its tokens, where
-# the answer is a list.
+# Passes that a correct proposal saves: for its tags, if the text is copied out anyway; for each of its tokens, if the
+# answer is a list.
 SAVED_IN_A_COPY, SAVED_IN_A_LIST = 2, 6
-SHORTEST, LONGEST = 12, 256  # the least and the greatest length of a draft, in tokens
+SHORTEST, LONGEST = 12, 256  # minimum and maximum length of a draft, in tokens
 
 
 class PrefixState:
@@ -23,13 +23,13 @@ class PrefixState:
 
     Args:
         prefix: its keys and values, a cache of one row.
-        labels: what the drafter made of its labels; None where it can propose nothing.
+        labels: the drafter's representation of its labels; None if it cannot propose anything.
 
-    The rest are averages over the answers so far, in which old ones fade. They change costs, never answers.
+    The other attributes are averages over the answers so far, with exponential decay. They change costs, never answers.
     """
 
-    FORGET = 0.98  # a draft's weight in the averages, for each one after it
-    PROBE = 16  # where proposals are mostly wrong, one of so many answers is still drafted from some
+    FORGET = 0.98  # decay of a draft's weight in the averages, per later draft
+    PROBE = 16  # if proposals are mostly wrong, one in this many answers still uses them
 
     def __init__(self, prefix: KVCache, labels: Any = None) -> None:
         self.prefix, self.labels = prefix, labels
@@ -38,41 +38,42 @@ class PrefixState:
         self._saved, self._wrong, self._turn = 8.0, 0.0, 0
 
     def draft_length(self, rows: int) -> int:
-        """How many tokens to draft, in a pass of so many rows.
+        """How many tokens to draft, in a pass with this many rows.
 
-        A draft of n tokens costs a row's share of the pass's fixed cost and, where the next token is rejected with
-        probability p, about p n^2 / 2 tokens in vain. A token of it costs least when these two are equal.
+        A draft of n tokens costs a row's share of the pass's fixed cost and, with rejection probability p per token,
+        about p n^2 / 2 wasted tokens. The cost per token is lowest when these two are equal.
         """
         share = PASS_TOKENS / rows + ROW_TOKENS
         return round(min(LONGEST, max(SHORTEST, sqrt(2 * share * self._drafted / self._rejected))))
 
     def draft_plain(self, tokens: int, rows: int) -> bool:
-        """Whether to draft the plain answer, of about `tokens`, before anything is proposed: it saves a pass if it is
-        right, and is computed half in vain if not."""
+        """Whether to draft the plain answer, of about `tokens`, before anything is proposed: it saves a pass if
+        correct, and wastes half its tokens if not."""
         plain = self._plain / self._answers
         return plain * (PASS_TOKENS / rows + ROW_TOKENS) > (1 - plain) * tokens / 2
 
     def use_drafter(self) -> bool:
-        """Whether to ask the drafter for the next answer: a right proposal saves passes, a wrong one costs about one.
-        A drafter that costs more than it saves is still asked now and then, since texts change."""
+        """Whether to ask the drafter for the next answer: a correct proposal saves passes, a wrong one costs about one.
+        A drafter that costs more than it saves is still asked occasionally, since texts change."""
         if self.labels is None:
             return False
         self._turn += 1
         return self._saved >= self._wrong or self._turn % self.PROBE == 0
 
     def record_draft(self, accepted: int, drafted: int, finished: bool) -> None:
-        """Of a draft of so many tokens, `accepted` were taken; `finished`: the answer ended with it."""
+        """Record a draft: its number of tokens, how many were `accepted`, and whether it `finished` the answer."""
         if drafted:
             self._drafted = self.FORGET * self._drafted + accepted
             self._rejected = self.FORGET * self._rejected + (accepted < drafted and not finished)
 
     def record_answer(self, plain: bool) -> None:
-        """An answer is finished; `plain`: it is the plain one."""
+        """Record a finished answer; `plain`: it equals the plain answer."""
         self._answers = self.FORGET * self._answers + 1
         self._plain = self.FORGET * self._plain + plain
 
     def record_proposals(self, right: int, wrong: int, copied: bool) -> None:
-        """Of what was proposed for an answer, so much was right and so much wrong. `copied`: it copies the text."""
+        """Record how many proposals for an answer were correct and how many wrong. `copied`: the answer copies the
+        text."""
         self._saved = self.FORGET * self._saved + right * (SAVED_IN_A_COPY if copied else SAVED_IN_A_LIST)
         self._wrong = self.FORGET * self._wrong + wrong
 

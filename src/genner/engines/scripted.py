@@ -1,4 +1,4 @@
-"""An engine without weights: answers come from a function. For tests and demonstrations of what lies above engines."""
+"""An engine without weights: answers come from a function. For tests and demonstrations of the layers above engines."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -7,11 +7,11 @@ from genner.engines.base import Answered, Generation, Request
 
 
 class ScriptedEngine:
-    """Answers each request with what `script` says.
+    """Answers each request with the result of `script`.
 
     Args:
-        script: request -> answer, or None to copy the text plainly. The answer is taken as it is, legal or not.
-        window: pretend to this context window, a token a character.
+        script: request -> answer, or None to copy the text plainly. The answer is used unchanged, legal or not.
+        window: the simulated context window, one token per character.
     """
 
     name = "scripted"
@@ -22,7 +22,7 @@ class ScriptedEngine:
 
     @classmethod
     def load(cls, *_: Any, **__: Any) -> "ScriptedEngine":
-        """The engine that copies every text plainly, whatever the model."""
+        """An engine that copies every text plainly, for any model."""
         return cls()
 
     @property

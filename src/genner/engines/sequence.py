@@ -1,4 +1,4 @@
-"""An unfinished answer, and the drafts of how it goes on."""
+"""An unfinished answer and drafts of its continuation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from genner.engines.base import Generation, Request
 from genner.engines.vocabulary import Vocabulary
 from genner.grammar import NO_PROPOSALS, Proposals, State, walk
 
-BYTES_A_TOKEN = 5  # about, in a draft; a draft that turns out too long is cut
+BYTES_A_TOKEN = 5  # estimate for a draft; a draft that is too long is cut
 
 
 @dataclass
 class Draft:
-    """Tokens that an answer may go on with.
+    """A proposed continuation of an answer.
 
-    `states` and `legal` have an entry for each token, the grammar's state before it and the tokens that are legal
-    there, and one for the place behind the draft. A free answer has no legal tokens; its state is None once it has left
-    the grammar.
+    `states` and `legal` have an entry for each token (the grammar's state before it, and the tokens legal there) and
+    one for the position after the draft. A free answer has no legal tokens; its state is None once it has left the
+    grammar.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -34,8 +34,8 @@ class Sequence:
     budget: int  # tokens that it may take
     state: State | None  # None once an unconstrained answer has left the grammar
     slot: int = 0  # its row in the cache
-    proposals: Proposals | None = None  # what it may say; None before the drafter was asked
-    hints: dict[State, int] = field(default_factory=dict)  # what the model chose behind a rejected token
+    proposals: Proposals | None = None  # the drafter's proposals; None before the drafter was asked
+    hints: dict[State, int] = field(default_factory=dict)  # the model's choices after a rejected token
     rejected_suffix: bytes = b""  # tail of the drafted token when the model chose a shorter prefix of it
     tokens: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Sequence:
         return found
 
     def draft(self, longest: int, vocabulary: Vocabulary, encode: Callable[[str], list[int]]) -> Draft:
-        """At most `longest` tokens, written from the proposals. Where the model was asked before, its choice is taken.
+        """At most `longest` tokens, written from the proposals. Earlier choices of the model take precedence.
 
         Args:
             encode: text -> token ids, so that the draft is tokenized as in training.
@@ -110,7 +110,7 @@ class Sequence:
         proposals = NO_PROPOSALS if self.proposals is None else self.proposals
         written = grammar.draft(state, size, proposals)
         if self.rejected_suffix and written.startswith(self.rejected_suffix):
-            # The model wrote `>` where `><` was drafted: it hardly wants a tag here, whatever was proposed.
+            # The model wrote `>` where `><` was drafted: a tag is unlikely here, whatever was proposed.
             first = grammar.draft(state, 1)
             beyond = walk(grammar, state, first)
             if beyond is not None and not first.startswith(self.rejected_suffix):
@@ -123,7 +123,7 @@ class Sequence:
 
     @cached_property
     def _plain(self) -> bytes:
-        """The answer that nothing is proposed for."""
+        """The answer drafted without proposals."""
         return self.request.grammar.draft(self.request.grammar.start(), 1 << 30)
 
     @property

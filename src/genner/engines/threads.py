@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""The number of threads that torch uses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread. Many short steps that are bound by memory take longer with two threads, above all when
-    another process uses a core, since each step waits for both."""
+    """Compute with one thread. Many short memory-bound steps take longer with two threads, especially if another
+    process uses a core, since each step waits for both."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

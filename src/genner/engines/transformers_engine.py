@@ -27,7 +27,7 @@ os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 Decoder = Literal["speculative", "reference"]
 
-READ_AHEAD = 16  # batches that are sorted by length together, so that rows of a pass are about equally long
+READ_AHEAD = 16  # batches sorted by length together, so that rows of a pass are about equally long
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -51,7 +51,7 @@ def default_device() -> torch.device:
 
 
 def device_of(name: str | None) -> torch.device:
-    """The device that a caller names; None: `default_device`. Raises `UsageError` for one that is not there."""
+    """The device that a caller names; None: `default_device`. Raises `UsageError` if it is not available."""
     if name is None:
         return default_device()
     try:
@@ -75,9 +75,9 @@ class LocalEngine:
     Args:
         causal: the model, in evaluation mode and on its device.
         tokenizer: its fast tokenizer, with a chat template.
-        name: what scores and messages call it.
-        decoder: `speculative`, or the slow `reference`; a model whose cache cannot be cut back gets the latter.
-        drafter: proposes what answers say, for the speculative decoder to verify; or None.
+        name: its name in scores and messages.
+        decoder: `speculative`, or the slow `reference`; a model whose cache cannot be truncated gets the latter.
+        drafter: proposes entities for the speculative decoder to verify; or None.
     """
 
     constrains = True

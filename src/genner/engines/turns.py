@@ -1,8 +1,8 @@
-"""Turns: how several threads share one model.
+"""A fair lock with which several threads share one model.
 
 A pass changes the model's cache, the tokenizer's settings and what a decoder keeps, so one pass runs at a time. A
-thread holds the model for one pass only, never while it waits for its caller: a stream that is not read on blocks no
-other.
+thread holds the model for one pass only, never while it waits for its caller, so a stream whose reader pauses does not
+block others.
 """
 
 from collections import deque
@@ -13,8 +13,7 @@ from types import TracebackType
 class Turns:
     """A lock that serves threads in the order in which they came; a context manager. It is not re-entrant.
 
-    The thread that releases a plain lock may take it again at once, so that a long stream could keep others waiting for
-    ever.
+    The thread that releases a plain lock may take it again at once, so a long stream could starve the others.
     """
 
     def __init__(self) -> None:

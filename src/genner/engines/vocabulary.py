@@ -16,7 +16,7 @@ _TOKENS = -1  # the key under which a trie node lists its tokens; bytes are 0..2
 
 
 class Vocabulary:
-    """The tokens of a fast tokenizer by the bytes that they write. Special tokens write none, and are never legal.
+    """The tokens of a fast tokenizer by their bytes. Special tokens have none, and are never legal.
 
     Args:
         tokenizer: a fast transformers tokenizer, byte-level or SentencePiece-style.
@@ -65,7 +65,7 @@ class Vocabulary:
         return ends
 
     def legal(self, grammar: Grammar, state: State) -> dict[int, State]:
-        """The legal next tokens, and the state that each leads to; with the end token where the answer may end."""
+        """The legal next tokens and the state that each leads to; includes the end token if the answer may end."""
         found: dict[int, State] = {}
         if grammar.final(state):
             found[self.end_id] = state

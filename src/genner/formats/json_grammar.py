@@ -325,7 +325,7 @@ class JsonGrammar(ABC):
     def read(self, answer: bytes) -> tuple[GrammarEntity, ...] | None:
         state: State = self._first()
         menu = 0  # where the string of a menu begins
-        opened = quoted = mentioned = labelled = 0  # where the item in hand, its mention begin; its mention, label end
+        opened = quoted = mentioned = labelled = 0  # starts of the item and mention, ends of mention and label
         found: list[GrammarEntity] = []
         for position, byte in enumerate(answer):
             if isinstance(state, Transition) and not self.final(state):

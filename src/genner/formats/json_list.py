@@ -261,7 +261,7 @@ class ListGrammar(JsonGrammar):
             if starts[0] < 0:
                 return False
             mention = self._text[starts[0] : starts[0] + length]
-            for start, end, number in proposals.spans:  # the first that says so: later ones have their own turn
+            for start, end, number in proposals.spans:  # the first match: later ones are handled later
                 if self._text[start:end] == mention and self._comes_next(WrittenItem(start, end, number), step.items):
                     return number == rank
             known = proposals.likeliest(starts[0], starts[0] + length)
