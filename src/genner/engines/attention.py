@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 QUERY_CHUNK_TOKENS = 128  # maximum number of new tokens of a row per piece
-FUSED_KERNEL_TOKENS = 16  # a single piece of at least this many tokens uses torch's fused kernel
+FUSED_KERNEL_TOKENS = 16  # a single piece of at most this many tokens uses torch's fused kernel
 CALL = 1 << 15  # the fixed cost of a product, in scores
 ROOM = 1 << 20  # maximum number of scores in a block, unless one piece has more: what fits into the processor's cache
 

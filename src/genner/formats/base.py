@@ -39,16 +39,16 @@ from genner.grammar import (
 )
 
 PUBLISHED = 8_192
-"""Longer answers, in characters, are not read as the published data are spelt: that takes depth times length."""
+"""Maximum characters of an answer to be read in the published spelling, which takes time depth times length."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrictReading:
-    """What an answer says, without looking up or aligning anything.
+    """The literal content of an answer, without looking up or aligning anything.
 
-    `entities` are those that the text has where the answer puts them, whether or not their label was asked for, each
-    once. `wrong` counts by label the other mentions that the answer names: the text has them elsewhere or nowhere, or
-    the answer says no place that there is. Scored strictly, each of them is a false positive.
+    `entities` are those that the text has at the stated position, whether or not their label was asked for, without
+    duplicates. `wrong` counts by label the other mentions in the answer: the text has them elsewhere or nowhere, or the
+    stated position does not exist. In strict scoring, each of them is a false positive.
     """
 
     entities: tuple[Entity, ...] = ()
@@ -62,14 +62,14 @@ class Format(ABC):
     """The key in `FORMATS`."""
 
     instruction: str
-    """What the prompt asks for, in one clause."""
+    """The answer format as the prompt describes it, in one clause."""
 
     example: str
     """The answer for "John Smith reported from New York." with labels PER and LOC, for help texts."""
 
     decision_kinds: DecisionKinds
-    """What the format decides of an entity: the kinds that its grammar gives in `GrammarEntity.decisions`. Formats of
-    one family share a calibration."""
+    """The kinds of decisions about an entity that its grammar gives in `GrammarEntity.decisions`. Formats of one family
+    share a calibration."""
 
     numbered: bool = False
     """Whether a label is written as its number in the label set, from 1, so that the prompt has to number them."""
@@ -82,11 +82,11 @@ class Format(ABC):
     different labels together."""
 
     says_places: bool = True
-    """Whether an answer says where each of its mentions stands."""
+    """Whether an answer states the position of each mention."""
 
     forbidden_start_chars: tuple[str, ...] = ()
-    """Where the text has one of these strings, no entity starts (with `strict` boundaries): what the markup begins
-    with. A model that copies such a string and forgets to escape it would open an entity instead, and then more."""
+    """First strings of the markup: with `strict` boundaries, no entity starts where the text has one. A model that
+    copies such a string without escaping it would open an entity instead, and then more."""
 
     @abstractmethod
     def encode(self, document: Document, labels: LabelSet) -> str:
@@ -97,7 +97,7 @@ class Format(ABC):
         """All legal answers for `text`, narrowed by those of the `constraints` that the format can enforce."""
 
     def enforced(self, constraints: Constraints) -> Constraints:
-        """The constraints that hold in the grammar of these: all, or those that the format can enforce."""
+        """Those of the constraints that the grammar enforces: all, or those that the format can enforce."""
         return constraints
 
     @abstractmethod
@@ -114,9 +114,9 @@ class Format(ABC):
         return self.rules(text, labels, constraints).lark()
 
     def json_schema(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> dict[str, Any] | None:
-        """The legal answers for `text` as a JSON schema, entities at word boundaries; None where it is not JSON.
+        """The legal answers for `text` as a JSON schema, entities at word boundaries; None if the format is not JSON.
 
-        A list has at most as many items as the text has room for, `depth` of them over each other. Raises `UsageError`
+        A list has at most as many items as fit in the text, nested up to `depth`. Raises `UsageError`
         for constraints that a schema cannot express (see `schema_depth`).
         """
         return None
@@ -136,24 +136,24 @@ class Format(ABC):
 
     @abstractmethod
     def parse_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
-        """Read a reply that is *not* legal for its text as what it says. Never raises."""
+        """Read a reply that is *not* legal for its text literally. Never raises."""
 
     @abstractmethod
     def unencodable(self, document: Document) -> list[Entity]:
-        """The entities to leave out so that the others can be encoded; empty where all can."""
+        """The entities to leave out so that the others can be encoded; empty if all can be."""
 
     def decode(self, text: str, answer: str, labels: LabelSet, id: str = "") -> Prediction:
         """The entities of `answer`, repaired, with offsets in `text`. Takes any string and never raises.
 
-        Reasoning and wrapping around the reply are passed over (`genner.formats.reply`). A mention that is not where
-        the answer says is looked for in the text. What the answer itself says is `decode_strictly`; for a legal answer
-        the two are the same.
+        Reasoning and wrapping around the reply are skipped (`genner.formats.reply`). A mention that is not at its
+        stated position is searched for in the text. `decode_strictly` reads the answer literally; for a legal answer
+        the two agree.
 
         Args:
-            text: what the answer is about.
+            text: the text that the answer is about.
             answer: what the model wrote.
             labels: the labels asked for.
-            id: the document's.
+            id: id of the document.
         """
         said, entities, problems = self._legally(text, answer, labels)
         if entities is None:
@@ -164,9 +164,10 @@ class Format(ABC):
         return Prediction(text, entities, id, tuple(problems))
 
     def decode_strictly(self, text: str, answer: str, labels: LabelSet) -> StrictReading:
-        """What `answer` says of `text`, without looking up, aligning or leaving out anything. Never raises.
+        """The literal content of `answer` about `text`, without looking up, aligning or leaving out anything. Never
+        raises.
 
-        Reasoning and wrapping around the reply are passed over, as by `decode`. What is written twice is one entity.
+        Reasoning and wrapping around the reply are skipped, as in `decode`. Duplicates are one entity.
         """
         said, entities, _ = self._legally(text, answer, labels)
         if entities is not None:
@@ -176,10 +177,10 @@ class Format(ABC):
     def _legally(
         self, text: str, answer: str, labels: LabelSet
     ) -> tuple[str, tuple[Entity, ...] | None, list[Problem]]:
-        """The reply, its entities if it says one thing of the text, and what was ignored around it.
+        """The reply, its entities if it has a unique reading for the text, and what was ignored around it.
 
-        It does if it is legal, or spelt as the published data are (`genner.formats.published`): a model tuned on these
-        is not blamed for the order of its lists.
+        It has one if it is legal or in the published spelling (`genner.formats.published`): a model tuned on the
+        published data is not penalized for the order of its lists.
         """
         answer = answer.encode("utf-8", "replace").decode()  # no lone surrogates
         said, problems = answer, list[Problem]()
@@ -195,8 +196,8 @@ class Format(ABC):
         return said, entities, problems
 
     def _published(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
-        """The entities of an answer spelt as the published data are; None where it is not, or says something twice
-        or something that this format cannot encode."""
+        """The entities of an answer in the published spelling; None if it is not, has duplicates, or has entities that
+        this format cannot encode."""
         if len(answer) > PUBLISHED:
             return None
         read = self.read_published(text, answer, labels)
@@ -205,7 +206,7 @@ class Format(ABC):
         return None if self.unencodable(Document(text, tuple(read.entities))) else tuple(read.entities)
 
     def reply(self, text: str, answer: str, labels: LabelSet) -> str:
-        """What of an answer is the reply, without reasoning and wrapping; the answer itself where all of it is."""
+        """The reply in an answer, without reasoning and wrapping; the whole answer if it has neither."""
         return reply(answer, text, labels, copies=self.copies_in(labels))
 
     def copies_in(self, labels: LabelSet) -> int:
@@ -213,32 +214,33 @@ class Format(ABC):
         return 0
 
     def copied(self, answer: str, labels: LabelSet) -> Prediction | None:
-        """What an answer says of the text that it copies, where that text is not known; None where it copies none."""
+        """The text that an answer copies, and its entities, when that text is unknown; None if the answer copies
+        none."""
         return None
 
     def labels_in(self, answer: str, text: str = "") -> Iterable[str]:
         """The names of labels that an answer gives, in this format or spelt as the published data are.
 
-        What `text` itself has as often is no label. Takes any string; not all names need be legal tags.
+        A name that `text` itself has as often is not a label. Takes any string; the names need not be legal tags.
         """
         return []
 
     def read_published(self, text: str, answer: str, labels: LabelSet) -> PublishedAnswer | None:
-        """What an answer says of `text`, spelt as the published data are (see `genner.formats.published`).
+        """The content of an answer about `text` in the published spelling (see `genner.formats.published`).
 
-        None where it does not say one thing of it, or where no data in this format are published.
+        None if it has no unique reading, or if no data in this format are published.
         """
         return None
 
     @abstractmethod
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
-        """The entities of an answer that the grammar accepts, trailing repeats included; None where it does not.
+        """The entities of an answer that the grammar accepts, trailing repeats included; None if it does not accept it.
 
-        What the grammar's `read` says, in time that grows with the answer, whatever it holds.
+        The result of the grammar's `read`, in time that grows only with the answer, for any answer.
         """
 
     def repaired(self, text: str, answer: str, labels: LabelSet) -> tuple[tuple[Entity, ...], list[Problem]]:
-        """The repaired entities of a reply that is not legal, and what was wrong with it."""
+        """The repaired entities of a reply that is not legal, and its problems."""
         copy, entities, problems = self.parse(text, answer, labels)
         placed, more = align(text, copy, entities)
         return placed, problems + more
@@ -288,7 +290,7 @@ def schema_depth(name: str, constraints: Constraints) -> int:
 
 
 def crossing_entities(entities: Iterable[Entity]) -> list[Entity]:
-    """Of entities in reading order, those to leave out so that no two cross: of two that do, the later."""
+    """Given entities in reading order: those to leave out so that no two cross (the later one of each pair)."""
     out: list[Entity] = []
     around: list[Entity] = []  # those kept that cover the place, the innermost last
     for entity in entities:

@@ -1,7 +1,7 @@
-"""What the inline formats share: the text copied out, a tag where an entity opens and one where it closes.
+"""Base of the inline formats: the text copied out, with a tag where an entity opens and one where it closes.
 
-A format says what its tags are (`tags`), how it escapes a text that collides with them (`escape`), and how it finds
-both in an answer that is not legal (`lex`). The rest is shared: the grammar, the rules for other engines, the parser.
+A format defines its tags (`tags`), how it escapes a text that collides with them (`escape`), and how it finds both in
+an answer that is not legal (`lex`). The grammar, the rules for other engines and the parser are shared.
 """
 
 import re
@@ -21,9 +21,9 @@ from genner.formats.inline_tags import ANY_LABEL, INLINE_DECISIONS, MarkupTag
 from genner.formats.json_answer import load
 from genner.grammar import FLAT, UNCONSTRAINED, Boundaries, Constraints, boundaries, first_ends
 
-_ANY_LABELS = LabelSet.of("ENTITY")  # where it makes no difference which labels were asked for
+_ANY_LABELS = LabelSet.of("ENTITY")  # for cases where the requested labels do not matter
 
-DEEP = 64  # open entities, from which on a copy is read only as it is encoded
+DEEP = 64  # from this many open entities, a copy is read only in its encoded form
 
 
 class InlineFormat(Format):
@@ -33,20 +33,20 @@ class InlineFormat(Format):
 
     @abstractmethod
     def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
-        """Opening and closing tags: one for each label in its order, or a single one that all labels share."""
+        """Opening and closing tags: one per label, in label order, or a single one that all labels share."""
 
     @abstractmethod
     def escape(self, text: str, labels: LabelSet) -> list[str]:
-        """For each code point of `text`, how it is written: nearly always as itself."""
+        """For each code point of `text`, its spelling in an answer: nearly always itself."""
 
     unclosed_is_text: bool = False
-    """Whether an opening tag that is never closed is taken for text that was not escaped."""
+    """Whether an opening tag that is never closed is read as unescaped text."""
 
     @abstractmethod
     def lex(self, text: str, answer: str, labels: LabelSet) -> Iterator[str | Mark]:
-        """Cut an answer that is not legal into what it copies of the text, unescaped, and tags. Takes any string.
+        """Split an answer that is not legal into copied text, unescaped, and tags. Takes any string.
 
-        The text tells a tag from what looks like one. A tag may name a label that was not asked for.
+        The text distinguishes a tag from text that looks like one. A tag may name a label that was not asked for.
         """
 
     def parse(self, text: str, answer: str, labels: LabelSet) -> Parsed:
@@ -78,7 +78,7 @@ class InlineFormat(Format):
         return InlineGrammar(text, labels, copies, opening, closing, constraints, self.forbidden_start_chars)
 
     def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
-        """Exact for flat entities; of nested ones, the same span may be given the same label twice."""
+        """Exact for flat entities; for nested ones, a span may get the same label twice."""
         depth = exported_depth(self.name, constraints)
         opening, closing = self.tag_texts(labels)
         places = self.places(text, constraints.boundaries)
@@ -86,7 +86,7 @@ class InlineFormat(Format):
         return ContextFreeGrammar(rules).pruned()
 
     def tag_texts(self, labels: LabelSet) -> tuple[list[str], list[str]]:
-        """Opening and closing tags as they are written."""
+        """Opening and closing tags as strings."""
         opening, closing = self.tags(labels)
         return [tag.text for tag in opening], [tag.text for tag in closing]
 
@@ -98,7 +98,7 @@ class InlineFormat(Format):
     def legal(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
         copy, entities, problems = self.parse(text, answer, labels)
         if not problems and copy == text and len(set(entities)) == len(entities):
-            # They come as they close. The same tags in the same places, the text copied as it ought to be?
+            # Entities are in closing order. Are the tags the same in the same places, and the text copied correctly?
             places: list[tuple[list[Entity], list[Entity]]] = [([], []) for _ in range(len(text) + 1)]
             for entity in entities:
                 places[entity.end][0].append(entity)
@@ -107,7 +107,8 @@ class InlineFormat(Format):
                 places[entity.start][1].append(entity)
             if self._written(text, places, labels) == answer:
                 return tuple(entities)
-        # A tag within what looks like one is read by the automaton alone, whose states hold all that is open.
+        # A tag inside text that looks like a tag can only be read by the automaton, whose states hold all open
+        # entities.
         if self._depth(answer, labels) > DEEP:
             return None
         written = self.grammar(text, labels).read(answer.encode("utf-8"))
@@ -122,7 +123,7 @@ class InlineFormat(Format):
         """An entity counts if the copy equals the text up to its end."""
         there, wrong = self._in_copy(text, answer, labels)
         entities, not_there = list(there), Counter(e.label for e in wrong)
-        # Labels asked for are read as by `parse`: those that were not asked for change nothing about them.
+        # Requested labels are read as by `parse`: other labels do not affect them.
         if others := tuple(Label(tag) for tag in dict.fromkeys(self.unasked(text, answer, labels)) if is_tag(tag)):
             there, wrong = self._in_copy(text, answer, LabelSet((*labels.labels, *others)))
             entities += [e for e in there if e.label not in labels]
@@ -136,7 +137,7 @@ class InlineFormat(Format):
         return [e for e in unique if e.end <= same], [e for e in unique if e.end > same]
 
     def _depth(self, answer: str, labels: LabelSet) -> int:
-        """The largest number of tags that are open at once."""
+        """The maximum number of tags open at once."""
         opening, closing = self.tag_texts(labels)
         opens, most, depth = frozenset(opening), 0, 0
         for match in re.finditer("|".join(map(re.escape, [*opening, *closing])), answer):
@@ -153,13 +154,13 @@ class InlineFormat(Format):
 
     def labels_in(self, answer: str, text: str = "") -> Iterable[str]:
         if isinstance(load(answer), list | dict):
-            return []  # an answer in JSON, whatever its strings look like
+            return []  # an answer in JSON, whatever its strings contain
         named = Counter(self.named_in(answer))
         return [label for (written, label), n in named.items() if n > text.count(written)]
 
     def named_in(self, answer: str) -> Iterable[tuple[str, str]]:
-        """For each entity of an answer, the tag that names its label, as it is written, and the label; nothing in a
-        format whose tags do not name labels. Takes any string, in linear time."""
+        """For each entity of an answer, the tag that names its label, as written, and the label; empty for a format
+        whose tags do not name labels. Takes any string, in linear time."""
         marks = (piece for piece in self.lex("", answer, _ANY_LABELS) if isinstance(piece, Mark))
         return [(mark.written, mark.name) for mark in marks if mark.name]
 
@@ -194,7 +195,7 @@ def escaped(text: str, literal: re.Pattern[str]) -> list[str]:
 
 
 def unescaped(piece: str, literal: re.Pattern[str]) -> str:
-    """A piece of an answer; whatever looks like an escaped tag loses one backslash."""
+    """A piece of an answer with one backslash removed from whatever looks like an escaped tag."""
     return literal.sub(lambda m: m.group().replace("\\", "", 1), piece) if "<\\" in piece else piece
 
 

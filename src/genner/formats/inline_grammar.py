@@ -1,7 +1,7 @@
 """The automaton that the inline formats share: the text copied out, with tags put in.
 
-A format says how each code point is copied (nearly always as itself), and what its opening and closing tags are. The
-formats escape so little that ordinary text stays as it is, yet an answer can be read in one way only (see each format).
+A format defines how each code point is copied (nearly always as itself), and its opening and closing tags. The formats
+escape so little that ordinary text is unchanged, yet every answer has a unique reading (see each format).
 
 A state is a tuple of threads, nearly always one; several are alive only while a stretch of the source could also be the
 beginning of a tag. A thread is `(i, off, frames, tag)`: `i` code points are copied and `off` bytes of the next one;
@@ -76,7 +76,7 @@ class InlineGrammar:
         copies: for each code point of `text`, the bytes that copy it.
         opening, closing: tags with the index of their label; an opening tag of label `ANY_LABEL` leaves the label to
             the closing tag, a closing one takes it from the opening tag. No tag is the prefix of another.
-        constraints: what narrows the answers; all are enforced, and there is no list to end in a repeat.
+        constraints: restrictions of the answers; all are enforced, and no list can end in a repeat.
         forbidden: see `Format.forbidden_start_chars`.
     """
 
@@ -101,7 +101,7 @@ class InlineGrammar:
         self._starts, self._ends = boundaries(text, constraints.boundaries, forbidden)
         self._first_ends = first_ends(text, constraints.boundaries, self._ends)
         self._markup = tuple(tag.text for tag, _ in opening), tuple(tag.text for tag, _ in closing)
-        # How many places at or after i an entity may end: so that none is opened that could not be closed.
+        # The number of legal ends at or after i, so that no entity is opened that could not be closed.
         self._ends_from = [0] * (self._n + 2)
         for i in range(self._n, -1, -1):
             self._ends_from[i] = self._ends_from[i + 1] + self._ends[i]
@@ -200,7 +200,7 @@ class InlineGrammar:
         )
 
     def _twin(self, frame: Frame) -> tuple[int, int]:
-        """The key of open entities that must not end in the same place (or there under the same label)."""
+        """The key shared by open entities that must not end in the same place (or not with the same label)."""
         return frame.start, frame.label if self._same_span_labels else 0
 
     def _room(self, frames: tuple[Frame, ...], i: int) -> bool:
@@ -230,8 +230,8 @@ class InlineGrammar:
     # -- drafting and reading
 
     def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
-        """The rest of the text with the proposed entities: the tag in hand completed, what is open closed where its
-        likeliest end is, or as late as can be where nothing is known of it."""
+        """The rest of the text with the proposed entities: the current tag completed, open entities closed at their
+        likeliest end, or as late as possible if they were not proposed."""
         thread: Thread = state[0]  # type: ignore[index]
         out = bytearray()
         while len(out) < limit or thread[1]:
@@ -247,13 +247,13 @@ class InlineGrammar:
         return bytes(out)
 
     def _copies_on(self, i: int, frames: tuple[Frame, ...], proposals: Proposals) -> bool:
-        """Whether the text goes on at `i` without a tag, as far as the proposals say."""
+        """Whether the text continues at `i` without a tag, according to the proposals."""
         if i >= self._n or not self._room(frames, i + 1):
             return False
         return not self._closes(i, frames, proposals) and not self._opens(i, frames, proposals)
 
     def _closes(self, i: int, frames: tuple[Frame, ...], proposals: Proposals) -> bool:
-        """Whether the innermost open entity is thought to end at `i`."""
+        """Whether the innermost open entity ends at `i`, according to the proposals."""
         if not frames or i < self._first_ends[frames[-1].start] or not self._ends[i]:
             return False
         known = self._open(i, frames, proposals)
@@ -280,7 +280,7 @@ class InlineGrammar:
     def _likeliest(
         self, thread: Thread, moves: list[tuple[int, Thread, _Event | None]], proposals: Proposals
     ) -> tuple[int, Thread]:
-        """Of the ways on at a tag: the one towards the proposals."""
+        """Of the possible continuations of a tag: the one towards the proposals."""
         i, _, frames, tag = thread
         closes = tag.closes if tag else self._closes(i, frames, proposals) or not self._opens(i, frames, proposals)
         wanted: int | None = None
@@ -349,7 +349,7 @@ class InlineGrammar:
 
 
 def _reached(likely: Sequence[tuple[int, int]], start: int, frames: tuple[Frame, ...]) -> int:
-    """How many of the likely entities that begin at `start` are open, or passed over for one that is."""
+    """How many of the likely entities that begin at `start` are open, or skipped in favour of one that is."""
     place = 0
     for frame in frames:
         if frame.start == start:

@@ -1,7 +1,7 @@
-"""The parser that the inline formats share: from the pieces of an answer to what it copies and the entities in it.
+"""The parser that the inline formats share: from the pieces of an answer to the copied text and its entities.
 
-A format gives a lexer, which cuts an answer that is not legal into copied text and tags (`Mark`). What a tag closes,
-and what becomes of one that closes nothing or is never closed, is decided here.
+A format gives a lexer, which cuts an answer that is not legal into copied text and tags (`Mark`). This module decides
+what a tag closes, and how to treat a tag that closes nothing or is never closed.
 """
 
 from bisect import bisect_left, bisect_right
@@ -17,11 +17,11 @@ class Mark(NamedTuple):
     """A tag in an answer.
 
     Attributes:
-        written: as the answer has it.
+        written: the tag as in the answer.
         closes: whether it is a closing tag.
         label: the label that it names; "" where tags of this kind name none, None for a label that was not asked for.
-        name: the label as the answer has it.
-        proper: how the tag should be written, where the answer may write it otherwise.
+        name: the label as in the answer.
+        proper: the correct spelling of the tag, if the answer may spell it differently.
     """
 
     written: str
@@ -40,7 +40,7 @@ class _Opened(NamedTuple):
 
 
 Parsed = tuple[str, list[Entity], list[Problem]]
-"""What an answer copies, the entities in it (offsets in that copy, inner ones before outer ones), what was wrong."""
+"""The copied text, the entities in it (offsets in that copy, inner before outer ones), and the problems."""
 
 
 def parse_marks(pieces: Iterable[str | Mark], *, both_named: bool, unclosed_is_text: bool) -> Parsed:

@@ -10,9 +10,9 @@ and limited to word boundaries at both ends. A mention is searched for, in this 
 4. unchanged, beside a digit inside a word, or before a capital letter.
 
 Of several places that no other item has, the one nearest to the stated position is taken. Without a stated position,
-they are taken in order, which is ambiguous and reported. If their words differ, the mention is dropped. Every step is
-charged to a budget proportional to the text's length; ordinary answers come nowhere near it. When the budget is spent,
-the remaining mentions are dropped and reported.
+they are taken in order, which is ambiguous and reported; if their words differ, the mention is dropped instead. Every
+step is charged to a budget proportional to the text's length; ordinary answers come nowhere near it. When the budget is
+spent, the remaining mentions are dropped and reported.
 """
 
 from array import array

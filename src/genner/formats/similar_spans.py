@@ -17,7 +17,7 @@ from rapidfuzz.distance import Indel
 from genner.document import Span
 
 LIKE = 5  # two strings are similar if they have at least this many characters together per insertion or deletion
-MAX_LENGTH_RATIO = (LIKE + 1) / (LIKE - 1)  # a string this many times longer is never similar
+MAX_LENGTH_RATIO = (LIKE + 1) / (LIKE - 1)  # a string more than this many times longer is never similar
 WORD_LIKE = 0.6  # minimum normalised similarity of each word to its counterpart, for equal numbers of words
 MOST_STRANGE = 4  # for unequal numbers of words, one word in this many may have no counterpart
 
