@@ -1,7 +1,7 @@
 r"""Inline bracketed: the text copied out, each entity as `[John Smith | PER]`; nested brackets nest.
 
-An opening bracket names no label, so a `[` of the text is always written `\[`: otherwise it could not be told from an
-entity that begins there. Where the text spells a closing, as in a literal ` | PER]`, a backslash is put after
+An opening bracket names no label, so a `[` of the text is always written `\[`: otherwise it could not be distinguished
+from an entity that begins there. Where the text spells a closing, as in a literal ` | PER]`, a backslash is put after
 its bar; where it spells such an escaped closing, one more. Nothing else is escaped: `]`, `|` and `C:\x` stay.
 """
 

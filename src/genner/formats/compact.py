@@ -1,6 +1,6 @@
 r"""Compact: the text copied out, each entity as `<1>John Smith</>`, where 1 is the number of its label in the prompt.
 
-A format of genner's own. It has few different tags, which are the same for any label set. So each can be a single token
+A format of genner's own. Its few tags are the same for any label set. So each can be a single token
 that is added to the vocabulary (`added_tokens`); an entity then costs two tokens, whatever its label is called. Without
 added tokens, the tags are spelled with ordinary ones, and everything else stays the same.
 
@@ -15,7 +15,7 @@ from genner.document import LabelSet
 from genner.formats.inline import InlineFormat, Mark, MarkupTag, escaped, unescaped
 
 CLOSE = "</>"
-MAX_LABEL_DIGITS = 4  # no label set has a number of so many digits
+MAX_LABEL_DIGITS = 4  # no label set has a number with this many digits
 MAX_NUMBER_DIGITS = 9  # of a number in an answer that is read at all
 
 

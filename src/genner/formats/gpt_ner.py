@@ -4,8 +4,8 @@ The marking of Wang et al. (2023), "GPT-NER: Named Entity Recognition via Large 
 for prompts with one label at a time. For a label set of several, the answer is one copy of the text for each label, in
 their order, each on a line of its own; so entities of different labels may cross.
 
-Every `@` and every `#` of the text is written with a backslash before it: otherwise it could not be told from a mark
-that stands beside it.
+Every `@` and every `#` of the text is written with a backslash before it: otherwise it could not be distinguished from
+an adjacent mark.
 """
 
 import re

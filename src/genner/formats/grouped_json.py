@@ -1,10 +1,9 @@
 """Category-grouped JSON: `{"PER": ["John Smith"], "LOC": ["New York"], "ORG": []}`; every label is there, in order.
 
-The mentions of a label are listed in reading order, and stand where the text has them: each is the first occurrence
-after the mention listed before it (or within that one, from the same start), of those that begin and end where words
-do; if there is none, of those that are not torn out of a word (`genner.grammar.torn`). So the format cannot encode a
-torn entity, nor an entity preceded by an occurrence of the same string that is not an entity of that label: it would be
-read as that occurrence.
+The mentions of a label are listed in reading order. The place of each is its first occurrence at word boundaries after
+the mention listed before it (or within that one, from the same start); if there is none, its first occurrence there
+that is not torn out of a word (`genner.grammar.torn`). So the format cannot encode a torn entity, nor an entity
+preceded by an occurrence of the same string that is not an entity of that label: it would be read as that occurrence.
 """
 
 import json

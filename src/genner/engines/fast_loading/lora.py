@@ -2,7 +2,7 @@
 
 Importing peft and wrapping the model takes over a second, the merge itself a fifth of that. What is not plain LoRA on
 linear layers (DoRA, trained biases or embeddings, other methods) is left to peft. So is an adapter that does not fit,
-since peft says best what is wrong with it.
+since peft has the best error messages.
 """
 
 import json

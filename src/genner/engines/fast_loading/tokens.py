@@ -49,7 +49,7 @@ class FastTokenizer:
         backend: the tokenizer; its truncation and padding are switched off.
         chat_template: in Jinja.
         special: special tokens by transformers' names, which templates may use.
-        name_or_path: what messages call it.
+        name_or_path: its name in messages.
     """
 
     def __init__(self, backend: Tokenizer, chat_template: str, special: dict[str, str], name_or_path: str) -> None:
