@@ -19,7 +19,7 @@ MAX_NAMED_LABELS = 8  # maximum number of labels listed in a message
 
 @dataclass(frozen=True)
 class Trained:
-    """The label sets of a recipe, each once, with the names of the data sets that are asked for it."""
+    """The label sets of a recipe, each once, with the names of the data sets that use it."""
 
     sets: tuple[tuple[tuple[str, ...], LabelSet], ...]
 

@@ -149,7 +149,7 @@ def _front_matter(about: ModelFacts, title: str) -> str:
     if about.training:
         recipe = about.training.recipe
         lines += _items("datasets", [item["name"] for item in (*recipe["sets"], *recipe.get("chat", ()))])
-    if about.results and about.kind in ("adapter", "tuned", "model"):  # else others than these weights were scored
+    if about.results and about.kind in ("adapter", "tuned", "model"):  # otherwise, other weights were scored
         lines.append(model_index(title, about.results))
     return "\n".join([*lines, "---"])
 

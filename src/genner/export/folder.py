@@ -51,7 +51,7 @@ def merge(adapter: str, out: Path, dtype: str = "bfloat16") -> Path:
 
 @naming_parts()
 def to_transformers(model: str, out: Path, dtype: str = "bfloat16") -> Path:
-    """Write what `genner.load(model)` loads as a plain transformers folder. Returns `out`.
+    """Write the model of `genner.load(model)` as a plain transformers folder. Returns `out`.
 
     The folder appears only when it is complete. Weights are summed in float32 and rounded once to `dtype`.
 

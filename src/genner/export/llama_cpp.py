@@ -30,7 +30,7 @@ def to_gguf(
     base_gguf: Path | None = None,
     converter: Path | None = None,
 ) -> Path:
-    """Write what `genner.load(model)` loads as `OUT/NAME-KIND.gguf`, NAME being that of the folder, with a model card.
+    """Write the model of `genner.load(model)` as `OUT/NAME-KIND.gguf` with a model card; NAME is the folder's name.
     A folder may hold the same model in several types.
 
     Args:

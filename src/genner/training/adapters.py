@@ -82,7 +82,7 @@ def add_adapter(model: Any, spec: LoraSpec, tokens: Sequence[int] = ()) -> Any:
     rows: dict[str, list[int]] | None = None
     if tokens:
         rows = {_name(model, model.get_input_embeddings()): list(tokens)}
-        if model.get_output_embeddings().weight is not model.get_input_embeddings().weight:  # else peft ties them too
+        if model.get_output_embeddings().weight is not model.get_input_embeddings().weight:  # if tied, peft ties rows
             rows[_name(model, model.get_output_embeddings())] = list(tokens)
     config = LoraConfig(
         r=spec.rank,
@@ -133,7 +133,7 @@ def grow(causal: Any, tokenizer: Any, tags: Sequence[str]) -> list[int]:
     if len(tokenizer) > causal.get_input_embeddings().weight.shape[0]:
         causal.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     both = (causal.get_input_embeddings(), causal.get_output_embeddings())
-    weights = {id(layer.weight): layer.weight for layer in both}  # one, where they are tied
+    weights = {id(layer.weight): layer.weight for layer in both}  # a single entry if they are tied
     with torch.no_grad():
         for token, tag in zip(ids, tags, strict=True):
             # The tokenizer now maps the tag to its own token, so its spelling is encoded character by character.

@@ -17,8 +17,8 @@ class SetSpec:
     """One corpus in the mixture.
 
     `train` and `dev` are files, folders or zip archives of annotated texts below the data root, in any syntax that
-    `genner convert` reads; `from` (`from_` here) names it, with its options (`conll:column=3`), where a guess would be
-    wrong. `labels` names a shipped label set, or is a JSON file below the data root; `weight` is how often each
+    `genner convert` reads; `from` (`from_` here) names the syntax and its options (`conll:column=3`) if guessing would
+    fail. `labels` names a shipped label set, or is a JSON file below the data root; `weight` is how often each
     training document is used in an epoch (0.5: half of them). `formats`, if given, replaces the recipe's [formats] for
     this set.
 

@@ -145,7 +145,7 @@ def transfer(
 
 
 def table(made: Transfer) -> str:
-    """The errors before and after, set by set."""
+    """A table of the calibration errors before and after, by set."""
     lines = [f"scores of {made.format} for other labels, each set scored by a fit on the others:"]
     lines.append(f"{'set':<24}{'entities':>9}{'right':>8}{'error before':>14}{'after':>8}{'with own offset':>17}")
     for name, one in made.sets.items():
