@@ -126,7 +126,7 @@ def test_an_engine_obeys_the_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, ENGINES["calling"].partition(":")[0], module)  # type: ignore[misc]
     monkeypatch.setattr(names["CallingEngine"].__init__, "__defaults__", (lambda prompt: "",))
     test_registry.test_each_request_gets_an_answer("calling", tmp_path)
-    assert not engine_class("calling").constrains
+    assert not engine_class("calling").capabilities.constrains
 
 
 def test_every_section_is_run() -> None:

@@ -233,7 +233,9 @@ def _lacks(key: str, record: Mapping[str, Any]) -> str:
 DocumentT = TypeVar("DocumentT", bound=Document)
 """A type of document: a function that takes a `Prediction` returns a `Prediction`."""
 
-ProblemKind = Literal["invalid", "realigned", "ambiguous", "dropped", "duplicate", "truncated", "split", "missing"]
+ProblemKind = Literal[
+    "invalid", "realigned", "ambiguous", "dropped", "duplicate", "truncated", "split", "missing", "failed", "engine"
+]
 """The kinds of problems of an output.
 
 - `invalid`: the output breaks the format for this text (it was repaired as far as possible);
@@ -243,7 +245,9 @@ ProblemKind = Literal["invalid", "realigned", "ambiguous", "dropped", "duplicate
 - `duplicate`: an entity written twice was kept once;
 - `truncated`: the output ended before the text did;
 - `split`: a sentence too long for the model was split;
-- `missing`: there was no text (None, NaN), so the model was not run.
+- `missing`: there was no text (None, NaN), so the model was not run;
+- `failed`: the engine gave no answer, for the reason that is told; entities of that part are unknown;
+- `engine`: the engine gave an answer, and something went wrong before (a server refused the grammar, say).
 """
 
 
@@ -283,7 +287,7 @@ class Prediction(Document):
     @property
     def invalid(self) -> bool:
         """Whether any part of the output broke its format."""
-        return any(p.kind in ("invalid", "truncated") for p in self.problems)
+        return any(p.kind in ("invalid", "truncated", "failed") for p in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0,

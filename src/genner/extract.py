@@ -21,6 +21,7 @@ from genner.document import Document, LabelSet, Prediction, Problem
 from genner.engines.base import Engine, Generation, Request
 from genner.errors import UsageError
 from genner.formats import Format
+from genner.formats.grammar_source import FormatGrammarSource
 from genner.inputs import checked_score, document_of, no_text, not_one_text
 from genner.labels import Labels, as_label_set, enclosing_label_set
 from genner.pending import ChunkContext, PendingDocument
@@ -45,7 +46,9 @@ class Extractor:
         form: the format of the answers.
         labels: what is asked for when a call does not say.
         constrained: decode under the grammar, so that no answer can be invalid. If not, the model writes freely, and
-            its answers are repaired: predictions are the `repaired` reading of them (docs/scores.md).
+            its answers are repaired: predictions are the `repaired` reading of them (docs/scores.md). None: under the
+            grammar if the engine can. A grammar that is exported to a server may allow more than is legal; such
+            answers are repaired too.
         prompt_full_label_set: when some labels of a shipped set are wanted, ask for the whole set, and keep those. A
             small model that was trained on whole sets tells people from places better when it may name both.
         min_score: leave out entities that score less, to the four digits that are written; raise it where precision
@@ -58,11 +61,15 @@ class Extractor:
         symbols: allow entities that start at a character of the format's markup (`<` in XML), or that consist of
             punctuation alone; and show the model tags of HTML and XML, at which texts are cut otherwise. By default the
             grammar allows neither: a model that finds markup in a text takes it for its own.
+        adapter: the adapter of the engine that answers (see `Engine.add_adapter`); empty for the model it was loaded
+            with.
         trained: what the model was trained on, where it is known; a call that asks for labels that are new to the model
             gets a warning (see `caution`).
         signature: what identifies this system in a score: model, adapter ... The extractor's own `signature` adds the
             format and what else the arguments decide; its `min_score` is that of calls that name neither labels nor a
             `min_score`.
+
+    Raises `UsageError` when the answers have to be constrained and the engine cannot.
     """
 
     def __init__(
@@ -71,7 +78,7 @@ class Extractor:
         form: Format,
         labels: LabelSet,
         *,
-        constrained: bool = True,
+        constrained: bool | None = None,
         prompt_full_label_set: bool = False,
         min_score: float | None = None,
         split: bool = True,
@@ -80,17 +87,29 @@ class Extractor:
         nested: bool | None = None,
         symbols: bool = False,
         trained: Trained | None = None,
+        adapter: str = "",
     ) -> None:
-        self.engine, self.form, self.labels = engine, form, labels
-        self.constrained, self.split = constrained, split
+        self.engine, self.form, self.labels, self.adapter = engine, form, labels, adapter
+        can = engine.capabilities
+        if constrained and not can.constrains:
+            raise UsageError(
+                f"engine {engine.name!r} cannot decode under a grammar; give constrained=False, or engine='local'"
+            )
+        self.constrained, self.split = can.constrains if constrained is None else constrained, split
+        self.exact = self.constrained and can.grammar == "exact"
         self.prompt_full_label_set = prompt_full_label_set
         self.min_score = None if min_score is None else checked_score(min_score)
         self.calibration = calibration
         self.nested, self.symbols = nested, symbols
         self.trained, self._cautioned = trained, set[LabelSet]()
-        decoding = "grammar" if constrained else "free"
+        decoding = "grammar" if self.exact else "exported-grammar" if self.constrained else "free"
         self._given_signature = signature
-        self.signature = {"format": form.name, "decoding": f"greedy-{decoding}", **(signature or {})}
+        self.signature = {
+            "format": form.name,
+            "decoding": f"greedy-{decoding}",
+            **(signature or {}),
+            **engine.signature,
+        }
         if nested is not None:
             self.signature["nesting"] = "nested" if nested else "flat"
         if symbols:
@@ -147,14 +166,17 @@ class Extractor:
         return 0.0 if chosen is None else chosen
 
     def threshold(self, labels: Labels = None) -> float | None:
-        """The threshold that the calibration has for these labels; None if it has none."""
+        """The threshold that the calibration has for these labels; None if it has none, or does not hold (see
+        `standing`) because the answers are not decoded under the exact grammar."""
+        if not self.exact:
+            return None
         # For the labels that are wanted, not for all that the model is asked for: thresholds are chosen for whole sets.
         return self.calibration.threshold(self.form.decision_kinds.family, self._labels(labels).tags)
 
     def standing(self, labels: Labels = None) -> Standing:
         """What the scores of a call with these labels are worth (see `genner.calibration.Standing`). Predictions with
         uncalibrated scores say so (`Prediction.uncalibrated_scores`)."""
-        if not self.constrained:  # calibrations are fitted on decisions under the grammar
+        if not self.exact:  # calibrations are fitted on decisions under the grammar
             return "uncalibrated"
         return self.calibration.standing(self.form, self._asked(self._labels(labels)))
 
@@ -220,6 +242,7 @@ class Extractor:
     ) -> Iterator[Prediction]:
         asked = self._asked(wanted)
         uncalibrated = self.standing(wanted) == "uncalibrated"
+        calibration = self.calibration if self.exact else IDENTITY
         if caution := self.caution(wanted):
             log.warning(caution)
         pending: deque[PendingDocument] = deque()  # in order
@@ -227,7 +250,7 @@ class Extractor:
         for request, generation in self.engine.generate(requests, batch_size=batch_size):
             if on_generation:
                 on_generation(request, generation)
-            request.context.pending.collect(request, generation, self.calibration)
+            request.context.pending.collect(request, generation, calibration)
             # Documents without a chunk (empty ones) are yielded as soon as those before them are.
             while pending and not pending[0].remaining:
                 yield pending.popleft().prediction(wanted, least, uncalibrated)
@@ -246,7 +269,7 @@ class Extractor:
             document = document_of(text, number)
             pieces = list(self._chunks(document.text, fits))
             depth = depth_of(labels, self.nested)
-            made = PendingDocument(document, self.form, self.constrained, depth, len(pieces) * len(parts))
+            made = PendingDocument(document, self.form, self.exact, depth, len(pieces) * len(parts))
             if not isinstance(text, str | Document):
                 detail = f"text {number} is {text!r}, which is no text: nothing was asked"
                 made.problems.append(Problem("missing", detail))
@@ -257,8 +280,11 @@ class Extractor:
                     made.problems.append(Problem("split", detail))
                 piece = document.text[chunk.start : chunk.end]
                 for part, prompt, ends, allowed in zip(parts, prompts, label_positions, constraints, strict=True):
-                    grammar, context = self.form.grammar(piece, part, allowed), ChunkContext(made, chunk, part)
-                    yield Request(prompt, piece, grammar, self.constrained, ends, context)
+                    source = FormatGrammarSource(self.form, piece, part, allowed)
+                    context = ChunkContext(made, chunk, part)
+                    yield Request(
+                        prompt, piece, source.grammar(), self.constrained, ends, context, self.adapter, source
+                    )
 
     def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
         if self.split or len(text) > MAX_CHUNK_CHARS or not fits(text):

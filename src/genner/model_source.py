@@ -9,6 +9,7 @@ exported  a folder that `genner export` wrote
 folder    the folder of any other transformers model
 hub       OWNER/NAME or OWNER/NAME@REVISION, a repository of the Hugging Face hub: fetched into the store, and then
           whichever of the others it holds
+server    a model of a server, of which only the name is known; never looked for
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from genner.trained import Trained
 if TYPE_CHECKING:
     from genner.calibration import Calibration
 
-ModelKind = Literal["preset", "adapter", "tuned", "exported", "folder", "hub"]
+ModelKind = Literal["preset", "adapter", "tuned", "exported", "folder", "hub", "server"]
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SAMPLE_STEP = 1 << 20  # bytes between two samples of a file of weights

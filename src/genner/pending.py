@@ -21,7 +21,7 @@ class PendingDocument:
     Attributes:
         document: the document that was given.
         form: the format of the answers.
-        constrained: whether they are written under the grammar.
+        exact: whether they are written under the grammar, so that none can be illegal.
         depth: how many entities may cover one place.
         remaining: answers that are still missing.
         entities, problems: what the answers so far say, in the order of the answers.
@@ -29,7 +29,7 @@ class PendingDocument:
 
     document: Document
     form: Format
-    constrained: bool
+    exact: bool
     depth: int
     remaining: int
     entities: list[Entity] = field(default_factory=list)
@@ -39,6 +39,12 @@ class PendingDocument:
         """Add what an answer says. The context of the request is a `ChunkContext` of this document."""
         context: ChunkContext = request.context
         chunk, kinds = context.chunk, self.form.decision_kinds
+        self.remaining -= 1
+        self.problems += [Problem("engine", detail) for detail in generation.problems]
+        if generation.failure:
+            detail = f"no answer for [{chunk.start}, {chunk.end}): {generation.failure}"
+            self.problems.append(Problem("failed", detail))
+            return
         written = written_entities(request, generation, self.form)
         if written is not None:
             self.entities += [
@@ -51,7 +57,6 @@ class PendingDocument:
         if not generation.complete:
             detail = f"the answer for [{chunk.start}, {chunk.end}) was cut off, being too long; no entities in its rest"
             self.problems.append(Problem("truncated", detail))
-        self.remaining -= 1
 
     def prediction(self, wanted: LabelSet, least: float, uncalibrated: bool) -> Prediction:
         """The entities of the `wanted` labels that score `least` or more.
@@ -68,7 +73,7 @@ class PendingDocument:
             document.id,
             tuple(self.problems),
             below_min_score=len(asked) - len(kept),
-            answer_reading="" if self.constrained else "repaired",
+            answer_reading="" if self.exact else "repaired",
             group=document.group,
             uncalibrated_scores=uncalibrated and any(e.score is not None for e in kept),
             extra={key: value for key, value in document.extra.items() if key not in PREDICTION_FIELDS},
@@ -81,7 +86,7 @@ class PendingDocument:
         Grammars take care of it, except where a format writes the entities of each label apart
         (`Format.independent_labels`).
         """
-        if not (self.constrained and self.form.independent_labels):
+        if not (self.exact and self.form.independent_labels):
             return self.entities
         covered: Counter[int] = Counter()
         kept: list[Entity] = []

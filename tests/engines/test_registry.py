@@ -1,23 +1,38 @@
 """What every engine of `ENGINES` has to do. An engine that is added there is tested here without further ado."""
 
 import copy
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests import tiny
+from tests.strategies import texts
 
+import genner.engines
+from genner.cli.app import engine_options as command_options
+from genner.cli.engines import engines as list_engines
 from genner.document import LabelSet
-from genner.engines import ENGINES, engine_class
-from genner.engines.base import Engine, Request
-from genner.errors import UnknownNameError, UsageError
-from genner.formats import get_format
+from genner.engines import ENGINES, engine_class, parse_option
+from genner.engines.base import Answered, Capabilities, Engine, Generation, Request
+from genner.engines.scripted import ScriptedEngine
+from genner.errors import ModelError, UnknownNameError, UsageError
+from genner.extract import Extractor
+from genner.formats import FORMATS, get_format
+from genner.formats.grammar_source import FormatGrammarSource
 from genner.grammar import Constraints
 from genner.loading import load
 from genner.prompts import instruction
 
 LABELS = LabelSet.of("PER", "LOC")
 TEXTS = ["Ann saw Bob in Rome.", "", "Köln is far away, said Ann.", "Ann saw Bob in Rome.", "no names"]
-engines = pytest.mark.parametrize("name", list(ENGINES))
+of_each = pytest.mark.parametrize("name", list(ENGINES))
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +53,11 @@ def requests(constrained: bool) -> list[Request]:
     return [Request(words, text, form.grammar(text, LABELS, Constraints("word")), constrained) for text in TEXTS]
 
 
-@engines
+@of_each
 def test_each_request_gets_an_answer(name: str, folder: Path) -> None:
     """And what is said of its tokens fits it."""
     engine = made(name, folder)
-    asked = requests(engine_class(name).constrains)
+    asked = requests(engine_class(name).capabilities.constrains)
     answers = list(engine.generate(iter(asked), batch_size=2))
     assert [id(request) for request, _ in answers] == [id(request) for request in asked]
     for _, generation in answers:
@@ -53,19 +68,19 @@ def test_each_request_gets_an_answer(name: str, folder: Path) -> None:
     assert list(engine.generate([])) == []
 
 
-@engines
+@of_each
 def test_constrained_answers_are_legal(name: str, folder: Path) -> None:
-    if not engine_class(name).constrains:
+    if not engine_class(name).capabilities.constrains:
         with pytest.raises(UsageError, match=f"engine '{name}' cannot decode under a grammar"):
-            load(str(folder), engine=name)
+            load(str(folder), engine=name, constrained=True)
         return
     for request, generation in made(name, folder).generate(requests(True)):
         assert request.grammar.read(generation.answer) is not None
 
 
-@engines
+@of_each
 def test_a_model_is_loaded_into_the_engine_of_a_name(name: str, folder: Path) -> None:
-    ner = load(str(folder), LABELS, engine=name, constrained=engine_class(name).constrains)
+    ner = load(str(folder), LABELS, engine=name, constrained=engine_class(name).capabilities.constrains)
     assert type(ner.engine) is engine_class(name)
     assert ner.extract(TEXTS[0]).text == TEXTS[0]
     longer = ner.engine.measure("a b", "c")
@@ -76,3 +91,176 @@ def test_a_model_is_loaded_into_the_engine_of_a_name(name: str, folder: Path) ->
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown engine 'vlm'.*known: free, local, scripted"):
         load("default", engine="vlm")
+
+
+# -- engines of other packages, options, adapters
+
+
+@dataclass(frozen=True)
+class Options:
+    base_url: str = field(default="", metadata={"help": "the address"})
+    concurrency: int = field(default=4, metadata={"help": "requests at once"})
+    seconds: float | None = None
+
+
+class Remote(ScriptedEngine):
+    """An engine that asks a server, which has two models."""
+
+    name = "remote"
+    capabilities = Capabilities("exported", adapters=True, weights=False)
+    Options = Options
+    asked: ClassVar[list[Request]] = []
+
+    def __init__(self, name: str, options: Options) -> None:
+        super().__init__(self.said)
+        self.model, self.options = name, options
+        self.signature = {"engine": "remote"}
+
+    def said(self, request: Request) -> str:
+        self.asked.append(request)
+        return "<PER>Ann</PER> left." if request.adapter == "one" else "left"
+
+    @classmethod
+    def load(cls, *_: Any, name: str, options: Options, **__: Any) -> "Remote":
+        return cls(name, options)
+
+    def add_adapter(self, name: str, folder: Path | None) -> str:
+        assert folder is None
+        if name not in ("one", "two"):
+            raise ModelError(f"no model {name!r}")
+        return name
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The engine `remote`, as another package adds it."""
+    point = EntryPoint("remote", f"{__name__}:Remote", "genner.engines")
+    monkeypatch.setattr(genner.engines, "entry_points", lambda group: [point] if group == "genner.engines" else [])
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Remote.__module__])
+    genner.engines._added.cache_clear()
+    yield "remote"
+    genner.engines._added.cache_clear()
+
+
+def test_another_package_adds_an_engine(remote: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ner = load("one", engine=remote, engine_options={"base_url": "http://there", "concurrency": 2})
+    assert isinstance(ner.engine, Remote)
+    assert ner.engine.options == Options("http://there", 2)
+    list_engines(None)
+    told = capsys.readouterr().out
+    assert "remote\tgrammars that the server reads, no scores, several adapters, needs no weights here" in told
+    assert [line.split("\t")[0] for line in told.splitlines()] == [*ENGINES, "remote"]
+    list_engines("remote")
+    assert capsys.readouterr().out.splitlines()[:2] == ["base_url\tthe address", "concurrency=4\trequests at once"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"base": "x"}, r"no key 'base'; known: base_url, concurrency, seconds"),
+        ({"concurrency": "many"}, "concurrency = 'many' is not of type int"),
+        ({"seconds": "long"}, "seconds = 'long' is not of type"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(remote: str, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load("one", engine=remote, engine_options=given)
+
+
+def test_options_are_written_key_and_value() -> None:
+    assert parse_option("a=8") == ("a", 8)
+    assert parse_option("a = 0.5") == ("a", 0.5)
+    assert parse_option("a=true") == ("a", True)
+    assert parse_option("a=http://x/?b=c") == ("a", "http://x/?b=c")
+    for wrong in ("a", "=8", ""):
+        with pytest.raises(UsageError, match="legal: KEY=VALUE"):
+            parse_option(wrong)
+
+
+def test_one_engine_holds_several_models(remote: str) -> None:
+    one = load("one", engine=remote)
+    two = load("two", engine=one.engine)
+    assert two.engine is one.engine
+    Remote.asked.clear()
+    assert [e.text for e in one.extract("Ann left.").entities] == ["Ann"]
+    found = two.extract("Ann left.")
+    assert not found.entities
+    assert [request.adapter for request in Remote.asked] == ["one", "two"]
+    with pytest.raises(ModelError, match="no model 'three'"):
+        load("three", engine=one.engine)
+
+
+def test_what_is_less_than_exact_is_said(remote: str) -> None:
+    """A server's grammar may allow what genner's does not; its answers are read as free ones are."""
+    ner = load("two", engine=remote)
+    assert (ner.constrained, ner.exact) == (True, False)
+    assert ner.signature["decoding"] == "greedy-exported-grammar"
+    assert ner.signature["engine"] == "remote"
+    found = ner.extract("Ann left.")
+    assert (found.invalid, found.answer_reading) == (True, "repaired")
+    assert load(engine="scripted").signature["decoding"] == "greedy-grammar"
+
+
+def test_an_engine_of_one_model_takes_no_other(folder: Path) -> None:
+    ner = load(str(folder), LABELS, engine="local")
+    with pytest.raises(UsageError, match="holds one model"):
+        load(str(folder), engine=ner.engine)
+    with pytest.raises(UsageError, match="holds one model"):
+        ner.engine.add_adapter("other", None)
+    with pytest.raises(UsageError, match="has no key 'fast'"):
+        load(str(folder), engine="local", engine_options={"fast": True})
+
+
+def test_a_part_without_an_answer_is_reported() -> None:
+    class Failing(ScriptedEngine):
+        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+            for request in requests:
+                if "Bob" in request.text:
+                    yield request, Generation(b"", failure="the server is down")
+                else:
+                    yield request, Generation(b"<PER>Ann</PER> left.", problems=("asked twice",))
+
+    found = Extractor(Failing(), get_format("inline_xml"), LABELS).extract("Ann left. Bob stays.")
+    assert [e.text for e in found.entities] == ["Ann"]
+    assert [(p.kind, p.detail) for p in found.problems] == [
+        ("engine", "asked twice"),
+        ("failed", "no answer for [10, 20): the server is down"),
+    ]
+    assert found.invalid
+
+
+@given(texts, st.sampled_from(sorted(FORMATS)), st.integers(1, 4))
+def test_a_grammar_is_made_again_elsewhere(text: str, form: str, depth: int) -> None:
+    limits = Constraints("strict", depth, same_span_labels=False, allow_trailing_repeat=True)
+    source = FormatGrammarSource(FORMATS[form], text, LABELS, limits)
+    again = FormatGrammarSource.from_json(json.loads(json.dumps(source.to_json())))
+    assert again == source
+    answer = source.grammar().draft(source.grammar().start(), 1 << 20)
+    assert again.grammar().read(answer) == source.grammar().read(answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "xml"}, "unknown format 'xml'"),
+        ({"text": 3}, "text 3 is not a string"),
+        ({"labels": []}, "labels .* are not a list of tags"),
+        ({"labels": ["<"]}, "label '<' cannot be written"),
+        ({"constraints": {"depth": 1}}, "constraints .* keys, all of them"),
+        ({"more": 1}, "has no key 'more'"),
+    ],
+)
+def test_a_grammar_that_says_something_else_is_refused(change: dict[str, Any], said: str) -> None:
+    raw = FormatGrammarSource(FORMATS["inline_xml"], "Ann", LABELS, Constraints()).to_json()
+    with pytest.raises(UsageError, match=said):
+        FormatGrammarSource.from_json(raw | change)
+    with pytest.raises(UsageError, match="lacks 'text'"):
+        FormatGrammarSource.from_json({key: value for key, value in raw.items() if key != "text"})
+
+
+def test_the_commands_options_are_the_engines() -> None:
+    assert command_options(["concurrency=8", "a=b"], "http://x") == {"concurrency": 8, "a": "b", "base_url": "http://x"}
+    with pytest.raises(UsageError, match="concurrency is given twice"):
+        command_options(["concurrency=8", "concurrency=9"], None)
+    with pytest.raises(UsageError, match="not both"):
+        command_options(["base_url=http://x"], "http://y")

@@ -67,8 +67,35 @@ ModelOption = Annotated[
         "Hugging Face hub, which is fetched once."
     ),
 ]
+EngineOption = Annotated[str, typer.Option(help="What runs the model: local, ... (genner engines lists them).")]
+EngineOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-option", metavar="KEY=VALUE", help="An option of the engine (genner engines NAME); once for each."
+    ),
+]
+BaseUrlOption = Annotated[
+    str | None, typer.Option(help="The address of the server, for engines that ask one: http://localhost:8000/v1.")
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is there; an input is never overwritten.")]
+
+
+def engine_options(given: list[str] | None, base_url: str | None) -> dict[str, Any]:
+    """The options of an engine, from `--engine-option` and `--base-url`. Raises `UsageError`."""
+    from genner.engines import parse_option
+
+    options: dict[str, Any] = {}
+    for key, value in map(parse_option, given or []):
+        if key in options:
+            raise UsageError(f"--engine-option {key} is given twice; give it once")
+        options[key] = value
+    if base_url is not None:
+        if "base_url" in options:
+            raise UsageError("give --base-url, or --engine-option base_url=..., not both")
+        options["base_url"] = base_url
+    return options
+
 
 PIPE_CLOSED = 128 + 13  # as a shell reports a program that SIGPIPE ended
 

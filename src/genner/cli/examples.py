@@ -51,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "genner data fetch genia uner_en_ewt --out DATA",
     ),
     "demo": ("genner demo", "genner demo --examples examples --page demo.html"),
+    "engines": ("genner engines", "genner engines local"),
     "formats": ("genner formats",),
     "grammar": (
         'genner grammar --text "Ada left." --to gbnf',

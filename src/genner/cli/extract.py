@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import DeviceOption, ForceOption, ModelOption, app, may_write, must_exist, tell
+from genner.cli.app import (
+    BaseUrlOption,
+    DeviceOption,
+    EngineOption,
+    EngineOptionsOption,
+    ForceOption,
+    app,
+    engine_options,
+    may_write,
+    must_exist,
+    tell,
+)
 from genner.cli.signals import Interrupted
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import UsageError
@@ -48,7 +59,14 @@ def extract(
     labels_file: Annotated[
         Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
     ] = None,
-    model: ModelOption = "default",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="default, which is also taken if this is left out; or the folder of an adapter, a training run or a "
+            "transformers model; or OWNER/NAME on the Hugging Face hub, which is fetched once; or a server's name for "
+            "one of its models."
+        ),
+    ] = None,
     format: Annotated[str | None, typer.Option(help="Answer format; see genner formats.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines here, instead of to standard output.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with the texts and their entities here.")] = None,
@@ -76,6 +94,9 @@ def extract(
     free: Annotated[
         bool, typer.Option("--free", help="Let the model write freely, and give the repaired reading; not recommended.")
     ] = False,
+    engine: EngineOption = "local",
+    engine_option: EngineOptionsOption = None,
+    base_url: BaseUrlOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and say nothing but errors.")] = False,
     device: DeviceOption = None,
 ) -> None:
@@ -99,6 +120,7 @@ def extract(
     asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels is not None else None
     if format:
         get_format(format)
+    options = engine_options(engine_option, base_url)
     read_log = ReadLog()
     found = places(files or [], read_log)
     _check_outputs(found, labels_file, out, html, force=force or resume)
@@ -112,23 +134,26 @@ def extract(
         model,
         asked,
         format=format,
-        constrained=not free,
+        constrained=False if free else None,
         min_score=min_score,
         device=device,
+        engine=engine,
+        engine_options=options,
         nested=nested,
         symbols=symbols,
     )
     from genner.cli.progress import ExtractionProgress
 
-    if (caution := ner.caution()) and not quiet:
-        tell(caution)
+    for caution in [] if quiet else [ner.caution(), _less_than_exact(ner, free)]:
+        if caution:
+            tell(caution)
     progress = ExtractionProgress(len(found) if all(place.single for place in found) else None, quiet)
     shown: list[Document] = []
     notes: list[str] = []
     if out:
         from genner.data import read_jsonl
 
-        writer = JsonlWriter(out, resume, force=force, about=_about(ner, model))
+        writer = JsonlWriter(out, resume, force=force, about=_about(ner, model or "default"))
         said = _write(writer, ner, documents, progress, batch_size, notes)
         shown = list(islice(read_jsonl(out), PAGE_LIMIT + 1)) if html else []
         if not quiet:
@@ -145,6 +170,18 @@ def extract(
         write_atomic(html, html_page(shown[:PAGE_LIMIT], title="Entities", notes=heading, labels=ner.labels))
         if not quiet:
             tell(f"page written to {html}")
+
+
+def _less_than_exact(ner: "Extractor", free: bool) -> str:
+    """What the engine does not do, where it was not asked to leave it; empty if its answers cannot be invalid."""
+    if ner.exact or free:
+        return ""
+    how = "under grammars that its server reads" if ner.constrained else "freely"
+    scores = "" if ner.engine.capabilities.logprobs else ", and gives no scores"
+    return (
+        f"engine {ner.engine.name!r} decodes {how}{scores}: answers that are not legal are repaired, and repairs are "
+        "counted"
+    )
 
 
 def _check_outputs(
@@ -182,10 +219,13 @@ def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[st
         yield prediction
     if note := _threshold(ner, left_out):
         notes.append(note)
-    if not ner.constrained:
+    if failed := problems["failed"]:
+        notes.append(f"no answer for {failed} {'part' if failed == 1 else 'parts'} of texts; each says why (problems)")
+    if not ner.exact:
+        which = "the" if ner.constrained else "free"
         notes.append(
-            f"the repaired reading of free answers: {problems['realigned']} mentions that are not where an answer says "
-            f"were looked up, {problems['dropped']} dropped"
+            f"the repaired reading of {which} answers: {problems['realigned']} mentions that are not where an answer "
+            f"says were looked up, {problems['dropped']} dropped"
         )
 
 

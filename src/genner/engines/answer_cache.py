@@ -1,11 +1,12 @@
 """An engine that reuses the answers of an interrupted run."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
+from pathlib import Path
 from typing import Protocol
 
-from genner.engines.base import Answered, Engine, Generation, Request
+from genner.engines.base import Answered, Capabilities, Engine, Generation, Request
 
 
 class AnswerCache(Protocol):
@@ -23,7 +24,8 @@ class AnswerCache(Protocol):
 class CachingEngine:
     """Answers as `engine` does, and keeps its answers in `memory`; stored answers are not generated again.
 
-    The key of a request consists of instruction, text, and whether it is constrained. The memory must belong to one
+    The key of a request consists of instruction, text, adapter, and whether it is constrained. Failures are not kept.
+    The memory must belong to one
     model and one decoding method.
     """
 
@@ -33,6 +35,17 @@ class CachingEngine:
     @property
     def window(self) -> int | None:
         return self.engine.window
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.engine.capabilities
+
+    @property
+    def signature(self) -> Mapping[str, str]:
+        return self.engine.signature
+
+    def add_adapter(self, name: str, folder: Path | None) -> str:
+        return self.engine.add_adapter(name, folder)
 
     def measure(self, instruction: str, text: str) -> int:
         return self.engine.measure(instruction, text)
@@ -55,12 +68,13 @@ class CachingEngine:
         for request, generation in self.engine.generate(missing(), batch_size=batch_size):
             yield from first_known()
             _, key, _ = asked.popleft()
-            self.memory.keep(key, generation)
+            if not generation.failure:
+                self.memory.keep(key, generation)
             yield request, generation
         yield from first_known()
 
 
 def key_of(request: Request) -> str:
     """The key that identifies a request."""
-    asked = "\0".join((request.instruction, request.text, str(request.constrained)))
+    asked = "\0".join((request.instruction, request.text, str(request.constrained), *filter(None, [request.adapter])))
     return blake2b(asked.encode("utf-8"), digest_size=16).hexdigest()

@@ -4,15 +4,63 @@ A speculative decoder asks a `Drafter` for drafts: it predicts answers from the 
 does not know what it predicts, nor how a grammar writes a draft from it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from genner.errors import UsageError
 from genner.grammar import Grammar
 
 if TYPE_CHECKING:  # an engine need not run on torch
     import torch
+
+
+GrammarSupport = Literal["exact", "exported", "none"]
+"""How an engine constrains its answers.
+
+- `exact`: by genner's own automaton, so no answer can be illegal;
+- `exported`: by a grammar that a server reads (GBNF, a JSON schema), which may allow more than the automaton, or which
+  the server may refuse;
+- `none`: not at all.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do.
+
+    Attributes:
+        grammar: how it constrains answers.
+        logprobs: whether it gives the log-probabilities of the tokens, from which entities get scores.
+        adapters: whether one engine holds several adapters, and each request says which one answers it.
+        weights: whether it reads weights from this machine. If not, a server has the model, under a name of its own.
+    """
+
+    grammar: GrammarSupport = "none"
+    logprobs: bool = False
+    adapters: bool = False
+    weights: bool = True
+
+    @property
+    def constrains(self) -> bool:
+        return self.grammar != "none"
+
+
+class GrammarSource(Protocol):
+    """Makes the grammar of a request again, where the request is answered in another process. Engines pass it on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that a process with genner needs to make the automaton, as JSON types."""
+        ...
+
+    def gbnf(self) -> str:
+        """The grammar in the notation of llama.cpp. Raises `UsageError` where rules cannot express it."""
+        ...
+
+    def json_schema(self) -> dict[str, Any] | None:
+        """The grammar as a JSON schema; None for answers that are not JSON. Raises `UsageError` as `gbnf`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +76,8 @@ class Request:
         label_positions: places in the instruction, in code points: the end of the line of each label, in the order of
             the labels. A drafter reads there what the labels mean.
         context: data of the caller, which an engine returns with the answer and does not read.
+        adapter: the adapter that answers, as `Engine.add_adapter` named it; empty for the model that was loaded.
+        grammar_source: makes `grammar` again in another process; an engine that runs here does not need it.
     """
 
     instruction: str
@@ -36,6 +86,20 @@ class Request:
     constrained: bool = True
     label_positions: tuple[int, ...] = ()
     context: Any = field(default=None, compare=False, repr=False)
+    adapter: str = ""
+    grammar_source: GrammarSource | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of a request as its server counted them, those of repeated calls included.
+
+    `cached`: whether the answer came from a cache, so that nothing was paid this time.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +113,9 @@ class Generation:
         complete: False when the token budget ran out. A constrained answer is legal even then: the rest is copied.
         passes: forward passes that this answer took part in.
         computed: tokens computed for it, those of rejected drafts included.
+        problems: what went wrong on the way to this answer, a sentence each (a grammar that the server refused, say).
+        failure: why there is no answer; empty if there is one. The job goes on without it.
+        usage: the tokens that a server counted; None for an engine that runs here.
     """
 
     answer: bytes
@@ -57,6 +124,9 @@ class Generation:
     complete: bool = True
     passes: int = 0
     computed: int = 0
+    problems: tuple[str, ...] = ()
+    failure: str = ""
+    usage: Usage | None = None
 
     @property
     def text(self) -> str:
@@ -71,6 +141,24 @@ class Engine(Protocol):
     """A language model that answers requests."""
 
     name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do: at most what its class can do (`LoadableEngine.capabilities`)."""
+        ...
+
+    @property
+    def signature(self) -> Mapping[str, str]:
+        """What tells its answers from those of another engine with the same model, for the signature of a score."""
+        ...
+
+    def add_adapter(self, name: str, folder: Path | None) -> str:
+        """Load another adapter of its base, or name a model of its server. Returns the value for `Request.adapter`.
+
+        The same adapter may be added again. Raises `UsageError` if it holds no adapters or has another one of this
+        name, and `ModelError` when files are missing or the server does not have the model.
+        """
+        ...
 
     @property
     def window(self) -> int | None:
@@ -130,24 +218,51 @@ class Drafter(Protocol):
 
 
 class LoadableEngine(Protocol):
-    """A class listed in `genner.engines.ENGINES`, which makes an engine from the files of a model."""
+    """A class that an engine is made from: listed in `genner.engines.ENGINES`, or an entry point `genner.engines`."""
 
-    constrains: bool
-    """Whether it honours `Request.constrained`. If not, it serves free decoding only."""
+    capabilities: Capabilities
+    """The most that such an engine can do."""
+
+    Options: type
+    """A frozen dataclass of its own options, each with a default and `metadata={"help": ...}`."""
 
     def load(
         self,
-        folder: Path,
+        folder: Path | None,
         adapter: Path | None = None,
         *,
         name: str,
         device: "torch.device | None" = None,
         decoder: Any = "speculative",
         drafter: Drafter | None = None,
+        options: Any = None,
     ) -> Engine:
-        """An engine for the model in `folder`, with the LoRA adapter in `adapter` merged into it.
+        """An engine for the model in `folder`, with the LoRA adapter in `adapter`.
 
-        `name` is its name in scores and messages. An engine may ignore `device`, `decoder` and `drafter`. Raises
-        `ModelError` when a file is missing or does not fit.
+        The adapter is merged into the weights, unless the engine holds several (`Capabilities.adapters`): then
+        `add_adapter` is called for it afterwards. `folder` is None where a server has the model. `name` is its name in
+        scores and messages, and on a server; empty if the caller named no model. `options` are `Options`; None for the
+        defaults. An engine may ignore `device`, `decoder` and `drafter`. Raises `ModelError` when a file is missing or
+        does not fit.
         """
         ...
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The `Options` of an engine without any."""
+
+
+class SingleModel:
+    """What an engine that holds one model and runs here has in common with others of this kind."""
+
+    Options: type = NoOptions
+    signature: Mapping[str, str] = {}
+    name: str
+
+    def add_adapter(self, name: str, folder: Path | None) -> str:
+        """Raises `UsageError`: the adapter of such an engine is merged into its weights."""
+        raise UsageError(
+            f"engine {self.name!r} holds one model, and adapter {name!r} cannot join it; load it into an engine of its "
+            "own, or use an engine with several adapters (genner engines)"
+        )

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genner.engines.base import Answered, Generation, Request
+from genner.engines.base import Answered, Capabilities, Generation, Request, SingleModel
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
 from genner.engines.fast_loading.weights import load_weights
@@ -43,7 +43,7 @@ class Sampling:
         return f"t{self.temperature}-p{self.top_p}-k{self.top_k}"
 
 
-class FreeEngine:
+class FreeEngine(SingleModel):
     """Answers requests without their grammars. Several threads may use one engine: they take turns.
 
     Args:
@@ -54,7 +54,7 @@ class FreeEngine:
         seed: seed of the random numbers.
     """
 
-    constrains = False
+    capabilities = Capabilities()
 
     def __init__(
         self, causal: Any, tokenizer: Any, name: str = "free", sampling: Sampling | None = None, seed: int = 0
@@ -74,7 +74,7 @@ class FreeEngine:
     @classmethod
     def load(
         cls,
-        folder: Path,
+        folder: Path | None,
         adapter: Path | None = None,
         *,
         name: str = "free",
@@ -83,11 +83,13 @@ class FreeEngine:
         seed: int = 0,
         decoder: Any = None,
         drafter: Any = None,
+        options: Any = None,
     ) -> "FreeEngine":
         """Load a model folder, and merge a LoRA adapter into it. Raises `ModelError` as `load_weights` does.
 
         `decoder` and `drafter` are ignored: transformers decodes, and drafts nothing.
         """
+        assert folder is not None
         device = device or default_device()
         causal, tokenizer = load_weights(folder, adapter, device, fast_dtype(device), "sdpa", plain=False)
         return cls(causal, tokenizer, name, sampling, seed)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from genner.engines.base import Answered, Generation, Request
+from genner.engines.base import Answered, Capabilities, Generation, Request, SingleModel
 
 
-class ScriptedEngine:
+class ScriptedEngine(SingleModel):
     """Answers each request with the result of `script`.
 
     Args:
@@ -15,7 +15,7 @@ class ScriptedEngine:
     """
 
     name = "scripted"
-    constrains = True
+    capabilities = Capabilities("exact", logprobs=True, weights=False)
 
     def __init__(self, script: Callable[[Request], str | None] = lambda _: None, window: int | None = None) -> None:
         self._script, self._window = script, window

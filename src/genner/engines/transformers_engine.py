@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from genner.engines.base import Answered, Drafter, Generation, Request
+from genner.engines.base import Answered, Capabilities, Drafter, Generation, Request, SingleModel
 from genner.engines.chat import Chat
 from genner.engines.decoding import SpeculativeDecoder, budget, reference
 from genner.engines.fast_loading.weights import load_weights
@@ -67,7 +67,7 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
-class LocalEngine:
+class LocalEngine(SingleModel):
     """Answers requests with a causal model; see `genner.engines.decoding` for how.
 
     Several threads may use one engine: they take turns, a pass at a time (`genner.engines.turns`).
@@ -80,7 +80,7 @@ class LocalEngine:
         drafter: proposes entities for the speculative decoder to verify; or None.
     """
 
-    constrains = True
+    capabilities = Capabilities("exact", logprobs=True)
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class LocalEngine:
     @classmethod
     def load(
         cls,
-        folder: Path,
+        folder: Path | None,
         adapter: Path | None = None,
         *,
         name: str = "local",
@@ -117,11 +117,13 @@ class LocalEngine:
         dtype: torch.dtype | None = None,
         decoder: Decoder = "speculative",
         drafter: Drafter | None = None,
+        options: Any = None,
     ) -> "LocalEngine":
         """Load a model folder, and merge a LoRA adapter into it. Uses no network. The `reference` has no drafter.
 
         Raises `ModelError` when a file is missing or does not fit.
         """
+        assert folder is not None
         device = device or default_device()
         # For the passes that transformers runs by itself: plain attention is faster in short passes on a CPU.
         attention = "eager" if device.type == "cpu" else "sdpa"
