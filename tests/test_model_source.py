@@ -86,3 +86,74 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "broken" / "adapter_config.json").write_text("{")
     with pytest.raises(ModelError, match="is corrupt"):
         ModelSource.find(broken)
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, f"{'a' * 300}/b", "~no-such-user", "~no-such-user/b", "a\0b", "ö/model", "-a/b"]
+)
+def test_what_no_path_and_no_hub_id_can_be_is_an_unknown_name(name: str) -> None:
+    assert ModelSource.find(name) is None
+    with pytest.raises((UnknownNameError, ModelError)):
+        ModelSource.resolve(name, fetch=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base": 5}, {"base": ["x"]}, {"formats": None}, {"formats": "compact"}, {"formats": [5]}, {"labels": 5},
+        {"labels": {"PER": 5}}, {"depth": "x"}, {"depth": 1.5}, {"depth": -1}, {"trained": {"a": 1}}, {"trained": [5]},
+    ],
+)  # fmt: skip
+def test_a_manifest_with_a_wrong_value_is_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    right = {"base": "some-base", "formats": ["compact"], **LABELS}
+    damaged = {**right, **wrong}
+    for name, files in {
+        "adapter": {"adapter_config": {}, "genner": damaged},
+        "tuned": {"config": CONFIG, "training": damaged},
+        "exported": {"config": CONFIG, "genner": {**EXPORT, **damaged, "base": {"name": damaged["base"]}}},
+    }.items():
+        with pytest.raises(ModelError, match=r"(genner|training)\.json is damaged: .*; restore the file"):
+            ModelSource.resolve(folder(tmp_path / name, **files))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": 5}, {"base": 5}, {"base": {}}, {"adapter": 5}, {"widen": "yes"}, {"formats": 5}]
+)
+def test_an_exported_manifest_with_a_wrong_value_is_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    made = {**EXPORT, "formats": ["compact"], **wrong}
+    with pytest.raises(ModelError, match=r"genner\.json is damaged"):
+        ModelSource.resolve(folder(tmp_path / "x", config=CONFIG, genner=made))
+
+
+@pytest.mark.parametrize("content", [[], None, "x"])
+@pytest.mark.parametrize("stem", ["adapter_config", "genner"])
+def test_a_file_of_an_adapter_that_holds_no_object_is_named(tmp_path: Path, stem: str, content: Any) -> None:
+    files = {"adapter_config": {"base_model_name_or_path": "b"}, stem: content}
+    with pytest.raises(ModelError, match=rf"is corrupt: .*{stem}\.json holds no JSON object"):
+        ModelSource.resolve(folder(tmp_path / "x", **files))
+
+
+def test_an_error_about_the_base_of_an_adapter_names_the_adapter(tmp_path: Path) -> None:
+    for base in ("nowhere/at/all", "nowhere", folder(tmp_path / "empty")):
+        place = tmp_path / f"of-{Path(base).name}"
+        adapter = ModelSource.resolve(folder(place, adapter_config={"base_model_name_or_path": base}))
+        with pytest.raises(ModelError, match=f"adapter {place} belongs to {base!r}: "):
+            _ = adapter.weights
+        with pytest.raises(ModelError, match=f"adapter {place} belongs to {base!r}: "):
+            _ = adapter.located
+
+
+def test_missing_weights_and_damaged_configs_are_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    base = folder(tmp_path / "base", config=CONFIG)
+    adapter = ModelSource.resolve(folder(tmp_path / "a", adapter_config={"base_model_name_or_path": base}))
+    with pytest.raises(ModelError, match=r"lacks adapter_model\.safetensors"):
+        _ = adapter.weights
+    with pytest.raises(ModelError, match=r"config\.json holds no JSON object"):
+        _ = ModelSource.resolve(folder(tmp_path / "list", config=[])).weights
+
+
+def test_a_format_that_this_version_does_not_know_is_named(tmp_path: Path) -> None:
+    told = {"base": "some-base", "formats": ["later"]}
+    source = ModelSource.resolve(folder(tmp_path / "x", config=CONFIG, training=told))
+    with pytest.raises(ModelError, match=r"trained on the format 'later', .* name another \(inline_xml, "):
+        _ = source.format

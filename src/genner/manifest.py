@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from genner.document import LabelSet
-from genner.errors import ModelError
+from genner.errors import DataError, LabelError, ModelError
 from genner.formats import FORMATS
 from genner.labels import enclosing_label_set
 from genner.trained import KEY, Trained
@@ -46,7 +46,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty if there is no such file. Raises `ModelError` when it is damaged."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {error}; restore it, or delete it") from None
     if not isinstance(raw, dict):
         raise ModelError(f"{path} holds no JSON object; restore it, or delete it")
@@ -115,17 +115,17 @@ class TrainingManifest:
     @classmethod
     def of_adapter(cls, folder: Path) -> Self:
         """What is known of the adapter in `folder`, whoever made it. Raises `ModelError`."""
-        path = folder / MANIFEST
+        path, config_path = folder / MANIFEST, folder / "adapter_config.json"
         try:
-            raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"adapter {folder} is corrupt: {error}; install genner again, or train it anew") from None
-        base = raw.get("base") or config.get("base_model_name_or_path")
+            raw, config = read_json(path), read_json(config_path)
+        except ModelError as error:
+            raise ModelError(f"adapter {folder} is corrupt: {error}") from None
+        base = _string(raw, "base", path) or _string(config, "base_model_name_or_path", config_path)
         if not base:
             raise ModelError(f"adapter {folder} does not say which model it belongs to; add genner.json with 'base'")
-        formats = tuple(raw.get("formats", FORMATS))
-        return cls(path, base, formats, raw.get("fingerprint", {}), _labels(raw, path), _trained(raw, path), raw)
+        formats = _formats(raw, path) if "formats" in raw else tuple(FORMATS)
+        fingerprint = _strings_by_name(raw, "fingerprint", path)
+        return cls(path, base, formats, fingerprint, _labels(raw, path), _trained(raw, path), raw)
 
     @classmethod
     def of_tuned(cls, folder: Path) -> Self | None:
@@ -134,12 +134,9 @@ class TrainingManifest:
         path = folder / TUNED
         if not path.is_file() or not (folder / "config.json").is_file():
             return None
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            formats = tuple(raw["formats"])
-            return cls(path, raw.get("base", ""), formats, {}, _labels(raw, path), _trained(raw, path), raw)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{path} is corrupt: {error!r}; train the model anew, or delete the file") from None
+        raw = read_json(path)
+        base = _string(raw, "base", path) or ""
+        return cls(path, base, _formats(raw, path), {}, _labels(raw, path), _trained(raw, path), raw)
 
 
 @dataclass(frozen=True)
@@ -167,16 +164,15 @@ class ExportedManifest:
     def read(cls, folder: Path) -> Self | None:
         """What an exported folder says of itself; None for any other folder. Raises `ModelError`."""
         path = folder / MANIFEST
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            if schema_of(raw) != "exported":
-                return None
-            made_of, formats = raw["base"]["name"], tuple(raw["formats"])
-            labels, trained = _labels(raw, path), _trained(raw, path)
-            whole = raw["widen"] if "widen" in raw else raw["prompt_full_label_set"]  # the older name first
-            return cls(raw["kind"], made_of, raw["adapter"], formats, whole, labels, trained)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{path} is damaged ({error!r}); export the model again") from None
+        raw = read_json(path)
+        if schema_of(raw) != "exported":
+            return None
+        kind, adapter, made_of = (_string(raw, "kind", path), _string(raw, "adapter", path), raw.get("base"))
+        base = _string(made_of, "name", path) if isinstance(made_of, dict) else None
+        whole = raw["widen"] if "widen" in raw else raw.get("prompt_full_label_set")  # the older name first
+        if kind is None or base is None or not isinstance(whole, bool):
+            raise _damaged(path, "lacks 'kind', 'base' with a 'name', or 'prompt_full_label_set' (true or false)")
+        return cls(kind, base, adapter, _formats(raw, path), whole, _labels(raw, path), _trained(raw, path))
 
 
 def record_trained(folder: Path, trained: Trained) -> Path:
@@ -195,13 +191,48 @@ def record_trained(folder: Path, trained: Trained) -> Path:
     return path
 
 
+def _damaged(path: Path, what: object) -> ModelError:
+    return ModelError(f"{path} is damaged: {what}; restore the file, or train or export the model again")
+
+
+def _string(raw: Mapping[str, Any], key: str, path: Path) -> str | None:
+    """The text that `raw` has under `key`; None if it has none. Raises `ModelError` for anything else."""
+    value = raw.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise _damaged(path, f"{key!r} is {value!r}; legal: a string")
+
+
+def _formats(raw: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """The names of formats in a file; a later genner may know others than this one. Raises `ModelError`."""
+    value = raw.get("formats")
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    raise _damaged(path, f"'formats' is {value!r}; legal: a list of names, as {list(FORMATS)[:2]}")
+
+
+def _strings_by_name(raw: Mapping[str, Any], key: str, path: Path) -> dict[str, str]:
+    value = raw.get(key) or {}
+    if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
+        return value
+    raise _damaged(path, f"{key!r} is {value!r}; legal: an object of strings")
+
+
 def _labels(raw: dict[str, Any], path: Path) -> LabelSet | None:
     """The label set in a file; the shipped set of the same tags says what it nests where the file does not."""
     if not raw.get("labels"):
         return None
-    found = LabelSet.from_json(raw["labels"], str(path))
-    return replace(found, depth=raw.get("depth") or enclosing_label_set(found).depth)
+    try:
+        found, depth = LabelSet.from_json(raw["labels"], "labels"), raw.get("depth")
+        if depth is not None and type(depth) is not int:
+            raise _damaged(path, f"'depth' is {depth!r}; legal: a number from 1 on")
+        return replace(found, depth=depth or enclosing_label_set(found).depth)
+    except (DataError, LabelError) as error:
+        raise _damaged(path, error) from None
 
 
 def _trained(raw: dict[str, Any], path: Path) -> Trained | None:
-    return Trained.from_json(raw[KEY], str(path)) if raw.get(KEY) else None
+    try:
+        return Trained.from_json(raw[KEY], path.name) if raw.get(KEY) else None
+    except (DataError, LabelError) as error:
+        raise _damaged(path, error) from None

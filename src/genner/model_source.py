@@ -15,6 +15,7 @@ server    a model of a server, of which only the name is known; never looked for
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
@@ -23,8 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
-from genner.manifest import ExportedManifest, FetchedManifest, TrainingManifest, sha256_of
-from genner.model_store import MODELS, hub_folder, is_hub_id, locate, preset_of, ready
+from genner.formats import FORMATS
+from genner.manifest import ExportedManifest, FetchedManifest, TrainingManifest, read_json, sha256_of
+from genner.model_store import MODELS, expanded, hub_folder, is_hub_id, is_path, locate, preset_of, ready
 from genner.presets import ModelSpec
 from genner.trained import Trained
 
@@ -81,7 +83,7 @@ class ModelSource:
         """
         if found := cls.find(name, fetch=fetch):
             return found
-        if Path(name).expanduser().exists():
+        if is_path(str(name)):
             locate(str(name))  # says what the folder lacks
         raise UnknownNameError("model", name, [*shipped(), *MODELS], "or the folder of one, or OWNER/NAME on the hub")
 
@@ -98,12 +100,11 @@ class ModelSource:
             return replace(cls._adapter(name, folder), prompt_full_label_set=True)
         if preset := preset_of(name):
             return cls(name, "preset", preset)
-        root = Path(name).expanduser()
         if is_hub_id(name):
             if fetch:
                 return cls._in_folder(name, ready(name), name)
             return cls._in_folder(name, hub_folder(name), name) or cls(name, "hub", name)
-        return cls._in_folder(name, root, name)
+        return cls._in_folder(name, expanded(name), name) if is_path(name) else None
 
     @classmethod
     def _in_folder(cls, name: str, root: Path, base: str) -> Self | None:
@@ -141,22 +142,42 @@ class ModelSource:
 
     @property
     def format(self) -> str:
-        """The name of the answer format to use when none is asked for: the one it was trained on most."""
-        return next(iter(self.formats), "inline_xml")
+        """The name of the answer format to use when none is asked for: the one it was trained on most.
+
+        Raises `ModelError` for one that is not in `FORMATS`.
+        """
+        name = next(iter(self.formats), "inline_xml")
+        if name not in FORMATS:
+            raise ModelError(
+                f"model {self.name!r} was trained on the format {name!r}, which this genner does not know; name "
+                f"another ({', '.join(FORMATS)}), or install the genner that trained it"
+            )
+        return name
 
     @property
     def located(self) -> Path:
         """The folder of its weights, without fetching or checking any. Raises `ModelError` when they are not here."""
-        return locate(self.base)
+        return self._base_in(locate)
 
     @cached_property
     def weights(self) -> Path:
         """The folder of its weights: fetched where need be, checked against what was fetched, and, under an adapter,
         against the base that this was trained on. Raises `ModelError`."""
-        folder = ready(self.base)
+        folder = self._base_in(ready)
+        read_json(folder / "config.json")
         if self.adapter:
             self.check_base(self.base, folder)
+            _ = self.adapter_weights
         return folder
+
+    def _base_in(self, look: Callable[[str], Path]) -> Path:
+        """The folder of the base as `look` finds it. For an adapter, an error says whose base it is."""
+        try:
+            return look(self.base)
+        except (ModelError, UnknownNameError) as error:
+            if not self.adapter:
+                raise
+            raise ModelError(f"adapter {self.folder} belongs to {self.base!r}: {error}") from error
 
     @property
     def tokenizer(self) -> Path:
@@ -169,14 +190,19 @@ class ModelSource:
         """The first 12 digits of the hash of the adapter, `none` without one. Raises `ModelError`."""
         return self.adapter_sha256[:12] if self.adapter else "none"
 
-    @cached_property
-    def adapter_sha256(self) -> str:
-        """SHA-256 of the adapter's weights. Raises `ModelError` when they are missing."""
+    @property
+    def adapter_weights(self) -> Path:
+        """The file of the adapter's weights. Raises `ModelError` when it is missing."""
         assert self.adapter
         weights = self.adapter / ADAPTER_WEIGHTS
         if not weights.is_file():
             raise ModelError(f"adapter {self.adapter} lacks {ADAPTER_WEIGHTS}; train it again, or restore the file")
-        return sha256_of(weights)
+        return weights
+
+    @cached_property
+    def adapter_sha256(self) -> str:
+        """SHA-256 of the adapter's weights. Raises `ModelError` when they are missing."""
+        return sha256_of(self.adapter_weights)
 
     @property
     def signature(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ SHA-256, so a machine that can install genner can also fetch it; the others come
 model's folder exists, the network is not used again.
 """
 
+import errno
 import json
 import os
 import re
@@ -36,17 +37,36 @@ SETTLED = 2_000_000_000  # ns
 
 def home() -> Path:
     """The folder for everything that genner keeps: `$GENNER_HOME`, or `~/.cache/genner`."""
-    return Path(os.environ.get("GENNER_HOME") or "~/.cache/genner").expanduser()
+    return expanded(os.environ.get("GENNER_HOME") or "~/.cache/genner")
+
+
+def expanded(name: str) -> Path:
+    """The path of a name, with the home folder for `~`; `~nobody` is a name like any other."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def is_path(name: str) -> bool:
+    """Whether there is a file or folder of this name. Raises `OSError` where that cannot be told."""
+    try:
+        return expanded(name).exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def is_hub_id(name: str) -> bool:
     """Whether a name can be that of a Hugging Face hub repository: OWNER/NAME or OWNER/NAME@REVISION, and not a local
     path.
     """
-    return _HUB_ID.fullmatch(name) is not None and not Path(name).exists()
+    return _HUB_ID.fullmatch(name) is not None and len(name.partition("@")[0]) <= _MAX_HUB_ID and not is_path(name)
 
 
-_HUB_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+(@[\w./-]+)?")
+_HUB_ID = re.compile(r"(?![.-])[\w.-]+(?<![.-])/(?![.-])[\w.-]+(?<![.-])(@[\w./-]+)?", re.ASCII)
+_MAX_HUB_ID = 96  # the hub's own limit
 
 
 def hub_folder(name: str) -> Path:
@@ -59,7 +79,7 @@ def preset_of(name: str) -> str | None:
     if name in MODELS:
         return name
     repos = {spec.source.repo: preset for preset, spec in MODELS.items() if isinstance(spec.source, HubSource)}
-    return None if Path(name).exists() else repos.get(name)
+    return repos[name] if name in repos and not is_path(name) else None
 
 
 def fetched_from_hub() -> list[str]:
@@ -82,8 +102,8 @@ def locate(name_or_path: str) -> Path:
         if not _holds_model(folder):
             raise ModelError(f"model {preset!r} is not in {folder.parent}; run `genner models fetch {preset}`")
         return folder
-    folder = Path(name_or_path).expanduser()
-    if _holds_model(folder):
+    folder, here = expanded(name_or_path), is_path(name_or_path)
+    if here and _holds_model(folder):
         return folder
     if is_hub_id(name_or_path):
         if _is_fetched(_folder(name_or_path)):
@@ -92,7 +112,7 @@ def locate(name_or_path: str) -> Path:
             f"model {name_or_path!r} is no folder here, and as a model of the Hugging Face hub it is not fetched; "
             f"run `genner models fetch {name_or_path}`, or give the folder of a transformers model"
         )
-    if folder.exists() or len(folder.parts) > 1:
+    if here or len(folder.parts) > 1:
         raise ModelError(
             f"model {name_or_path!r} is not a folder with a config.json in it; "
             f"give the folder of a transformers model, or one of: {', '.join(sorted(MODELS))}"

@@ -14,7 +14,7 @@ from genner.export.card import CARD, MARK, write_card
 from genner.export.folder import keep_card, to_transformers
 from genner.extras import naming_parts
 from genner.model_source import ModelSource
-from genner.model_store import MODELS
+from genner.model_store import MODELS, expanded
 from genner.presets import WheelSource
 
 SCRIPT = "convert_hf_to_gguf.py"
@@ -102,7 +102,7 @@ def _converter(given: Path | None) -> Path | None:
     named = os.environ.get("LLAMA_CPP")
     for place, said in ((given, "--converter"), (Path(named) if named else None, "$LLAMA_CPP")):
         if place is not None:
-            place = place.expanduser()
+            place = expanded(str(place))
             script = place / SCRIPT if place.is_dir() else place
             if not script.is_file():
                 raise UsageError(f"{said} is {str(place)!r}, where there is no {SCRIPT}; give its path, or its folder")
