@@ -263,13 +263,13 @@ def test_where_nothing_can_be_scored_it_is_said(run: Run) -> None:
     write("none.jsonl", [nothing])
     code, _, err = run("none.jsonl", "none.jsonl")
     assert code == 2
-    assert "0 of 0 are right" in err
+    assert "of 0 predicted entities 0 can be right" in err
     code, out, _ = run("g.jsonl", "none.jsonl")
     assert code == 0
     assert "no entity was predicted" in out
-    code, out, _ = run("none.jsonl", "p.jsonl")
-    assert code == 0
-    assert "no gold entity" in out
+    code, out, err = run("none.jsonl", "p.jsonl")
+    assert (code, out) == (2, "")
+    assert "none.jsonl has no entity in 1 documents" in err
     code, _, err = run("--generations", "empty.jsonl", "--format", "inline_bracketed")
     assert code == 2
 
@@ -336,3 +336,35 @@ def test_a_list_of_generations_is_told_from_lines(run: Run) -> None:
     code, _, err = run("--generations", "list.json", "--format", "inline_xml")
     assert code == 1
     assert "writes one object a line" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--from", "train=jsonl"], "--from train=jsonl: train is not given"),
+        (["--from", "pred2=jsonl"], "pred2 is not given"),
+        (["--from", "other=jsonl"], "unknown file in --from 'other'; known: gold, pred, pred2, train"),
+        (["--from", "PRED=conll:column=1"], "unknown file in --from 'PRED'; known: gold, pred, pred2"),
+        (["--from", "gold=jsonl", "--from", "jsonl"], "--from gives the syntax of gold twice"),
+        (["--train", "empty.jsonl"], "empty.jsonl has no document"),
+    ],
+)
+def test_a_syntax_of_no_file_and_a_train_file_of_nothing_are_refused(run: Run, given: list[str], said: str) -> None:
+    Path("empty.jsonl").write_text("")
+    code, out, err = run("g.jsonl", "p.jsonl", *given)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_what_was_left_out_is_said_where_nothing_is_left_to_score(run: Run) -> None:
+    Path("foreign.jsonl").write_text(json.dumps({"sentence": "Ada", "ents": []}))
+    code, _, err = run("foreign.jsonl", "p.jsonl", "--from", "jsonl", "--lenient")
+    assert code == 2
+    assert "it has: sentence, ents" in err
+    assert "foreign.jsonl has no document" in err
+
+
+def test_standard_input_is_no_corpus(run: Run) -> None:
+    code, _, err = run("-", "p.jsonl")
+    assert code == 2
+    assert "standard input ('-') cannot be read here; save it in a file" in err

@@ -283,7 +283,7 @@ def test_what_nobody_annotated_is_left_out_and_counted(
 @pytest.mark.parametrize("kind", [Jsonl(), Doccano()], ids=lambda k: k.name)
 def test_a_record_without_entities_is_refused(tmp_path: Path, kind: Syntax) -> None:
     for record in ({"text": "a"}, {"text": "a", "entities": None}):
-        with pytest.raises(DataError, match=r"x\.json:1: .*(has no 'entities'|has not one of 'label')"):
+        with pytest.raises(DataError, match=r"x\.json:1: .*has no ('label' or 'labels' or )?'entities'"):
             read(write(tmp_path, lines(record)), kind)
         found, read_log = read(write(tmp_path, lines(record)), kind, lenient=True)
         assert found == []
@@ -293,9 +293,9 @@ def test_a_record_without_entities_is_refused(tmp_path: Path, kind: Syntax) -> N
 @pytest.mark.parametrize(("name", "form", "record"), FORMS[1:], ids=IDS[1:])
 def test_as_genners_own_it_is_refused_with_what_reads_it(tmp_path: Path, name: str, form: str, record: Any) -> None:
     del form
-    with pytest.raises(DataError, match=rf"looks like .*; convert it: genner convert FILE NEW\.jsonl --from {name}$"):
+    with pytest.raises(DataError, match=rf"looks like .*; read it with --from {name} "):
         read(write(tmp_path, lines(record)), Jsonl())
-    assert looks_like(record).endswith(f"--from {name}")
+    assert f"read it with --from {name} " in looks_like(record)
 
 
 @pytest.mark.parametrize(

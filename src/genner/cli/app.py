@@ -124,6 +124,8 @@ def may_write(outputs: Mapping[str, Path | None], inputs: Iterable[Path], force:
 def must_exist(*paths: Path) -> None:
     """Raise `UsageError` for the first path that does not exist."""
     for path in paths:
+        if str(path) == "-" and not path.exists():
+            raise UsageError("standard input ('-') cannot be read here; save it in a file, and give its path")
         if not path.exists():
             raise UsageError(f"there is no {str(path)!r}; give the path of an existing file")
 

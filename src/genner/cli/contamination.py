@@ -85,7 +85,7 @@ def contamination(
     wanted = named(signals)
     must_exist(*(p for p in (data, labels_file, *(recipe or ())) if p))
     corpora = CorpusFiles(syntax, ("test", "train", "members", "unseen"), lenient=lenient)
-    corpora.check(test=test)
+    corpora.check(test=test, train=train, members=members, unseen=unseen)
 
     from genner.contamination.sources import Given, case_of
 

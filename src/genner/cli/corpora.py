@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genner.cli.app import must_exist, tell
-from genner.errors import UsageError
+from genner.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,8 @@ class CorpusFiles:
         for value in given or ():
             before, sign, after = value.partition("=")
             name, syntax = (before, after) if sign and before in names else (names[0], value)
+            if sign and name != before and ":" not in before:
+                raise UnknownNameError("file in --from", before, names, f"as in --from {names[-1]}=jsonl")
             if name in self.syntaxes:
                 raise UsageError(f"--from gives the syntax of {name} twice, the second time as {value!r}; give one")
             self.syntaxes[name] = syntax
@@ -68,14 +70,20 @@ class CorpusFiles:
                 raise
             raise UsageError(str(error).replace("--from NAME", f"--from {name}=NAME")) from None
 
-    def check(self, **paths: Path | None) -> list[Path]:
-        """The files on disk that reading `paths` opens. Raises `UsageError` for the first that does not exist.
+    def check(self, **paths: "Path | Sequence[Path] | None") -> list[Path]:
+        """The files on disk that reading `paths` opens. Raises `UsageError` for the first that does not exist, and for
+        a syntax of a file that is not among them.
 
         `hub:` data sets are left out: they are fetched when they are read.
         """
         from genner.data.corpus import HUB, corpus_files
 
-        given = [path for path in paths.values() if path and not str(path).startswith(HUB)]
+        if unused := [name for name in self.syntaxes if not paths.get(name)]:
+            raise UsageError(
+                f"--from {unused[0]}={self.syntaxes[unused[0]]}: {unused[0]} is not given; leave this --from out"
+            )
+        named = [path for some in paths.values() for path in ([some] if isinstance(some, Path) else some or ())]
+        given = [path for path in named if not str(path).startswith(HUB)]
         # Neither a pattern nor a file in an archive: the path itself must exist.
         must_exist(*(p for p in given if not glob.has_magic(str(p)) and not any(up.is_file() for up in p.parents)))
         return [file for path in given for file in corpus_files(path)]

@@ -132,10 +132,12 @@ def _documents(
     from genner.evaluation import evaluate as score
 
     documents, found = corpora.read("gold", gold), corpora.read("pred", pred)
-    _scorable(gold, documents, found)
     seen = corpora.read("train", train) if train else None
     second = corpora.read("pred2", other) if other else []
     corpora.tell()
+    _scorable(gold, documents, [*found, *second])
+    if train and not seen:
+        raise UsageError(f"{train} has no document: no mention is seen in it; give the training data, or leave it out")
     analysis = analyse(documents, found)
     record: dict[str, Any]
     if other:
@@ -184,13 +186,14 @@ def _documents(
 
 
 def _scorable(gold: Path, documents: "list[Document]", found: "list[Document]") -> None:
-    """Raise `UsageError` if there is nothing to score: no document, or no entity on either side."""
+    """Raise `UsageError` if nothing can be right: the gold has no document, or no entity."""
     if not documents:
         raise UsageError(f"{gold} has no document: nothing can be scored; give a file with gold documents")
-    if not any(d.entities for d in (*documents, *found)):
+    if not any(d.entities for d in documents):
+        wrong = sum(len(d.entities) for d in found)
         raise UsageError(
-            f"{gold} has no entity in {len(documents)} documents, and the predictions have none: nothing can be "
-            "scored, 0 of 0 are right"
+            f"{gold} has no entity in {len(documents)} documents: nothing can be scored, of {wrong} predicted entities "
+            "0 can be right; see to the file, and to the column or field that --from reads entities from"
         )
 
 

@@ -139,6 +139,11 @@ def case_of(
         _files(paths, read_log, given.syntaxes.get(name))
         for name, paths in (("members", given.members), ("unseen", given.unseen))
     )
+    notes += [
+        f"the given {name} hold no document; those of the recipe are taken, if it has any"
+        for name, paths, read_in in (("members", given.members, members), ("unseen", given.unseen, unseen))
+        if paths and not read_in
+    ]
     members = members or with_groups(kind)
     if own is not None and not unseen and own.dev is not None and (root / own.dev).exists():
         unseen = _files([root / own.dev], read_log, own.from_)

@@ -21,6 +21,7 @@ from genner.data.records import (
     JsonRecord,
     RecordSpan,
     RecordSyntax,
+    lacks,
     record_losses,
     typed_group,
     typed_id,
@@ -60,8 +61,8 @@ class Doccano(RecordSyntax):
             try:
                 spans = _spans(record[given[0]]) if len(given) == 1 else None
                 if spans is None:
-                    keys = ", ".join(record) or "nothing"
-                    raise DocumentError(f"has not one of 'label', 'labels' and 'entities'; it has: {keys}")
+                    which = f"has {' and '.join(map(repr, given))}, of which one is legal" if given else ""
+                    raise DocumentError(which or lacks(record, *SPAN_FIELDS))
             except DocumentError as error:
                 builder.error("bad record", str(error))
                 continue

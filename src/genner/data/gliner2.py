@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from genner.data.base import ReadLog
 from genner.data.places import UNPLACED, found
-from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, RecordSyntax
+from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, RecordSyntax, lacks
 from genner.document import Document
 from genner.errors import DocumentError
 
@@ -47,6 +47,9 @@ class Gliner2(RecordSyntax):
         builder = DocumentBuilder(source, read_log)
         for record in builder.records("input", "text"):
             text = record.get("input", record.get("text"))
+            if not record.keys() & {"output", "schema"}:
+                builder.error("bad record", lacks(record, "output", "schema"))
+                continue
             asked = record.get("output", record.get("schema"))
             asked = asked if isinstance(asked, dict) else {}
             for other in _OTHERS:

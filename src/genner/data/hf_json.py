@@ -15,7 +15,7 @@ from genner.data.base import ReadLog
 from genner.data.column_values import MAX_TAG_VALUES
 from genner.data.hf import SPACED, SPACES, HuggingFace
 from genner.data.json_stream import records
-from genner.data.records import DocumentBuilder, JsonRecord, RecordSyntax
+from genner.data.records import DocumentBuilder, JsonRecord, RecordSyntax, lacks
 from genner.data.tags import Spelling, parse
 from genner.document import Document
 from genner.errors import DocumentError
@@ -79,6 +79,9 @@ class HuggingFaceJson(RecordSyntax):
                     builder.error(
                         "bad row", f"has no {reader.tokens!r}; it has: {has}; name the columns with tokens=, tags="
                     )
+                    continue
+                if reader.tags not in row:
+                    builder.error("bad row", f"{lacks(row, reader.tags)}; else name the columns with tokens=, tags=")
                     continue
                 if isinstance(words := row[reader.tokens], str):
                     row = {**row, reader.tokens: words.split()}

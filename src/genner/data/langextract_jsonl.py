@@ -36,7 +36,7 @@ class Langextract(RecordSyntax):
 
     def read(self, source: Traversable, read_log: ReadLog) -> Iterator[Document]:
         builder = DocumentBuilder(source, read_log)
-        for record in builder.records("text"):
+        for record in builder.records("extractions"):
             text, given = record.get("text"), record.get("extractions")
             if given is None:
                 builder.drop("document without extractions")

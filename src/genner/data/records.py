@@ -186,13 +186,16 @@ def _entity(span: RecordSpan, text: str) -> Entity:
     return entity
 
 
-def lacks(record: Mapping[str, Any], *keys: str) -> str:
-    """The message on a record that has none of `keys`: the keys that it has, and the syntax that reads it, if known."""
+def lacks(record: Mapping[str, Any], *keys: str, what: str = "") -> str:
+    """The message on a record that has none of `keys`: the keys that it has, and the syntax that reads it, if known.
+
+    `what`: the kind of value that a key should have, as `list `.
+    """
     from genner.data.registry import looks_like  # the registry imports the syntaxes
 
     has = ", ".join(key if key.isprintable() else repr(key) for key in record) or "nothing"
     advice = looks_like(record)
-    return f"has no {' or '.join(map(repr, keys))}; it has: {has}{f'; {advice}' if advice else ''}"
+    return f"has no {what}{' or '.join(map(repr, keys))}; it has: {has}{f'; {advice}' if advice else ''}"
 
 
 def stem(source: Traversable) -> str:

@@ -165,7 +165,7 @@ def looks_like(record: object) -> str:
         if issubclass(kind, RecordSyntax) and kind.recognizes_record(record):
             if kind is Jsonl:
                 return ""
-            return f"it looks like {kind.title}; convert it: genner convert FILE NEW.jsonl --from {kind.name}"
+            return f"it looks like {kind.title}; read it with --from {kind.name} (reader={kind.name!r} in Python)"
     return unread_record(record)
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from genner.data.answers import Exchange, decoded
 from genner.data.base import ReadLog
-from genner.data.records import JsonRecord, RecordSyntax
+from genner.data.records import JsonRecord, RecordSyntax, lacks
 from genner.document import Document
 from genner.errors import DocumentError
 from genner.prompts import text_in
@@ -53,7 +53,7 @@ class ShareGpt(RecordSyntax):
 def _exchange(record: JsonRecord) -> Exchange | None:
     turns = next((turns for key in TURNS if isinstance(turns := record.get(key), list)), None)
     if turns is None:
-        raise DocumentError(f"has no list {' or '.join(map(repr, TURNS))}; it has: {', '.join(record) or 'nothing'}")
+        raise DocumentError(lacks(record, *TURNS, what="list "))
     said: dict[str, list[str]] = {"system": [], "user": [], "assistant": []}
     for turn in turns:
         match turn:

@@ -17,7 +17,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
 from genner.data.base import ReadLog
-from genner.data.records import DocumentBuilder, RecordSpan, RecordSyntax
+from genner.data.records import DocumentBuilder, RecordSpan, RecordSyntax, lacks
 from genner.data.tags import scheme_errors, spans
 from genner.data.tokens import join, locate
 from genner.document import Document
@@ -93,6 +93,8 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any, Any]]:
                 yield from _parts(item)
         case {"text": text}:
             yield text, value.get("ents"), value.get("id")
+        case dict():
+            raise DocumentError(lacks(value, "paragraphs", "annotations", "text"))
         case _:
             raise DocumentError(f"is no [text, {{'entities': ...}}] and has no 'paragraphs': {str(value)[:80]!r}")
 
