@@ -7,9 +7,11 @@ entities with their exact positions, so nothing is ever parsed or searched for.
 """
 
 import unicodedata
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, get_args
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from genner.errors import UsageError
 
@@ -200,6 +202,29 @@ class Grammar(Protocol):
         ...
 
 
+Strings = tuple[bytes, ...]
+
+Menu = tuple[Strings, Any]
+"""Strings of which one comes next, and what the grammar needs to go on from them (`StringGrammar.follow`)."""
+
+
+class StringGrammar(Protocol):
+    """What a `Grammar` may have besides: its edges in longer pieces, so that legal tokens are found faster
+    (`Vocabulary.next_tokens`)."""
+
+    def menus(self, state: State, first: Container[int]) -> Sequence[Menu] | None:
+        """The strings that may come next: each legal answer goes on with one of them, and each of them is legal.
+
+        Those that begin with a byte that is not in `first` may be left out. None is empty, none the beginning of
+        another, and strings of two menus have different first bytes. None where the grammar has only `edges`.
+        """
+        ...
+
+    def follow(self, origin: Any, number: int, count: int) -> State:
+        """The state after the first `count` bytes (at least 1) of string `number` of a menu with this origin."""
+        ...
+
+
 def walk(grammar: Grammar, state: State, text: bytes) -> State | None:
     """The state after `text`, or None if that is not legal."""
     for byte in text:
@@ -214,6 +239,29 @@ def accepts(grammar: Grammar, answer: bytes) -> bool:
     """Whether `answer` is legal and complete: the slow, simple reference for tests of the fast code."""
     end = walk(grammar, grammar.start(), answer)
     return end is not None and grammar.final(end)
+
+
+class Line:
+    """The copy of a text as one string of bytes.
+
+    Attributes:
+        bytes: the copies of all code points.
+        at: where the copy of each code point begins, and the end.
+        owner: the code point that each byte belongs to, and len(text) for the end.
+    """
+
+    def __init__(self, copies: Sequence[bytes]) -> None:
+        self.bytes = b"".join(copies)
+        self.at = [0, *accumulate(map(len, copies))]
+        self.owner = [i for i, copy in enumerate(copies) for _ in copy] + [len(copies)]
+
+
+def next_marked(flags: Sequence[bool]) -> list[int]:
+    """For each place, the first flagged place at or after it; len(flags) - 1 if there is none."""
+    found = [len(flags) - 1] * len(flags)
+    for i in range(len(flags) - 2, -1, -1):
+        found[i] = i if flags[i] else found[i + 1]
+    return found
 
 
 # Scripts without spaces between words, or with particles attached to names (Hangul): any place may be a boundary.
@@ -238,9 +286,15 @@ def _unspaced(char: str) -> bool:
     return point >= 0x0E00 and any(low <= point <= high for low, high in _UNSPACED)
 
 
+@lru_cache(4096)
+def _joins(char: str) -> bool:
+    """Whether a code point belongs to the visible character before it."""
+    return unicodedata.category(char).startswith("M") or char == "\u200d"
+
+
 def composed(left: str, right: str) -> bool:
     """Whether two adjacent code points are parts of one visible character: a letter and its mark, joined emojis."""
-    return unicodedata.category(right).startswith("M") or right == "\u200d" or left == "\u200d"
+    return _joins(right) or left == "\u200d"
 
 
 def _joined(base: str, left: str, right: str) -> bool:
@@ -282,6 +336,23 @@ def boundaries(text: str, where: Boundaries, forbidden: tuple[str, ...] = ()) ->
     n = len(text)
     if where == "any":
         return [True] * n + [False], [False] + [True] * n
+    free, blank = _word_boundaries(text)
+    starts = [free[i] and i < n and not blank[i] for i in range(n + 1)]
+    ends = [free[i] and i > 0 and not blank[i - 1] for i in range(n + 1)]
+    if where == "strict":
+        last = max((i for i in range(n) if worded(text[i])), default=-1)
+        starts = [free and i <= last and not text.startswith(forbidden, i) for i, free in enumerate(starts)]
+    return starts, ends
+
+
+def _word_boundaries(text: str) -> tuple[list[bool], list[bool]]:
+    """For each place, whether it is a word boundary; for each code point, whether it is white space (a mark is what its
+    base is)."""
+    n = len(text)
+    if text.isascii():  # no marks, and white space is at no word's inside
+        letters = [char.isalnum() for char in text]
+        inside = [a and b for a, b in pairwise(letters)]
+        return [True, *(not within for within in inside), *[True][: n > 0]], [char.isspace() for char in text]
     free, blank = [True] * (n + 1), [text[:1].isspace()] * n
     base = text[:1]
     for i in range(1, n):
@@ -290,12 +361,7 @@ def boundaries(text: str, where: Boundaries, forbidden: tuple[str, ...] = ()) ->
             base = text[i]
         blank[i] = base.isspace()
         free[i] = not joined or blank[i] != blank[i - 1]
-    starts = [free[i] and i < n and not blank[i] for i in range(n + 1)]
-    ends = [free[i] and i > 0 and not blank[i - 1] for i in range(n + 1)]
-    if where == "strict":
-        last = max((i for i in range(n) if worded(text[i])), default=-1)
-        starts = [free and i <= last and not text.startswith(forbidden, i) for i, free in enumerate(starts)]
-    return starts, ends
+    return free, blank
 
 
 def first_ends(text: str, where: Boundaries, ends: Sequence[bool]) -> list[int]:
@@ -311,6 +377,7 @@ def first_ends(text: str, where: Boundaries, ends: Sequence[bool]) -> list[int]:
     return first
 
 
+@lru_cache(4096)
 def worded(char: str) -> bool:
     """Whether a character is more than punctuation: not white space, punctuation, a control or an ASCII symbol.
 

@@ -114,6 +114,33 @@ def test_legal_tokens_are_those_whose_bytes_the_grammar_allows(kind: str, text: 
 
 
 @kinds
+@pytest.mark.parametrize("form", FORMATS)
+@given(
+    text=texts, depth=st.sampled_from([1, 2, None]), where=st.sampled_from(["any", "word", "strict"]), data=st.data()
+)
+@settings(max_examples=6, deadline=None)
+def test_next_tokens_equal_legal_tokens(
+    kind: str, form: str, text: str, depth: int | None, where: Any, data: st.DataObject
+) -> None:
+    """The walk over strings against the walk over bytes, with the states that the tokens lead to."""
+    tokenizer = tiny.tokenizer(kind)
+    vocabulary = Vocabulary(tokenizer, Chat(tokenizer).end_id, 700)
+    constraints = Constraints(where, depth, data.draw(st.booleans()), data.draw(st.booleans()))
+    grammar = FORMATS[form].grammar(text, LABELS, constraints)
+    state = grammar.start()
+    for _ in range(data.draw(st.integers(1, 25))):
+        legal, found = vocabulary.legal(grammar, state), vocabulary.next_tokens(grammar, state)
+        assert len(found.tokens) == len(set(found.tokens))
+        assert {token: found.after(token) for token in found.tokens} == legal
+        token = data.draw(st.sampled_from(sorted(legal)))
+        if token == vocabulary.end_id:
+            break
+        state = legal[token]
+    with pytest.raises(ValueError, match="is not in list"):
+        found.after(1)  # a special token
+
+
+@kinds
 @given(text=texts)
 @settings(max_examples=60, deadline=None)
 def test_token_bytes_spell_the_text(kind: str, text: str) -> None:
@@ -192,7 +219,7 @@ def test_reference_and_speculator_keep_to_the_budget(monkeypatch: pytest.MonkeyP
 
 
 @given(lengths=st.lists(st.integers(0, 60), min_size=1, max_size=8), batch=st.integers(1, 4), most=st.integers(1, 120))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_no_more_text_is_answered_at_once_than_may_be(lengths: list[int], batch: int, most: int) -> None:
     """Whatever the bound is, answers are the same, and a text beyond it is answered alone."""
     some_texts = [("Ann saw Bob. " * 9)[:n] for n in lengths]

@@ -5,14 +5,45 @@ can be reached, and the legal tokens are found by walking those, whatever the si
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from genner.errors import ModelError
-from genner.grammar import Grammar, State
+from genner.grammar import Grammar, Menu, State, Strings
 
+KEPT = 1 << 16  # results of `_match` that are kept
 _TOKENS = -1  # the key under which a trie node lists its tokens; bytes are 0..255
+
+
+@dataclass(frozen=True, slots=True)
+class _Matches:
+    """The tokens that begin some strings: for each, the number of a string and how many of its bytes it has; and for
+    strings with which longer tokens begin, their number, their length and the trie node after them."""
+
+    tokens: list[int]
+    places: list[tuple[int, int]]
+    beyond: list[tuple[int, int, dict[int, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class NextTokens:
+    """The legal next tokens at a state of a grammar, each once, in no order, and where they lead.
+
+    The state after a token is computed only when it is asked for.
+    """
+
+    tokens: list[int]
+    _grammar: Any
+    _parts: list[tuple[int, Any, list[tuple[int, int]] | None]]  # first index, origin or state, places of `_Matches`
+
+    def after(self, token: int) -> State:
+        """The state after one of the tokens. Raises `ValueError` for any other token."""
+        index = self.tokens.index(token)
+        first, origin, places = next(part for part in reversed(self._parts) if part[0] <= index)
+        state: State = origin if places is None else self._grammar.follow(origin, *places[index - first])
+        return state
 
 
 class Vocabulary:
@@ -33,6 +64,7 @@ class Vocabulary:
         written = sorted((text, token) for token, text in enumerate(self.bytes) if text and token != end_id)
         self._texts, self._tokens = [text for text, _ in written], [token for _, token in written]
         self._root = self._grown(0, len(written), 0)
+        self._matched: dict[tuple[int, Strings], _Matches] = {}
 
     def _grown(self, first: int, last: int, depth: int) -> dict[int, Any]:
         """The trie node of the sorted tokens [first, last), whose first `depth` bytes are the same.
@@ -88,6 +120,72 @@ class Vocabulary:
                 walk.append((child, after))
         return found
 
+    def next_tokens(self, grammar: Grammar, state: State) -> NextTokens:
+        """As `legal`, faster if the grammar is a `genner.grammar.StringGrammar`."""
+        menus = getattr(grammar, "menus", _no_menus)
+        follow: Any = getattr(grammar, "follow", None)
+        tokens, parts = list[int](), list[tuple[int, Any, list[tuple[int, int]] | None]]()
+        if grammar.final(state):
+            tokens.append(self.end_id)
+            parts.append((0, state, None))
+        walk = [(self._root, state)]
+        while walk:
+            node, at = walk.pop()
+            known = menus(at, node)
+            if known is None:
+                self._step(node, grammar.edges(at), tokens, parts, walk)
+                continue
+            for strings, origin in known:
+                found = self._matched.get((id(node), strings)) or self._match(node, strings)
+                if found.tokens:
+                    parts.append((len(tokens), origin, found.places))
+                    tokens += found.tokens
+                for number, count, child in found.beyond:
+                    walk.append((child, follow(origin, number, count)))
+        return NextTokens(tokens, grammar, parts)
+
+    def _step(
+        self,
+        node: dict[int, Any],
+        edges: list[tuple[int, State]],
+        tokens: list[int],
+        parts: list[tuple[int, Any, list[tuple[int, int]] | None]],
+        walk: list[tuple[dict[int, Any], State]],
+    ) -> None:
+        """Follow single bytes from a trie node."""
+        for byte, after in edges:
+            child = self._child(node, byte)
+            if child is not None:
+                if some := child.get(_TOKENS):
+                    parts.append((len(tokens), after, None))
+                    tokens += some
+                walk.append((child, after))
+
+    def _match(self, node: dict[int, Any], strings: Strings) -> _Matches:
+        """What `_Matches` says of some strings from a trie node; kept, since words and tags come again and again."""
+        places, beyond = dict[int, tuple[int, int]](), list[tuple[int, int, dict[int, Any]]]()
+        for number, string in enumerate(strings):
+            at: dict[int, Any] | None = node
+            for count, byte in enumerate(string, 1):
+                if at is None or (at := self._child(at, byte)) is None:
+                    break
+                for token in at.get(_TOKENS, ()):
+                    places.setdefault(token, (number, count))
+            else:
+                if at is not None and len(at) > (_TOKENS in at):
+                    beyond.append((number, len(string), at))
+        if len(self._matched) >= KEPT:
+            self._matched.clear()
+        # A node that was visited stays in the trie, so its identity is a key.
+        found = self._matched[id(node), strings] = _Matches(list(places), list(places.values()), beyond)
+        return found
+
+    def _child(self, node: dict[int, Any], byte: int) -> dict[int, Any] | None:
+        child = node.get(byte)
+        if type(child) is tuple:
+            child = node[byte] = self._grown(*child)
+        return child
+
     def advance(self, grammar: Grammar, state: State, token: int) -> State | None:
         """The state after `token`, or None when it is not legal; for tokens that were not chosen from `legal`."""
         if token == self.end_id:
@@ -103,6 +201,10 @@ class Vocabulary:
             else:
                 return None
         return state
+
+
+def _no_menus(state: State, first: Container[int]) -> Sequence[Menu] | None:
+    return None
 
 
 def token_bytes(tokenizer: Any) -> list[bytes | None]:

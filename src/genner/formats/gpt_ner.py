@@ -10,10 +10,10 @@ an adjacent mark.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet, Problem
@@ -27,8 +27,8 @@ from genner.grammar import (
     NO_PROPOSALS,
     UNCONSTRAINED,
     Constraints,
-    Grammar,
     GrammarEntity,
+    Menu,
     Need,
     Proposals,
     State,
@@ -161,7 +161,7 @@ class LinesGrammar:
     None of them can continue where it may end, so the end of a line is not a decision.
     """
 
-    def __init__(self, lines: Sequence[Grammar]) -> None:
+    def __init__(self, lines: Sequence[InlineGrammar]) -> None:
         self._lines = lines
 
     def start(self) -> State:
@@ -172,6 +172,17 @@ class LinesGrammar:
         if line + 1 < len(self._lines) and self._lines[line].final(inner):
             return [(LINE[0], (line + 1, self._lines[line + 1].start()))]
         return [(byte, (line, after)) for byte, after in self._lines[line].edges(inner)]
+
+    def menus(self, state: State, first: Container[int]) -> Sequence[Menu] | None:
+        line, inner = cast(tuple[int, State], state)
+        if line + 1 < len(self._lines) and self._lines[line].final(inner):
+            return None
+        found = self._lines[line].menus(inner, first)
+        return None if found is None else [(strings, (line, origin)) for strings, origin in found]
+
+    def follow(self, origin: tuple[int, Any], number: int, count: int) -> State:
+        line, inner = origin
+        return line, self._lines[line].follow(inner, number, count)
 
     def final(self, state: State) -> bool:
         line, inner = cast(tuple[int, State], state)

@@ -8,24 +8,28 @@ beginning of a tag. A thread is `(i, off, frames, tag)`: `i` code points are cop
 `frames` are the open entities, outermost first; `tag` is the tag being written, or None.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from genner.document import LabelSet
-from genner.formats.inline_tags import ANY_LABEL, MarkupTag, TagTries
+from genner.formats.inline_tags import ANY_LABEL, MarkupTag, tag_tries
 from genner.grammar import (
     NO_PROPOSALS,
     UNCONSTRAINED,
     Constraints,
     GrammarEntity,
+    Line,
+    Menu,
     Need,
     Proposals,
     State,
+    Strings,
     boundaries,
     decisions_of,
     first_ends,
     most_mentions,
+    next_marked,
 )
 
 
@@ -67,6 +71,16 @@ class _History:
     before: "_History | None"
 
 
+class _Stretches:
+    """The stretches of the copy of a text in which no tag may stand."""
+
+    def __init__(self, copies: Sequence[bytes], starts: Sequence[bool], ends: Sequence[bool]) -> None:
+        self.line = Line(copies)
+        # At or after each place: the first where an entity may start, and the first where one may start or end.
+        self.start = next_marked(starts)
+        self.place = next_marked([a or b for a, b in zip(starts, ends, strict=True)])
+
+
 class InlineGrammar:
     """The automaton of an inline format for one text; satisfies `genner.grammar.Grammar`.
 
@@ -94,7 +108,7 @@ class InlineGrammar:
         self._same_span_labels = constraints.same_span_labels
         self._copies = copies
         self._n = len(text)
-        self._tries = TagTries(opening, closing)
+        self._tries = tag_tries(tuple(opening), tuple(closing))
         self._late = any(label == ANY_LABEL for _, label in opening)
         self._shared = any(label == ANY_LABEL for _, label in closing)
         self._depth = constraints.depth if constraints.depth is not None else self._n * len(labels) + 1
@@ -105,6 +119,7 @@ class InlineGrammar:
         self._ends_from = [0] * (self._n + 2)
         for i in range(self._n, -1, -1):
             self._ends_from[i] = self._ends_from[i + 1] + self._ends[i]
+        self._stretches: _Stretches | None = None  # made at the first use
 
     # -- the automaton
 
@@ -125,7 +140,63 @@ class InlineGrammar:
         return list(merged.items())
 
     def final(self, state: State) -> bool:
-        return any(i == self._n and not frames and tag is None for i, _, frames, tag in state)  # type: ignore[attr-defined]
+        threads: tuple[Thread, ...] = state  # type: ignore[assignment]
+        return (self._n, 0, (), None) in threads
+
+    def menus(self, state: State, first: Container[int]) -> Sequence[Menu] | None:
+        threads: tuple[Thread, ...] = state  # type: ignore[assignment]
+        if len(threads) > 1:
+            return None
+        i, off, frames, tag = threads[0]
+        if tag is not None:
+            return ((self._rests(i, frames, tag), threads[0]),)
+        stretches = self._stretches or self._made_stretches()
+        line, at, places = stretches.line.bytes, stretches.line.at, stretches.place if frames else stretches.start
+        if off or i < places[i]:
+            return (((line[at[i] + off : at[places[i + 1 if off else i]]],), threads[0]),)
+        found: list[Menu] = []
+        room = i < self._n and self._room(frames, i + 1)
+        if room and line[at[i]] in first:
+            found.append(((line[at[i] : at[places[i + 1]]],), threads[0]))
+        if self._tries.first_bytes.isdisjoint(first):  # type: ignore[arg-type]
+            return found
+        tags = list[Tag]()
+        if frames and self._ends[i] and self._first_ends[frames[-1].start] <= i:
+            tags.append(Tag(True, 1))
+        if room and self._starts[i] and len(frames) < self._depth and self._ends_from[self._first_ends[i]]:
+            tags.append(Tag(False, 0))
+        for tag in tags:
+            if rests := self._rests(i, frames, tag):
+                found.append((rests, (i, 0, frames, tag)))
+        # Where text looks like a tag, or one tag may open and another close, several threads may go on.
+        ambiguous = len(tags) > 1 or (tags and room and line[at[i]] in self._tries.first_bytes)
+        return None if ambiguous else found
+
+    def _rests(self, i: int, frames: tuple[Frame, ...], tag: Tag) -> Strings:
+        """What is left of the tags that may be written at `i`."""
+        legal = self._closable(i, frames) if tag.closes else self._openable(i, frames)
+        return self._tries.rests(tag.closes, tag.node, legal)
+
+    def follow(self, origin: Thread, number: int, count: int) -> State:
+        i, off, frames, tag = origin
+        if tag is None:
+            line = (self._stretches or self._made_stretches()).line
+            place = line.at[i] + off + count
+            i = line.owner[place]
+            return ((i, place - line.at[i], frames, None),)
+        node, children = tag.node, self._tries.children
+        for byte in self._rests(i, frames, tag)[number][:count]:
+            node = children[node][byte]
+        label = self._tries.leaf[node]
+        if label is None:
+            return ((i, 0, frames, Tag(tag.closes, node)),)
+        if tag.closes:
+            return ((i, 0, self._closed(i, frames, frames[-1].label if self._shared else label), None),)
+        return ((i, 0, (*frames, Frame(label, i, i, ())), None),)
+
+    def _made_stretches(self) -> _Stretches:
+        self._stretches = _Stretches(self._copies, self._starts, self._ends)
+        return self._stretches
 
     def _moves(self, thread: Thread) -> list[tuple[int, Thread, _Event | None]]:
         """All legal next bytes, each with the thread after it and the tag that it completes."""

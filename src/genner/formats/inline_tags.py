@@ -1,6 +1,7 @@
 """Tags of the inline formats, what they decide, and tries over their bytes."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from genner.grammar import DecisionKinds
@@ -30,24 +31,47 @@ class MarkupTag(NamedTuple):
 
 
 class TagTries:
-    """Two tries over bytes, one of all opening tags and one of all closing tags; each leaf is a label."""
+    """Two tries over bytes, one of all opening tags and one of all closing tags; each leaf is a label.
+
+    Grammars share them (`tag_tries`).
+    """
 
     def __init__(self, opening: Sequence[tuple[MarkupTag, int]], closing: Sequence[tuple[MarkupTag, int]]) -> None:
         self.children: list[dict[int, int]] = [{}, {}]  # node 0: root of openings; node 1: root of closings
         self.labels: list[set[int]] = [set(), set()]  # the labels that can still be reached
         self.leaf: list[int | None] = [None, None]
         self.heads: dict[int, int] = {}  # of each leaf, the bytes of its tag before the name of the label
+        self._depth: list[int] = [0, 0]  # bytes of the tag before the node
+        self._texts: list[dict[int, bytes]] = [{}, {}]  # of openings, and of closings: the tag of each label
+        self._rests: dict[tuple[int, frozenset[int]], tuple[bytes, ...]] = {}
         for root, tags in ((0, opening), (1, closing)):
             for tag, label in tags:
                 node = root
                 self.labels[node].add(label)
+                self._texts[root][label] = tag.text.encode()
                 for byte in tag.text.encode():
                     if byte not in self.children[node]:
                         self.children.append({})
                         self.labels.append(set())
                         self.leaf.append(None)
+                        self._depth.append(self._depth[node] + 1)
                         self.children[node][byte] = len(self.children) - 1
                     node = self.children[node][byte]
                     self.labels[node].add(label)
                 self.leaf[node] = label
                 self.heads[node] = len(tag.head.encode())
+        self.first_bytes = frozenset(self.children[0]) | frozenset(self.children[1])
+
+    def rests(self, closes: bool, node: int, legal: set[int]) -> tuple[bytes, ...]:
+        """What is left, from a node, of the tags of these labels."""
+        key = node, frozenset(legal)
+        if key not in self._rests:
+            labels, texts = sorted(self.labels[node] & legal), self._texts[closes]
+            self._rests[key] = tuple(texts[label][self._depth[node] :] for label in labels)
+        return self._rests[key]
+
+
+@lru_cache(256)
+def tag_tries(opening: tuple[tuple[MarkupTag, int], ...], closing: tuple[tuple[MarkupTag, int], ...]) -> TagTries:
+    """The tries of these tags; made once for the grammars of many texts."""
+    return TagTries(opening, closing)

@@ -18,7 +18,8 @@ The strings of a menu are prefix-free, and so is the JSON spelling of code point
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 from genner.document import LabelSet
@@ -27,18 +28,23 @@ from genner.grammar import (
     Constraints,
     DecisionKinds,
     GrammarEntity,
+    Line,
+    Menu,
     Need,
     Proposals,
     State,
+    Strings,
     boundaries,
     cut,
     decisions_of,
     first_ends,
     most_mentions,
+    next_marked,
 )
 
 QUOTED = 4  # how many times the whole text may be quoted in its answer
 SEPARATOR = ", "
+CLOSING = b'"'  # no spelling of a code point begins with it
 
 JSON_DECISIONS = DecisionKinds("json", ("open", "mention", "label", "position"))
 """The decisions of a JSON format about an entity.
@@ -95,9 +101,27 @@ class Copy(NamedTuple):
     items: WrittenItems
 
 
+_Quoted = tuple[Copy, Strings, dict[bytes, tuple[int, ...]]]
+"""The origin of a menu: a quotation, the strings of the menu, and the stretches of text that they begin."""
+
+
+def _prefix_free(strings: Iterable[bytes]) -> Strings:
+    """The strings without those that begin with another of them."""
+    found = list[bytes]()
+    for string in sorted(strings):
+        if not found or not string.startswith(found[-1]):
+            found.append(string)
+    return tuple(found)
+
+
 def spelled(text: str) -> list[bytes]:
     """For each code point, its bytes inside a JSON string: as `json.dumps` writes it, non-ASCII as UTF-8."""
-    return [json.dumps(char, ensure_ascii=False)[1:-1].encode() for char in text]
+    return [_spelled(char) for char in text]
+
+
+@lru_cache(4096)
+def _spelled(char: str) -> bytes:
+    return json.dumps(char, ensure_ascii=False)[1:-1].encode()
 
 
 class JsonGrammar(ABC):
@@ -124,6 +148,8 @@ class JsonGrammar(ABC):
             self._begins = [not (inside or gap) for inside, gap in zip(within, [*blank, True], strict=True)]
             self._ends = [not (inside or gap) for inside, gap in zip(within, [True, *blank], strict=True)]
         self._first_ends = first_ends(text, where, self._ends)
+        self._entered: tuple[Transition | None, Choice | Copy] = None, Choice((), 0)  # the last result of `_enter`
+        self._line: tuple[Line, list[int]] | None = None  # made at the first use
         self._places = [i for i, free in enumerate(self._begins) if free]
         self._last_end = max((i for i, free in enumerate(self._ends) if free), default=0)
         # The latest end at or before each offset: the limit for shortening an entity of the same start.
@@ -172,7 +198,82 @@ class JsonGrammar(ABC):
             state = self._enter(state)
         return self._menu(state) if isinstance(state, Choice) else self._quote(cast(Copy, state))
 
+    def menus(self, state: State, first: Container[int]) -> Sequence[Menu] | None:
+        if isinstance(state, Transition):
+            if self.final(state):
+                return ()
+            state = self._enter(state)
+        if isinstance(state, Choice):
+            off = state.off
+            return ((tuple([text[off:] for text, _ in state.options]), state),)
+        quote = cast(Copy, state)
+        found: list[Menu] = []
+        if stretches := self._stretches(quote, first):
+            strings = _prefix_free(stretches)
+            found.append((strings, (quote, strings, stretches)))
+        closes = quote.length and not quote.off and CLOSING[0] in first
+        if closes and (closed := self._closed(quote)) is not None:
+            found.append(((CLOSING,), closed))
+        return found
+
+    def _stretches(self, quote: Copy, first: Container[int]) -> dict[bytes, tuple[int, ...]]:
+        """The text from each of the quotation's places up to the next place where it may end, each once, with the
+        `starts` of those places."""
+        starts, length, off, rank, items = quote
+        line, ends = self._line or self._made_line()
+        text, at = line.bytes, line.at
+        filtered = length and not off
+        found: dict[bytes, tuple[int, ...]] = {}
+        for start in starts:
+            place = self._place(start, items) + length
+            begin = at[place] + off
+            if begin < len(text) and text[begin] in first:
+                if filtered and self._reach(start, items, rank) <= place:
+                    continue
+                string = text[begin : at[ends[place + 1]]]
+                found[string] = (*found[string], start) if string in found else (start,)
+        return found
+
+    def follow(self, origin: "Choice | Transition | _Quoted", number: int, count: int) -> State:
+        if isinstance(origin, Transition):
+            return origin
+        if isinstance(origin, Choice):
+            options, off = origin
+            text, step = options[number]
+            off += count
+            if off == len(text):
+                return step
+            return Choice(tuple([o for o in options if o[0][:off] == text[:off]]) if len(options) > 1 else options, off)
+        (_, length, off, rank, items), strings, stretches = origin
+        line, _ = self._line or self._made_line()
+        written = strings[number][:count]
+        if len(strings) == len(stretches) and written in stretches:
+            going = stretches[written]
+        else:
+            some = [starts for string, starts in stretches.items() if string.startswith(written)]
+            going = some[0] if len(some) == 1 else self._in_order(start for starts in some for start in starts)
+        begin = self._place(going[0], items)
+        end = line.at[begin + length] + off + count
+        after = line.owner[end]
+        return Copy(going, after - begin, end - line.at[after], rank, items)
+
+    def _in_order(self, starts: Iterable[int]) -> tuple[int, ...]:
+        """The `starts` of a quotation in its order."""
+        return tuple(sorted(starts, key=lambda start: (start < 0, abs(start))))
+
+    def _made_line(self) -> tuple[Line, list[int]]:
+        """The text as bytes, and for each place, the first at or after it where a quotation may end."""
+        self._line = Line(self._copies), next_marked(self._ends)
+        return self._line
+
     def _enter(self, step: Transition) -> Choice | Copy:
+        known, found = self._entered
+        if known is not step:  # asked for again and again while a token that leads there is looked for
+            found = self._entering(step)
+            self._entered = step, found
+        return found
+
+    def _entering(self, step: Transition) -> Choice | Copy:
         if step.quote is None:
             return self._follow(step)
         starts = self._starts(step.items, step.quote)
