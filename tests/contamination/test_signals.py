@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import FrozenInstanceError, replace
 from functools import cache
 from inspect import cleandoc
+from io import FileIO
 from math import erf
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ from genner.report.build import assemble
 from genner.report.contamination import HEADLINES
 from genner.report.results import Collection
 from genner.report.table import Missing, TableText, Value
+from genner.writing import lock
 
 LABELS, FORM = LabelSet.of("PER", "LOC"), get_format("inline_xml")
 PEOPLE = ["Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Ida", "Jon", "Kim"]
@@ -635,6 +637,17 @@ def test_the_data_of_a_recipe_are_found_and_what_is_missing_is_said(tmp_path: Pa
 
 
 # -- what is given and does not serve
+
+
+@pytest.mark.usefixtures("loaded")
+def test_two_processes_do_not_measure_into_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    check("default", case(), ["exact"], out)
+    with FileIO(out / "settings.json") as held:
+        lock(held, out)
+        with pytest.raises(DataError, match="is being written by another process"):
+            check("default", case(), ["exact"], out)
+    check("default", case(), ["exact"], out)
 
 
 def test_settings_that_are_none_are_said_to_be_damaged(tmp_path: Path) -> None:

@@ -200,6 +200,30 @@ def test_that_nothing_is_left_is_a_failure(run: Run, tmp_path: Path) -> None:
     assert run("convert", "empty.jsonl", "out2.jsonl", "--from", "jsonl")[0] == 0
 
 
+def test_an_empty_file_is_said_to_be_empty(run: Run, tmp_path: Path) -> None:
+    for name in ("empty.jsonl", "empty.conll", "empty.csv"):
+        (tmp_path / name).write_text("")
+        code, _, err = run("convert", name, f"out-{name}.jsonl")
+        assert code == 0
+        assert f"{name} holds no document; is it the right file?" in err
+    for name, content, said in (("x", "", "it is empty"), ("y.json", "[\n]\n", "an empty list")):
+        (tmp_path / name).write_text(content)
+        code, _, err = run("convert", name, "out.jsonl")
+        assert code == 2
+        assert f"cannot tell what {name!r} is: {said}; " in err
+
+
+def test_a_mistyped_word_of_a_command_is_guessed(run: Run) -> None:
+    for args, meant in (
+        (("data", "fecth"), "did you mean genner data fetch?"),
+        (("contamination", "lst"), "did you mean genner contamination list?"),
+        (("probe", "lst"), "did you mean 'list'?"),
+    ):
+        code, _, err = run(*args)
+        assert code == 2
+        assert meant in err
+
+
 def test_a_description_is_whole_where_it_is_no_terminal(run: Run, tmp_path: Path) -> None:
     name = f"a-long-name-of-a-file-{'x' * 60}.jsonl"
     lines(tmp_path / name, ADA, ZOE)

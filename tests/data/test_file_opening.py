@@ -156,6 +156,8 @@ def test_gzip_is_read_where_jsonl_is(tmp_path: Path, run: Run) -> None:
     ("data", "message"),
     [
         ("Ada B-PER\n".encode("utf-16"), "is UTF-16; convert it with: iconv -f UTF-16"),
+        ("Ada B-PER\n".encode("utf-16-le"), "is UTF-16LE; convert it with: iconv -f UTF-16LE"),
+        ("Ada B-PER\n".encode("utf-16-be"), "is UTF-16BE; convert it with: iconv -f UTF-16BE"),
         ("Ada B-PER\n".encode("utf-32"), "is UTF-32; convert it with: iconv -f UTF-32"),
         (bz2.compress(b"Ada B-PER\n"), "is packed with bzip2; convert it with: bunzip2"),
         (lzma.compress(b"Ada B-PER\n"), "is packed with xz; convert it with: unxz"),

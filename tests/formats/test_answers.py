@@ -207,3 +207,33 @@ def test_generations_with_reasoning(tmp_path, name: str, known: bool) -> None:  
     report = score_generations(path, name, "strict")
     assert {report.readings[name].counts for name in ("strict", "repaired")} == {Counts(3, 0, 0)}
     assert report.labels == ("LOC", "PER")
+
+
+@pytest.mark.parametrize("digits", [30, 5000])
+@pytest.mark.parametrize("name", ["occurrence_json", "offset_json"])
+def test_a_number_of_thousands_of_digits_is_a_wrong_place_and_no_broken_json(name: str, digits: int) -> None:
+    form, big = FORMATS[name], "9" * digits
+    place = {"occurrence_json": '"occurrence_index": ', "offset_json": '"start": 0, "end": '}[name]
+    answer = f'[{{"text": "Ann", "label": "PER", {place}{big}}}]'
+    found = form.decode(TEXT, answer, PER_LOC)
+    assert found.entities == GOLD[:1]
+    assert not any("not JSON" in p.detail for p in found.problems)
+    assert form.decode_strictly(TEXT, answer, PER_LOC).wrong == {"PER": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("grouped_json", '{"LOC": ["Oslo"], "PER": ["Ann", "Bo"]}'),
+        ("inline_bracketed", "[Ann|PER] met [Bo | PER] in [Oslo | LOC]."),
+    ],
+)
+def test_a_published_spelling_is_named_by_where_it_differs(name: str, answer: str) -> None:
+    form = FORMATS[name]
+    found = form.decode(TEXT, answer, PER_LOC)
+    assert found.entities == GOLD
+    (problem,) = found.problems
+    legal = form.encode(Document(TEXT, GOLD), PER_LOC)
+    at = next(i for i, (one, two) in enumerate(zip(answer, legal, strict=False)) if one != two)
+    assert repr(answer[max(0, at - 10) : at + 30]) in problem.detail
+    assert repr(legal[max(0, at - 10) : at + 30]) in problem.detail

@@ -311,6 +311,14 @@ def test_the_report(score: Score) -> None:
     assert list(score("inline_xml", "paper", *rows, labels=LabelSet.of("PER", "P")).per_label) == ["P", "PER"]
 
 
+def test_what_the_gold_answers_lost_is_not_said_to_be_repaired(score: Score) -> None:
+    report = score("inline_xml", "strict", ("<PER>Ann</PER> in Ro", "<PER>Ann</PER> in <LOC>Ro"))
+    lines = report.table().splitlines()
+    assert report.problems == {"dropped in gold": 1}
+    assert "gold answers: 1 dropped" in lines
+    assert not any(line.startswith("repaired:") for line in lines)
+
+
 def test_only_given_labels_are_tags(score: Score) -> None:
     row = ("<PER>Ann</PER> <b>x</b>", "<PER>Ann</PER> <b>x</b>")
     assert micro(score("inline_xml", "paper", row)) == (2, 0, 0)

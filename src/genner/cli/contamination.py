@@ -1,6 +1,7 @@
 """`genner contamination`."""
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,8 @@ def contamination(
         _list()
         return
     if test is None:
-        raise UsageError("give the test set: genner contamination MODEL TEST")
+        hint = "; did you mean genner contamination list?" if get_close_matches(model, ["list"]) else ""
+        raise UsageError(f"give the test set: genner contamination MODEL TEST{hint}")
     if labels and labels_file:
         raise UsageError("give --labels or --labels-file, not both")
     wanted = named(signals)

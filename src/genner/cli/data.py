@@ -2,6 +2,7 @@
 
 import json
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,8 @@ def convert(
     tell(f"{count} documents in {target}{', in place of the file that was there' if replaced else ''}")
     if not count and (read_log.errors or read_log.dropped):
         raise typer.Exit(1)
+    if not count:
+        tell(f"{source} holds no document; is it the right file?")
 
 
 @app.command()
@@ -93,6 +96,8 @@ def data(
     if files and files[0] == "fetch":
         _fetch(files[1:], out, force)
         return
+    if files and not Path(files[0]).exists() and get_close_matches(files[0], ["fetch"]):
+        raise UsageError(f"there is no {files[0]!r}; did you mean genner data fetch?")
     from tqdm import tqdm
 
     from genner.data import catalog as known

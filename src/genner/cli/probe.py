@@ -112,7 +112,7 @@ def _about(name: str) -> None:
     from genner.probes import PROBES, options_of
 
     if name not in PROBES:
-        raise UnknownNameError("probe", name, PROBES)
+        raise UnknownNameError("probe", name, [*PROBES, "list"])
     print(cleandoc(PROBES[name].__doc__ or ""))
     for key, default in options_of(name).items():
         print(f"\n--option {key}=...; default: {json.dumps(default, ensure_ascii=False)}")

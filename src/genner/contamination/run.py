@@ -7,9 +7,11 @@ FOLDER/contamination.json  all of it
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from genner.errors import DataError, GennerError, UsageError
 from genner.evaluation.pairing import genner_version
 from genner.extras import naming_parts
 from genner.model_source import ModelSource
-from genner.writing import write_atomic
+from genner.writing import lock, write_atomic
 
 CONTAMINATION_SCHEMA = 1
+_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def check(
         dtype: float32, bfloat16, float16, or auto: bfloat16 on a GPU, float32 elsewhere.
         watch: callback for progress within a signal; `started`: for its beginning.
 
-    Raises `UsageError` when the folder holds another measurement, `DataError` when it is damaged; `ModelError` and
-    `UnknownNameError` as `genner.load` does. Any other genner error in a signal is added to `problems`.
+    Raises `UsageError` when the folder holds another measurement, `DataError` when it is damaged or another process
+    measures into it; `ModelError` and `UnknownNameError` as `genner.load` does. Any other genner error in a signal is
+    added to `problems`.
     """
     from genner.contamination.language_model import LanguageModel
 
@@ -80,26 +84,38 @@ def check(
     settings = _settings(model, case, seed, models)
     if out is not None:
         _claim(out, settings)
-    asked = [LanguageModel(models, side) for side in some]
-    findings: dict[str, list[Finding]] = {}
-    problems: dict[str, str] = {}
-    for name in signals:
-        started(name)
-        done = _read(out / f"{name}.json") if out is not None else None
-        if done is None:
-            try:
-                kept = ResumableItems(out / f"{name}.jsonl" if out is not None else None, watch)
-                done = SIGNALS[name](seed).look(case, asked, kept)
-            except GennerError as error:
-                problems[name] = str(error)
-                continue
-            if out is not None:
-                _write(out / f"{name}.json", {"signal": name, "findings": [finding.to_dict() for finding in done]})
-        findings[name] = done
-    found = Contamination(settings, findings, tuple(notes), problems)
-    if out is not None:
-        _write(out / "contamination.json", found.to_dict())
+    with _alone(out):
+        asked = [LanguageModel(models, side) for side in some]
+        findings: dict[str, list[Finding]] = {}
+        problems: dict[str, str] = {}
+        for name in signals:
+            started(name)
+            done = _read(out / f"{name}.json") if out is not None else None
+            if done is None:
+                try:
+                    kept = ResumableItems(out / f"{name}.jsonl" if out is not None else None, watch)
+                    done = SIGNALS[name](seed).look(case, asked, kept)
+                except GennerError as error:
+                    problems[name] = str(error)
+                    continue
+                if out is not None:
+                    _write(out / f"{name}.json", {"signal": name, "findings": [finding.to_dict() for finding in done]})
+            findings[name] = done
+        found = Contamination(settings, findings, tuple(notes), problems)
+        if out is not None:
+            _write(out / "contamination.json", found.to_dict())
     return found
+
+
+@contextmanager
+def _alone(out: Path | None) -> Iterator[None]:
+    """Keep other processes out of a folder with `settings.json`. Raises `DataError` when one measures into it."""
+    if out is None:
+        yield
+        return
+    with FileIO(out / _SETTINGS) as file:
+        lock(file, out)
+        yield
 
 
 def _settings(model: str, case: ContaminationCase, seed: int, models: Models) -> dict[str, Any]:
@@ -134,7 +150,7 @@ def _hash(documents: Sequence[Document]) -> str:
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Raise `UsageError` when the folder holds another measurement."""
-    path = out / "settings.json"
+    path = out / _SETTINGS
     if path.is_file():
         try:
             there = json.loads(path.read_text(encoding="utf-8"))

@@ -39,6 +39,7 @@ ENCODED = {
     b"Rar!\x1a\x07": ("a RAR archive", "unrar x FILE"),
 }
 
+_UNMARKED = 8  # bytes of ASCII in UTF-16 at the beginning by which it is told
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -173,6 +174,10 @@ def refuse_encoded(source: Traversable, head: bytes) -> None:
     for beginning, (title, command) in ENCODED.items():
         if head.startswith(beginning):
             raise DataError(str(source), f"is {title}; convert it with: {command}")
+    for order, first in (("UTF-16LE", 0), ("UTF-16BE", 1)):  # without a byte order mark
+        letters, nuls = head[first:_UNMARKED:2], head[1 - first : _UNMARKED : 2]
+        if len(nuls) > 1 and not nuls.strip(b"\0") and b"\0" not in letters:
+            raise DataError(str(source), f"is {order}; convert it with: iconv -f {order} -t UTF-8 OLD > NEW")
 
 
 def recode(data: bytes) -> str:

@@ -52,13 +52,15 @@ def unread(source: Traversable, head: bytes) -> str:
     """What a file that no syntax recognizes seems to be, and what to do; empty if unknown."""
     if told := unread_beginning(head):
         return told
+    if source.is_file() and not head.strip():
+        return "it is empty"
     found = first_values(head)
     first = next((value for value in found if isinstance(value, dict)), None)
     if first is not None:
         return f"{unread_record(first) or 'no syntax has such records'}; its first record has: {_keys(first)}"
     if found:
         return f"holds JSON values of type {type(found[0]).__name__}, none of which is a record"
-    return ""
+    return "an empty list" if head.split() in ([b"[]"], [b"[", b"]"]) else ""
 
 
 def unread_beginning(head: bytes) -> str:

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from genner.cfg import ContextFreeGrammar
@@ -192,8 +193,19 @@ class Format(ABC):
             )
             entities = self.legal(text, said, labels)
         if entities is None and (entities := self._published(text, said, labels)) is not None:
-            problems.append(Problem("invalid", "lists in another order, or markup spelt as in the published data"))
+            problems.append(Problem("invalid", self._differs(Document(text, entities), said, labels)))
         return said, entities, problems
+
+    def _differs(self, document: Document, said: str, labels: LabelSet) -> str:
+        """Where an answer in the published spelling first differs from the legal one for the same entities."""
+        legal = self.encode(document, labels)
+        alike = takewhile(lambda pair: pair[0] == pair[1], zip(said, legal, strict=False))
+        at = sum(1 for _ in alike)
+        begin = max(0, at - 10)  # some of what is alike, to find the place by
+        return (
+            "lists in another order, or markup spelt as in the published data: "
+            f"{said[begin : at + 30]!r} for {legal[begin : at + 30]!r}"
+        )
 
     def _published(self, text: str, answer: str, labels: LabelSet) -> tuple[Entity, ...] | None:
         """The entities of an answer in the published spelling; None if it is not, has duplicates, or has entities that

@@ -14,7 +14,15 @@ from genner.document import Problem
 _OBJECT = re.compile(r'\{(?:[^{}"\\]|"(?:[^"\\]|\\.)*+")*+\}', re.DOTALL)
 _KEYED_LIST = re.compile(r'"([^"\\]++)"\s*+:\s*+\[')
 _BETWEEN = re.compile(r"[\s,]*+")
-_DECODER = json.JSONDecoder(strict=False)
+_MAX_DIGITS = 20  # of an integer: more than any place in a text has; Python refuses to read 4,300 and more
+
+
+def _integer(digits: str) -> int:
+    """The integer; of one that no place can be, the first digits."""
+    return int(digits[:_MAX_DIGITS])
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_int=_integer)
 _NUMBER = re.compile(r"\s*+[+-]?[0-9]{1,15}\s*+")
 _SHOWN = 60
 
@@ -23,7 +31,7 @@ class _Pairs(list[tuple[str, Any]]):
     """An object that keeps duplicate keys."""
 
 
-_PAIRS = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
+_PAIRS = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs, parse_int=_integer)
 
 
 def brief(value: object) -> str:
@@ -104,7 +112,7 @@ def whole_number(item: Mapping[str, Any], key: str, shown: str, problems: list[P
 def load(answer: str) -> Any:
     """The answer as a JSON value; None if it is not JSON, or Python cannot parse it."""
     try:
-        return json.loads(answer)
+        return json.loads(answer, parse_int=_integer)
     except (ValueError, RecursionError):
         return None
 

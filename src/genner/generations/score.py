@@ -18,7 +18,7 @@ from genner.generations.labels import infer_labels
 from genner.generations.paper import PAPER_RULES, PaperReading
 from genner.generations.readings import READINGS, ReadingName
 from genner.generations.records import GenerationRecord, read_generations
-from genner.generations.strict import StrictResult, score_strict
+from genner.generations.strict import IN_GOLD, StrictResult, score_strict
 
 MAX_SHOWN_DISAGREEMENTS = 10  # number of cases in the printed report; the JSON has all
 
@@ -139,8 +139,14 @@ class GenerationsReport:
         lines += [f"strict: matched {n} records by {BASES[basis]}" for basis, n in self.basis.items()]
         if self.misplaced:
             lines.append(f"strict: mentions that the text does not have where the answer puts them: {self.misplaced}")
-        if self.problems:
-            lines.append("repaired: " + ", ".join(f"{n} {kind}" for kind, n in self.problems.most_common()))
+        for what, end in (("gold answers", IN_GOLD), ("repaired", "")):
+            counts = [
+                f"{n} {kind.removesuffix(IN_GOLD)}"
+                for kind, n in self.problems.most_common()
+                if kind.endswith(IN_GOLD) == bool(end)
+            ]
+            if counts:
+                lines.append(f"{what}: {', '.join(counts)}")
         lines += [f"signature: {self.signature}", "", *self._side_by_side(), "", *self._explained()]
         return "\n".join(lines)
 

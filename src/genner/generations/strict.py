@@ -33,6 +33,9 @@ from genner.generations.sources import as_text, find_source
 
 Basis = Literal["spans", "items", "texts"]
 
+IN_GOLD = " in gold"
+"""The end of the kind of a problem that the gold answer has."""
+
 
 @dataclass(frozen=True, slots=True)
 class StrictResult:
@@ -78,7 +81,7 @@ def _score(record: GenerationRecord, form: Format, labels: LabelSet, gold: Docum
         decoded = form.decode(source, as_text(record.label), known)
         # Other spellings of a gold answer do not matter, but lost or moved entities do.
         problems.update(
-            f"{p.kind} in gold" for p in decoded.problems if p.kind in ("dropped", "realigned", "truncated")
+            f"{p.kind}{IN_GOLD}" for p in decoded.problems if p.kind in ("dropped", "realigned", "truncated")
         )
         gold = Document(source, decoded.entities)
     answer = as_text(record.predict)
