@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import tiny
+from tests.engines.endpoint import MODEL, Endpoint, Say
 from tests.strategies import texts
 
 import genner.engines
 from genner.cli.app import engine_options as command_options
 from genner.cli.engines import engines as list_engines
 from genner.document import LabelSet
-from genner.engines import ENGINES, engine_class, parse_option
+from genner.engines import ENGINES, engine_class, engine_options, parse_option
 from genner.engines.base import Answered, Capabilities, Engine, Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import ModelError, UnknownNameError, UsageError
@@ -43,8 +44,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def made(name: str, folder: Path) -> Engine:
-    return engine_class(name).load(folder, name="some model")
+@pytest.fixture(scope="module")
+def server() -> Iterator[Endpoint]:
+    """A server that copies every text."""
+    with Endpoint(lambda body, _: Say(body["messages"][0]["content"].split("\nText:\n")[1])) as endpoint:
+        yield endpoint
+
+
+def options(name: str, server: Endpoint) -> dict[str, Any]:
+    """What an engine has to be told."""
+    return {"base_url": server.url, "cache": "none"} if name == "http" else {}
+
+
+def made(name: str, folder: Path, server: Endpoint) -> Engine:
+    model = MODEL if name == "http" else "some model"
+    return engine_class(name).load(folder, name=model, options=engine_options(name, options(name, server)))
 
 
 def requests(constrained: bool) -> list[Request]:
@@ -54,9 +68,9 @@ def requests(constrained: bool) -> list[Request]:
 
 
 @of_each
-def test_each_request_gets_an_answer(name: str, folder: Path) -> None:
+def test_each_request_gets_an_answer(name: str, folder: Path, server: Endpoint) -> None:
     """And what is said of its tokens fits it."""
-    engine = made(name, folder)
+    engine = made(name, folder, server)
     asked = requests(engine_class(name).capabilities.constrains)
     answers = list(engine.generate(iter(asked), batch_size=2))
     assert [id(request) for request, _ in answers] == [id(request) for request in asked]
@@ -69,27 +83,29 @@ def test_each_request_gets_an_answer(name: str, folder: Path) -> None:
 
 
 @of_each
-def test_constrained_answers_are_legal(name: str, folder: Path) -> None:
+def test_constrained_answers_are_legal(name: str, folder: Path, server: Endpoint) -> None:
     if not engine_class(name).capabilities.constrains:
         with pytest.raises(UsageError, match=f"engine '{name}' cannot decode under a grammar"):
             load(str(folder), engine=name, constrained=True)
         return
-    for request, generation in made(name, folder).generate(requests(True)):
+    for request, generation in made(name, folder, server).generate(requests(True)):
         assert request.grammar.read(generation.answer) is not None
 
 
 @of_each
-def test_a_model_is_loaded_into_the_engine_of_a_name(name: str, folder: Path) -> None:
-    ner = load(str(folder), LABELS, engine=name, constrained=engine_class(name).capabilities.constrains)
+def test_a_model_is_loaded_into_the_engine_of_a_name(name: str, folder: Path, server: Endpoint) -> None:
+    can = engine_class(name).capabilities
+    model, more = MODEL if name == "http" else str(folder), options(name, server)
+    ner = load(model, LABELS, engine=name, constrained=can.constrains, engine_options=more)
     assert type(ner.engine) is engine_class(name)
     assert ner.extract(TEXTS[0]).text == TEXTS[0]
-    longer = ner.engine.measure("a b", "c")
+    longer = ner.engine.measure("a b, " * 9, "c")
     assert longer > ner.engine.measure("a", "c")
     assert ner.engine.window is None or ner.engine.window > longer
 
 
 def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown engine 'vlm'.*known: free, local, scripted"):
+    with pytest.raises(UnknownNameError, match=r"unknown engine 'vlm'.*known: free, http, local, scripted"):
         load("default", engine="vlm")
 
 

@@ -1,0 +1,56 @@
+"""The key of an endpoint. It stays in the environment: only the header of a request holds it, while it is sent."""
+
+import os
+import re
+from collections.abc import Generator
+
+import httpx2
+
+from genner.errors import UsageError
+
+
+class ApiKey(httpx2.Auth):
+    """Authorizes requests with the key in an environment variable; without a variable, requests carry none.
+
+    Raises `UsageError` when the variable is not set, or holds what cannot be a key.
+    """
+
+    def __init__(self, variable: str, host: str) -> None:
+        self.variable = variable
+        if not variable:
+            return
+        if not self._value():
+            raise UsageError(
+                f"{host} needs a key, and the environment variable {variable} is not set; set it "
+                f"(export {variable}=...), or name another variable with --engine-option key_env=NAME"
+            )
+        if not re.fullmatch(r"[\x21-\x7e]+", self._value()):
+            raise UsageError(f"the environment variable {variable} holds spaces or other signs that no key has")
+
+    def __repr__(self) -> str:
+        return f"ApiKey({self.variable!r})"
+
+    def _value(self) -> str:
+        return os.environ.get(self.variable, "").strip()
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        if self.variable:
+            request.headers["Authorization"] = f"Bearer {self._value()}"
+        yield request
+
+    def scrub(self, said: str) -> str:
+        """What a server said, without the key, and without words that begin as it does: servers repeat parts of it."""
+        if not self.variable or not (value := self._value()):
+            return said
+        said = said.replace(value, "[key]")
+        return re.sub(rf"{re.escape(value[:6])}\S*", "[key]", said) if len(value) > 6 else said
+
+    @property
+    def advice(self) -> str:
+        """What to do when the server refuses it."""
+        if self.variable:
+            return (
+                f"put a valid key into the environment variable {self.variable}, or name another variable with "
+                "--engine-option key_env=NAME"
+            )
+        return "put its key into an environment variable, and name that with --engine-option key_env=NAME"

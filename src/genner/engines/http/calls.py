@@ -1,0 +1,292 @@
+"""From a request to its answer: the body, the cache, repetitions, and the way down from a grammar that is refused."""
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from genner.engines.base import Generation, Request
+from genner.engines.http.accounts import Accounts, Spending
+from genner.engines.http.answer_store import AnswerStore, key_of
+from genner.engines.http.answers import Budget, generation_of
+from genner.engines.http.backoff import wait_time
+from genner.engines.http.connection import Connection
+from genner.engines.http.failures import Failed, Refused, SetAside, Transient
+from genner.engines.http.options import HttpOptions, Structured
+from genner.engines.http.reply import Reply, ReplyLimits
+from genner.engines.http.server import ServerFacts, related
+from genner.engines.http.structured import PLUGIN_TEST, PLUGIN_TEXT, fields
+from genner.errors import ModelError, UsageError
+
+log = logging.getLogger(__name__)
+
+TRIED = 3  # requests whose grammar is refused, with none accepted, before no more is sent
+_ADJUSTABLE = ("stream_options", "chat_template_kwargs", "logprobs", "temperature", "max_tokens")
+"""Fields that some servers refuse; the request means about the same without, or under another name."""
+
+
+@dataclass
+class _Standing:
+    """What is known of a mode of structured output: how often it was accepted and refused."""
+
+    accepted: int = 0
+    refused: int = 0
+
+
+@dataclass
+class Caller:
+    """Answers single requests; all of its coroutines run in one event loop.
+
+    Attributes:
+        facts, model: the server, and the name of the model there.
+        steps: the modes of structured output, the best first; the last is `none`.
+    """
+
+    options: HttpOptions
+    connection: Connection
+    facts: ServerFacts
+    model: str
+    steps: tuple[Structured, ...]
+    store: AnswerStore | None
+    accounts: Accounts
+    _random: Random = field(default_factory=Random)
+    _open: asyncio.Semaphore = field(init=False)
+    _running: dict[bytes, asyncio.Future[Generation]] = field(default_factory=dict)
+    _modes: dict[Structured, _Standing] = field(default_factory=dict)
+    _left_out: set[str] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
+    _not_before: float = 0.0  # of the loop's clock: until then the server asks not to be called
+    _failed_in_a_row: int = 0
+    _others: int = 0  # answers of other models, while none came from the right one
+
+    def __post_init__(self) -> None:
+        self._open = asyncio.Semaphore(self.options.concurrency)
+
+    async def answer(self, request: Request) -> Generation:
+        """The answer, or a generation that says why there is none. Raises `GennerError` when the job cannot go on."""
+        async with self._open:
+            spending, problems = Spending(), list[str]()
+            try:
+                generation = await self._answered(request, spending, problems)
+            except (SetAside, Refused, Transient) as failed:
+                self.accounts.counts["failed"] += 1
+                # A text that is too long, or filtered, says nothing about the server.
+                self._failed_in_a_row += isinstance(failed, Transient) or failed.kind == "refused"
+                if self._failed_in_a_row >= self.options.give_up:
+                    raise ModelError(
+                        f"{self._failed_in_a_row} requests failed one after the other, the last: {failed.reason}; "
+                        "answers so far are kept in the cache; go on when the server is well (--resume), or allow more "
+                        "with --engine-option give_up=N"
+                    ) from None
+                return Generation(
+                    b"", complete=False, problems=tuple(problems), failure=failed.reason, usage=spending.usage
+                )
+            self._failed_in_a_row = 0
+            cached = generation.usage is not None and generation.usage.cached
+            self.accounts.counts["cached" if cached else "answered"] += 1
+            if cached and generation.usage:
+                self.accounts.saved += generation.usage.prompt_tokens + generation.usage.completion_tokens
+            return generation
+
+    async def has_plugin(self) -> bool:
+        """Whether the server is a vLLM that runs genner's plug-in: it is asked for a word that a grammar forbids."""
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": "Write the word yes, and nothing else."}],
+            "temperature": 0,
+            "max_tokens": 16,
+            **PLUGIN_TEST,
+        }
+        reply = Reply()
+        try:
+            self.accounts.counts["calls"] += 1
+            await self.connection.post(self._address, body, reply, ReplyLimits(1000, 1000))
+        except Failed:
+            return False
+        return re.sub("</?A>", "", reply.text) == PLUGIN_TEXT
+
+    @property
+    def _address(self) -> str:
+        return f"{self.facts.base_url}/chat/completions"
+
+    async def _answered(self, request: Request, spending: Spending, problems: list[str]) -> Generation:
+        """The answer in the best mode that the server takes."""
+        refusals: dict[Structured, Refused] = {}
+        for mode in self.steps if request.constrained else ("none",):
+            more = self._grammar(mode, request)
+            if more is None:
+                continue
+            if mode == "none" and request.constrained and self.steps != ("none",):
+                self.accounts.counts["without grammar"] += 1
+                refusal = next(iter(refusals.values()), None)
+                why = f", which the server refused: {refusal.reason}" if refusal else ""
+                problems.append(f"the answer was written without a grammar{why}")
+                self._tell_once(refusal)
+            try:
+                generation = await self._in_mode(request, mode, more, spending, problems)
+            except Refused as error:
+                # A refused grammar costs nothing. If the request is refused without one too, something else is wrong.
+                if mode == "none":
+                    raise SetAside("refused", f"the server refuses the request: {error.reason}") from None
+                refusals[mode] = error
+                continue
+            self._modes.setdefault(mode, _Standing()).accepted += 1
+            for other in refusals:
+                self._modes.setdefault(other, _Standing()).refused += 1
+            self.accounts.counts["refused grammar"] += bool(refusals)
+            return generation
+        raise AssertionError("the last step needs no grammar")
+
+    def _grammar(self, mode: Structured, request: Request) -> dict[str, Any] | None:
+        """The fields of a mode; None where it is of no use."""
+        if mode == "none":
+            return {}
+        standing = self._modes.get(mode)
+        if standing and standing.refused >= TRIED and not standing.accepted:
+            return None
+        return fields(mode, self.facts.kind, request.grammar_source) if request.grammar_source else None
+
+    def _tell_once(self, refusal: Refused | None) -> None:
+        if refusal and "refused" not in self._told:
+            self._told.add("refused")
+            log.warning(
+                "the server refuses a grammar (%s); such answers are written freely, aligned and repaired",
+                refusal.reason,
+            )
+        elif not refusal and "none" not in self._told:
+            self._told.add("none")
+            log.warning(
+                "this server (%s) takes no grammar of this answer format; answers are written freely, aligned and "
+                "repaired (a JSON format may do better: genner formats)",
+                self.facts.kind,
+            )
+
+    async def _in_mode(
+        self, request: Request, mode: Structured, more: dict[str, Any], spending: Spending, problems: list[str]
+    ) -> Generation:
+        """The answer in one mode: from the cache, from an equal request that is running, or from the server."""
+        while True:
+            body = self._body(request, more)
+            key = key_of(self.facts.base_url, self.facts.identity, body)
+            if running := self._running.get(key):
+                await asyncio.wait([running])
+                if running.cancelled() or running.exception() is not None:
+                    continue
+                return _again(running.result())
+            if self.store and (known := self.store.get(key)) is not None:
+                return known
+            future = asyncio.get_running_loop().create_future()
+            self._running[key] = future
+            try:
+                left_out = frozenset(self._left_out)
+                generation = await self._repeated(request, mode, body, spending, problems)
+                if self.store:
+                    self.store.put(key, generation)
+                future.set_result(generation)
+                return generation
+            except Refused as error:
+                if self._left_out != left_out or self._leave_out(error.reason, body):
+                    continue
+                raise
+            finally:
+                if not future.done():
+                    future.cancel()
+                del self._running[key]
+
+    def _body(self, request: Request, more: dict[str, Any]) -> dict[str, Any]:
+        budget = Budget.of(request, self.options, self.facts.window)
+        body: dict[str, Any] = {
+            "model": request.adapter or self.model,
+            "messages": [{"role": "user", "content": request.instruction + request.text}],
+            "temperature": 0,
+            "max_tokens": budget.tokens,
+            "stream": self.options.stream,
+        }
+        if self.options.stream:
+            body["stream_options"] = {"include_usage": True}
+        if self.options.logprobs:
+            body["logprobs"] = True
+        if self.facts.kind in ("vllm", "sglang", "llama.cpp") and not self.options.thinking_tokens:
+            body["chat_template_kwargs"] = {"enable_thinking": False}  # as in training; other templates ignore it
+        body |= more
+        for name in self._left_out & body.keys():
+            value = body.pop(name)
+            if name == "max_tokens":
+                body["max_completion_tokens"] = value
+        return body | self.options.fields
+
+    def _leave_out(self, reason: str, body: dict[str, Any]) -> bool:
+        """Leave out a field that the server names in its refusal, from now on. Returns whether there is one."""
+        low = reason.lower()
+        for name in _ADJUSTABLE:
+            if name in body and name not in self._left_out and name in low and name not in self.options.fields:
+                self._left_out.add(name)
+                log.warning("the server does not take %r (%s); requests go on without it", name, reason)
+                return True
+        return False
+
+    async def _repeated(
+        self, request: Request, mode: Structured, body: dict[str, Any], spending: Spending, problems: list[str]
+    ) -> Generation:
+        """The server's answer, asked for until it comes or the repetitions are spent. Raises `Failed`."""
+        loop, counts = asyncio.get_running_loop(), self.accounts.counts
+        for attempt in range(self.options.retries + 1):
+            while (pause := self._not_before - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            reply = Reply()
+            try:
+                counts["calls"] += 1
+                await self._call(request, body, reply, spending)
+                return generation_of(request, mode, reply, counts, spending.usage)
+            except Transient as error:
+                self.accounts.repeated[error.kind] += 1
+                if attempt == self.options.retries or (error.kind == "wrong model" and attempt):
+                    error.reason += f" (asked {attempt + 1} times)"
+                    raise
+                await self._wait(attempt, error)
+        raise AssertionError("the last repetition raises")
+
+    async def _call(self, request: Request, body: dict[str, Any], reply: Reply, spending: Spending) -> None:
+        """One call, its tokens counted whatever becomes of it."""
+        try:
+            limits = Budget.of(request, self.options, self.facts.window).limits
+            await self.connection.post(self._address, body, reply, limits)
+        finally:
+            self.accounts.spend(reply, request.instruction + request.text, spending)
+        self._check_model(reply, body["model"])
+
+    def _check_model(self, reply: Reply, asked: str) -> None:
+        """Raises `Transient` if another model has answered, and `UsageError` if none of the answers came from it."""
+        if related(asked, reply.model, self.facts.aliases):
+            self._others = -(1 << 30)
+            return
+        self.accounts.counts["wrong model"] += 1
+        if self.options.any_model:
+            return
+        how = "accept it with --engine-option any_model=true, or name it with --model"
+        self._others += 1
+        if self._others >= self.options.give_up:
+            raise UsageError(f"the server answers with the model {reply.model!r}, not {asked!r}; {how}")
+        raise Transient("wrong model", f"the answer came from the model {reply.model!r}, not {asked!r}; {how}")
+
+    async def _wait(self, attempt: int, error: Transient) -> None:
+        """Wait before a repetition; if the server asks for it, all requests wait. Raises the error if it asks for more
+        than `max_wait`."""
+        own = wait_time(attempt, self.options.backoff, self.options.max_wait, self._random)
+        if error.wait is None:
+            await asyncio.sleep(own)
+            return
+        if error.wait > self.options.max_wait:
+            error.reason += f"; it asks to wait {error.wait:g} s, longer than max_wait={self.options.max_wait:g}"
+            raise error
+        loop = asyncio.get_running_loop()
+        self._not_before = max(self._not_before, loop.time() + error.wait)
+        await asyncio.sleep(error.wait + own * self._random.random())
+
+
+def _again(generation: Generation) -> Generation:
+    """An answer given a second time, for which nothing is paid."""
+    usage = generation.usage
+    return replace(generation, usage=replace(usage, cached=True)) if usage else generation

@@ -1,0 +1,101 @@
+"""Single calls to a server: one POST, one reply or one `Failed`; the same for the questions about the server itself."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+
+from genner.engines.http.api_key import ApiKey
+from genner.engines.http.backoff import retry_after
+from genner.engines.http.failures import Transient, of_status, unreachable
+from genner.engines.http.options import HttpOptions
+from genner.engines.http.reply import InReply, Reply, ReplyLimits, error_said, read, whole
+from genner.engines.http.server import Answer
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class Connection:
+    """Calls to one server, with its key, its time-outs and its limit of open connections. Belongs to one event loop."""
+
+    def __init__(self, options: HttpOptions, key: ApiKey) -> None:
+        self.options, self.key = options, key
+        self.seen = False
+        """Whether the server has answered a request."""
+        open_at_once = options.concurrency
+        self._client = httpx2.AsyncClient(
+            auth=key,
+            timeout=httpx2.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None),
+            limits=httpx2.Limits(max_connections=open_at_once, max_keepalive_connections=open_at_once),
+            headers={"User-Agent": "genner"},
+            trust_env=options.host not in _LOCAL,  # a proxy does not know what runs here
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def get(self, address: str) -> Answer:
+        """Ask for an address. Raises `GennerError` if there is no server or it refuses the key, `Transient` while it
+        starts."""
+        try:
+            async with asyncio.timeout(self.options.total_timeout), self._client.stream("GET", address) as response:
+                said = await whole(response)
+        except (httpx2.TimeoutException, TimeoutError):
+            raise Transient("time-out", f"{address} does not answer in time") from None
+        except httpx2.ConnectError as error:
+            raise unreachable(address, error) from None
+        except (httpx2.HTTPError, OSError) as error:
+            raise unreachable(address, error) from None
+        if response.status_code in (401, 402, 403, 429) or response.status_code >= 500:
+            self._refuse(response, said, address)
+        try:
+            return Answer(response.status_code, json.loads(said))
+        except (ValueError, RecursionError):
+            return Answer(response.status_code, None)
+
+    async def post(self, address: str, body: Mapping[str, Any], reply: Reply, limits: ReplyLimits) -> None:
+        """Send a request and read its answer into `reply`, which keeps what was read when this raises.
+
+        Raises `Failed` for this request, `GennerError` for what concerns all.
+        """
+        patience = self.options.total_timeout
+        try:
+            async with (
+                asyncio.timeout(patience),
+                self._client.stream("POST", address, json=body) as response,
+            ):
+                if response.status_code != 200:
+                    self._refuse(response, await whole(response), address)
+                await read(response, reply, limits)
+        except httpx2.ConnectTimeout:
+            raise Transient("no connection", "the server takes no connection in time") from None
+        except httpx2.TimeoutException:
+            silence = self.options.read_timeout
+            raise Transient("time-out", f"the server was silent for {silence:g} s (read_timeout)") from None
+        except TimeoutError:
+            raise Transient("time-out", f"the answer took more than {patience:g} s (total_timeout)") from None
+        except InReply as error:
+            raise of_status(
+                error.status, self.key.scrub(error.said), None, address, self.key.advice, self.seen
+            ) from None
+        except httpx2.ConnectError as error:
+            if isinstance(error.__cause__, ssl.SSLError):
+                raise unreachable(address, error) from None
+            raise Transient("no connection", f"no connection: {error}") from None
+        except (httpx2.SSEError, httpx2.DecodingError) as error:
+            raise Transient("broken", f"the server's reply cannot be read: {error}") from None
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+            said = str(error) or type(error).__name__
+            raise Transient("cut connection", f"the connection was cut: {said}") from None
+        self.seen = True
+
+    def _refuse(self, response: httpx2.Response, said: str, address: str) -> None:
+        """Raise the error for a status other than 200."""
+        told = self.key.scrub(error_said(said))
+        if location := response.headers.get("location"):
+            told = f"to {location}"
+        wait = retry_after(response.headers)
+        raise of_status(response.status_code, told, wait, address, self.key.advice, self.seen) from None

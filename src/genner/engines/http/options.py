@@ -1,0 +1,128 @@
+"""The options of the HTTP engine: where the server is, what it may cost, and how patient its caller is."""
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from genner.errors import UsageError
+
+Structured = Literal["genner", "gbnf", "json_schema", "response_format", "none"]
+"""How a server is told which answers are legal; see `genner.engines.http.structured`."""
+
+_WHERE = (
+    "http://localhost:8000/v1 (vLLM), http://localhost:8080/v1 (llama.cpp), http://localhost:11434/v1 (Ollama), "
+    "http://localhost:30000/v1 (SGLang), http://localhost:1234/v1 (LM Studio), https://openrouter.ai/api/v1, "
+    "https://api.openai.com/v1"
+)
+_EXAMPLE = "body='{\"top_k\": 1}'"
+OPENAI = "api.openai.com"
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """What a call of the engine may set; each is checked when the object is made. Times are in seconds."""
+
+    base_url: str = _option("", "The endpoint, up to and with /v1.")
+    key_env: str = _option("", "The environment variable with the key; for api.openai.com OPENAI_API_KEY, else none.")
+    structured: str = _option(
+        "auto", "How the server is held to the grammar: auto, genner, gbnf, json_schema, response_format or none."
+    )
+    concurrency: int = _option(8, "Requests that are open at one time.")
+    retries: int = _option(6, "How often a failed request is repeated.")
+    backoff: float = _option(0.5, "The first wait before a repetition; each further one is twice as long.")
+    max_wait: float = _option(120.0, "The longest wait, also where the server asks for a longer one.")
+    give_up: int = _option(20, "Requests that fail one after the other, repetitions included, before the job stops.")
+    connect_timeout: float = _option(10.0, "Time for a connection.")
+    read_timeout: float = _option(120.0, "Time between two pieces of an answer, and before the first.")
+    total_timeout: float = _option(600.0, "Time for a whole answer.")
+    stream: bool = _option(True, "Read answers as they are written, and cut off those that run away.")
+    logprobs: bool = _option(True, "Ask for log-probabilities, from which entities get scores.")
+    thinking_tokens: int = _option(0, "Tokens that a model may reason before it answers.")
+    window: int = _option(0, "Tokens of prompt and answer together; 0: as the server says.")
+    any_model: bool = _option(False, "Accept answers in which the server names another model.")
+    price_in: float = _option(0.0, "Price of a million prompt tokens.")
+    price_out: float = _option(0.0, "Price of a million tokens of answers.")
+    cache: str = _option("", "File of the answers paid for, or none; by default answers.sqlite in genner's folder.")
+    body: str = _option("", "Further fields of each request, as a JSON object.")
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError`."""
+        object.__setattr__(self, "base_url", _checked_url(self.base_url))
+        legal = ("auto", *get_args(Structured))
+        if self.structured not in legal:
+            raise UsageError(f"structured={self.structured!r} is unknown; legal: {', '.join(legal)}")
+        for name in ("concurrency", "give_up"):
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("retries", "thinking_tokens", "window", "price_in", "price_out", "backoff"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("connect_timeout", "read_timeout", "total_timeout", "max_wait"):
+            self._check(name, getattr(self, name) > 0, "more than 0 seconds")
+        self._check("key_env", not self.key_env or self.key_env.isidentifier(), "the name of a variable, not a key", "")
+        _ = self.fields
+
+    def _check(self, name: str, holds: bool, legal: str, shown: str | None = None) -> None:
+        if not holds:
+            # A key that was given in the place of its variable's name is not repeated.
+            value = repr(getattr(self, name)) if shown is None else "..."
+            raise UsageError(f"{name}={value}; legal: {legal}")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of `body`. Raises `UsageError` if they are no JSON object, or fields that the engine sets."""
+        try:
+            given = json.loads(self.body) if self.body else {}
+        except ValueError as error:
+            raise UsageError(f"body={self.body!r} is no JSON ({error}); give an object such as {_EXAMPLE}") from None
+        if not isinstance(given, dict):
+            raise UsageError(f"body={self.body!r} is no JSON object; give one such as {_EXAMPLE}")
+        if taken := sorted({"model", "messages", "stream", "n"} & set(given)):
+            raise UsageError(f"body: {taken[0]!r} is set by genner; leave it out")
+        return given
+
+    @property
+    def host(self) -> str:
+        """The name of the server in the address."""
+        from urllib.parse import urlsplit
+
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable that holds the key; empty for none.
+
+        The key of OpenAI is sent to OpenAI alone, unless it is named: it would be told to other servers otherwise.
+        """
+        return self.key_env or ("OPENAI_API_KEY" if self.host == OPENAI else "")
+
+
+def _checked_url(given: str) -> str:
+    """The address without a slash at its end. Raises `UsageError`."""
+    from urllib.parse import urlsplit
+
+    if not given:
+        raise UsageError(f"no endpoint is named; give --base-url (base_url in engine_options), such as {_WHERE}")
+    url = given.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        raise UsageError(f"base_url {url!r} is no address; legal: such as {_WHERE}") from None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            "base_url holds a name, a password or a query, which would be written into logs; leave them out, put the "
+            "key into an environment variable, and name that with --engine-option key_env=NAME"
+        )
+    if not whole:
+        more = f"; did you mean http://{url}?" if "://" not in url else ""
+        raise UsageError(f"base_url {url!r} is no address that starts with http:// or https://{more}; such as {_WHERE}")
+    for end in ("/chat/completions", "/completions", "/models"):
+        url = url.removesuffix(end)
+    return url
+
+
+OPTION_NAMES = tuple(each.name for each in fields(HttpOptions))

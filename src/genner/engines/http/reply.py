@@ -1,0 +1,188 @@
+"""Reading a reply: a stream of events, or one JSON object, up to the length that an answer can have.
+
+A server may write for ever, drip, break off, or send what is no JSON. So a reply is read within limits: its answer in
+bytes (`ReplyLimits`), its silence and its whole time in seconds (by the caller). What comes after a limit is not
+read: the connection is closed, at which servers stop writing.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from genner.engines.http.failures import SetAside, Transient
+
+THINKS = ("<think", "<reasoning", "<thought", "[THINK]", "<|channel|>analysis")
+_THOUGHT = ("</think", "</reasoning", "</thought", "[/THINK]", "<|channel|>final")
+CLOSING = 0.2  # seconds for the end of a stream, after all of it was said
+LARGEST = 32 << 20  # bytes of a reply that is not streamed; an answer has some kilobytes
+
+
+@dataclass(frozen=True)
+class ReplyLimits:
+    """Bytes that the answer may have, and the reasoning before it."""
+
+    answer: int
+    thinking: int
+
+
+@dataclass
+class Reply:
+    """What a server has answered so far.
+
+    Attributes:
+        text: the answer.
+        tokens: its tokens, each as bytes (None if the server does not give them) and log-probability.
+        thinking: bytes of reasoning that came apart from the answer.
+        finish: why the server stopped, in its own word; empty while it has not.
+        model: the model that it names.
+        usage: the tokens that it counted, by its own names.
+        cut: why the reading was stopped before the end; empty if it was not.
+    """
+
+    text: str = ""
+    tokens: list[tuple[bytes | None, float]] = field(default_factory=list)
+    thinking: int = 0
+    finish: str = ""
+    model: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    cut: str = ""
+    _bytes: int = 0
+
+    def add(self, record: Any, limits: ReplyLimits) -> None:
+        """Take an event, or a whole reply. Raises `Transient` for an error in it and for what is no reply."""
+        if not isinstance(record, dict):
+            raise Transient("broken", "the server's reply is no JSON object")
+        if error := record.get("error"):
+            raise_error(error)
+        self.model = record.get("model") or self.model
+        if isinstance(record.get("usage"), dict):
+            self.usage = record["usage"]
+        choices = record.get("choices")
+        if not choices and self.usage:  # the last event has the usage alone
+            return
+        try:
+            choice = choices[0] if choices else {}
+            said = choice.get("delta") or choice.get("message") or {}
+            text, refusal = said.get("content") or "", said.get("refusal") or ""
+            thought = said.get("reasoning_content") or said.get("reasoning") or ""
+            for token in (choice.get("logprobs") or {}).get("content") or ():
+                written = token.get("bytes")
+                self.tokens.append((None if written is None else bytes(written), float(token["logprob"])))
+            self.finish = choice.get("finish_reason") or self.finish
+            self.text += text
+            self._bytes += len(text.encode("utf-8", "replace"))
+            self.thinking += len(thought.encode("utf-8", "replace"))
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            raise Transient("broken", "the server's reply has another form than that of chat completions") from None
+        if refusal:
+            raise SetAside("filtered", f"the model refuses: {_short(refusal)}")
+        if self.finish == "content_filter":
+            raise SetAside("filtered", "the server's filter withholds the answer")
+        self._stop_at(limits)
+
+    def _stop_at(self, limits: ReplyLimits) -> None:
+        """Set `cut` when a limit is reached."""
+        inside = self._bytes if thinks(self.text) else 0
+        if self.thinking + inside > limits.thinking + (limits.answer if inside else 0):
+            self.cut = (
+                "the model reasons before it answers, and was cut off; give --engine-option thinking_tokens=2048, or "
+                "turn its reasoning off"
+            )
+        elif not inside and self._bytes > limits.answer + (limits.thinking if begins_thinking(self.text) else 0):
+            self.cut = f"the answer ran away, and was cut off at {self._bytes} bytes"
+
+    @property
+    def written(self) -> int:
+        """Bytes of the answer and of the reasoning before it."""
+        return self._bytes + self.thinking
+
+
+def begins_thinking(text: str) -> bool:
+    """Whether an answer begins with reasoning."""
+    return text.lstrip().startswith(THINKS)
+
+
+def thinks(text: str) -> bool:
+    """Whether an answer so far is reasoning alone."""
+    return begins_thinking(text) and not any(mark in text for mark in _THOUGHT)
+
+
+def raise_error(error: Any) -> None:
+    """Raise what an error object in a reply of status 200 says; its code is read as a status."""
+    said = error.get("message") if isinstance(error, dict) else error
+    raise InReply(str((error.get("code") if isinstance(error, dict) else "") or ""), _short(str(said)))
+
+
+class InReply(Exception):  # noqa: N818
+    """An error that a server sent within a reply that had begun well."""
+
+    def __init__(self, code: str, said: str) -> None:
+        super().__init__(said)
+        self.status, self.said = int(code) if code.isdigit() else 500, said
+
+
+async def read(response: httpx2.Response, reply: Reply, limits: ReplyLimits) -> None:
+    """Read a response of status 200 into `reply`, up to its end or to a limit.
+
+    Raises `Transient` when it is broken, or ends before its end, and `SetAside` when the server withholds the answer.
+    """
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "text/event-stream":
+        reply.add(_parsed(await whole(response)), limits)
+        reply.finish = reply.finish or "stop"
+        return
+    events = aiter(httpx2.EventSource(response))
+    async for event in events:
+        if event.data.strip() == "[DONE]":
+            reply.finish = reply.finish or "stop"
+            with suppress(TimeoutError):  # a connection is used again if its reply was read to the end
+                async with asyncio.timeout(CLOSING):
+                    await anext(events, None)
+            return
+        if event.data:
+            reply.add(_parsed(event.data), limits)
+        if reply.cut:
+            return
+    if not reply.finish:
+        raise Transient("cut connection", "the answer ended before its end")
+
+
+async def whole(response: httpx2.Response) -> str:
+    """The text of a response. Raises `Transient` if it is longer than any reply."""
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > LARGEST:
+            raise Transient("broken", f"the server's reply has more than {LARGEST >> 20} MB")
+    return content.decode("utf-8", "replace")
+
+
+def _parsed(said: str) -> Any:
+    try:
+        return json.loads(said)
+    except (ValueError, RecursionError):
+        raise Transient("broken", f"the server's reply is no JSON: {_short(said)}") from None
+
+
+def _short(said: str) -> str:
+    """The beginning of what a server said, on one line."""
+    line = " ".join(said.split())
+    return line if len(line) <= 200 else line[:197] + "..."
+
+
+def error_said(body: str) -> str:
+    """The message in the body of an error, whatever its form."""
+    try:
+        record = json.loads(body)
+    except (ValueError, RecursionError):
+        return "" if body.lstrip().startswith("<") else _short(body)  # a page of HTML says nothing
+    if isinstance(record, dict):
+        error = record.get("error", record.get("detail", record.get("message", record)))
+        parts = [error.get("code"), error.get("message")] if isinstance(error, dict) else [error]
+        return _short(": ".join(str(part) for part in parts if part))
+    return _short(str(record))
