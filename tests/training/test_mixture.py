@@ -74,6 +74,28 @@ def mixture(folder: Path, body: str = "", more: str = "", number: int = 40) -> M
     return Mixture(Recipe.from_file(path), folder, cast(Chat, Spelling()))
 
 
+def test_a_lenient_set_skips_and_counts_errors(tmp_path: Path) -> None:
+    """As `--lenient` does: a document whose entity is outside its text."""
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    whole = mixture(folder)
+    wrong = {"id": "wrong", "text": "Ann", "entities": [{"start": 0, "end": 9, "label": next(iter(LABELS))}]}
+    for lenient in (False, True):
+        place = tmp_path / str(lenient)
+        place.mkdir()
+        lines = (folder / "a.jsonl").read_text("utf-8") + json.dumps(wrong) + "\n"
+        (place / "a.jsonl").write_text(lines, "utf-8")
+        (place / "labels.json").write_text(json.dumps(LABELS), "utf-8")
+        (place / "recipe.toml").write_text((folder / "recipe.toml").read_text() + f"lenient = {lenient}\n".lower())
+        if not lenient:
+            with pytest.raises(DataError, match=r"a\.jsonl:41"):
+                Mixture(Recipe.from_file(place / "recipe.toml"), place, cast(Chat, Spelling()))
+            continue
+        made = Mixture(Recipe.from_file(place / "recipe.toml"), place, cast(Chat, Spelling()))
+        assert made.sets[0][2] == whole.sets[0][2]
+        assert sum(made.read_log.errors.values()) == 1
+
+
 def test_a_mixture_is_as_deep_as_its_data_or_as_its_labels_say(tmp_path: Path) -> None:
     assert mixture(tmp_path).depth == max(nesting(d.entities)[2] for d in corpus(40)) == 1
     text, tag = "Ann of Rome", next(iter(LABELS))

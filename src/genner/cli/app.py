@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +16,9 @@ from genner.cli.examples import epilog
 from genner.cli.signals import Interrupted, ending, interruptible
 from genner.errors import GennerError, UsageError
 from genner.extras import naming_parts
+
+if TYPE_CHECKING:
+    from genner.document import LabelSet
 
 
 class Commands(TyperGroup):
@@ -77,8 +80,27 @@ EngineOptionsOption = Annotated[
 BaseUrlOption = Annotated[
     str | None, typer.Option(help="The address of the server, for engines that ask one: http://localhost:8000/v1.")
 ]
+LabelsFileOption = Annotated[
+    Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is there; an input is never overwritten.")]
+
+
+def asked_labels(labels: str | None, labels_file: Path | None) -> "LabelSet | None":
+    """The label set of `--labels` or `--labels-file`; None if neither is given. Raises `UsageError`, `LabelError`."""
+    if labels is not None and labels_file:
+        raise UsageError("give --labels or --labels-file, not both")
+    if labels_file:
+        from genner.document import LabelSet
+
+        must_exist(labels_file)
+        return LabelSet.from_file(labels_file)
+    if labels is None:
+        return None
+    from genner.labels import parse_labels
+
+    return parse_labels(labels)
 
 
 def engine_options(given: list[str] | None, base_url: str | None) -> dict[str, Any]:

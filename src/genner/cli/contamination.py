@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genner.cli.app import DeviceOption, app, must_exist, tell
+from genner.cli.app import DeviceOption, LabelsFileOption, app, asked_labels, must_exist, tell
 from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
 from genner.errors import GennerError, UsageError
 
 if TYPE_CHECKING:
     from genner.contamination import ContaminationCase
-    from genner.document import LabelSet
 
 
 @app.command()
@@ -53,9 +52,7 @@ def contamination(
     labels: Annotated[
         str | None, typer.Option(help="The label set: PER,ORG, or a shipped one; else the recipe's, or those in TEST.")
     ] = None,
-    labels_file: Annotated[
-        Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
-    ] = None,
+    labels_file: LabelsFileOption = None,
     format: Annotated[
         str | None, typer.Option(help="The format of gold answers; else what the model was trained on most.")
     ] = None,
@@ -82,10 +79,9 @@ def contamination(
     if test is None:
         hint = "; did you mean genner contamination list?" if get_close_matches(model, ["list"]) else ""
         raise UsageError(f"give the test set: genner contamination MODEL TEST{hint}")
-    if labels and labels_file:
-        raise UsageError("give --labels or --labels-file, not both")
+    asked = asked_labels(labels, labels_file)
     wanted = named(signals)
-    must_exist(*(p for p in (data, labels_file, *(recipe or ())) if p))
+    must_exist(*(p for p in (data, *(recipe or ())) if p))
     corpora = CorpusFiles(syntax, ("test", "train", "members", "unseen"), lenient=lenient)
     corpora.check(test=test, train=train, members=members, unseen=unseen)
 
@@ -96,7 +92,7 @@ def contamination(
         syntaxes=corpora.syntaxes,
         name=name,
         split=split,
-        labels=_labels(labels, labels_file),
+        labels=asked,
         format=format,
         root=data,
         recipes=tuple(recipe or ()),
@@ -145,15 +141,6 @@ def _list() -> None:
         print(f"{name}\n    {cleandoc(signal.__doc__ or '').replace(chr(10), chr(10) + '    ')}\n")
     for verdict, about in SIGNAL_VERDICTS.items():
         print(f"{verdict}: {about}")
-
-
-def _labels(labels: str | None, labels_file: Path | None) -> "LabelSet | None":
-    from genner.document import LabelSet
-    from genner.labels import as_label_set
-
-    if labels_file:
-        return LabelSet.from_file(labels_file)
-    return as_label_set(labels) if labels else None
 
 
 def _plan(case: "ContaminationCase", notes: "list[str]", signals: "tuple[str, ...]") -> None:

@@ -18,14 +18,15 @@ from genner.cli.app import (
     EngineOption,
     EngineOptionsOption,
     ForceOption,
+    LabelsFileOption,
     app,
+    asked_labels,
     engine_options,
     may_write,
-    must_exist,
     tell,
 )
 from genner.cli.signals import Interrupted
-from genner.document import Document, LabelSet, Prediction
+from genner.document import Document, Prediction
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ def extract(
         str, typer.Option(help="The field of JSON records, or the column of tables, that is the text.")
     ] = "text",
     labels: LabelsOption = None,
-    labels_file: Annotated[
-        Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
-    ] = None,
+    labels_file: LabelsFileOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -105,19 +104,15 @@ def extract(
     from genner.data.base import ReadLog
     from genner.data.texts import places
     from genner.formats import get_format
-    from genner.labels import parse_labels
 
     # All errors in the call are found before a model is loaded.
     if (text is None) == (not files):
         raise UsageError("give either --text or files (.txt, .jsonl, a folder ..., or - for standard input)")
-    if labels and labels_file:
-        raise UsageError("give --labels or --labels-file, not both")
     if resume and not out:
         raise UsageError("--resume goes on with a file: give --out as well")
     if resume and force:
         raise UsageError("--resume goes on with what is there, and --force starts anew: give one of them")
-    must_exist(*([labels_file] if labels_file else []))
-    asked = LabelSet.from_file(labels_file) if labels_file else parse_labels(labels) if labels is not None else None
+    asked = asked_labels(labels, labels_file)
     if format:
         get_format(format)
     options = engine_options(engine_option, base_url)

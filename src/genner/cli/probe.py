@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genner.cli.app import ForceOption, app, may_write, must_exist, tell
+from genner.cli.app import ForceOption, LabelsFileOption, app, asked_labels, may_write, tell
 from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
 from genner.errors import UsageError
 
@@ -27,9 +27,7 @@ def probe(
     labels: Annotated[
         str | None, typer.Option(help="The label set: PER,ORG, or a shipped one; else the labels in INPUT.")
     ] = None,
-    labels_file: Annotated[
-        Path | None, typer.Option(help='JSON: {"TAG": {"name": ..., "definition": ...}} or {"TAG": "definition"}.')
-    ] = None,
+    labels_file: LabelsFileOption = None,
     train: Annotated[Path | None, typer.Option(help="The training data, for probes that need them.")] = None,
     lexicon: Annotated[
         Path | None,
@@ -62,11 +60,9 @@ def probe(
         raise UsageError("give OUT.jsonl, where the probed documents go, or --score with predictions on them")
     if out is not None and out.suffix.lower() != ".jsonl":
         raise UsageError(f"{str(out)!r} ends in {out.suffix!r}; legal: .jsonl")
-    if labels and labels_file:
-        raise UsageError("give --labels or --labels-file, not both")
+    asked = asked_labels(labels, labels_file)
     corpora = CorpusFiles(syntax, ("input", "train", "lexicon", "score"), lenient=lenient)
     inputs = corpora.check(input=source, train=train, lexicon=lexicon, score=score)
-    must_exist(*([labels_file] if labels_file else []))
     inputs += [labels_file] if labels_file else []
     if out is not None:
         about = {"OUT.labels.json": out.with_suffix(".labels.json"), "OUT.probe.json": out.with_suffix(".probe.json")}
@@ -86,7 +82,7 @@ def probe(
         **_options(option or ()),
     )
     documents = corpora.read("input", source)
-    probed = made.apply(documents, _labels(labels, labels_file, documents))
+    probed = made.apply(documents, asked or _labels_in(documents))
     if out is not None:
         _write(probed, out, {"probe": name, "seed": seed, "options": _options(option or ())}, inputs, force)
     if score is not None:
@@ -132,14 +128,10 @@ def _options(given: "list[str] | tuple[()]") -> dict[str, Any]:
     return made
 
 
-def _labels(labels: str | None, labels_file: Path | None, documents: "list[Document]") -> "LabelSet":
-    from genner.document import LabelSet
+def _labels_in(documents: "list[Document]") -> "LabelSet":
     from genner.labels import as_label_set
 
-    if labels_file:
-        return LabelSet.from_file(labels_file)
-    tags = sorted({e.label for d in documents for e in d.entities})
-    return as_label_set(labels or tags or None)
+    return as_label_set(sorted({e.label for d in documents for e in d.entities}) or None)
 
 
 def _write(probed: "Probed", out: Path, settings: dict[str, Any], inputs: list[Path], force: bool) -> None:

@@ -3,7 +3,7 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -296,6 +296,7 @@ def read_documents(spec: SetSpec, names: tuple[str, ...], root: Path, read_log: 
     """The annotated documents of a set's files. Raises `DataError` for a label that the set's label set lacks."""
     documents = []
     labels = label_set_of(spec, root)
+    read_log = replace(read_log, lenient=read_log.lenient or spec.lenient)  # a copy, with the same counters
     for name in names:
         try:
             found = read_corpus(root / name, spec.from_, read_log)

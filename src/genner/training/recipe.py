@@ -18,9 +18,9 @@ class SetSpec:
 
     `train` and `dev` are files, folders or zip archives of annotated texts below the data root, in any syntax that
     `genner convert` reads; `from` (`from_` here) names the syntax and its options (`conll:column=3`) if guessing would
-    fail. `labels` names a shipped label set, or is a JSON file below the data root; `weight` is how often each
-    training document is used in an epoch (0.5: half of them). `formats`, if given, replaces the recipe's [formats] for
-    this set.
+    fail; with `lenient`, errors in these files are counted and skipped. `labels` names a shipped label set, or is a
+    JSON file below the data root; `weight` is how often each training document is used in an epoch (0.5: half of
+    them). `formats`, if given, replaces the recipe's [formats] for this set.
 
     Selection of documents: `fraction` is the share used (a smaller share is a subset of any larger one); `shots`
     instead takes a k-shot subset with about that many entities of each label (0: all documents); `max_empty` is the
@@ -51,6 +51,7 @@ class SetSpec:
     spacing: float = 0.0
     absent: tuple[str, ...] = ()
     from_: str | None = None
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         check(self, "set", weight=(0.0, inf), detokenize=(0.0, 1.0), fraction=(0.0001, 1.0), shots=(0, inf))
