@@ -298,7 +298,7 @@ def test_a_prediction_has_a_short_repr() -> None:
         ({"model": "defualt"}, r"unknown model 'defualt' \(did you mean 'default'\?\); known: .*or the folder of one"),
         ({"model": "owner/Model-1B", "format": "xml"}, "unknown format 'xml'"),
         ({"model": ""}, "model ''; legal: a name"),
-        ({"model": None}, "model None; legal: a name"),
+        ({"model": 3}, "model 3; legal: a name"),
         ({"labels": ["<a>"]}, "'<a>' cannot be written as a tag"),
         ({"labels": "litbnak"}, "did you mean 'litbank'"),
         ({"format": "inline-xml"}, r"unknown format 'inline-xml' \(did you mean 'inline_xml'\?\)"),

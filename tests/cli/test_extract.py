@@ -33,10 +33,10 @@ def named(request: Request) -> str:
     return re.sub(r"\b(Ada|Bob)\b", r"<PER>\1</PER>", request.text)
 
 
-def load(model: str, labels: LabelSet | None = None, **options: object) -> Extractor:
-    signature = {"model": model, "min_score": str(options.get("min_score"))}
+def load(model: str | None, labels: LabelSet | None = None, **options: object) -> Extractor:
+    signature = {"model": model or "default", "min_score": str(options.get("min_score"))}
     form = FORMATS[str(options.get("format") or "inline_xml")]
-    constrained = bool(options.get("constrained", True))
+    constrained = None if (given := options.get("constrained")) is None else bool(given)
     return Extractor(
         ScriptedEngine(named), form, labels or LabelSet.of("PER"), constrained=constrained, signature=signature
     )
