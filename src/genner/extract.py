@@ -91,11 +91,13 @@ class Extractor:
     ) -> None:
         self.engine, self.form, self.labels, self.adapter = engine, form, labels, adapter
         can = engine.capabilities
-        if constrained and not can.constrains:
+        constrains = can.constrains and not (can.json_only and form.json_schema("a", labels) is None)
+        if constrained and not constrains:
+            more = f" of {form.name}, only of JSON formats" if can.constrains else ""
             raise UsageError(
-                f"engine {engine.name!r} cannot decode under a grammar; give constrained=False, or engine='local'"
+                f"engine {engine.name!r} cannot decode under a grammar{more}; give constrained=False, or engine='local'"
             )
-        self.constrained, self.split = can.constrains if constrained is None else constrained, split
+        self.constrained, self.split = constrains if constrained is None else constrained, split
         self.exact = self.constrained and can.grammar == "exact"
         self.prompt_full_label_set = prompt_full_label_set
         self.min_score = None if min_score is None else checked_score(min_score)

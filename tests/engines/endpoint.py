@@ -142,7 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         at = self.at
         at.authorizations.add(self.headers.get("Authorization"))
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        if not sent:  # the client has gone
+            return
+        body = json.loads(sent)
         if self._refused():
             return
         with at._lock:

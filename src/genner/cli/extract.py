@@ -5,6 +5,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from genner.data import JsonlWriter
     from genner.data.base import ReadLog
     from genner.data.texts import TextSource
+    from genner.engines.base import Engine
+    from genner.engines.http.pricing import PricingEngine
     from genner.extract import Extractor
 
 PAGE_LIMIT = 500  # documents on an HTML page: more than anybody reads, few enough for a browser
@@ -96,6 +99,12 @@ def extract(
     engine: EngineOption = "local",
     engine_option: EngineOptionsOption = None,
     base_url: BaseUrlOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Estimate the tokens and the cost of asking a server (--engine http); nothing is asked."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and say nothing but errors.")] = False,
     device: DeviceOption = None,
 ) -> None:
@@ -125,6 +134,14 @@ def extract(
 
     from genner.loading import load
 
+    if dry_run:
+        priced = _pricing(engine, options, model)
+        ner = load(model, asked, format=format, engine=priced, nested=nested, symbols=symbols)
+        for _ in ner.pipe(documents):
+            pass
+        for line in [*priced.lines(), *read_log.lines()]:
+            tell(line)
+        return
     ner = load(
         model,
         asked,
@@ -145,18 +162,19 @@ def extract(
     progress = ExtractionProgress(len(found) if all(place.single for place in found) else None, quiet)
     shown: list[Document] = []
     notes: list[str] = []
-    if out:
-        from genner.data import read_jsonl
+    with _accounts(ner.engine, quiet):
+        if out:
+            from genner.data import read_jsonl
 
-        writer = JsonlWriter(out, resume, force=force, about=_about(ner, model or "default"))
-        said = _write(writer, ner, documents, progress, batch_size, notes)
-        shown = list(islice(read_jsonl(out), PAGE_LIMIT + 1)) if html else []
-        if not quiet:
-            tell("\n".join(said))
-    else:
-        shown = _show(ner, documents, progress, batch_size, notes, to_page=bool(html))
-    for line in [] if quiet else [*notes, *read_log.lines()]:
-        tell(line)
+            writer = JsonlWriter(out, resume, force=force, about=_about(ner, model or "default"))
+            said = _write(writer, ner, documents, progress, batch_size, notes)
+            shown = list(islice(read_jsonl(out), PAGE_LIMIT + 1)) if html else []
+            if not quiet:
+                tell("\n".join(said))
+        else:
+            shown = _show(ner, documents, progress, batch_size, notes, to_page=bool(html))
+        for line in [] if quiet else [*notes, *read_log.lines()]:
+            tell(line)
     if html:
         from genner.data import write_atomic
         from genner.render import html_page
@@ -167,15 +185,43 @@ def extract(
             tell(f"page written to {html}")
 
 
+def _pricing(engine: str, options: dict[str, Any], model: str | None) -> "PricingEngine":
+    """The engine that prices a job. Raises `UsageError` for engines that ask no server."""
+    if engine != "http":
+        raise UsageError(
+            f"--dry-run estimates what asking a server costs, and engine {engine!r} asks none; give --engine http"
+        )
+    from genner.engines import engine_options as options_of
+    from genner.engines.http.pricing import PricingEngine
+
+    return PricingEngine(options_of(engine, options), model or "")
+
+
+@contextmanager
+def _accounts(engine: "Engine", quiet: bool) -> Iterator[None]:
+    """Say at the end what the engine has spent, also when the job was stopped."""
+    from genner.engines.base import AccountingEngine
+
+    try:
+        yield
+    finally:
+        if isinstance(engine, AccountingEngine) and not quiet:
+            tell("\n".join(engine.summary()))
+
+
 def _less_than_exact(ner: "Extractor", free: bool) -> str:
     """What the engine does not do, where it was not asked to leave it; empty if its answers cannot be invalid."""
     if ner.exact or free:
         return ""
     how = "under grammars that its server reads" if ner.constrained else "freely"
-    scores = "" if ner.engine.capabilities.logprobs else ", and gives no scores"
+    can = ner.engine.capabilities
+    scores = "" if can.logprobs else ", and gives no scores"
+    more = (
+        "" if ner.constrained or not can.json_only else "; it constrains answers in JSON formats: --format grouped_json"
+    )
     return (
         f"engine {ner.engine.name!r} decodes {how}{scores}: answers that are not legal are repaired, and repairs are "
-        "counted"
+        f"counted{more}"
     )
 
 

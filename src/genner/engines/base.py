@@ -7,7 +7,7 @@ does not know what it predicts, nor how a grammar writes a draft from it.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from genner.errors import UsageError
 from genner.grammar import Grammar
@@ -32,12 +32,14 @@ class Capabilities:
 
     Attributes:
         grammar: how it constrains answers.
+        json_only: whether it constrains answers in JSON formats alone.
         logprobs: whether it gives the log-probabilities of the tokens, from which entities get scores.
         adapters: whether one engine holds several adapters, and each request says which one answers it.
         weights: whether it reads weights from this machine. If not, a server has the model, under a name of its own.
     """
 
     grammar: GrammarSupport = "none"
+    json_only: bool = field(default=False, kw_only=True)
     logprobs: bool = False
     adapters: bool = False
     weights: bool = True
@@ -245,6 +247,15 @@ class LoadableEngine(Protocol):
         defaults. An engine may ignore `device`, `decoder` and `drafter`. Raises `ModelError` when a file is missing or
         does not fit.
         """
+        ...
+
+
+@runtime_checkable
+class AccountingEngine(Protocol):
+    """An engine that says what it has done and spent."""
+
+    def summary(self) -> list[str]:
+        """Its calls, tokens and cost so far, in words."""
         ...
 
 

@@ -14,25 +14,17 @@ from genner.engines.http.answers import Budget, generation_of
 from genner.engines.http.backoff import wait_time
 from genner.engines.http.connection import Connection
 from genner.engines.http.failures import Failed, Refused, SetAside, Transient
+from genner.engines.http.modes import ModeLadder
 from genner.engines.http.options import HttpOptions, Structured
 from genner.engines.http.reply import Reply, ReplyLimits
 from genner.engines.http.server import ServerFacts, related
-from genner.engines.http.structured import PLUGIN_TEST, PLUGIN_TEXT, fields
+from genner.engines.http.structured import PLUGIN_TEST, PLUGIN_TEXT
 from genner.errors import ModelError, UsageError
 
 log = logging.getLogger(__name__)
 
-TRIED = 3  # requests whose grammar is refused, with none accepted, before no more is sent
 _ADJUSTABLE = ("stream_options", "chat_template_kwargs", "logprobs", "temperature", "max_tokens")
 """Fields that some servers refuse; the request means about the same without, or under another name."""
-
-
-@dataclass
-class _Standing:
-    """What is known of a mode of structured output: how often it was accepted and refused."""
-
-    accepted: int = 0
-    refused: int = 0
 
 
 @dataclass
@@ -41,22 +33,20 @@ class Caller:
 
     Attributes:
         facts, model: the server, and the name of the model there.
-        steps: the modes of structured output, the best first; the last is `none`.
+        ladder: the modes of structured output.
     """
 
     options: HttpOptions
     connection: Connection
     facts: ServerFacts
     model: str
-    steps: tuple[Structured, ...]
+    ladder: ModeLadder
     store: AnswerStore | None
     accounts: Accounts
     _random: Random = field(default_factory=Random)
     _open: asyncio.Semaphore = field(init=False)
     _running: dict[bytes, asyncio.Future[Generation]] = field(default_factory=dict)
-    _modes: dict[Structured, _Standing] = field(default_factory=dict)
     _left_out: set[str] = field(default_factory=set)
-    _told: set[str] = field(default_factory=set)
     _not_before: float = 0.0  # of the loop's clock: until then the server asks not to be called
     _failed_in_a_row: int = 0
     _others: int = 0  # answers of other models, while none came from the right one
@@ -67,10 +57,14 @@ class Caller:
     async def answer(self, request: Request) -> Generation:
         """The answer, or a generation that says why there is none. Raises `GennerError` when the job cannot go on."""
         async with self._open:
-            spending, problems = Spending(), list[str]()
+            spending = Spending()
+
+            async def ask(mode: Structured, more: dict[str, Any]) -> Generation:
+                return await self._in_mode(request, mode, more, spending)
+
             try:
-                generation = await self._answered(request, spending, problems)
-            except (SetAside, Refused, Transient) as failed:
+                generation = await self.ladder.descend(request, ask)
+            except (SetAside, Transient) as failed:
                 self.accounts.counts["failed"] += 1
                 # A text that is too long, or filtered, says nothing about the server.
                 self._failed_in_a_row += isinstance(failed, Transient) or failed.kind == "refused"
@@ -80,9 +74,7 @@ class Caller:
                         "answers so far are kept in the cache; go on when the server is well (--resume), or allow more "
                         "with --engine-option give_up=N"
                     ) from None
-                return Generation(
-                    b"", complete=False, problems=tuple(problems), failure=failed.reason, usage=spending.usage
-                )
+                return Generation(b"", complete=False, failure=failed.reason, usage=spending.usage)
             self._failed_in_a_row = 0
             cached = generation.usage is not None and generation.usage.cached
             self.accounts.counts["cached" if cached else "answered"] += 1
@@ -111,60 +103,8 @@ class Caller:
     def _address(self) -> str:
         return f"{self.facts.base_url}/chat/completions"
 
-    async def _answered(self, request: Request, spending: Spending, problems: list[str]) -> Generation:
-        """The answer in the best mode that the server takes."""
-        refusals: dict[Structured, Refused] = {}
-        for mode in self.steps if request.constrained else ("none",):
-            more = self._grammar(mode, request)
-            if more is None:
-                continue
-            if mode == "none" and request.constrained and self.steps != ("none",):
-                self.accounts.counts["without grammar"] += 1
-                refusal = next(iter(refusals.values()), None)
-                why = f", which the server refused: {refusal.reason}" if refusal else ""
-                problems.append(f"the answer was written without a grammar{why}")
-                self._tell_once(refusal)
-            try:
-                generation = await self._in_mode(request, mode, more, spending, problems)
-            except Refused as error:
-                # A refused grammar costs nothing. If the request is refused without one too, something else is wrong.
-                if mode == "none":
-                    raise SetAside("refused", f"the server refuses the request: {error.reason}") from None
-                refusals[mode] = error
-                continue
-            self._modes.setdefault(mode, _Standing()).accepted += 1
-            for other in refusals:
-                self._modes.setdefault(other, _Standing()).refused += 1
-            self.accounts.counts["refused grammar"] += bool(refusals)
-            return generation
-        raise AssertionError("the last step needs no grammar")
-
-    def _grammar(self, mode: Structured, request: Request) -> dict[str, Any] | None:
-        """The fields of a mode; None where it is of no use."""
-        if mode == "none":
-            return {}
-        standing = self._modes.get(mode)
-        if standing and standing.refused >= TRIED and not standing.accepted:
-            return None
-        return fields(mode, self.facts.kind, request.grammar_source) if request.grammar_source else None
-
-    def _tell_once(self, refusal: Refused | None) -> None:
-        if refusal and "refused" not in self._told:
-            self._told.add("refused")
-            log.warning(
-                "the server refuses a grammar (%s); such answers are written freely, aligned and repaired",
-                refusal.reason,
-            )
-        elif not refusal and "none" not in self._told:
-            self._told.add("none")
-            log.warning(
-                "this server (%s) takes no grammar of this answer format; answers are written freely, aligned and "
-                "repaired (a JSON format may do better: genner formats)",
-                self.facts.kind,
-            )
-
     async def _in_mode(
-        self, request: Request, mode: Structured, more: dict[str, Any], spending: Spending, problems: list[str]
+        self, request: Request, mode: Structured, more: dict[str, Any], spending: Spending
     ) -> Generation:
         """The answer in one mode: from the cache, from an equal request that is running, or from the server."""
         while True:
@@ -181,7 +121,7 @@ class Caller:
             self._running[key] = future
             try:
                 left_out = frozenset(self._left_out)
-                generation = await self._repeated(request, mode, body, spending, problems)
+                generation = await self._repeated(request, mode, body, spending)
                 if self.store:
                     self.store.put(key, generation)
                 future.set_result(generation)
@@ -228,7 +168,7 @@ class Caller:
         return False
 
     async def _repeated(
-        self, request: Request, mode: Structured, body: dict[str, Any], spending: Spending, problems: list[str]
+        self, request: Request, mode: Structured, body: dict[str, Any], spending: Spending
     ) -> Generation:
         """The server's answer, asked for until it comes or the repetitions are spent. Raises `Failed`."""
         loop, counts = asyncio.get_running_loop(), self.accounts.counts

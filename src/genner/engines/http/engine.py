@@ -19,6 +19,7 @@ from genner.engines.http.calls import Caller
 from genner.engines.http.connection import Connection
 from genner.engines.http.estimate import estimated_tokens
 from genner.engines.http.failures import Transient
+from genner.engines.http.modes import ModeLadder
 from genner.engines.http.options import HttpOptions
 from genner.engines.http.server import Answer, ServerFacts, chosen_model, find_out
 from genner.engines.http.structured import SUPPORT, ladder
@@ -52,8 +53,13 @@ class HttpEngine:
         weakref.finalize(self, self._loop.stop)
         self._caller = self._loop.run(_connect(options, key, model, store, self.accounts))
         self.name = self._caller.model
+        steps = self._caller.ladder.steps
         self.capabilities = Capabilities(
-            SUPPORT[self._caller.steps[0]], logprobs=options.logprobs, adapters=True, weights=False
+            SUPPORT[steps[0]],
+            json_only=not {"genner", "gbnf"} & set(steps),
+            logprobs=options.logprobs,
+            adapters=True,
+            weights=False,
         )
 
     @classmethod
@@ -82,7 +88,7 @@ class HttpEngine:
 
     @property
     def signature(self) -> Mapping[str, str]:
-        return {"server": self.facts.kind, "structured": self._caller.steps[0], "server_model": self.name}
+        return {"server": self.facts.kind, "structured": self._caller.ladder.steps[0], "server_model": self.name}
 
     @property
     def window(self) -> int | None:
@@ -94,7 +100,11 @@ class HttpEngine:
 
     def add_adapter(self, name: str, folder: Path | None) -> str:
         """Name another model of the server, such as an adapter that vLLM serves. Nothing is loaded."""
-        found = self.name if name in ("", self.name) else chosen_model(name, self.facts.models, self.facts.kind)
+        found = (
+            self.name
+            if name in ("", self.name)
+            else chosen_model(name, self.facts.models, self.facts.kind, self.options.any_model)
+        )
         return "" if found == self.name else found
 
     def summary(self) -> list[str]:
@@ -137,18 +147,18 @@ async def _connect(
                 await asyncio.sleep(min(options.max_wait, max(own, error.wait or 0)))
                 attempt += 1
 
-    facts, name = await find_out(get, options.base_url, model)
+    facts, name = await find_out(get, options.base_url, model, options.any_model)
     if options.window and facts.window and options.window > facts.window:
         raise UsageError(f"window={options.window}: the model takes {facts.window} tokens; give no more")
     steps = ladder(facts.kind, options.structured)
-    caller = Caller(options, connection, facts, name, steps, store, accounts)
+    caller = Caller(options, connection, facts, name, ModeLadder(steps, facts.kind, accounts.counts), store, accounts)
     if steps[0] == "genner" and not await caller.has_plugin():
         if options.structured == "genner":
             raise UsageError(
                 "structured=genner: this vLLM does not run genner's plug-in; start it in an environment with genner "
                 "installed, or give structured=auto"
             )
-        caller.steps = steps[1:]
+        caller.ladder.steps = steps[1:]
     return caller
 
 

@@ -43,7 +43,9 @@ class HttpOptions:
     logprobs: bool = _option(True, "Ask for log-probabilities, from which entities get scores.")
     thinking_tokens: int = _option(0, "Tokens that a model may reason before it answers.")
     window: int = _option(0, "Tokens of prompt and answer together; 0: as the server says.")
-    any_model: bool = _option(False, "Accept answers in which the server names another model.")
+    any_model: bool = _option(
+        False, "Ask for a model that the server does not list, and accept answers of another one."
+    )
     price_in: float = _option(0.0, "Price of a million prompt tokens.")
     price_out: float = _option(0.0, "Price of a million tokens of answers.")
     cache: str = _option("", "File of the answers paid for, or none; by default answers.sqlite in genner's folder.")

@@ -48,7 +48,7 @@ class ServerFacts:
     identity: str = ""
 
 
-async def find_out(get: Get, base_url: str, model: str) -> tuple[ServerFacts, str]:
+async def find_out(get: Get, base_url: str, model: str, any_model: bool = False) -> tuple[ServerFacts, str]:
     """The facts about a server, and the name of the model there: the only one of the server if `model` is empty.
 
     `get` raises errors for servers that cannot be reached and keys that are refused. Raises `UsageError` for what is no
@@ -68,7 +68,7 @@ async def find_out(get: Get, base_url: str, model: str) -> tuple[ServerFacts, st
     root = base_url.removesuffix("/v1")
     kind, more = await _kind(get, root, urlsplit(base_url).hostname or "", entries or [])
     names = tuple(str(entry["id"]) for entry in entries or [])
-    name = chosen_model(model, names, kind)
+    name = chosen_model(model, names, kind, any_model)
     entry: Mapping[str, Any] = next((e for e in entries or [] if e["id"] == name), {})
     others = {str(entry[key]) for key in ("root", "parent", "canonical_slug", "name") if entry.get(key)}
     others |= {str(alias) for alias in entry.get("aliases") or ()}
@@ -87,17 +87,17 @@ def _entries(record: Any) -> list[Mapping[str, Any]] | None:
     return entries if entries or not data else None
 
 
-def chosen_model(model: str, names: tuple[str, ...], kind: ServerKind) -> str:
-    """The name to ask for. Raises `UsageError`."""
+def chosen_model(model: str, names: tuple[str, ...], kind: ServerKind, any_model: bool) -> str:
+    """The name to ask for. Raises `UsageError` for one that is not among `names`, unless `any_model`."""
     if not model:
         if len(names) == 1:
             return names[0]
         raise UsageError(f"name a model of the server with --model; {_list(names, '')}")
-    if not names or model in names or kind in ("unknown", "llama.cpp"):
+    if not names or model in names or any_model or kind == "llama.cpp":
         return model
     if kind == "ollama" and f"{model}:latest" in names:
         return f"{model}:latest"
-    raise UsageError(f"the server has no model {model!r}; {_list(names, model)}")
+    raise UsageError(f"the server has no model {model!r}; {_list(names, model)} (any_model=true asks for it anyway)")
 
 
 def _list(names: tuple[str, ...], model: str) -> str:
