@@ -459,7 +459,7 @@ def test_an_extractor_is_replaced_not_changed() -> None:
     ner = Extractor(ScriptedEngine(), XML, LABELS, min_score=0.5, symbols=True, signature={"model": "m"})
     with pytest.raises(AttributeError, match=r"make another with replace\(split=\.\.\.\)"):
         ner.split = False
-    with pytest.raises(UsageError, match=r"argument 'widen'; legal: engine, form, labels, constrained, prompt_full"):
+    with pytest.raises(UsageError, match=r"unknown argument 'widen'.*known: .*prompt_full_label_set"):
         ner.replace(widen=True)
     other = ner.replace(form=FORMATS["compact"], split=False)
     assert (other.engine, other.labels, other.min_score, other.symbols) == (ner.engine, LABELS, 0.5, True)

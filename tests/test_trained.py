@@ -118,8 +118,8 @@ def test_labels_that_are_new_are_named_once(caplog: pytest.LogCaptureFixture) ->
             list(ner.pipe(["Ann", "Bob"], labels))
             ner.extract("Ann", labels)
     assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
-        "new to the model, 1 of 2 labels: band",
-        "new to the model, all of 1 labels: band",
+        "new to the model: band (1 of 2 labels)",
+        "new to the model: band (1 of 1 labels)",
     ]
 
 

@@ -19,7 +19,7 @@ from genner.chunks import Chunk, chunks
 from genner.decoding_constraints import decoding_constraints, depth_of
 from genner.document import Document, LabelSet, Prediction, Problem
 from genner.engines.base import Engine, Generation, Request
-from genner.errors import UsageError
+from genner.errors import UnknownNameError, UsageError
 from genner.formats import Format
 from genner.formats.grammar_source import FormatGrammarSource
 from genner.inputs import checked_score, document_of, no_text, not_one_text
@@ -130,10 +130,10 @@ class Extractor:
     def replace(self, **arguments: Any) -> "Extractor":
         """Another extractor, with these arguments and otherwise those of this one; they share the engine.
 
-        Raises `UsageError` for an argument that there is not.
+        Raises `UnknownNameError` for an unknown argument.
         """
         if unknown := arguments.keys() - set(_ARGUMENTS):
-            raise UsageError(f"argument {sorted(unknown)[0]!r}; legal: {', '.join(_ARGUMENTS)}")
+            raise UnknownNameError("argument", sorted(unknown)[0], _ARGUMENTS)
         same = {name: getattr(self, name) for name in _ARGUMENTS} | {"signature": self._given_signature}
         made = Extractor(**(same | arguments))
         made._cautioned.update(self._cautioned)
@@ -202,11 +202,9 @@ class Extractor:
             "calibrated for other labels": "scores here were fitted on other labels that it had not met",
             "uncalibrated": "scores here are uncalibrated: do not read them as probabilities",
         }[self.standing(asked)]
-        which = "all" if len(new) == len(asked) else len(new)
         return (
-            f"new to the model, {which} of {len(asked)} labels: {named(new)}; the recipe that it was trained after has "
-            "none of that name. It finds fewer such entities, and with the right words often gives the wrong label; "
-            + scores
+            f"new to the model: {named(new)} ({len(new)} of {len(asked)} labels); it was not trained on labels of "
+            "these names, misses more of their entities, and often gives their mentions a wrong label; " + scores
         )
 
     def pipe(

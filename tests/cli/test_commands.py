@@ -119,6 +119,20 @@ def test_wrong_use_exits_with_2_and_says_what_is_legal(run: Run, args: tuple[str
 
 
 @pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("convert",), "genner: Missing argument 'source'; see genner convert --help"),
+        (("models", "fetch", "--bogus"), "; see genner models fetch --help"),
+        (("evalute",), "genner: No such command 'evalute'. Did you mean 'evaluate'? See genner --help"),
+    ],
+)
+def test_wrong_use_leads_to_the_help_of_its_command(run: Run, args: tuple[str, ...], says: str) -> None:
+    code, _, err = run(*args)
+    assert code == 2
+    assert err.rstrip("\n").endswith(says)
+
+
+@pytest.mark.parametrize(
     ("data", "says"),
     [
         (b"Ada \xff met", "UTF-8"),

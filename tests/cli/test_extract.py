@@ -92,6 +92,8 @@ def test_a_record_without_the_field_says_which_it_has(extract: Run, tmp_path: Pa
         True,
     ) * 2
     assert extract("x.jsonl", "--text-field", "content")[0] == 0
+    (tmp_path / "x.jsonl").write_text('{"content": "Ada"}')
+    assert "has no 'text'; it has: content; name" in extract("x.jsonl")[2]  # not the id it gets
 
 
 def test_ids_given_to_several_texts_stay_apart(extract: Run, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from genner.data import guarded_process
 from genner.data.base import ReadLog
-from genner.data.guarded_process import GuardError, guarded
+from genner.data.guarded_process import GuardError, StallError, guarded
 from genner.data.hf import HuggingFace
 from genner.document import Document
 from genner.errors import DataError, UsageError
@@ -34,6 +34,11 @@ def leave() -> Iterator[int]:
 def hang() -> Iterator[int]:
     yield 1
     time.sleep(60)
+
+
+def begin_late() -> Iterator[int]:
+    time.sleep(0.2)
+    yield 1
 
 
 def refuse(own: bool) -> Iterator[int]:
@@ -72,8 +77,9 @@ def test_a_crash_a_hang_and_an_exit_are_errors(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(GuardError, match=r"its reader crashed \(code 3\)"):
         list(guarded("tests.data.test_guarded_process:leave"))
     monkeypatch.setattr(guarded_process, "STALL_TIMEOUT", 0.05)
-    with pytest.raises(GuardError, match=r"its reader did not go on for 0\.05 seconds"):
+    with pytest.raises(StallError, match=r"its reader gave nothing for 0\.05 seconds"):
         list(guarded("tests.data.test_guarded_process:hang"))
+    assert list(guarded("tests.data.test_guarded_process:begin_late")) == [1]  # imports count as the start
     assert list(guarded("tests.data.test_guarded_process:count", 1)) == [0]
 
 

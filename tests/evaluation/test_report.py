@@ -159,7 +159,7 @@ def test_the_table() -> None:
         "weighted avg     0.8750    0.5000    0.5750         8",
         "",
         f"micro F1 0.5333, 95% interval {low:.4f} to {high:.4f} (jackknife over 2 documents)",
-        "only 2 documents, fewer than 30: the interval is rough, and there is little to tell two systems apart by",
+        "only 2 documents, fewer than 30: the interval is rough; only large differences of systems show",
         "invalid outputs: 1 of 2 documents",
         f"signature: {report.signature}",
         "",

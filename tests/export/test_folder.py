@@ -293,6 +293,13 @@ def test_a_gguf_file_holds_the_merged_weights(tmp_path: Path, base: Path, adapte
         to_gguf(str(adapter), tmp_path / "out", kind, base_gguf=source)
 
 
+def test_a_missing_package_leaves_no_folder(tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genner.extras.is_installed", lambda package: package != "gguf")
+    with pytest.raises(UsageError, match="gguf is not installed"):
+        to_gguf(str(adapter), tmp_path / "out", base_gguf=tmp_path / "base.gguf")
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_that_do_not_fit_a_type_are_named(tmp_path: Path, adapter: Path) -> None:
     with pytest.raises(ModelError, match=r"ffn_down\.weight cannot be Q8_0: .*--type bf16"):
         to_gguf(str(adapter), tmp_path / "out", base_gguf=base_gguf(tmp_path / "base.gguf"))  # rows of 48

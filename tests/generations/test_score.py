@@ -368,7 +368,7 @@ def test_reading(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ("data", "message"),
     [
         (b"[1]\n", r"g\.jsonl:1: is a JSON list, not an object"),
-        (b'{"text": "a"}\n', "no line has 'predict' and 'label'"),
+        (b'{"text": "a"}\n', "no line has 'predict' and 'label'; there are: text; give"),
         (b'{"predict": "\xff"}\n', "invalid UTF-8"),
         (b"1" * 5000, r"g\.jsonl:1: cannot be read as JSON"),
     ],

@@ -122,8 +122,8 @@ def test_the_command_line_says_what_was_left_out(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr("genner.loading.load", load)
     now = [IDENTITY]
     for calibration, options, entities, said in (
-        (CALIBRATION, (), 1, "1 entity scored below 0.60, the calibration's threshold for these labels: left out"),
-        (CALIBRATION, ("--min-score", "0.9"), 0, "2 entities scored below --min-score 0.9: left out"),
+        (CALIBRATION, (), 1, "1 entity left out, with a score below 0.60, the calibration's threshold for these"),
+        (CALIBRATION, ("--min-score", "0.9"), 0, "2 entities left out, with a score below --min-score 0.9"),
         (CALIBRATION, ("--min-score", "0"), 2, ""),
         (IDENTITY, (), 2, "no threshold: this model has no calibration"),
     ):

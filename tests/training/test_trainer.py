@@ -364,6 +364,9 @@ def test_a_recipe_needs_a_base_a_set_and_a_format(tmp_path: Path) -> None:
         ("[formats]\ninline_xml = 1", "base"),
         ("base = 'm'\n[[set]]\nname = 'a'\nlabels = 'core'", "formats"),
         ("base = 'm'\n[formats]\ninline_xml = 1", "set"),
+        ("base = 'm'\nplain = 0.3", r"'plain' stands in no table; write it below \[prompt\] or \[drafter\]"),
+        ("base = 'm'\nsedd = 1", r"has no key 'sedd'; known: base, method, .*, \[lora\], .*, \[\[set\]\]"),
+        ("base = 'm'\n[[sets]]\nname = 'a'", r"write \[\[set\]\]"),
     ):
         path.write_text(text)
         with pytest.raises(DataError, match=names):

@@ -112,15 +112,18 @@ class Models:
     def _switch(self, adapter: Path) -> None:
         from peft import PeftModel
 
+        from genner.engines.fast_loading.weights import quiet_libraries
+
         if adapter not in self._names:
             name = f"side{len(self._names)}"
             try:
                 if self._names:
                     self._model.load_adapter(str(adapter), adapter_name=name, autocast_adapter_dtype=False)
                 else:
-                    self._model = PeftModel.from_pretrained(
-                        self._model, str(adapter), adapter_name=name, autocast_adapter_dtype=False
-                    )
+                    with quiet_libraries():
+                        self._model = PeftModel.from_pretrained(
+                            self._model, str(adapter), adapter_name=name, autocast_adapter_dtype=False
+                        )
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise ModelError(f"adapter {adapter} does not fit {self._key and self._key[0]}: {error}") from error
             self._names[adapter] = name

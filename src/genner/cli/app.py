@@ -149,7 +149,7 @@ def must_exist(*paths: Path) -> None:
         if str(path) == "-" and not path.exists():
             raise UsageError("standard input ('-') cannot be read here; save it in a file, and give its path")
         if not path.exists():
-            raise UsageError(f"there is no {str(path)!r}; give the path of an existing file")
+            raise UsageError(f"there is no {str(path)!r}; give the path of an existing file or folder")
 
 
 def main() -> NoReturn:
@@ -195,7 +195,9 @@ def _run() -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(said, file=sys.stderr)
             return 2
-        return _complain(f"{said}; see genner --help", 2)
+        where = getattr(getattr(error, "ctx", None), "command_path", "genner")
+        said = said.removesuffix(".")
+        return _complain(f"{said} See {where} --help" if said.endswith("?") else f"{said}; see {where} --help", 2)
     return 0
 
 

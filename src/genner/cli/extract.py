@@ -156,8 +156,9 @@ def extract(
     )
     from genner.cli.progress import ExtractionProgress
 
-    for caution in [] if quiet else [ner.caution(), _less_than_exact(ner, free)]:
-        if caution:
+    cautions = [ner.caution(), _less_than_exact(ner, free)]  # asked for if quiet too, so that `pipe` logs none
+    for caution in cautions:
+        if caution and not quiet:
             tell(caution)
     progress = ExtractionProgress(len(found) if all(place.single for place in found) else None, quiet)
     shown: list[Document] = []
@@ -276,12 +277,10 @@ def _threshold(ner: "Extractor", left_out: int) -> str:
         return (
             "no threshold: this model has no calibration that brings one; all entities are kept, whatever their score"
         )
-    entities = f"{left_out} {'entity' if left_out == 1 else 'entities'} scored below"
+    entities = f"{left_out} {'entity' if left_out == 1 else 'entities'} left out, with a score below"
     if ner.min_score is None:
-        return (
-            f"{entities} {ner.least():.2f}, the calibration's threshold for these labels: left out; --min-score 0: all"
-        )
-    return f"{entities} --min-score {ner.min_score:g}: left out" if ner.min_score else ""
+        return f"{entities} {ner.least():.2f}, the calibration's threshold for these labels; --min-score 0 keeps all"
+    return f"{entities} --min-score {ner.min_score:g}" if ner.min_score else ""
 
 
 def _about(ner: "Extractor", model: str) -> dict[str, Any]:

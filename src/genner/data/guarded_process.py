@@ -27,7 +27,10 @@ from genner.errors import GennerError
 STALL_TIMEOUT = 60.0
 """Seconds without an item after which a reader counts as hanging."""
 START_TIMEOUT = 120.0
-"""Seconds that the process may take to start and to import its reader."""
+"""Seconds that the process may take to start, and then again to yield the first item: readers import large packages."""
+
+STALLED = "the machine is busy or the file is damaged; try again"
+"""What to tell whoever gave the file of a reader that stalled."""
 
 _LENGTH = struct.Struct("<Q")
 _COMMAND = "from genner.data.guarded_process import serve; serve()"
@@ -37,11 +40,16 @@ class GuardError(Exception):
     """A native reader that failed: the message says how."""
 
 
+class StallError(GuardError):
+    """A native reader that is still running after the time that it has: the file is damaged, or the machine is busy."""
+
+
 def guarded(function: str, *args: Any) -> Iterator[Any]:
     """The items that the generator function `module:name`, called with `args`, yields in another process.
 
-    Arguments and items are pickled. Raises `GuardError` when it raises, crashes, or yields nothing for `STALL_TIMEOUT`
-    seconds; genner's own errors are raised unchanged.
+    Arguments and items are pickled. Raises `GuardError` when it raises or crashes, and `StallError` when it yields
+    nothing for `STALL_TIMEOUT` seconds, before the first item for `START_TIMEOUT`; genner's own errors are raised
+    unchanged.
     """
     worker = _idle.pop() if _idle else _Worker()
     try:
@@ -49,8 +57,8 @@ def guarded(function: str, *args: Any) -> Iterator[Any]:
         wait = START_TIMEOUT
         while True:
             kind, value = worker.receive(wait)
-            wait = STALL_TIMEOUT
             if kind == "item":
+                wait = STALL_TIMEOUT
                 yield value
             elif kind != "ready":
                 break
@@ -116,7 +124,7 @@ class _Worker:
         while size:
             ready, _, _ = select.select([fd], [], [], max(0.0, until - time.monotonic()))
             if not ready:
-                raise GuardError(f"its reader did not go on for {wait:g} seconds")
+                raise StallError(f"its reader gave nothing for {wait:g} seconds")
             data = os.read(fd, min(size, 1 << 20))
             if not data:
                 raise self._ended()

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from genner.data.base import ReadLog, Syntax
 from genner.data.column_survey import tag_spelling
 from genner.data.column_values import MAX_TAG_VALUES
-from genner.data.guarded_process import GuardError, guarded, on_disk
+from genner.data.guarded_process import STALLED, GuardError, StallError, guarded, on_disk
 from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, optional, record_losses
 from genner.data.tags import AS_CONLLEVAL, Scheme, SchemeCheck, Spelling
 from genner.data.tags import spans as spans_of
@@ -129,6 +129,8 @@ class HuggingFace(Syntax):
         try:
             with on_disk(part) as path:
                 yield from guarded(f"genner.data.arrow:{function}", str(path), *args)
+        except StallError as error:
+            read_log.error("broken file", part, f"{error}; {STALLED}, or fetch it again")
         except GuardError as error:
             read_log.error("broken file", part, f"is not a whole parquet or arrow file: {error}; fetch it again")
 

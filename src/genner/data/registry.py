@@ -208,7 +208,7 @@ def guess_target(path: Path) -> Syntax:
         writers = [SYNTAXES["jsonl"]]
     if len(writers) != 1:
         some = ", ".join(kind.name for kind in writers) or ", ".join(n for n, k in SYNTAXES.items() if k.writes)
-        raise UsageError(f"the name {path.name!r} does not say which syntax to write; say so, as one of: {some}")
+        raise UsageError(f"the name {path.name!r} does not say which syntax to write; name it with --to: {some}")
     return writers[0]()
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from genner.data.base import ReadLog, Syntax
 from genner.data.file_opening import LIMIT, RATIO, max_unpacked
-from genner.data.guarded_process import GuardError, guarded, on_disk
+from genner.data.guarded_process import STALLED, GuardError, StallError, guarded, on_disk
 from genner.data.records import DocumentBuilder, RecordSpan, optional, record_losses
 from genner.document import Document, Entity, group_of
 from genner.errors import DataError, UsageError
@@ -64,6 +64,8 @@ class SpacyDocBin(Syntax):
                         document = builder.build_row(number, found.text, spans, found.id, found.group)
                         if document is not None:
                             yield document
+        except StallError as error:
+            read_log.error("broken DocBin", source, f"{error}; {STALLED}, or write it again with spaCy")
         except GuardError as error:
             read_log.error("broken DocBin", source, f"is not a whole DocBin: {error}; write it again with spaCy")
 

@@ -82,7 +82,7 @@ def _place(path: Path) -> TextSource:
     if place.suffix not in TEXT_SUFFIXES:
         raise UsageError(f"{str(path)!r} ends in {place.suffix!r}; legal: {LEGAL}; convert or rename it")
     if not path.exists():
-        raise UsageError(f"there is no {str(path)!r}; give the path of an existing file")
+        raise UsageError(f"there is no {str(path)!r}; give the path of an existing file or folder")
     refuse_endless(path)
     return place
 
@@ -269,6 +269,7 @@ def _documents(
     for number, (line, record) in enumerate(found, 1):
         try:
             made_up = record.get("id") in (None, "")
+            _check_text(record, text_field)
             document = _document({**record, "id": f"{stem}-{number}"} if made_up else record, text_field)
         except DocumentError as error:
             raise DataError(where, str(error), line) from None
@@ -282,17 +283,21 @@ def _documents(
         yield document
 
 
-def _document(record: dict[str, Any], text_field: str) -> Document:
-    """Raises `DocumentError`, which names the syntax that reads the record."""
+def _check_text(record: dict[str, Any], text_field: str) -> None:
+    """Raise `DocumentError`, with the record's fields, where it has no text."""
     text = record.get(text_field)
     if not isinstance(text, str):
         if text_field in record:
             raise DocumentError(f"{text_field!r} is {type(text).__name__}, not a string")
         others = {key: value for key, value in record.items() if isinstance(value, str) and key != "id"}
         fix = f"--text-field {max(others, key=lambda key: len(others[key]))}" if others else "--text-field"
-        has = ", ".join(key for key in record if record is not None)
+        has = ", ".join(record) or "nothing"
         raise DocumentError(f"has no {text_field!r}; it has: {has}; name the field of the text, as with {fix}")
+
+
+def _document(record: dict[str, Any], text_field: str) -> Document:
+    """Raises `DocumentError` for an id that is none, and for a group or a field that a document cannot have."""
     if type(record["id"]) not in (str, int):
         raise DocumentError(f"'id' is {record['id']!r}; legal: a string or an integer")
     rest = {key: value for key, value in record.items() if key not in (text_field, "text", "entities")}
-    return Document.from_dict({**rest, "text": text, "entities": []})
+    return Document.from_dict({**rest, "text": record[text_field], "entities": []})

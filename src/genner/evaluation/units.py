@@ -55,7 +55,7 @@ class Units:
             return (
                 f"no interval: {some} of {n} {self.what}s has entities, and nothing is known of how others would differ"
             )
-        rough = f"fewer than {FEW}: the interval is rough, and there is little to tell two systems apart by"
+        rough = f"fewer than {FEW}: the interval is rough; only large differences of systems show"
         if n < FEW:
             return f"only {n} {self.what}s, {rough}"
         return f"{n} {self.what}s, but so unequal in size that they count as {max(effective, 0):.0f}, {rough}"

@@ -12,7 +12,7 @@ from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.export.about import FOUR_BITS, ModelFacts
 from genner.export.card import CARD, MARK, write_card
 from genner.export.folder import keep_card, to_transformers
-from genner.extras import naming_parts
+from genner.extras import naming_parts, require
 from genner.model_source import ModelSource
 from genner.model_store import MODELS, expanded
 from genner.presets import WheelSource
@@ -68,6 +68,7 @@ def to_gguf(
             )
     if script and kind in FOUR_BITS:
         raise UsageError(f"{SCRIPT} writes q8_0, bf16 and f16, not {kind}; export f16, then use llama-quantize")
+    require("torch", "safetensors", "gguf")  # before the folder is made
     out.mkdir(parents=True, exist_ok=True)
     if script:
         _convert(script, model, kind, target)

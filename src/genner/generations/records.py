@@ -45,7 +45,7 @@ def read_generations(path: Path) -> Generations:
     is JSON but not an object; also when no record has `predict` and `label`, which means another kind of file.
     """
     records, skipped = [], []
-    known = False
+    known, keys = False, dict[str, None]()
     try:
         # Text mode, because a carriage return also ends a line for the published scripts.
         with path.open(encoding="utf-8") as file:
@@ -64,6 +64,7 @@ def read_generations(path: Path) -> Generations:
                     how = "; LLaMA-Factory writes one object a line: give that file"
                     raise DataError(str(path), f"is a JSON {type(data).__name__}, not an object{how}", number)
                 known = known or {"predict", "label"} <= data.keys()
+                keys.update(dict.fromkeys(data))
                 prompt = data.get("prompt")
                 records.append(
                     GenerationRecord(
@@ -80,7 +81,9 @@ def read_generations(path: Path) -> Generations:
         raise DataError(str(path), f"cannot be read: {error.strerror}") from None
     if records and not known:
         raise DataError(
-            str(path), "no line has 'predict' and 'label'; give LLaMA-Factory's generated_predictions.jsonl"
+            str(path),
+            f"no line has 'predict' and 'label'; there are: {', '.join(keys) or 'nothing'}; give LLaMA-Factory's "
+            "generated_predictions.jsonl",
         )
     return Generations(tuple(records), tuple(skipped))
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from genner.document import LabelSet
-from genner.engines.fast_loading.weights import attention_of
+from genner.engines.fast_loading.weights import attention_of, quiet_libraries
 from genner.engines.transformers_engine import fast_dtype
 from genner.errors import TrainingError
 from genner.extras import install_command
@@ -94,7 +94,8 @@ def add_adapter(model: Any, spec: LoraSpec, tokens: Sequence[int] = ()) -> Any:
         trainable_token_indices=rows,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config, autocast_adapter_dtype=False)
+    with quiet_libraries():
+        return get_peft_model(model, config, autocast_adapter_dtype=False)
 
 
 def _targets(model: Any, wanted: Sequence[str]) -> list[str]:

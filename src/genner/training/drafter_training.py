@@ -64,7 +64,9 @@ def train_drafter(
     readings = read(Network(engine.network.causal, probe_layers), engine, asking, spec.sentences, spec.self_distill)
     held_out, some = readings[: max(1, len(readings) // 20)], readings[max(1, len(readings) // 20) :]
     if not some:
-        raise TrainingError(f"{spec.sentences} sentences are too few to train a drafter on; give more, or 0 for none")
+        raise TrainingError(
+            f"{len(readings)} sentences are too few to train a drafter on; give more, or set [drafter] sentences = 0"
+        )
     shape = DrafterShape(probe_layers, readings[0].labels.shape[1] // len(probe_layers))
     torch.manual_seed(mixture.recipe.seed)
     begun = start if start is not None and start.shape == shape else SpanDrafter(shape)

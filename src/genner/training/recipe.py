@@ -237,8 +237,7 @@ class Recipe:
         """Read a recipe. Raises `DataError` naming the key that is missing, unknown or of the wrong type."""
         raw = read_toml(path)
         try:
-            if "sets" in raw:
-                raise UsageError("[recipe] has no key 'sets'; write [[set]], once for each corpus")
+            _refuse_unknown(raw)
             tables = raw.pop("set", [])
             recipe = cls.from_dict({**raw, "sets": tables})
         except UsageError as error:
@@ -284,6 +283,21 @@ def nested_tables(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name in TABLES:
         _refuse_renamed(recipe.get(name), name, f"{prefix}{name}")
     return {name: build(kind, recipe.get(name, {}), f"{prefix}{name}") for name, kind in TABLES.items()}
+
+
+def _refuse_unknown(recipe: dict[str, Any]) -> None:
+    """Raise `UsageError` for a key outside all tables of a file that is unknown, or belongs in a table."""
+    known = {name: name for name in ("base", "method", "seed", "start")}
+    known |= {name: f"[{name}]" for name in ("formats", *TABLES)} | {name: f"[[{name}]]" for name in ("set", "chat")}
+    if not (unknown := sorted(recipe.keys() - known.keys())):
+        return
+    key = unknown[0]
+    if key == "sets":
+        raise UsageError("has no key 'sets'; write [[set]], once for each corpus")
+    keys = {name: {f.name for f in dataclasses.fields(kind)} for name, kind in TABLES.items()}
+    if tables := [f"[{name}]" for name in TABLES if key in keys[name] | RENAMED_KEYS.get(name, {}).keys()]:
+        raise UsageError(f"{key!r} stands in no table; write it below {' or '.join(tables)}")
+    raise UsageError(f"has no key {key!r}; known: {', '.join(known.values())}")
 
 
 def _refuse_renamed(table: Any, kind: str, where: str) -> None:

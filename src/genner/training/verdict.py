@@ -100,7 +100,7 @@ def judge(
         advice.append(f"{steps} steps are too few to learn from (an adapter finds little before {few(recipe)})")
         advice.append(longer)
     if not scored:
-        advice.append("no dev data: nobody knows what it finds; give the [[set]] a dev file: dev = 'NAME/dev.jsonl'")
+        advice.append("no dev data, so no score; give the [[set]] a dev file: dev = 'NAME/dev.jsonl'")
     if drafter_f1 == 0.0:
         advice.append(
             "the drafter guesses nothing that is right (micro-F1 0): answers are the same, decoding is slower; it saw "

@@ -6,6 +6,8 @@ imported only when they are needed.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +91,18 @@ def _merged_by_peft(causal: Any, folder: Path, adapter: Path) -> Any:
     from peft import PeftModel
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of the libraries, about each other
+        with quiet_libraries():
             return PeftModel.from_pretrained(causal, adapter).merge_and_unload()
     except _FAULTS as error:
         raise ModelError(f"adapter {adapter} does not fit model {folder}: {error}") from error
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """No warnings of peft and transformers about names of each other that will change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _quiet() -> None:
