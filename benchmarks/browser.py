@@ -30,8 +30,8 @@ from genner.report.html import html
 from genner.report.plots import label as plot_label
 from genner.report.plots import legend, panels
 from genner.report.table import (
+    CellEntry,
     Column,
-    Entrance,
     ErrorExample,
     ErrorExamples,
     Figure,
@@ -102,13 +102,13 @@ def report_page(texts: list[str]) -> str:
             (axes,) = panels(drawing, [t])
             bar = axes.bar([0], [1])
             axes.set_xticks([0], [plot_label(t)])
-            legend(drawing, [bar], [t])
+            legend(drawing, {t: bar})
 
         document = Document(t, (entity(t, t),), t)
         example = ErrorExample("missed", t, t, document, document, (t,), (t,))
         figure = Figure(f"f{i}", t, (t,), ((t,),), draw, (3, 2), t, t)
         sections.append(Section(f"s{i}", t, (t, Listing((t,)), table, figure, ErrorExamples(t, t, (example,)))))
-        cells.append(Entrance(t, t, "done", ((t, t),), t, "E1"))
+        cells.append(CellEntry(t, t, "done", ((t, t),), t, "E1"))
     versions = {"E1": {t: t for t in texts}}
     return html(StudyReport(texts[0], tuple(texts), tuple(sections), tuple(cells), versions))
 

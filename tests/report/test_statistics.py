@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genner.document import Document, Entity
 from genner.evaluation import compare, interval
 from genner.evaluation.intervals import Difference, mean
-from genner.report.estimates import Estimates, stars, together
+from genner.report.estimates import Estimates, corrected, stars
 from genner.report.outcomes import CellOutcome, micro
 
 row = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
@@ -57,7 +57,7 @@ def test_a_change_is_that_of_compare(rows: tuple[list[tuple[int, int, int]], lis
     assert (found.value, found.low, found.high, found.p) == pytest.approx(
         (expected.value, expected.low, expected.high, expected.p)
     )
-    assert (change.documents, change.together) == (len(first), True)
+    assert (change.documents, change.paired) == (len(first), True)
 
 
 @given(counts, st.data())
@@ -80,7 +80,7 @@ def test_systems_without_a_document_in_common_are_independent() -> None:
     a, b = outcome([(1, 0, 1)] * 5), outcome([(2, 1, 0)] * 4, ["x", "y", "z", "w"])
     change = Estimates({"a": a, "b": b}).change(["a"], ["b"])
     assert change is not None
-    assert (change.together, change.documents) == (False, 0)
+    assert (change.paired, change.documents) == (False, 0)
     assert change.difference.value == pytest.approx(micro(b.strict) - micro(a.strict))
 
 
@@ -150,7 +150,7 @@ values = st.lists(st.integers(-3, 9), min_size=1, max_size=60).map(lambda xs: np
 @given(values, st.integers(1, 12))
 @settings(deadline=None)
 def test_a_mark_and_an_interval_never_contradict_each_other(values: np.ndarray, several: int) -> None:
-    (d, *_) = together([mean(values, least=-1, greatest=1).difference()] * several)
+    (d, *_) = corrected([mean(values, least=-1, greatest=1).difference()] * several)
     assert d is not None
     outside = d.low > 0 or d.high < 0
     assert outside == d.sure == (d.p <= 0.05) == (stars(d) in ("*", "**"))
@@ -181,8 +181,8 @@ def test_differences_that_are_nothing_but_rounding_are_none() -> None:
 
 def test_what_cannot_be_tested_is_judged_by_nobody() -> None:
     one = mean(np.linspace(0.01, 1, 999)).difference()
-    assert together([one, None]) == [one, None]
-    (first, _, second) = together([one, None, one])
+    assert corrected([one, None]) == [one, None]
+    (first, _, second) = corrected([one, None, one])
     assert first == second == one.among(2)
     assert isinstance(first, Difference)
     assert stars(None) == "?"

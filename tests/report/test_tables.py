@@ -20,13 +20,16 @@ from genner.errors import DataError
 from genner.generations.readings import ReadingName
 from genner.report import StudyReport, assemble, build
 from genner.report.csv_tables import csv_files
-from genner.report.decoding import closings, decoding_findings, pairs
+from genner.report.deficits import format_deficits
 from genner.report.estimates import Estimates
-from genner.report.measures import Source
-from genner.report.outcomes import RULES, read_outcomes
+from genner.report.findings import decoding_findings
+from genner.report.number_text import shown
+from genner.report.outcomes import read_outcomes
 from genner.report.paper import GROUPS, PAPER_FORMATS, figure, published, system_of, systems
 from genner.report.results import Collection
-from genner.report.table import Listing, Value, shown
+from genner.report.source import Source
+from genner.report.table import Listing, Value
+from genner.report.terms import RULES
 
 DECODINGS = ("greedy", "sampled", "grammar")
 
@@ -321,9 +324,9 @@ def source_of(folder: Path) -> Source:
 def test_what_the_grammar_closes_adds_up(folder: Path, rule: ReadingName) -> None:
     source = source_of(folder)
     seen = 0
-    for test in source.collection.tests():
-        for system in {g.key.system for g in source.collection.scores() if g.key.test == test and g.key.system.trained}:
-            best, found = closings(source, pairs(source, system, test, "greedy", rule))
+    for test in source.tests():
+        for system in {g.key.system for g in test.groups if g.key.system.trained}:
+            best, found = format_deficits(test, system, "greedy", rule)
             scores = {c.pair.format: (c.pair.free, c.pair.grammar) for c in found}
             for c in found:
                 free, grammar = scores[c.pair.format]
@@ -381,7 +384,7 @@ def test_the_finding_is_the_table_in_words(folder: Path, report: StudyReport) ->
     """Each reading has its sentences, and each format of the table is in one, told surely only where it is."""
     collection = Collection.open([folder])
     listing = decoding_findings(Source(collection, Estimates(read_outcomes(collection, 1)[0])))
-    assert listing is not None
+    assert listing.items
     for (n, title), (rule, name) in product(((1, "GENIA"), (2, "uner")), RULES.items()):
         found = [line for line in lines(report, f"decoding-{n}") if line["block"].endswith(f", {name}")]
         said = [x for x in listing.items if x.startswith(f"{title}, ") and f", {name} (n = 30 documents): " in x]

@@ -22,11 +22,12 @@ from markdown_it import MarkdownIt
 from genner.document import Document, Entity
 from genner.render import markdown as md
 from genner.render.layout import UNPRINTABLE, picture, visible_line
-from genner.report import csv_tables, latex, markdown, plots
+from genner.report import csv_tables, figure_files, latex, markdown, plots
 from genner.report.html import html
+from genner.report.number_text import shown
 from genner.report.table import (
+    CellEntry,
     Column,
-    Entrance,
     ErrorExample,
     ErrorExamples,
     Figure,
@@ -38,7 +39,6 @@ from genner.report.table import (
     TableRow,
     TableText,
     Value,
-    shown,
 )
 
 HOSTILE = [
@@ -98,7 +98,9 @@ def report_of(text: str) -> StudyReport:
     )
     document = Document(text.encode("utf-8", "replace").decode() or "x", (Entity(0, 1, "x"),), text)
     example = ErrorExample("missed", text, "score-1", document, document, (text,), (text,))
-    cells = tuple(Entrance(id, text, "done", (("key", text), (text, "v")), text, "E1") for id in ("score-1", "score-2"))
+    cells = tuple(
+        CellEntry(id, text, "done", (("key", text), (text, "v")), text, "E1") for id in ("score-1", "score-2")
+    )
     figure = Figure("f", text, ("a", text), ((text, 1.5),), lambda d: draw(d, text), (3, 2), text, text)
     blocks = (text, Listing((text,)), table, figure, ErrorExamples(text, text, (example,)))
     return StudyReport(text, (text,), (Section("s", text, blocks),), cells, {"E1": {text: text}})
@@ -109,7 +111,7 @@ def draw(figure: Any, text: str) -> None:
     bar = axes.bar([0], [1], color=plots.colour(0))
     bar.patches[0].set_url("#cell-score-1")
     axes.set_xticks([0], [plots.label(text)])
-    plots.legend(figure, [bar], [text])
+    plots.legend(figure, {text: bar})
 
 
 def squeezed(text: str) -> str:
@@ -306,7 +308,7 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
 @settings(max_examples=8, deadline=None)
 def test_a_figure_with_hostile_labels_is_xml_that_says_them(text: str) -> None:
     figure = Figure("f", text, ("a",), ((text,),), lambda d: draw(d, text), (3, 2))
-    svg = plots.inline(figure)
+    svg = figure_files.inline(figure)
     root = ET.fromstring(svg)
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert tags <= {"svg", "defs", "g", "path", "use", "text", "tspan", "clipPath", "rect", "a", "symbol"}
@@ -317,24 +319,24 @@ def test_a_figure_with_hostile_labels_is_xml_that_says_them(text: str) -> None:
 
 def test_a_figure_takes_the_colours_of_the_page_and_its_files_their_own() -> None:
     figure = Figure("f", "t", ("a",), ((1.0,),), lambda d: draw(d, "x"), (3, 2))
-    svg = plots.inline(figure)
+    svg = figure_files.inline(figure)
     assert "var(--s0)" in svg
     assert "var(--ink)" in svg
     assert not re.findall(r"#[0-9a-f]{6}", svg)
     assert 'xlink:href="#cell-score-1"' in svg
-    drawn = plots.svg_file(figure)
-    assert drawn == plots.svg_file(figure)
+    drawn = figure_files.svg_file(figure)
+    assert drawn == figure_files.svg_file(figure)
     assert "var(--" not in drawn
-    assert plots.png_file(figure).startswith(b"\x89PNG")
+    assert figure_files.png_file(figure).startswith(b"\x89PNG")
 
 
 def test_a_figure_of_its_own_says_what_it_shows() -> None:
     caption = "test, 60 sentences; n = 60 documents. Intervals at 95 %."
     figure = Figure("f", "F1 by format: GENIA", ("a",), ((1.0,),), lambda d: draw(d, "x"), (5, 2), caption)
-    alone = plots._drawn(figure, "svg", alone=True, rc={"svg.fonttype": "none"}).decode()
+    alone = figure_files._drawn(figure, "svg", alone=True, rc={"svg.fonttype": "none"}).decode()
     assert "F1 by format: GENIA" in alone
     assert caption in alone
-    assert caption not in plots.inline(figure)  # the page says it beside the figure
+    assert caption not in figure_files.inline(figure)  # the page says it beside the figure
 
 
 @given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=5))

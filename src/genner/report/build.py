@@ -6,7 +6,6 @@ from pathlib import Path
 from genner.evaluation.intervals import FEW
 from genner.render.templates import asset
 from genner.report.abilities import ability_section
-from genner.report.basis import with_basis
 from genner.report.breakdowns import breakdowns_section
 from genner.report.contamination import contamination_section
 from genner.report.cost import cost_section
@@ -15,13 +14,15 @@ from genner.report.estimates import Estimates
 from genner.report.formats import formats_section
 from genner.report.lead import lead
 from genner.report.main_tables import main_section
-from genner.report.measures import Source
-from genner.report.outcomes import MEANINGS, read_outcomes
+from genner.report.outcomes import read_outcomes
 from genner.report.paper import PAPER_CITATION
 from genner.report.probes import probes_section
 from genner.report.results import Collection
-from genner.report.runs import entrances, runs_section
+from genner.report.runs import cell_entries, runs_section
+from genner.report.sample_sizes import with_sample_sizes
+from genner.report.source import Source
 from genner.report.table import Listing, Section, StudyReport
+from genner.report.terms import MEANINGS
 
 SECTIONS: tuple[Callable[[Source], Section], ...] = (
     runs_section,
@@ -56,8 +57,8 @@ def assemble(
     outcomes, problems = read_outcomes(collection, max(each, 1))
     trained = {id: str(t) for id, item in collection.items.items() if (t := item.description.get("trained"))}
     source = Source(collection, Estimates(outcomes, trained), tuple(problems), each)
-    cells, environments = entrances(collection)
-    sections = [with_basis(source, section) for section in (*(make(source) for make in SECTIONS), _method_section())]
+    cells, environments = cell_entries(collection)
+    sections = [with_sample_sizes(source, make(source)) for make in SECTIONS] + [_method_section()]
     names = ", ".join(folder.resolve().name for folder in folders)
     return StudyReport(title or f"Assessment: {names}", lead(source), tuple(sections), cells, environments)
 

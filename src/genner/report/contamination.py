@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genner.report.common import section
-from genner.report.measures import Source
+from genner.report.cell_items import CELL_GAPS, CellItem
 from genner.report.paper import TITLES
-from genner.report.results import CellItem, Collection
+from genner.report.results import Collection
+from genner.report.source import Source, section
 from genner.report.table import (
     Column,
     Entry,
@@ -30,15 +30,12 @@ HEADLINES: dict[str, tuple[str, ValueKind]] = {
     "completion": ("exact", "percent"),
     "name_recall": ("labels", "percent"),
 }
-_WHY: dict[str, Why] = {"failed": "failed", "skipped": "skipped", "running": "running", "waiting": "waiting"}
 
 
 def contamination_section(source: Source) -> Section:
     """A table for each model and corpus that was tested, and an explanation of each signal and verdict."""
     collection = source.collection
     items = sorted(collection.of("contamination"), key=lambda item: (item.cell.name, item.id))
-    if not items:
-        return section("contamination", "Contamination", ())
     intro = (
         "Has a model seen the test set? Only “nothing found” says that a signal could have been seen and is not there; "
         "“unknown” and “no power” never do. docs/contamination.md tells more."
@@ -47,7 +44,7 @@ def contamination_section(source: Source) -> Section:
     return section("contamination", "Contamination", (meanings(items), *tables), intro)
 
 
-def meanings(items: Sequence[CellItem]) -> Listing | None:
+def meanings(items: Sequence[CellItem]) -> Listing:
     """What each signal in the results tests, and what each verdict means."""
     from genner.contamination import SIGNAL_VERDICTS
     from genner.contamination.table import meaning
@@ -56,7 +53,7 @@ def meanings(items: Sequence[CellItem]) -> Listing | None:
     signals = [f"{name}: {meaning(name)}" for name in dict.fromkeys(name for name, _ in found)]
     verdicts = {finding.get("verdict") for _, finding in found}
     lines = [*signals, *(f"{verdict}: {about}." for verdict, about in SIGNAL_VERDICTS.items() if verdict in verdicts)]
-    return Listing(tuple(lines)) if lines else None
+    return Listing(tuple(lines))
 
 
 def contamination_table(collection: Collection, item: CellItem, n: int) -> Table:
@@ -72,8 +69,8 @@ def contamination_table(collection: Collection, item: CellItem, n: int) -> Table
             )
             rows.append(TableRow((name, str(finding.get("side", ""))), entries))
     if not rows:
-        gap = Missing(_WHY.get(item.state, "absent"), (item.id,), item.reason)
-        rows.append(TableRow(("all signals", ""), (gap, gap, gap, gap)))
+        why: Why = next((state for state in CELL_GAPS if state == item.state), "absent")
+        rows.append(TableRow(("all signals", ""), (Missing(why, (item.id,), item.reason),) * 4))
     corpus = str(item.description.get("corpus", ""))
     sentences = item.metric("documents")
     count = f"{sentences:,.0f}" if sentences is not None else str(item.description.get("sentences"))
@@ -97,8 +94,7 @@ def contamination_table(collection: Collection, item: CellItem, n: int) -> Table
 
 
 def _signals(item: CellItem) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    found = item.result.metrics.get("signals") if item.result else None
-    return list(found.items()) if isinstance(found, Mapping) else []
+    return list(item.metrics("signals").items())
 
 
 def _number(item: CellItem, signal: str, finding: Mapping[str, Any], group: str) -> Entry:

@@ -1,28 +1,19 @@
 """Errors: their kinds, and a few examples of each kind for each format and decoding."""
 
 from collections import Counter
-from itertools import zip_longest
+from collections.abc import Callable
+from itertools import product, zip_longest
 from typing import Any
 
-from genner.assess.scoring import GRAMMAR
 from genner.document import Document, Entity
+from genner.evaluation.intervals import Interval
 from genner.evaluation.taxonomy import ERROR_KINDS
-from genner.report.common import (
-    GROUP_HEADS,
-    decoded,
-    decoding_title,
-    group_heads,
-    headline,
-    here,
-    ordered,
-    section,
-    test_heading,
-)
-from genner.report.measures import Source
-from genner.report.outcomes import INVALID, REPAIRED, Sighting
-from genner.report.plots import INK, colour, label, legend, name_rows, panels, size
-from genner.report.results import CellGroup, GroupKey, System, TestSet
-from genner.report.table import Block, Column, ErrorExample, ErrorExamples, Figure, Section, Table, TableRow, Value
+from genner.report.outcomes import INVALID, Sighting
+from genner.report.plots import INK, colour, interval_line, label, legend, name_rows, panels, size
+from genner.report.results import CellGroup, System
+from genner.report.source import ScoredTest, Source, group_table, section
+from genner.report.table import NO_INTERVAL, Column, Entry, ErrorExample, ErrorExamples, Figure, Section, Table, Value
+from genner.report.terms import REPAIRED, decoded_and_read
 
 ERROR_CONTEXT_CHARS = 160  # code points of the text on either side of an error
 MAX_ANSWER_CHARS = 1_500  # code points of an answer
@@ -31,65 +22,51 @@ SHOWN_KINDS = (*(kind for kind in ERROR_KINDS if kind != "right"), INVALID)
 
 def errors_section(source: Source) -> Section:
     """The kinds of errors, and examples."""
-    blocks: list[Block | None] = [kinds_figure(source, test, n) for n, test in enumerate(source.collection.tests(), 1)]
-    return section("errors", "Errors", [*blocks, kinds_table(source), *examples(source)])
+    tests = source.tests()
+    shown = (examples(test, source.examples) for test in tests)
+    return section("errors", "Errors", [*map(kinds_figure, tests), kinds_table(source), *shown])
 
 
-def kinds_table(source: Source) -> Table | None:
-    """The number of errors of each kind, by group, averaged over seeds."""
-    rows = []
-    for g in ordered(source):
-        known = source.estimates.outcomes(g.cells)
-        if not known:
-            continue
-        counts: Counter[str] = Counter()
-        for outcome in known:
-            counts.update(outcome.kinds)
-        entries = tuple(Value(counts[kind] / len(known), "number", cells=g.cells) for kind in ERROR_KINDS)
-        rows.append(TableRow(group_heads(g), entries, test_heading(source, g.key.test)))
-    if not rows:
-        return None
-    return Table(
+def kinds_table(source: Source) -> Table:
+    """The number of errors of each kind, by group, averaged over seeds; groups that kept no answers are left out."""
+
+    def number(kind: str) -> Callable[[CellGroup], Entry]:
+        def mean(group: CellGroup) -> Entry:
+            known = source.estimates.outcomes(group.cells)
+            return Value(sum(o.kinds.get(kind, 0) for o in known) / len(known), "number", cells=group.cells)
+
+        return mean
+
+    return group_table(
+        source,
         "kinds",
         "Kinds of errors",
-        GROUP_HEADS,
-        tuple(Column(kind) for kind in ERROR_KINDS),
-        tuple(rows),
+        {Column(kind): number(kind) for kind in ERROR_KINDS},
         "; ".join(f"{kind}: {meaning}" for kind, meaning in ERROR_KINDS.items()) + f". {REPAIRED} Means over seeds.",
-        supporting=True,
+        [g for g in source.collection.ordered() if source.estimates.outcomes(g.cells)],
     )
 
 
-def kinds_figure(source: Source, test: TestSet, n: int) -> Figure | None:
+def kinds_figure(test: ScoredTest) -> Figure:
     """The errors of each format by kind, as shares of the gold entities; one panel per system."""
-    shown, formats, _ = here(source, test)
-    decoding = headline(source, test)
+    estimates, formats = test.source.estimates, test.formats
     bars: dict[System, dict[str, dict[str, float]]] = {}
-    totals: dict[tuple[System, str], tuple[float, float]] = {}
+    totals: dict[tuple[System, str], Interval | None] = {}
     entities: set[int] = set()
     rows: list[tuple[str | float | None, ...]] = []
-    for system in shown:
-        for format in formats:
-            group = source.collection.get(GroupKey(system, format, test, decoding))
-            known = source.estimates.outcomes(group.cells)
-            gold = sum(float(o.repaired[:, 0].sum() + o.repaired[:, 2].sum()) for o in known)
-            if gold:
-                counts = {kind: sum(o.kinds[kind] for o in known) for kind in ERROR_KINDS if kind != "right"}
-                bars.setdefault(system, {})[format] = {kind: count / gold for kind, count in counts.items()}
-                entities.add(round(gold / len(known)))
-                if bounds := source.estimates.error_rate([id for id in group.cells if source.estimates.outcome(id)]):
-                    totals[system, format] = bounds
-                rows += [
-                    (system.title, format, decoding, kind, count, count / gold, None, None, " ".join(group.cells))
-                    for kind, count in counts.items()
-                ]
-                total = sum(counts.values())
-                low, high = totals.get((system, format), (None, None))
-                rows.append(
-                    (system.title, format, decoding, "all", total, total / gold, low, high, " ".join(group.cells))
-                )
-    if not bars:
-        return None
+    for group in test.main_groups:
+        system, format, cells = group.key.system, group.key.format, " ".join(group.cells)
+        known = estimates.outcomes(group.cells)
+        gold = sum(float(o.repaired[:, 0].sum() + o.repaired[:, 2].sum()) for o in known)
+        if not gold:
+            continue
+        counts = {kind: sum(o.kinds[kind] for o in known) for kind in ERROR_KINDS if kind != "right"}
+        bars.setdefault(system, {})[format] = {kind: count / gold for kind, count in counts.items()}
+        entities.add(round(gold / len(known)))
+        bounds = totals[system, format] = estimates.error_rate([id for id in group.cells if estimates.outcome(id)])
+        about, total = (system.title, format, group.key.decoding), sum(counts.values())
+        rows += [(*about, kind, count, count / gold, *NO_INTERVAL, cells) for kind, count in counts.items()]
+        rows.append((*about, "all", total, total / gold, *(bounds or NO_INTERVAL), cells))
 
     def draw(drawing: Any) -> None:
         axes = panels(drawing, [s.title for s in bars])
@@ -97,68 +74,53 @@ def kinds_figure(source: Source, test: TestSet, n: int) -> Figure | None:
         for a, (system, found) in zip(axes, bars.items(), strict=True):
             a.grid(axis="x")
             for format, shares in found.items():
-                if bounds := totals.get((system, format)):
-                    y = formats.index(format)
-                    a.plot([100 * x for x in bounds], [y, y], color=INK, linewidth=1, zorder=3)
-                left = 0.0
+                y, left = formats.index(format), 0.0
+                interval_line(a, y, totals[system, format], "x", color=INK, linewidth=1, zorder=3)
                 for k, (kind, share) in enumerate(shares.items()):
-                    drawn = a.barh(formats.index(format), 100 * share, 0.7, left=left, color=colour(k))
+                    drawn = a.barh(y, 100 * share, 0.7, left=left, color=colour(k))
                     handles.setdefault(kind, drawn)
                     left += 100 * share
             name_rows(a, [label(f) for f in formats])
             a.set_xlabel("errors for 100 gold entities")
-        legend(drawing, list(handles.values()), list(handles))
+        legend(drawing, handles)
 
-    return Figure(
-        f"kinds-{n}",
-        f"Kinds of errors: {source.collection.title(test)}",
+    return test.figure(
+        "kinds",
+        "Kinds of errors",
         ("system", "format", "decoding", "kind", "errors", "share of gold", "low", "high", "cells"),
-        tuple(rows),
+        rows,
         draw,
         size(len(bars), height=0.32 * len(formats) + 0.9),
-        f"{source.collection.about(test)}, {', '.join(f'{n:,}' for n in sorted(entities))} gold entities; decoded "
-        f"{decoded(decoding)}.{'' if decoding == GRAMMAR else f' {REPAIRED}'} "
+        f", {', '.join(f'{n:,}' for n in sorted(entities))} gold entities; {decoded_and_read(test.main_decoding)} "
         "Lines: 95 % interval of all errors together.",
         "Errors of each format by kind",
     )
 
 
-def examples(source: Source) -> list[ErrorExamples]:
-    """For each test set, kind, format and decoding: one error from each of up to `source.examples` cells.
+def examples(test: ScoredTest, each: int) -> ErrorExamples:
+    """For each kind, format and decoding: one error from each of up to `each` cells.
 
     The error that a cell shows for a kind is chosen by a hash of the document id when the answers are read; cells take
     turns in the order of the tables. Nothing is picked by hand.
     """
-    each = source.examples
-    if each < 1:
-        return []
-    found = []
-    for test in source.collection.tests():
-        items: list[ErrorExample] = []
-        taken: dict[tuple[str, str, str], int] = {}
-        for turn in range(each):
-            for group in [g for g in ordered(source) if g.key.test == test]:
-                for kind in SHOWN_KINDS:
-                    place = group.key.format, group.key.decoding, kind
-                    kept = [s for o in source.estimates.outcomes(group.cells[:1]) for s in o.sightings.get(kind, ())]
-                    if taken.get(place, 0) < each and turn < len(kept):
-                        taken[place] = taken.get(place, 0) + 1
-                        items.append(_example(group, kind, kept[turn]))
-        if items:
-            order = {kind: n for n, kind in enumerate(SHOWN_KINDS)}
-            items.sort(key=lambda e: order[e.kind])
-            title = source.collection.title(test)
-            caption = (
-                f"{source.collection.about(test)}. Up to {each} for each kind, format and decoding, drawn by a hash of "
-                f"the document's id. {REPAIRED}"
-            )
-            found.append(ErrorExamples(title, caption, tuple(items)))
-    return found
+    items: list[ErrorExample] = []
+    taken: Counter[tuple[str, str, str]] = Counter()
+    for turn, group, kind in product(range(each), test.groups, SHOWN_KINDS):
+        place = group.key.format, group.key.decoding, kind
+        kept = [s for o in test.source.estimates.outcomes(group.cells[:1]) for s in o.sightings.get(kind, ())]
+        if taken[place] < each and turn < len(kept):
+            taken[place] += 1
+            items.append(_example(group, kind, kept[turn]))
+    items.sort(key=lambda e: SHOWN_KINDS.index(e.kind))
+    caption = (
+        f"{test.about}. Up to {each} for each kind, format and decoding, drawn by a hash of the document's id. "
+        f"{REPAIRED}"
+    )
+    return ErrorExamples(test.title, caption, tuple(items))
 
 
 def _example(group: CellGroup, kind: str, sighting: Sighting) -> ErrorExample:
-    k = group.key
-    about = f"{k.system.title}, {k.format}, {decoding_title(k.decoding)}"
+    about = ", ".join(group.key.heads)
     answered = sighting.answered
     gold, pred = answered.document(), answered.prediction()
     spans = [(0, min(len(gold.text), 2 * ERROR_CONTEXT_CHARS))]
@@ -192,11 +154,8 @@ def _window(document: Document, start: int, end: int) -> Document:
 
 
 def _cut(text: str) -> str:
-    return (
-        text
-        if len(text) <= MAX_ANSWER_CHARS
-        else f"{text[:MAX_ANSWER_CHARS]}… ({len(text) - MAX_ANSWER_CHARS:,} more characters)"
-    )
+    more = len(text) - MAX_ANSWER_CHARS
+    return text if more <= 0 else f"{text[:MAX_ANSWER_CHARS]}… ({more:,} more characters)"
 
 
 def _named(text: str, entity: Entity) -> str:

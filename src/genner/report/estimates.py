@@ -31,14 +31,14 @@ DocumentIds = tuple[str, ...]
 class Change:
     """The difference of two groups, second minus first, over the `documents` that both answered.
 
-    `together` is False if they share no document, so that the two are independent.
+    `paired` is False if they share no document, so that the two are independent.
     """
 
     first: float
     second: float
     difference: Difference
     documents: int
-    together: bool = True
+    paired: bool = True
 
 
 class Estimates:
@@ -175,7 +175,7 @@ class Estimates:
         return shares(sums[:, 0::2], sums[:, 1::2], ("documents", ids))
 
 
-def together(found: Sequence[Difference | None]) -> list[Difference | None]:
+def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
     """The differences corrected for their number: their intervals hold jointly at 95 %."""
     several = sum(d is not None for d in found)
     return [d and d.among(several) for d in found]

@@ -1,26 +1,18 @@
 """Formats and decoding: scores by format, deficits when free and under the grammar, validity of the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from genner.assess.scoring import GRAMMAR
 from genner.evaluation.intervals import Difference
-from genner.report.common import (
-    DECODING_TITLES,
-    FAULTS,
-    FREE,
-    GROUP_HEADS,
-    group_heads,
-    here,
-    ordered,
-    section,
-    test_heading,
-    without_interval,
-)
-from genner.report.decoding import Closing, closings, decoding_findings, decoding_tables, pairs
-from genner.report.measures import Source, rates, score
-from genner.report.outcomes import MEANINGS, RULES
-from genner.report.paper import figure, systems
+from genner.generations.readings import ReadingName
+from genner.report.deficits import FormatDeficit, decoded_both_ways, format_deficits
+from genner.report.entries import limits, points, score, values_of, without_interval
+from genner.report.estimates import STARS
+from genner.report.findings import decoding_findings
+from genner.report.paper import mean_of_models
 from genner.report.plots import (
     INK,
     DifferenceMark,
@@ -31,15 +23,20 @@ from genner.report.plots import (
     size,
     whiskers,
 )
-from genner.report.results import CellGroup, GroupKey, System, TestSet, absence
+from genner.report.results import CellGroup, System
+from genner.report.source import ScoredTest, Source, group_table, section
 from genner.report.table import Block, Column, Entry, Figure, Missing, Section, Table, TableRow, Value, anchor
+from genner.report.terms import DECODED, DECODING_TITLES, FAULTS, FREE, MEANINGS, READING_TITLES, RULES
+
+PAPER_MEAN = "the paper's mean over 8 models"
 
 
 def formats_section(source: Source) -> Section:
     """The deficits of formats, and how much of them is due to decoding."""
-    blocks: list[Block | None] = [decoding_findings(source), *decoding_tables(source)]
-    for n, test in enumerate(source.collection.tests(), 1):
-        blocks += [format_figure(source, test, n), closing_figure(source, test, n)]
+    tests = source.tests()
+    blocks: list[Block | None] = [decoding_findings(source), *map(decoding_table, tests)]
+    for test in tests:
+        blocks += [format_figure(test), deficit_figure(test)]
     blocks.append(validity_table(source))
     return section(
         "formats",
@@ -50,34 +47,111 @@ def formats_section(source: Source) -> Section:
     )
 
 
-def _paper_mean(format: str, corpus: str) -> float | None:
-    """The mean over the paper's eight models."""
-    found = [f for s in systems("llm") if (f := figure(s, format, corpus)) is not None]
-    return sum(found) / len(found) if found else None
+def decoding_table(test: ScoredTest) -> Table | None:
+    """How much of each format's deficit is decoding; None for a test set that was not decoded in both ways."""
+    free, systems = decoded_both_ways(test)
+    if not free:
+        return None
+    rows, notes = [], []
+    answers: set[float] = set()  # the numbers of free answers of a format
+    for system in systems:
+        for rule, name in RULES.items():
+            best, deficits = format_deficits(test, system, free, rule)
+            for deficit in (d for d in deficits if d.pair.both or rule == "strict"):
+                pair = deficit.pair
+                answers.add(_free_answers(test, pair.free))
+                entries = (*_deficit_entries(deficit, pair.format == best), *_fault_counts(test, pair.free))
+                rows.append(TableRow((pair.format,), entries, f"{system.title}, {name}"))
+                if pair.dropped and rule == "strict":
+                    notes.append(
+                        f"{system.title}, {pair.format}: {pair.dropped} trainings that were decoded in one way only "
+                        "are left out."
+                    )
+    several = answers - {0.0}
+    of = f"Of {several.pop():,.0f} free answers" if len(several) == 1 else "Free answers"
+    groups = {
+        "F1": ("free", "grammar"),
+        "By the grammar": ("gain",),
+        "Deficit to the best format": ("free", "grammar"),
+        "Closed by the grammar": ("points", "share, %"),
+        of: (*FAULTS, "misplaced"),
+    }
+    return test.table(
+        "decoding",
+        "How much of each format's deficit is decoding",
+        ("Format",),
+        (Column(title, group) for group, titles in groups.items() for title in titles),
+        rows,
+        f"{test.about}. The same adapters, decoded {DECODED[free]} and under the grammar. "
+        "F1 and shares in percent, differences in points. Deficits: to the format that is best when free, in bold.",
+        (
+            "How a free answer is read: " + "; ".join(MEANINGS.values()) + ".",
+            "Intervals of differences: paired, over documents or their groups, at 95 % for the formats of a system and "
+            f"rule together. Gain: {STARS.format(family='formats of a system and rule')}.",
+            "Closed: the free deficit less that under the grammar, and its share of the free deficit, which is "
+            "given only where neither interval holds 0.",
+            "Free answers: how many break their format, hold what is neither in the text nor a label, end before the "
+            "text does (one may be counted under several); and the mentions that the repaired reading had to put in "
+            "another place (offsets, occurrence, a copy that differs).",
+            *notes,
+        ),
+    )
 
 
-def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
+def _deficit_entries(deficit: FormatDeficit, best: bool) -> tuple[Entry, ...]:
+    """F1 free and under the grammar, the gain, the deficits free and under the grammar, and what the grammar closes."""
+    cells = deficit.pair.cells
+    # Their intervals are in the main tables; this table is about the differences.
+    free, grammar = (without_interval(e) for e in (deficit.pair.free, deficit.pair.grammar))
+    free = replace(free, best=best) if isinstance(free, Value) else free
+    gap = Missing("undefined", cells, "one of the two was not run, or kept no answers")
+
+    def lacking(d: Difference | None) -> Entry:
+        return Value(d.value, "gap", *limits(d), cells=cells) if d else gap
+
+    gain = points(deficit.gain, cells) if deficit.gain else gap
+    if best:
+        return free, grammar, gain, *(Missing("undefined", cells, "this is the best format"),) * 4
+    share: Entry = gap
+    if deficit.share is not None:
+        share = Value(deficit.share, "percent", cells=cells)  # its interval is that of the points, but less stable
+    elif deficit.free:
+        share = Missing("undefined", cells, "an interval holds 0")
+    return free, grammar, gain, *map(lacking, (deficit.free, deficit.grammar, deficit.closed)), share
+
+
+def _free_answers(test: ScoredTest, free: Entry) -> float:
+    items = [test.source.collection.items[id] for v in values_of([free]) for id in v.cells]
+    return sum(item.metric("documents") or 0 for item in items)
+
+
+def _fault_counts(test: ScoredTest, free: Entry) -> list[Entry]:
+    """The number of free answers with each fault, and the number of misplaced mentions."""
+    if not isinstance(free, Value):
+        return [free] * (len(FAULTS) + 1)
+    items = [test.source.collection.items[id] for id in free.cells]
+    faulty = [sum((i.metric(key) or 0) * (i.metric("documents") or 0) for i in items) for key in FAULTS]
+    misplaced = sum(item.metric("problems", "realigned") or 0 for item in items)
+    return [Value(number, "count", cells=free.cells) for number in (*faulty, misplaced)]
+
+
+def format_figure(test: ScoredTest) -> Figure:
     """Bars of F1 by format, one per decoding, one panel per system; a dash marks the paper's mean."""
-    systems_here, formats, decodings = here(source, test)
+    formats, decodings = test.formats, test.decodings
     rows: list[tuple[str | float | None, ...]] = []
     bars: dict[tuple[System, str], list[tuple[int, Value]]] = {}
-    for system in systems_here:
+    for system in test.systems:
         for decoding in decodings:
             for at, format in enumerate(formats):
-                entry = score(source, source.collection.get(GroupKey(system, format, test, decoding)))
+                entry = score(test.source, test.get(system, format, decoding))
                 if isinstance(entry, Value):
                     bars.setdefault((system, decoding), []).append((at, entry))
                     numbers = (entry.number, entry.low, entry.high, entry.spread, len(entry.cells))
                     rows.append((system.title, format, decoding, *numbers, " ".join(entry.cells)))
-    means = {format: _paper_mean(format, test.corpus) for format in formats}
-    rows += [
-        ("the paper's mean over 8 models", f, "sampled", mean, None, None, None, None, "")
-        for f, mean in means.items()
-        if mean
-    ]
-    shown = [s for s in systems_here if any((s, d) in bars for d in decodings)]
-    if not shown:
-        return None
+    means = {format: mean_of_models(format, test.test.corpus) for format in formats}
+    if bars:
+        rows += [(PAPER_MEAN, f, "sampled", mean, *(None,) * 4, "") for f, mean in means.items() if mean]
+    shown = [s for s in test.systems if any((s, d) in bars for d in decodings)]
 
     def draw(drawing: Any) -> None:
         axes = panels(drawing, [s.title for s in shown])
@@ -96,33 +170,31 @@ def format_figure(source: Source, test: TestSet, n: int) -> Figure | None:
                 for patch, (_, v) in zip(drawn.patches, found, strict=True):
                     patch.set_url("#" + anchor(v.cells[0]))
                 whiskers(a, xs, [v for _, v in found])
-            for at, format in enumerate(formats):
-                mean = means[format]
+            for at, mean in enumerate(means.values()):
                 if mean is not None:
                     (line,) = a.plot([at - 0.45, at + 0.45], [100 * mean] * 2, color=INK, linewidth=1.4, linestyle="--")
-                    handles.setdefault("the paper's mean over 8 models", line)
-            a.set_xticks(
-                range(len(formats)), [f.replace("_", "\n") for f in formats], fontsize=7.5 if len(shown) == 1 else 6.5
-            )
+                    handles.setdefault(PAPER_MEAN, line)
+            names = [f.replace("_", "\n") for f in formats]
+            a.set_xticks(range(len(formats)), names, fontsize=7.5 if len(shown) == 1 else 6.5)
         axes[0].set_ylim(bottom=0)  # after all drawing: it ends autoscaling of every panel
         axes[0].set_ylabel("strict F1, %")
-        legend(drawing, list(handles.values()), list(handles))
+        legend(drawing, handles)
 
-    return Figure(
-        f"formats-{n}",
-        f"F1 by format and decoding: {source.collection.title(test)}",
+    return test.figure(
+        "formats",
+        "F1 by format and decoding",
         ("system", "format", "decoding", "f1", "low", "high", "standard deviation", "seeds", "cells"),
-        tuple(rows),
+        rows,
         draw,
         size(len(shown)),
-        f"{source.collection.about(test)}. Strict F1 with 95 % intervals (thin lines)."
+        ". Strict F1 with 95 % intervals (thin lines)."
         + _seeds([v for found in bars.values() for _, v in found])
         + (" The dashes are the paper's figures, by its own rule." if any(means.values()) else ""),
         "Bars of F1 for each format and decoding",
     )
 
 
-def _seeds(values: Sequence[Value]) -> str:
+def _seeds(values: list[Value]) -> str:
     """A sentence on how many seeds the numbers are averaged over, if several."""
     counts = sorted({len(v.cells) for v in values if v.spread is not None})
     if not counts:
@@ -131,105 +203,87 @@ def _seeds(values: Sequence[Value]) -> str:
     return f" Means of {n} seeds; thick lines: one standard deviation over the seeds either way."
 
 
-def closing_figure(source: Source, test: TestSet, n: int) -> Figure | None:
+def deficit_figure(test: ScoredTest) -> Figure:
     """For each format, its deficit to the best format, free and under the grammar."""
-    found: dict[str, list[Closing]] = {}
+    found: dict[str, list[tuple[str, Difference, Difference, Difference]]] = {}
     for free in FREE:
-        for system in here(source, test)[0]:
-            best, results = closings(source, pairs(source, system, test, free))
-            known = [c for c in results if c.free and c.grammar and c.pair.format != best]
+        for system in test.systems:
+            _, deficits = format_deficits(test, system, free)
+            known = [
+                (c.pair.format, c.free, c.grammar, c.closed) for c in deficits if c.free and c.grammar and c.closed
+            ]
             if known:
                 found[system.title] = known
         if found:
             break
-    if not found:
-        return None
-    rows: list[tuple[str | float | None, ...]] = []
-    for title, results in found.items():
-        for c in results:
-            assert c.closed
-            rows += [
-                (title, c.pair.format, what, d.value, d.low, d.high)
-                for what, d in zip(("free", "grammar", "closed"), (*_both(c), c.closed), strict=True)
-            ]
-    formats = [f for f in here(source, test)[1] if any(row[1] == f for row in rows)]
-
+    rows = [
+        (title, format, what, d.value, d.low, d.high)
+        for title, deficits in found.items()
+        for format, *differences in deficits
+        for what, d in zip(("free", "grammar", "closed"), differences, strict=True)
+    ]
+    formats = [f for f in test.formats if any(row[1] == f for row in rows)]
     marks = [
         (
             title,
-            [DifferenceMark.of(formats.index(c.pair.format), k, d) for c in results for k, d in enumerate(_both(c))],
+            [DifferenceMark.of(formats.index(f), k, d) for f, *both, _ in deficits for k, d in enumerate(both)],
         )
-        for title, results in found.items()
+        for title, deficits in found.items()
     ]
     series = [("free", "o", decoding_colour("greedy")), ("under the grammar", "D", decoding_colour(GRAMMAR))]
 
     def draw(drawing: Any) -> None:
         draw_differences(drawing, marks, formats, series, "F1 below the best format, points", step=0.28)
 
-    return Figure(
-        f"deficits-{n}",
-        f"What a format lacks, free and under the grammar: {source.collection.title(test)}",
+    return test.figure(
+        "deficits",
+        "What a format lacks, free and under the grammar",
         ("system", "format", "what", "points", "low", "high"),
-        tuple(rows),
+        rows,
         draw,
         size(len(found), height=0.32 * len(formats) + 0.9),
-        f"{source.collection.about(test)}. Strict, an answer being what it says: the deficit to the format that "
-        "is best when free, with paired intervals at 95 % for all formats together. What lies between the two marks is "
-        "decoding.",
+        ". Strict, an answer being what it says: the deficit to the format that is best when free, with paired "
+        "intervals at 95 % for all formats together. What lies between the two marks is decoding.",
         "For each format two marks: its deficit when decoded freely, and under the grammar",
     )
 
 
-def _both(closing: Closing) -> tuple[Difference, Difference]:
-    """The deficit when decoded freely, and under the grammar."""
-    assert closing.free
-    assert closing.grammar
-    return closing.free, closing.grammar
-
-
-def validity_table(source: Source) -> Table | None:
+def validity_table(source: Source) -> Table:
     """How many answers broke their format, were cut off, or named what is not in the text."""
-    groups = ordered(source)
-    if not groups:
-        return None
-    rows = [
-        TableRow(
-            group_heads(g),
-            (
-                *(without_interval(score(source, g, rule)) for rule in RULES),
-                *(rates(g, key) for key in FAULTS),
-                _mean(g, "problems", "realigned", unless=0.0),
-                _mean(g, "strict", "predicted"),
-            ),
-            test_heading(source, g.key.test),
-        )
-        for g in groups
-    ]
-    return Table(
+
+    def f1(rule: ReadingName) -> Callable[[CellGroup], Entry]:
+        return lambda group: without_interval(score(source, group, rule))
+
+    return group_table(
+        source,
         "validity",
         "The answers by their form",
-        GROUP_HEADS,
-        (
-            *(Column(name.removeprefix("by the "), "F1") for name in RULES.values()),
-            *(Column(f"{title}, %", "Answers") for title in FAULTS),
-            Column("misplaced", "Mentions"),
-            Column("named", "Mentions"),
-        ),
-        tuple(rows),
+        {Column(name, "F1"): f1(rule) for rule, name in READING_TITLES.items()}
+        | {Column(f"{fault}, %", "Answers"): partial(_rate, fault=fault) for fault in FAULTS}
+        | {
+            Column("misplaced", "Mentions"): lambda g: _mean(g, "problems", "realigned", default=0.0),
+            Column("named", "Mentions"): lambda g: _mean(g, "strict", "predicted"),
+        },
         "Invalid: answers that break their format; hallucinated: answers that mark or list something that nothing "
         "in the text, or no label asked for, answers to; truncated: answers that end before the text does; misplaced: "
         "mentions that an answer puts in a wrong place (offsets, occurrence, a copy that differs) and that the "
         "repaired reading has put where they stand in the text; named: all mentions in the answers. "
         "Means over seeds. F1 in three readings: " + "; ".join(MEANINGS.values()) + ".",
-        supporting=True,
     )
 
 
-def _mean(group: CellGroup, *path: str, unless: float | None = None) -> Entry:
-    """The mean of a count over seeds; `unless` replaces a count that is not recorded."""
+def _rate(group: CellGroup, fault: str) -> Entry:
+    """The share of answers with a fault, the mean over seeds."""
+    number, incomplete = group.mean(fault), len(group.done) < len(group.items)
+    if number is None:
+        return group.missing()
+    return Value(number, "percent", cells=group.cells, part=group.seeds if incomplete else "")
+
+
+def _mean(group: CellGroup, *path: str, default: float | None = None) -> Entry:
+    """The mean of a count over seeds; `default` replaces a count that is not recorded."""
     found = [item.metric(*path) for item in group.done]
-    values = [value if value is not None else unless for value in found]
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
-        return Missing("undefined", group.cells, "the record has no such figure") if found else absence(group.items)
+    known = [v for value in found if (v := default if value is None else value) is not None]
+    if not known or len(known) < len(found):
+        return group.missing("the record has no such figure")
     return Value(sum(known) / len(known), "number", cells=group.cells)

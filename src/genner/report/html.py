@@ -9,7 +9,7 @@ from genner.document import Document
 from genner.render.layout import colour_indices
 from genner.render.page import marked, page, text_html
 from genner.render.templates import asset
-from genner.report.plots import FIGURE_CSS, inline
+from genner.report.figure_files import FIGURE_CSS, inline
 from genner.report.table import Entry, ErrorExamples, Figure, StudyReport, Table, Value
 from genner.report.writer import TemplateWriter, beside, cell_names, column_groups
 

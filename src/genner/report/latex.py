@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from genner.report.table import Listing, StudyReport, Table, TableRow
+from genner.report.table import StudyReport, Table, TableRow
 from genner.report.writer import TemplateWriter, column_groups
 
 _COMMANDS = {
@@ -77,17 +77,11 @@ def latex(report: StudyReport) -> dict[str, str]:
 
 
 class LatexWriter(TemplateWriter):
-    """Tables as LaTeX; `files` collects them. Other blocks are left out."""
+    """Tables as LaTeX; `files` collects them. The template has no macro for other blocks."""
 
     def __init__(self) -> None:
         super().__init__("report.tex.j2", escaped, brackets=("<", ">"))
         self.files: dict[str, str] = {}
-
-    def paragraph(self, text: str) -> str:
-        return ""
-
-    def listing(self, listing: Listing) -> str:
-        return ""
 
     def table(self, table: Table) -> str:
         """The table in `report.tex`: read from its own file if it fits on a page, else split into parts."""

@@ -7,12 +7,22 @@ which may be many, share a table with one row per system and one column per form
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from genner.assess.scoring import GRAMMAR
 from genner.generations.readings import ReadingName
-from genner.report.common import DECODED, DECODING_TITLES, cells_of, in_order, section, without_interval
-from genner.report.measures import BEST, Source, against_best, mean_of, score, tested, tested_means
+from genner.report.entries import (
+    BEST,
+    against_best,
+    best_in_bold,
+    cells_of,
+    mean_of,
+    score,
+    tested,
+    tested_means,
+    values_of,
+    without_interval,
+)
 from genner.report.paper import (
     GPT_NER_NOTE,
     GROUPS,
@@ -21,14 +31,14 @@ from genner.report.paper import (
     TITLES,
     SystemFamily,
     figure,
+    mean_of_models,
     system_of,
     systems,
 )
-from genner.report.results import CellGroup, GroupKey, System, TestSet
-from genner.report.table import Block, Column, Entry, Missing, Section, Table, TableRow, Value, best_of
-
-PAPER_SOURCE = "paper"
-READING_TITLES: dict[ReadingName, str] = {"paper": "paper's rule", "strict": "strict", "repaired": "repaired"}
+from genner.report.results import CellGroup, System
+from genner.report.source import ScoredTest, Source, section
+from genner.report.table import Block, Column, Entry, Missing, Section, Table, TableRow, Value
+from genner.report.terms import DECODED, DECODING_TITLES, READING_TITLES, in_order
 
 
 def readings(decoding: str) -> tuple[ReadingName, ...]:
@@ -36,6 +46,7 @@ def readings(decoding: str) -> tuple[ReadingName, ...]:
     return ("paper", "strict") if decoding == GRAMMAR else ("paper", "strict", "repaired")
 
 
+PAPER_SOURCE = "paper"
 FAMILIES: dict[SystemFamily, str] = {
     "encoder": "Encoders, as the paper reports them",
     "gpt-ner": "GPT-3 in context (GPT-NER)",
@@ -78,17 +89,23 @@ def main_tables(source: Source) -> list[Table]:
     first."""
     tables = []
     told: set[str] = set()
-    groups = source.collection.scores()
     for decoding in sorted(DECODING_TITLES, key=lambda d: d != "sampled"):
-        here = [g for g in groups if g.key.decoding == decoding]
+        groups = [g for g in source.collection.ordered() if g.key.decoding == decoding]
         for name, corpora in GROUPS.items():
-            if any(g.key.test.corpus in corpora for g in here):
-                tables.append(_PaperTable(source, name, corpora, decoding, here, whole=name not in told).table())
+            mine = [g for g in groups if g.key.test.corpus in corpora]
+            if mine:
+                tables.append(_PaperTable(source, name, decoding, mine, whole=name not in told).table())
                 told.add(name)
-        rest = [g for g in here if g.key.test.corpus not in TITLES]
+        rest = [g for g in groups if g.key.test.corpus not in TITLES]
         if rest:
             tables.append(_own_table(source, decoding, rest))
     return tables
+
+
+def _tests_of(source: Source, groups: Sequence[CellGroup]) -> list[ScoredTest]:
+    """The test sets of some scores, in display order."""
+    found = {g.key.test for g in groups}
+    return [test for test in source.tests() if test.test in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +121,15 @@ class _Line:
 
 
 class _PaperTable:
-    """One of the paper's two tables, for one decoding."""
+    """One of the paper's two tables, for one decoding; `whole` says whether it has the paper's rows without a score of
+    ours."""
 
-    def __init__(
-        self, source: Source, name: str, corpora: Sequence[str], decoding: str, groups: Sequence[CellGroup], whole: bool
-    ) -> None:
-        self.source, self.name, self.corpora, self.decoding, self.whole = source, name, corpora, decoding, whole
-        self.rules = readings(decoding)
-        self.groups = [g for g in groups if g.key.test.corpus in corpora]
-        self.tests: dict[str, list[TestSet]] = {
-            corpus: [t for t in source.collection.tests() if t.corpus == corpus and self._has(t)] for corpus in corpora
-        }
+    def __init__(self, source: Source, name: str, decoding: str, groups: Sequence[CellGroup], whole: bool) -> None:
+        self.source, self.name, self.decoding, self.groups, self.whole = source, name, decoding, groups, whole
+        self.rules, self.corpora, tests = readings(decoding), GROUPS[name], _tests_of(source, groups)
+        self.tests = {corpus: [t for t in tests if t.test.corpus == corpus] for corpus in self.corpora}
         self.lines = self._lines()
-
-    def _has(self, test: TestSet) -> bool:
-        return any(g.key.test == test for g in self.groups)
+        self.single = [i for i, line in enumerate(self.lines) if not line.average]
 
     def _lines(self) -> list[_Line]:
         lines = []
@@ -140,86 +151,59 @@ class _PaperTable:
         return lines
 
     def table(self) -> Table:
-        columns: list[Column] = []
-        cells: list[list[Entry]] = []
-        published = {c: self._paper(c) for c in self.corpora}
-        for corpus in self.corpora:
-            columns.append(Column(PAPER_SOURCE, TITLES[corpus]))
-            cells.append(_bold(published[corpus], self._single()))
+        columns: list[tuple[Column, list[Entry]]] = []
+        published = [self._published(corpus) for corpus in self.corpora]
+        for corpus, paper in zip(self.corpora, published, strict=True):
+            columns.append((Column(PAPER_SOURCE, TITLES[corpus]), paper))
             for test in self.tests[corpus]:
-                group = TITLES[corpus] if len(self.tests[corpus]) == 1 else self.source.collection.title(test)
-                columns += [Column(READING_TITLES[rule], group) for rule in self.rules]
-                cells += [self._ours(test, rule) for rule in self.rules]
-        columns.append(Column(PAPER_SOURCE, "Average"))
-        average = self._across([published[c] for c in self.corpora])
-        cells.append(_bold(average, self._single()))
-        if all(len(self.tests[c]) == 1 for c in self.corpora):
-            columns += [Column(READING_TITLES[rule], "Average") for rule in self.rules]
-            cells += [self._ours_across(rule) for rule in self.rules]
-        rows = [
-            TableRow((line.head,), tuple(column[i] for column in cells), line.block, line.average)
-            for i, line in enumerate(self.lines)
+                title = TITLES[corpus] if len(self.tests[corpus]) == 1 else test.title
+                columns += [(Column(READING_TITLES[rule], title), self._ours([test], rule)) for rule in self.rules]
+        columns.append((Column(PAPER_SOURCE, "Average"), _means(published)))
+        if all(len(tests) == 1 for tests in self.tests.values()):
+            one_each = [tests[0] for tests in self.tests.values()]
+            columns += [(Column(READING_TITLES[rule], "Average"), self._ours(one_each, rule)) for rule in self.rules]
+        entries = [
+            best_in_bold(column, self.single) if head.title == PAPER_SOURCE else column for head, column in columns
         ]
         return Table(
             f"main-{self.name}-{self.decoding}",
             f"The paper's table of {self.name} corpora; ours decoded {DECODED[self.decoding]}",
             ("System",),
-            tuple(columns),
-            tuple(rows),
+            tuple(head for head, _ in columns),
+            tuple(
+                TableRow((line.head,), tuple(row), line.block, line.average)
+                for line, *row in zip(self.lines, *entries, strict=True)
+            ),
             MAIN_TABLE_NOTE,
             (OWN_BEST, *self._notes()),
         )
 
-    def _single(self) -> list[int]:
-        """The indices of the rows that are not averages."""
-        return [i for i, line in enumerate(self.lines) if not line.average]
+    def _published(self, corpus: str) -> list[Entry]:
+        # The paper's average is over its eight models, whether or not we have rows for them.
+        values = [
+            mean_of_models(line.format, corpus) if line.average
+            else figure(line.published, line.format, corpus) if line.published else None
+            for line in self.lines
+        ]  # fmt: skip
+        return [Missing("absent") if v is None else Value(v) for v in values]
 
-    def _paper(self, corpus: str) -> list[Entry]:
-        values = [figure(line.published, line.format, corpus) if line.published else None for line in self.lines]
-        column: list[Entry] = [Missing("absent") if v is None else Value(v) for v in values]
-        for i, line in enumerate(self.lines):
-            if line.average:
-                # The paper's average is over its eight models, whether or not we have rows for them.
-                mean = [f for s in systems("llm") if (f := figure(s, line.format, corpus)) is not None]
-                column[i] = Value(sum(mean) / len(mean)) if mean else Missing("absent")
-        return column
-
-    def _across(self, columns: Sequence[Sequence[Entry]]) -> list[Entry]:
-        rows = [[e for e in row if isinstance(e, Value)] for row in zip(*columns, strict=True)]
-        return [
-            Value(sum(v.number for v in row) / len(row)) if len(row) == len(columns) else Missing("absent")
-            for row in rows
-        ]
-
-    def _group(self, line: _Line, test: TestSet) -> CellGroup:
-        assert line.ours
-        return self.source.collection.get(GroupKey(line.ours, line.format, test, self.decoding))
-
-    def _ours(self, test: TestSet, rule: ReadingName) -> list[Entry]:
-        column: list[Entry] = [
-            score(self.source, self._group(line, test), rule) if line.ours else Missing("absent") for line in self.lines
-        ]
-        column = self._averaged(column)
-        if rule != "strict":
-            return _bold([without_interval(e) for e in column], self._single())
-        return against_best(column, tested(self.source), self._single())
-
-    def _ours_across(self, rule: ReadingName) -> list[Entry]:
-        tests = [self.tests[c][0] for c in self.corpora]
+    def _ours(self, tests: Sequence[ScoredTest], rule: ReadingName) -> list[Entry]:
+        """Our scores on a test set, or their mean over several, with the mean of each format's systems."""
         column: list[Entry] = []
         parts: dict[tuple[str, ...], list[Value]] = {}
         for line in self.lines:
             if not line.ours:
                 column.append(Missing("absent"))
                 continue
-            scores = [score(self.source, self._group(line, t), rule) for t in tests]
-            column.append(mean := mean_of(self.source, scores, rule))
-            if isinstance(mean, Value):
-                parts[mean.cells] = [s for s in scores if isinstance(s, Value)]
+            scores = [score(self.source, t.get(line.ours, line.format, self.decoding), rule) for t in tests]
+            entry = scores[0] if len(tests) == 1 else mean_of(self.source, scores, rule)
+            column.append(entry)
+            parts[entry.cells] = values_of(scores)
         column = self._averaged(column)
         if rule != "strict":
-            return _bold([without_interval(e) for e in column], self._single())
-        return against_best(column, tested_means(self.source, parts), self._single())
+            return best_in_bold(map(without_interval, column), self.single)
+        test = tested(self.source) if len(tests) == 1 else tested_means(self.source, parts)
+        return against_best(column, test, self.single)
 
     def _averaged(self, column: list[Entry]) -> list[Entry]:
         """The rows with the mean of each format's systems filled in; the mean covers systems with a figure and gives
@@ -227,16 +211,14 @@ class _PaperTable:
         result = list(column)
         for i, line in enumerate(self.lines):
             if line.average:
-                lines = [k for k, other in enumerate(self.lines) if other.ours and other.format == line.format]
+                lines = [(k, ours) for k, o in enumerate(self.lines) if (ours := o.ours) and o.format == line.format]
                 # Untuned models are left out of the average of the tuned ones.
-                tuned = [k for k in lines if (ours := self.lines[k].ours) and ours.trained]
-                mine = [column[k] for k in tuned or lines]
-                values = [e for e in mine if isinstance(e, Value)]
+                mine = [column[k] for k, ours in lines if ours.trained] or [column[k] for k, _ in lines]
+                values = values_of(mine)
                 if values:
-                    cells = cells_of(values)
                     number = sum(v.number for v in values) / len(values)
                     some = f"{len(values)} of {len(mine)} systems" if len(values) < len(mine) else ""
-                    result[i] = Value(number, cells=cells, part=some)
+                    result[i] = Value(number, cells=cells_of(values), part=some)
         return result
 
     def _notes(self) -> tuple[str, ...]:
@@ -247,8 +229,8 @@ class _PaperTable:
             notes.append("The paper's other systems stand in the table before.")
         for tests in self.tests.values():
             notes += [
-                f"{t.title}: ours are of {self.source.collection.about(t)}"
-                + ("." if t.whole else "; the paper's of the whole test split, so they do not compare.")
+                f"{t.test.title}: ours are of {t.about}"
+                + ("." if t.test.whole else "; the paper's of the whole test split, so they do not compare.")
                 for t in tests
             ]
         if "ontonotes5" in self.corpora:
@@ -256,35 +238,27 @@ class _PaperTable:
         return tuple(notes)
 
 
-def _bold(column: Sequence[Entry], places: Sequence[int]) -> list[Entry]:
-    result = list(column)
-    top = best_of([e.number if isinstance(e := column[i], Value) else None for i in places])
-    for k in top:
-        entry = result[places[k]]
-        assert isinstance(entry, Value)
-        result[places[k]] = replace(entry, best=True)
-    return result
+def _means(columns: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """The mean of each row; missing unless every column has it."""
+    rows = [values_of(row) for row in zip(*columns, strict=True)]
+    return [
+        Value(sum(v.number for v in row) / len(row)) if len(row) == len(columns) else Missing("absent") for row in rows
+    ]
 
 
 def _own_table(source: Source, decoding: str, groups: Sequence[CellGroup]) -> Table:
     """One row per corpus, system and rule; one column per format. Tests compare the entries of a row."""
-    collection = source.collection
     formats = in_order(g.key.format for g in groups)
     rows = []
-    for test in [t for t in collection.tests() if any(g.key.test == t for g in groups)]:
-        for system in sorted({g.key.system for g in groups if g.key.test == test}):
-            keys = [GroupKey(system, format, test, decoding) for format in formats]
-            strict = against_best([score(source, collection.get(key)) for key in keys], tested(source))
-            title = collection.title(test)
-            block = (
-                f"{test.title} ({collection.about(test)})" if "(" not in title else f"{title}, {collection.count(test)}"
-            )
-            rows.append(TableRow((system.title, READING_TITLES["strict"]), tuple(strict), block))
-            for rule in (r for r in readings(decoding) if r != "strict"):
-                loose = [without_interval(score(source, collection.get(key), rule)) for key in keys]
-                rows.append(
-                    TableRow((system.title, READING_TITLES[rule]), tuple(_bold(loose, range(len(loose)))), block)
-                )
+    for test in _tests_of(source, groups):
+        block = f"{test.test.title} ({test.about})" if "(" not in test.title else test.heading
+        for system in sorted({g.key.system for g in groups if g.key.test == test.test}):
+            mine = [test.get(system, format, decoding) for format in formats]
+            for rule in sorted(readings(decoding), key=lambda r: r != "strict"):
+                row = [score(source, group, rule) for group in mine]
+                strict = rule == "strict"
+                row = against_best(row, tested(source)) if strict else best_in_bold(map(without_interval, row))
+                rows.append(TableRow((system.title, READING_TITLES[rule]), tuple(row), block))
     return Table(
         f"main-other-{decoding}",
         f"Corpora that the paper does not have; decoded {DECODED[decoding]}",

@@ -18,21 +18,8 @@ from genner.evaluation.intervals import Array
 from genner.evaluation.taxonomy import ERROR_KINDS, Verdict, verdicts
 from genner.evaluation.units import units_of
 from genner.generations.readings import ReadingName
-from genner.report.results import CellItem, Collection
-
-RULES: dict[ReadingName, str] = {"paper": "by the paper's rule", "strict": "strict", "repaired": "repaired"}
-"""Readings of an answer, by their names in the records (`genner.generations.readings`)."""
-
-MEANINGS: dict[ReadingName, str] = {
-    "paper": "by the paper's rule a mention counts as its published script counts it, faults included",
-    "strict": "strict, an answer is what it says: a mention counts where the answer puts it, and is a false positive "
-    "if the text does not have it there",
-    "repaired": "repaired, genner's reader looks up in the text what a free answer puts in a wrong place, aligns a "
-    "copy that differs, and leaves out what it does not find",
-}
-
-REPAIRED = "Entities of free answers are those of the repaired reading."
-"""A note for tables about single entities rather than counts."""
+from genner.report.cell_items import CellItem
+from genner.report.results import Collection
 
 INVALID = "invalid answer"
 TOLERANCE = 5e-4  # of F1: a record rounded to three digits agrees with its answers

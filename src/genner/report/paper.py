@@ -70,6 +70,13 @@ def figure(system: str, format: str, corpus: str) -> float | None:
     return next((p.f1 for p in published() if (p.system, p.format, p.corpus) == (system, format, corpus)), None)
 
 
+@cache
+def mean_of_models(format: str, corpus: str) -> float | None:
+    """The mean F1 of the paper's eight models, in [0, 1]; None if the paper has none."""
+    found = [f for system in systems("llm") if (f := figure(system, format, corpus)) is not None]
+    return sum(found) / len(found) if found else None
+
+
 def systems(family: SystemFamily) -> tuple[str, ...]:
     """The names of the systems of a family, in the order of the paper."""
     return tuple(dict.fromkeys(p.system for p in published() if p.family == family))

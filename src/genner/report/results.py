@@ -7,64 +7,16 @@ never averaged.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from genner.assess.records import RECORDS_SCHEMA, Cell, CellFolder, CellResult, CellState, Numbers, StudyFolder
-from genner.assess.scoring import scores, strict_anew
-from genner.errors import GennerError
+from genner.assess.records import StudyFolder
+from genner.report.cell_items import CellItem, absence, read_item
 from genner.report.paper import TITLES
-from genner.report.table import Missing, Why
-
-# Axes of the tables. `seed` is averaged over; everything else in a description distinguishes systems.
-_AXES = {
-    "model",
-    "format",
-    "corpus",
-    "file",
-    "from",
-    "split",
-    "sentences",
-    "labels",
-    "decoding",
-    "seed",
-    "trained",
-    "probe",
-}
-_TASK = {"task", "shots", "limit", "data"}  # the axes of ability
-
-
-@dataclass(frozen=True, slots=True)
-class CellItem:
-    """A cell, its state, and its result or the reason why there is none. `strict` has the strict counts of each answer
-    if they were recounted because the record is of an earlier version."""
-
-    run: CellFolder
-    state: CellState
-    result: CellResult | None
-    reason: str = ""
-    strict: tuple[Numbers, ...] | None = None
-
-    @property
-    def cell(self) -> Cell:
-        return self.run.cell
-
-    @property
-    def id(self) -> str:
-        return self.run.cell.id
-
-    @property
-    def description(self) -> dict[str, Any]:
-        return self.run.cell.description
-
-    def metric(self, *path: str) -> float | None:
-        """A number in the result's metrics; None if it is missing."""
-        found: Any = self.result.metrics if self.result else None
-        for key in path:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+from genner.report.system_names import name_suffixes
+from genner.report.table import Missing
+from genner.report.terms import decoding_place, decoding_title, format_place
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -124,6 +76,16 @@ class GroupKey:
     probe: str = ""
     options: str = ""
 
+    @property
+    def heads(self) -> tuple[str, str, str]:
+        """Row heads: system, format and decoding."""
+        return self.system.title, self.format, decoding_title(self.decoding)
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Sort key for tables: format, then decoding."""
+        return format_place(self.format), (decoding_place(self.decoding), self.decoding)
+
 
 @dataclass(frozen=True, slots=True)
 class CellGroup:
@@ -140,10 +102,24 @@ class CellGroup:
     def cells(self) -> tuple[str, ...]:
         return tuple(item.id for item in self.done)
 
+    def recorded(self, *path: str) -> list[float]:
+        """A metric of each seed that recorded it."""
+        return [value for item in self.done if (value := item.metric(*path)) is not None]
+
     def mean(self, *path: str) -> float | None:
         """The mean of a metric over the seeds that recorded it."""
-        found = [value for item in self.done if (value := item.metric(*path)) is not None]
+        found = self.recorded(*path)
         return sum(found) / len(found) if found else None
+
+    @property
+    def seeds(self) -> str:
+        """`2 of 3 seeds` if some cells have no result yet; `3 seeds` if several have one; else empty."""
+        done, all_ = len(self.done), len(self.items)
+        return f"{done} of {all_} seeds" if done < all_ else f"{done} seeds" if done > 1 else ""
+
+    def missing(self, note: str = "") -> Missing:
+        """Why the group has no number: not defined, for the reason in `note`, or not measured."""
+        return Missing("undefined", self.cells, note) if self.done else absence(self.items)
 
     def trained(self) -> dict[str | None, list[CellItem]]:
         """The finished cells by the training that they use."""
@@ -163,7 +139,7 @@ class Collection:
             if known is None or (known.result is None and item.result is not None):
                 self.items[item.id] = item
         self._names = self._named()
-        self._variants: dict[str, str] = self._tell_apart()
+        self._variants = name_suffixes(self.of("score", "probe", "ability"), self.training)
         groups: defaultdict[GroupKey, list[CellItem]] = defaultdict(list)
         for item in self.of("score", "probe"):
             groups[self.key(item)].append(item)
@@ -172,7 +148,7 @@ class Collection:
     @classmethod
     def open(cls, folders: Sequence[Path]) -> "Collection":
         """Read runs folders. A damaged result counts as a failure; a folder without cells raises `DataError`."""
-        return cls(_item(run) for folder in folders for run in StudyFolder.open(folder).runs())
+        return cls(read_item(run) for folder in folders for run in StudyFolder.open(folder).runs())
 
     def of(self, *kinds: str) -> list[CellItem]:
         return [item for item in self.items.values() if item.cell.kind in kinds]
@@ -180,6 +156,11 @@ class Collection:
     def scores(self) -> list[CellGroup]:
         """The groups of plain scores."""
         return [group for key, group in self.groups.items() if not key.probe]
+
+    def ordered(self) -> list[CellGroup]:
+        """The groups of plain scores, sorted by test set, system, format and decoding."""
+        tests = self.tests()
+        return sorted(self.scores(), key=lambda g: (tests.index(g.key.test), g.key.system, *g.key.place))
 
     def probes(self) -> list[CellGroup]:
         return [group for key, group in self.groups.items() if key.probe]
@@ -250,110 +231,3 @@ class Collection:
         probe = str(d.get("probe") or "")
         options = json.dumps(d["options"], sort_keys=True) if d.get("options") else ""
         return GroupKey(self.system(item), str(d.get("format", "")), test, str(d.get("decoding", "")), probe, options)
-
-    def _tell_apart(self) -> dict[str, str]:
-        """For each cell the suffix of the model's name: a training corpus other than the test corpus, and each setting
-        that differs between otherwise equal cells."""
-        alike: defaultdict[str, list[tuple[str, dict[str, str]]]] = defaultdict(list)
-        names: dict[str, list[str]] = defaultdict(list)
-        for item in self.of("score", "probe", "ability"):
-            ability = item.cell.kind == "ability"
-            # A probe's inputs other than the documents do not describe the system.
-            known = _AXES | (_TASK if ability else {"options", "train", "lexicon"})
-            settings = _flat({k: v for k, v in item.description.items() if k not in known})
-            training = self.training(item)
-            if training:
-                about = training.description
-                axes = ("format", "seed", "corpus", "model", "probe", "options", "train", "lexicon")
-                settings |= _flat({k: v for k, v in about.items() if k not in axes})
-                if about.get("corpus") != item.description.get("corpus"):
-                    names[item.id].append(f"on {about.get('corpus')}")
-                if ability:
-                    names[item.id].append(str(about.get("format")))
-            settings = {k: v for k, v in settings.items() if k.split(".")[-1] != "seed"}
-            same = {
-                k: v for k, v in item.description.items() if k in (_AXES | _TASK | {"options"}) - {"seed", "trained"}
-            }
-            same |= {
-                "kind": item.cell.kind,
-                "from": names[item.id],
-                "trained": item.description.get("trained") is not None,
-            }
-            same |= {"through": training.description.get("probe") if training else None}
-            alike[json.dumps(same, sort_keys=True, default=str)].append((item.id, settings))
-        differing = {
-            k
-            for found in alike.values()
-            for k in {k for _, settings in found for k in settings}
-            if len({settings.get(k) for _, settings in found}) > 1
-        }
-        values = {k: {s[k] for found in alike.values() for _, s in found if k in s} for k in differing}
-        said = {k: {v: _brief(v) for v in known} for k, known in values.items()}
-        # Only where the name distinguishes them: cells with the same name would be averaged.
-        said = {k: v if len(set(v.values())) == len(v) else {x: x for x in v} for k, v in said.items()}
-        for found in alike.values():
-            for id, settings in found:
-                names[id] += [
-                    f"{k.removeprefix('recipe.')}={said[k][settings[k]]}" for k in sorted(differing & settings.keys())
-                ]
-        return {id: ", ".join(parts) for id, parts in names.items() if parts}
-
-
-def absence(items: Sequence[CellItem]) -> Missing:
-    """Why there is no number: the most severe state among its cells."""
-    order: tuple[Why, ...] = ("failed", "skipped", "running", "waiting")
-    for why in order:
-        found = [item for item in items if item.state == why]
-        if found:
-            return Missing(why, tuple(item.id for item in found), found[0].reason)
-    return Missing("absent")
-
-
-def _item(run: CellFolder) -> CellItem:
-    try:
-        state, result = run.state, run.result
-        if state == "done":
-            return _up_to_date(CellItem(run, state, result))
-        reason = ""
-        if state == "failed" and (failure := run.failure):
-            reason = f"{failure.error}: {failure.message}"
-        elif state == "skipped":
-            reason = run.skipped or ""
-        return CellItem(run, state, None, reason)
-    except GennerError as error:
-        return CellItem(run, "failed", None, str(error))
-
-
-def _up_to_date(item: CellItem) -> CellItem:
-    """The item with the strict score of its answers, which records of free answers by an earlier version lack."""
-    result = item.result
-    if result is None or result.schema >= RECORDS_SCHEMA or result.kind not in ("score", "probe"):
-        return item
-    try:
-        anew = strict_anew(item.run)
-    except GennerError:  # the answers are damaged; the report says so where it reads them
-        return item
-    if not anew or result.metrics.get("strict"):
-        return replace(item, strict=tuple(anew) if anew else None)
-    return replace(item, result=replace(result, metrics=result.metrics | {"strict": scores(anew)}), strict=tuple(anew))
-
-
-def _brief(text: str) -> str:
-    """The names in a JSON list of named tables (`none` if it is empty); anything else unchanged."""
-    if not text.startswith("["):
-        return text
-    try:
-        return "+".join(table["name"] for table in json.loads(text)) or "none"
-    except (ValueError, TypeError, KeyError):
-        return text
-
-
-def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """`{"a": {"b": 1}}` as `{"a.b": "1"}`; lists as JSON."""
-    found: dict[str, str] = {}
-    for key, v in value.items():
-        if isinstance(v, Mapping):
-            found |= _flat(v, f"{before}{key}.")
-        else:
-            found[before + str(key)] = v if isinstance(v, str) else json.dumps(v, sort_keys=True, default=str)
-    return found

@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from genner.assess.records import CELL_KINDS, CELL_STATES
-from genner.report.common import section
-from genner.report.measures import Source
-from genner.report.results import CellItem, Collection
-from genner.report.table import Block, Column, Entrance, Entry, Listing, Section, Table, TableRow, TableText, Value
+from genner.report.cell_items import CELL_GAPS, CellItem
+from genner.report.results import Collection
+from genner.report.source import Source
+from genner.report.system_names import flat
+from genner.report.table import Block, CellEntry, Column, Entry, Listing, Section, Table, TableRow, TableText, Value
 
 _NAMES = {
     "train": "trainings",
@@ -25,10 +24,10 @@ _STATES = {"failed": "failed", "skipped": "was skipped", "waiting": "has not bee
 def runs_section(source: Source) -> Section:
     """How many cells have a result, which have none and why, and the problems of the records."""
     collection = source.collection
-    blocks: list[Block | None] = [states_table(collection), gaps_table(collection) or "Every cell has a result."]
-    if checks := complaints(source.problems):
-        blocks += ["Found when the records were compared with their own answers:", checks]
-    return section("runs", "What was run", blocks)
+    blocks: list[Block] = [states_table(collection), gaps_table(collection) or "Every cell has a result."]
+    if source.problems:
+        blocks += ["Found when the records were compared with their own answers:", Listing(source.problems)]
+    return Section("runs", "What was run", tuple(blocks))
 
 
 def states_table(collection: Collection) -> Table:
@@ -54,10 +53,7 @@ def gaps_table(collection: Collection) -> Table | None:
     gaps = [item for item in collection.items.values() if item.result is None]
     if not gaps:
         return None
-    order = ["failed", "skipped", "running", "waiting"]
-    gaps.sort(
-        key=lambda item: (order.index(item.state) if item.state in order else len(order), item.cell.name, item.id)
-    )
+    gaps.sort(key=lambda item: ([*CELL_GAPS, item.state].index(item.state), item.cell.name, item.id))
     rows = tuple(
         TableRow(
             (item.cell.name or item.id,),
@@ -88,12 +84,7 @@ def _reason(item: CellItem, collection: Collection) -> str:
     return "not run yet; its command is in its entry"
 
 
-def complaints(found: Sequence[str]) -> Listing | None:
-    """The problems found in the records."""
-    return Listing(tuple(found)) if found else None
-
-
-def entrances(collection: Collection) -> tuple[tuple[Entrance, ...], dict[str, dict[str, str]]]:
+def cell_entries(collection: Collection) -> tuple[tuple[CellEntry, ...], dict[str, dict[str, str]]]:
     """An entry for each cell, and the environments in which cells ran, by name (`E1`, ...)."""
     environments: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
@@ -107,18 +98,15 @@ def entrances(collection: Collection) -> tuple[tuple[Entrance, ...], dict[str, d
                 names[key] = f"E{len(names) + 1}"
                 environments[names[key]] = versions
             environment = names[key]
-        found.append(
-            Entrance(
-                item.id, item.cell.name, item.state, tuple(_facts(item, collection)), item.cell.command, environment
-            )
-        )
+        facts = tuple(_facts(item, collection))
+        found.append(CellEntry(item.id, item.cell.name, item.state, facts, item.cell.command, environment))
     return tuple(found), environments
 
 
 def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
     """Settings, costs and signature as pairs of name and text."""
     facts = [("needs", ", ".join(item.cell.needs))] if item.cell.needs else []
-    facts += [(key, _text(value)) for key, value in _settings(item.description).items()]
+    facts += [(key, _text(value)) for key, value in flat(item.description).items()]
     if result := item.result:
         facts += [
             ("seconds", f"{result.seconds:,.1f}"),
@@ -137,17 +125,6 @@ def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
         facts.append(("why there is no result", _reason(item, collection)))
     facts.append(("folder", str(item.run.folder)))
     return facts
-
-
-def _settings(description: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings get one line each, unless they are empty."""
-    found: dict[str, Any] = {}
-    for key, value in description.items():
-        if isinstance(value, Mapping) and value:
-            found |= _settings(value, f"{before}{key}.")
-        else:
-            found[f"{before}{key}"] = value
-    return found
 
 
 def _text(value: object) -> str:

@@ -6,12 +6,12 @@ missing number is a `Missing` that gives the reason; there are no empty table ce
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genner.document import Document
-from genner.evaluation.intervals import Difference
+from genner.evaluation.intervals import Difference, Interval
 
 ValueKind = Literal["f1", "percent", "points", "gap", "count", "seconds", "minutes", "number"]
 """How a number is written: F1 in percent with two decimals, percent with one, a difference in percentage points with
@@ -31,6 +31,9 @@ REASONS: dict[Why, str] = {
 
 MISSING_MARKS: dict[Why, str] = {"absent": "–", "undefined": "n/a"}
 """Short forms shown in the table; other reasons are written out."""
+
+NO_INTERVAL = (None, None)
+"""The bounds of an unknown interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,26 @@ class Value:
     cells: tuple[str, ...] = ()
     part: str = ""
     against: Difference | None = None
+
+    @classmethod
+    def of(
+        cls,
+        number: float,
+        kind: ValueKind,
+        interval: Interval | tuple[None, None] | None = None,
+        *,
+        spread: float | None = None,
+        cells: tuple[str, ...] = (),
+        part: str = "",
+    ) -> "Value":
+        """A number with its interval, if that is known."""
+        low, high = interval or NO_INTERVAL
+        return cls(number, kind, low, high, spread, cells=cells, part=part)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval at 95 %; None if it is unknown."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +204,16 @@ Block = str | Listing | Table | Figure | ErrorExamples
 """A paragraph of plain text, or one of the other blocks."""
 
 
+def is_empty(block: Block) -> bool:
+    """Whether a block has nothing to show."""
+    match block:
+        case Table() | Figure():
+            return not block.rows
+        case Listing() | ErrorExamples():
+            return not block.items
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A part of the report; `anchor` is a name as in `Table`."""
@@ -191,7 +224,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class CellEntry:
     """The entry of one cell: the target of links from numbers."""
 
     id: str
@@ -213,7 +246,7 @@ class StudyReport:
     title: str
     lead: tuple[str, ...]
     sections: tuple[Section, ...]
-    cells: tuple[Entrance, ...]
+    cells: tuple[CellEntry, ...]
     environments: Mapping[str, Mapping[str, str]]
 
     def tables(self) -> list[Table]:
@@ -230,92 +263,3 @@ def anchor(cell: str) -> str:
     """The anchor of a cell's entry: `cell-` and its id, or a hash of an id that is not a valid anchor."""
     plain = re.fullmatch(r"[A-Za-z0-9_-]+", cell)
     return f"cell-{cell if plain else 'x' + hashlib.sha256(cell.encode('utf-8', 'replace')).hexdigest()[:12]}"
-
-
-class Sources:
-    """Link targets of numbers: the cell, or a list of cells if there are several."""
-
-    def __init__(self) -> None:
-        self.lists: dict[tuple[str, ...], str] = {}
-
-    def target(self, cells: tuple[str, ...]) -> str:
-        """The name of the entry; empty without cells."""
-        if len(cells) < 2:
-            return anchor(cells[0]) if cells else ""
-        return self.lists.setdefault(cells, f"from-{len(self.lists) + 1}")
-
-
-def shown(entry: Entry) -> str:
-    """An entry as plain text, rounded, without interval and mark; the minus sign is U+2212."""
-    match entry:
-        case TableText(text):
-            return text
-        case Missing(why):
-            return MISSING_MARKS.get(why, why)
-        case Value(number, kind):
-            return _written(number, kind)
-
-
-def detail(value: Value) -> str:
-    """The interval and the standard deviation over seeds, `69.2 to 74.7; sd 0.3`; or the standard error, `± 0.3`."""
-    spread = _bound(abs(value.spread), value.kind).lstrip("+") if value.spread is not None else ""
-    if value.low is not None and value.high is not None:
-        interval = f"{_bound(value.low, value.kind)} to {_bound(value.high, value.kind)}"
-        return f"{interval}; sd {spread}" if spread else interval
-    return f"{'sd' if 'seeds' in value.part else '±'} {spread}" if spread else ""
-
-
-def versus(value: Value) -> str:
-    """The test behind a mark, in words: the tested difference, its interval, and p; empty without a test."""
-    p = f"p = {value.p:.4f}" if value.p is not None else ""
-    if value.against is None:
-        return p
-    d = value.against
-    points = Value(d.value, "points", d.low if d.known else None, d.high if d.known else None)
-    interval = f" ({detail(points)})" if d.known else ""
-    return f"{shown(points)} points against the best{interval}, {p}"
-
-
-def _written(number: float, kind: ValueKind) -> str:
-    match kind:
-        case "f1" | "gap":
-            text = _signed(f"{100 * number:.2f}")
-        case "percent":
-            text = _signed(f"{100 * number:.1f}")
-        case "points":
-            text = _signed(f"{100 * number:+.2f}")
-        case "count":
-            text = f"{number:,.0f}"
-        case "seconds":
-            text = f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.3f}"
-        case "minutes":
-            text = f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
-        case "number":
-            text = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
-    return text.replace("-", "\u2212")
-
-
-def _bound(number: float, kind: ValueKind) -> str:
-    match kind:
-        case "f1" | "percent" | "gap":
-            text = _signed(f"{100 * number:.1f}")
-        case "points":
-            text = _signed(f"{100 * number:+.1f}")
-        case _:
-            return _written(number, kind)
-    return text.replace("-", "\u2212")
-
-
-def _signed(text: str) -> str:
-    """The number without the sign of a rounded zero."""
-    return text.lstrip("+-") if not text.strip("+-0.") else text
-
-
-def best_of(values: Sequence[float | None]) -> set[int]:
-    """The indices of the highest number, all if several share it; empty for an empty list.
-
-    Numbers are equal if they are equal as printed, so that equal printed figures are treated alike.
-    """
-    rounded = [None if v is None else round(100 * v, 2) for v in values]
-    top = max((v for v in rounded if v is not None), default=None)
-    return {i for i, v in enumerate(rounded) if v is not None and v == top}

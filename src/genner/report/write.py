@@ -5,8 +5,8 @@ from pathlib import Path
 
 from genner.errors import DataError
 from genner.extras import require
-from genner.report import plots
 from genner.report.csv_tables import csv_files
+from genner.report.figure_files import png_file, svg_file
 from genner.report.html import html
 from genner.report.latex import latex as latex_files
 from genner.report.markdown import markdown as markdown_files
@@ -37,13 +37,13 @@ def write(
         written.append(out)
     if markdown:
         _write_all(markdown, markdown_files(report))
-        _write_all(markdown / "figures", {f"{f.name}.png": plots.png_file(f) for f in report.figures()})
+        _write_all(markdown / "figures", {f"{f.name}.png": png_file(f) for f in report.figures()})
         written.append(markdown)
     if latex:
         _write_all(latex, latex_files(report))
         written.append(latex)
     if figures:
-        for draw, kind in ((plots.svg_file, "svg"), (plots.png_file, "png")):
+        for draw, kind in ((svg_file, "svg"), (png_file, "png")):
             _write_all(figures, {f"{f.name}.{kind}": draw(f) for f in report.figures()})
         written.append(figures)
     if csv:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from genner.render.templates import environment
+from genner.report.number_text import difference_text, interval_text, shown
 from genner.report.table import (
     Block,
     Entry,
@@ -20,23 +21,32 @@ from genner.report.table import (
     Listing,
     Missing,
     Section,
-    Sources,
     StudyReport,
     Table,
     TableText,
     Value,
     anchor,
-    detail,
-    shown,
-    versus,
 )
+
+
+class LinkTargets:
+    """Link targets of numbers: the cell, or a list of cells if there are several."""
+
+    def __init__(self) -> None:
+        self.lists: dict[tuple[str, ...], str] = {}
+
+    def target(self, cells: tuple[str, ...]) -> str:
+        """The name of the entry; empty without cells."""
+        if len(cells) < 2:
+            return anchor(cells[0]) if cells else ""
+        return self.lists.setdefault(cells, f"from-{len(self.lists) + 1}")
 
 
 class ReportWriter:
     """Turns a report into one target. The methods for blocks return the text that the target prints."""
 
     def __init__(self) -> None:
-        self.sources = Sources()
+        self.link_targets = LinkTargets()
 
     def sections(self, report: StudyReport) -> list[tuple[Section, list[str]]]:
         """Each section with its blocks as the target prints them, in order."""
@@ -73,7 +83,7 @@ class ReportWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PrintedEntry:
     """An entry as a template prints it. `target` is the anchor that it links to, `beside` the text beside the number,
     `hover` the text shown on hover; each is empty if there is none."""
 
@@ -119,38 +129,43 @@ class TemplateWriter(ReportWriter):
         self.macros: Any = made.get_template(f"report/{template}").module
 
     def paragraph(self, text: str) -> str:
-        return Markup(self.macros.paragraph(text))
+        return self._written("paragraph", text)
 
     def listing(self, listing: Listing) -> str:
-        return Markup(self.macros.listing(listing.items))
+        return self._written("listing", listing.items)
+
+    def _written(self, macro: str, *values: Any) -> Markup:
+        """What a macro prints; nothing if the template does not have it."""
+        found = getattr(self.macros, macro, None)
+        return Markup(found(*values) if found else "")
 
     def lists(self) -> list[tuple[str, tuple[str, ...]]]:
         """The lists of cells that numbers link to, by name; complete once all tables are written."""
-        return [(name, ids) for ids, name in self.sources.lists.items()]
+        return [(name, ids) for ids, name in self.link_targets.lists.items()]
 
-    def place(self, entry: Entry) -> Place:
+    def place(self, entry: Entry) -> PrintedEntry:
         """An entry in printable form."""
-        target = self.sources.target(entry.cells)
+        target = self.link_targets.target(entry.cells)
         match entry:
             case TableText(text, code):
-                return Place("text", text, target, code=code)
+                return PrintedEntry("text", text, target, code=code)
             case Missing(why, _, note):
-                return Place("missing", shown(entry), target, loud=why in ("failed", "skipped"), hover=note)
+                return PrintedEntry("missing", shown(entry), target, loud=why in ("failed", "skipped"), hover=note)
             case Value():
-                return Place(
+                return PrintedEntry(
                     "value",
                     shown(entry),
                     target,
                     best=entry.best,
                     mark=entry.mark,
                     beside=beside(entry),
-                    hover=versus(entry),
+                    hover=difference_text(entry),
                 )
 
 
 def beside(value: Value) -> str:
     """The text beside a number: its interval or error, and the number of its cells."""
-    return "; ".join(part for part in (detail(value), value.part) if part)
+    return "; ".join(part for part in (interval_text(value), value.part) if part)
 
 
 def column_groups(table: Table) -> list[ColumnGroup]:
