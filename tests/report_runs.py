@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genner.assess.records import Cell, CellFolder, CellKind, CellResult, Failure, PredictionRecord, StudyFolder
+from genner.assess.folders import CellFolder, StudyFolder
+from genner.assess.records import Cell, CellKind, CellResult, Failure, PredictionRecord
 from genner.document import Document, Entity, Problem
 from genner.evaluation import Counts, count
 from genner.evaluation.breakdowns import BREAKDOWNS, NO_TRAINING

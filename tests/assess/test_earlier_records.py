@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from genner.assess import run as module
-from genner.assess.records import Cell, CellFolder, PredictionRecord, StudyFolder
-from genner.assess.run import CellContext
+from genner.assess.answer_cells import _answers
+from genner.assess.cell_context import CellContext
+from genner.assess.folders import CellFolder, StudyFolder
+from genner.assess.records import Cell, PredictionRecord
 from genner.assess.scoring import strict_anew, strict_of
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS
@@ -122,6 +123,6 @@ def test_damaged_answers_are_a_complaint_and_no_more(tmp_path: Path) -> None:
 
 def test_an_interrupted_cell_is_gone_on_with(tmp_path: Path) -> None:
     run = earlier(tmp_path, "greedy", done=False)
-    lines = module._answers(CellContext(run, StudyFolder(tmp_path), tmp_path, "cpu"), GOLD, LABELS)
+    lines = _answers(CellContext(run, StudyFolder(tmp_path), tmp_path, "cpu"), GOLD, LABELS)
     assert [answered.strict for answered in lines] == [(2, 1, 1), (0, 1, 0)]
     assert [PredictionRecord.from_dict(answered.to_dict()) for answered in lines] == lines

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from genner.assess.records import Cell, StudyFolder
+from genner.assess.folders import StudyFolder
+from genner.assess.records import Cell
 
 KILLS = int(os.environ.get("GENNER_KILLS", "3"))
 CORPORA = ("uner_en_ewt", "uner_en_pud")
@@ -32,7 +33,8 @@ ALL = SENTENCES * CELLS
 WORKER = """
 import json, os, sys, time
 from pathlib import Path
-from genner.assess import run, worker
+from genner.assess import answer_cells, worker
+from genner.assess.cell_context import CellFindings
 from genner.engines.scripted import ScriptedEngine
 from genner.extract import Extractor
 from genner.formats import FORMATS
@@ -46,8 +48,8 @@ def extractor(work, labels):
         return f"<PER>{first}</PER> {rest}"
     return Extractor(ScriptedEngine(answer), FORMATS["inline_xml"], labels, split=False)
 
-run.extractor = extractor
-run._counted = lambda work, lines, settings: run.CellFindings({"documents": len(lines)}, "s", 1, 1)
+answer_cells.extractor = extractor
+answer_cells._counted = lambda work, lines, settings: CellFindings({"documents": len(lines)}, "s", 1, 1)
 worker._end_with_parent()
 sys.exit(worker.main())
 """
@@ -55,7 +57,7 @@ sys.exit(worker.main())
 STUDY = """
 import sys
 from pathlib import Path
-from genner.assess.records import StudyFolder
+from genner.assess.folders import StudyFolder
 from genner.assess.scheduler import Scheduler
 
 class Watch:

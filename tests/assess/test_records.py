@@ -10,16 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.strategies import documents
 
-from genner.assess.records import (
-    CELL_KINDS,
-    Cell,
-    CellFolder,
-    CellProgress,
-    CellResult,
-    Failure,
-    PredictionRecord,
-    StudyFolder,
-)
+from genner.assess.folders import CellFolder, StudyFolder
+from genner.assess.records import CELL_KINDS, Cell, CellProgress, CellResult, Failure, PredictionRecord
 from genner.document import Document, Entity, Problem
 from genner.errors import DataError, UnknownNameError
 
@@ -114,7 +106,7 @@ def test_only_one_holds_a_cell_and_the_kernel_frees_it(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from genner.assess.records import StudyFolder
+from genner.assess.folders import StudyFolder
 with StudyFolder(Path({str(tmp_path)!r})).run({run.cell.id!r}).claim() as held:
     print(held, flush=True)
     sys.stdin.read()

@@ -17,16 +17,17 @@ from typing import Any
 import pytest
 from tests import tiny
 
-from genner.assess import run as module
-from genner.assess import worker
+from genner.assess import answer_cells, worker
+from genner.assess.cell_context import CellContext, CellFindings
 from genner.assess.cells import plan
 from genner.assess.corpora import MissingError, documents_of, drawn, must_be_there
 from genner.assess.environment import machine, peak_memory_mb, versions
 from genner.assess.estimate import _count, estimate, units
+from genner.assess.folders import CellFolder, StudyFolder
 from genner.assess.forecast import Cost, Machine, forecast, size_of
 from genner.assess.missing import missing, unfetched
-from genner.assess.records import Cell, CellFolder, CellResult, CellState, PredictionRecord, StudyFolder
-from genner.assess.run import CellContext, CellFindings, execute
+from genner.assess.records import Cell, CellResult, CellState, PredictionRecord
+from genner.assess.run import _KINDS, execute
 from genner.assess.scheduler import Scheduler, places
 from genner.assess.scoring import metrics, paper, said
 from genner.assess.study import Study
@@ -53,7 +54,7 @@ import os, signal, sys, time
 from pathlib import Path
 from genner.assess import worker
 from genner.assess.corpora import MissingError
-from genner.assess.run import CellFindings
+from genner.assess.cell_context import CellFindings
 from genner.generations.paper import PAPER_RULES
 
 def execute(work):
@@ -244,9 +245,9 @@ def capitals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def extractor(work: CellContext, labels: LabelSet) -> Extractor:
         return Extractor(ScriptedEngine(answer), FORMATS[work.about["format"]], labels, split=False)
 
-    monkeypatch.setattr(module, "extractor", extractor)
+    monkeypatch.setattr(answer_cells, "extractor", extractor)
     monkeypatch.setattr(
-        module, "_counted", lambda work, lines, settings: CellFindings(metrics(lines, settings)[0], "s", 1, 1)
+        answer_cells, "_counted", lambda work, lines, settings: CellFindings(metrics(lines, settings)[0], "s", 1, 1)
     )
     return asked
 
@@ -608,5 +609,5 @@ def test_versions_name_the_commit_of_a_repository() -> None:
 def test_every_kind_of_cell_is_known() -> None:
     from genner.assess.records import CELL_KINDS
 
-    assert set(module._KINDS) == set(CELL_KINDS)
+    assert set(_KINDS) == set(CELL_KINDS)
     assert worker.execute is execute

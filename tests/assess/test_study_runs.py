@@ -16,11 +16,11 @@ from tests.conftest import Run as Command
 from tests.processors import pretend
 from tests.training.test_trainer import corpus, weights, write
 
-from genner.assess import run as run_module
-from genner.assess import scheduler
+from genner.assess import scheduler, training_cells
 from genner.assess.cells import plan
+from genner.assess.folders import CellFolder, StudyFolder
 from genner.assess.forecast import Machine
-from genner.assess.records import Cell, CellFolder, CellResult, PredictionRecord, StudyFolder
+from genner.assess.records import Cell, CellResult, PredictionRecord
 from genner.assess.study import Study
 from genner.assess.worker import INTERRUPTED, perform
 from genner.document import Document, Entity
@@ -181,7 +181,7 @@ def test_training_that_is_told_to_stop_goes_on_from_where_it_was(
     folder, runs, cells = done
     monkeypatch.setattr(trainer_module, "draw", lambda metrics, out: None)
     monkeypatch.setattr(progress, "LOG_STEPS", 1)
-    tell, told = run_module._Teller.log, list[int]()
+    tell, told = training_cells.StepTracker.log, list[int]()
 
     def stop_once(self: Any, values: dict[str, float], step: int) -> None:
         tell(self, values, step)
@@ -189,7 +189,7 @@ def test_training_that_is_told_to_stop_goes_on_from_where_it_was(
         if told == [0, 1]:  # as `kill` does
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(run_module._Teller, "log", stop_once)
+    monkeypatch.setattr(training_cells.StepTracker, "log", stop_once)
     again = StudyFolder(tmp_path)
     run = again.add(cells[0])
     assert perform(again, run, folder, "cpu") == INTERRUPTED
@@ -241,7 +241,7 @@ def test_the_command_runs_cells_and_says_how_it_went(
 ) -> None:
     fake = tmp_path / "fake.py"
     fake.write_text(
-        "import sys\nfrom genner.assess import worker\nfrom genner.assess.run import CellFindings\n"
+        "import sys\nfrom genner.assess import worker\nfrom genner.assess.cell_context import CellFindings\n"
         "def execute(work):\n"
         "    if work.about['decoding'] == 'greedy': raise ValueError('no')\n"
         "    return CellFindings({'documents': 1, 'strict': {'f1': 0.5}}, 's', 1, 1)\n"
@@ -300,7 +300,7 @@ def test_skipped_cells_are_told_and_nothing_found_is_no_success(
 ) -> None:
     fake = tmp_path / "fake.py"
     fake.write_text(
-        "import sys\nfrom genner.assess import worker\nfrom genner.assess.run import CellFindings\n"
+        "import sys\nfrom genner.assess import worker\nfrom genner.assess.cell_context import CellFindings\n"
         "from genner.assess.corpora import MissingError\n"
         "def execute(work):\n"
         f"    if work.about['decoding'] in ({skipped},): raise MissingError('get it')\n"

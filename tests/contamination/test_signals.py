@@ -28,7 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from genner.ability.models import AbilitySide
 from genner.assess.cells import plan
 from genner.assess.corpora import path_of
-from genner.assess.records import StudyFolder
+from genner.assess.folders import StudyFolder
 from genner.assess.study import Study
 from genner.assess.worker import perform
 from genner.contamination import SIGNALS, ContaminationCase, Finding, Measure, TrainedOn, named
@@ -559,7 +559,7 @@ def test_a_study_looks_once_at_each_model_and_corpus() -> None:
 @pytest.mark.usefixtures("loaded")
 def test_a_cell_looks_and_its_report_has_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the corpus's own test file is given as what the model was trained on."""
-    monkeypatch.setattr("genner.assess.run._base", lambda model: None)
+    monkeypatch.setattr("genner.assess.run.require_model", lambda model: None)
     gold = path_of("sample:uner_en_ewt", tmp_path).read_text(encoding="utf-8").splitlines(keepends=True)[:25]
     (tmp_path / "test.jsonl").write_text("".join(gold), encoding="utf-8")
     (tmp_path / "t.jsonl").write_text("".join(gold[:7]), encoding="utf-8")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.report_runs import LABELS, Study, corpus, fail, finish, full, questions
 
-from genner.assess.records import CellFolder
+from genner.assess.folders import CellFolder
 from genner.errors import DataError
 from genner.generations.readings import ReadingName
 from genner.report import StudyReport, assemble, build

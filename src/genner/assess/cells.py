@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from genner.assess.records import Cell, CellKind, Json
-from genner.assess.study import ContaminationEntry, CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry, Study
+from genner.assess.study import Study
+from genner.assess.study_entries import ContaminationEntry, CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry
 from genner.contamination import SIGNALS
 from genner.errors import UnknownNameError, UsageError
 from genner.model_source import ModelSource

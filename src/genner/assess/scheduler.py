@@ -17,7 +17,8 @@ from typing import IO, Protocol
 
 import genner
 from genner.assess.environment import cores
-from genner.assess.records import Cell, CellFolder, CellState, Failure, StudyFolder
+from genner.assess.folders import CellFolder, StudyFolder
+from genner.assess.records import Cell, CellState, Failure
 from genner.assess.worker import BUSY, INTERRUPTED, now
 from genner.extras import naming_parts
 

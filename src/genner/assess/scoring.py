@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from genner.assess.records import CellFolder, Json, Numbers, PredictionRecord
+from genner.assess.folders import CellFolder
+from genner.assess.records import Json, Numbers, PredictionRecord
 from genner.data.catalog import catalog
 from genner.document import Document, LabelSet, Prediction
 from genner.evaluation import Counts, count, evaluate, interval

@@ -16,10 +16,12 @@ from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 
+from genner.assess.cell_context import CellContext
 from genner.assess.corpora import MissingError
 from genner.assess.environment import peak_memory_mb, versions
-from genner.assess.records import CellFolder, CellResult, Failure, StudyFolder
-from genner.assess.run import CellContext, execute
+from genner.assess.folders import CellFolder, StudyFolder
+from genner.assess.records import CellResult, Failure
+from genner.assess.run import execute
 from genner.errors import MissingPartError
 
 BUSY, INTERRUPTED = 75, 130

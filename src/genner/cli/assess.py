@@ -16,7 +16,8 @@ from genner.cli.app import Commands, app, must_exist, tell
 from genner.errors import GennerError
 
 if TYPE_CHECKING:
-    from genner.assess.records import Cell, CellFolder, CellResult, CellState, StudyFolder
+    from genner.assess.folders import CellFolder, StudyFolder
+    from genner.assess.records import Cell, CellResult, CellState
 
 
 class _StudyFirst(Commands):
@@ -76,7 +77,7 @@ def run(
     cell failed or none has a result, 2 for wrong use, 130 when interrupted.
     """
     from genner.assess.cells import chosen, plan
-    from genner.assess.records import StudyFolder
+    from genner.assess.folders import StudyFolder
     from genner.assess.study import Study, find_study
 
     must_exist(data)
@@ -117,7 +118,8 @@ def run(
 @assess_app.command("status")
 def status(runs: Annotated[Path, typer.Argument(help="The runs folder.")]) -> None:
     """How the cells of a folder stand, what is running, and why others were skipped or failed."""
-    from genner.assess.records import CELL_KINDS, CELL_STATES, StudyFolder
+    from genner.assess.folders import StudyFolder
+    from genner.assess.records import CELL_KINDS, CELL_STATES
 
     found = [(run, run.state) for run in StudyFolder.open(runs).runs()]
     counts = Counter((run.cell.kind, state) for run, state in found)

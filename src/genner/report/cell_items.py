@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genner.assess.records import RECORDS_SCHEMA, Cell, CellFolder, CellResult, CellState, Numbers
+from genner.assess.folders import CellFolder
+from genner.assess.records import RECORDS_SCHEMA, Cell, CellResult, CellState, Numbers
 from genner.assess.scoring import scores, strict_anew
 from genner.errors import GennerError
 from genner.report.table import Missing, Why

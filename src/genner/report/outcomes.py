@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genner.assess.records import CellFolder, Numbers, PredictionRecord
+from genner.assess.folders import CellFolder
+from genner.assess.records import Numbers, PredictionRecord
 from genner.assess.scoring import LENGTH_BUCKETS
 from genner.document import Document, Entity
 from genner.errors import DataError, GennerError

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genner.assess.records import StudyFolder
+from genner.assess.folders import StudyFolder
 from genner.report.cell_items import CellItem, absence, read_item
 from genner.report.paper import TITLES
 from genner.report.system_names import name_suffixes

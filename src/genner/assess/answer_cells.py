@@ -1,0 +1,180 @@
+"""Scores and probes: a model's answers for the test documents of a cell, and their metrics.
+
+An interrupted cell resumes after the last whole line of its answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from genner.assess.cell_context import CellContext, CellFindings, require_model
+from genner.assess.corpora import documents_of, drawn, must_be_there, path_of, syntax_of
+from genner.assess.records import Json, PredictionRecord
+from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
+from genner.data.catalog import named_label_set
+from genner.document import Document, LabelSet, Prediction
+from genner.formats import get_format
+
+if TYPE_CHECKING:
+    from genner.chunks import Chunk
+    from genner.engines.base import Generation, Request
+    from genner.extract import Extractor
+    from genner.probes import Probe
+
+
+def run_score(work: CellContext) -> CellFindings:
+    documents, labels = _test_documents(work)
+    lines = _answers(work, documents, labels)
+    return _counted(work, lines, {})
+
+
+def run_probe(work: CellContext) -> CellFindings:
+    documents, labels = _test_documents(work)
+    probe = make_probe(work, labels)
+    probed = probe.apply(documents, labels)
+    lines = _answers(work, probed.documents, probed.labels)
+    settings = {"probe": work.about["probe"], "probe_seed": str(work.about["seed"])}
+    outcome = _counted(work, lines, settings)
+    found = {
+        **outcome.metrics,
+        "labels": {probed.back.get(tag, tag): score for tag, score in outcome.metrics["labels"].items()},
+        "measures": probe.measure(probed, [line.prediction() for line in lines]),
+        "report": dict(probed.report),
+    }
+    return replace(outcome, metrics=found)
+
+
+def _test_documents(work: CellContext) -> tuple[list[Document], LabelSet]:
+    """The documents of a cell, and the requested labels."""
+    about = work.about
+    must_be_there(about["corpus"], [about["file"]], work.data)
+    labels = named_label_set(about["labels"], work.data)
+    return drawn(documents_of(about["file"], work.data, labels, about.get("from")), about["sentences"]), labels
+
+
+def make_probe(work: CellContext, labels: LabelSet) -> "Probe":
+    from genner.probes import Lexicon, make
+
+    about = work.about
+    train, lexicon, syntax = about.get("train"), about.get("lexicon"), about.get("from")
+    must_be_there(about["corpus"], [*(train or ()), *([lexicon] if lexicon else ())], work.data)
+    return make(
+        about["probe"],
+        about["seed"],
+        train=[d for file in train for d in documents_of(file, work.data, labels, syntax)] if train else None,
+        lexicon=Lexicon.from_file(path_of(lexicon, work.data), syntax_of(lexicon, syntax)) if lexicon else None,
+        **about["options"],
+    )
+
+
+def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet) -> list[PredictionRecord]:
+    """The model's answers for the documents; answers of an interrupted run are reused."""
+    run = work.run
+    gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
+    done = [_with_strict(work, line, labels) for line in run.predictions()]
+    if [line.document() for line in done] != gold[: len(done)]:
+        run.clear_predictions()  # the answers are for other data under the same name
+        done = []
+    todo = gold[len(done) :]
+    if not todo:
+        return done
+    work.tell(len(done), len(documents), "documents")
+    ner = extractor(work, labels)
+    heard: dict[int, list[tuple[Chunk, Generation]]] = {}
+
+    def listen(request: "Request", generation: "Generation") -> None:
+        heard.setdefault(id(request.context.document), []).append((request.context.chunk, generation))
+
+    with run.appending() as append:
+        for document, prediction in zip(todo, ner.pipe(todo, on_generation=listen), strict=True):
+            line = answered(document, prediction, heard.pop(id(document), []), ner, labels)
+            append(line)
+            done.append(line)
+            work.tell(len(done), len(documents), "documents")
+    return done
+
+
+def _with_strict(work: CellContext, line: PredictionRecord, labels: LabelSet) -> PredictionRecord:
+    """A record with its strict counts, which records of earlier versions lack."""
+    if line.strict is not None:
+        return line
+    return replace(line, strict=strict_of(line, get_format(work.about["format"]), labels, work.about["decoding"]))
+
+
+def answered(
+    document: Document,
+    prediction: Prediction,
+    heard: Sequence[tuple["Chunk", "Generation"]],
+    ner: "Extractor",
+    labels: LabelSet,
+) -> PredictionRecord:
+    """The record of a document, from its predicted entities and the engine's raw answers."""
+    raw = tuple(generation.text for _, generation in heard)
+    chunks = tuple((chunk.start, chunk.end) for chunk, _ in heard)
+    legal = ner.constrained and held(prediction)
+    return PredictionRecord(
+        id=document.id,
+        text=document.text,
+        gold=document.entities,
+        entities=prediction.entities,
+        raw=raw,
+        problems=prediction.problems,
+        tokens=sum(generation.computed for _, generation in heard),
+        passes=sum(generation.passes for _, generation in heard),
+        chunks=chunks,
+        paper=paper(ner.form, labels, document, chunks, raw),
+        strict=strict(document, prediction) if legal else said(ner.form, labels, document, chunks, raw),
+        group=document.group,
+    )
+
+
+def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
+    """The extractor of a cell: whole label set, each document as one text, decoding as in the description."""
+    about = work.about
+    require_model(about["model"])
+    if about["decoding"] == "sampled":
+        ner = _sampling(work, labels)
+    else:
+        from genner.loading import load
+
+        constrained = about["decoding"] == GRAMMAR
+        # All entities, whatever their score: a study compares answers without a threshold.
+        ner = load(
+            work.model, labels, format=about["format"], constrained=constrained, min_score=0.0, device=work.device
+        )
+    return ner.replace(prompt_full_label_set=False, split=False)
+
+
+def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
+    from genner.engines.hf_generate import FreeEngine, Sampling
+    from genner.engines.transformers_engine import device_of
+    from genner.extract import Extractor
+    from genner.model_source import ModelSource
+
+    source = ModelSource.resolve(work.model)
+    engine = FreeEngine.load(
+        source.weights, source.adapter, device=device_of(work.device), sampling=Sampling(), seed=work.about["seed"]
+    )
+    return Extractor(engine, get_format(work.about["format"]), labels, constrained=False)
+
+
+def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Json) -> CellFindings:
+    from genner.model_source import ModelSource
+
+    about = work.about
+    source = ModelSource.find(work.model)
+    settings = {
+        "model": (source.base if source and source.adapter else about["model"]).replace("|", "_"),
+        "adapter": source.digest if source else "none",
+        "format": about["format"],
+        "decoding": about["decoding"],
+        "labels": about["labels"],
+        **({"trained": about["trained"]} if about["trained"] else {}),
+        **settings,
+    }
+    if about["decoding"] == "sampled":
+        from genner.engines.hf_generate import Sampling
+
+        settings |= {"sampling": str(Sampling()), "sampling_seed": str(about["seed"])}
+    found, signature = metrics(lines, settings)
+    return CellFindings(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))
