@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genner.data import read_corpus
-from genner.evaluation.intervals import Estimate, f1, over_seeds
+from genner.evaluation.intervals import f1, over_seeds
+from genner.evaluation.jackknife import Estimate
 from genner.evaluation.metrics import strict
 from genner.evaluation.pairing import pair
 from genner.evaluation.units import units_of

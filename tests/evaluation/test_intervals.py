@@ -9,7 +9,8 @@ from scipy import stats
 from genner.document import Document, Entity
 from genner.errors import UsageError
 from genner.evaluation import Counts, compare, evaluate, interval
-from genner.evaluation.intervals import Estimate, average, f1, mean, over_seeds, rate
+from genner.evaluation.intervals import average, f1, mean, over_seeds, rate
+from genner.evaluation.jackknife import Estimate
 from genner.evaluation.student import quantile, two_sided
 from genner.evaluation.units import units_of
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from genner.document import Document, Entity
 from genner.evaluation import compare, interval
-from genner.evaluation.intervals import Difference, mean
+from genner.evaluation.intervals import mean
+from genner.evaluation.jackknife import Difference
 from genner.report.estimates import Estimates, corrected, stars
 from genner.report.outcomes import CellOutcome, micro
 

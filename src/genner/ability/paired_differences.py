@@ -11,7 +11,8 @@ from genner.ability.answer_truncation import same_length, short, window
 from genner.ability.items import AbilityItem
 from genner.ability.qa_metrics import ANSWER_WORDS, SCORERS, flat
 from genner.errors import UsageError
-from genner.evaluation.intervals import Difference, mean
+from genner.evaluation.intervals import mean
+from genner.evaluation.jackknife import Difference
 
 CUTS = ("short", "same_length", "window")
 MEASURES = ("em", "f1", "empty", "tokens", "per_token", "choice")

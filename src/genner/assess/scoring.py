@@ -13,7 +13,7 @@ from genner.assess.records import Json, Numbers, PredictionRecord
 from genner.data.catalog import catalog
 from genner.document import Document, LabelSet, Prediction
 from genner.evaluation import Counts, count, evaluate, interval
-from genner.evaluation.intervals import Interval
+from genner.evaluation.jackknife import Interval
 from genner.formats import Format, get_format
 from genner.generations.readings import paper_counts, strict_counts
 from genner.labels import label_sets

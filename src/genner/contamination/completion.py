@@ -10,7 +10,7 @@ from genner.contamination.membership import is_adapted
 from genner.contamination.resumable import ResumableItems
 from genner.contamination.statistics import mean_difference
 from genner.document import Document
-from genner.evaluation.intervals import LEVEL
+from genner.evaluation.jackknife import LEVEL
 from genner.evaluation.words import words
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from genner.contamination.base import ADAPTER, BASE, MIN_SAMPLE, ContaminationCase, Finding, Measure
 from genner.contamination.statistics import auc
-from genner.evaluation.intervals import LEVEL
+from genner.evaluation.jackknife import LEVEL
 
 DocumentScores = Mapping[str, Sequence[float]]
 """The scores of the documents of each group (`ContaminationCase.groups`), higher for seen documents."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from genner.contamination.base import ContaminationCase, Finding, Measure, Signal
 from genner.contamination.resumable import ResumableItems
 from genner.contamination.statistics import rank_p
-from genner.evaluation.intervals import LEVEL
+from genner.evaluation.jackknife import LEVEL
 
 if TYPE_CHECKING:
     from genner.contamination.language_model import LanguageModel

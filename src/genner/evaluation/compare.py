@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genner.document import Document
-from genner.evaluation.intervals import Difference
+from genner.evaluation.jackknife import Difference
 from genner.evaluation.metrics import METRICS
 from genner.evaluation.report import EvaluationReport, Scoring
 

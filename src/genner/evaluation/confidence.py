@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genner.document import Document
 from genner.errors import UsageError
 from genner.evaluation.counts import Counts, check_same_text
-from genner.evaluation.intervals import Array
+from genner.evaluation.jackknife import Array
 from genner.evaluation.pairing import pair
 
 BINS = 10

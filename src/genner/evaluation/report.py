@@ -10,7 +10,8 @@ import numpy as np
 from genner.document import Document, Prediction
 from genner.evaluation.breakdowns import BREAKDOWNS, NO_TRAINING, Breakdown, TrainingCounts
 from genner.evaluation.counts import Counts, count, count_by
-from genner.evaluation.intervals import Estimate, Interval, average, f1_columns, shares, summed
+from genner.evaluation.intervals import average, f1_columns, shares, summed
+from genner.evaluation.jackknife import Estimate, Interval
 from genner.evaluation.metrics import METRICS
 from genner.evaluation.pairing import digest, genner_version, pair, sign
 from genner.evaluation.units import Units, units_of

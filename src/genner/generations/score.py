@@ -10,7 +10,8 @@ from typing import Any
 from genner.document import Document, LabelSet
 from genner.errors import UnknownNameError
 from genner.evaluation import Counts
-from genner.evaluation.intervals import Interval, f1
+from genner.evaluation.intervals import f1
+from genner.evaluation.jackknife import Interval
 from genner.evaluation.pairing import genner_version, sign
 from genner.evaluation.report import as_dict, classification_table, micro_lines, shown_interval
 from genner.evaluation.units import Units, units_of

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from genner.evaluation.intervals import Interval
+from genner.evaluation.jackknife import Interval
 from genner.report.plots import (
     FAINT,
     beside_others,

@@ -21,7 +21,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from genner.assess.scoring import GRAMMAR
-from genner.evaluation.intervals import Difference, Estimate
+from genner.evaluation.jackknife import Difference, Estimate
 from genner.generations.readings import ReadingName
 from genner.report.cell_items import absence
 from genner.report.entries import cells_of, values_of

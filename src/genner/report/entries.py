@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import stdev
 
-from genner.evaluation.intervals import Difference, Estimate, Interval, average
+from genner.evaluation.intervals import average
+from genner.evaluation.jackknife import Difference, Estimate, Interval
 from genner.generations.readings import ReadingName
 from genner.report.estimates import STARS, corrected, stars
 from genner.report.results import CellGroup

@@ -6,7 +6,7 @@ from itertools import product, zip_longest
 from typing import Any
 
 from genner.document import Document, Entity
-from genner.evaluation.intervals import Interval
+from genner.evaluation.jackknife import Interval
 from genner.evaluation.taxonomy import ERROR_KINDS
 from genner.report.outcomes import INVALID, Sighting
 from genner.report.plots import INK, colour, interval_line, label, legend, name_rows, panels, size

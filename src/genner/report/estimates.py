@@ -9,18 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genner.evaluation.intervals import (
-    Array,
-    Difference,
-    Estimate,
-    Interval,
-    average,
-    f1_columns,
-    over_seeds,
-    rate,
-    shares,
-    summed,
-)
+from genner.evaluation.intervals import average, f1_columns, over_seeds, rate, shares, summed
+from genner.evaluation.jackknife import Array, Difference, Estimate, Interval
 from genner.generations.readings import ReadingName
 from genner.report.outcomes import CellOutcome
 

@@ -1,6 +1,6 @@
 """What decoding under the grammar changes, in sentences: what it closes of a format's deficit, gains and costs."""
 
-from genner.evaluation.intervals import Difference
+from genner.evaluation.jackknife import Difference
 from genner.generations.readings import ReadingName
 from genner.report.deficits import FormatDeficit, decoded_both_ways, format_deficits
 from genner.report.entries import magnitude

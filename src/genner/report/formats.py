@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from genner.assess.scoring import GRAMMAR
-from genner.evaluation.intervals import Difference
+from genner.evaluation.jackknife import Difference
 from genner.generations.readings import ReadingName
 from genner.report.deficits import FormatDeficit, decoded_both_ways, format_deficits
 from genner.report.entries import limits, points, score, values_of, without_interval

@@ -15,7 +15,7 @@ from genner.assess.scoring import LENGTH_BUCKETS
 from genner.document import Document, Entity
 from genner.errors import DataError, GennerError
 from genner.evaluation.breakdowns import BREAKDOWNS, NO_TRAINING
-from genner.evaluation.intervals import Array
+from genner.evaluation.jackknife import Array
 from genner.evaluation.taxonomy import ERROR_KINDS, Verdict, verdicts
 from genner.evaluation.units import units_of
 from genner.generations.readings import ReadingName

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from genner.evaluation.intervals import Difference, Interval
+from genner.evaluation.jackknife import Difference, Interval
 from genner.render.layout import PALETTE, visible_line
 from genner.report.paper import PAPER_FORMATS
 from genner.report.table import Value

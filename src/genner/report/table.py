@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genner.document import Document
-from genner.evaluation.intervals import Difference, Interval
+from genner.evaluation.jackknife import Difference, Interval
 
 ValueKind = Literal["f1", "percent", "points", "gap", "count", "seconds", "minutes", "number"]
 """How a number is written: F1 in percent with two decimals, percent with one, a difference in percentage points with
