@@ -44,8 +44,8 @@ def merge(adapter: str, out: Path, dtype: str = "bfloat16") -> Path:
     if (source := ModelSource.find(adapter, fetch=True)) is None or source.adapter is None:
         raise UsageError(
             f"{adapter!r} is no adapter: neither it nor its best/ or adapter/ has an adapter_config.json; "
-            "give `default`, or the folder of an adapter or of a training run; `genner export --to transformers` takes a "
-            "model without an adapter"
+            "give `default`, or the folder of an adapter or of a training run; `genner export --to transformers` takes "
+            "a model without an adapter"
         )
     return to_transformers(adapter, out, dtype)
 
