@@ -30,6 +30,7 @@ EXTRA_OF_PACKAGE = {
     "datasets": "hf",
     "pyarrow": "hf",
     "lm_eval": "ability",
+    "vllm": "vllm",
 }
 """The smallest extra that brings each package which the core does without, by the package's name in Python."""
 
@@ -44,6 +45,7 @@ EXTRA_PURPOSES = {
     "qlora": "to train a model in 4 bits",
     "hf": "to read and write data sets of Hugging Face",
     "ability": "to measure general ability",
+    "vllm": "to run models with vLLM, in an environment of its own",
 }
 """What each extra is for, as it is said where one is missing."""
 

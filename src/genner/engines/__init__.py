@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENGINES = {
     "local": "genner.engines.transformers_engine:LocalEngine",
     "free": "genner.engines.hf_generate:FreeEngine",
+    "vllm": "genner.engines.vllm:VllmEngine",
     "http": "genner.engines.http:HttpEngine",
     "scripted": "genner.engines.scripted:ScriptedEngine",
 }

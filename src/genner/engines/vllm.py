@@ -1,0 +1,256 @@
+"""vLLM in this process: continuous batches, adapters per request, and genner's automaton as a logits processor.
+
+Prompts are the token ids of `Chat`, so they equal those of training. The automaton of a request is made again inside
+vLLM from `Request.grammar_source` (`genner.vllm_plugin`); log-probabilities are those among the legal tokens, so scores
+mean what they mean in the local engine. Answers equal those of token-by-token decoding, up to near-ties: vLLM's kernels
+round differently.
+"""
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._dynamo
+import vllm
+from transformers import AutoTokenizer
+from vllm.lora.request import LoRARequest
+
+from genner.engines.base import Answered, Capabilities, Generation, Request
+from genner.engines.chat import Chat
+from genner.engines.decoding import budget
+from genner.engines.transformers_engine import fast_dtype
+from genner.engines.turns import Turns
+from genner.engines.vllm_args import grammar_args
+from genner.engines.vocabulary import Vocabulary
+from genner.errors import ModelError, UsageError
+from genner.grammar import walk
+
+PROCESSOR = "genner.vllm_plugin.processor:GrammarProcessor"
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the maximum ranks that vLLM takes
+
+
+@dataclass(frozen=True)
+class VllmOptions:
+    """Options of the engine `vllm`."""
+
+    batch: int = field(default=0, metadata={"help": "answers computed together; 0: 32 on a CPU, 256 on a GPU"})
+    window: int = field(default=0, metadata={"help": "tokens of prompt and answer together; 0: the model's"})
+    dtype: str = field(default="", metadata={"help": "bfloat16, float16 or float32; by default the fastest here"})
+    adapters: int = field(
+        default=4, metadata={"help": "adapters that can be loaded; 0: none, which is faster (export merges an adapter)"}
+    )
+    rank: int = field(default=0, metadata={"help": "highest rank of the adapters; 0: that of the first one"})
+    gpu_memory: float = field(default=0.9, metadata={"help": "share of the GPU's memory to use"})
+    cpu_memory: int = field(default=2, metadata={"help": "GiB for keys and values on a CPU"})
+    gpus: int = field(default=1, metadata={"help": "GPUs that share the model (tensor parallel)"})
+    eager: bool | None = field(default=None, metadata={"help": "compile nothing; by default on a CPU"})
+
+
+class VllmEngine:
+    """Answers requests with a vLLM engine. Several threads may use it: their requests share its batches.
+
+    Args:
+        llm: a `vllm.LLM` that was made with the logits processor `PROCESSOR` and `logprobs_mode="processed_logprobs"`.
+        tokenizer: its fast tokenizer, with a chat template.
+        folder: the folder of the model.
+        options: how it was made.
+    """
+
+    capabilities = Capabilities("exact", logprobs=True, adapters=True)
+    Options = VllmOptions
+
+    def __init__(
+        self,
+        llm: Any,
+        tokenizer: Any,
+        name: str = "vllm",
+        folder: Path | None = None,
+        options: VllmOptions | None = None,
+    ) -> None:
+        self.name, self.folder = name, folder
+        self.options = options or VllmOptions()
+        self.capabilities = Capabilities("exact", logprobs=True, adapters=self.options.adapters > 0)
+        self.chat = Chat(tokenizer)
+        self._engine = llm.llm_engine
+        config = self._engine.vllm_config
+        self.window: int = config.model_config.max_model_len
+        self.default_batch: int = config.scheduler_config.max_num_seqs
+        self.vocabulary = Vocabulary(tokenizer, self.chat.end_id, config.model_config.get_vocab_size())
+        dtype = str(config.model_config.dtype).removeprefix("torch.")
+        self.signature: Mapping[str, str] = {"engine": f"vllm-{vllm.__version__}", "dtype": dtype}
+        self._adapters: dict[str, tuple[Path, LoRARequest]] = {}
+        self._finished: dict[str, Any] = {}  # vLLM's outputs that nobody has taken yet, by request id
+        self._numbers = count()
+        self._turns = Turns()
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | None,
+        adapter: Path | None = None,
+        *,
+        name: str = "vllm",
+        device: torch.device | None = None,
+        decoder: Any = None,
+        drafter: Any = None,
+        options: Any = None,
+    ) -> "VllmEngine":
+        """Load a model folder; `add_adapter` then loads `adapter`, whose rank is needed here. Uses no network.
+
+        `decoder` and `drafter` are ignored. Raises `ModelError` when vLLM cannot load the folder.
+        """
+        assert folder is not None
+        given: VllmOptions = options or VllmOptions()
+        on_cpu = not torch.cuda.is_available() if device is None else device.type == "cpu"
+        if adapter is not None and not given.adapters:
+            raise UsageError(
+                f"{name} is an adapter, and engine vllm was to load none (adapters=0); merge it into its base with "
+                f"`genner export {name} --out FOLDER`, and give FOLDER as the model"
+            )
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(given.cpu_memory))
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        dtype = given.dtype or str(fast_dtype(torch.device("cpu" if on_cpu else "cuda"))).removeprefix("torch.")
+        eager = on_cpu if given.eager is None else given.eager
+        if eager:
+            # vLLM would still compile how it ranks log-probabilities, for a minute before the first answer.
+            os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # of processes that vLLM starts
+            torch._dynamo.config.disable = True
+        lora: dict[str, Any] = {}
+        if given.adapters:
+            rank = given.rank or (rank_of(adapter) if adapter else RANKS[1])
+            lora = {
+                "enable_lora": True,
+                "max_loras": given.adapters,
+                "max_lora_rank": next((known for known in RANKS if known >= rank), rank),
+            }
+        try:
+            llm = vllm.LLM(
+                str(folder),
+                dtype=dtype,
+                max_model_len=given.window or None,
+                max_num_seqs=given.batch or (32 if on_cpu else 256),
+                enable_prefix_caching=True,
+                enforce_eager=eager,
+                gpu_memory_utilization=given.gpu_memory,
+                tensor_parallel_size=given.gpus,
+                logits_processors=[PROCESSOR],
+                logprobs_mode="processed_logprobs",
+                **lora,
+            )
+        except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
+            raise ModelError(f"{name}: vLLM cannot load {folder}: {error}") from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return cls(llm, tokenizer, name, folder, given)
+
+    def add_adapter(self, name: str, folder: Path | None) -> str:
+        if folder is None:
+            return ""  # the model itself
+        if not self.options.adapters:
+            raise UsageError(f"engine vllm was loaded without room for {name}; load it with the option adapters=4")
+        known = self._adapters.get(name)
+        if known is None:
+            if len(self._adapters) == self.options.adapters:
+                raise UsageError(
+                    f"engine vllm holds {len(self._adapters)} adapters already ({', '.join(self._adapters)}); load it "
+                    f"with the option adapters={len(self._adapters) + 1}"
+                )
+            rank = rank_of(folder)
+            most = self._engine.vllm_config.lora_config.max_lora_rank
+            if rank > most:
+                raise UsageError(f"{name} is of rank {rank}, and engine vllm takes {most}; give the option rank={rank}")
+            number = len(self._adapters) + 1
+            with self._turns:
+                self._engine.add_lora(lora := LoRARequest(name, number, str(folder)))
+            self._adapters[name] = folder, lora
+        elif known[0] != folder:
+            raise UsageError(f"engine vllm has another adapter of the name {name!r}, in {known[0]}")
+        return name
+
+    def measure(self, instruction: str, text: str) -> int:
+        with self._turns:
+            return len(self.chat.prefix_ids(instruction)) + len(self.chat.body_ids(text))
+
+    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
+        size = batch_size or 2 * self.default_batch  # twice as many, so that a place in the batch is filled at once
+        source, waiting = iter(requests), deque[tuple[Request, str, Generation | None]]()
+        running = 0
+        try:
+            while True:
+                while running < size and (request := next(source, None)) is not None:
+                    with self._turns:
+                        key, failed = self._submit(request)
+                    waiting.append((request, key, failed))
+                    running += failed is None
+                while waiting and ((done := waiting[0][2]) is not None or waiting[0][1] in self._finished):
+                    request, key, _ = waiting.popleft()
+                    if done is None:
+                        done = self._generation(request, self._finished.pop(key))
+                    yield request, done
+                if not waiting:
+                    return
+                with self._turns:
+                    if waiting[0][1] not in self._finished:  # another thread may have brought it
+                        for output in self._engine.step():
+                            self._finished[output.request_id] = output
+                running = sum(failed is None and key not in self._finished for _, key, failed in waiting)
+        finally:
+            left = [key for _, key, failed in waiting if failed is None]
+            if left:
+                with self._turns:
+                    self._engine.abort_request(left)
+                for key in left:
+                    self._finished.pop(key, None)
+
+    def _submit(self, request: Request) -> tuple[str, Generation | None]:
+        """Give a request to vLLM. Returns its id there, and if vLLM refused it, an answer that says why."""
+        key = str(next(self._numbers))
+        prompt = self.chat.prefix_ids(request.instruction) + self.chat.body_ids(request.text)
+        params = vllm.SamplingParams(
+            temperature=0.0,
+            max_tokens=budget(self.chat, request, len(prompt), self.window),
+            stop_token_ids=[self.chat.end_id],
+            logprobs=0,
+            detokenize=False,
+            output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+            extra_args=grammar_args(request) if request.constrained else None,
+        )
+        lora = self._adapters[request.adapter][1] if request.adapter else None
+        try:
+            self._engine.add_request(key, {"prompt_token_ids": prompt}, params, lora_request=lora)
+        except ValueError as error:  # vLLM's own checks, before it has taken the request
+            return key, Generation(b"", complete=False, failure=f"vLLM refused the request: {error}")
+        return key, None
+
+    def _generation(self, request: Request, output: Any) -> Generation:
+        (said,) = output.outputs
+        answer, ends, logprobs = bytearray(), list[int](), list[float]()
+        for token, chances in zip(said.token_ids, said.logprobs, strict=True):
+            answer += self.vocabulary.bytes[token] or b"" if token != self.chat.end_id else b""
+            ends.append(len(answer))
+            logprobs.append(chances[token].logprob)
+        complete = said.finish_reason == "stop"
+        problems: tuple[str, ...] = ()
+        if request.constrained and not complete:
+            state = walk(request.grammar, request.grammar.start(), bytes(answer))
+            answer += b"" if state is None else request.grammar.draft(state, 1 << 30)
+        if request.constrained and request.grammar.read(bytes(answer)) is None:
+            problems = ("vLLM did not keep to the grammar; its log says why",)
+        tokens = len(said.token_ids)
+        computed = len(output.prompt_token_ids or ()) - (output.num_cached_tokens or 0) + tokens
+        return Generation(bytes(answer), tuple(ends), tuple(logprobs), complete, tokens, computed, problems)
+
+
+def rank_of(adapter: Path) -> int:
+    """The rank of the LoRA adapter in a folder. Raises `ModelError` when its configuration cannot be read."""
+    place = adapter / "adapter_config.json"
+    try:
+        rank = json.loads(place.read_text(encoding="utf-8"))["r"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{place}: no configuration of a LoRA adapter: {error}") from None
+    return int(rank)
