@@ -218,7 +218,9 @@ def _less_than_exact(ner: "Extractor", free: bool) -> str:
     can = ner.engine.capabilities
     scores = "" if can.logprobs else ", and gives no scores"
     more = (
-        "" if ner.constrained or not can.json_only else "; it constrains answers in JSON formats: --format grouped_json"
+        ""
+        if ner.constrained or not (can.constrains and can.json_only)
+        else "; it constrains answers in JSON formats: --format grouped_json"
     )
     return (
         f"engine {ner.engine.name!r} decodes {how}{scores}: answers that are not legal are repaired, and repairs are "

@@ -148,6 +148,8 @@ class Caller:
             body["stream_options"] = {"include_usage": True}
         if self.options.logprobs:
             body["logprobs"] = True
+            if self.facts.kind == "llama.cpp":  # which otherwise adds the twenty likeliest tokens to each
+                body["top_logprobs"] = 1
         if self.facts.kind in ("vllm", "sglang", "llama.cpp") and not self.options.thinking_tokens:
             body["chat_template_kwargs"] = {"enable_thinking": False}  # as in training; other templates ignore it
         body |= more

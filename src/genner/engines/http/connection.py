@@ -42,7 +42,7 @@ class Connection:
         starts."""
         try:
             async with asyncio.timeout(self.options.total_timeout), self._client.stream("GET", address) as response:
-                said = await whole(response)
+                said = self.key.scrub(await whole(response))
         except (httpx2.TimeoutException, TimeoutError):
             raise Transient("time-out", f"{address} does not answer in time") from None
         except httpx2.ConnectError as error:
@@ -68,7 +68,7 @@ class Connection:
                 self._client.stream("POST", address, json=body) as response,
             ):
                 if response.status_code != 200:
-                    self._refuse(response, await whole(response), address)
+                    self._refuse(response, self.key.scrub(await whole(response)), address)
                 await read(response, reply, limits)
         except httpx2.ConnectTimeout:
             raise Transient("no connection", "the server takes no connection in time") from None
@@ -93,8 +93,8 @@ class Connection:
         self.seen = True
 
     def _refuse(self, response: httpx2.Response, said: str, address: str) -> None:
-        """Raise the error for a status other than 200."""
-        told = self.key.scrub(error_said(said))
+        """Raise the error for a status other than 200; `said`: the body, without the key."""
+        told = error_said(said)
         if location := response.headers.get("location"):
             told = f"to {location}"
         wait = retry_after(response.headers)

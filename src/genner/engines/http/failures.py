@@ -21,9 +21,6 @@ _TOO_LONG = (
     "max_model_len", "maximum model length",
 )  # fmt: skip
 _FILTERED = ("content_filter", "content management policy", "flagged", "moderation")
-_GRAMMAR = (
-    "grammar", "gbnf", "ebnf", "schema", "response_format", "structured", "guided", "json_object", "xargs", "sampler",
-)  # fmt: skip
 
 
 class Failed(Exception):  # noqa: N818
@@ -43,11 +40,10 @@ class Transient(Failed):
 
 
 class Refused(Failed):
-    """The server refuses the request as it is; `grammar`: it says so of the grammar."""
+    """The server refuses the request as it is."""
 
-    def __init__(self, reason: str, grammar: bool) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__("refused", reason)
-        self.grammar = grammar
 
 
 class SetAside(Failed):
@@ -70,6 +66,8 @@ def of_status(status: int, said: str, wait: float | None, address: str, advice: 
         return UsageError(f"{where}, it refuses the key or lacks one{more}; {advice}")
     if status == 402 or (status in (403, 429) and _has(low, _SPENT)):
         return ModelError(f"{where}, the account has no credit left{more}; answers so far are kept (see the cache)")
+    if status == 500 and "grammar" in low:  # of llama.cpp, which cannot read it
+        return Refused(f"{status}{more}")
     if status in REPEATED or status >= 500:
         return Transient(str(status), f"the server answers {status}{more}", wait)
     if status in (404, 405, 410) and not seen:
@@ -80,7 +78,7 @@ def of_status(status: int, said: str, wait: float | None, address: str, advice: 
     if status == 413 or _has(low, _TOO_LONG):
         return SetAside("too long", f"the prompt is too long for the model ({status}){more}")
     if status in (400, 404, 422):
-        return Refused(f"{status}{more}", _has(low, _GRAMMAR))
+        return Refused(f"{status}{more}")
     if 300 <= status < 400:
         return UsageError(f"{where}, it sends requests elsewhere{more}; give the address that it names as --base-url")
     return SetAside(str(status), f"the server answers {status}{more}")

@@ -29,7 +29,7 @@ _LADDERS: dict[ServerKind, tuple[Structured, ...]] = {
 }
 _OTHERS: tuple[Structured, ...] = ("response_format", "none")
 
-XARG = "genner_grammar"
+XARG = "genner"
 """The key of `vllm_xargs` under which genner's plug-in in vLLM finds `GrammarSource.to_json`, as a JSON string."""
 
 PLUGIN_TEXT = "4711"
