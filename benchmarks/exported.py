@@ -66,10 +66,10 @@ def main() -> None:
         for depth in args.depths:
             for language, compiled in compilers.items():
                 rows, refused = [], []
+                constraints = Constraints("strict", depth, allow_trailing_repeat=True)  # as `genner grammar`
                 for text in texts:
-                    rules = FORMATS[name].rules(text, labels, Constraints("strict", depth))
-                    lark = language == "lark"
-                    written = FORMATS[name].lark(text, labels, Constraints("strict", depth)) if lark else rules.gbnf()
+                    rules = FORMATS[name].rules(text, labels, constraints)
+                    written = FORMATS[name].lark(text, labels, constraints) if language == "lark" else rules.gbnf()
                     begun = time.perf_counter()
                     if reason := compiled(written):
                         refused.append(reason.replace("\n", " ")[:60])

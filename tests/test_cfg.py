@@ -3,17 +3,20 @@
 import json
 import random
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format, json_cfg
+from genner.formats.grammar_source import FormatGrammarSource
 from genner.formats.json_list import JsonList
 from genner.grammar import Constraints, accepts, boundaries, worded
+from genner.labels import label_set
 from tests.conftest import Run
 from tests.strategies import LABELS, documents
 
@@ -311,6 +314,77 @@ def test_a_list_of_nested_mentions_ends_too() -> None:
             rules = form.rules(text, labels, Constraints("strict", depth))
             assert generated(rules, head + ", ".join([said] * times) + tail)
             assert not generated(rules, head + ", ".join([said] * (times + 1)) + tail)
+
+
+def repeated(answer: str) -> tuple[str, str]:
+    """A JSON answer whose last list that is not empty ends in its last mention once more; and that mention."""
+    value = json.loads(answer)
+    lists = [value] if isinstance(value, list) else [*value.values()]
+    last = [some for some in lists if some][-1]
+    last.append(last[-1])
+    mention = last[-1] if isinstance(last[-1], str) else last[-1]["text"]
+    return json.dumps(value, ensure_ascii=False), mention
+
+
+@pytest.mark.parametrize("name", WITH_SCHEMA)
+@given(document=documents(), depth=st.integers(1, 2))
+@settings(max_examples=60, deadline=None)
+def test_a_list_may_end_in_its_last_mention_once_more(name: str, document: Document, depth: int) -> None:
+    """As under genner's own grammar, where a model in a loop would be forced to write a wrong mention otherwise."""
+    form, constraints = FORMATS[name], Constraints("strict", depth, allow_trailing_repeat=True)
+    sayable, _ = form.encodable_part(document, "strict")
+    assume(sayable.entities)
+    answer = form.encode(sayable, LABELS)
+    again, last = repeated(answer)
+    ends = boundaries(document.text, "word")[1]
+    assume(all(sum(ends[e.start + 1 : e.end + 1]) <= json_cfg.REPEATED_WORDS for e in sayable.entities))
+    if accepts(form.grammar(document.text, LABELS, constraints), again.encode()):
+        rules = form.rules(document.text, LABELS, constraints)
+        assert generated(rules, answer)
+        assert generated(rules, again)
+        if document.text.count(last) == 1:  # or grouped JSON has it for the next
+            assert form.decode(document.text, again, LABELS).entities == sayable.entities
+
+
+def test_a_list_with_a_repeated_mention_ends_too() -> None:
+    labels, text = LabelSet.of("PER", "LOC"), "Ann saw Bo here."
+    for name in WITH_SCHEMA:
+        form = FORMATS[name]
+        one = form.encode(Document(text, (Entity(0, 3, "PER"),)), labels)
+        both = form.encode(Document(text, (Entity(0, 3, "PER"), Entity(8, 10, "PER"))), labels)
+        twice = repeated(both)[0]
+        flat = Constraints("strict", 1, allow_trailing_repeat=True)
+        rules = form.rules(text, labels, flat)
+        assert accepts(form.grammar(text, labels, flat), twice.encode())
+        assert generated(rules, twice)
+        assert not generated(form.rules(text, labels), twice)
+        assert not generated(rules, repeated(twice)[0])
+        # Behind a repeated mention there is none.
+        value = json.loads(both)
+        some = value["PER"] if name == "grouped_json" else value
+        some.insert(0, some[0])
+        assert not generated(rules, json.dumps(value))
+        for depth in (2, 3):
+            nested, answer = form.rules(text, labels, Constraints("strict", depth, allow_trailing_repeat=True)), one
+            for _ in range(depth):
+                answer, _ = repeated(answer)
+                assert generated(nested, answer)
+            assert not generated(nested, repeated(answer)[0])
+
+
+def test_a_grammar_that_is_sent_stays_small_and_says_what_it_gives_up(caplog: pytest.LogCaptureFixture) -> None:
+    """Rules of XML for five labels, four deep, came to megabytes for a sentence."""
+    labels, limits = label_set("genia"), Constraints("strict", 4, allow_trailing_repeat=True)
+    long = "Incubation of each of the TRs with NE from COS-7 cells resulted in formation of a new complex."
+    for text, depth in (("COS-7 cells", 3), (long, 1)):
+        for _ in range(2):
+            sent = FormatGrammarSource(FORMATS["inline_xml"], text, labels, limits).gbnf()
+            assert sent == FORMATS["inline_xml"].rules(text, labels, replace(limits, depth=depth)).gbnf()
+            assert len(sent) < 60_000
+    (said,) = {record.getMessage() for record in caplog.records}
+    assert "inline_xml for 5 labels nested 4 deep are too large for a request" in said
+    compact = FormatGrammarSource(FORMATS["compact"], long, labels, limits).gbnf()
+    assert compact == FORMATS["compact"].rules(long, labels, limits).gbnf()
 
 
 @pytest.mark.parametrize("text", ["Ann, (of Rome).", "<PER> a <P <<x </LOC>", "- (x) - <"])

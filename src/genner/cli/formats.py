@@ -41,6 +41,7 @@ def grammar(
 
     Its size is told on standard error; of gbnf and ebnf, also how long an answer they allow.
     """
+    from genner.decoding_constraints import DECODING
     from genner.document import Document
     from genner.formats import get_format
     from genner.labels import parse_labels
@@ -49,19 +50,20 @@ def grammar(
     if to not in LANGUAGES:
         raise UsageError(f"unknown language {to!r}; known: {', '.join(LANGUAGES)}")
     Document(text)  # an invalid text has no grammar
+    constraints = Constraints("strict", depth, allow_trailing_repeat=DECODING.allow_trailing_repeat)
     least = _at_least(form, text, len(asked), to, depth)
     if least > max_size:
         raise _too_large(f"more than {least:,} characters", text, len(asked), format, to, depth, max_size)
     about = ""
     if to == "json-schema":
-        schema = form.json_schema(text, asked, Constraints("strict", depth))
+        schema = form.json_schema(text, asked, constraints)
         if schema is None:
             raise UsageError(f"{format} is not JSON, so it has no schema; take gbnf, ebnf or lark, or a JSON format")
         written = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
     elif to == "lark":
-        written = form.lark(text, asked, Constraints("strict", depth))
+        written = form.lark(text, asked, constraints)
     else:
-        rules = form.rules(text, asked, Constraints("strict", depth))
+        rules = form.rules(text, asked, constraints)
         written = rules.gbnf()
         about = f"; the longest answer that it allows has {rules.longest():,} characters"
     size = f"{len(written):,} characters" + (f", {size_of(written):,} rules" if to != "json-schema" else "")

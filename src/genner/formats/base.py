@@ -110,6 +110,10 @@ class Format(ABC):
         Raises `UsageError` for constraints that rules cannot express (see `exported_depth`).
         """
 
+    def small_depth(self, text: str, labels: LabelSet, depth: int) -> int:
+        """The depth of rules that are small enough to be sent with each request, `depth` at most."""
+        return depth
+
     def lark(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> str:
         """The language of `rules`, in the dialect of Lark that llguidance reads."""
         return self.rules(text, labels, constraints).lark()
@@ -284,13 +288,11 @@ class Format(ABC):
 def exported_depth(name: str, constraints: Constraints) -> int:
     """The depth of constraints for rules of the format `name`.
 
-    Raises `UsageError` for what rules cannot express: no limit of depth, and a list that may end in a repeat. Rules may
-    give a span several labels whatever `same_span_labels` says, since they may accept more than the grammar.
+    Raises `UsageError` where there is none: rules need a limit. Rules may give a span several labels whatever
+    `same_span_labels` says, since they may accept more than the grammar.
     """
     if constraints.depth is None:
         raise UsageError(f"the rules of {name} need a depth; give Constraints(depth=1), or how deep entities nest")
-    if constraints.allow_trailing_repeat:
-        raise UsageError(f"the rules of {name} have no trailing repeats; give Constraints(allow_trailing_repeat=False)")
     return constraints.depth
 
 

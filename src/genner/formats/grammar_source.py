@@ -1,13 +1,17 @@
 """The grammar of one text as data: what another process needs to make it again."""
 
+import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 from genner.document import Document, Label, LabelSet
 from genner.errors import UsageError
 from genner.formats.base import Format
 from genner.grammar import Constraints, Grammar
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,18 @@ class FormatGrammarSource:
         return cls(get_format(raw["format"]), text, labels, Constraints(**limits))
 
     def gbnf(self) -> str:
-        """The rules of `Format.rules` in the notation of llama.cpp. Raises `UsageError` as that does."""
-        return self.form.rules(self.text, self.labels, self._exported).gbnf()
+        """The rules of `Format.rules` in the notation of llama.cpp. Raises `UsageError` as that does.
+
+        Where rules of the whole depth are too large for a request, entities nest less deeply (`Format.small_depth`);
+        a warning says so once.
+        """
+        exported = self._exported
+        if exported.depth is not None:
+            small = self.form.small_depth(self.text, self.labels, exported.depth)
+            if small < exported.depth:
+                _warn(self.form.name, self.labels.tags, exported.depth)
+            exported = replace(exported, depth=small)
+        return self.form.rules(self.text, self.labels, exported).gbnf()
 
     def json_schema(self) -> dict[str, Any] | None:
         """The schema of `Format.json_schema`; None for a format that is not JSON. Raises `UsageError` as that does."""
@@ -70,7 +84,19 @@ class FormatGrammarSource:
     @property
     def _exported(self) -> Constraints:
         """What rules can express of the constraints: that no span has two labels is not among it."""
-        return Constraints(self.constraints.boundaries, self.constraints.depth)
+        limits = self.constraints
+        repeat = limits.allow_trailing_repeat
+        return Constraints(limits.boundaries, limits.depth, allow_trailing_repeat=repeat)
+
+
+@lru_cache
+def _warn(form: str, tags: tuple[str, ...], depth: int) -> None:
+    """Once for each task, since the arguments are remembered."""
+    log.warning(
+        f"rules of {form} for {len(tags)} labels nested {depth} deep are too large for a request: in long texts "
+        "entities nest less deeply, or not at all; for nested ones take --format compact, or an engine with genner's "
+        "own grammar"
+    )
 
 
 def _shown(value: object) -> str:

@@ -66,7 +66,8 @@ class GroupedJSON(Format):
         The text may have a mention at an earlier place, where `decode` then puts it: inside the one before it, say. Of
         nested ones, the same may be written twice, and deeper ones than `depth`.
         """
-        return group_rules(text, labels, constraints.boundaries, exported_depth(self.name, constraints))
+        depth, repeat = exported_depth(self.name, constraints), constraints.allow_trailing_repeat
+        return group_rules(text, labels, constraints.boundaries, depth, repeat)
 
     def json_schema(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> dict[str, Any]:
         """Every string is a stretch of the text; the same may be written twice, in any order."""

@@ -5,12 +5,16 @@
     w<end>           the same, with the start forgotten
     from<start>      a mention that begins here or later
     next<place>      the end of the list, or a mention from here on
+    p_<numbers>      the keys of an item after its label
 
 A rule for each start and end would be quadratic in the text, and engines take minutes to compile that. So rules track
 start and end of a mention for its first words only, then its end alone: they stay linear in the text. This gives up
 that the numbers of a long mention follow from its start, and that it is more than punctuation. Its words, the order,
 and non-overlap of flat entities are still enforced. A list ends: each mention lies behind the one before it; of nested
 ones, at most `depth` start in one place.
+
+With `repeat`, a list may end in its last item once more, as with `Constraints.allow_trailing_repeat`: otherwise a model
+in a loop would be forced to write a wrong one. The automaton allows any earlier item there; rules do not remember it.
 """
 
 import json
@@ -30,12 +34,16 @@ mention is known, and a function from this end to the parts that write the posit
 
 EXACT_WORDS = 3  # words of a mention whose start is tracked, in texts of any length
 EXACT_RULES = 600  # rules allowed in short texts for longer mentions
+REPEATED_WORDS = 8  # longest mention that may be repeated, in places where one may end
 
 
 def list_rules(
-    text: str, labels: LabelSet, position: Position, rough: Rough, where: Boundaries, depth: int
+    text: str, labels: LabelSet, position: Position, rough: Rough, where: Boundaries, depth: int, repeat: bool
 ) -> ContextFreeGrammar:
-    """Rules for a list of items in reading order; `position` and `rough` give the keys after text and label."""
+    """Rules for a list of items in reading order; `position` and `rough` give the keys after text and label.
+
+    A repeated item may have another label.
+    """
     flat = depth == 1
     starts, ends = _places(text, where)
     first, after = _next(starts, len(text)), _next(ends, len(text))
@@ -48,8 +56,8 @@ def list_rules(
     numbers, said = rough(text, starts, ends)
     table |= numbers
     for end in ends:
-        closed = (named, Symbol('", '), *said(end), Symbol("}", f"next{end}" if flat else ""))
-        table[f"w{end}"] = (closed, *_going(text, end, after, f"w{after[end + 1]}"))
+        item = (named, Symbol('", '), *said(end), Symbol("}", f"next{end}" if flat else ""))
+        table[f"w{end}"] = (item, *_going(text, end, after, f"w{after[end + 1]}"))
     for start in starts:
         end, begun = start, f"at{start}"
         table[begun] = ()
@@ -59,22 +67,29 @@ def list_rules(
             name = f"w{start}_{following}"
             table[f"w{start}_{end}" if word else begun] += ((Symbol(_spelled(text[end:following]), name),),)
             end = following
-            keys = [
-                Symbol(f'{", " if i else ""}"{key}": {n}')
-                for i, (key, n) in enumerate(position(text, start, end).items())
-            ]
-            closed = (named, Symbol('", '), *keys, Symbol("}", f"next{end}" if flat else ""))
-            table[name] = (closed,) if earliest[start] <= end else ()
+            keys = position(text, start, end)
+            said_here = Symbol("", "_".join(["p", *map(str, keys.values())]))
+            separated = (
+                Symbol(f'", "{key}": {n}' if not i else f', "{key}": {n}') for i, (key, n) in enumerate(keys.items())
+            )
+            table[said_here.rule] = ((*separated, Symbol("}")),)
+            closed: tuple[Parts, ...] = ((named, said_here, Symbol("", f"next{end}" if flat else "")),)
+            if repeat and flat and word < REPEATED_WORDS:
+                again = Symbol(f', {{"text": "{_spelled(text[start:end])}')
+                closed += ((named, said_here, again, named, said_here, Symbol("]")),)
+            table[name] = closed if earliest[start] <= end else ()
         if end > start and after[end + 1] <= len(text):
             table[f"w{start}_{end}"] += _going(text, end, after, f"w{after[end + 1]}")
-    table |= _order(starts, ends, first, depth, Symbol(', {"text": "'), Symbol("]"))
+    table |= _order(starts, ends, first, depth, Symbol(', {"text": "'), Symbol("]"), repeat)
     return ContextFreeGrammar(table).pruned()
 
 
-def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> ContextFreeGrammar:
+def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int, repeat: bool) -> ContextFreeGrammar:
     """Rules for an object with a list of mentions for each label. All labels share the rules of a list.
 
     f<end>: as w<end>, for a mention that is only punctuation so far
+
+    The start of a mention is tracked only where it may be repeated.
     """
     tags = labels.tags
     starts, ends = _places(text, where)
@@ -94,18 +109,38 @@ def group_rules(text: str, labels: LabelSet, where: Boundaries, depth: int) -> C
         )
         table[f"f{end}"] = _going(text, end, after, written(end, after[end + 1]))
     for start in starts:
-        table[f"at{start}"] = _going(text, start, after, written(start, after[start + 1]))
-    table |= _order(starts, ends, first, depth, Symbol(', "'), Symbol(""))
+        if not (repeat and depth == 1):
+            table[f"at{start}"] = _going(text, start, after, written(start, after[start + 1]))
+            continue
+        name, end = f"at{start}", start
+        table[name] = ()
+        for _ in range(REPEATED_WORDS):
+            if (following := after[end + 1]) > len(text):
+                break
+            longer = f"w{start}_{following}"
+            table[name] += _going(text, end, after, longer)
+            name, end = longer, following
+            over = ((Symbol('"', f"next{end}"),), (Symbol(f'", "{_spelled(text[start:end])}"'),))
+            table[name] = over if earliest[start] <= end else ()
+        if (following := after[end + 1]) <= len(text):
+            table[name] += _going(text, end, after, written(start, following))
+    table |= _order(starts, ends, first, depth, Symbol(', "'), Symbol(""), repeat)
     return ContextFreeGrammar(table).pruned()
 
 
 def _order(
-    starts: Sequence[int], ends: Sequence[int], first: Sequence[int], depth: int, more: Symbol, over: Symbol
+    starts: Sequence[int],
+    ends: Sequence[int],
+    first: Sequence[int],
+    depth: int,
+    more: Symbol,
+    over: Symbol,
+    repeat: bool,
 ) -> RuleTable:
     """Rules for which mention may come next, in reading order; `more` begins one, `over` ends the list.
 
     Flat mentions do not overlap: at<start> leads directly to next<end>. Nested mentions all cover the place where they
-    start, so at most `depth` start in one place: next<start>_<number>.
+    start, so at most `depth` start in one place, and one more if one may be repeated: next<start>_<number>.
     """
     if depth == 1:
         table: RuleTable = {f"from{i}": ((Symbol("", f"at{i}"),), (Symbol("", f"from{first[i + 1]}"),)) for i in starts}
@@ -114,8 +149,9 @@ def _order(
     for i in starts:
         later = Symbol(more.text, f"from{first[i + 1]}")
         table[f"from{i}"] = ((Symbol("", f"at{i}"), Symbol("", f"next{i}_1")), (Symbol("", f"from{first[i + 1]}"),))
-        for begun in range(1, depth + 1):
-            again = ((Symbol(more.text, f"at{i}"), Symbol("", f"next{i}_{begun + 1}")),) if begun < depth else ()
+        most = depth + repeat
+        for begun in range(1, most + 1):
+            again = ((Symbol(more.text, f"at{i}"), Symbol("", f"next{i}_{begun + 1}")),) if begun < most else ()
             table[f"next{i}_{begun}"] = ((over,), *again, (later,))
     return table
 

@@ -81,8 +81,8 @@ class JsonList(Format):
     def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:
         """Exact for flat entities of a few words, and in short texts of any; for longer ones, the numbers may be wrong.
         Nested entities may be written twice, or exceed `depth`."""
-        depth = exported_depth(self.name, constraints)
-        return list_rules(text, labels, self.position, self.rough, constraints.boundaries, depth)
+        depth, repeat = exported_depth(self.name, constraints), constraints.allow_trailing_repeat
+        return list_rules(text, labels, self.position, self.rough, constraints.boundaries, depth, repeat)
 
     def json_schema(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> dict[str, Any]:
         """Every item is a mention with its true position; the same may be written twice, in any order."""

@@ -8,6 +8,7 @@ its ends, inserting a tag cannot create another.
 
 import re
 from collections.abc import Iterable, Iterator
+from operator import or_
 
 from genner.document import LabelSet
 from genner.formats.base import exported_depth
@@ -16,6 +17,8 @@ from genner.formats.inline_lark import nested_terminals
 from genner.formats.published import PublishedAnswer, published_copy
 from genner.formats.published_copy import tags
 from genner.grammar import FLAT, Constraints
+
+SMALL_RULES = 1000  # rules of an exported grammar that is sent with each request: some 50,000 characters
 
 
 class InlineXML(InlineFormat):
@@ -29,6 +32,13 @@ class InlineXML(InlineFormat):
 
     def escape(self, text: str, labels: LabelSet) -> list[str]:
         return escaped(text, _escapable(labels))
+
+    def small_depth(self, text: str, labels: LabelSet, depth: int) -> int:
+        """Each closing tag names its label, so there is a rule for each place and each stack of open labels."""
+        starts, ends, _ = self.places(text, "strict")
+        places = sum(map(or_, starts, ends))
+        fits = (deep for deep in range(2, depth + 1) if places * len(labels) ** deep <= SMALL_RULES)
+        return max(fits, default=1)
 
     def lark(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> str:
         """The language of `rules`, in a form that stays small however deep entities are nested."""
