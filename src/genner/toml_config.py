@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -36,7 +37,10 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
         raise UsageError(f"{where} = {values!r} is not a table; write [{where}]")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - set(fields)):
-        raise UsageError(f"[{where}] has no key {unknown[0]!r}; known: {', '.join(f.rstrip('_') for f in fields)}")
+        known = [name.rstrip("_") for name in fields]
+        close = get_close_matches(unknown[0], known, 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UsageError(f"[{where}] has no key {unknown[0]!r}{hint}; known: {', '.join(known)}")
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
@@ -44,13 +48,14 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
     hints, converted = get_type_hints(kind), {}
     for name, value in values.items():
         wanted = hints[name]
+        given = value
         if isinstance(value, list):
             value = tuple(value)
         if wanted is float and type(value) is int:
             value = float(value)
         if not _is(value, wanted):
             legal = wanted if get_args(wanted) else wanted.__name__
-            raise UsageError(f"[{where}] {name} = {value!r} is not of type {legal}")
+            raise UsageError(f"[{where}] {name} = {given!r} is not of type {legal}")
         converted[name] = value
     return kind(**converted)
 

@@ -211,6 +211,23 @@ def test_a_full_disk_keeps_what_was_written(run: Run, tmp_path: Path, monkeypatc
     assert [r["id"] for r in records(tmp_path / "o.jsonl")] == list("01234")
 
 
+def test_a_full_disk_leaves_no_half_of_a_probe(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"id": "1", "text": "Ada met Bob.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}
+    (tmp_path / "x.jsonl").write_text(json.dumps(record))
+
+    def full(file: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("genner.writing.sync", full)
+        code, _, err = run("probe", "lower", "x.jsonl", "o.jsonl")
+    assert code == 1
+    assert "No space left" in err
+    assert "--resume" not in err  # which a probe does not have
+    assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl"]
+    assert run("probe", "lower", "x.jsonl", "o.jsonl")[0] == 0
+
+
 SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored

@@ -135,7 +135,9 @@ def _labels_in(documents: "list[Document]") -> "LabelSet":
 
 
 def _write(probed: "Probed", out: Path, settings: dict[str, Any], inputs: list[Path], force: bool) -> None:
-    from genner.data import JsonlWriter, write_atomic
+    from genner.data import write_atomic
+    from genner.data.base import ReadLog
+    from genner.data.jsonl import Jsonl
 
     readings, files = {}, {out: probed.documents}
     for name, documents in probed.readings.items():
@@ -144,9 +146,7 @@ def _write(probed: "Probed", out: Path, settings: dict[str, Any], inputs: list[P
         files[path] = documents
         may_write({f"OUT.{name}.jsonl": path}, inputs, force)
     for path, documents in files.items():
-        with JsonlWriter(path, force=force) as writer:
-            for document in documents:
-                writer.write(document)
+        Jsonl().write(documents, path, ReadLog())
     write_atomic(out.with_suffix(".labels.json"), probed.labels.to_file())
     about = {**settings, "back": dict(probed.back), "report": dict(probed.report), "readings": readings}
     write_atomic(out.with_suffix(".probe.json"), json.dumps(about, ensure_ascii=False, indent=1) + "\n")
