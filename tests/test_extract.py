@@ -515,3 +515,20 @@ def test_min_score_leaves_out_what_scores_less() -> None:
     for least, found in ((0.0, ["Ann", "Bob"]), (0.5, ["Ann", "Bob"]), (0.6, ["Ann"]), (0.9, [])):
         prediction = Extractor(Unsure(), FORMATS["inline_xml"], label_set("core"), min_score=least).extract(text)
         assert [prediction.mention(e) for e in prediction.entities] == found
+
+
+def test_nothing_of_an_extractor_can_be_deleted() -> None:
+    ner = Extractor(ScriptedEngine(), FORMATS["inline_xml"], LabelSet.of("PER"))
+    for name in ("labels", "_is_made"):
+        with pytest.raises(AttributeError, match="is not changed once it is made"):
+            delattr(ner, name)
+    with pytest.raises(AttributeError, match=r"make another with replace\(labels="):
+        ner.labels = LabelSet.of("LOC")
+
+
+def test_the_labels_of_an_extractor_may_be_given_as_those_of_a_call() -> None:
+    ner = Extractor(ScriptedEngine(), FORMATS["inline_xml"], "PER,LOC")
+    assert ner.labels.tags == ("PER", "LOC")
+    assert ner.replace(labels=["ORG"]).labels.tags == ("ORG",)
+    with pytest.raises(LabelError):
+        ner.replace(labels=5)

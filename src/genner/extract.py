@@ -44,7 +44,7 @@ class Extractor:
     Args:
         engine: what answers the prompts.
         form: the format of the answers.
-        labels: what is asked for when a call does not say.
+        labels: what is asked for when a call does not say: a label set, or what `as_label_set` makes one of.
         constrained: decode under the grammar, so that no answer can be invalid. If not, the model writes freely, and
             its answers are repaired: predictions are the `repaired` reading of them (docs/scores.md). None: under the
             grammar if the engine can. A grammar that is exported to a server may allow more than is legal; such
@@ -76,7 +76,7 @@ class Extractor:
         self,
         engine: Engine,
         form: Format,
-        labels: LabelSet,
+        labels: Labels,
         *,
         constrained: bool | None = None,
         prompt_full_label_set: bool = False,
@@ -89,7 +89,7 @@ class Extractor:
         trained: Trained | None = None,
         adapter: str = "",
     ) -> None:
-        self.engine, self.form, self.labels, self.adapter = engine, form, labels, adapter
+        self.engine, self.form, self.labels, self.adapter = engine, form, as_label_set(labels), adapter
         can = engine.capabilities
         constrains = can.constrains and not (can.json_only and form.json_schema("a", labels) is None)
         if constrained and not constrains:
@@ -126,6 +126,9 @@ class Extractor:
         if hasattr(self, "_is_made"):
             raise AttributeError(f"an Extractor is not changed once it is made; make another with replace({name}=...)")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"an Extractor is not changed once it is made: {name} stays")
 
     def replace(self, **arguments: Any) -> "Extractor":
         """Another extractor, with these arguments and otherwise those of this one; they share the engine.
