@@ -90,6 +90,9 @@ def test_a_command_writes_it_beside_weights_that_lack_it(tmp_path: Path, run: Ru
         '[[set]]\nname = "mine"\ntrain = ["a"]\nlabels = "mine.json"\n'
         '[[set]]\nname = "unused"\ntrain = ["a"]\nlabels = "core"\nweight = 0\n'
     )
+    code, _, told = run("calibrate", str(adapter), str(recipe), "--labels-only", "--format", "compact")
+    assert code == 2
+    assert "--labels-only fits nothing; leave out" in told
     code, _, told = run("calibrate", str(adapter), str(recipe), "--data", str(tmp_path), "--labels-only")
     assert (code, str(adapter / "genner.json") in told) == (0, True)
     found = ModelSource.find(str(adapter))

@@ -344,6 +344,9 @@ def test_a_set_that_it_was_trained_on_is_no_held_out_set(tmp_path: Path) -> None
     file.write_text("base = 'x'\n[[set]]\nname = 'x'\nlabels = 'labels.json'\n")
     with pytest.raises(DataError, match=r"has 'base'; legal here: \[\[set\]\] alone"):
         read_sets(file)
+    file.write_text("")
+    with pytest.raises(DataError, match=r"has no \[\[set\]\]; write one for each data set"):
+        read_sets(file)
 
 
 def test_the_command_fits_on_held_out_sets(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

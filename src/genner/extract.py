@@ -91,7 +91,7 @@ class Extractor:
     ) -> None:
         self.engine, self.form, self.labels, self.adapter = engine, form, as_label_set(labels), adapter
         can = engine.capabilities
-        constrains = can.constrains and not (can.json_only and form.json_schema("a", labels) is None)
+        constrains = can.constrains and not (can.json_only and form.json_schema("a", self.labels) is None)
         if constrained and not constrains:
             more = f" of {form.name}, only of JSON formats" if can.constrains else ""
             raise UsageError(

@@ -48,6 +48,8 @@ def calibrate(
 
     must_exist(recipe, data)
     if labels_only:
+        if unseen or only_unseen or format:
+            raise UsageError("--labels-only fits nothing; leave out --unseen, --only-unseen and --format")
         tell(f"labels of the recipe written into {run_manifest(adapter, recipe, data)}")
         return
     if only_unseen and not unseen:

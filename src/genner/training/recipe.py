@@ -313,6 +313,8 @@ def read_sets(path: Path) -> tuple[SetSpec, ...]:
     try:
         if other := sorted(raw.keys() - {"set"}):
             raise UsageError(f"has {other[0]!r}; legal here: [[set]] alone, with name, dev, labels and from")
+        if not raw.get("set"):
+            raise UsageError("has no [[set]]; write one for each data set, with name, dev, labels and from")
         return Recipe.from_dict({"base": "", "formats": {}, "sets": raw.get("set", [])}).sets
     except UsageError as error:
         raise DataError(str(path), str(error)) from None
