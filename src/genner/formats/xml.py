@@ -18,7 +18,7 @@ from genner.formats.published import PublishedAnswer, published_copy
 from genner.formats.published_copy import tags
 from genner.grammar import FLAT, Constraints
 
-SMALL_RULES = 1000  # rules of an exported grammar that is sent with each request: up to some 70,000 characters
+SMALL_RULES = 600  # rules of an exported grammar that is sent with each request: up to some 60,000 characters
 
 
 class InlineXML(InlineFormat):
