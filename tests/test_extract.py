@@ -20,12 +20,13 @@ from genner.engines.base import Answered, Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.engines.transformers_engine import LocalEngine
 from genner.errors import LabelError, UsageError
-from genner.extract import MAX_CHUNK_CHARS, Extractor
+from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.grammar import Constraints, GrammarEntity, decisions_of, worded
 from genner.labels import label_set
 from genner.model_source import ModelSource
 from genner.prompts import instruction
+from genner.request_stream import MAX_CHUNK_CHARS
 from tests import tiny
 from tests.strategies import texts
 

@@ -28,10 +28,10 @@ BY_HAND = {"truecase", "wandb", "mlflow"}
 
 
 def plain(requirement: str) -> str:
-    """The normalized name of a distribution."""
+    """The normalized name of a distribution, without the processor that it is for: faiss-cpu is imported as faiss."""
     found = re.match(r"[\w.-]+", requirement)
     assert found, requirement
-    return re.sub(r"[-_.]+", "-", found[0]).lower()
+    return re.sub(r"[-_.]+", "-", found[0]).lower().removesuffix("-cpu")
 
 
 CORE = {plain(line) for line in PROJECT["dependencies"]}

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -32,7 +32,9 @@ class Entity:
 
     `score` is the system's confidence in [0, 1], None for gold. If the model has a calibration (see `genner.extract`),
     it is about the share of such entities that are correct. `text` is the mention itself, set by the `Document` that
-    contains the entity, and empty for an entity outside a document. Equality ignores both.
+    contains the entity, and empty for an entity outside a document. `verified` is the probability with which the model
+    answered yes when it was asked whether this is an entity (`genner.few_shot.verification`), None if it was not asked
+    or the probability is unknown. Equality ignores all three.
     """
 
     start: int
@@ -40,6 +42,7 @@ class Entity:
     label: str
     score: float | None = field(default=None, compare=False)
     text: str = field(default="", compare=False, kw_only=True)
+    verified: float | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
@@ -48,6 +51,8 @@ class Entity:
             raise DocumentError(f"span [{self.start}, {self.end}) has an empty label; give every entity a label")
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise DocumentError(f"score {self.score} of [{self.start}, {self.end}) is outside [0, 1]")
+        if self.verified is not None and not 0.0 <= self.verified <= 1.0:
+            raise DocumentError(f"verified {self.verified} of [{self.start}, {self.end}) is outside [0, 1]")
 
     @property
     def span(self) -> tuple[int, int]:
@@ -55,7 +60,7 @@ class Entity:
 
     def shifted(self, by: int) -> "Entity":
         """The same entity, shifted by `by` code points, not in a document yet."""
-        return Entity(self.start + by, self.end + by, self.label, self.score)
+        return Entity(self.start + by, self.end + by, self.label, self.score, verified=self.verified)
 
 
 def reading_order(entity: Entity) -> tuple[int, int, str]:
@@ -133,9 +138,7 @@ class Document:
                 )
             mention = self.mention(entity)
             here = entity.text == mention
-            entities.append(
-                entity if here else Entity(entity.start, entity.end, entity.label, entity.score, text=mention)
-            )
+            entities.append(entity if here else replace(entity, text=mention))
         object.__setattr__(self, "entities", tuple(entities))
         if len(set(self.entities)) < len(self.entities):
             twice = next(e for e, n in Counter(self.entities).items() if n > 1)
@@ -156,13 +159,16 @@ class Document:
     def to_dict(self) -> dict[str, Any]:
         """The document as JSON types: `{"id", "text", "entities": [...], "group"?}`.
 
-        An entity is `{"start", "end", "label", "text", "score"?}`. The fields of `extra` follow in their order.
+        An entity is `{"start", "end", "label", "text", "score"?, "verified"?}`. The fields of `extra` follow in their
+        order.
         """
         entities = []
         for e in self.entities:
             item: dict[str, Any] = {"start": e.start, "end": e.end, "label": e.label, "text": self.mention(e)}
             if e.score is not None:
                 item["score"] = round(e.score, 4)
+            if e.verified is not None:
+                item["verified"] = round(e.verified, 4)
             entities.append(item)
         record = {"id": self._as_given("id", self.id), "text": self.text, "entities": entities}
         if self.group:
@@ -194,17 +200,19 @@ class Document:
         for item in entities:
             if not isinstance(item, Mapping):
                 raise DocumentError(f"an entity is {type(item).__name__}, not an object with start, end and label")
-            start, end, label, score = (item.get(k) for k in ("start", "end", "label", "score"))
+            start, end, label, score, verified = (item.get(k) for k in ("start", "end", "label", "score", "verified"))
             if type(start) is not int or type(end) is not int or not isinstance(label, str):
                 raise DocumentError(f"entity {dict(item)!r} needs integer 'start' and 'end' and a string 'label'")
             if score is not None and not isinstance(score, int | float):
                 raise DocumentError(f"entity {dict(item)!r}: 'score' is not a number")
+            if verified is not None and not isinstance(verified, int | float):
+                verified = None  # another tool's field of this name
             if end <= len(text) and item.get("text", text[start:end]) != text[start:end]:
                 raise DocumentError(
                     f"entity {dict(item)!r}: its 'text' is not what its offsets cut out, {text[start:end]!r}; "
                     "offsets count code points, not bytes or UTF-16 units"
                 )
-            read.append(Entity(start, end, label, score))
+            read.append(Entity(start, end, label, score, verified=verified))
         id = record.get("id")
         extra = {key: value for key, value in record.items() if key not in KNOWN}
         if id is not None and not isinstance(id, str):
@@ -265,13 +273,17 @@ class Prediction(Document):
 
     `below_min_score`: the number of entities left out because their score is below the threshold. `answer_reading`:
     "repaired" if the model decoded freely and the entities come from the repaired reading of its answers; else empty.
-    `uncalibrated_scores`: the entities' scores are not calibrated to how often such entities are correct.
+    `uncalibrated_scores`: the entities' scores are not calibrated to how often such entities are correct. `refuted`:
+    the number of entities left out because the model, asked about each, answered no; `unverified`: the number of those
+    kept although it answered neither yes nor no.
     """
 
     problems: tuple[Problem, ...] = ()
     below_min_score: int = field(default=0, kw_only=True)
     answer_reading: str = field(default="", kw_only=True)
     uncalibrated_scores: bool = field(default=False, kw_only=True)
+    refuted: int = field(default=0, kw_only=True)
+    unverified: int = field(default=0, kw_only=True)
 
     def __repr__(self) -> str:
         """A short form: the beginning of the text, the first entities, and the number of the rest."""
@@ -282,6 +294,7 @@ class Prediction(Document):
         parts += [f"problems={len(self.problems)}"] if self.problems else []
         parts += [f"below_min_score={self.below_min_score}"] if self.below_min_score else []
         parts += [f"answer_reading={self.answer_reading!r}"] if self.answer_reading else []
+        parts += [f"refuted={self.refuted}"] if self.refuted else []
         return f"Prediction({', '.join(parts)})"
 
     @property
@@ -291,7 +304,8 @@ class Prediction(Document):
 
     def to_dict(self) -> dict[str, Any]:
         """As `Document.to_dict`, with `"problems": [{"kind", "detail"}]`; `"below_min_score"` unless it is 0,
-        `"answer_reading"` unless it is empty, and `"uncalibrated_scores": true` if they are.
+        `"answer_reading"` unless it is empty, `"uncalibrated_scores": true` if they are, and `"refuted"` and
+        `"unverified"` unless they are 0.
         """
         # super() has no cell in a slotted dataclass, which is rebuilt after the class body.
         record = Document.to_dict(self)
@@ -302,6 +316,10 @@ class Prediction(Document):
             record["answer_reading"] = self.answer_reading
         if self.uncalibrated_scores:
             record["uncalibrated_scores"] = True
+        if self.refuted:
+            record["refuted"] = self.refuted
+        if self.unverified:
+            record["unverified"] = self.unverified
         return record
 
 

@@ -15,26 +15,25 @@ from inspect import signature
 from typing import Any
 
 from genner.calibration import IDENTITY, Calibration, Standing
-from genner.chunks import Chunk, chunks
-from genner.decoding_constraints import decoding_constraints, depth_of
-from genner.document import Document, LabelSet, Prediction, Problem
+from genner.document import Document, LabelSet, Prediction
 from genner.engines.base import Engine, Generation, Request
 from genner.errors import UnknownNameError, UsageError
+from genner.few_shot.prompting import FewShot
+from genner.few_shot.verification import Candidate, SelfVerification
+from genner.few_shot.wording import task_prompt
 from genner.formats import Format
-from genner.formats.grammar_source import FormatGrammarSource
-from genner.inputs import checked_score, document_of, no_text, not_one_text
+from genner.inputs import checked_score, no_text, not_one_text
 from genner.labels import Labels, as_label_set, enclosing_label_set
-from genner.pending import ChunkContext, PendingDocument
-from genner.prompts import instruction, label_ends
+from genner.pending import PendingDocument
+from genner.request_stream import RequestStream
 from genner.trained import Trained, named
 
 log = logging.getLogger(__name__)
 
-MAX_CHUNK_CHARS = 1200  # code points: a longer sentence is cut, since the models were trained on shorter ones
-
 OnGeneration = Callable[[Request, Generation], None]
 """Is told of each answer as it comes in. The context of the request is a `genner.pending.ChunkContext`: the document,
-the part of it that was asked about, and the labels."""
+the part of it that was asked about, and the labels. With self-verification, the context of a question about an entity
+is a `genner.few_shot.verification.QuestionContext`."""
 
 
 class Extractor:
@@ -63,6 +62,12 @@ class Extractor:
             grammar allows neither: a model that finds markup in a text takes it for its own.
         adapter: the adapter of the engine that answers (see `Engine.add_adapter`); empty for the model it was loaded
             with.
+        prompt_per_label: ask for one label at a time, each in a prompt of its own, or for all at once. None: as the
+            format does (`Format.prompt_per_label`).
+        wording: the words of the prompt: `genner`, as its adapters were trained on, or `gpt_ner`, those of the paper
+            (`genner.few_shot.wording`).
+        few_shot: shows demonstrations before each text; None for none.
+        verification: asks about each entity whether it is one, and drops those that the model denies; None: does not.
         trained: what the model was trained on, where it is known; a call that asks for labels that are new to the model
             gets a warning (see `caution`).
         signature: what identifies this system in a score: model, adapter ... The extractor's own `signature` adds the
@@ -86,6 +91,10 @@ class Extractor:
         calibration: Calibration = IDENTITY,
         nested: bool | None = None,
         symbols: bool = False,
+        prompt_per_label: bool | None = None,
+        wording: str = "genner",
+        few_shot: FewShot | None = None,
+        verification: SelfVerification | None = None,
         trained: Trained | None = None,
         adapter: str = "",
     ) -> None:
@@ -99,6 +108,14 @@ class Extractor:
             )
         self.constrained, self.split = constrains if constrained is None else constrained, split
         self.exact = self.constrained and can.grammar == "exact"
+        self.prompt_per_label, self.wording = prompt_per_label, wording
+        self.few_shot, self.verification = few_shot, verification
+        asks_per_label = form.prompt_per_label if prompt_per_label is None else prompt_per_label
+        changed = few_shot is not None or wording != "genner" or asks_per_label != form.prompt_per_label
+        self._is_calibrated = self.exact and not changed
+        task_prompt(labels, form, wording)
+        if few_shot:
+            few_shot.check_labels(labels)
         self.prompt_full_label_set = prompt_full_label_set
         self.min_score = None if min_score is None else checked_score(min_score)
         self.calibration = calibration
@@ -116,6 +133,13 @@ class Extractor:
             self.signature["nesting"] = "nested" if nested else "flat"
         if symbols:
             self.signature["symbols"] = "allowed"
+        if asks_per_label != form.prompt_per_label:
+            self.signature["prompts"] = "one label" if asks_per_label else "all labels"
+        if wording != "genner":
+            self.signature["wording"] = wording
+        self.signature |= few_shot.signature if few_shot else {}
+        if verification:
+            self.signature["verification"] = verification.signature
         self.signature["scores"] = self.standing()
         if least := self.least():
             source = "from calibration" if min_score is None else "" if calibration.is_identity else "calibrated"
@@ -172,8 +196,8 @@ class Extractor:
 
     def threshold(self, labels: Labels = None) -> float | None:
         """The threshold that the calibration has for these labels; None if it has none, or does not hold (see
-        `standing`) because the answers are not decoded under the exact grammar."""
-        if not self.exact:
+        `standing`)."""
+        if not self._is_calibrated:
             return None
         # For the labels that are wanted, not for all that the model is asked for: thresholds are chosen for whole sets.
         return self.calibration.threshold(self.form.decision_kinds.family, self._labels(labels).tags)
@@ -181,7 +205,8 @@ class Extractor:
     def standing(self, labels: Labels = None) -> Standing:
         """What the scores of a call with these labels are worth (see `genner.calibration.Standing`). Predictions with
         uncalibrated scores say so (`Prediction.uncalibrated_scores`)."""
-        if not self.exact:  # calibrations are fitted on decisions under the grammar
+        # Calibrations are fitted on decisions under the grammar, and on prompts as in training.
+        if not self._is_calibrated:
             return "uncalibrated"
         return self.calibration.standing(self.form, self._asked(self._labels(labels)))
 
@@ -245,68 +270,57 @@ class Extractor:
     ) -> Iterator[Prediction]:
         asked = self._asked(wanted)
         uncalibrated = self.standing(wanted) == "uncalibrated"
-        calibration = self.calibration if self.exact else IDENTITY
         if caution := self.caution(wanted):
             log.warning(caution)
+        finished = self._finished(texts, asked, batch_size, on_generation)
+        if self.verification is None:
+            yield from (document.prediction(wanted, least, uncalibrated) for document in finished)
+            return
+        # What is left out by its score is not asked about.
+        found = ((document, document.prediction(wanted, least, uncalibrated)) for document in finished)
+        yield from self.verification.verified(
+            (Candidate(document.document, document.chunks, prediction) for document, prediction in found),
+            self.engine,
+            wanted,
+            constrained=self.constrained,
+            adapter=self.adapter,
+            batch_size=batch_size,
+            heard=on_generation,
+        )
+
+    def _finished(
+        self,
+        texts: Iterable[str | Document | None],
+        asked: LabelSet,
+        batch_size: int | None,
+        on_generation: OnGeneration | None,
+    ) -> Iterator[PendingDocument]:
+        """The documents, in order, each when its last answer has come."""
+        calibration = self.calibration if self._is_calibrated else IDENTITY
         pending: deque[PendingDocument] = deque()  # in order
-        requests = self._requests(texts, asked, pending)
+        stream = RequestStream(
+            self.engine,
+            self.form,
+            asked,
+            constrained=self.constrained,
+            exact=self.exact,
+            split=self.split,
+            nested=self.nested,
+            symbols=self.symbols,
+            adapter=self.adapter,
+            prompt_per_label=self.prompt_per_label,
+            wording=self.wording,
+            few_shot=self.few_shot,
+        )
+        requests = stream.requests(texts, pending)
         for request, generation in self.engine.generate(requests, batch_size=batch_size):
             if on_generation:
                 on_generation(request, generation)
             request.context.pending.collect(request, generation, calibration)
             # Documents without a chunk (empty ones) are yielded as soon as those before them are.
             while pending and not pending[0].remaining:
-                yield pending.popleft().prediction(wanted, least, uncalibrated)
-        yield from (document.prediction(wanted, least, uncalibrated) for document in pending)
-
-    def _requests(
-        self, texts: Iterable[str | Document | None], labels: LabelSet, pending: deque[PendingDocument]
-    ) -> Iterator[Request]:
-        """The requests for all chunks of the texts; each document is put into `pending` before its first request."""
-        parts = [labels.subset([tag]) for tag in labels.tags] if self.form.prompt_per_label else [labels]
-        prompts = [instruction(part, self.form) for part in parts]
-        label_positions = [label_ends(prompt, part) for prompt, part in zip(prompts, parts, strict=True)]
-        constraints = [decoding_constraints(part, nested=self.nested, symbols=self.symbols) for part in parts]
-        fits = self._fits(max(prompts, key=len))
-        for number, text in enumerate(texts, 1):
-            document = document_of(text, number)
-            pieces = list(self._chunks(document.text, fits))
-            depth = depth_of(labels, self.nested)
-            made = PendingDocument(document, self.form, self.exact, depth, len(pieces) * len(parts))
-            if not isinstance(text, str | Document):
-                detail = f"text {number} is {text!r}, which is no text: nothing was asked"
-                made.problems.append(Problem("missing", detail))
-            pending.append(made)
-            for chunk in pieces:
-                if chunk.cut:
-                    detail = f"a sentence was cut at {chunk.end}, being too long; an entity across the cut is lost"
-                    made.problems.append(Problem("split", detail))
-                piece = document.text[chunk.start : chunk.end]
-                for part, prompt, ends, allowed in zip(parts, prompts, label_positions, constraints, strict=True):
-                    source = FormatGrammarSource(self.form, piece, part, allowed)
-                    context = ChunkContext(made, chunk, part)
-                    yield Request(
-                        prompt, piece, source.grammar(), self.constrained, ends, context, self.adapter, source
-                    )
-
-    def _chunks(self, text: str, fits: Callable[[str], bool]) -> Iterator[Chunk]:
-        if self.split or len(text) > MAX_CHUNK_CHARS or not fits(text):
-            return chunks(text, fits, MAX_CHUNK_CHARS, keep_tags=self.symbols)
-        return iter([Chunk(0, len(text))] if text else [])
-
-    def _fits(self, asked: str) -> Callable[[str], bool]:
-        window = self.engine.window
-        if window is None:
-            return lambda piece: True
-        fixed = self.engine.measure(asked, "")
-        if fixed * 2 > window:
-            raise UsageError(
-                f"the instruction takes {fixed} of the model's {window} tokens; ask for fewer labels or shorter "
-                "definitions"
-            )
-        empty = self.engine.measure("", "")
-        # The text stands in the prompt once, in the answer once, and tags take about as much again.
-        return lambda piece: fixed + 4 * (self.engine.measure("", piece) - empty) + 64 <= window
+                yield pending.popleft()
+        yield from pending
 
     def _labels(self, labels: Labels) -> LabelSet:
         return self.labels if labels is None else as_label_set(labels)

@@ -31,6 +31,7 @@ EXTRA_OF_PACKAGE = {
     "pyarrow": "hf",
     "lm_eval": "ability",
     "vllm": "vllm",
+    "faiss": "retrieval",
 }
 """The smallest extra that brings each package which the core does without, by the package's name in Python."""
 
@@ -46,6 +47,7 @@ EXTRA_PURPOSES = {
     "hf": "to read and write data sets of Hugging Face",
     "ability": "to measure general ability",
     "vllm": "to run models with vLLM, in an environment of its own",
+    "retrieval": "to search large corpora for demonstrations",
 }
 """What each extra is for, as it is said where one is missing."""
 

@@ -1,16 +1,17 @@
 """`genner.load`: from the name of a model to an `Extractor`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from genner.calibration import IDENTITY
-from genner.document import LabelSet
+from genner.document import Document, LabelSet
 from genner.engines import engine_class
 from genner.engines import engine_options as options_of
 from genner.errors import UnknownNameError, UsageError
 from genner.extract import Extractor
 from genner.extras import naming_parts
+from genner.few_shot import FewShot, SelfVerification
 from genner.formats import get_format
 from genner.inputs import checked_score
 from genner.labels import DEFAULT, Labels, as_label_set, label_set
@@ -36,6 +37,10 @@ def load(
     engine_options: Mapping[str, Any] | None = None,
     nested: bool | None = None,
     symbols: bool = False,
+    demonstrations: str | os.PathLike[str] | Iterable[Document] | FewShot | None = None,
+    verify: bool | SelfVerification = False,
+    prompt_per_label: bool | None = None,
+    wording: str = "genner",
 ) -> Extractor:
     """Load a model and return an `Extractor` for it.
 
@@ -57,6 +62,11 @@ def load(
         engine_options: options of the engine, by name (`genner engines NAME`).
         nested: whether entities may be nested; None: as the label set says (see `Extractor`).
         symbols: allow entities that start at markup or consist of punctuation (see `Extractor`).
+        demonstrations: an annotated corpus, random sentences of which are shown before each text; or a `FewShot`, which
+            says how many and which.
+        verify: ask the model about each entity whether it is one, and drop those that it denies.
+        prompt_per_label: ask for one label at a time, or for all; None: as the format does.
+        wording: the words of the prompt, `genner` or `gpt_ner` (see `Extractor`).
 
     Raises `UnknownNameError`, `ModelError`, `LabelError`, `MissingPartError` if packages for running models are
     missing, and `UsageError` for any other argument. The default model is fetched if it is not present yet.
@@ -82,6 +92,11 @@ def load(
         raise UsageError(f"engine {name!r} cannot decode under a grammar; give constrained=False, or engine='local'")
     if format is not None:
         get_format(format)
+    few_shot: FewShot | None = None
+    if demonstrations is not None:
+        few_shot = demonstrations if isinstance(demonstrations, FewShot) else FewShot(demonstrations)
+    if verify is True:
+        verify = SelfVerification(few_shot)
     source = _source(model, on_server=not can.weights)
     if isinstance(engine, str):
         engine, source = _engine(kind, source, device, decoder, options)
@@ -103,6 +118,10 @@ def load(
         symbols=symbols,
         trained=source.trained,
         adapter=adapter,
+        prompt_per_label=prompt_per_label,
+        wording=wording,
+        few_shot=few_shot,
+        verification=verify or None,
     )
 
 

@@ -10,7 +10,7 @@ from genner.engines.base import Generation, Request
 from genner.formats import Format
 from genner.grammar import GrammarEntity
 
-PREDICTION_FIELDS = ("below_min_score", "answer_reading", "uncalibrated_scores")
+PREDICTION_FIELDS = ("below_min_score", "answer_reading", "uncalibrated_scores", "refuted", "unverified")
 """Fields of a prediction that do not hold for another one: they are dropped when a prediction is read as a document."""
 
 
@@ -23,7 +23,10 @@ class PendingDocument:
         form: the format of the answers.
         exact: whether they are written under the grammar, so that none can be illegal.
         depth: how many entities may cover one place.
+        independent_labels: whether the entities of each label are written apart: by the format
+            (`Format.independent_labels`), or in an answer of their own.
         remaining: answers that are still missing.
+        chunks: the parts of its text that are asked about.
         entities, problems: what the answers so far say, in the order of the answers.
     """
 
@@ -31,7 +34,9 @@ class PendingDocument:
     form: Format
     exact: bool
     depth: int
+    independent_labels: bool
     remaining: int
+    chunks: tuple[Chunk, ...] = ()
     entities: list[Entity] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -83,10 +88,9 @@ class PendingDocument:
         """The entities, with no place covered more than `depth` times; of those that cover too much, the less certain
         are dropped.
 
-        Grammars take care of it, except where a format writes the entities of each label apart
-        (`Format.independent_labels`).
+        Grammars take care of it, except where the entities of each label are written apart (`independent_labels`).
         """
-        if not (self.exact and self.form.independent_labels):
+        if not (self.exact and self.independent_labels):
             return self.entities
         covered: Counter[int] = Counter()
         kept: list[Entity] = []

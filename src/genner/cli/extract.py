@@ -26,6 +26,18 @@ from genner.cli.app import (
     may_write,
     tell,
 )
+from genner.cli.few_shot import (
+    DemonstrationLimitOption,
+    DemonstrationSeedOption,
+    DemonstrationsOption,
+    EncoderOption,
+    PerLabelOption,
+    RetrievalOption,
+    ShotsOption,
+    VerifyOption,
+    WordingOption,
+    few_shot_of,
+)
 from genner.cli.signals import Interrupted
 from genner.document import Document, Prediction
 from genner.errors import UsageError
@@ -105,6 +117,15 @@ def extract(
             "--dry-run", help="Estimate the tokens and the cost of asking a server (--engine http); nothing is asked."
         ),
     ] = False,
+    demonstrations: DemonstrationsOption = None,
+    shots: ShotsOption = None,
+    retrieval: RetrievalOption = None,
+    encoder: EncoderOption = None,
+    demonstration_limit: DemonstrationLimitOption = None,
+    demonstration_seed: DemonstrationSeedOption = None,
+    verify: VerifyOption = False,
+    label_by_label: PerLabelOption = None,
+    wording: WordingOption = "genner",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, and say nothing but errors.")] = False,
     device: DeviceOption = None,
 ) -> None:
@@ -130,16 +151,28 @@ def extract(
     _check_outputs(found, labels_file, out, html, force=force or resume)
     if out:
         JsonlWriter(out, resume, force=force).check()
+    few_shot = few_shot_of(demonstrations, shots, retrieval, encoder, demonstration_limit, demonstration_seed)
     documents = [Document(text, id="text")] if text is not None else _documents(found, text_field, read_log)
 
     from genner.loading import load
 
     if dry_run:
         priced = _pricing(engine, options, model)
-        ner = load(model, asked, format=format, engine=priced, nested=nested, symbols=symbols)
+        ner = load(
+            model,
+            asked,
+            format=format,
+            engine=priced,
+            nested=nested,
+            symbols=symbols,
+            demonstrations=few_shot,
+            prompt_per_label=label_by_label,
+            wording=wording,
+        )
         for _ in ner.pipe(documents):
             pass
-        for line in [*priced.lines(), *read_log.lines()]:
+        beside = ["without the questions of --verify, one for each entity that is found"] if verify else []
+        for line in [*priced.lines(), *beside, *read_log.lines()]:
             tell(line)
         return
     ner = load(
@@ -153,6 +186,10 @@ def extract(
         engine_options=options,
         nested=nested,
         symbols=symbols,
+        demonstrations=few_shot,
+        verify=verify,
+        prompt_per_label=label_by_label,
+        wording=wording,
     )
     from genner.cli.progress import ExtractionProgress
 
@@ -256,13 +293,19 @@ def _documents(found: "list[TextSource]", text_field: str, read_log: "ReadLog") 
 
 def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[str]) -> Iterator[Prediction]:
     """The predictions; at the end, `notes` gets the counts of entities below the threshold and of repairs."""
-    left_out, problems = 0, Counter[str]()
+    left_out, refuted, unverified, problems = 0, 0, 0, Counter[str]()
     for prediction in predictions:
         left_out += prediction.below_min_score
+        refuted += prediction.refuted
+        unverified += prediction.unverified
         problems.update(problem.kind for problem in prediction.problems)
         yield prediction
     if note := _threshold(ner, left_out):
         notes.append(note)
+    notes += ner.few_shot.notes() if ner.few_shot else []
+    if ner.verification:
+        said = f", {unverified} answered with neither yes nor no: kept" if unverified else ""
+        notes.append(f"verification: {refuted} {'entity' if refuted == 1 else 'entities'} denied: left out{said}")
     if failed := problems["failed"]:
         notes.append(f"no answer for {failed} {'part' if failed == 1 else 'parts'} of texts; each says why (problems)")
     if not ner.exact:

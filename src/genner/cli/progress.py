@@ -45,7 +45,7 @@ class ExtractionProgress:
                 yield prediction
 
     def _heard(self, request: "Request", _: "Generation") -> None:
-        document, chunk = request.context.document, request.context.chunk
+        document, chunk = request.context.document, request.context.chunk  # of a question about an entity, too
         if self._last == (document.id, chunk.start):  # a format with one prompt per label
             return
         self._last = document.id, chunk.start

@@ -9,6 +9,7 @@ from typing import Any, Self
 from genner.document import Document, Label, LabelSet
 from genner.errors import UsageError
 from genner.formats.base import Format
+from genner.formats.choice import ChoiceGrammar
 from genner.grammar import Constraints, Grammar
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,16 @@ def _warn(form: str, tags: tuple[str, ...], depth: int) -> None:
         "entities nest less deeply, or not at all; for nested ones take --format compact, or an engine with genner's "
         "own grammar"
     )
+
+
+def grammar_from_json(raw: Any) -> Grammar:
+    """The automaton that `GrammarSource.to_json` of any of our sources describes. Raises `UsageError`."""
+    if isinstance(raw, Mapping) and set(raw) == {"choices"}:
+        choices = raw["choices"]
+        if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+            raise UsageError(f"choices {_shown(choices)} are not a list of strings")
+        return ChoiceGrammar(choices)
+    return FormatGrammarSource.from_json(raw).grammar()
 
 
 def _shown(value: object) -> str:

@@ -131,6 +131,8 @@ def _article(document: Document, number: int, colours: Mapping[str, int], credit
     parts.append(_table(document, colours))
     if isinstance(document, Prediction) and document.below_min_score:
         parts.append(f'<p class="faint">left out, scoring too little: {document.below_min_score}</p>\n')
+    if isinstance(document, Prediction) and document.refuted:
+        parts.append(f'<p class="faint">left out, denied by the model: {document.refuted}</p>\n')
     if isinstance(document, Prediction) and document.answer_reading:
         parts.append(f'<p class="faint">reading of a free answer: {text_html(document.answer_reading)}</p>\n')
     if isinstance(document, Prediction) and document.uncalibrated_scores:

@@ -73,6 +73,8 @@ def print_prediction(prediction: Prediction, console: Console, title: str = "", 
         console.print(Text("no entities", style="dim italic"))
     if prediction.below_min_score:
         console.print(Text(f"left out, scoring too little: {prediction.below_min_score}", style="dim italic"))
+    if prediction.refuted:
+        console.print(Text(f"left out, denied by the model: {prediction.refuted}", style="dim italic"))
     if prediction.answer_reading:
         console.print(Text(f"reading of a free answer: {prediction.answer_reading}", style="dim italic"))
     if prediction.uncalibrated_scores:
