@@ -113,9 +113,9 @@ class Extractor:
         asks_per_label = form.prompt_per_label if prompt_per_label is None else prompt_per_label
         changed = few_shot is not None or wording != "genner" or asks_per_label != form.prompt_per_label
         self._is_calibrated = self.exact and not changed
-        task_prompt(labels, form, wording)
+        task_prompt(self.labels, form, wording)
         if few_shot:
-            few_shot.check_labels(labels)
+            few_shot.check_labels(self.labels)
         self.prompt_full_label_set = prompt_full_label_set
         self.min_score = None if min_score is None else checked_score(min_score)
         self.calibration = calibration
