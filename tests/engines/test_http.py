@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -653,3 +654,26 @@ def test_a_stream_that_is_cut_at_its_limit_stops_the_server() -> None:
         made = next(extractor(endpoint).engine.generate([request()]))[1]
     assert not made.complete
     assert made.problems == ("the answer ran away, and was cut off at 5000 bytes",)
+
+
+def test_a_server_that_cannot_be_reached_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Endpoint(copy) as endpoint, pytest.raises(ModelError, match=r"no secure connection .*give http://"):
+        HttpEngine(HttpOptions(endpoint.url.replace("http:", "https:"), cache="none"))
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ModelError, match=r"http://nowhere/v1/models: no server of this name is known .*spelling"):
+        HttpEngine(HttpOptions("http://nowhere/v1", cache="none"))
+
+
+def test_cached_answers_do_not_hide_that_the_server_is_down(tmp_path: Path) -> None:
+    path, down = str(tmp_path / "answers.sqlite"), threading.Event()
+    texts = [f"Ada {i}." for i in range(20)]
+    with Endpoint(lambda body, before: Status(500) if down.is_set() else copy(body, before)) as endpoint:
+        list(extractor(endpoint, cache=path).pipe(texts[::2]))
+        down.set()
+        with pytest.raises(ModelError, match="4 requests failed one after the other"):
+            list(extractor(endpoint, cache=path, retries=0, give_up=4, concurrency=1).pipe(texts))
+    assert sum(endpoint.asked[text] for text in texts[1::2]) == 4

@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from genner.engines.base import Generation
+from genner.engines.base import Generation, Usage
 from genner.errors import DataError
 from genner.writing import write_atomic
 
@@ -149,6 +149,10 @@ def _line(key: str, generation: Generation) -> bytes:
         "complete": generation.complete,
         "passes": generation.passes,
         "computed": generation.computed,
+        "problems": generation.problems,
+        "usage": None
+        if generation.usage is None
+        else [generation.usage.prompt_tokens, generation.usage.completion_tokens],
     }
     return json.dumps(record).encode() + b"\n"
 
@@ -156,5 +160,15 @@ def _line(key: str, generation: Generation) -> bytes:
 def _generation(record: dict[str, Any]) -> tuple[str, Generation]:
     answer = base64.b64decode(record["answer"])
     ends, logprobs = tuple(map(int, record["ends"])), tuple(map(float, record["logprobs"]))
-    found = Generation(answer, ends, logprobs, bool(record["complete"]), int(record["passes"]), int(record["computed"]))
+    usage = record["usage"]
+    found = Generation(
+        answer,
+        ends,
+        logprobs,
+        bool(record["complete"]),
+        int(record["passes"]),
+        int(record["computed"]),
+        problems=tuple(map(str, record["problems"])),
+        usage=None if usage is None else Usage(int(usage[0]), int(usage[1]), cached=True),
+    )
     return str(record["key"]), found

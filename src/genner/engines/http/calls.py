@@ -75,11 +75,13 @@ class Caller:
                         "with --engine-option give_up=N"
                     ) from None
                 return Generation(b"", complete=False, failure=failed.reason, usage=spending.usage)
-            self._failed_in_a_row = 0
-            cached = generation.usage is not None and generation.usage.cached
-            self.accounts.counts["cached" if cached else "answered"] += 1
-            if cached and generation.usage:
-                self.accounts.saved += generation.usage.prompt_tokens + generation.usage.completion_tokens
+            usage = generation.usage
+            if usage is not None and usage.cached:
+                self.accounts.counts["cached"] += 1
+                self.accounts.saved += usage.prompt_tokens + usage.completion_tokens
+            else:
+                self.accounts.counts["answered"] += 1
+                self._failed_in_a_row = 0
             return generation
 
     async def has_plugin(self) -> bool:

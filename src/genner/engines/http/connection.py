@@ -43,10 +43,8 @@ class Connection:
         try:
             async with asyncio.timeout(self.options.total_timeout), self._client.stream("GET", address) as response:
                 said = self.key.scrub(await whole(response))
-        except (httpx2.TimeoutException, TimeoutError):
+        except (httpx2.ReadTimeout, TimeoutError):
             raise Transient("time-out", f"{address} does not answer in time") from None
-        except httpx2.ConnectError as error:
-            raise unreachable(address, error) from None
         except (httpx2.HTTPError, OSError) as error:
             raise unreachable(address, error) from None
         if response.status_code in (401, 402, 403, 429) or response.status_code >= 500:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import weakref
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from random import Random
@@ -51,7 +51,9 @@ class HttpEngine:
         )
         self._loop = _Loop()
         weakref.finalize(self, self._loop.stop)
-        self._caller = self._loop.run(_connect(options, key, model, store, self.accounts))
+        connection = Connection(options, key)
+        self._loop.at_end.append(connection.close)
+        self._caller = self._loop.run(_connect(options, connection, model, store, self.accounts))
         self.name = self._caller.model
         steps = self._caller.ladder.steps
         self.capabilities = Capabilities(
@@ -128,10 +130,9 @@ class HttpEngine:
 
 
 async def _connect(
-    options: HttpOptions, key: ApiKey, model: str, store: AnswerStore | None, accounts: Accounts
+    options: HttpOptions, connection: Connection, model: str, store: AnswerStore | None, accounts: Accounts
 ) -> Caller:
     """Ask the server what it is. A server that is starting, or is busy, is asked again."""
-    connection = Connection(options, key)
 
     async def get(address: str, again: bool) -> Answer:
         attempt = 0
@@ -162,12 +163,18 @@ async def _connect(
     return caller
 
 
+def _run_and_close(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
+
+
 class _Loop:
     """An event loop in a thread of its own, which ends with the process."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="genner-http", daemon=True).start()
+        self.at_end: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        threading.Thread(target=_run_and_close, args=(self._loop,), name="genner-http", daemon=True).start()
 
     def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -181,10 +188,14 @@ class _Loop:
             future.cancel()
 
     def stop(self) -> None:
-        """Cancel all that runs, and end the thread."""
-        self._loop.call_soon_threadsafe(self._stop)
+        """Cancel all that runs, close what `at_end` holds, and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._finish(), self._loop)
 
-    def _stop(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
+    async def _finish(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        self._loop.call_soon(self._loop.stop)
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*(close() for close in self.at_end), return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+        self._loop.stop()

@@ -81,6 +81,8 @@ class Reply:
             raise Transient("broken", "the server's reply has another form than that of chat completions") from None
         if refusal:
             raise SetAside("filtered", f"the model refuses: {_short(refusal)}")
+        if self.finish == "error":
+            raise Transient("broken", "the server says that it failed within the answer (finish_reason error)")
         if self.finish == "content_filter":
             raise SetAside("filtered", "the server's filter withholds the answer")
         self._stop_at(limits)
