@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genner
-from genner.calibration import CALIBRATION_FILE, COOLEST, HOTTEST, IDENTITY, Calibration, Fit, Scale, Thresholds, temper
+from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration
+from genner.calibration_scales import COOLEST, HOTTEST, Fit, Scale, Thresholds, temper
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Answered, Generation, Request
 from genner.engines.chat import Chat

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genner
-from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration, Fit, Scale, Thresholds
+from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration
+from genner.calibration_scales import Fit, Scale, Thresholds
 from genner.data.base import ReadLog
 from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.engines.base import Answered, Generation, Request

@@ -10,7 +10,8 @@ from genner.engines.chat import Chat
 from genner.engines.transformers_engine import default_device
 from genner.training.adapters import load_base, prepare
 from genner.training.batching import Batch
-from genner.training.mixture import Mixture, MixtureReport
+from genner.training.mixture import Mixture
+from genner.training.mixture_report import MixtureReport
 from genner.training.progress import Limits
 from genner.training.recipe import Recipe
 from genner.training.trainer import Trainer

@@ -12,7 +12,8 @@ import yaml
 from tests.conftest import Run
 from tests.places import FILES, ROOT
 
-from genner.calibration import Calibration, Fit, Scale
+from genner.calibration import Calibration
+from genner.calibration_scales import Fit, Scale
 from genner.errors import ModelError, UsageError
 from genner.export.about import Base, ModelFacts, TrainingFacts
 from genner.export.card import CARD, MARK, render, write_cards

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from tests.strategies import LABELS, documents
 
-from genner.calibration import Calibration, Scale
+from genner.calibration import Calibration
+from genner.calibration_scales import Scale
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Generation
 from genner.errors import FormatError, UsageError

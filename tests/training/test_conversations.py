@@ -30,7 +30,8 @@ from genner.training import RunOptions, run
 from genner.training.batching import Batch, group_loss, tensors
 from genner.training.checkpoint import check_recipe
 from genner.training.conversations import Conversation, grouped, read_conversations
-from genner.training.mixture import Mixture, MixtureReport
+from genner.training.mixture import Mixture
+from genner.training.mixture_report import MixtureReport
 from genner.training.recipe import ChatSpec, Recipe, SetSpec
 
 __all__ = ["quick"]  # a fixture that is used by all tests here too

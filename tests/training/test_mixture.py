@@ -26,7 +26,8 @@ from genner.grammar import boundaries
 from genner.labels import label_set, label_sets
 from genner.recipe_keys import RENAMED_KEYS, with_earlier_keys
 from genner.training.label_augmentation import absent_labels, anonymize_tags, renamed, retag, synonyms, with_absent
-from genner.training.mixture import Mixture, MixtureReport, PromptTask
+from genner.training.mixture import Mixture, PromptTask
+from genner.training.mixture_report import MixtureReport
 from genner.training.noise import NOISES, noises, pieced
 from genner.training.recipe import PromptSpec, Recipe, SetSpec
 from genner.training.sampling import fraction, joined, runs, shots, times, without_empty

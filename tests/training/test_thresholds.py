@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import Run
 
-from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration, Scale, Thresholds
+from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration
+from genner.calibration_scales import Scale, Thresholds
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.engines.base import Answered, Generation, Request
 from genner.engines.scripted import ScriptedEngine

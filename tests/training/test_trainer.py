@@ -43,7 +43,8 @@ from genner.training.checkpoint import save_model
 from genner.training.curve import draw, read_metrics
 from genner.training.dev import ANSWER_RATES, DevEvaluation
 from genner.training.merged_lora import train_merged
-from genner.training.mixture import Mixture, MixtureReport, vary
+from genner.training.mixture import Mixture, vary
+from genner.training.mixture_report import MixtureReport
 from genner.training.optimizer import Fp32MasterWeights, rate
 from genner.training.progress import Limits
 from genner.training.recipe import LoraSpec, OptimSpec, PromptSpec, Recipe

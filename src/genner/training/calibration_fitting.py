@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from genner.calibration import CERTAIN, COOLEST, FARTHEST, HOTTEST, IDENTITY, Calibration, Fit, Scale, tags
+from genner.calibration import IDENTITY, Calibration
+from genner.calibration_scales import CERTAIN, COOLEST, FARTHEST, HOTTEST, Fit, Scale, tags
 from genner.document import Document, LabelSet
 from genner.engines.base import Engine, Generation, Request
 from genner.errors import TrainingError

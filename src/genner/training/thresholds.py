@@ -9,7 +9,7 @@ documents at hand. This varies little between samples, whereas the threshold at 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from genner.calibration import Thresholds
+from genner.calibration_scales import Thresholds
 from genner.evaluation.counts import Counts
 
 STEP = 0.01  # step between thresholds tried and written

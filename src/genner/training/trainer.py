@@ -37,7 +37,8 @@ from genner.training.dev import DevScores
 from genner.training.distributed import Devices
 from genner.training.fsdp import Sharded, gathered_weights
 from genner.training.merged_lora import train_merged
-from genner.training.mixture import Mixture, MixtureReport
+from genner.training.mixture import Mixture
+from genner.training.mixture_report import MixtureReport
 from genner.training.oom import enough_memory
 from genner.training.optimizer import Fp32MasterWeights, rate
 from genner.training.progress import LOG_STEPS, Interrupt, Limits, Records, TrainingProgress

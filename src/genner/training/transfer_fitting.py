@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from genner.calibration import Calibration, Scale, tags
+from genner.calibration import Calibration
+from genner.calibration_scales import Scale, tags
 from genner.data.base import ReadLog
 from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.base import Engine
