@@ -25,6 +25,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from genner.boundaries import boundaries, worded
 from genner.data import read_corpus
 from genner.data.describe import nesting
 from genner.decoding_constraints import DEFAULT_DEPTH, decoding_constraints
@@ -33,7 +34,6 @@ from genner.engines.base import Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
 from genner.formats import FORMATS
-from genner.grammar import boundaries, worded
 from genner.model_store import locate
 
 WINDOW = 1 << 30

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from genner.boundaries import boundaries
 from genner.data import read_corpus
 from genner.decoding_constraints import decoding_constraints
 from genner.drafting.proposals import ProposesSpans, SpanProposals
@@ -32,7 +33,6 @@ from genner.engines.base import DrafterInput, Request
 from genner.engines.decoding import SpeculativeDecoder
 from genner.engines.network import Network
 from genner.engines.sequence import Sequence
-from genner.grammar import boundaries
 from genner.labels import parse_labels
 from genner.loading import load
 from genner.prompts import instruction, label_ends

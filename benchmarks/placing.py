@@ -30,10 +30,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from genner.boundaries import boundaries
 from genner.data import read_corpus
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.formats import FORMATS, Format
-from genner.grammar import boundaries
 
 SETS = ("genia", "litbank", "uner_en_ewt", "germeval14", "ja_stockmark")
 WAYS = (*FORMATS, "offset_json, wrong")

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from genner.boundaries import boundaries, worded
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import Document, Entity, LabelSet
 from genner.formats import FORMATS, Format, json_cfg
 from genner.formats.grammar_source import FormatGrammarSource
 from genner.formats.json_list import JsonList
-from genner.grammar import Constraints, accepts, boundaries, worded
+from genner.grammar import Constraints, accepts
 from genner.labels import label_set
 from tests.conftest import Run
 from tests.strategies import LABELS, documents

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from genner.boundaries import composed
 from genner.chunks import chunks, tags
-from genner.grammar import composed
 from tests.strategies import texts
 
 # Ways to measure a piece, all of which can only grow with it.

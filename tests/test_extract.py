@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genner.boundaries import worded
 from genner.calibration import IDENTITY
 from genner.chunks import chunks
 from genner.data.describe import nesting
@@ -22,7 +23,7 @@ from genner.engines.transformers_engine import LocalEngine
 from genner.errors import LabelError, UsageError
 from genner.extract import Extractor
 from genner.formats import FORMATS
-from genner.grammar import Constraints, GrammarEntity, decisions_of, worded
+from genner.grammar import Constraints, GrammarEntity, decisions_of
 from genner.labels import label_set
 from genner.model_source import ModelSource
 from genner.prompts import instruction

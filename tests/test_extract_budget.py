@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genner.boundaries import boundaries, first_ends, most_mentions
 from genner.data import read_jsonl
 from genner.decoding_constraints import DEFAULT_DEPTH, decoding_constraints, depth_of
 from genner.document import Document, Entity, Label, LabelSet
@@ -17,7 +18,6 @@ from genner.engines.decoding import SEAM, SPARE, budget
 from genner.engines.sequence import Sequence
 from genner.engines.vocabulary import Vocabulary
 from genner.formats import FORMATS, Format
-from genner.grammar import boundaries, first_ends, most_mentions
 from genner.labels import label_set, label_sets
 from tests import tiny
 from tests.strategies import texts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import sentencex
 
-from genner.grammar import composed
+from genner.boundaries import composed
 
 _PARAGRAPHS = re.compile(r"(\n\s*\n)")
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)(?:\s[^<>]*)?/?>|<!DOCTYPE[^<>]*>|<\?xml[^<>]*\?>", re.IGNORECASE)

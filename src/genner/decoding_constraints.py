@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from genner.boundaries import Boundaries
 from genner.document import LabelSet
-from genner.grammar import Boundaries, Constraints
+from genner.grammar import Constraints
 
 DEFAULT_DEPTH = 7
 """Entities that may cover one place where the labels do not say how deep they nest: the most in any corpus at hand. On

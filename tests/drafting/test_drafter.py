@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tests import tiny
 from tests.strategies import texts
 
+from genner.boundaries import boundaries
 from genner.document import Document, Entity, LabelSet
 from genner.drafting.proposals import ProposesSpans, SpanProposals
 from genner.drafting.span_drafter import DrafterShape, SpanDrafter, pack, proposals_of, tokens_of_words
@@ -21,7 +22,7 @@ from genner.engines.cache import KVCache
 from genner.engines.prefix_state import PrefixState
 from genner.engines.transformers_engine import LocalEngine
 from genner.formats import FORMATS
-from genner.grammar import Constraints, boundaries, walk
+from genner.grammar import Constraints, walk
 from genner.labels import label_set
 from genner.prompts import instruction, label_ends
 

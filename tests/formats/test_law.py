@@ -12,12 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.strategies import LABELS, PIECES, documents, texts
 
+from genner.boundaries import Boundaries, boundaries, first_ends
 from genner.document import Document, Entity, LabelSet
 from genner.errors import FormatError
 from genner.formats import FORMATS, Format
 from genner.formats.inline import InlineFormat
 from genner.formats.json_list import JsonList
-from genner.grammar import Boundaries, Constraints, accepts, boundaries, first_ends
+from genner.grammar import Constraints, accepts
 
 formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.places import ROOT
 
+from genner.boundaries import boundaries, cut, torn
 from genner.document import Document, Entity, LabelSet, Prediction
 from genner.formats import FORMATS, Format
 from genner.formats.grouped_json import GroupedJSON
 from genner.formats.json_list import JsonList
 from genner.formats.similar_spans import changes, other_number, without_article
-from genner.grammar import boundaries, cut, torn
 
 sys.path.append(str(ROOT / "benchmarks"))
 

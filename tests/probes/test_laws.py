@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.strategies import LABELS as TAGS
 from tests.strategies import documents, texts
 
+from genner.boundaries import boundaries
 from genner.document import Document, Entity, Label, LabelSet
 from genner.errors import LabelError, UnknownNameError, UsageError
 from genner.evaluation.breakdowns import BREAKDOWNS, TrainingCounts
 from genner.formats import get_format
-from genner.grammar import boundaries
 from genner.labels import label_set
 from genner.probes import PROBES, Lexicon, Probe, make, options_of
 from genner.probes.invented import ALPHABETS, invent

@@ -18,11 +18,11 @@ from tests.places import ROOT
 from tests.strategies import documents
 
 from genner.assess.study import Study
+from genner.boundaries import boundaries
 from genner.data.describe import nesting
 from genner.document import Document, Entity, Label, LabelSet
 from genner.engines.chat import Chat
 from genner.errors import DataError, TrainingError, UsageError
-from genner.grammar import boundaries
 from genner.labels import label_set, label_sets
 from genner.recipe_keys import RENAMED_KEYS, with_earlier_keys
 from genner.training.label_augmentation import absent_labels, anonymize_tags, renamed, retag, synonyms, with_absent

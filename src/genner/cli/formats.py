@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genner.boundaries import boundaries
 from genner.cli.app import app
 from genner.errors import UsageError
-from genner.grammar import Constraints, boundaries
+from genner.grammar import Constraints
 
 if TYPE_CHECKING:
     from genner.formats import Format

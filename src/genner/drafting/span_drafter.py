@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genner.boundaries import boundaries
 from genner.drafting.proposals import ProposesSpans, SpanProposals
 from genner.engines.base import DrafterInput
 from genner.errors import ModelError
-from genner.grammar import boundaries
 
 DRAFTER_FILE = "drafter.safetensors"
 SPARE_SPANS = 6  # spans kept for each word besides the probable ones (`SpanProposals`, `others`)

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
 
-from genner.grammar import boundaries
+from genner.boundaries import boundaries
 
 
 class WordIndex:

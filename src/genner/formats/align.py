@@ -17,10 +17,10 @@ from itertools import product
 
 from rapidfuzz.distance import Levenshtein
 
+from genner.boundaries import boundaries
 from genner.document import Entity, Problem, Span
 from genner.formats.json_answer import brief
 from genner.formats.similar_spans import changes, without_article
-from genner.grammar import boundaries
 
 FULL_COMPARISON_CHARS = 300  # longer mentions (in characters) are not compared in full
 MIN_OVERLAP = 0.8  # for these, the share of characters that must occur in the text, in order

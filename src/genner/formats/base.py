@@ -21,23 +21,14 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from genner.boundaries import Boundaries, boundaries, first_ends
 from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.errors import FormatError, UsageError
 from genner.formats.align import align
 from genner.formats.published import SPACING, PublishedAnswer
 from genner.formats.reply import reply
-from genner.grammar import (
-    FLAT,
-    UNCONSTRAINED,
-    Boundaries,
-    Constraints,
-    DecisionKinds,
-    Grammar,
-    GrammarEntity,
-    boundaries,
-    first_ends,
-)
+from genner.grammar import FLAT, UNCONSTRAINED, Constraints, DecisionKinds, Grammar, GrammarEntity
 
 PUBLISHED = 8_192
 """Maximum characters of an answer to be read in the published spelling, which takes time depth times length."""

@@ -2,7 +2,7 @@
 
 The mentions of a label are listed in reading order. The place of each is its first occurrence at word boundaries after
 the mention listed before it (or within that one, from the same start); if there is none, its first occurrence there
-that is not torn out of a word (`genner.grammar.torn`). So the format cannot encode a torn entity, nor an entity
+that is not torn out of a word (`genner.boundaries.torn`). So the format cannot encode a torn entity, nor an entity
 preceded by an occurrence of the same string that is not an entity of that label: it would be read as that occurrence.
 """
 

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from genner.boundaries import Boundaries, boundaries, first_ends
 from genner.cfg import ContextFreeGrammar
 from genner.document import Document, Entity, Label, LabelSet, Prediction
 from genner.errors import LabelError
@@ -19,7 +20,7 @@ from genner.formats.inline_grammar import InlineGrammar
 from genner.formats.inline_parser import Mark, Parsed, parse_marks
 from genner.formats.inline_tags import ANY_LABEL, INLINE_DECISIONS, MarkupTag
 from genner.formats.json_answer import load
-from genner.grammar import FLAT, UNCONSTRAINED, Boundaries, Constraints, boundaries, first_ends
+from genner.grammar import FLAT, UNCONSTRAINED, Constraints
 
 _ANY_LABELS = LabelSet.of("ENTITY")  # for cases where the requested labels do not matter
 

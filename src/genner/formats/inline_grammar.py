@@ -12,6 +12,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from genner.boundaries import boundaries, first_ends, most_mentions
 from genner.document import LabelSet
 from genner.formats.inline_tags import ANY_LABEL, MarkupTag, tag_tries
 from genner.grammar import (
@@ -25,10 +26,7 @@ from genner.grammar import (
     Proposals,
     State,
     Strings,
-    boundaries,
     decisions_of,
-    first_ends,
-    most_mentions,
     next_marked,
 )
 

@@ -12,8 +12,8 @@ the same label twice, as in the rules.
 
 from collections.abc import Iterable, Sequence
 
+from genner.boundaries import worded
 from genner.cfg import quoted
-from genner.grammar import worded
 
 
 def nested_terminals(

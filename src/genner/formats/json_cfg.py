@@ -21,9 +21,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from genner.boundaries import Boundaries, boundaries, first_ends, most_mentions
 from genner.cfg import ContextFreeGrammar, Symbol
 from genner.document import LabelSet
-from genner.grammar import Boundaries, boundaries, first_ends, most_mentions
 
 Parts = tuple[Symbol, ...]
 RuleTable = dict[str, tuple[Parts, ...]]

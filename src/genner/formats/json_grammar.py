@@ -22,6 +22,7 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple, cast
 
+from genner.boundaries import boundaries, cut, first_ends, most_mentions
 from genner.document import LabelSet
 from genner.grammar import (
     NO_PROPOSALS,
@@ -34,11 +35,7 @@ from genner.grammar import (
     Proposals,
     State,
     Strings,
-    boundaries,
-    cut,
     decisions_of,
-    first_ends,
-    most_mentions,
     next_marked,
 )
 

@@ -49,7 +49,7 @@ class JsonList(Format):
         return self.numbers(Search(text), start, end)
 
     tears: bool = True
-    """Whether an entity may be torn out of a word (`genner.grammar.torn`)."""
+    """Whether an entity may be torn out of a word (`genner.boundaries.torn`)."""
 
     @abstractmethod
     def said(self, search: Search, mention: str, item: Mapping[str, Any]) -> int | None:

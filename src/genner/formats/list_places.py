@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from genner.boundaries import boundaries
 from genner.document import Span
 from genner.formats.search import occurrences
-from genner.grammar import boundaries
 
 EdgeOrder = Callable[[Span], Span]
 

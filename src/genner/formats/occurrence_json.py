@@ -1,7 +1,7 @@
 """Occurrence-based JSON: `[{"text": "John Smith", "label": "PER", "occurrence_index": 1}]`.
 
 The index counts, from 1, the verbatim occurrences of the mention in the text, from left to right, overlapping ones and
-those inside words included. The format cannot encode an entity that is torn out of a word (`genner.grammar.torn`): if
+those inside words included. The format cannot encode an entity that is torn out of a word (`genner.boundaries.torn`): if
 an answer has `cell` and the text `cells`, the mention is wrong.
 """
 

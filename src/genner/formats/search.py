@@ -21,10 +21,10 @@ from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
 from typing import NamedTuple
 
+from genner.boundaries import boundaries, torn
 from genner.document import Entity, Problem, Span
 from genner.formats.json_answer import brief
 from genner.formats.similar_spans import SimilarSpans, changes, other_number, plain, without_article
-from genner.grammar import boundaries, torn
 
 SCANS = 2_000  # scans of the text allowed for unchanged mentions
 LIKENESSES = 100  # spans that may be compared with changed mentions, per character of the text
@@ -99,14 +99,14 @@ class Search:
         return self._at_words[mention]
 
     def untorn(self, mention: str) -> list[int]:
-        """The start offsets of its occurrences that are not torn out of a word (`genner.grammar.torn`)."""
+        """The start offsets of its occurrences that are not torn out of a word (`genner.boundaries.torn`)."""
         if mention not in self._untorn:
             found = self.occurrences(mention)
             self._untorn[mention] = [at for at in found if not self.is_torn(at, at + len(mention))]
         return self._untorn[mention]
 
     def is_torn(self, start: int, end: int) -> bool:
-        """`genner.grammar.torn` for this text."""
+        """`genner.boundaries.torn` for this text."""
         return torn(self.text, start, end)
 
     def find(self, mention: str, hint: Hint, taken: Set[Span] = frozenset()) -> Placement:

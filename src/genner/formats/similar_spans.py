@@ -106,7 +106,7 @@ class SimilarSpans:
 
     Args:
         text: the text.
-        starts, ends: word boundaries, as `genner.grammar.boundaries` gives them.
+        starts, ends: word boundaries, as `genner.boundaries.boundaries` gives them.
     """
 
     def __init__(self, text: str, starts: Sequence[bool], ends: Sequence[bool]) -> None:

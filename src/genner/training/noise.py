@@ -8,8 +8,8 @@ removed there: mentions stay recognizable, and an entity between word boundaries
 import random
 from collections.abc import Callable, Sequence
 
+from genner.boundaries import composed
 from genner.document import Document, Entity
-from genner.grammar import composed
 from genner.training.recipe import SetSpec
 
 RATE = 0.05
