@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from genner.document import Document, Entity
-from genner.render.layout import colour_indices, visible_line
+from genner.render.layout import colour_indices, excerpt, visible_line
 from genner.render.page import attribute, chip, marked, page, text_html
 from genner.render.templates import asset
 
@@ -136,11 +136,11 @@ def _example(example: _Example, order: dict[str, int], colours: dict[str, int]) 
             mention = text_html(visible_line(gold.mention(entity)))
             sides.append(f"<bdi>{mention}</bdi> {chip(entity.label, colours[entity.label])}")
     spans = [e.span for e in (verdict.gold, verdict.pred) if e]
-    begin, end = min(start for start, _ in spans), max(end for _, end in spans)
+    begin, end = min(s for s, _ in spans) - PAGE_CONTEXT_CHARS, max(e for _, e in spans) + PAGE_CONTEXT_CHARS
     name = f' <span class="faint">{text_html(visible_line(gold.id))}</span>' if gold.id else ""
     drawn = "".join(
         f'<p class="side">{side}</p>\n<div class="text" dir="auto" style="--tracks: 2">'
-        f"{''.join(marked(_window(document, begin, end), colours))}</div>\n"
+        f"{''.join(marked(excerpt(document, begin, end), colours))}</div>\n"
         for side, document in (("gold", gold), ("predicted", example.pred))
     )
     return (
@@ -148,11 +148,3 @@ def _example(example: _Example, order: dict[str, int], colours: dict[str, int]) 
         f'<summary><span class="kind">{text_html(verdict.kind)}</span> {sides[0]} → {sides[1]}{name}</summary>\n'
         f"{drawn}</details>\n"
     )
-
-
-def _window(document: Document, start: int, end: int) -> Document:
-    """The text around `[start, end)` with the entities inside it; an ellipsis marks a cut."""
-    begin, stop = max(0, start - PAGE_CONTEXT_CHARS), min(len(document.text), end + PAGE_CONTEXT_CHARS)
-    before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
-    inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)
-    return Document(before + document.text[begin:stop] + after, inside, document.id)

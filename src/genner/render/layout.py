@@ -146,3 +146,11 @@ def visible(text: str) -> str:
 def visible_line(text: str) -> str:
     """As `visible`, on one line: line feeds and tabs become pictures too."""
     return visible(text).replace("\n", picture("\n")).replace("\t", picture("\t"))
+
+
+def excerpt(document: Document, start: int, end: int) -> Document:
+    """The text from `start` to `end`, which may lie outside of it, with the entities inside; an ellipsis marks a cut."""
+    begin, stop = max(0, start), min(len(document.text), end)
+    before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
+    inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)
+    return Document(before + document.text[begin:stop] + after, inside, document.id)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from itertools import product, zip_longest
 from typing import Any
 
-from genner.document import Document, Entity
+from genner.document import Entity
 from genner.evaluation.jackknife import Interval
 from genner.evaluation.taxonomy import ERROR_KINDS
+from genner.render.layout import excerpt
 from genner.report.outcomes import INVALID, Sighting
 from genner.report.plots import INK, colour, interval_line, label, legend, name_rows, panels, size
 from genner.report.results import CellGroup, System
@@ -138,19 +139,11 @@ def _example(group: CellGroup, kind: str, sighting: Sighting) -> ErrorExample:
         kind,
         about,
         group.cells[0],
-        _window(gold, start, end),
-        _window(pred, start, end),
+        excerpt(gold, start, end),
+        excerpt(pred, start, end),
         tuple(_cut(text) for text in raw),
         tuple(f"{p.kind}: {p.detail}" for p in answered.problems),
     )
-
-
-def _window(document: Document, start: int, end: int) -> Document:
-    """The text between two offsets with the entities inside it; an ellipsis marks a cut."""
-    begin, stop = max(0, start), min(len(document.text), end)
-    before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
-    inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)
-    return Document(before + document.text[begin:stop] + after, inside, document.id)
 
 
 def _cut(text: str) -> str:
