@@ -11,7 +11,7 @@ from genner.document import Document, Entity
 from genner.evaluation import compare, interval
 from genner.evaluation.intervals import mean
 from genner.evaluation.jackknife import Difference
-from genner.report.estimates import Estimates, corrected, stars
+from genner.report.estimates import Change, Estimates, corrected, stars
 from genner.report.outcomes import CellOutcome, micro
 
 row = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
@@ -75,6 +75,35 @@ def test_a_change_is_on_the_documents_that_both_have(rows: list[tuple[int, int, 
     assert found is not None
     assert found.documents == len(kept)
     assert found.first == pytest.approx(micro(part.strict))
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=30)
+def test_shared_documents_are_paired_unit_by_unit_however_each_side_counts_units(data: st.DataObject) -> None:
+    """Two files of the same documents in another order, of which one has lost a document, and one its groups."""
+    n = 8
+    first, second = data.draw(rows_of(n)), data.draw(rows_of(n - 1))
+    ids = tuple(f"d{i}" for i in range(n))
+    groups = [i // 2 for i in range(n)]
+    names = data.draw(st.permutations(range(4)))
+
+    def changed(units: Sequence[int], others: Sequence[int]) -> Change | None:
+        a = CellOutcome(ids, np.array(first, float), np.array(first, float), None, {}, {}, units=tuple(units))
+        other = np.array(second, float)
+        b = CellOutcome(ids[1:], other, other, None, {}, {}, units=tuple(others))
+        return Estimates({"a": a, "b": b}).change(["a"], ["b"])
+
+    expected = changed(groups, groups[1:])
+    assert expected is not None
+    same = [
+        changed(groups, [names[g] for g in groups[1:]]),
+        changed(groups, range(n - 1)),
+        changed(range(n), groups[1:]),
+    ]
+    for found in same:
+        assert found is not None
+        d, e = found.difference, expected.difference
+        assert (d.value, d.low, d.high, d.p) == pytest.approx((e.value, e.low, e.high, e.p))
 
 
 def test_systems_without_a_document_in_common_are_independent() -> None:

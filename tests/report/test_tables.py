@@ -536,6 +536,23 @@ def test_abilities_are_compared_with_their_base(folder: Path, report: StudyRepor
     assert re.search(rf"F1 (rises|falls) by {abs(change):.1f} points|F1 changes by {change:+.1f} .*chance", said)
 
 
+def test_abilities_of_several_trainings_stand_side_by_side(tmp_path: Path) -> None:
+    """They are not averaged, so each has its columns, named by the seed of its training."""
+    study = Study(tmp_path)
+    study.ability("m", None, "squad", questions(20, 0.3, 6))
+    runs = [study.train("m", "inline_xml", "genia", seed=seed) for seed in (1, 2)]
+    cells = {study.ability("m", run, "squad", questions(20, 0.3 + 0.2 * n, 2)).cell.id for n, run in enumerate(runs)}
+    report = build([tmp_path])
+    found = {(line["group"], line["cells"]) for line in lines(report, "ability-1") if line["column"] == "score"}
+    assert {group for group, _ in found} == {
+        "m, trained (on genia, inline_xml, seed 1)",
+        "m, trained (on genia, inline_xml, seed 2)",
+    }
+    assert {id for _, id in found} == cells
+    (drawn,) = [f for f in report.figures() if f.name == "ability-1"]
+    assert len({row[1] for row in drawn.rows}) == 2
+
+
 def test_every_cell_of_a_report_has_its_command_and_versions(report: StudyReport) -> None:
     for cell in report.cells:
         assert cell.id in cell.command

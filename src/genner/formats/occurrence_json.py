@@ -1,8 +1,8 @@
 """Occurrence-based JSON: `[{"text": "John Smith", "label": "PER", "occurrence_index": 1}]`.
 
 The index counts, from 1, the verbatim occurrences of the mention in the text, from left to right, overlapping ones and
-those inside words included. The format cannot encode an entity that is torn out of a word (`genner.boundaries.torn`): if
-an answer has `cell` and the text `cells`, the mention is wrong.
+those inside words included. The format cannot encode an entity that is torn out of a word (`genner.boundaries.torn`):
+if an answer has `cell` and the text `cells`, the mention is wrong.
 """
 
 from bisect import bisect_left, bisect_right

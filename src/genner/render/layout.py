@@ -149,7 +149,7 @@ def visible_line(text: str) -> str:
 
 
 def excerpt(document: Document, start: int, end: int) -> Document:
-    """The text from `start` to `end`, which may lie outside of it, with the entities inside; an ellipsis marks a cut."""
+    """The text from `start` to `end` (offsets may lie outside) with the entities inside; an ellipsis marks a cut."""
     begin, stop = max(0, start), min(len(document.text), end)
     before, after = "… " if begin else "", " …" if stop < len(document.text) else ""
     inside = tuple(e.shifted(len(before) - begin) for e in document.entities if begin <= e.start and e.end <= stop)

@@ -5,9 +5,9 @@ Values come from the records; changes and their intervals are computed from the 
 independent measurements is given.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import hypot
 from typing import TYPE_CHECKING, Literal
 
@@ -163,6 +163,7 @@ def families(collection: Collection) -> list[ModelFamily]:
         found[_base(item)][ReportedTask.of(item)].append(ReportedSide(collection.system(item), item))
     result = []
     for base, tasks in sorted(found.items()):
+        _name_seeds(collection, tasks)
         split = {}
         for task, sides in sorted(tasks.items()):
             bare = next((s for s in sides if _is_base(s.item, base)), None)
@@ -170,6 +171,24 @@ def families(collection: Collection) -> list[ModelFamily]:
             split[task] = bare, {side.system: SideChange(bare, side) for side in others}
         result.append(ModelFamily(collection.name(base), split))
     return result
+
+
+def _name_seeds(collection: Collection, tasks: Mapping[ReportedTask, list[ReportedSide]]) -> None:
+    """Put the training's seed into the name of each system that a task has several times, since sides are not averaged;
+    in place."""
+    several = {
+        system
+        for sides in tasks.values()
+        for system, n in Counter(side.system for side in sides).items()
+        if n > 1 and system.trained
+    }
+    for sides in tasks.values():
+        for i, side in enumerate(sides):
+            if side.system in several:
+                training = collection.training(side.item)
+                seed = f"seed {training.description.get('seed')}" if training else side.item.id
+                name = ", ".join(filter(None, (side.system.variant, seed)))
+                sides[i] = replace(side, system=replace(side.system, variant=name))
 
 
 def _base(item: CellItem) -> str:

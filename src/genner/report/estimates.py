@@ -98,7 +98,9 @@ class Estimates:
             return None
         shared = set(known[0].ids).intersection(*(o.ids for o in known[1:]))
         if shared and any(len(o.ids) > len(shared) for o in known):
-            a, b = (self._shared(cells, shared) for cells in (first, second))
+            # Each outcome counts its units in its own order, so both sides take those of one: the one that groups most.
+            units = min((self._units_of(o, shared) for o in known), key=lambda found: len(set(found.values())))
+            a, b = (self._shared(cells, units) for cells in (first, second))
         else:
             one, two = self.f1(first), self.f1(second)
             if one is None or two is None:
@@ -145,15 +147,20 @@ class Estimates:
         by_seed = [average([e for e, t in zip(scored, trained, strict=True) if t == seed]) for seed in seeds]
         return over_seeds(by_seed, ("seeds", *seeds))
 
-    def _shared(self, cells: Sequence[str], shared: set[str]) -> Estimate:
-        """The mean F1 of cells on some of their documents."""
+    def _units_of(self, outcome: CellOutcome, shared: set[str]) -> dict[str, int]:
+        """The units of some documents by id, as an outcome counts them."""
+        units = zip(outcome.ids, self._units[outcome.ids], strict=True)
+        return {name: unit for name, unit in units if name in shared}
+
+    def _shared(self, cells: Sequence[str], units: Mapping[str, int]) -> Estimate:
+        """The mean F1 of cells on the documents in `units`."""
         scored = []
         for id in cells:
             o = self._outcomes[id]
-            rows = [i for i, name in enumerate(o.ids) if name in shared]
-            units = [self._units[o.ids][i] for i in rows]
+            rows = [i for i, name in enumerate(o.ids) if name in units]
+            names = tuple(o.ids[i] for i in rows)
             assert o.strict is not None
-            scored += self._scored([o.strict[rows]], tuple(o.ids[i] for i in rows), units)
+            scored += self._scored([o.strict[rows]], names, [units[name] for name in names])
         return self._over_seeds(cells, scored)
 
     def _scored(self, counts: Sequence[Array], ids: DocumentIds, units: Sequence[int] | None = None) -> list[Estimate]:
