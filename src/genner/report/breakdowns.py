@@ -85,12 +85,12 @@ class _Breakdown:
         """One row per system and format, one column per bucket."""
         if not self.gold:
             return None
-        return self.test.table(
-            self.kind.key,
-            self.kind.title,
+        return Table(
+            f"{self.kind.key}-{self.test.number}",
+            f"{self.kind.title}: {self.test.title}",
             ("Format",),
-            (Column(f"{name} ({count:,})" if count else name) for name, count in self.gold.items()),
-            (
+            tuple(Column(f"{name} ({count:,})" if count else name) for name, count in self.gold.items()),
+            tuple(
                 TableRow((g.key.format,), tuple(entries), g.key.system.title)
                 for g, entries in zip(self.groups, self.entries, strict=True)
             ),
@@ -139,15 +139,15 @@ class _Breakdown:
                 axes[0].set_ylabel("F1, %")
             legend(drawing, handles)
 
-        return self.test.figure(
-            self.kind.key,
-            self.kind.title,
+        return Figure(
+            f"{self.kind.key}-{self.test.number}",
+            f"{self.kind.title}: {self.test.title}",
             ("system", "format", "decoding", self.kind.head, "f1", "low", "high", "gold", "cells"),
-            rows,
+            tuple(rows),
             draw,
             size(len(systems), height=0.24 * len(names) + 0.9 if by_label else 2.2),
-            f"; {decoded_and_read(self.decoding)} Intervals at 95 %, over documents or their groups; in brackets the "
-            f"gold entities of each {self.kind.one}.",
+            f"{self.test.about}; {decoded_and_read(self.decoding)} Intervals at 95 %, over documents or their groups; "
+            f"in brackets the gold entities of each {self.kind.one}.",
             f"{self.kind.title}, for each format",
         )
 

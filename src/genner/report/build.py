@@ -11,8 +11,8 @@ from genner.report.contamination import contamination_section
 from genner.report.cost import cost_section
 from genner.report.errors import errors_section
 from genner.report.estimates import Estimates
+from genner.report.findings import lead
 from genner.report.formats import formats_section
-from genner.report.lead import lead
 from genner.report.main_tables import main_section
 from genner.report.outcomes import read_outcomes
 from genner.report.paper import PAPER_CITATION

@@ -87,14 +87,14 @@ def cost_figure(test: ScoredTest) -> Figure | None:
         named |= {DECODING_TITLES[d]: (FAINT, marker(decoding_place(d))) for d in test.decodings}
         legend(drawing, {x: axes[0].scatter([], [], color=hue, marker=m, s=30) for x, (hue, m) in named.items()})
 
-    return test.figure(
-        "cost",
-        "Cost against F1",
+    return Figure(
+        f"cost-{test.number}",
+        f"Cost against F1: {test.title}",
         ("system", "format", "decoding", "f1", "low", "high", *COSTS, "cells"),
-        rows,
+        tuple(rows),
         draw,
         size(len(used), height=2.6, extra=0.8),
-        ". A mark a system, format and decoding, with the 95 % interval of its F1; costs on a logarithmic scale. A "
-        "mark leads to its cell.",
+        f"{test.about}. A mark a system, format and decoding, with the 95 % interval of its F1; costs on a logarithmic "
+        "scale. A mark leads to its cell.",
         "F1 against what a document costs",
     )

@@ -85,15 +85,15 @@ def kinds_figure(test: ScoredTest) -> Figure:
             a.set_xlabel("errors for 100 gold entities")
         legend(drawing, handles)
 
-    return test.figure(
-        "kinds",
-        "Kinds of errors",
+    return Figure(
+        f"kinds-{test.number}",
+        f"Kinds of errors: {test.title}",
         ("system", "format", "decoding", "kind", "errors", "share of gold", "low", "high", "cells"),
-        rows,
+        tuple(rows),
         draw,
         size(len(bars), height=0.32 * len(formats) + 0.9),
-        f", {', '.join(f'{n:,}' for n in sorted(entities))} gold entities; {decoded_and_read(test.main_decoding)} "
-        "Lines: 95 % interval of all errors together.",
+        f"{test.about}, {', '.join(f'{n:,}' for n in sorted(entities))} gold entities; "
+        f"{decoded_and_read(test.main_decoding)} Lines: 95 % interval of all errors together.",
         "Errors of each format by kind",
     )
 

@@ -76,12 +76,12 @@ def decoding_table(test: ScoredTest) -> Table | None:
         "Closed by the grammar": ("points", "share, %"),
         of: (*FAULTS, "misplaced"),
     }
-    return test.table(
-        "decoding",
-        "How much of each format's deficit is decoding",
+    return Table(
+        f"decoding-{test.number}",
+        f"How much of each format's deficit is decoding: {test.title}",
         ("Format",),
-        (Column(title, group) for group, titles in groups.items() for title in titles),
-        rows,
+        tuple(Column(title, group) for group, titles in groups.items() for title in titles),
+        tuple(rows),
         f"{test.about}. The same adapters, decoded {DECODED[free]} and under the grammar. "
         "F1 and shares in percent, differences in points. Deficits: to the format that is best when free, in bold.",
         (
@@ -180,14 +180,14 @@ def format_figure(test: ScoredTest) -> Figure:
         axes[0].set_ylabel("strict F1, %")
         legend(drawing, handles)
 
-    return test.figure(
-        "formats",
-        "F1 by format and decoding",
+    return Figure(
+        f"formats-{test.number}",
+        f"F1 by format and decoding: {test.title}",
         ("system", "format", "decoding", "f1", "low", "high", "standard deviation", "seeds", "cells"),
-        rows,
+        tuple(rows),
         draw,
         size(len(shown)),
-        ". Strict F1 with 95 % intervals (thin lines)."
+        f"{test.about}. Strict F1 with 95 % intervals (thin lines)."
         + _seeds([v for found in bars.values() for _, v in found])
         + (" The dashes are the paper's figures, by its own rule." if any(means.values()) else ""),
         "Bars of F1 for each format and decoding",
@@ -235,15 +235,15 @@ def deficit_figure(test: ScoredTest) -> Figure:
     def draw(drawing: Any) -> None:
         draw_differences(drawing, marks, formats, series, "F1 below the best format, points", step=0.28)
 
-    return test.figure(
-        "deficits",
-        "What a format lacks, free and under the grammar",
+    return Figure(
+        f"deficits-{test.number}",
+        f"What a format lacks, free and under the grammar: {test.title}",
         ("system", "format", "what", "points", "low", "high"),
-        rows,
+        tuple(rows),
         draw,
         size(len(found), height=0.32 * len(formats) + 0.9),
-        ". Strict, an answer being what it says: the deficit to the format that is best when free, with paired "
-        "intervals at 95 % for all formats together. What lies between the two marks is decoding.",
+        f"{test.about}. Strict, an answer being what it says: the deficit to the format that is best when free, with "
+        "paired intervals at 95 % for all formats together. What lies between the two marks is decoding.",
         "For each format two marks: its deficit when decoded freely, and under the grammar",
     )
 

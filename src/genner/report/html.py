@@ -11,7 +11,7 @@ from genner.render.page import marked, page, text_html
 from genner.render.templates import asset
 from genner.report.figure_files import FIGURE_CSS, inline
 from genner.report.table import Entry, ErrorExamples, Figure, StudyReport, Table, Value
-from genner.report.writer import TemplateWriter, beside, cell_names, column_groups
+from genner.report.writer import TemplateWriter, beside, column_groups
 
 FOLD_ROWS = 24  # rows: a supporting table with more is folded away
 
@@ -21,7 +21,7 @@ def html(report: StudyReport) -> str:
     writer = HtmlWriter()
     parts = [writer.macros.section(section, blocks) for section, blocks in writer.sections(report)]
     links = [*((s.anchor, s.title) for s in report.sections), ("provenance", "Cells")]
-    main = "".join([*parts, writer.macros.cells(report, writer.lists(), cell_names(report))])
+    main = "".join([*parts, writer.macros.cells(report, writer.lists(), report.cell_names())])
     header = str(writer.macros.header(report, links))
     return page(report.title, header, main, style=asset("report/report.css") + FIGURE_CSS)
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from genner.render.markdown import code, escaped, fenced
 from genner.report.table import ErrorExamples, Figure, StudyReport, Table
-from genner.report.writer import TemplateWriter, cell_names
+from genner.report.writer import TemplateWriter
 
 
 def markdown(report: StudyReport, figures: str = "figures") -> dict[str, str]:
@@ -17,7 +17,7 @@ def markdown(report: StudyReport, figures: str = "figures") -> dict[str, str]:
     `FIGURES/NAME.png`."""
     writer = MarkdownWriter(figures)
     body = str(writer.macros.document(report, writer.sections(report)))
-    cells = str(writer.macros.cells(report, writer.lists(), cell_names(report)))
+    cells = str(writer.macros.cells(report, writer.lists(), report.cell_names()))
     return {"report.md": body, **writer.files, "cells.md": cells}
 
 

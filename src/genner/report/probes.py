@@ -140,12 +140,14 @@ class ProbedTest(ScoredTest):
     def differences_table(self) -> Table:
         """One row per probe, format and decoding, in blocks by system: the original, the probe, their difference."""
         apart = dict.fromkeys(c.title for c in self.changes if c.change and not c.change.paired)
-        return self.table(
-            "probes",
-            "Probes against the original",
+        return Table(
+            f"probes-{self.number}",
+            f"Probes against the original: {self.title}",
             ("Probe", "Format", "Decoding"),
-            map(Column, ("documents", "original", "probe", "difference")),
-            (TableRow((c.title, *c.key.heads[1:]), c.entries(self.source), c.key.system.title) for c in self.changes),
+            tuple(map(Column, ("documents", "original", "probe", "difference"))),
+            tuple(
+                TableRow((c.title, *c.key.heads[1:]), c.entries(self.source), c.key.system.title) for c in self.changes
+            ),
             f"{self.about}. Strict F1; the difference is the probe less the original, in points.",
             (
                 "Original and probe are compared on the documents that both have, by id (documents); where the probe "
@@ -158,7 +160,7 @@ class ProbedTest(ScoredTest):
 
     def measures_table(self) -> Table:
         """The measures of probes beyond the plain score (`metrics["measures"]`), if any."""
-        rows = [
+        rows = tuple(
             TableRow(
                 (c.title, c.key.format, DECODING_TITLES.get(c.key.decoding, ""), name),
                 (_measure(c.probe, name, number),),
@@ -167,10 +169,10 @@ class ProbedTest(ScoredTest):
             for c in self.changes
             for name in _measure_names(c.probe)
             if (number := c.probe.mean("measures", name)) is not None
-        ]
-        return self.table(
-            "measures",
-            "What else the probes measure",
+        )
+        return Table(
+            f"measures-{self.number}",
+            f"What else the probes measure: {self.title}",
             ("Probe", "Format", "Decoding", "Measure"),
             (Column("value"),),
             rows,
@@ -205,18 +207,18 @@ class ProbedTest(ScoredTest):
             xlabel, by_title = "probe less original, points of F1", [(s.title, found) for s, found in marks.items()]
             draw_differences(drawing, by_title, titles, series, xlabel, step=0.14, markersize=4.5, line=1.1)
 
-        return self.figure(
-            "probes",
-            "What the probes change",
+        return Figure(
+            f"probes-{self.number}",
+            f"What the probes change: {self.title}",
             (
                 *("system", "probe", "format", "decoding"),
                 *("original", "probed", "difference", "low", "high", "documents", "cells"),
             ),
-            rows,
+            tuple(rows),
             draw,
             size(len(systems), height=0.3 * len(names) + 0.9),
-            f"; decoded {decoded(decoding)}. Paired intervals at 95 % for all rows of the table of probes together; "
-            "in brackets the documents that original and probe share.",
+            f"{self.about}; decoded {decoded(decoding)}. Paired intervals at 95 % for all rows of the table of probes "
+            "together; in brackets the documents that original and probe share.",
             "The difference that each probe makes",
         )
 

@@ -171,26 +171,6 @@ class Collection:
         found = {group.key.test for group in self.scores()}
         return sorted(found, key=lambda t: (order.index(t.corpus) if t.corpus in order else len(order), t))
 
-    def title(self, test: TestSet) -> str:
-        """The name of a test set: the corpus, and what distinguishes it from other test sets of that corpus."""
-        rivals = [t for t in self.tests() if t.corpus == test.corpus and t != test]
-        about = test.about if all(t.about != test.about for t in rivals) else f"{test.about}, {test.file}"
-        return f"{test.title} ({about})" if rivals else test.title
-
-    def documents(self, test: TestSet) -> int:
-        """How many documents of a test set were scored, plain or probed; 0 if none."""
-        found = [item.metric("documents") for key, g in self.groups.items() if key.test == test for item in g.items]
-        return round(max((n for n in found if n is not None), default=0))
-
-    def count(self, test: TestSet) -> str:
-        """`n = 60 documents`."""
-        n = self.documents(test)
-        return f"n = {n:,} document{'s' * (n != 1)}"
-
-    def about(self, test: TestSet) -> str:
-        """What is scored, and the number of documents."""
-        return f"{test.about}; {self.count(test)}"
-
     def get(self, key: GroupKey) -> CellGroup:
         """The group of a key; an empty group if there is none."""
         return self.groups.get(key) or CellGroup(key, ())

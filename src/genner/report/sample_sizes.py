@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from genner.evaluation.intervals import FEW
-from genner.report.source import Source
+from genner.report.source import ScoredTest, Source
 from genner.report.table import Block, Figure, Section, Table
 
 
@@ -39,7 +39,7 @@ def sample_sizes(source: Source, cells: Iterable[str]) -> list[str]:
         if outcome and (n := source.estimates.units(id)):
             several = f"{n:,} {outcome.unit}{'s' * (n != 1)}"
             whole = f" of {len(outcome.ids):,} documents" if outcome.unit != "document" else ""
-            units[f"{several}{whole} ({collection.title(key.test)})"] = None
+            units[f"{several}{whole} ({ScoredTest(source, key.test, 0).title})"] = None
             few |= n < FEW
     rough = f" Of fewer than {FEW} an interval is rough." if few else ""
     over = [f"Intervals are over {'; '.join(units)}.{rough}"] if units else []

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from genner.assess.scoring import GRAMMAR
 from genner.report.estimates import Estimates
 from genner.report.results import CellGroup, Collection, GroupKey, System, TestSet
-from genner.report.table import Block, Column, Entry, Figure, Section, Table, TableRow, is_empty
+from genner.report.table import Block, Column, Entry, Section, Table, TableRow, is_empty
 from genner.report.terms import DECODING_TITLES, FREE, in_order
 
 EMPTY_SECTION = "These runs hold nothing of this."
@@ -40,13 +39,19 @@ class ScoredTest:
 
     @cached_property
     def title(self) -> str:
-        """The name of the test set."""
-        return self.source.collection.title(self.test)
+        """The name of the test set: the corpus, and what distinguishes it from other test sets of that corpus."""
+        test = self.test
+        rivals = [t for t in self.source.collection.tests() if t.corpus == test.corpus and t != test]
+        about = test.about if all(t.about != test.about for t in rivals) else f"{test.about}, {test.file}"
+        return f"{test.title} ({about})" if rivals else test.title
 
     @cached_property
     def count(self) -> str:
-        """`n = 60 documents`."""
-        return self.source.collection.count(self.test)
+        """How many documents were scored, plain or probed: `n = 60 documents`."""
+        groups = self.source.collection.groups.values()
+        found = [item.metric("documents") for g in groups if g.key.test == self.test for item in g.items]
+        n = round(max((n for n in found if n is not None), default=0))
+        return f"n = {n:,} document{'s' * (n != 1)}"
 
     @property
     def about(self) -> str:
@@ -89,37 +94,6 @@ class ScoredTest:
     def get(self, system: System, format: str, decoding: str) -> CellGroup:
         """A plain score; an empty group if there is none."""
         return self.source.collection.get(GroupKey(system, format, self.test, decoding))
-
-    def table(
-        self,
-        name: str,
-        title: str,
-        heads: tuple[str, ...],
-        columns: Iterable[Column],
-        rows: Iterable[TableRow],
-        caption: str,
-        notes: tuple[str, ...] = (),
-        *,
-        supporting: bool = False,
-    ) -> Table:
-        """A table about this test set."""
-        name, title = f"{name}-{self.number}", f"{title}: {self.title}"
-        return Table(name, title, heads, tuple(columns), tuple(rows), caption, notes, supporting)
-
-    def figure(
-        self,
-        name: str,
-        title: str,
-        columns: tuple[str, ...],
-        rows: Iterable[tuple[str | float | None, ...]],
-        draw: Callable[[Any], None],
-        size: tuple[float, float],
-        caption: str,
-        alt: str,
-    ) -> Figure:
-        """A figure about this test set; its caption begins with what is scored."""
-        name, title = f"{name}-{self.number}", f"{title}: {self.title}"
-        return Figure(name, title, columns, tuple(rows), draw, size, f"{self.about}{caption}", alt)
 
 
 def group_table(

@@ -249,6 +249,10 @@ class StudyReport:
     cells: tuple[CellEntry, ...]
     environments: Mapping[str, Mapping[str, str]]
 
+    def cell_names(self) -> dict[str, str]:
+        """The names of the cells by id."""
+        return {cell.id: cell.name for cell in self.cells}
+
     def tables(self) -> list[Table]:
         return [block for block in self._blocks() if isinstance(block, Table)]
 

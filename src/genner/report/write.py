@@ -1,6 +1,6 @@
 """A report to files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from genner.errors import DataError
@@ -10,7 +10,7 @@ from genner.report.figure_files import png_file, svg_file
 from genner.report.html import html
 from genner.report.latex import latex as latex_files
 from genner.report.markdown import markdown as markdown_files
-from genner.report.table import StudyReport
+from genner.report.table import Figure, StudyReport
 from genner.writing import write_atomic
 
 
@@ -30,29 +30,26 @@ def write(
     """
     if (out or markdown or figures) and report.figures():
         require("matplotlib", more="--latex and --csv need none")
-    written = []
+
+    def pictures(kind: str, draw: Callable[[Figure], str | bytes]) -> dict[str, str | bytes]:
+        return {f"{figure.name}.{kind}": draw(figure) for figure in report.figures()}
+
     if out:
         _folder(out.parent)
         write_atomic(out, html(report))
-        written.append(out)
     if markdown:
         _write_all(markdown, markdown_files(report))
-        _write_all(markdown / "figures", {f"{f.name}.png": png_file(f) for f in report.figures()})
-        written.append(markdown)
+        _write_all(markdown / "figures", pictures("png", png_file))
     if latex:
         _write_all(latex, latex_files(report))
-        written.append(latex)
     if figures:
-        for draw, kind in ((svg_file, "svg"), (png_file, "png")):
-            _write_all(figures, {f"{f.name}.{kind}": draw(f) for f in report.figures()})
-        written.append(figures)
+        _write_all(figures, pictures("svg", svg_file) | pictures("png", png_file))
     if csv:
         _write_all(csv, csv_files(report))
-        written.append(csv)
-    return written
+    return [path for path in (out, markdown, latex, figures, csv) if path]
 
 
-def _write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+def _write_all(folder: Path, contents: Mapping[str, str] | Mapping[str, str | bytes]) -> None:
     _folder(folder)
     for name, content in contents.items():
         write_atomic(folder / name, content)

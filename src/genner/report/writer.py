@@ -174,8 +174,3 @@ def column_groups(table: Table) -> list[ColumnGroup]:
     return [
         ColumnGroup(title, tuple(i for i, _ in found)) for title, found in groupby(columns, key=lambda c: c[1].group)
     ]
-
-
-def cell_names(report: StudyReport) -> dict[str, str]:
-    """The names of the cells by id."""
-    return {cell.id: cell.name for cell in report.cells}
