@@ -25,7 +25,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from itertools import accumulate, chain, groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -53,10 +53,9 @@ from genner.data.conll_lines import (
     marked,
     raw_lines,
 )
-from genner.data.conll_sentence import Sentence, SplitToken, of_words
+from genner.data.conll_sentence import Sentence, SplitToken, interpret
 from genner.data.conll_writing import Style, write_columns
 from genner.data.records import DocumentBuilder, RecordSpan, stem
-from genner.data.tokens import locate
 from genner.document import Document
 from genner.errors import UsageError
 
@@ -159,7 +158,7 @@ class Conll(Syntax):
                 if sentence.rows or sentence.spaced is not None:
                     number += 1
                     sentence.part, sentence.number, sentence.group = part, number, corpus_document
-                    self._interpret(sentence, scheme, layout, source, read_log)
+                    interpret(sentence, scheme, layout, source, read_log, joiner=self.joiner, outside=self.outside)
                     yield sentence
                 if is_docstart(line) and not sentence.begins:
                     part, number = part + 1, 0
@@ -231,70 +230,6 @@ class Conll(Syntax):
                 read_log.error("bad comment", source, "text-json is followed by a string in JSON", number)
         elif key not in ("text", "text-json", "global.columns"):
             read_log.drop("comment", line)
-
-    def _interpret(
-        self, sentence: Sentence, scheme: tags.Scheme, layout: SurveyResult, source: Traversable, read_log: ReadLog
-    ) -> None:
-        """Fill in the text and the entities, in code points."""
-        levels = self._levels(sentence, layout, source, read_log)
-        for given in levels:
-            for index, what in tags.scheme_errors(given, scheme):
-                line = sentence.rows[min(index, len(given) - 1)][0]
-                if "malformed" in what:
-                    what += (
-                        f"; --from conll:scheme=bare reads every tag as a label, outside={given[index]} says that this "
-                        "one is none"
-                    )
-                    read_log.error("malformed tag", source, what, line, instead=tags.AS_NONE)
-                else:
-                    read_log.error("tag sequence", source, what, line, instead=tags.AS_CONLLEVAL)
-        words = [word for _, word, _ in sentence.rows]
-        units = sentence.units(source, read_log)
-        tokens = [unit.form for unit in units]
-        places = None
-        if sentence.spaced is not None:
-            sentence.text = sentence.spaced
-            places = of_words(units, locate(tokens, sentence.spaced)) or locate(words, sentence.spaced)
-            if places is None:
-                what = f"the tokens are not those of the text {sentence.spaced!r}"
-                what += "; --from conll:text=false reads it without"
-                read_log.error("text comment", source, what, sentence.line, instead="the tokens joined without it")
-        if places is None:
-            sentence.text = self.joiner.join(tokens)
-            ends = list(accumulate((len(token) + len(self.joiner) for token in tokens), initial=0))
-            places = of_words(units, [(at, at + len(token)) for at, token in zip(ends, tokens, strict=False)])
-            assert places is not None
-        sentence.entities = []
-        for given in levels:
-            for first, behind, label in tags.spans(given, scheme):
-                if places[first] in places[first - 1 : first] or places[behind - 1] in places[behind : behind + 1]:
-                    what = "edge of an entity within a token that is split (as 3-4): taken to the token's own"
-                    read_log.drop(what, f"{source}:{sentence.rows[first][0]}: {label}")
-                sentence.entities.append((places[first][0], places[behind - 1][1], label))
-
-    def _levels(
-        self, sentence: Sentence, layout: SurveyResult, source: Traversable, read_log: ReadLog
-    ) -> list[list[str]]:
-        """The tags of each level, one per word, as `B-PER` or `O`."""
-        columns = zip(*(row[2] for row in sentence.rows), strict=True)
-        levels = []
-        for column in columns:
-            if not layout.levels:
-                levels.append(list(column))
-                continue
-            parted = [tag.split(layout.levels) for tag in column]
-            levels += [list(level) for level in zip(*parted, strict=True)]
-        for split in sentence.split_tokens:
-            at = sentence.counts.index(split.first) if split.first in sentence.counts else None
-            own = [] if at is None else sentence.rows[at][2]
-            for tag, word in zip(split.tags, own, strict=False):
-                if tag not in ("_", "O", self.outside, "", word):
-                    what = (
-                        f"token {split.first}-{split.last} has the tag {tag!r}, its first word {word!r}: tags are "
-                        "those of words; move it there"
-                    )
-                    read_log.error("tag of a split token", source, what, split.line)
-        return [[layout.spelling.normal(tag) for tag in level] for level in levels]
 
     def _guess_scheme(self, source: Traversable, columns: Columns, layout: SurveyResult) -> tags.Scheme:
         if layout.spelling.form == "bare":

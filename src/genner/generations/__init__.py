@@ -8,7 +8,8 @@ do not depend on each other.
 from genner.generations.paper import PAPER_RULES
 from genner.generations.readings import READINGS, Readings, read_answers
 from genner.generations.records import read_generations
-from genner.generations.score import GenerationsReport, score_generations
+from genner.generations.score import score_generations
+from genner.generations.score_report import GenerationsReport
 
 __all__ = [
     "PAPER_RULES",
