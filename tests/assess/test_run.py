@@ -18,6 +18,7 @@ import pytest
 from tests import tiny
 
 from genner.assess import answer_cells, worker
+from genner.assess.answer_cells import run_probe, run_score
 from genner.assess.cell_context import CellContext, CellFindings
 from genner.assess.cells import plan
 from genner.assess.corpora import MissingError, documents_of, drawn, must_be_there
@@ -391,6 +392,18 @@ def test_a_corpus_of_a_study_may_be_in_any_syntax(tmp_path: Path) -> None:
         documents_of("t.jsonl", tmp_path, labels)
     with pytest.raises(MissingError, match="there is no"):
         must_be_there("c", ["all.zip/none.conll"], tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", '{"id": "1", "text": "Ada", "entities": []}\n'])
+@pytest.mark.parametrize("kind", [run_score, run_probe])
+def test_a_test_file_without_entities_is_no_score_of_zero(tmp_path: Path, kind: Any, content: str) -> None:
+    (tmp_path / "x.jsonl").write_text(content)
+    corpus = {"name": "c", "labels": "core", "test": "x.jsonl"}
+    study = Study.from_dict({"name": "s", "model": [{"name": "default"}], "corpus": [corpus]})
+    runs = StudyFolder(tmp_path / "runs")
+    work = CellContext(runs.add(plan(study)[0]), runs, tmp_path, None)
+    with pytest.raises(DataError, match=r"x\.jsonl: has no entity in [01] documents: nothing can be scored"):
+        kind(work)
 
 
 def test_missing_conversations_say_where_some_are(tmp_path: Path) -> None:

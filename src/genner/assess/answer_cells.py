@@ -13,6 +13,7 @@ from genner.assess.records import Json, PredictionRecord
 from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
 from genner.data.catalog import named_label_set
 from genner.document import Document, LabelSet, Prediction
+from genner.errors import DataError
 from genner.formats import get_format
 
 if TYPE_CHECKING:
@@ -45,11 +46,20 @@ def run_probe(work: CellContext) -> CellFindings:
 
 
 def _test_documents(work: CellContext) -> tuple[list[Document], LabelSet]:
-    """The documents of a cell, and the requested labels."""
+    """The documents of a cell, and the requested labels.
+
+    Raises `DataError` when the file has no document or no entity, so that nothing can be right.
+    """
     about = work.about
     must_be_there(about["corpus"], [about["file"]], work.data)
     labels = named_label_set(about["labels"], work.data)
-    return drawn(documents_of(about["file"], work.data, labels, about.get("from")), about["sentences"]), labels
+    documents = documents_of(about["file"], work.data, labels, about.get("from"))
+    if not any(d.entities for d in documents):
+        raise DataError(
+            str(path_of(about["file"], work.data)),
+            f"has no entity in {len(documents)} documents: nothing can be scored; see to the file, and to its from",
+        )
+    return drawn(documents, about["sentences"]), labels
 
 
 def make_probe(work: CellContext, labels: LabelSet) -> "Probe":
