@@ -359,3 +359,25 @@ def test_half_a_character_has_no_grammar(run: Run) -> None:
     code, out, err = run("grammar", "--text", "Ada\ud800")
     assert (code, out) == (1, "")
     assert "lone surrogate" in err
+
+
+def test_a_package_that_cannot_be_imported_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch without its libraries: no traceback."""
+
+    def load(*_: object, **__: object) -> None:
+        raise ImportError("libcudnn.so.9: cannot open shared object file")
+
+    monkeypatch.setattr("genner.loading.load", load)
+    code, _, err = run("extract", "--text", "Ada", scripted=False)
+    assert (code, err) == (
+        1,
+        "genner: a package is installed and cannot be imported: libcudnn.so.9: cannot open shared object file; install "
+        "it again\n",
+    )
+
+
+def test_a_drafter_is_not_trained_into_a_shipped_adapter(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("")
+    code, _, err = run("drafter", "recipe.toml", "default")
+    assert code == 2
+    assert "'default' is a shipped one; give the folder" in err

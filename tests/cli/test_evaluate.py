@@ -99,6 +99,10 @@ def test_a_file_that_says_nothing_of_entities_is_refused_with_its_keys_and_the_o
     code, _, err = run("g.jsonl", "plain.jsonl")
     assert code == 2
     assert "--from pred=NAME" in err
+    write("wp.jsonl", [{"text": "Ada met", "spans": [SPAN], "answer": "accept"}])
+    code, _, err = run("g.jsonl", "wp.jsonl", "--from", "pred=doccano")
+    assert code in (1, 2)
+    assert "--from pred=prodigy" in err
     Path("torn.jsonl").write_text('{"text": "Ada\n')
     assert "torn.jsonl:1: is not JSON" in run("torn.jsonl", "p.jsonl")[2]
 

@@ -186,6 +186,10 @@ def _run() -> int:
     except OSError as error:  # a full disk, a store that is read-only, ...
         where = error.filename or "reading or writing failed"
         return _complain(f"{where}: {error.strerror or error}", 1)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError):  # a fault of genner's own
+            raise
+        return _complain(f"a package is installed and cannot be imported: {error}; install it again", 1)
     except MemoryError:
         return _complain("out of memory; give fewer or shorter texts at a time, or a smaller --batch-size", 1)
     except Exception as error:

@@ -1,13 +1,14 @@
 """How commands read their corpora: one option for the syntax, one for leniency, one report at the end."""
 
 import glob
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genner.cli.app import must_exist, tell
-from genner.errors import UnknownNameError, UsageError
+from genner.errors import GennerError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,18 +58,16 @@ class CorpusFiles:
         return self.syntaxes.get(name)
 
     def read(self, name: str, path: Path) -> "list[Document]":
-        """The documents of the file called `name`. Raises as `read_corpus`; the error says how to name the syntax."""
+        """The documents of the file called `name`. Raises as `read_corpus`; what it advises to write after `--from` is
+        for this file."""
         from genner.data import read_corpus
-        from genner.errors import UnreadableError
 
         try:
             return list(read_corpus(path, self.syntax(name), self.read_log))
-        except UnreadableError:
+        except GennerError as error:
+            if name != self._names[0]:
+                error.args = (re.sub(r"--from (?=\w)", f"--from {name}=", str(error)),)
             raise
-        except UsageError as error:
-            if name == self._names[0] or "--from NAME" not in str(error):
-                raise
-            raise UsageError(str(error).replace("--from NAME", f"--from {name}=NAME")) from None
 
     def check(self, **paths: "Path | Sequence[Path] | None") -> list[Path]:
         """The files on disk that reading `paths` opens. Raises `UsageError` for the first that does not exist, and for

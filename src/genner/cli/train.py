@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from genner.cli.app import DeviceOption, app, must_exist
+from genner.errors import UsageError
 from genner.training.options import RunOptions
 
 _DEFAULTS = RunOptions()
@@ -73,7 +74,13 @@ def drafter(
     device: DeviceOption = None,
 ) -> None:
     """Train what guesses entities ahead for an adapter: decoding becomes faster, answers stay the same."""
+    from genner.model_source import shipped
     from genner.training import run_drafter
 
+    if str(adapter) in shipped() and not adapter.exists():
+        raise UsageError(
+            f"the drafter is written into the adapter's folder, and {str(adapter)!r} is a shipped one; give the folder "
+            "of an adapter of your own"
+        )
     must_exist(recipe, data, adapter)
     run_drafter(recipe, data, adapter, device=device)

@@ -42,7 +42,7 @@ def beforehand(recipe: Recipe, total: int, sentences: int) -> list[str]:
     if total >= few(recipe):
         return []
     return [
-        f"warning: {total} steps are too few to learn from: an adapter finds little before {few(recipe)}; "
+        f"warning: {_steps(total)} too few to learn from: an adapter finds little before {few(recipe)}; "
         + more_steps(recipe.optim, total, sentences, few(recipe))
     ]
 
@@ -60,6 +60,10 @@ def too_slow(limits: Limits, recipe: Recipe, progress: TrainingProgress, total: 
         need = math.ceil(few(recipe) * each / 60)
         line = f"warning: {line}, too few to learn from; give --max-minutes {need} or more"
     return [line]
+
+
+def _steps(number: int) -> str:
+    return f"{number} step{' is' if number == 1 else 's are'}"
 
 
 def more_steps(optim: OptimSpec, total: int, sentences: int, wanted: int) -> str:
@@ -97,7 +101,7 @@ def judge(
         advice.append(f"dev F1 is 0 after {steps} steps{last}: the model finds nothing that is right on dev data")
         advice.append(longer if short or by_time else _other_causes(optim, steps, sentences))
     elif short:
-        advice.append(f"{steps} steps are too few to learn from (an adapter finds little before {few(recipe)})")
+        advice.append(f"{_steps(steps)} too few to learn from (an adapter finds little before {few(recipe)})")
         advice.append(longer)
     if not scored:
         advice.append("no dev data, so no score; give the [[set]] a dev file: dev = 'NAME/dev.jsonl'")
