@@ -534,3 +534,10 @@ def test_the_labels_of_an_extractor_may_be_given_as_those_of_a_call() -> None:
     assert ner.replace(labels=["ORG"]).labels.tags == ("ORG",)
     with pytest.raises(LabelError):
         ner.replace(labels=5)
+
+
+@pytest.mark.parametrize("wrong", [{"nested": 5}, {"constrained": "no"}])
+def test_an_argument_of_another_type_is_refused(wrong: dict[str, Any]) -> None:
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(UsageError, match=f"{name} {value!r}; legal: True, False, None"):
+        Extractor(ScriptedEngine(), XML, LABELS, **wrong)

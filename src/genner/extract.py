@@ -99,6 +99,9 @@ class Extractor:
         adapter: str = "",
     ) -> None:
         self.engine, self.form, self.labels, self.adapter = engine, form, as_label_set(labels), adapter
+        for name, value in (("constrained", constrained), ("nested", nested)):
+            if value not in (True, False, None):
+                raise UsageError(f"{name} {value!r}; legal: True, False, None")
         can = engine.capabilities
         constrains = can.constrains and not (can.json_only and form.json_schema("a", self.labels) is None)
         if constrained and not constrains:

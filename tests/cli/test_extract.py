@@ -250,6 +250,12 @@ def test_a_model_that_was_trained_anew_is_another(tmp_path: Path) -> None:
     assert ModelSource.resolve("default").weights_digest is None
 
 
+def test_nesting_is_decided_under_the_grammar(extract: Run, tmp_path: Path) -> None:
+    code, _, err = extract("--text", "Ada", "--free", "--flat")
+    assert code == 2
+    assert "--free decodes without it" in err
+
+
 def test_free_answers_are_said_to_be_repaired(extract: Run, run: Run, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("Ada met Bob.")
     code, _, err = extract("x.txt", "--out", "held.jsonl")

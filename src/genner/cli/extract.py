@@ -142,6 +142,8 @@ def extract(
         raise UsageError("--resume goes on with a file: give --out as well")
     if resume and force:
         raise UsageError("--resume goes on with what is there, and --force starts anew: give one of them")
+    if free and nested is not None:
+        raise UsageError("--nested and --flat hold under the grammar, and --free decodes without it; give one of them")
     asked = asked_labels(labels, labels_file)
     if format:
         get_format(format)
