@@ -22,7 +22,8 @@ from genner.data.doccano import Doccano
 from genner.data.file_opening import open_source
 from genner.data.gliner import GlinerJson
 from genner.data.hf import HuggingFace, hub
-from genner.data.json_stream import CHUNK, records, top_keys
+from genner.data.json_head import top_keys
+from genner.data.json_stream import CHUNK, records
 from genner.data.jsonl import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.ontonotes import OntoNotesName

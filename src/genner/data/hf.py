@@ -13,26 +13,22 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from genner.data.base import ReadLog, Syntax
 from genner.data.column_survey import tag_spelling
 from genner.data.column_values import MAX_TAG_VALUES
 from genner.data.guarded_process import STALLED, GuardError, StallError, guarded, on_disk
+from genner.data.hf_rows import SPACED, SPACES, RowShape, entity_spans, feature_names, place_tokens, tag_name
 from genner.data.records import DocumentBuilder, JsonRecord, RecordSpan, optional, record_losses
 from genner.data.tags import AS_CONLLEVAL, Scheme, SchemeCheck, Spelling
 from genner.data.tags import spans as spans_of
-from genner.data.tokens import join, locate
 from genner.document import Document, group_of
 from genner.errors import DataError, DocumentError
 from genner.extras import require
 from genner.writing import atomic
 
 ROW_GROUP_SIZE = 1000  # per row group in writing
-SPACED = ("text", "full_text", "sentence")
-"""Columns that may hold the untokenized text."""
-SPACES = ("space_after", "spaces", "ws", "trailing_whitespace", "whitespace")
-"""Columns that may say which tokens are followed by a blank, as in RONEC."""
 _SPLITS = frozenset(("train", "test", "validation", "valid", "val", "dev"))
 
 
@@ -151,7 +147,7 @@ class HuggingFace(Syntax):
             raise DataError(str(folder), what)
         return found
 
-    def shape(self, part: Traversable, features: JsonRecord, columns: list[str]) -> "RowShape":
+    def shape(self, part: Traversable, features: JsonRecord, columns: list[str]) -> RowShape:
         """How the rows of a file are read. Raises `DataError` when a column is missing."""
         if {self.text, self.entities} <= set(columns):
             return RowShape(False, [])
@@ -162,7 +158,7 @@ class HuggingFace(Syntax):
                 "(text=, entities=)"
             )
             raise DataError(str(part), what)
-        names = self.names.split(",") if self.names else _names(features.get(self.tags))
+        names = self.names.split(",") if self.names else feature_names(features.get(self.tags))
         return RowShape(True, [str(name) for name in names])
 
     def _values(self, parts: list[Traversable], read_log: ReadLog) -> list[str]:
@@ -177,7 +173,7 @@ class HuggingFace(Syntax):
         return tag_spelling(set(names), self.scheme, self.outside, self.label, part, read_log, self.name)
 
     def row(
-        self, record: JsonRecord, shape: "RowShape", spelling: Spelling, check: SchemeCheck, number: int
+        self, record: JsonRecord, shape: RowShape, spelling: Spelling, check: SchemeCheck, number: int
     ) -> tuple[Any, list[RecordSpan]]:
         """Text and entities of a row; its tags are added to `check` under its number.
 
@@ -190,7 +186,7 @@ class HuggingFace(Syntax):
                     f"{column!r} is null: unknown, not empty; leave the row out, or read with --lenient"
                 )
         if not shape.tagged:
-            return record[self.text], _spans(record[self.entities])
+            return record[self.text], entity_spans(record[self.entities])
         tokens, tags = record[self.tokens], record[self.tags]
         for name, values in ((self.tokens, tokens), (self.tags, tags)):
             if not isinstance(values, list):
@@ -205,7 +201,7 @@ class HuggingFace(Syntax):
         for at, given in enumerate(tags, 1):
             if given is None:
                 raise DocumentError(f"tag {at} is null: unknown, not 'O'")
-            tag = _tag(given, shape.names)
+            tag = tag_name(given, shape.names)
             if not spelling.fits(tag):
                 raise DocumentError(
                     f"tag {at}, {tag!r}, is not spelt as the others are; --from {self.name}:scheme=bare reads every "
@@ -216,7 +212,7 @@ class HuggingFace(Syntax):
             raise DocumentError(
                 "token 1 is '[CLS]': these are pieces of a model's tokenizer, not words; give the words"
             )
-        text, places = _placed(record, tokens)
+        text, places = place_tokens(record, tokens)
         scheme: Scheme | None = "bare" if spelling.form == "bare" else None
         if scheme is None:
             check.add(normal, number)
@@ -243,31 +239,6 @@ class HuggingFace(Syntax):
         made = [{"start": e.start, "end": e.end, "label": e.label, "score": e.score} for e in document.entities]
         group = document.group or None
         return {self.id: document.id, self.text: document.text, self.entities: made, self.group: group}
-
-
-def _placed(record: JsonRecord, tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The text of tokens, and their spans in it: from a text column, or from flags for the blanks after them.
-
-    Raises `DocumentError` unless there are as many flags as tokens.
-    """
-    for key in SPACED:
-        text = record.get(key)
-        if isinstance(text, str) and (places := locate(tokens, text)) is not None:
-            return text, places
-    for key in SPACES:
-        flags = record.get(key)
-        if isinstance(flags, list) and all(type(flag) is bool for flag in flags):
-            if len(flags) != len(tokens):
-                raise DocumentError(f"{len(tokens)} tokens have {len(flags)} flags {key!r}")
-            return join(tokens, flags)
-    return join(tokens)
-
-
-class RowShape(NamedTuple):
-    """How the rows of a file are read: as tokens with tags or as text with entities; and the tag names, if known."""
-
-    tagged: bool
-    names: list[str]
 
 
 def hub(name: str) -> Path:
@@ -300,35 +271,6 @@ def _parts(source: Traversable) -> Iterator[Traversable]:
         # `map` and `filter` leave their caches beside the data.
         if child.is_dir() or (_is_data(child) and not child.name.startswith("cache-")):
             yield from _parts(child)
-
-
-def _names(feature: Any) -> list[str]:
-    """The names of a `ClassLabel`, wrapped in a list or not; none for other features."""
-    while isinstance(feature, list | dict) and "names" not in feature:
-        inner = feature[0] if isinstance(feature, list) and feature else None
-        feature = feature.get("feature") if isinstance(feature, dict) else inner
-    names = feature["names"] if isinstance(feature, dict) else []
-    return names if isinstance(names, list) else []
-
-
-def _tag(tag: Any, names: list[str]) -> str:
-    if isinstance(tag, str):
-        return tag
-    if type(tag) is not int or not 0 <= tag < len(names):
-        known = ",".join(names) or "none in the file"
-        raise DocumentError(f"tag {tag!r} has no name; names: {known}; give them with the option names=O,B-PER,...")
-    return names[tag]
-
-
-def _spans(given: Any) -> list[RecordSpan]:
-    if isinstance(given, dict):  # older versions store a `Sequence` of objects as an object of lists
-        try:
-            given = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
-        except (TypeError, ValueError):
-            raise DocumentError("the entities are no object of lists of one length") from None
-    if not isinstance(given, list) or not all(isinstance(e, dict) for e in given):
-        raise DocumentError("the entities are not a list of objects with start, end and label")
-    return [RecordSpan(e.get("start"), e.get("end"), e.get("label"), None, e.get("score")) for e in given]
 
 
 def _value(kind: str) -> JsonRecord:

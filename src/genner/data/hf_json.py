@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 
 from genner.data.base import ReadLog
 from genner.data.column_values import MAX_TAG_VALUES
-from genner.data.hf import SPACED, SPACES, HuggingFace
+from genner.data.hf import HuggingFace
+from genner.data.hf_rows import SPACED, SPACES
 from genner.data.json_stream import records
 from genner.data.records import DocumentBuilder, JsonRecord, RecordSyntax, lacks
 from genner.data.tags import Spelling, parse

@@ -11,8 +11,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from genner.data.base import PASSED_OVER, ReadLog, Syntax
 from genner.data.ids import IdSet
+from genner.data.json_head import first_values
 from genner.data.json_stream import JsonRecord as JsonRecord
-from genner.data.json_stream import first_values, layout_of, not_an_object, values
+from genner.data.json_stream import layout_of, not_an_object, values
 from genner.document import KNOWN, Document, Entity, Prediction, Problem, group_of
 from genner.errors import DocumentError
 from genner.extras import missing

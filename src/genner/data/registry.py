@@ -20,7 +20,7 @@ from genner.data.gliner import GlinerJson
 from genner.data.gliner2 import Gliner2
 from genner.data.hf import HuggingFace
 from genner.data.hf_json import HuggingFaceJson
-from genner.data.json_stream import breaks_off, broken_json
+from genner.data.json_head import breaks_off, broken_json
 from genner.data.jsonl import Jsonl
 from genner.data.label_studio import LabelStudio
 from genner.data.label_studio_min import LabelStudioMin

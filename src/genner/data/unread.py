@@ -4,7 +4,8 @@ from collections.abc import Callable
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from genner.data.json_stream import JsonRecord, first_values
+from genner.data.json_head import first_values
+from genner.data.json_stream import JsonRecord
 
 # By title: what to do instead, and a test whether a record is of this kind.
 UNREAD_RECORDS: dict[str, tuple[str, Callable[[JsonRecord], bool]]] = {
