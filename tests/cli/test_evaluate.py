@@ -314,7 +314,7 @@ def test_gold_that_was_cut_off_is_counted(run: Run, prompt: dict[str, str]) -> N
     item = '{"text": "Ada", "label": "PER", "start": 0, "end": 3}'
     write("cut.jsonl", [{"predict": f"[{item}]", "label": f'[{item}, {{"text": "Bob", "la', **prompt}])
     _, out, _ = run("--generations", "cut.jsonl", "--format", "offset_json")
-    assert "1 truncated in gold" in out
+    assert "gold answers: 1 truncated" in out
 
 
 @pytest.mark.parametrize(
