@@ -210,7 +210,7 @@ def test_wrong_options(text: str, error: type[Exception], message: str) -> None:
 def test_what_cannot_be_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot tell what .*x\.json' is: no syntax has such records; .*--from NAME"):
         guess(file(tmp_path, "{}", "x.json"))
-    with pytest.raises(UsageError, match=r"the name 'x.json' does not say which syntax to write; .*name it with --to: gliner"):
+    with pytest.raises(UsageError, match=r"'x.json' does not say which syntax to write; name it with --to: gliner"):
         guess_target(Path("x.json"))
     assert guess_target(Path("x.jsonl")) == Jsonl()
     assert guess_target(Path("x.parquet")) == HuggingFace()
