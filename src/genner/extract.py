@@ -285,7 +285,8 @@ class Extractor:
             (Candidate(document.document, document.chunks, prediction) for document, prediction in found),
             self.engine,
             wanted,
-            constrained=self.constrained,
+            # A yes or a no is no JSON.
+            constrained=self.constrained and not self.engine.capabilities.json_only,
             adapter=self.adapter,
             batch_size=batch_size,
             heard=on_generation,

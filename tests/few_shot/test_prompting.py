@@ -23,7 +23,7 @@ from genner.few_shot import FewShot, SelfVerification
 from genner.few_shot.verification import QuestionContext, verdict
 from genner.formats import FORMATS
 from genner.formats.choice import ChoiceGrammar, ChoiceGrammarSource
-from genner.formats.grammar_source import grammar_from_json
+from genner.formats.grammar_source import grammar_source_from_json
 from genner.grammar import accepts
 from genner.pending import ChunkContext
 from genner.prompts import instruction
@@ -295,7 +295,7 @@ def test_the_grammar_of_choices(choices: list[str], other: str) -> None:
         assert (grammar.read(said.encode()) is not None) == (said in choices)
     assert accepts(grammar, grammar.draft(grammar.start(), 1 << 30))
     source = ChoiceGrammarSource(tuple(choices))
-    again = grammar_from_json(json.loads(json.dumps(source.to_json())))
+    again = grammar_source_from_json(json.loads(json.dumps(source.to_json()))).grammar()
     assert isinstance(again, ChoiceGrammar)
     assert again.choices == tuple(choices)
 
@@ -306,7 +306,7 @@ def test_choices_for_other_engines() -> None:
     assert source.json_schema() is None
     for wrong in ({"choices": "Yes"}, {"choices": []}, {"choices": [""]}, {"choices": [1]}, {"choice": ["Yes"]}):
         with pytest.raises(UsageError):
-            grammar_from_json(wrong)
+            grammar_source_from_json(wrong)
 
 
 def test_what_is_not_legal() -> None:

@@ -15,10 +15,10 @@ from genner.data.catalog import named_label_set
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError
 from genner.formats import get_format
+from genner.pending import ChunkContext
 
 if TYPE_CHECKING:
-    from genner.chunks import Chunk
-    from genner.engines.base import Generation, Request
+    from genner.engines.base import Answered, Generation, Request
     from genner.extract import Extractor
     from genner.probes import Probe
 
@@ -90,10 +90,10 @@ def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet)
         return done
     work.tell(len(done), len(documents), "documents")
     ner = extractor(work, labels)
-    heard: dict[int, list[tuple[Chunk, Generation]]] = {}
+    heard: dict[int, list[Answered]] = {}
 
     def listen(request: "Request", generation: "Generation") -> None:
-        heard.setdefault(id(request.context.document), []).append((request.context.chunk, generation))
+        heard.setdefault(id(request.context.document), []).append((request, generation))
 
     with run.appending() as append:
         for document, prediction in zip(todo, ner.pipe(todo, on_generation=listen), strict=True):
@@ -101,6 +101,8 @@ def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet)
             append(line)
             done.append(line)
             work.tell(len(done), len(documents), "documents")
+    for note in ner.few_shot.notes() if ner.few_shot else ():
+        print(note, flush=True)  # into the cell's log
     return done
 
 
@@ -114,14 +116,19 @@ def _with_strict(work: CellContext, line: PredictionRecord, labels: LabelSet) ->
 def answered(
     document: Document,
     prediction: Prediction,
-    heard: Sequence[tuple["Chunk", "Generation"]],
+    heard: Sequence["Answered"],
     ner: "Extractor",
     labels: LabelSet,
 ) -> PredictionRecord:
     """The record of a document, from its predicted entities and the engine's raw answers."""
-    raw = tuple(generation.text for _, generation in heard)
-    chunks = tuple((chunk.start, chunk.end) for chunk, _ in heard)
-    legal = ner.constrained and held(prediction)
+    # Not the questions about entities, which are no answers in the format.
+    answers = [(r.context.chunk, g) for r, g in heard if isinstance(r.context, ChunkContext)]
+    raw = tuple(generation.text for _, generation in answers)
+    chunks = tuple((chunk.start, chunk.end) for chunk, _ in answers)
+    prompt_tokens, answer_tokens = token_counts(heard, ner)
+    # What the raw answers say is not what the system says, if it asked about it once more, or label by label.
+    literal = ner.verification is None and ner.prompt_per_label in (None, ner.form.prompt_per_label)
+    legal = (ner.constrained and held(prediction)) or not literal
     return PredictionRecord(
         id=document.id,
         text=document.text,
@@ -132,15 +139,31 @@ def answered(
         tokens=sum(generation.computed for _, generation in heard),
         passes=sum(generation.passes for _, generation in heard),
         chunks=chunks,
-        paper=paper(ner.form, labels, document, chunks, raw),
+        paper=paper(ner.form, labels, document, chunks, raw) if literal else None,
         strict=strict(document, prediction) if legal else said(ner.form, labels, document, chunks, raw),
         group=document.group,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
+        refuted=prediction.refuted,
+        unverified=prediction.unverified,
     )
+
+
+def token_counts(heard: Sequence["Answered"], ner: "Extractor") -> tuple[int, int]:
+    """The tokens of all prompts and of all answers, as the server counted them, or else the engine."""
+    prompts = answers = 0
+    for request, generation in heard:
+        usage = generation.usage
+        prompts += usage.prompt_tokens if usage else ner.engine.measure(request.instruction, request.text)
+        answers += usage.completion_tokens if usage else len(generation.ends)
+    return prompts, answers
 
 
 def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
     """The extractor of a cell: whole label set, each document as one text, decoding as in the description."""
     about = work.about
+    if "system" in about:
+        return _system(work, labels).replace(prompt_full_label_set=False, split=False)
     require_model(about["model"])
     if about["decoding"] == "sampled":
         ner = _sampling(work, labels)
@@ -153,6 +176,46 @@ def extractor(work: CellContext, labels: LabelSet) -> "Extractor":
             work.model, labels, format=about["format"], constrained=constrained, min_score=0.0, device=work.device
         )
     return ner.replace(prompt_full_label_set=False, split=False)
+
+
+def _system(work: CellContext, labels: LabelSet) -> "Extractor":
+    """The extractor of a `[[system]]`."""
+    from genner.engines import engine_class
+    from genner.few_shot import FewShot
+    from genner.loading import load
+
+    about, system = work.about, work.about["system"]
+    if engine_class(system["engine"]).capabilities.weights:
+        require_model(about["model"])
+    few_shot = None
+    if system["shots"]:
+        must_be_there(about["corpus"], about["train"], work.data)
+        encoder = system["encoder"]
+        few_shot = FewShot(
+            [d for file in about["train"] for d in documents_of(file, work.data, labels, about.get("from"))],
+            shots=system["shots"],
+            retrieval=system["retrieval"],
+            # A folder below the data root, or anything that `find_encoder` takes.
+            encoder=str(work.data / encoder) if encoder and (work.data / encoder).is_dir() else encoder or None,
+            limit=system["limit"] or None,
+            search=system["search"],
+            seed=about["seed"],
+        )
+    return load(
+        about["model"],
+        labels,
+        format=about["format"],
+        # Under the grammar as far as the engine can.
+        constrained=None if about["decoding"] == GRAMMAR else False,
+        min_score=0.0,
+        device=work.device,
+        engine=system["engine"],
+        engine_options=system["options"],
+        demonstrations=few_shot,
+        verify=system["verify"],
+        prompt_per_label=system["label_by_label"],
+        wording=system["wording"],
+    )
 
 
 def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
@@ -186,5 +249,6 @@ def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Jso
         from genner.engines.hf_generate import Sampling
 
         settings |= {"sampling": str(Sampling()), "sampling_seed": str(about["seed"])}
-    found, signature = metrics(lines, settings)
+    settings |= {name: str(value) for name, value in about.get("system", {}).items() if value not in ("", None, {})}
+    found, signature = metrics(lines, {name: value.replace("|", "_") for name, value in settings.items()})
     return CellFindings(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))

@@ -14,7 +14,15 @@ from typing import Any
 
 from genner.assess.records import Cell, CellKind, Json
 from genner.assess.study import Study
-from genner.assess.study_entries import ContaminationEntry, CorpusEntry, Filter, ModelEntry, ProbeEntry, RecipeEntry
+from genner.assess.study_entries import (
+    ContaminationEntry,
+    CorpusEntry,
+    Filter,
+    ModelEntry,
+    ProbeEntry,
+    RecipeEntry,
+    SystemEntry,
+)
 from genner.contamination import SIGNALS
 from genner.errors import UnknownNameError, UsageError
 from genner.model_source import ModelSource
@@ -119,6 +127,20 @@ class _Plan:
         name = point.name(point.format, point.corpus.name, decoding)
         self.add("score", name, _scored(point, trained, decoding), [trained], point.model.name)
 
+    def system(self, system: SystemEntry) -> None:
+        """The cells of a system, which is not trained. Only random demonstrations depend on the seed."""
+        study = self.study
+        model = ModelEntry(system.name, system.source)
+        for corpus in (c for c in study.corpora if c.name in system.corpora or not system.corpora):
+            for format in system.formats or study.formats:
+                for decoding in system.decodings or tuple(d for d in study.decodings if d != "sampled"):
+                    for seed in study.seeds if system.settings["retrieval"] == "random" else (0,):
+                        point = _Point(model, None, corpus, format, seed)
+                        description = _scored(point, None, decoding) | {"system": system.settings}
+                        if system.shots:
+                            description["train"] = list(corpus.training.train)
+                        self.add("score", point.name(format, corpus.name, decoding), description, (), system.name)
+
     def probe(self, point: _Point, decoding: str, probe: ProbeEntry) -> None:
         trained = self.trained(point, probe if probe.train else None)
         description = _scored(point, trained, decoding) | {"probe": probe.source, "options": probe.options}
@@ -194,6 +216,8 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
     for point in points:
         for decoding in made.decodings(point):
             made.score(point, decoding)
+    for system in study.systems:
+        made.system(system)
     for probe in study.probes:
         for point in (p for p in points if p.within(probe.only) and (p.recipe or not probe.train)):
             for decoding in made.decodings(point):

@@ -9,6 +9,7 @@ from genner.assess.corpora import MissingError, is_there, must_be_there, path_of
 from genner.assess.forecast import size_of
 from genner.assess.records import Cell
 from genner.data.catalog import named_label_set
+from genner.engines import engine_class
 from genner.errors import GennerError, ModelError, UnknownNameError
 from genner.extras import install_command, is_installed
 from genner.extras import missing as missing_part
@@ -32,7 +33,7 @@ def missing(cells: Sequence[Cell], data: Path) -> dict[str, list[Cell]]:
 
 def unfetched(cells: Iterable[Cell]) -> list[str]:
     """Presets and hub models that the cells need and that are not in the store; a study fetches them itself."""
-    bases = dict.fromkeys(_base(cell) for cell in cells)
+    bases = dict.fromkeys(_base(cell) for cell in cells if not _on_server(cell))
     return [base for base in bases if _can_be_fetched(base) and not _here(base)]
 
 
@@ -43,8 +44,12 @@ def _can_be_fetched(base: str) -> bool:
 def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
     """Each thing that a cell lacks, and its message."""
     about = cell.description
-    yield from ((_base(cell), why) for why in _model(_base(cell)))
-    for package in ("torch", *(("peft", "accelerate", "matplotlib") if cell.kind == "train" else ())):
+    if not _on_server(cell):
+        yield from ((_base(cell), why) for why in _model(_base(cell)))
+    packages = ["peft", "accelerate", "matplotlib"] if cell.kind == "train" else []
+    if not _on_server(cell) or Path(about["system"]["encoder"]).parts[:1] not in ((), ("http:",), ("https:",)):
+        packages.insert(0, "torch")
+    for package in packages:
         if not is_installed(package):
             yield package, str(missing_part(package, extra="train" if cell.kind == "train" else ""))
     if cell.kind == "ability":
@@ -83,6 +88,12 @@ def _is_file(name: str, data: Path) -> bool:
         return is_there(path_of(name, data))
     except GennerError:
         return False
+
+
+def _on_server(cell: Cell) -> bool:
+    """Whether a server has the model of a cell."""
+    system = cell.description.get("system")
+    return system is not None and not engine_class(system["engine"]).capabilities.weights
 
 
 def _base(cell: Cell) -> str:

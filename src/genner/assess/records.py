@@ -88,6 +88,8 @@ class PredictionRecord:
         raw: the answers, one per chunk (and per label, in a format that prompts for one label at a time).
         chunks: `[start, end)` of the text of each answer, parallel to `raw`.
         tokens, passes: computed tokens and forward passes.
+        prompt_tokens, answer_tokens: tokens of all prompts and of all answers; 0 in records of earlier versions.
+        refuted, unverified: see `Prediction`.
         entities: the predicted entities; for free answers, by the `repaired` reading (`genner.generations.readings`).
         paper: true positives, false positives and false negatives by the paper's rule; None if it has no such rule.
         strict: the same by the strict reading; None in records of earlier versions.
@@ -106,6 +108,10 @@ class PredictionRecord:
     paper: Numbers | None = None
     strict: Numbers | None = None
     group: str = ""
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    refuted: int = 0
+    unverified: int = 0
 
     def document(self) -> Document:
         """The gold document."""
@@ -128,6 +134,10 @@ class PredictionRecord:
             "paper": list(self.paper) if self.paper is not None else None,
             "strict": list(self.strict) if self.strict is not None else None,
             "group": self.group,
+            "prompt_tokens": self.prompt_tokens,
+            "answer_tokens": self.answer_tokens,
+            "refuted": self.refuted,
+            "unverified": self.unverified,
         }
 
     @classmethod
@@ -148,4 +158,8 @@ class PredictionRecord:
             paper=(paper[0], paper[1], paper[2]) if paper is not None else None,
             strict=(strict[0], strict[1], strict[2]) if strict is not None else None,
             group=raw.get("group", ""),
+            prompt_tokens=raw.get("prompt_tokens", 0),
+            answer_tokens=raw.get("answer_tokens", 0),
+            refuted=raw.get("refuted", 0),
+            unverified=raw.get("unverified", 0),
         )

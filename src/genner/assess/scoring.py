@@ -20,6 +20,9 @@ from genner.labels import label_sets
 
 GRAMMAR = "grammar"  # the decoding under which answers contain only what the reader reads
 
+SUMMED = ("prompt_tokens", "answer_tokens", "refuted", "unverified")
+"""Numbers of records that are summed."""
+
 LENGTH_BUCKETS = {"1": ("1",), "2": ("2",), "3-4": ("3", "4"), "5+": ("5-9", "10+")}
 """Buckets of mention length in words, each a set of the evaluation's buckets."""
 
@@ -104,6 +107,7 @@ def metrics(lines: Sequence[PredictionRecord], settings: Mapping[str, str]) -> t
         },
         "problems": dict(Counter(p.kind for prediction in found for p in prediction.problems)),
         "documents": len(lines),
+        **{name: sum(getattr(line, name) for line in lines) for name in SUMMED},
         "units": report.units.to_dict(report.effective),
     }
     for name, holds in ANSWER_RATES.items():

@@ -33,6 +33,7 @@ from genner.assess.study_entries import (
     ModelEntry,
     ProbeEntry,
     RecipeEntry,
+    SystemEntry,
     check_names,
 )
 from genner.errors import DataError, UnknownNameError, UsageError
@@ -57,8 +58,9 @@ class Study:
     """Everything that determines the cells."""
 
     name: str
-    models: tuple[ModelEntry, ...]
     corpora: tuple[CorpusEntry, ...]
+    models: tuple[ModelEntry, ...] = ()
+    systems: tuple[SystemEntry, ...] = ()
     about: str = ""
     seeds: tuple[int, ...] = (1,)
     formats: tuple[str, ...] = ("inline_xml",)
@@ -69,10 +71,11 @@ class Study:
     contaminations: tuple[ContaminationEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.models or not self.corpora:
-            raise UsageError("a study needs at least one [[model]] and one [[corpus]]")
+        if not (self.models or self.systems) or not self.corpora:
+            raise UsageError("a study needs at least one [[model]] or [[system]], and one [[corpus]]")
         named = {
             "model": [m.name for m in self.models],
+            "system": [s.name for s in self.systems],
             "corpus": [c.name for c in self.corpora],
             "recipe": [r.name for r in self.recipes],
             "probe": [p.name for p in self.probes],
@@ -86,6 +89,7 @@ class Study:
         filters = [p.only for p in self.probes] + [a.only for a in self.abilities]
         filters += [c.only for c in self.contaminations]
         filters += [Filter((), m.recipes, m.corpora, m.formats, m.decodings) for m in self.models]
+        filters += [Filter((), (), s.corpora, s.formats, s.decodings) for s in self.systems]
         for entry in [*filters, Filter(formats=self.formats, decodings=self.decodings)]:
             check_names("model", entry.models, named["model"])
             check_names("recipe", entry.recipes, named["recipe"])
@@ -93,6 +97,13 @@ class Study:
             check_names("format", entry.formats, FORMATS)
             check_names("decoding", entry.decodings, DECODING_MEANINGS)
         self._check_training()
+        for system in (s for s in self.systems if s.shots):
+            for corpus in (c for c in self.corpora if c.name in system.corpora or not system.corpora):
+                if not corpus.training.train:
+                    raise UsageError(
+                        f"[[system]] {system.name!r} is shown sentences of corpus {corpus.name!r}, which has no "
+                        "'train'; give it a file, or name the system's 'corpora'"
+                    )
 
     def _check_training(self) -> None:
         """Raise `UsageError` for a model that has recipes but cannot be trained."""
@@ -150,6 +161,10 @@ def find_study(name: str) -> Path:
 
 def _model(table: dict[str, Any]) -> ModelEntry:
     return build(ModelEntry, table, "model")
+
+
+def _system(table: dict[str, Any]) -> SystemEntry:
+    return build(SystemEntry, table, "system")
 
 
 def _corpus(table: dict[str, Any]) -> CorpusEntry:
@@ -211,6 +226,7 @@ def _filtered(table: dict[str, Any]) -> dict[str, Any]:
 _PLAIN = ("name", "about", "seeds", "formats", "decodings")
 _TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "model": ("models", _model),
+    "system": ("systems", _system),
     "corpus": ("corpora", _corpus),
     "recipe": ("recipes", _recipe),
     "probe": ("probes", _probe),

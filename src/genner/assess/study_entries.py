@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, get_args
 
 from genner.contamination import SIGNALS
-from genner.errors import UnknownNameError
+from genner.engines import engine_names
+from genner.errors import UnknownNameError, UsageError
+from genner.few_shot.retrieval import Retrieval
+from genner.few_shot.wording import Wording
 from genner.formats import FORMATS
 from genner.toml_config import check
 from genner.training.recipe import ChatSpec, DrafterSpec, LoraSpec, OptimSpec, PromptSpec, Recipe, SetSpec
@@ -42,6 +45,72 @@ class ModelEntry:
     @property
     def source(self) -> str:
         return self.model or self.name
+
+
+@dataclass(frozen=True)
+class SystemEntry:
+    """A model that is prompted and not trained (docs/few_shot.md): on an engine, with demonstrations and verification.
+
+    `model` is what `genner extract --model` takes (default: `name`), `engine` and `engine_options` are as there;
+    `base_url` is the option of that name. `shots` demonstrations (0: none) come from the corpus's `train` files, of
+    which `limit` sentences are used (0: all). `corpora`, `formats` and `decodings` override the study's.
+    """
+
+    name: str
+    model: str = ""
+    engine: str = "local"
+    base_url: str = ""
+    engine_options: dict[str, Any] = field(default_factory=dict)
+    shots: int = 0
+    retrieval: str = ""
+    encoder: str = ""
+    limit: int = 0
+    search: str = "matrix"
+    verify: bool = False
+    label_by_label: bool | None = None
+    wording: str = "genner"
+    corpora: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    decodings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(self, f"system] {self.name!r} [", shots=(0, inf), limit=(0, inf))
+        check_names("wording", [self.wording], get_args(Wording))
+        check_names("engine", [self.engine], engine_names())
+        check_names("retrieval", [self.retrieval] if self.retrieval else [], get_args(Retrieval))
+        if self.retrieval not in ("", "random") and not self.encoder:
+            raise UsageError(f"[[system]] {self.name!r}: retrieval = {self.retrieval!r} needs an 'encoder'; give one")
+        if not self.shots and (self.retrieval or self.encoder or self.limit):
+            raise UsageError(
+                f"[[system]] {self.name!r} has no demonstrations; give 'shots', or leave out what is on them"
+            )
+        if "sampled" in self.decodings:
+            raise UsageError(f"[[system]] {self.name!r}: decoding 'sampled' is for [[model]]; legal: grammar, greedy")
+
+    @property
+    def source(self) -> str:
+        return self.model or self.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the engine."""
+        return self.engine_options | ({"base_url": self.base_url} if self.base_url else {})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its cells depend on, besides model, format, corpus and decoding."""
+        return {
+            "engine": self.engine,
+            "options": self.options,
+            "shots": self.shots,
+            "retrieval": self.retrieval or ("entity" if self.encoder else "random") if self.shots else "",
+            "encoder": self.encoder,
+            "limit": self.limit,
+            "search": self.search,
+            "verify": self.verify,
+            "label_by_label": self.label_by_label,
+            "wording": self.wording,
+        }
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class ChoiceGrammarSource:
         return ChoiceGrammar(self.choices)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON types; `genner.formats.grammar_source.grammar_from_json` reads them back."""
+        """As JSON types; `genner.formats.grammar_source.grammar_source_from_json` reads them back."""
         return {"choices": list(self.choices)}
 
     def gbnf(self) -> str:

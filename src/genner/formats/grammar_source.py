@@ -9,7 +9,7 @@ from typing import Any, Self
 from genner.document import Document, Label, LabelSet
 from genner.errors import UsageError
 from genner.formats.base import Format
-from genner.formats.choice import ChoiceGrammar
+from genner.formats.choice import ChoiceGrammarSource
 from genner.grammar import Constraints, Grammar
 
 log = logging.getLogger(__name__)
@@ -100,14 +100,14 @@ def _warn(form: str, tags: tuple[str, ...], depth: int) -> None:
     )
 
 
-def grammar_from_json(raw: Any) -> Grammar:
-    """The automaton that `GrammarSource.to_json` of any of our sources describes. Raises `UsageError`."""
-    if isinstance(raw, Mapping) and set(raw) == {"choices"}:
-        choices = raw["choices"]
-        if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-            raise UsageError(f"choices {_shown(choices)} are not a list of strings")
-        return ChoiceGrammar(choices)
-    return FormatGrammarSource.from_json(raw).grammar()
+def grammar_source_from_json(raw: Any) -> FormatGrammarSource | ChoiceGrammarSource:
+    """The source that `to_json` of either kind describes. Raises `UsageError`."""
+    if not isinstance(raw, Mapping) or set(raw) != {"choices"}:
+        return FormatGrammarSource.from_json(raw)
+    choices = raw["choices"]
+    if not isinstance(choices, list) or not choices or not all(isinstance(c, str) and c for c in choices):
+        raise UsageError(f"choices {_shown(choices)} are not a list of strings, none of them empty")
+    return ChoiceGrammarSource(tuple(choices))
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ from genner.report.source import ScoredTest, Source, group_table, section
 from genner.report.table import Column, Entry, Figure, Section, Table, Value, ValueKind, anchor
 from genner.report.terms import DECODING_TITLES, decoding_place
 
+PAID = ("prompt", "answer")  # tokens
 COSTS = {"tokens": "tokens computed a document", "passes": "forward passes a document", "seconds": "seconds a document"}
 
 
@@ -26,10 +27,12 @@ def cost_table(source: Source) -> Table:
         "Cost against quality",
         {Column("strict F1"): partial(score, source)}
         | {Column(what, "A document"): partial(cost, what=what) for what in COSTS}
+        | {Column(f"{what} tokens", "A document"): partial(_counted, what=f"{what}_tokens") for what in PAID}
         | {Column("peak memory, MB"): _memory},
         "Tokens computed and forward passes, summed over a cell and divided by its documents; they do not depend on "
-        "the machine. Seconds are of the whole cell, loading included, and of its machine (see the cell). Means "
-        "over seeds.",
+        "the machine. Prompt and answer tokens are those that a server would be paid for: of all prompts and all "
+        "answers, verification included. Seconds are of the whole cell, loading included, and of its machine (see the "
+        "cell). Means over seeds.",
     )
 
 
@@ -44,6 +47,18 @@ def cost(group: CellGroup, what: str) -> Entry:
         return group.missing("no documents")
     kind: ValueKind = "seconds" if what == "seconds" else "number"
     return Value(sum(found) / len(found), kind, cells=group.cells, part=group.seeds)
+
+
+def _counted(group: CellGroup, what: str) -> Entry:
+    """A sum of a cell per document, the mean over seeds."""
+    found = [
+        total / documents
+        for item in group.done
+        if (total := item.metric(what)) and (documents := item.metric("documents"))
+    ]
+    if not found:
+        return group.missing("not recorded")
+    return Value(sum(found) / len(found), "number", cells=group.cells, part=group.seeds)
 
 
 def _memory(group: CellGroup) -> Entry:

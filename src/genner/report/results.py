@@ -184,7 +184,8 @@ class Collection:
         training = self.training(item)
         through = str(training.description.get("probe") or "") if training else ""
         source = str(item.description.get("model", ""))
-        return System(self.name(source), trained, self._variants.get(item.id, ""), through, source)
+        name = item.cell.model if "system" in item.description else self.name(source)
+        return System(name, trained, self._variants.get(item.id, ""), through, source)
 
     def name(self, source: str) -> str:
         """The name of a model in tables: its name in the study, or else its source."""
@@ -194,7 +195,7 @@ class Collection:
         """The study's name of each model; a name shared by several models is not used."""
         names: dict[str, str] = {}
         for item in self.items.values():
-            if item.cell.model:
+            if item.cell.model and "system" not in item.description:  # a [[system]] has its name, not its model
                 names.setdefault(str(item.description.get("model", "")), item.cell.model)
         return {source: name for source, name in names.items() if [*names.values()].count(name) == 1}
 

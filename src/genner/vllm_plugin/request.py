@@ -6,14 +6,15 @@ from typing import Any
 
 from genner.engines.vllm_args import KEY
 from genner.errors import GennerError, UsageError
-from genner.formats.grammar_source import FormatGrammarSource
+from genner.formats.choice import ChoiceGrammarSource
+from genner.formats.grammar_source import FormatGrammarSource, grammar_source_from_json
 
 __all__ = ["KEY", "MAX_TEXT", "requested_grammar"]
 
 MAX_TEXT = 1 << 16  # code points: building a grammar blocks the server for about 20 microseconds per code point
 
 
-def requested_grammar(extra_args: Mapping[str, Any] | None) -> FormatGrammarSource | None:
+def requested_grammar(extra_args: Mapping[str, Any] | None) -> FormatGrammarSource | ChoiceGrammarSource | None:
     """The grammar that a request asks for; None if it asks for none.
 
     It is an object, or that object as a JSON string, since vLLM's HTTP interface takes only strings and numbers. Raises
@@ -25,8 +26,8 @@ def requested_grammar(extra_args: Mapping[str, Any] | None) -> FormatGrammarSour
     try:
         if isinstance(raw, str):
             raw = json.loads(raw)
-        source = FormatGrammarSource.from_json(raw)
-        if len(source.text) > MAX_TEXT:
+        source = grammar_source_from_json(raw)
+        if isinstance(source, FormatGrammarSource) and len(source.text) > MAX_TEXT:
             raise UsageError(f"the text has {len(source.text)} code points; at most {MAX_TEXT}")
     except (GennerError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"the request's grammar, {KEY!r}, is refused: {error}") from None

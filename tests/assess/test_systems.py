@@ -1,0 +1,146 @@
+"""Prompted systems in a study: what is legal, their cells, and a run on an engine without weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genner.assess.cells import plan
+from genner.assess.folders import StudyFolder
+from genner.assess.missing import missing
+from genner.assess.records import PredictionRecord
+from genner.assess.study import Study
+from genner.assess.worker import perform
+from genner.document import Document, Entity
+from genner.engines.base import Request
+from genner.engines.scripted import ScriptedEngine
+from genner.errors import UnknownNameError, UsageError
+from genner.few_shot.verification import QuestionContext
+from genner.formats import FORMATS
+from genner.report.results import Collection
+
+TABLES: dict[str, Any] = {
+    "name": "prompted",
+    "seeds": [1, 2],
+    "formats": ["gpt_ner", "inline_xml"],
+    "decodings": ["grammar", "greedy"],
+    "corpus": [{"name": "names", "labels": "labels.json", "train": ["train.jsonl"], "test": "test.jsonl"}],
+    "system": [
+        {"name": "zero", "model": "default", "engine": "scripted"},
+        {"name": "zero verified", "model": "default", "engine": "scripted", "verify": True, "wording": "gpt_ner"},
+        {"name": "few", "model": "default", "engine": "scripted", "shots": 2, "verify": True, "label_by_label": True},
+    ],
+}
+GOLD = [
+    Document("Ann saw Rome", (Entity(0, 3, "PER"), Entity(8, 12, "LOC")), "1"),
+    Document("Rome saw Bob", (Entity(0, 4, "LOC"), Entity(9, 12, "PER")), "2"),
+]
+
+
+def study(**system: Any) -> Study:
+    systems = TABLES["system"] if not system else [{"name": "one", "model": "default", **system}]
+    return Study.from_dict(TABLES | {"system": systems})
+
+
+def test_each_system_has_its_cells() -> None:
+    cells = plan(study())
+    assert len(cells) == len({cell.id for cell in cells}) == 4 + 4 + 8  # random demonstrations, once for each seed
+    assert {cell.model for cell in cells} == {"zero", "zero verified", "few"}
+    for cell in cells:
+        assert cell.kind == "score"
+        assert cell.description["model"] == "default"
+        assert ("train" in cell.description) == (cell.model == "few")
+        assert cell.description["seed"] in ((1, 2) if cell.model == "few" else (0,))
+
+
+def test_every_setting_of_a_system_is_part_of_its_cells() -> None:
+    plain = {"shots": 3, "retrieval": "entity", "encoder": "a/b"}
+    changes: list[dict[str, Any]] = [
+        {"shots": 4}, {"retrieval": "sentence"}, {"encoder": "a/c"}, {"limit": 5}, {"search": "faiss"},
+        {"verify": True}, {"label_by_label": True}, {"label_by_label": False}, {"wording": "gpt_ner"},
+        {"engine": "scripted"},
+        {"engine_options": {"concurrency": 2}}, {"base_url": "http://localhost:1/v1"},
+        {"model": "smollm2-135m-instruct"},
+    ]  # fmt: skip
+    ids = [plan(study(**(plain | change)))[0].id for change in [{}, *changes]]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [
+        ({"shots": -1}, "shots"),
+        ({"retrieval": "random"}, "no demonstrations"),
+        ({"shots": 1, "retrieval": "entity"}, "needs an 'encoder'"),
+        ({"shots": 1, "corpora": ["bare"]}, "has no 'train'"),
+        ({"decodings": ["sampled"]}, "'sampled' is for"),
+        ({"wording": "poetic"}, "wording"),
+        ({"engine": "steam"}, "engine"),
+        ({"shots": 1, "retrieval": "near"}, "retrieval"),
+        ({"corpora": ["nothing"]}, "corpus"),
+        ({"verify": 1}, "verify"),
+    ],
+)
+def test_systems_that_are_refused(system: dict[str, Any], said: str) -> None:
+    corpora = [*TABLES["corpus"], {"name": "bare", "labels": "core", "test": "sample:uner_en_ewt"}]
+    tables = TABLES | {"corpus": corpora, "system": [{"name": "one", "corpora": ["names"], **system}]}
+    with pytest.raises((UsageError, UnknownNameError), match=said):
+        Study.from_dict(tables)
+
+
+def test_a_study_needs_a_model_or_a_system() -> None:
+    with pytest.raises(UsageError, match=r"\[\[model\]\] or \[\[system\]\]"):
+        Study.from_dict(TABLES | {"system": []})
+
+
+def answer(request: Request) -> str | None:
+    """Marks each capitalized word as an entity of the label asked about, and denies Ann."""
+    if isinstance(request.context, QuestionContext):
+        return "No" if request.context.entity.text == "Ann" else "Yes"
+    asked = request.context.labels
+    if len(asked) > 1:
+        return None
+    starts = (0, request.text.rindex(" ") + 1)
+    entities = tuple(Entity(s, s + len(request.text[s:].split()[0]), asked.tags[0]) for s in starts)
+    return FORMATS[request.context.pending.form.name].encode(Document(request.text, entities), asked)
+
+
+def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedEngine, "load", classmethod(lambda cls, *_, **__: cls(answer)))
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(d.to_dict()) + "\n" for d in GOLD))
+    (tmp_path / "labels.json").write_text('{"PER": {"name": "person"}, "LOC": {"name": "location"}}')
+    tables = TABLES | {"formats": ["gpt_ner"], "decodings": ["grammar"]}
+    cells = plan(Study.from_dict(tables))
+    assert missing(cells, tmp_path) == {}
+    runs = StudyFolder(tmp_path / "runs")
+    for cell in cells:
+        perform(runs, runs.add(cell), tmp_path, "cpu")
+    found = {}
+    for run in runs.runs():
+        assert run.failure is None
+        assert run.result is not None
+        found.setdefault(run.cell.model, (run, run.result))
+    run, result = found["zero"]
+    # Both names of a sentence, each with both labels.
+    assert (result.metrics["strict"]["correct"], result.metrics["strict"]["predicted"]) == (4, 8)
+    assert result.metrics["refuted"] == 0
+    assert "engine:scripted" in result.signature
+    run, result = found["zero verified"]
+    assert result.metrics["refuted"] == 2  # Ann as a person and as a place
+    assert (result.metrics["strict"]["correct"], result.metrics["strict"]["predicted"]) == (3, 6)
+    assert result.metrics["paper"] is None
+    assert "verify:True" in result.signature
+    assert "wording:gpt_ner" in result.signature
+    run, result = found["few"]
+    assert "shots:2" in result.signature
+    records = list(run.predictions())
+    assert [PredictionRecord.from_dict(record.to_dict()) for record in records] == records
+    for record in records:
+        assert len(record.raw) == 2  # the answers alone, without those of the verification
+        assert record.answer_tokens > len(record.raw)
+    assert result.metrics["prompt_tokens"] == sum(record.prompt_tokens for record in records) > 0
+    collection = Collection.open([tmp_path / "runs"])
+    assert {key.system.title for key in collection.groups} == {"zero", "zero verified", "few"}
+    assert {len(group.items) for key, group in collection.groups.items() if key.system.model == "few"} == {2}
