@@ -200,13 +200,19 @@ def test_the_kind_of_server_decides_how_it_is_told_the_grammar(kind: ServerKind)
             Extractor(engine, XML, LABELS, constrained=True)
 
 
+@pytest.mark.parametrize("logprob", [-1.5, -8.0])
 @pytest.mark.parametrize("runs", [True, False])
-def test_the_plug_in_in_vllm_is_looked_for_by_a_question_that_it_decides(runs: bool) -> None:
+def test_the_plug_in_in_vllm_is_looked_for_by_a_question_that_it_decides(
+    runs: bool, logprob: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So is whether its log-probabilities are those among the legal tokens; others give no scores."""
+
     def script(body: dict[str, Any], before: int) -> Step:
         if "vllm_xargs" not in body or not runs:
             return Say("yes")
         grammar = FormatGrammarSource.from_json(json.loads(body["vllm_xargs"]["genner"])).grammar()
-        return Say(grammar.draft(grammar.start(), 1000).decode())
+        answer = grammar.draft(grammar.start(), 1000).decode()
+        return Say(answer, logprobs=[{"token": answer, "bytes": list(answer.encode()), "logprob": logprob}])
 
     with Endpoint(script) as endpoint:
         endpoint.text_of = lambda body: ""  # type: ignore[method-assign]
@@ -217,7 +223,11 @@ def test_the_plug_in_in_vllm_is_looked_for_by_a_question_that_it_decides(runs: b
         ner = extractor(endpoint)
         assert ner.exact == runs
         assert engine_of(ner).signature["structured"] == ("genner" if runs else "gbnf")
+        raw = runs and logprob < -2.5
+        assert engine_of(ner).capabilities.logprobs != raw
+        assert ("--logprobs-mode processed_logprobs" in caplog.text) == raw
         found = ner.extract(TEXT)
+        assert ("logprobs" in endpoint.bodies[-1]) != raw
     assert found.answer_reading == ("" if runs else "repaired")
 
 

@@ -18,7 +18,7 @@ from genner.engines.http.modes import ModeLadder
 from genner.engines.http.options import HttpOptions, Structured
 from genner.engines.http.reply import Reply, ReplyLimits
 from genner.engines.http.server import ServerFacts, related
-from genner.engines.http.structured import PLUGIN_TEST, PLUGIN_TEXT
+from genner.engines.http.structured import LIKELIEST, PLUGIN_TEST, PLUGIN_TEXT
 from genner.errors import ModelError, UsageError
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Caller:
     Attributes:
         facts, model: the server, and the name of the model there.
         ladder: the modes of structured output.
+        logprobs: whether log-probabilities are asked for.
     """
 
     options: HttpOptions
@@ -43,6 +44,7 @@ class Caller:
     ladder: ModeLadder
     store: AnswerStore | None
     accounts: Accounts
+    logprobs: bool = field(init=False)
     _random: Random = field(default_factory=Random)
     _open: asyncio.Semaphore = field(init=False)
     _running: dict[bytes, asyncio.Future[Generation]] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Caller:
     _others: int = 0  # answers of other models, while none came from the right one
 
     def __post_init__(self) -> None:
+        self.logprobs = self.options.logprobs
         self._open = asyncio.Semaphore(self.options.concurrency)
 
     async def answer(self, request: Request) -> Generation:
@@ -84,13 +87,17 @@ class Caller:
                 self._failed_in_a_row = 0
             return generation
 
-    async def has_plugin(self) -> bool:
-        """Whether the server is a vLLM that runs genner's plug-in: it is asked for a word that a grammar forbids."""
+    async def find_plugin(self) -> bool:
+        """Whether the server is a vLLM that runs genner's plug-in: it is asked for a word that a grammar forbids.
+
+        If its log-probabilities are those before the grammar, no more are asked for: calibrations would not hold.
+        """
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": "Write the word yes, and nothing else."}],
             "temperature": 0,
-            "max_tokens": 16,
+            "max_tokens": 32,
+            "logprobs": True,
             **PLUGIN_TEST,
         }
         reply = Reply()
@@ -99,7 +106,12 @@ class Caller:
             await self.connection.post(self._address, body, reply, ReplyLimits(1000, 1000))
         except Failed:
             return False
-        return re.sub("</?A>", "", reply.text) == PLUGIN_TEXT
+        if re.sub("</?A>", "", reply.text) != PLUGIN_TEXT:
+            return False
+        if self.logprobs and not (reply.tokens and reply.tokens[0][1] > LIKELIEST):
+            self.logprobs = False
+            log.warning("entities have no scores: start vLLM with --logprobs-mode processed_logprobs for them")
+        return True
 
     @property
     def _address(self) -> str:
@@ -148,7 +160,7 @@ class Caller:
         }
         if self.options.stream:
             body["stream_options"] = {"include_usage": True}
-        if self.options.logprobs:
+        if self.logprobs:
             body["logprobs"] = True
             if self.facts.kind == "llama.cpp":  # which otherwise adds the twenty likeliest tokens to each
                 body["top_logprobs"] = 1

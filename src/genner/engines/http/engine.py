@@ -59,7 +59,7 @@ class HttpEngine:
         self.capabilities = Capabilities(
             SUPPORT[steps[0]],
             json_only=not {"genner", "gbnf"} & set(steps),
-            logprobs=options.logprobs,
+            logprobs=self._caller.logprobs,
             adapters=True,
             weights=False,
         )
@@ -153,7 +153,7 @@ async def _connect(
         raise UsageError(f"window={options.window}: the model takes {facts.window} tokens; give no more")
     steps = ladder(facts.kind, options.structured)
     caller = Caller(options, connection, facts, name, ModeLadder(steps, facts.kind, accounts.counts), store, accounts)
-    if steps[0] == "genner" and not await caller.has_plugin():
+    if steps[0] == "genner" and not await caller.find_plugin():
         if options.structured == "genner":
             raise UsageError(
                 "structured=genner: this vLLM does not run genner's plug-in; start it in an environment with genner "

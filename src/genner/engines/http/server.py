@@ -70,11 +70,13 @@ async def find_out(get: Get, base_url: str, model: str, any_model: bool = False)
     names = tuple(str(entry["id"]) for entry in entries or [])
     name = chosen_model(model, names, kind, any_model)
     entry: Mapping[str, Any] = next((e for e in entries or [] if e["id"] == name), {})
-    others = {str(entry[key]) for key in ("root", "parent", "canonical_slug", "name") if entry.get(key)}
+    others = {str(entry[key]) for key in ("root", "canonical_slug", "name") if entry.get(key)}
     others |= {str(alias) for alias in entry.get("aliases") or ()}
     if kind == "llama.cpp":  # has one model, and answers with its name or with the one that was asked for
         others |= {*names, str(more.get("model_path") or ""), str(more.get("model_alias") or "")} - {""}
-    facts = ServerFacts(kind, base_url, names, _window(entry, more), frozenset(others), _identity(entry, more))
+    parent: Mapping[str, Any] = next((e for e in entries or [] if e["id"] == entry.get("parent")), {})
+    window = _window(entry, more) or _window(parent, more)  # vLLM says it of the base of an adapter alone
+    facts = ServerFacts(kind, base_url, names, window, frozenset(others), _identity(entry, more))
     return facts, name
 
 

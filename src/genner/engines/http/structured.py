@@ -18,7 +18,7 @@ from typing import Any, Literal, cast, get_args
 from genner.engines.base import GrammarSource, GrammarSupport
 from genner.engines.http.options import Structured
 from genner.errors import UsageError
-from genner.grammar import Constraints
+from genner.grammar import FLAT
 
 ServerKind = Literal["openai", "openrouter", "vllm", "sglang", "llama.cpp", "ollama", "lmstudio", "unknown"]
 
@@ -35,12 +35,14 @@ XARG = "genner"
 PLUGIN_TEXT = "4711"
 PLUGIN_TEST = {
     "vllm_xargs": {
-        XARG: json.dumps(
-            {"format": "inline_xml", "text": PLUGIN_TEXT, "labels": ["A"], "constraints": asdict(Constraints())}
-        )
+        XARG: json.dumps({"format": "inline_xml", "text": PLUGIN_TEXT, "labels": ["A"], "constraints": asdict(FLAT)})
     }
 }
 """The fields of a request whose answer, if the plug-in is there, is `PLUGIN_TEXT`, with the tag A or without."""
+
+LIKELIEST = -2.5
+"""The log-probability of the first token of that answer, among the legal ones: it is the likeliest of `<`, `<A`, `<A>`,
+`4`, `47`, `471` and `4711`. Among all tokens, a model that is asked for another word gives it much less."""
 
 WRAP = "items"
 """The key of the object that a list is wrapped in, where a server takes objects only."""
