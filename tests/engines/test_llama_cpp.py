@@ -177,8 +177,8 @@ def test_answers_under_the_exported_grammar_are_whole_and_about_the_text(address
 
 def test_free_answers_are_repaired_and_counted(address: str) -> None:
     """A random model writes no copy of the text; the job goes on."""
-    predictions, seen = asked(address, "inline_xml", TEXTS, structured="none")
-    assert [p.text for p in predictions] == TEXTS
-    assert len(seen) == len(TEXTS)
+    predictions, seen = asked(address, "inline_xml", TEXTS[:1], structured="none")
+    assert [p.text for p in predictions] == TEXTS[:1]
+    assert len(seen) == 1
     assert all(p.problems for p in predictions)
     assert not any(re.search("grammar", problem.detail) for p in predictions for problem in p.problems)
