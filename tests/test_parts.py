@@ -173,6 +173,7 @@ WORKS = [
     ["models", "where"],
     ["report", "runs", "--latex", "tex", "--csv", "csv"],
     ["assess", "status", "runs"],
+    ["extract", "--text", "Ada left.", "--engine", "http", "--base-url", "http://localhost/v1", "--dry-run"],
 ]
 LACKS = {
     "local": [

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import Run
 from tests.engines.endpoint import MODEL, Endpoint, Raw, Say, Status, Step
 
 from genner.document import Document, Entity, LabelSet
@@ -245,8 +247,9 @@ def test_a_refused_grammar_is_left_out_of_its_request(caplog: pytest.LogCaptureF
     assert all([e.text for e in each.entities] == ["Ada"] for each in found)
     assert [any("grammar" in p.detail for p in each.problems) for each in found] == [True] * 3 + [False] * 7
     assert (counts["refused grammar"], counts["without grammar"], counts["calls"]) == (3, 10, 13)
-    assert [record.message for record in caplog.records if "refuses a grammar" in record.message] != []
-    assert len(caplog.records) <= 2
+    told = [record.message for record in caplog.records if "engines.http" in record.name]
+    assert sum("refuses a grammar (400: failed to parse grammar)" in message for message in told) == 1
+    assert len(told) <= 2
 
 
 def test_one_grammar_may_be_refused_and_the_others_taken() -> None:
@@ -687,3 +690,62 @@ def test_cached_answers_do_not_hide_that_the_server_is_down(tmp_path: Path) -> N
         with pytest.raises(ModelError, match="4 requests failed one after the other"):
             list(extractor(endpoint, cache=path, retries=0, give_up=4, concurrency=1).pipe(texts))
     assert sum(endpoint.asked[text] for text in texts[1::2]) == 4
+
+
+# -- the command
+
+
+def test_the_command_asks_an_endpoint_and_tells_what_it_cost(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENNER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SOME_KEY", "sk-secret-4711")
+    price = ["--engine-option", "price_in=1", "--engine-option", "price_out=2.5"]
+    with Endpoint(copy, key="sk-secret-4711") as endpoint:
+        call = [
+            "extract",
+            "--text",
+            TEXT,
+            "--labels",
+            "PER,LOC",
+            "--engine",
+            "http",
+            "--base-url",
+            endpoint.url,
+            *price,
+        ]
+        code, out, err = run(*call, "--dry-run")
+        assert (code, out, endpoint.bodies, endpoint.authorizations) == (0, "", [], set())
+        assert re.search(r"1 requests; nothing was asked\ntokens, estimated .*\ncost: about 0.0001, at most", err)
+        code, out, err = run(*call)
+        assert (code, out) == (2, "")
+        assert "name that with --engine-option key_env=NAME" in err
+        code, out, err = run(*call, "--engine-option", "key_env=SOME_KEY")
+        assert code == 0
+        assert [e["text"] for e in json.loads(out)["entities"]] == ["Ada"]
+        assert "it constrains answers in JSON formats: --format grouped_json" in err
+        assert "1 requests: 1 answered; 1 calls\ntokens paid for: 100 of prompts, 10 of answers; cost 0.0001" in err
+        code, out, err = run(*call, "--engine-option", "key_env=SOME_KEY")
+        assert "1 requests: 0 answered, 1 from the cache (110 tokens not paid again); 0 calls" in err
+        endpoint.script = lambda *_: Status(402)
+        code, out, err = run(*call, "--engine-option", "key_env=SOME_KEY", "--engine-option", "cache=none")
+        assert code == 1
+        assert "no credit" in err
+        assert "1 calls" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "no endpoint is named; give --base-url"),
+        (["--base-url", URL, "--engine-option", "concurency=3"], "did you mean 'concurrency'?"),
+        (["--base-url", URL, "--engine-option", "concurrency=many"], "'many' is not of type int"),
+    ],
+)
+def test_a_wrong_command_is_refused(more: list[str], said: str, run: Run) -> None:
+    code, out, err = run("extract", "--text", TEXT, "--engine", "http", *more)
+    assert (code, out) == (2, "")
+    assert said in err
+    code, _, err = run("extract", "--text", TEXT, "--dry-run")
+    assert code == 2
+    assert "give --engine http" in err

@@ -1,5 +1,6 @@
 """The way down from a grammar that a server refuses, or that a format does not have, to none."""
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -47,7 +48,8 @@ class ModeLadder:
         """The answer in the best mode that the server takes. Raises `SetAside` if it takes the request in none."""
         refused: dict[Structured, Refused] = {}
         for mode in self.steps if request.constrained else ("none",):
-            more = self._fields(mode, request)
+            # Writing a grammar takes up to some tenths of a second, in which the replies of others are to be read.
+            more = {} if mode == "none" else await asyncio.to_thread(self._fields, mode, request)
             if more is None:
                 continue
             try:
@@ -66,8 +68,6 @@ class ModeLadder:
 
     def _fields(self, mode: Structured, request: Request) -> Mapping[str, Any] | None:
         """The fields of a mode; None where it is of no use."""
-        if mode == "none":
-            return {}
         standing = self._standing[mode]
         if (standing.refused >= TRIED and not standing.accepted) or request.grammar_source is None:
             return None
