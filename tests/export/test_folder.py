@@ -135,6 +135,10 @@ def test_a_merged_folder_says_what_it_is(tmp_path: Path, adapter: Path) -> None:
     assert (raw["kind"], raw["base"]["name"], raw["formats"]) == ("merged", "base", ["inline_bracketed", "inline_xml"])
     assert raw["adapter"] == before.adapter
     assert (out / "model.safetensors").stat().st_mode & 0o444 == 0o444
+    # Servers read the files of the index, and not a drafter's, as the model's.
+    index = json.loads((out / "model.safetensors.index.json").read_text())["weight_map"]
+    assert set(index.values()) == {"model.safetensors"}
+    assert "model.embed_tokens.weight" in index
     assert str(tmp_path) not in "".join(p.read_text() for p in out.iterdir() if p.suffix in (".json", ".md"))
     (out / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"config\.json is not what was fetched; make it anew, or delete genner\.json"):

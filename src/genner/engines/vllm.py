@@ -13,17 +13,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch._dynamo
 import vllm
+import vllm.exceptions
 from transformers import AutoTokenizer
 from vllm.lora.request import LoRARequest
 
 from genner.engines.base import Answered, Capabilities, Generation, Request
 from genner.engines.chat import Chat
 from genner.engines.decoding import budget
+from genner.engines.fast_loading.weights import load_weights
 from genner.engines.transformers_engine import fast_dtype
 from genner.engines.turns import Turns
 from genner.engines.vllm_args import grammar_args
@@ -32,6 +35,11 @@ from genner.errors import ModelError, UsageError
 from genner.grammar import walk
 
 PROCESSOR = "genner.vllm_plugin.processor:GrammarProcessor"
+REFUSALS = (ValueError, getattr(vllm.exceptions, "VLLMClientError", ValueError))
+"""What vLLM raises for a wrong argument or request: from 0.3x on its own errors, which are no `ValueError`."""
+
+DRAFTER = "drafter.safetensors"  # a file of genner's in the folders of models
+
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the maximum ranks that vLLM takes
 
 
@@ -43,7 +51,10 @@ class VllmOptions:
     window: int = field(default=0, metadata={"help": "tokens of prompt and answer together; 0: the model's"})
     dtype: str = field(default="", metadata={"help": "bfloat16, float16 or float32; by default the fastest here"})
     adapters: int = field(
-        default=4, metadata={"help": "adapters that can be loaded; 0: none, which is faster (export merges an adapter)"}
+        default=0,
+        metadata={
+            "help": "adapters held beside the base, chosen per request; 0: the model's adapter is merged, faster"
+        },
     )
     rank: int = field(default=0, metadata={"help": "highest rank of the adapters; 0: that of the first one"})
     gpu_memory: float = field(default=0.9, metadata={"help": "share of the GPU's memory to use"})
@@ -88,6 +99,7 @@ class VllmEngine:
         self._finished: dict[str, Any] = {}  # vLLM's outputs that nobody has taken yet, by request id
         self._numbers = count()
         self._turns = Turns()
+        self._merged: TemporaryDirectory[str] | None = None  # the folder of a merged model, without its weights
 
     @classmethod
     def load(
@@ -101,21 +113,18 @@ class VllmEngine:
         drafter: Any = None,
         options: Any = None,
     ) -> "VllmEngine":
-        """Load a model folder; `add_adapter` then loads `adapter`, whose rank is needed here. Uses no network.
+        """Load a model folder. Uses no network; `decoder` and `drafter` are ignored.
 
-        `decoder` and `drafter` are ignored. Raises `ModelError` when vLLM cannot load the folder.
+        If there is room for adapters, `add_adapter` loads `adapter` afterwards; if not, it is merged into the weights,
+        in a temporary folder. Raises `ModelError` when vLLM cannot load the folder.
         """
         assert folder is not None
         given: VllmOptions = options or VllmOptions()
         on_cpu = not torch.cuda.is_available() if device is None else device.type == "cpu"
-        if adapter is not None and not given.adapters:
-            raise UsageError(
-                f"{name} is an adapter, and engine vllm was to load none (adapters=0); merge it into its base with "
-                f"`genner export {name} --out FOLDER`, and give FOLDER as the model"
-            )
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(given.cpu_memory))
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         dtype = given.dtype or str(fast_dtype(torch.device("cpu" if on_cpu else "cuda"))).removeprefix("torch.")
+        batch = given.batch or (32 if on_cpu else 256)
         eager = on_cpu if given.eager is None else given.eager
         if eager:
             # vLLM would still compile how it ranks log-probabilities, for a minute before the first answer.
@@ -126,33 +135,45 @@ class VllmEngine:
             rank = given.rank or (rank_of(adapter) if adapter else RANKS[1])
             lora = {
                 "enable_lora": True,
-                "max_loras": given.adapters,
+                # vLLM's kernels for CPUs give a request without an adapter the last one (0.32), so one stays empty.
+                "max_loras": given.adapters + on_cpu,
                 "max_lora_rank": next((known for known in RANKS if known >= rank), rank),
             }
+        merged = None if adapter is None or given.adapters else _merged(folder, adapter, getattr(torch, dtype))
+        merged = merged or _without_drafter(folder)
+        place = Path(merged.name) if merged else folder
+        llm = cls._llm(place, name, given, dtype=dtype, enforce_eager=eager, max_num_seqs=batch, **lora)
+        made = cls(llm, AutoTokenizer.from_pretrained(place, local_files_only=True), name, folder, given)
+        if merged:
+            for weights in place.glob("*.safetensors"):
+                weights.unlink()
+            made._merged = merged  # vLLM reads the tokenizer again
+        return made
+
+    @staticmethod
+    def _llm(folder: Path, name: str, given: VllmOptions, **more: Any) -> Any:
+        """A `vllm.LLM` as `VllmEngine` needs it. Raises `ModelError`."""
         try:
-            llm = vllm.LLM(
+            return vllm.LLM(
                 str(folder),
-                dtype=dtype,
                 max_model_len=given.window or None,
-                max_num_seqs=given.batch or (32 if on_cpu else 256),
                 enable_prefix_caching=True,
-                enforce_eager=eager,
                 gpu_memory_utilization=given.gpu_memory,
                 tensor_parallel_size=given.gpus,
                 logits_processors=[PROCESSOR],
                 logprobs_mode="processed_logprobs",
-                **lora,
+                **more,
             )
-        except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
+        except (*REFUSALS, RuntimeError, OSError, NotImplementedError, AssertionError) as error:
             raise ModelError(f"{name}: vLLM cannot load {folder}: {error}") from error
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return cls(llm, tokenizer, name, folder, given)
 
     def add_adapter(self, name: str, folder: Path | None) -> str:
         if folder is None:
             return ""  # the model itself
         if not self.options.adapters:
             raise UsageError(f"engine vllm was loaded without room for {name}; load it with the option adapters=4")
+        if (folder / "tokenizer_config.json").is_file():
+            raise UsageError(f"{name} was trained with tokens that its base lacks; load it with the option adapters=0")
         known = self._adapters.get(name)
         if known is None:
             if len(self._adapters) == self.options.adapters:
@@ -223,7 +244,7 @@ class VllmEngine:
         lora = self._adapters[request.adapter][1] if request.adapter else None
         try:
             self._engine.add_request(key, {"prompt_token_ids": prompt}, params, lora_request=lora)
-        except ValueError as error:  # vLLM's own checks, before it has taken the request
+        except REFUSALS as error:  # vLLM's own checks, before it has taken the request
             return key, Generation(b"", complete=False, failure=f"vLLM refused the request: {error}")
         return key, None
 
@@ -244,6 +265,27 @@ class VllmEngine:
         tokens = len(said.token_ids)
         computed = len(output.prompt_token_ids or ()) - (output.num_cached_tokens or 0) + tokens
         return Generation(bytes(answer), tuple(ends), tuple(logprobs), complete, tokens, computed, problems)
+
+
+def _merged(folder: Path, adapter: Path, dtype: torch.dtype) -> "TemporaryDirectory[str]":
+    """A temporary model folder with the adapter merged into the weights."""
+    place = TemporaryDirectory(prefix="genner-vllm-")
+    causal, tokenizer = load_weights(folder, adapter, torch.device("cpu"), dtype, "sdpa", plain=False)
+    causal.save_pretrained(place.name)
+    tokenizer.save_pretrained(place.name)
+    return place
+
+
+def _without_drafter(folder: Path) -> "TemporaryDirectory[str] | None":
+    """A temporary folder with links to all files but the drafter's, which vLLM would read as the model's; None where
+    there is none to leave out, or an index says which files are the model's."""
+    if not (folder / DRAFTER).is_file() or (folder / "model.safetensors.index.json").is_file():
+        return None
+    place = TemporaryDirectory(prefix="genner-vllm-")
+    for path in folder.resolve().iterdir():
+        if path.name != DRAFTER:
+            (Path(place.name) / path.name).symlink_to(path)
+    return place
 
 
 def rank_of(adapter: Path) -> int:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from genner.errors import ModelError
 from genner.grammar import Grammar, Menu, State, Strings
@@ -17,8 +17,7 @@ KEPT = 1 << 16  # results of `_match` that are kept
 _TOKENS = -1  # the key under which a trie node lists its tokens; bytes are 0..255
 
 
-@dataclass(frozen=True, slots=True)
-class _Matches:
+class _Matches(NamedTuple):
     """The tokens that begin some strings: for each, the number of a string and how many of its bytes it has; and for
     strings with which longer tokens begin, their number, their length and the trie node after them."""
 
@@ -27,7 +26,7 @@ class _Matches:
     beyond: list[tuple[int, int, dict[int, Any]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NextTokens:
     """The legal next tokens at a state of a grammar, each once, in no order, and where they lead.
 
@@ -163,21 +162,30 @@ class Vocabulary:
 
     def _match(self, node: dict[int, Any], strings: Strings) -> _Matches:
         """What `_Matches` says of some strings from a trie node; kept, since words and tags come again and again."""
-        places, beyond = dict[int, tuple[int, int]](), list[tuple[int, int, dict[int, Any]]]()
+        tokens, places, beyond = list[int](), list[tuple[int, int]](), list[tuple[int, int, dict[int, Any]]]()
+        seen = set[int]()  # nodes on the way of an earlier string
         for number, string in enumerate(strings):
-            at: dict[int, Any] | None = node
+            at = node
             for count, byte in enumerate(string, 1):
-                if at is None or (at := self._child(at, byte)) is None:
+                child = at.get(byte)
+                if child is None:
                     break
-                for token in at.get(_TOKENS, ()):
-                    places.setdefault(token, (number, count))
+                if type(child) is tuple:
+                    child = at[byte] = self._grown(*child)
+                at = child
+                some = at.get(_TOKENS)
+                if some is not None and id(at) not in seen:
+                    tokens += some
+                    places += [(number, count)] * len(some)
+                if len(strings) > 1:
+                    seen.add(id(at))
             else:
-                if at is not None and len(at) > (_TOKENS in at):
+                if len(at) > (_TOKENS in at):
                     beyond.append((number, len(string), at))
         if len(self._matched) >= KEPT:
             self._matched.clear()
         # A node that was visited stays in the trie, so its identity is a key.
-        found = self._matched[id(node), strings] = _Matches(list(places), list(places.values()), beyond)
+        found = self._matched[id(node), strings] = _Matches(tokens, places, beyond)
         return found
 
     def _child(self, node: dict[int, Any], byte: int) -> dict[int, Any] | None:

@@ -1,5 +1,6 @@
 """A plain transformers folder: weights with the adapter merged in, tokenizer, configs, manifest, model card."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -90,6 +91,7 @@ def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
         )
     causal, _ = load_weights(base, adapter, torch.device("cpu"), getattr(torch, dtype), "eager", plain=False)
     causal.save_pretrained(out)
+    _index(out)
     for path in out.glob("*.safetensors"):
         path.chmod(0o644)  # written readable by the owner only, but models are shared
     # An adapter with tokens of its own brings a tokenizer.
@@ -98,6 +100,20 @@ def _write(base: Path, adapter: Path | None, dtype: str, out: Path) -> None:
             shutil.copytree(path, out / path.name, dirs_exist_ok=True)
         else:
             shutil.copyfile(path, out / path.name)
+
+
+def _index(out: Path) -> None:
+    """Write which file holds which tensor, also where one file holds all: without it, servers (vLLM, SGLang) read every
+    file of tensors in the folder as the model's, the drafter's too."""
+    from safetensors import safe_open
+
+    place, weights = out / "model.safetensors.index.json", out / "model.safetensors"
+    if place.exists():
+        return
+    with safe_open(weights, "pt") as tensors:
+        names = sorted(tensors.keys())
+    index = {"metadata": {"total_size": weights.stat().st_size}, "weight_map": dict.fromkeys(names, weights.name)}
+    place.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 
 def keep_card(source: Path, out: Path) -> None:
