@@ -12,6 +12,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "genner extract articles.jsonl --labels-file labels.json --out found.jsonl --resume",
         "genner extract abstracts.jsonl --model bio --min-score 0",
         "cat notes.txt | genner extract -",
+        "genner extract notes.txt --model smollm2-135m-instruct --demonstrations train.jsonl --shots 4 --verify",
     ),
     "evaluate": (
         "genner evaluate gold.jsonl found.jsonl --html errors.html",

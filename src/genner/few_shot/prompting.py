@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from typing import get_args
 
 from genner.document import Document, LabelSet
-from genner.errors import UsageError
+from genner.errors import UnknownNameError, UsageError
 from genner.few_shot.demonstrations import DemonstrationPool, same_text
 from genner.few_shot.encoders import Encoder, find_encoder
 from genner.few_shot.mentions import MentionExamples
-from genner.few_shot.retrieval import Retriever, retriever
+from genner.few_shot.retrieval import Retrieval, Retriever, retriever
 from genner.few_shot.vector_cache import CachedEncoder
 from genner.few_shot.window import Example, shortened
 from genner.few_shot.wording import TaskPrompt
@@ -55,6 +56,8 @@ class FewShot:
             raise UsageError(f"shots {shots}, limit {limit}; legal: 1 or more each; for no demonstrations, give none")
         self.shots, self.seed, self.search = shots, seed, search
         self.retrieval = retrieval or ("random" if encoder is None else "entity")
+        if self.retrieval not in get_args(Retrieval):
+            raise UnknownNameError("retrieval", retrieval, get_args(Retrieval))
         needs = self.retrieval != "random"
         self.queries = find_encoder(encoder, f"retrieval {self.retrieval!r}") if needs else None
         self.encoder = CachedEncoder(self.queries, cache) if self.queries else None
@@ -128,18 +131,21 @@ class FewShot:
     def notes(self) -> list[str]:
         """What was left out so far, in words, for the user; the pool's part first."""
         out, counts = self.pool.left_out, self.counts
-        parts = [f"{n} {what}" for what, n in (("sentences given twice", out["duplicates"]),) if n]
-        parts += [f"{out['cut']} entities across two sentences"] if out["cut"] else []
-        parts += [f"{out['beyond the limit']} sentences beyond the limit"] if out["beyond the limit"] else []
-        said = [f"{len(self.pool.sentences)} sentences to demonstrate"]
+        left_out = {
+            "given twice": out["duplicates"],
+            "beyond the limit": out["beyond the limit"],
+            "with an entity across its end": out["cut"],
+        }
+        parts = [f"{number} {what}" for what, number in left_out.items() if number]
+        said = [f"sentences to demonstrate: {len(self.pool.sentences)}"]
         said[0] += f"; left out: {', '.join(parts)}" if parts else ""
         if counts["itself"]:
-            said.append(f"{counts['itself']} times a sentence was not demonstrated to itself")
+            said.append(f"not demonstrated to itself: {counts['itself']} times")
         if counts["dropped"]:
             wanted = counts["dropped"] + counts["shown"]
             said.append(f"{counts['dropped']} of {wanted} demonstrations did not fit into the model's window")
         if counts["unencodable"]:
-            said.append(f"{counts['unencodable']} entities of demonstrations cannot be written in this format")
+            said.append(f"entities of demonstrations that this format cannot write: {counts['unencodable']}")
         return said
 
     @cached_property

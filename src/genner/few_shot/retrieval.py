@@ -13,12 +13,12 @@ the keys are the words of entities alone, and a sentence without entities is nev
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 
 from genner.document import Document, Span
-from genner.errors import UnknownNameError, UsageError
+from genner.errors import UsageError
 from genner.few_shot.demonstrations import DemonstrationPool
 from genner.few_shot.encoders import Encoder
 from genner.few_shot.similarity import Vectors, vector_search
@@ -45,11 +45,7 @@ def retriever(
     Args:
         encoder: gives the vectors of the pool.
         queries: gives those of the texts, the same encoder without a cache.
-
-    Raises `UnknownNameError`.
     """
-    if kind not in get_args(Retrieval):
-        raise UnknownNameError("retrieval", kind, get_args(Retrieval))
     if kind == "random":
         return RandomRetriever(pool, seed)
     assert encoder is not None
