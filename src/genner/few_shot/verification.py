@@ -93,9 +93,12 @@ class SelfVerification:
         Reads ahead a bounded number of documents. `heard` is told of each answer.
         """
 
+        # Only then are probabilities those of a yes against a no, and not among all that could be said.
+        exact = constrained and engine.capabilities.grammar == "exact"
+
         def answered() -> Iterator[Prediction]:
             requests = (r for c in waiting for r in self._requests(c, engine, labels, constrained, adapter))
-            return _answered(waiting, engine.generate(requests, batch_size=batch_size), heard)
+            return _answered(waiting, engine.generate(requests, batch_size=batch_size), exact, heard)
 
         waiting: list[Candidate] = []
         questions = 0
@@ -150,6 +153,7 @@ class SelfVerification:
 def _answered(
     candidates: Sequence[Candidate],
     answered: Iterable[Answered],
+    exact: bool,
     heard: Callable[[Request, Generation], None] | None,
 ) -> Iterator[Prediction]:
     """The predictions without the entities that were answered no."""
@@ -159,15 +163,15 @@ def _answered(
             heard(request, generation)
         answers.setdefault(id(request.context.document), []).append((request, generation))
     for candidate in candidates:
-        yield _confirmed(candidate.prediction, answers.get(id(candidate.document), []))
+        yield _confirmed(candidate.prediction, answers.get(id(candidate.document), []), exact)
 
 
-def _confirmed(prediction: Prediction, answers: Sequence[Answered]) -> Prediction:
-    said = {request.context.entity: (request, generation) for request, generation in answers}
+def _confirmed(prediction: Prediction, answers: Sequence[Answered], exact: bool) -> Prediction:
+    said = {request.context.entity: generation for request, generation in answers}
     kept, problems = [], list(prediction.problems)
     refuted = unverified = 0
     for entity in prediction.entities:
-        request, generation = said[entity]
+        generation = said[entity]
         problems += [Problem("engine", detail) for detail in generation.problems]
         if generation.failure:
             detail = f"{entity.label} at [{entity.start}, {entity.end}) was not verified: {generation.failure}"
@@ -176,16 +180,9 @@ def _confirmed(prediction: Prediction, answers: Sequence[Answered]) -> Predictio
         refuted += answer == NO
         unverified += answer is None
         if answer != NO:
-            kept.append(replace(entity, verified=_certainty(request, generation) if answer == YES else None))
+            known = answer == YES and exact and generation.logprobs
+            kept.append(replace(entity, verified=min(1.0, exp(sum(generation.logprobs))) if known else None))
     return replace(prediction, entities=tuple(kept), problems=tuple(problems), refuted=refuted, unverified=unverified)
-
-
-def _certainty(request: Request, generation: Generation) -> float | None:
-    """The probability of a yes against a no; None if the engine does not tell it."""
-    # A free answer's probabilities are among all that could be said.
-    if not (request.constrained and generation.logprobs) or request.grammar.read(generation.answer) is None:
-        return None
-    return min(1.0, exp(sum(generation.logprobs)))
 
 
 def verdict(generation: Generation) -> str | None:
