@@ -30,12 +30,12 @@ from genner.engines.http.answers import Budget, generation_of
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import retry_after, wait_time
 from genner.engines.http.estimate import estimated_tokens
-from genner.engines.http.options import OPTION_NAMES
+from genner.engines.http.failures import Failed, of_status
 from genner.engines.http.pricing import PricingEngine
 from genner.engines.http.reply import Reply, ReplyLimits, read
 from genner.engines.http.server import related
 from genner.engines.http.structured import WRAP, ServerKind, fields, ladder, respelled, unwrapped
-from genner.errors import DataError, ModelError, UsageError
+from genner.errors import DataError, GennerError, ModelError, UsageError
 from genner.extract import Extractor
 from genner.formats import FORMATS, get_format
 from genner.formats.grammar_source import FormatGrammarSource
@@ -573,6 +573,11 @@ def test_all_requests_wait_where_the_server_asks_for_it() -> None:
 # -- wrong calls
 
 
+@given(st.integers(100, 599), st.text(), st.booleans())
+def test_each_status_is_a_failure_of_the_request_or_of_the_job(status: int, said: str, seen: bool) -> None:
+    assert isinstance(of_status(status, said, None, URL, "", seen), Failed | GennerError)
+
+
 def test_what_is_no_endpoint_is_said() -> None:
     with Endpoint(copy) as endpoint:
         endpoint.pages["/v1/models"] = {"hello": "world"}
@@ -630,7 +635,6 @@ def test_a_wrong_option_is_refused(options: dict[str, Any], said: str) -> None:
 def test_addresses_may_be_those_of_the_calls() -> None:
     for end in ("", "/", "/chat/completions", "/models"):
         assert HttpOptions(f"http://x/v1{end}").base_url == "http://x/v1"
-    assert "base_url" in OPTION_NAMES
 
 
 @pytest.mark.parametrize(
@@ -716,7 +720,7 @@ def test_the_command_asks_an_endpoint_and_tells_what_it_cost(
         ]
         code, out, err = run(*call, "--dry-run")
         assert (code, out, endpoint.bodies, endpoint.authorizations) == (0, "", [], set())
-        assert re.search(r"1 requests; nothing was asked\ntokens, estimated .*\ncost: about 0.0001, at most", err)
+        assert re.search(r"requests: 1; nothing was asked\ntokens, estimated .*\ncost: about 0.0001, at most", err)
         code, out, err = run(*call)
         assert (code, out) == (2, "")
         assert "name that with --engine-option key_env=NAME" in err
@@ -724,14 +728,14 @@ def test_the_command_asks_an_endpoint_and_tells_what_it_cost(
         assert code == 0
         assert [e["text"] for e in json.loads(out)["entities"]] == ["Ada"]
         assert "it constrains answers in JSON formats: --format grouped_json" in err
-        assert "1 requests: 1 answered; 1 calls\ntokens paid for: 100 of prompts, 10 of answers; cost 0.0001" in err
+        assert "requests: 1 (1 answered); calls: 1\ntokens paid for: 100 of prompts, 10 of answers; cost 0.0001" in err
         code, out, err = run(*call, "--engine-option", "key_env=SOME_KEY")
-        assert "1 requests: 0 answered, 1 from the cache (110 tokens not paid again); 0 calls" in err
+        assert "requests: 1 (0 answered, 1 from the cache, 110 tokens not paid again); calls: 0" in err
         endpoint.script = lambda *_: Status(402)
         code, out, err = run(*call, "--engine-option", "key_env=SOME_KEY", "--engine-option", "cache=none")
         assert code == 1
         assert "no credit" in err
-        assert "1 calls" in err
+        assert "calls: 1" in err
 
 
 @pytest.mark.parametrize(

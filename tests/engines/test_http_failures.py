@@ -64,6 +64,7 @@ PASSING = {
     "cut before anything": Raw(b""),
     "half JSON": Raw(EVENT + b'data: {"choices": [{"del'),
     "half JSON, ended": Raw(b'data: {"choices": [{"del\n\n'),
+    "no end of a line": Raw(b"data: " + b"x" * (1 << 20)),
     "no object": Raw(b"data: [1, 2]\n\n"),
     "other form": Raw(b'data: {"choices": [3]}\n\n'),
     "error in the stream": Raw(b'data: {"error": {"code": 502, "message": "provider is down"}}\n\n'),
@@ -260,7 +261,7 @@ def test_a_thousand_requests_one_in_five_failing_killed_and_resumed(tmp_path: Pa
     assert len(twice) <= HttpOptions(endpoint.url).concurrency
     assert twice <= at_kill
     assert all(endpoint.paid[text] <= 3 for text in wrong)
-    assert "of them failed and were repeated or given up" in told, told
+    assert "failed and were repeated or given up" in told, told
     assert re.search(r"no answer for \d+ parts", told), told
     everything = told + "".join(path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file())
     assert "secret-1234" not in everything

@@ -76,13 +76,15 @@ class Accounts:
         """The sums in words."""
         got = self.counts
         total = got["answered"] + got["cached"] + got["failed"]
-        said = f"{total} requests: {got['answered']} answered"
-        said += f", {got['cached']} from the cache ({self.saved} tokens not paid again)" if got["cached"] else ""
-        said += f", {got['failed']} failed" if got["failed"] else ""
-        said += f"; {got['calls']} calls"
+        outcomes = [f"{got['answered']} answered"]
+        if got["cached"]:
+            outcomes.append(f"{got['cached']} from the cache, {self.saved} tokens not paid again")
+        if got["failed"]:
+            outcomes.append(f"{got['failed']} failed")
+        said = f"requests: {total} ({', '.join(outcomes)}); calls: {got['calls']}"
         if self.repeated:
             reasons = ", ".join(f"{n} x {why}" for why, n in self.repeated.most_common())
-            said += f", {sum(self.repeated.values())} of them failed and were repeated or given up ({reasons})"
+            said += f", of which {sum(self.repeated.values())} failed and were repeated or given up ({reasons})"
         lines = [said]
         tokens = f"tokens paid for: {self.prompt} of prompts, {self.completion} of answers"
         tokens += f" (of {self.estimated} calls estimated)" if self.estimated else ""

@@ -15,6 +15,7 @@ from genner.engines.http.options import HttpOptions
 from genner.engines.http.reply import InReply, Reply, ReplyLimits, error_said, read, whole
 from genner.engines.http.server import Answer
 
+QUESTION_TIME = 30.0  # seconds for what a server says of itself
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -41,7 +42,7 @@ class Connection:
         """Ask for an address. Raises `GennerError` if there is no server or it refuses the key, `Transient` while it
         starts."""
         try:
-            async with asyncio.timeout(self.options.total_timeout), self._client.stream("GET", address) as response:
+            async with asyncio.timeout(QUESTION_TIME), self._client.stream("GET", address) as response:
                 said = self.key.scrub(await whole(response))
         except (httpx2.ReadTimeout, TimeoutError):
             raise Transient("time-out", f"{address} does not answer in time") from None

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 TRIED = 3  # requests whose grammar is refused, with none accepted, before no more is sent
 
-Ask = Callable[[Structured, dict[str, Any]], Awaitable[Generation]]
+AskInMode = Callable[[Structured, dict[str, Any]], Awaitable[Generation]]
 """Asks for the answer in a mode, with these fields. Raises `Refused` if the server does not take the request."""
 
 
@@ -44,7 +44,7 @@ class ModeLadder:
         self._standing = {step: _Standing() for step in steps}
         self._told: set[str] = set()
 
-    async def descend(self, request: Request, ask: Ask) -> Generation:
+    async def descend(self, request: Request, ask: AskInMode) -> Generation:
         """The answer in the best mode that the server takes. Raises `SetAside` if it takes the request in none."""
         refused: dict[Structured, Refused] = {}
         for mode in self.steps if request.constrained else ("none",):

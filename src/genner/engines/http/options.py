@@ -1,7 +1,7 @@
 """The options of the HTTP engine: where the server is, what it may cost, and how patient its caller is."""
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from genner.errors import UsageError
@@ -125,6 +125,3 @@ def _checked_url(given: str) -> str:
     for end in ("/chat/completions", "/completions", "/models"):
         url = url.removesuffix(end)
     return url
-
-
-OPTION_NAMES = tuple(each.name for each in fields(HttpOptions))

@@ -57,7 +57,7 @@ class PricingEngine:
         """The estimate in words."""
         options, answer = self.options, round(self.answer)
         lines = [
-            f"{self.requests} requests; nothing was asked",
+            f"requests: {self.requests}; nothing was asked",
             f"tokens, estimated from characters: {self.prompt} of prompts, {answer} of answers with as many entities "
             f"as usual, at most {self.most}",
         ]

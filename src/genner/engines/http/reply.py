@@ -18,7 +18,7 @@ from genner.engines.http.failures import SetAside, Transient
 
 THINKS = ("<think", "<reasoning", "<thought", "[THINK]", "<|channel|>analysis")
 _THOUGHT = ("</think", "</reasoning", "</thought", "[/THINK]", "<|channel|>final")
-CLOSING = 0.2  # seconds for the end of a stream, after all of it was said
+CLOSING_TIME = 0.2  # seconds for the end of a stream, after all of it was said
 LARGEST = 32 << 20  # bytes of a reply that is not streamed; an answer has some kilobytes
 
 
@@ -143,7 +143,7 @@ async def read(response: httpx2.Response, reply: Reply, limits: ReplyLimits) -> 
         if event.data.strip() == "[DONE]":
             reply.finish = reply.finish or "stop"
             with suppress(TimeoutError):  # a connection is used again if its reply was read to the end
-                async with asyncio.timeout(CLOSING):
+                async with asyncio.timeout(CLOSING_TIME):
                     await anext(events, None)
             return
         if event.data:
