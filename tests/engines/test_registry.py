@@ -95,9 +95,8 @@ def test_constrained_answers_are_legal(name: str, folder: Path, server: Endpoint
 
 @of_each
 def test_a_model_is_loaded_into_the_engine_of_a_name(name: str, folder: Path, server: Endpoint) -> None:
-    can = engine_class(name).capabilities
     model, more = MODEL if name == "http" else str(folder), options(name, server)
-    ner = load(model, LABELS, engine=name, constrained=can.constrains, engine_options=more)
+    ner = load(model, LABELS, engine=name, engine_options=more)
     assert type(ner.engine) is engine_class(name)
     assert ner.extract(TEXTS[0]).text == TEXTS[0]
     longer = ner.engine.measure("a b, " * 9, "c")
@@ -174,7 +173,7 @@ def test_another_package_adds_an_engine(remote: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"base": "x"}, r"no key 'base'; known: base_url, concurrency, seconds"),
+        ({"base": "x"}, r"no key 'base' .*known: base_url, concurrency, seconds"),
         ({"concurrency": "many"}, "concurrency = 'many' is not of type int"),
         ({"seconds": "long"}, "seconds = 'long' is not of type"),
     ],

@@ -28,7 +28,6 @@ from genner.errors import ModelError, UsageError
 T = TypeVar("T")
 
 REQUESTS_AHEAD = 4  # requests read for each that is open, so that a slow one does not stop the others
-NAME = "http"
 
 
 class HttpEngine:

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 from genner.engines.base import GrammarSource, GrammarSupport
 from genner.engines.http.options import Structured
+from genner.engines.vllm_args import KEY
 from genner.errors import UsageError
 from genner.grammar import FLAT
 
@@ -29,13 +30,10 @@ _LADDERS: dict[ServerKind, tuple[Structured, ...]] = {
 }
 _OTHERS: tuple[Structured, ...] = ("response_format", "none")
 
-XARG = "genner"
-"""The key of `vllm_xargs` under which genner's plug-in in vLLM finds `GrammarSource.to_json`, as a JSON string."""
-
 PLUGIN_TEXT = "4711"
 PLUGIN_TEST = {
     "vllm_xargs": {
-        XARG: json.dumps({"format": "inline_xml", "text": PLUGIN_TEXT, "labels": ["A"], "constraints": asdict(FLAT)})
+        KEY: json.dumps({"format": "inline_xml", "text": PLUGIN_TEXT, "labels": ["A"], "constraints": asdict(FLAT)})
     }
 }
 """The fields of a request whose answer, if the plug-in is there, is `PLUGIN_TEXT`, with the tag A or without."""
@@ -75,7 +73,7 @@ def fields(mode: Structured, kind: ServerKind, source: GrammarSource) -> dict[st
     """The fields of a request that hold the server to a grammar; None if this mode cannot express the grammar."""
     try:
         if mode == "genner":
-            return {"vllm_xargs": {XARG: json.dumps(source.to_json(), ensure_ascii=False, separators=(",", ":"))}}
+            return {"vllm_xargs": {KEY: json.dumps(source.to_json(), ensure_ascii=False, separators=(",", ":"))}}
         if mode == "gbnf":
             grammar = source.gbnf()
             if kind == "vllm":
