@@ -60,17 +60,19 @@ class Task:
             for words, part in zip(self.instructions, self.parts, strict=True)
         ]
 
+    @property
+    def _exported(self) -> Constraints:
+        return Constraints("strict", self.depth, allow_trailing_repeat=True)  # as `genner grammar`
+
     def gbnf(self, i: int) -> str:
         """The grammar of request `i` for xgrammar and llama.cpp."""
         document, part = divmod(i, len(self.parts))
-        return self.form.rules(
-            self.documents[document].text, self.parts[part], Constraints("strict", self.depth)
-        ).gbnf()
+        return self.form.rules(self.documents[document].text, self.parts[part], self._exported).gbnf()
 
     def lark(self, i: int) -> str:
         """The grammar of request `i` for llguidance."""
         document, part = divmod(i, len(self.parts))
-        return self.form.lark(self.documents[document].text, self.parts[part], Constraints("strict", self.depth))
+        return self.form.lark(self.documents[document].text, self.parts[part], self._exported)
 
     def head(self, count: int) -> "Task":
         """Only the first sentences."""
