@@ -20,7 +20,7 @@ from genner.document import LabelSet
 from genner.errors import DataError, LabelError, ModelError
 from genner.formats import FORMATS
 from genner.labels import enclosing_label_set
-from genner.trained import KEY, Trained
+from genner.trained import TRAINED_KEY, Trained
 from genner.writing import replacing
 
 Schema = Literal["fetched", "adapter", "exported"]  # of a `genner.json`
@@ -185,7 +185,7 @@ def record_trained(folder: Path, trained: Trained) -> Path:
         raise ModelError(f"{folder} has neither genner.json nor training.json beside its weights; train it again")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        write_manifest(path, {**raw, KEY: trained.to_json()})
+        write_manifest(path, {**raw, TRAINED_KEY: trained.to_json()})
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path} cannot be changed: {error}; mend it, or the rights of its folder") from None
     return path
@@ -233,6 +233,6 @@ def _labels(raw: dict[str, Any], path: Path) -> LabelSet | None:
 
 def _trained(raw: dict[str, Any], path: Path) -> Trained | None:
     try:
-        return Trained.from_json(raw[KEY], path.name) if raw.get(KEY) else None
+        return Trained.from_json(raw[TRAINED_KEY], path.name) if raw.get(TRAINED_KEY) else None
     except (DataError, LabelError) as error:
         raise _damaged(path, error) from None

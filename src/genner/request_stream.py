@@ -18,7 +18,7 @@ from genner.inputs import document_of
 from genner.pending import ChunkContext, PendingDocument
 
 MAX_CHUNK_CHARS = 1200  # code points: a longer sentence is cut, since the models were trained on shorter ones
-READ_AHEAD = 16  # texts whose demonstrations are looked up together
+TEXTS_AHEAD = 16  # texts whose demonstrations are looked up together
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RequestStream:
         copies = max(1, *(self.form.copies_in(part) for part in parts))
         fits = self._fits(max((prompt.instruction() for prompt in prompts), key=len), copies)
         numbered = enumerate(texts, 1)
-        while block := list(islice(numbered, READ_AHEAD if self.few_shot else 1)):
+        while block := list(islice(numbered, TEXTS_AHEAD if self.few_shot else 1)):
             made = [self._pending(text, number, fits, len(parts)) for number, text in block]
             shown = self._demonstrated([d.document.text[c.start : c.end] for d in made for c in d.chunks])
             for document in made:

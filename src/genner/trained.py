@@ -13,7 +13,7 @@ from typing import Any, Self
 from genner.document import LabelSet
 from genner.errors import DataError
 
-KEY = "trained"  # in the `genner.json` of an adapter, the `training.json` of a model
+TRAINED_KEY = "trained"  # in the `genner.json` of an adapter, the `training.json` of a model
 MAX_NAMED_LABELS = 8  # maximum number of labels listed in a message
 
 
@@ -53,11 +53,11 @@ class Trained:
     def from_json(cls, raw: Any, source: str) -> Self:
         """From the result of `to_json`. Raises `DataError`, naming `source`, for anything else."""
         if not isinstance(raw, list):
-            raise DataError(source, f"{KEY!r} is {type(raw).__name__}, not a list")
+            raise DataError(source, f"{TRAINED_KEY!r} is {type(raw).__name__}, not a list")
         found = []
         for item in raw:
             if not isinstance(item, Mapping) or not isinstance(names := item.get("sets"), list):
-                raise DataError(source, f"{KEY!r} holds {item!r}, which has no list 'sets' and no 'labels'")
+                raise DataError(source, f"{TRAINED_KEY!r} holds {item!r}, which has no list 'sets' and no 'labels'")
             found.append((tuple(map(str, names)), LabelSet.from_json(item.get("labels"), source)))
         return cls(tuple(found))
 

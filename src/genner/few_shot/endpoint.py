@@ -18,7 +18,7 @@ from genner.errors import ModelError, UsageError
 from genner.few_shot.encoders import unit
 from genner.few_shot.similarity import Vectors
 
-KEY = "GENNER_EMBEDDINGS_KEY"  # the environment variable with the key of any server but OpenAI's
+EMBEDDINGS_KEY = "GENNER_EMBEDDINGS_KEY"  # the environment variable with the key of any server but OpenAI's
 
 
 class EndpointEncoder:
@@ -42,7 +42,9 @@ class EndpointEncoder:
         host = urlsplit(base_url).hostname or base_url
         self.name = f"{model} at {host}"
         self._url, self._model = f"{base_url.rstrip('/')}/embeddings", model
-        self._key = ApiKey("OPENAI_API_KEY" if host == OPENAI else KEY if os.environ.get(KEY) else "", host)
+        self._key = ApiKey(
+            "OPENAI_API_KEY" if host == OPENAI else EMBEDDINGS_KEY if os.environ.get(EMBEDDINGS_KEY) else "", host
+        )
         self._client = httpx2.Client(auth=self._key, timeout=60.0, transport=transport)
 
     @classmethod
@@ -85,7 +87,7 @@ class EndpointEncoder:
                 if reply.status_code in (401, 403):
                     raise ModelError(
                         f"{self._url} refuses the key or lacks one ({said}); put a valid key into the environment "
-                        f"variable {self._key.variable or KEY}"
+                        f"variable {self._key.variable or EMBEDDINGS_KEY}"
                     )
                 if reply.status_code < 500 and reply.status_code not in (408, 429):
                     raise ModelError(f"{self._url} refuses the request ({said}); see the address and the model")

@@ -15,7 +15,7 @@ from genner.few_shot.encoders import Encoder, find_encoder
 from genner.few_shot.mentions import MentionExamples
 from genner.few_shot.retrieval import Retrieval, Retriever, retriever
 from genner.few_shot.vector_cache import CachedEncoder
-from genner.few_shot.window import Example, shortened
+from genner.few_shot.window import ExamplePair, shortened
 from genner.few_shot.wording import TaskPrompt
 from genner.formats import Format
 
@@ -98,7 +98,7 @@ class FewShot:
             found.append(others[: self.shots][::-1])
         return found
 
-    def examples(self, sentences: Iterable[Document], labels: LabelSet, form: Format) -> list[Example]:
+    def examples(self, sentences: Iterable[Document], labels: LabelSet, form: Format) -> list[ExamplePair]:
         """The demonstrations as they are shown: each text, and its answer for these labels in this format."""
         shown = []
         for sentence in sentences:
@@ -109,7 +109,7 @@ class FewShot:
         return shown
 
     def fitted(
-        self, prompt: TaskPrompt, examples: Sequence[Example], room: int | None, measure: Callable[[str], int]
+        self, prompt: TaskPrompt, examples: Sequence[ExamplePair], room: int | None, measure: Callable[[str], int]
     ) -> str:
         """The instruction with as many of these examples (nearest last) as fit.
 

@@ -17,7 +17,7 @@ Vectors = npt.NDArray[np.float32]
 """Unit vectors [n, d]; a zero vector is of a text without any known word, and near to nothing."""
 
 Backend = Literal["matrix", "faiss"]
-SPARE = 8  # candidates beyond those asked for, whose order in float32 may differ
+SPARE_CANDIDATES = 8  # candidates beyond those asked for, whose order in float32 may differ
 QUERIES = 64  # that are compared with all keys at once, which bounds memory
 
 
@@ -37,7 +37,7 @@ class MatrixSearch:
         self.keys = keys
 
     def nearest(self, queries: Vectors, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        wanted = min(count + SPARE, len(self.keys))
+        wanted = min(count + SPARE_CANDIDATES, len(self.keys))
         found = []
         for begin in range(0, len(queries), QUERIES):
             scores = queries[begin : begin + QUERIES] @ self.keys.T
@@ -60,7 +60,7 @@ class FaissSearch:
         self._index.add(np.ascontiguousarray(keys))
 
     def nearest(self, queries: Vectors, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        wanted = min(count + SPARE, len(self.keys))
+        wanted = min(count + SPARE_CANDIDATES, len(self.keys))
         if not wanted or not len(queries):
             return _ranked(self.keys, queries, np.zeros((len(queries), 0), np.int64), count)
         _, candidates = self._index.search(np.ascontiguousarray(queries), wanted)

@@ -21,7 +21,7 @@ from genner.document import Document, Entity, LabelSet, Prediction, Problem
 from genner.engines.base import Answered, Engine, Generation, Request
 from genner.errors import UsageError
 from genner.few_shot.prompting import FewShot
-from genner.few_shot.window import Example
+from genner.few_shot.window import ExamplePair
 from genner.few_shot.wording import TaskPrompt, question, verification_prompt
 from genner.formats.choice import ChoiceGrammarSource
 
@@ -127,7 +127,7 @@ class SelfVerification:
                 instruction = self._instruction(verification_prompt(label), examples, asked, engine)
                 yield Request(instruction, asked, ANSWERS.grammar(), constrained, (), context, adapter, ANSWERS)
 
-    def _instruction(self, prompt: TaskPrompt, examples: Sequence[Example], asked: str, engine: Engine) -> str:
+    def _instruction(self, prompt: TaskPrompt, examples: Sequence[ExamplePair], asked: str, engine: Engine) -> str:
         if self.few_shot is None or not examples:
             return prompt.instruction()
         room = None if engine.window is None else engine.window - RESERVE
@@ -135,7 +135,7 @@ class SelfVerification:
 
     def _examples(
         self, sentence: str, spans: Sequence[tuple[tuple[int, int], str]], labels: LabelSet
-    ) -> list[list[Example]]:
+    ) -> list[list[ExamplePair]]:
         """For each entity its solved questions, nearest last."""
         if not (self.few_shot and self.shots):
             return [[] for _ in spans]

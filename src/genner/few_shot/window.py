@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-Example = tuple[str, str]
+ExamplePair = tuple[str, str]
 """A demonstration as it is shown: a text and its answer."""
 
 
@@ -25,11 +25,11 @@ def most_that_fit(sizes: Sequence[int], room: int) -> list[int]:
 
 
 def shortened(
-    examples: Sequence[Example],
+    examples: Sequence[ExamplePair],
     *,
-    measure: Callable[[Sequence[Example]], int],
+    measure: Callable[[Sequence[ExamplePair]], int],
     room: int,
-) -> list[Example]:
+) -> list[ExamplePair]:
     """The examples (nearest last) that fit, in their order.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from genner.document import Label, LabelSet
 from genner.errors import UnknownNameError
-from genner.few_shot.window import Example
+from genner.few_shot.window import ExamplePair
 from genner.formats import Format
 from genner.prompts import instruction, label_ends
 
@@ -40,7 +40,7 @@ class TaskPrompt:
     answered: str
     label_positions: tuple[int, ...] = ()
 
-    def instruction(self, examples: Sequence[Example] = ()) -> str:
+    def instruction(self, examples: Sequence[ExamplePair] = ()) -> str:
         """Everything before the text, with these demonstrations, in their order."""
         shown = "".join(f"{self.asked}{text}\n{self.answered}{answer}\n" for text, answer in examples)
         return f"{self.task}{self.introduction if examples else ''}{shown}{self.asked}"

@@ -25,7 +25,7 @@ GROUP = "genner_group"
 
 @contextmanager
 def grouped(config: Any) -> Iterator[None]:
-    """Context in which a transformers model uses this attention, over a `Line`."""
+    """Context in which a transformers model uses this attention, over a `PackedRows`."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(GROUP, attend)
@@ -36,7 +36,7 @@ def grouped(config: Any) -> Iterator[None]:
         config._attn_implementation = before
 
 
-class Line:
+class PackedRows:
     """Positions of prefix and rows in the line; passed to a transformers model as `past_key_values`.
 
     Args:
@@ -69,7 +69,7 @@ class Line:
 
 
 class _Keys:
-    def __init__(self, keys: Tensor, values: Tensor, line: Line) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, line: PackedRows) -> None:
         self.keys, self.values, self.line = keys, values, line
 
 
@@ -96,7 +96,7 @@ def attend(
 
 
 def _plain(
-    queries: Tensor, keys: Tensor, values: Tensor, line: Line, scale: float, window: int | None, cap: float | None
+    queries: Tensor, keys: Tensor, values: Tensor, line: PackedRows, scale: float, window: int | None, cap: float | None
 ) -> Tensor:
     """As `attend`, by autograd, over the whole line with a mask; supports a window and a soft cap of the scores."""
     groups = queries.shape[1] // keys.shape[1]
@@ -122,7 +122,7 @@ class _GroupAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, line: Line, scale: float) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, line: PackedRows, scale: float) -> Tensor:
         own = keys.shape[1]
         shape = ctx.shape = _Shape(line, own, queries.shape[1] // own)
         scaled = queries * scale
@@ -184,7 +184,7 @@ class _GroupAttention(torch.autograd.Function):
 class _Shape:
     """Conversions between the line, [N, K*G, .], and the blocks of `_GroupAttention`."""
 
-    def __init__(self, line: Line, own: int, groups: int) -> None:
+    def __init__(self, line: PackedRows, own: int, groups: int) -> None:
         self.line, self.own, self.groups = line, own, groups
 
     def prefix_of(self, each: Tensor) -> Tensor:

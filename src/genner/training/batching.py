@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genner.training.attention import Line, grouped
+from genner.training.attention import PackedRows, grouped
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _repeated(body: Any, group: Batch, pad_id: int, device: torch.device) -> tup
 
 def _in_line(body: Any, group: Batch, pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """As `_padded`, without padding, in one pass over prefix and rows."""
-    line = Line(len(group.prefix), [len(pair) for pair in group.pairs], device)
+    line = PackedRows(len(group.prefix), [len(pair) for pair in group.pairs], device)
     ids, kept, targets = list(group.prefix), list[int](), list[int]()
     for pair in group.pairs:
         first = len(ids) + len(pair.body) - 1

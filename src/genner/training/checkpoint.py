@@ -17,7 +17,7 @@ import torch
 from genner.calibration import CALIBRATION_FILE as CALIBRATION
 from genner.errors import TrainingError, UsageError
 from genner.manifest import MANIFEST, TUNED, write_manifest
-from genner.trained import KEY
+from genner.trained import TRAINED_KEY
 from genner.training.mixture import Mixture, trained_on
 from genner.training.recipe import Recipe
 from genner.writing import replacing
@@ -59,7 +59,7 @@ def save_model(
         "recipe": hashlib.sha256(json.dumps(recipe.to_dict(), indent=1).encode()).hexdigest(),  # of recipe.json
         **({"dev": dev} if dev else {}),
         **(origin or {}),
-        KEY: trained_on((spec, labels) for spec, labels, _ in mixture.sets).to_json(),
+        TRAINED_KEY: trained_on((spec, labels) for spec, labels, _ in mixture.sets).to_json(),
     }
     asked = {labels for _, labels, _ in mixture.sets}
     if len(asked) == 1:  # the default labels
