@@ -7,6 +7,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,7 @@ class LocalEncoder:
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         self.name = name
         self._model, self._tokenizer = model, tokenizer
+        self._lock = Lock()  # a fast tokenizer that pads must not be used by two threads at a time
         limits = (tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or 512)
         self._window = int(min(limits))
 
@@ -96,15 +98,16 @@ class LocalEncoder:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for begin in range(0, len(order), self.BATCH):
             numbers = order[begin : begin + self.BATCH]
-            read = self._tokenizer(
-                [texts[i] for i in numbers],
-                padding=True,
-                truncation=True,
-                max_length=self._window,
-                return_offsets_mapping=True,
-                return_special_tokens_mask=True,
-                return_tensors="pt",
-            )
+            with self._lock:
+                read = self._tokenizer(
+                    [texts[i] for i in numbers],
+                    padding=True,
+                    truncation=True,
+                    max_length=self._window,
+                    return_offsets_mapping=True,
+                    return_special_tokens_mask=True,
+                    return_tensors="pt",
+                )
             places, special = read.pop("offset_mapping").numpy(), read.pop("special_tokens_mask").numpy()
             with torch.inference_mode():
                 states = self._model(**read).last_hidden_state.float().numpy()  # [batch, tokens, d]
