@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import Run
 from tests.engines.endpoint import MODEL, Endpoint, Raw, Say, Status, Step
@@ -470,6 +470,7 @@ def test_a_price_needs_no_server_and_no_key() -> None:
 # -- replies
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 40), min_size=1), st.booleans())
 def test_a_reply_is_the_same_however_it_is_cut(sizes: list[int], long: bool) -> None:
     """Events may be torn anywhere, within a character too, and comments and blank lines may stand between them."""
@@ -498,6 +499,7 @@ def test_a_reply_is_the_same_however_it_is_cut(sizes: list[int], long: bool) -> 
     assert (reply.text, reply.finish, reply.usage, reply.cut) == ("".join(texts), "stop", {"prompt_tokens": 1}, "")
 
 
+@settings(max_examples=30)
 @given(st.text(min_size=1), st.data(), st.sampled_from(["", " ", "\n"]))
 def test_scores_are_of_the_tokens_that_were_written(text: str, data: st.DataObject, lead: str) -> None:
     answer = text.encode("utf-8", "replace")
@@ -655,6 +657,7 @@ def test_another_model_is_told_from_another_name(asked: str, said: str, same: bo
     assert related(asked, said, frozenset({"alias"})) == same
 
 
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(FORMATS)), st.text(min_size=1, max_size=80))
 def test_the_longest_answer_fits_the_budget(form: str, text: str) -> None:
     """No legal answer is cut off: a walk that opens whatever it may stays below the limit."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,22 @@ def test_what_concerns_the_job_stops_it(step: Step, kind: type[GennerError], sai
         with pytest.raises(kind, match=said):
             list(ner.pipe([f"Ada {i}." for i in range(100)]))
     assert sum(endpoint.asked.values()) <= 4 * 4
+
+
+def test_texts_that_failed_when_the_server_went_down_are_not_done() -> None:
+    """The job stops, and gives none of the last failures out; one that an answer follows is given out."""
+
+    def script(body: dict[str, Any], before: int) -> Step:
+        number = int(asked_about(body).split()[1])
+        return Status(500) if number == 2 or number >= 6 else Say(gold(asked_about(body)))
+
+    found = []
+    with Endpoint(script) as endpoint:
+        predictions = extractor(endpoint, give_up=4, concurrency=1).pipe([f"Ada {i} left." for i in range(100)])
+        found += [[p.kind for p in each.problems] for each in islice(predictions, 6)]
+        with pytest.raises(ModelError, match="4 requests failed one after the other"):
+            next(predictions)
+    assert found == [[], [], ["failed"], [], [], []]
 
 
 # -- a thousand requests, one in five of which fails; killed, and resumed

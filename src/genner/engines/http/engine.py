@@ -113,8 +113,20 @@ class HttpEngine:
         return self.accounts.lines()
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
-        """See `Engine.generate`. `batch_size`: requests read ahead. Raises `GennerError` when the job cannot go on."""
-        ahead = batch_size or REQUESTS_AHEAD * self.options.concurrency
+        """See `Engine.generate`. `batch_size`: requests read ahead. Raises `GennerError` when the job cannot go on.
+
+        A failure comes out when an answer follows it: if the server has gone, and the job stops, the last requests
+        count as not asked, so that a resumed job asks them again.
+        """
+        held: list[Answered] = []
+        for request, generation in self._in_order(requests, batch_size or REQUESTS_AHEAD * self.options.concurrency):
+            held.append((request, generation))
+            if not generation.failure or len(held) > self.options.give_up:
+                yield from held
+                held.clear()
+        yield from held
+
+    def _in_order(self, requests: Iterable[Request], ahead: int) -> Iterator[Answered]:
         waiting: deque[tuple[Request, Future[Generation]]] = deque()
         try:
             for request in requests:
