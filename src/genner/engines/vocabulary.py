@@ -40,7 +40,10 @@ class NextTokens:
     def after(self, token: int) -> State:
         """The state after one of the tokens. Raises `ValueError` for any other token."""
         index = self.tokens.index(token)
-        first, origin, places = next(part for part in reversed(self._parts) if part[0] <= index)
+        for part in self._parts:
+            if part[0] > index:
+                break
+            first, origin, places = part
         state: State = origin if places is None else self._grammar.follow(origin, *places[index - first])
         return state
 

@@ -47,6 +47,8 @@ class Tag(NamedTuple):
     node: int
 
 
+OPENING, CLOSING = Tag(False, 0), Tag(True, 1)  # tags of which nothing is written yet
+
 Thread = tuple[int, int, tuple[Frame, ...], Tag | None]
 
 
@@ -153,16 +155,16 @@ class InlineGrammar:
         if off or i < places[i]:
             return (((line[at[i] + off : at[places[i + 1 if off else i]]],), threads[0]),)
         found: list[Menu] = []
-        room = i < self._n and self._room(frames, i + 1)
+        room = i < self._n and (not frames or self._room(frames, i + 1))
         if room and line[at[i]] in first:
             found.append(((line[at[i] : at[places[i + 1]]],), threads[0]))
-        if self._tries.first_bytes.isdisjoint(first):  # type: ignore[arg-type]
+        if not self._tries.begins_in(first):
             return found
         tags = list[Tag]()
         if frames and self._ends[i] and self._first_ends[frames[-1].start] <= i:
-            tags.append(Tag(True, 1))
+            tags.append(CLOSING)
         if room and self._starts[i] and len(frames) < self._depth and self._ends_from[self._first_ends[i]]:
-            tags.append(Tag(False, 0))
+            tags.append(OPENING)
         for tag in tags:
             if rests := self._rests(i, frames, tag):
                 found.append((rests, (i, 0, frames, tag)))
@@ -209,9 +211,9 @@ class InlineGrammar:
         if room:
             moves.append(self._copy(i, 0, frames))
         if frames and self._ends[i] and self._first_ends[frames[-1].start] <= i:
-            moves += self._in_tag(i, frames, Tag(True, 1))
+            moves += self._in_tag(i, frames, CLOSING)
         if room and self._starts[i] and len(frames) < self._depth and self._ends_from[self._first_ends[i]]:
-            moves += self._in_tag(i, frames, Tag(False, 0))
+            moves += self._in_tag(i, frames, OPENING)
         return moves
 
     def _copy(self, i: int, off: int, frames: tuple[Frame, ...]) -> tuple[int, Thread, None]:

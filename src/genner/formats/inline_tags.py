@@ -1,6 +1,6 @@
 """Tags of the inline formats, what they decide, and tries over their bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ class TagTries:
         self.heads: dict[int, int] = {}  # of each leaf, the bytes of its tag before the name of the label
         self._depth: list[int] = [0, 0]  # bytes of the tag before the node
         self._texts: list[dict[int, bytes]] = [{}, {}]  # of openings, and of closings: the tag of each label
-        self._rests: dict[tuple[int, frozenset[int]], tuple[bytes, ...]] = {}
+        self._rests: dict[tuple[int, frozenset[int] | None], tuple[bytes, ...]] = {}
         for root, tags in ((0, opening), (1, closing)):
             for tag, label in tags:
                 node = root
@@ -62,13 +62,21 @@ class TagTries:
                 self.heads[node] = len(tag.head.encode())
         self.first_bytes = frozenset(self.children[0]) | frozenset(self.children[1])
 
+    def begins_in(self, some: Container[int]) -> bool:
+        """Whether a tag begins with one of these bytes."""
+        for byte in self.first_bytes:  # noqa: SIM110  # a generator takes three times as long
+            if byte in some:
+                return True
+        return False
+
     def rests(self, closes: bool, node: int, legal: set[int]) -> tuple[bytes, ...]:
         """What is left, from a node, of the tags of these labels."""
-        key = node, frozenset(legal)
-        if key not in self._rests:
+        key = node, None if legal is self.labels[closes] else frozenset(legal)  # None: of all labels
+        known = self._rests.get(key)
+        if known is None:
             labels, texts = sorted(self.labels[node] & legal), self._texts[closes]
-            self._rests[key] = tuple(texts[label][self._depth[node] :] for label in labels)
-        return self._rests[key]
+            known = self._rests[key] = tuple(texts[label][self._depth[node] :] for label in labels)
+        return known
 
 
 @lru_cache(256)
