@@ -42,7 +42,11 @@ class Connection:
         """Ask for an address. Raises `GennerError` if there is no server or it refuses the key, `Transient` while it
         starts."""
         try:
-            async with asyncio.timeout(QUESTION_TIME), self._client.stream("GET", address) as response:
+            patience = httpx2.Timeout(QUESTION_TIME, connect=self.options.connect_timeout)
+            async with (
+                asyncio.timeout(QUESTION_TIME),
+                self._client.stream("GET", address, timeout=patience) as response,
+            ):
                 said = self.key.scrub(await whole(response))
         except (httpx2.ReadTimeout, TimeoutError):
             raise Transient("time-out", f"{address} does not answer in time") from None
