@@ -40,6 +40,8 @@ REFUSALS = (ValueError, getattr(vllm.exceptions, "VLLMClientError", ValueError))
 
 DRAFTER = "drafter.safetensors"  # a file of genner's in the folders of models
 
+WAITING = 8  # answers that may wait for an earlier one, in multiples of those that are computed together
+
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the maximum ranks that vLLM takes
 
 
@@ -203,7 +205,7 @@ class VllmEngine:
         running = 0
         try:
             while True:
-                while running < size and (request := next(source, None)) is not None:
+                while running < size and len(waiting) < WAITING * size and (request := next(source, None)) is not None:
                     with self._turns:
                         key, failed = self._submit(request)
                     waiting.append((request, key, failed))
