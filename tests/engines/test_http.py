@@ -1,9 +1,12 @@
 """The HTTP engine against a server that is well: what is sent, what is kept, what is told."""
 
+import asyncio
+import base64
 import json
 import logging
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -29,10 +32,11 @@ from genner.engines.http.answer_store import AnswerStore, key_of
 from genner.engines.http.answers import Budget, generation_of
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import retry_after, wait_time
+from genner.engines.http.connection import Connection, transport_of
 from genner.engines.http.estimate import estimated_tokens
-from genner.engines.http.failures import Failed, of_status
+from genner.engines.http.failures import Failed, Transient, of_status
 from genner.engines.http.pricing import PricingEngine
-from genner.engines.http.reply import Reply, ReplyLimits, read
+from genner.engines.http.reply import InReply, Reply, ReplyLimits, read
 from genner.engines.http.server import related
 from genner.engines.http.structured import WRAP, ServerKind, fields, ladder, respelled, unwrapped
 from genner.errors import DataError, GennerError, ModelError, UsageError
@@ -87,6 +91,7 @@ def test_a_request_is_one_user_turn_that_ends_in_the_text() -> None:
     assert (body["model"], body["temperature"], body["top_k"]) == (MODEL, 0, 1)
     assert body["max_tokens"] == Budget.of(request(), HttpOptions(URL), None).tokens
     assert ner.signature["server"] == "unknown"
+    assert len(ner.signature["body"]) == 12
 
 
 def test_answers_come_in_order_and_a_bounded_number_at_a_time() -> None:
@@ -382,6 +387,79 @@ def test_what_a_server_repeats_of_a_key_is_left_out(monkeypatch: pytest.MonkeyPa
     scrub = ApiKey("SOME_KEY", "").scrub
     assert scrub("wrong key sk-abcdefgh12345678, it says") == "wrong key [key], it says"
     assert scrub("Incorrect API key provided: sk-abc***5678.") == "Incorrect API key provided: [key]"
+    assert scrub('{"id": "sk-abc-7b"}') == '{"id": "[key]"}'
+
+
+SECRET = "sk-proj-Zx9AbCdEf0123456789q"
+REPEATING: dict[str, Step] = {
+    "answer": Say(f"Bearer {SECRET}"),
+    "model": Say("x", model=SECRET),
+    "no JSON": Raw(f"data: {SECRET}\n\n".encode()),
+    "refusal": Raw(b'data: {"choices": [{"delta": {"refusal": "%s"}}]}\n\n' % SECRET.encode()),
+    "error": Raw(b'data: {"error": "%s"}\n\n' % SECRET.encode()),
+    "400": Status(400, SECRET),
+    "500": Status(500, json.dumps({"error": {"message": SECRET}})),
+    "elsewhere": Status(307, "", {"Location": f"http://x/{SECRET}"}),
+    "reply broken": Status(200, "", {"Transfer-Encoding": SECRET}),
+}
+
+
+@pytest.mark.parametrize("step", REPEATING.values(), ids=REPEATING)
+def test_a_key_that_a_server_repeats_is_kept_nowhere(
+    step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setenv("SOME_KEY", SECRET)
+    options: dict[str, Any] = {"cache": str(tmp_path / "answers.sqlite"), "key_env": "SOME_KEY", "retries": 1}
+    with Endpoint(lambda *_: step, key=SECRET) as endpoint:
+        ner = extractor(endpoint, **options)
+        try:
+            told = json.dumps(ner.extract(TEXT).to_dict())
+        except UsageError as error:
+            told = str(error)
+        store = engine_of(ner)._caller.store
+    assert store is not None
+    kept = [base64.b64decode(json.loads(row[0])["answer"]) for row in store._db.execute("SELECT answer FROM answers")]
+    assert SECRET not in told
+    assert SECRET not in caplog.text
+    assert SECRET.encode() not in b"".join(kept)
+
+
+def test_a_word_of_the_text_that_is_a_stand_in_for_a_key_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "Ada")
+    with Endpoint(copy, models=["Ada-7b", MODEL]) as endpoint:
+        assert [e.text for e in extractor(endpoint, key_env="SOME_KEY").extract(TEXT).entities] == ["Ada"]
+
+
+# -- the environment
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "garbage://x"),
+        ("ALL_PROXY", "http://[::1"),
+        ("ALL_PROXY", "socks9://x"),
+        ("SSL_CERT_FILE", "/no/such/file"),
+    ],
+)
+def test_a_proxy_or_a_certificate_that_is_none_is_said(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"cannot be used.*{name}"):
+        Connection(HttpOptions("https://some.invalid/v1"), ApiKey("", ""))
+
+
+def test_this_machine_is_asked_without_a_proxy_and_with_its_certificates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    with Endpoint(copy) as endpoint:
+        assert extractor(endpoint).extract(TEXT).entities
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert transport_of("some.host") == {}
+    assert transport_of("127.0.0.2") == transport_of("::1") == {"trust_env": False, "verify": True}
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert isinstance(transport_of("localhost")["verify"], ssl.SSLContext)
 
 
 # -- the cache
@@ -489,14 +567,101 @@ def test_a_reply_is_the_same_however_it_is_cut(sizes: list[int], long: bool) -> 
             for piece in pieces:
                 yield piece
 
-    import asyncio
-
     reply = Reply()
     response = httpx2.Response(
         200, headers={"content-type": "text/event-stream"}, stream=Pieces(), request=httpx2.Request("POST", URL)
     )
     asyncio.run(read(response, reply, ReplyLimits(10_000, 0)))
     assert (reply.text, reply.finish, reply.usage, reply.cut) == ("".join(texts), "stop", {"prompt_tokens": 1}, "")
+
+
+def reply_of(content: bytes, kind: str, longest: int = 10_000) -> Reply:
+    """What is read of a response. Raises as `read`."""
+    reply, headers = Reply(), {"content-type": kind}
+    response = httpx2.Response(200, headers=headers, content=content, request=httpx2.Request("POST", URL))
+    asyncio.run(read(response, reply, ReplyLimits(longest, 0)))
+    return reply
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "utf-16", "base64", "nonsense", ""])
+def test_a_stream_is_utf_8_whatever_its_headers_say(charset: str) -> None:
+    data = 'data: {"choices": [{"delta": {"content": "Köln"}}]}\n\ndata: [DONE]\n\n'
+    assert reply_of(data.encode(), f"text/event-stream; charset={charset}").text == "Köln"
+
+
+@pytest.mark.parametrize("body", ["{}", '{"choices": []}', '{"choices": null, "usage": {"prompt_tokens": 1}}'])
+def test_a_reply_without_an_answer_is_no_answer(body: str) -> None:
+    with pytest.raises(Transient, match="no choices"):
+        reply_of(body.encode(), "application/json")
+    with pytest.raises(Transient, match="no choices"):
+        reply_of(f"data: {body}\n\ndata: [DONE]\n\n".encode(), "text/event-stream")
+
+
+def test_of_several_answers_one_is_read() -> None:
+    choices: list[Any] = [{"index": n, "delta": {"content": f"{n}"}} for n in (1, 0, 1, 2)]
+    data = "".join(f"data: {json.dumps({'choices': [choice]})}\n\n" for choice in choices) + "data: [DONE]\n\n"
+    assert reply_of(data.encode(), "text/event-stream").text == "11"
+    assert reply_of(json.dumps({"choices": choices}).encode(), "application/json").text == "1"
+
+
+def test_halves_of_a_character_are_put_together() -> None:
+    texts = ["a\ud83e", "\udd86b", "\ud83e"]
+    data = "".join(f"data: {json.dumps({'choices': [{'delta': {'content': t}}]})}\n\n" for t in texts)
+    assert reply_of(f"{data}data: [DONE]\n\n".encode(), "text/event-stream").text == "a🦆b\ufffd"
+
+
+def test_an_answer_in_one_piece_is_no_longer_than_the_limit() -> None:
+    body = json.dumps({"choices": [{"message": {"content": "a" * 100_000}}]}).encode()
+    reply = reply_of(body, "application/json", longest=100)
+    assert reply.text == "a" * 100
+    assert "100000 bytes" in reply.cut
+
+
+ODDITIES: dict[str, Any] = {
+    "model": st.sampled_from([{}, [MODEL], 5, True, "\ud83e"]),
+    "usage": st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            ("prompt_tokens", "completion_tokens", "cost"),
+            st.sampled_from([-1, True, "1", 1.5, float("nan"), float("inf"), 10**400, [], None]),
+        ),
+    ),
+    "error": st.sampled_from([None, "", {}, {"code": "²", "message": []}, {"code": "9" * 5000}, {"code": 200}, 5]),
+    "choices": st.lists(
+        st.fixed_dictionaries(
+            {"message": st.sampled_from([{"content": "Ada"}, {"content": "\ud83e"}, {"content": None}, {}, None, 5])},
+            optional={
+                "index": st.sampled_from([0, None, "0", []]),
+                "finish_reason": st.sampled_from(["stop", None, {}, 5, "tool_calls"]),
+                "logprobs": st.sampled_from([[], [1], {"content": "abc"}, {"tokens": ["a"]}, 5])
+                | st.builds(
+                    lambda written, logprob: {"content": [{"bytes": written, "logprob": logprob}]},
+                    st.sampled_from([None, [65, 100, 97], [300], "ab", 10**13, [-1]]),
+                    st.sampled_from([None, -0.1, 5, float("nan"), float("-inf"), "x", 10**400]),
+                ),
+            },
+        ),
+        max_size=2,
+    ),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=ODDITIES))
+def test_whatever_a_reply_holds_it_is_an_answer_or_a_failure(record: dict[str, Any]) -> None:
+    reply, accounts = Reply(), Accounts(1.0, 1.0)
+    try:
+        reply.add(json.loads(json.dumps(record)), ReplyLimits(100, 0))
+        reply.end()
+    except (Failed, InReply):
+        pass
+    else:
+        related(MODEL, reply.model, frozenset())
+        made = generation_of(request(), "none", reply, accounts.counts, Usage(1, 1))
+        assert len(made.ends) == len(made.logprobs)
+        assert all(logprob <= 0 for logprob in made.logprobs)
+    accounts.spend(reply, "prompt", Spending())
+    assert 0 <= accounts.cost < 1e9
+    assert "nan" not in "".join(accounts.lines())
 
 
 @settings(max_examples=30)
@@ -600,6 +765,25 @@ def test_an_address_without_its_path_is_completed() -> None:
         assert ner.extract(TEXT).entities
 
 
+def test_odd_facts_about_a_model_do_no_harm() -> None:
+    """Lists of ten thousand models, names that are none, aliases that are no list, a window that is no number."""
+    odd = {"id": MODEL, "aliases": 5, "root": {}, "parent": [1], "meta": 3, "max_model_len": True}
+    many: list[Any] = [{"id": f"org/model-{number}"} for number in range(10_000)]
+    for entries, model, said in (
+        ([odd, *many], MODEL, ""),
+        (many, "org/modell-77", "it has: org/model-77"),
+        ([{"id": "\ud83e"}], "", "characters that are none"),
+        ([], "\udcff", "characters that are none"),
+    ):
+        with Endpoint(copy) as endpoint:
+            endpoint.pages["/v1/models"] = {"data": entries}
+            if said:
+                with pytest.raises(UsageError, match=said):
+                    extractor(endpoint, model=model)
+            else:
+                assert extractor(endpoint, model=model).engine.window is None
+
+
 def test_a_model_is_named_or_the_only_one() -> None:
     with Endpoint(copy, models=["one", "two"]) as endpoint:
         with pytest.raises(UsageError, match="name a model of the server with --model; it has: one, two"):
@@ -624,7 +808,16 @@ def test_a_model_is_named_or_the_only_one() -> None:
         ({"total_timeout": 0.0}, "total_timeout=0.0; legal: more than 0 seconds"),
         ({"key_env": "sk-secret"}, r"key_env=\.\.\.; legal: the name of a variable"),
         ({"body": "{"}, "is no JSON"),
+        ({"max_wait": float("inf")}, "max_wait=inf; legal: more than 0 seconds"),
+        ({"price_in": float("nan")}, "price_in=nan; legal: 0 or more"),
+        ({"base_url": "http://x:99999/v1"}, "is no address"),
+        ({"base_url": "http://x/v1\n/y"}, "is no address"),
+        ({"base_url": "http://\U0001f600.invalid/v1"}, "is no address"),
+        ({"base_url": "http://x/\udcff/v1"}, "is no address"),
         ({"body": "[1]"}, "is no JSON object"),
+        ({"body": '{"a": NaN}'}, "is no JSON"),
+        ({"body": '{"a": "\\ud83d"}'}, "is no JSON"),
+        ({"body": '{"a":' * 5000}, "is no JSON"),
         ({"body": '{"model": "x"}'}, "'model' is set by genner"),
     ],
 )

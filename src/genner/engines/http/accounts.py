@@ -10,6 +10,7 @@ from genner.engines.http.estimate import estimated_tokens
 from genner.engines.http.reply import Reply
 
 BYTES_PER_TOKEN = 3  # of answers without a count
+MOST = 1e9  # tokens or money: a server that says more of one call says nonsense, and is taken to say nothing
 
 
 @dataclass
@@ -65,7 +66,8 @@ class Accounts:
             said, written = estimated_tokens(prompt), -(-reply.written // BYTES_PER_TOKEN)
             spending.estimated += 1
             self.estimated += 1
-        if isinstance(cost := usage.get("cost"), int | float):
+        cost = usage.get("cost")
+        if type(cost) in (int, float) and 0 <= cost < MOST:
             self.billed += cost
         spending.prompt += said
         spending.completion += written
@@ -108,4 +110,4 @@ _ODD = {
 
 def _count(usage: Mapping[str, Any], key: str) -> int | None:
     value = usage.get(key)
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if type(value) is int and 0 <= value < MOST else None

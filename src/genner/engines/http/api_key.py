@@ -8,6 +8,8 @@ import httpx2
 
 from genner.errors import UsageError
 
+SECRET = 16  # characters; real keys have more
+
 
 class ApiKey(httpx2.Auth):
     """Authorizes requests with the key in an environment variable; without a variable, requests carry none.
@@ -43,7 +45,12 @@ class ApiKey(httpx2.Auth):
         if not self.variable or not (value := self._value()):
             return said
         said = said.replace(value, "[key]")
-        return re.sub(rf"{re.escape(value[:6])}\S*", "[key]", said) if len(value) > 6 else said
+        return re.sub(rf"{re.escape(value[:6])}[^\s\"']*", "[key]", said) if len(value) > 6 else said
+
+    def hide(self, written: str) -> str:
+        """An answer without the key. A short one is a stand-in ("EMPTY"), and may be a word of a text."""
+        value = self._value() if self.variable else ""
+        return written.replace(value, "[key]") if len(value) >= SECRET else written
 
     @property
     def advice(self) -> str:

@@ -19,12 +19,19 @@ from genner.engines.http.options import HttpOptions, Structured
 from genner.engines.http.reply import Reply, ReplyLimits
 from genner.engines.http.server import ServerFacts, related
 from genner.engines.http.structured import LIKELIEST, PLUGIN_TEST, PLUGIN_TEXT
-from genner.errors import ModelError, UsageError
+from genner.errors import GennerError, ModelError, UsageError
 
 log = logging.getLogger(__name__)
 
 _ADJUSTABLE = ("stream_options", "chat_template_kwargs", "logprobs", "temperature", "max_tokens")
 """Fields that some servers refuse; the request means about the same without, or under another name."""
+
+
+@dataclass
+class Job:
+    """Requests that belong together: an error that concerns all of them stops all of them."""
+
+    stopped_by: GennerError | None = None
 
 
 @dataclass
@@ -57,35 +64,45 @@ class Caller:
         self.logprobs = self.options.logprobs
         self._open = asyncio.Semaphore(self.options.concurrency)
 
-    async def answer(self, request: Request) -> Generation:
-        """The answer, or a generation that says why there is none. Raises `GennerError` when the job cannot go on."""
+    async def answer(self, request: Request, job: Job) -> Generation:
+        """The answer, or a generation that says why there is none. Raises `GennerError` when the job cannot go on, and
+        from then on for all other requests of the job, without a call."""
         async with self._open:
-            spending = Spending()
-
-            async def ask(mode: Structured, more: dict[str, Any]) -> Generation:
-                return await self._in_mode(request, mode, more, spending)
-
+            if job.stopped_by:
+                raise job.stopped_by
             try:
-                generation = await self.ladder.descend(request, ask)
-            except (SetAside, Transient) as failed:
-                self.accounts.counts["failed"] += 1
-                # A text that is too long, or filtered, says nothing about the server.
-                self._failed_in_a_row += isinstance(failed, Transient) or failed.kind == "refused"
-                if self._failed_in_a_row >= self.options.give_up:
-                    raise ModelError(
-                        f"{self._failed_in_a_row} requests failed one after the other, the last: {failed.reason}; "
-                        "answers so far are kept in the cache; go on when the server is well (--resume), or allow more "
-                        "with --engine-option give_up=N"
-                    ) from None
-                return Generation(b"", complete=False, failure=failed.reason, usage=spending.usage)
-            usage = generation.usage
-            if usage is not None and usage.cached:
-                self.accounts.counts["cached"] += 1
-                self.accounts.saved += usage.prompt_tokens + usage.completion_tokens
-            else:
-                self.accounts.counts["answered"] += 1
-                self._failed_in_a_row = 0
-            return generation
+                return await self._answer(request)
+            except GennerError as error:
+                job.stopped_by = error
+                raise
+
+    async def _answer(self, request: Request) -> Generation:
+        spending = Spending()
+
+        async def ask(mode: Structured, more: dict[str, Any]) -> Generation:
+            return await self._in_mode(request, mode, more, spending)
+
+        try:
+            generation = await self.ladder.descend(request, ask)
+        except (SetAside, Transient) as failed:
+            self.accounts.counts["failed"] += 1
+            # A text that is too long, or filtered, says nothing about the server.
+            self._failed_in_a_row += isinstance(failed, Transient) or failed.kind == "refused"
+            if self._failed_in_a_row >= self.options.give_up:
+                raise ModelError(
+                    f"{self._failed_in_a_row} requests failed one after the other, the last: {failed.reason}; "
+                    "answers so far are kept in the cache; go on when the server is well (--resume), or allow more "
+                    "with --engine-option give_up=N"
+                ) from None
+            return Generation(b"", complete=False, failure=failed.reason, usage=spending.usage)
+        usage = generation.usage
+        if usage is not None and usage.cached:
+            self.accounts.counts["cached"] += 1
+            self.accounts.saved += usage.prompt_tokens + usage.completion_tokens
+        else:
+            self.accounts.counts["answered"] += 1
+            self._failed_in_a_row = 0
+        return generation
 
     async def find_plugin(self) -> bool:
         """Whether the server is a vLLM that runs genner's plug-in: it is asked for a word that a grammar forbids.

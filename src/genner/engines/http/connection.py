@@ -2,21 +2,53 @@
 
 import asyncio
 import json
+import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 
 import httpx2
 
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import retry_after
-from genner.engines.http.failures import Transient, of_status, unreachable
+from genner.engines.http.failures import Failed, Transient, of_status, unreachable
 from genner.engines.http.options import HttpOptions
 from genner.engines.http.reply import InReply, Reply, ReplyLimits, error_said, read, whole
 from genner.engines.http.server import Answer
+from genner.errors import UsageError
 
 QUESTION_TIME = 30.0  # seconds for what a server says of itself
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def transport_of(host: str) -> dict[str, Any]:
+    """Arguments of an httpx2 client for calls to a host. Of the variables of the environment it takes those that name
+    certificates, and those of a proxy unless the host is this machine, which no proxy knows."""
+    if not _is_local(host):
+        return {}
+    certificates = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    verify = ssl.create_default_context(cafile=certificates[0], capath=certificates[1]) if any(certificates) else True
+    return {"trust_env": False, "verify": verify}
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def environment_named() -> Iterator[None]:
+    """Around the making of a client. Raises `UsageError` for proxies and certificates that are not usable."""
+    try:
+        yield
+    except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+        raise UsageError(
+            f"proxies or certificates that the environment names cannot be used ({error}); correct or unset the "
+            "variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from None
 
 
 class Connection:
@@ -27,13 +59,14 @@ class Connection:
         self.seen = False
         """Whether the server has answered a request."""
         open_at_once = options.concurrency
-        self._client = httpx2.AsyncClient(
-            auth=key,
-            timeout=httpx2.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None),
-            limits=httpx2.Limits(max_connections=open_at_once, max_keepalive_connections=open_at_once),
-            headers={"User-Agent": "genner"},
-            trust_env=options.host not in _LOCAL,  # a proxy does not know what runs here
-        )
+        with environment_named():
+            self._client = httpx2.AsyncClient(
+                auth=key,
+                timeout=httpx2.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None),
+                limits=httpx2.Limits(max_connections=open_at_once, max_keepalive_connections=open_at_once),
+                headers={"User-Agent": "genner"},
+                **transport_of(options.host),
+            )
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -47,12 +80,13 @@ class Connection:
                 asyncio.timeout(QUESTION_TIME),
                 self._client.stream("GET", address, timeout=patience) as response,
             ):
-                said = self.key.scrub(await whole(response))
+                said = await whole(response)
         except (httpx2.ReadTimeout, TimeoutError):
             raise Transient("time-out", f"{address} does not answer in time") from None
         except (httpx2.HTTPError, OSError) as error:
-            raise unreachable(address, error) from None
+            raise unreachable(address, error, self.key.scrub) from None
         if response.status_code in (401, 402, 403, 429) or response.status_code >= 500:
+            said = self.key.scrub(said)
             self._refuse(response, said, address)
         try:
             return Answer(response.status_code, json.loads(said))
@@ -64,6 +98,15 @@ class Connection:
 
         Raises `Failed` for this request, `GennerError` for what concerns all.
         """
+        try:
+            await self._post(address, body, reply, limits)
+        except Failed as failed:
+            failed.reason = self.key.scrub(failed.reason)
+            raise
+        finally:
+            reply.text, reply.model = self.key.hide(reply.text), self.key.hide(reply.model)
+
+    async def _post(self, address: str, body: Mapping[str, Any], reply: Reply, limits: ReplyLimits) -> None:
         patience = self.options.total_timeout
         try:
             async with (
@@ -81,12 +124,11 @@ class Connection:
         except TimeoutError:
             raise Transient("time-out", f"the answer took more than {patience:g} s (total_timeout)") from None
         except InReply as error:
-            raise of_status(
-                error.status, self.key.scrub(error.said), None, address, self.key.advice, self.seen
-            ) from None
+            said = self.key.scrub(error.said)
+            raise of_status(error.status, said, None, address, self.key.advice, self.seen) from None
         except httpx2.ConnectError as error:
             if isinstance(error.__cause__, ssl.SSLError):
-                raise unreachable(address, error) from None
+                raise unreachable(address, error, self.key.scrub) from None
             raise Transient("no connection", f"no connection: {error}") from None
         except (httpx2.SSEError, httpx2.DecodingError) as error:
             raise Transient("broken", f"the server's reply cannot be read: {error}") from None
@@ -98,7 +140,7 @@ class Connection:
     def _refuse(self, response: httpx2.Response, said: str, address: str) -> None:
         """Raise the error for a status other than 200; `said`: the body, without the key."""
         told = error_said(said)
-        if location := response.headers.get("location"):
+        if location := self.key.scrub(response.headers.get("location", "")):
             told = f"to {location}"
         wait = retry_after(response.headers)
         raise of_status(response.status_code, told, wait, address, self.key.advice, self.seen) from None

@@ -1,11 +1,13 @@
 """The engine that asks a server: any endpoint that speaks as OpenAI's chat completions do."""
 
 import asyncio
+import json
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -15,7 +17,7 @@ from genner.engines.http.accounts import Accounts
 from genner.engines.http.answer_store import AnswerStore, default_path
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import wait_time
-from genner.engines.http.calls import Caller
+from genner.engines.http.calls import Caller, Job
 from genner.engines.http.connection import Connection
 from genner.engines.http.estimate import estimated_tokens
 from genner.engines.http.failures import Transient
@@ -89,7 +91,13 @@ class HttpEngine:
 
     @property
     def signature(self) -> Mapping[str, str]:
-        return {"server": self.facts.kind, "structured": self._caller.ladder.steps[0], "server_model": self.name}
+        told = {"server": self.facts.kind, "structured": self._caller.ladder.steps[0], "server_model": self.name}
+        if self.options.thinking_tokens:
+            told["thinking_tokens"] = str(self.options.thinking_tokens)
+        if self.options.fields:  # which may hold secrets
+            written = json.dumps(self.options.fields, sort_keys=True).encode()
+            told["body"] = blake2b(written, digest_size=6).hexdigest()
+        return told
 
     @property
     def window(self) -> int | None:
@@ -128,9 +136,10 @@ class HttpEngine:
 
     def _in_order(self, requests: Iterable[Request], ahead: int) -> Iterator[Answered]:
         waiting: deque[tuple[Request, Future[Generation]]] = deque()
+        job = Job()
         try:
             for request in requests:
-                waiting.append((request, self._loop.start(self._caller.answer(request))))
+                waiting.append((request, self._loop.start(self._caller.answer(request, job))))
                 while waiting and (len(waiting) >= ahead or waiting[0][1].done()):
                     yield waiting[0][0], waiting.popleft()[1].result()
             while waiting:

@@ -9,6 +9,8 @@ What concerns all requests (the key, the model, the address, credit) stops the j
 has to change something in the call, and else a `ModelError`.
 """
 
+from collections.abc import Callable
+
 from genner.errors import GennerError, ModelError, UsageError
 
 REPEATED = frozenset({408, 409, 425, 429})
@@ -84,9 +86,12 @@ def of_status(status: int, said: str, wait: float | None, address: str, advice: 
     return SetAside(str(status), f"the server answers {status}{more}")
 
 
-def unreachable(address: str, error: BaseException) -> GennerError:
-    """The error to raise when no connection can be made: names, certificates, closed ports."""
-    said = _root(error)
+def unreachable(address: str, error: BaseException, scrub: Callable[[str], str]) -> GennerError:
+    """The error to raise when no connection can be made: names, certificates, closed ports.
+
+    `scrub` takes a key out of what is said: a broken reply is repeated in it.
+    """
+    said = scrub(_root(error))
     low = said.lower()
     if "certificate" in low or "ssl" in low or "tls" in low:
         how = "give http:// if the server has no TLS, or name its certificates in the variable SSL_CERT_FILE"

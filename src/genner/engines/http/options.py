@@ -2,7 +2,10 @@
 
 import json
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal, get_args
+
+import httpx2
 
 from genner.errors import UsageError
 
@@ -60,9 +63,9 @@ class HttpOptions:
         for name in ("concurrency", "give_up"):
             self._check(name, getattr(self, name) >= 1, "1 or more")
         for name in ("retries", "thinking_tokens", "window", "price_in", "price_out", "backoff"):
-            self._check(name, getattr(self, name) >= 0, "0 or more")
+            self._check(name, 0 <= getattr(self, name) < inf, "0 or more")
         for name in ("connect_timeout", "read_timeout", "total_timeout", "max_wait"):
-            self._check(name, getattr(self, name) > 0, "more than 0 seconds")
+            self._check(name, 0 < getattr(self, name) < inf, "more than 0 seconds")
         self._check("key_env", not self.key_env or self.key_env.isidentifier(), "the name of a variable, not a key", "")
         _ = self.fields
 
@@ -77,7 +80,8 @@ class HttpOptions:
         """The fields of `body`. Raises `UsageError` if they are no JSON object, or fields that the engine sets."""
         try:
             given = json.loads(self.body) if self.body else {}
-        except ValueError as error:
+            json.dumps(given, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"body={self.body!r} is no JSON ({error}); give an object such as {_EXAMPLE}") from None
         if not isinstance(given, dict):
             raise UsageError(f"body={self.body!r} is no JSON object; give one such as {_EXAMPLE}")
@@ -111,8 +115,8 @@ def _checked_url(given: str) -> str:
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
-    except ValueError:
+        _ = parts.port, httpx2.URL(url)
+    except (ValueError, httpx2.InvalidURL):
         raise UsageError(f"base_url {url!r} is no address; legal: such as {_WHERE}") from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(

@@ -7,7 +7,8 @@ read: the connection is closed, at which servers stop writing.
 
 import asyncio
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ class Reply:
         model: the model that it names.
         usage: the tokens that it counted, by its own names.
         cut: why the reading was stopped before the end; empty if it was not.
+        index: the number of the answer that is read, of several the first; None while there is none.
     """
 
     text: str = ""
@@ -51,6 +53,7 @@ class Reply:
     model: str = ""
     usage: Mapping[str, Any] = field(default_factory=dict)
     cut: str = ""
+    index: int | None = None
     _bytes: int = 0
 
     def add(self, record: Any, limits: ReplyLimits) -> None:
@@ -59,25 +62,24 @@ class Reply:
             raise Transient("broken", "the server's reply is no JSON object")
         if error := record.get("error"):
             raise_error(error)
-        self.model = record.get("model") or self.model
+        if isinstance(model := record.get("model"), str):
+            self.model = unpaired(model) or self.model
         if isinstance(record.get("usage"), dict):
             self.usage = record["usage"]
         choices = record.get("choices")
         if not choices and self.usage:  # the last event has the usage alone
             return
         try:
-            choice = choices[0] if choices else {}
+            choice = self._choice(choices or ())
             said = choice.get("delta") or choice.get("message") or {}
             text, refusal = said.get("content") or "", said.get("refusal") or ""
             thought = said.get("reasoning_content") or said.get("reasoning") or ""
-            for token in (choice.get("logprobs") or {}).get("content") or ():
-                written = token.get("bytes")
-                self.tokens.append((None if written is None else bytes(written), float(token["logprob"])))
-            self.finish = choice.get("finish_reason") or self.finish
+            self.tokens += _tokens(choice.get("logprobs"))
+            self.finish = str(choice.get("finish_reason") or self.finish)
             self.text += text
             self._bytes += len(text.encode("utf-8", "replace"))
             self.thinking += len(thought.encode("utf-8", "replace"))
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        except (AttributeError, LookupError, TypeError, ValueError):
             raise Transient("broken", "the server's reply has another form than that of chat completions") from None
         if refusal:
             raise SetAside("filtered", f"the model refuses: {_short(refusal)}")
@@ -86,6 +88,23 @@ class Reply:
         if self.finish == "content_filter":
             raise SetAside("filtered", "the server's filter withholds the answer")
         self._stop_at(limits)
+
+    def end(self, finish: str = "stop") -> None:
+        """The server has said all. Raises `Transient` if there was no answer in it, not even an empty one."""
+        if self.index is None:
+            raise Transient("broken", "the server's reply has no answer in it (no choices)")
+        self.finish = self.finish or finish
+        self.text = unpaired(self.text)
+
+    def _choice(self, choices: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Of several answers the one that was read before, or the first."""
+        for choice in choices:
+            number = choice.get("index") or 0
+            if self.index is None:
+                self.index = number
+            if number == self.index:
+                return choice
+        return {}
 
     def _stop_at(self, limits: ReplyLimits) -> None:
         """Set `cut` when a limit is reached."""
@@ -97,11 +116,31 @@ class Reply:
             )
         elif not inside and self._bytes > limits.answer + (limits.thinking if begins_thinking(self.text) else 0):
             self.cut = f"the answer ran away, and was cut off at {self._bytes} bytes"
+        if self.cut:  # one that came in one piece may have megabytes
+            self.text = self.text[: limits.answer + limits.thinking]
 
     @property
     def written(self) -> int:
         """Bytes of the answer and of the reasoning before it."""
         return self._bytes + self.thinking
+
+
+def _tokens(said: Any) -> list[tuple[bytes | None, float]]:
+    """The tokens of an answer's log-probabilities; those that cannot be read have no bytes."""
+    listed = said.get("content") if isinstance(said, dict) else said
+    found: list[tuple[bytes | None, float]] = []
+    for token in listed if isinstance(listed, list) else [listed] if listed else []:
+        try:
+            written, logprob = token.get("bytes"), float(token["logprob"])
+            found.append((bytes(written) if isinstance(written, list) and logprob == logprob else None, logprob))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            found.append((None, 0.0))
+    return found
+
+
+def unpaired(said: str) -> str:
+    """A text with its surrogates put together to characters, as JSON writes some; those without a partner replaced."""
+    return said.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def begins_thinking(text: str) -> bool:
@@ -125,7 +164,8 @@ class InReply(Exception):  # noqa: N818
 
     def __init__(self, code: str, said: str) -> None:
         super().__init__(said)
-        self.status, self.said = int(code) if code.isdigit() else 500, said
+        is_error = re.fullmatch("[3-9][0-9][0-9]", code)
+        self.status, self.said = int(code) if is_error else 500, said
 
 
 async def read(response: httpx2.Response, reply: Reply, limits: ReplyLimits) -> None:
@@ -136,12 +176,13 @@ async def read(response: httpx2.Response, reply: Reply, limits: ReplyLimits) -> 
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "text/event-stream":
         reply.add(_parsed(await whole(response)), limits)
-        reply.finish = reply.finish or "stop"
+        reply.end()
         return
+    response.encoding = "utf-8"  # as all streams of events, whatever their headers say
     events = aiter(httpx2.EventSource(response))
     async for event in events:
         if event.data.strip() == "[DONE]":
-            reply.finish = reply.finish or "stop"
+            reply.end()
             with suppress(TimeoutError):  # a connection is used again if its reply was read to the end
                 async with asyncio.timeout(CLOSING_TIME):
                     await anext(events, None)
@@ -149,9 +190,10 @@ async def read(response: httpx2.Response, reply: Reply, limits: ReplyLimits) -> 
         if event.data:
             reply.add(_parsed(event.data), limits)
         if reply.cut:
-            return
-    if not reply.finish:
+            break
+    if not (reply.finish or reply.cut):
         raise Transient("cut connection", "the answer ended before its end")
+    reply.end()
 
 
 async def whole(response: httpx2.Response) -> str:
@@ -173,7 +215,7 @@ def _parsed(said: str) -> Any:
 
 def _short(said: str) -> str:
     """The beginning of what a server said, on one line."""
-    line = " ".join(said.split())
+    line = unpaired(" ".join(said.split()))
     return line if len(line) <= 200 else line[:197] + "..."
 
 

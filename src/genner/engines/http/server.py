@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from genner.engines.http.failures import Failed
 from genner.engines.http.options import OPENAI
+from genner.engines.http.reply import unpaired
 from genner.engines.http.structured import ServerKind
 from genner.errors import GennerError, UsageError
 
@@ -69,9 +70,12 @@ async def find_out(get: Get, base_url: str, model: str, any_model: bool = False)
     kind, more = await _kind(get, root, urlsplit(base_url).hostname or "", entries or [])
     names = tuple(str(entry["id"]) for entry in entries or [])
     name = chosen_model(model, names, kind, any_model)
+    if unpaired(name) != name:
+        raise UsageError(f"model {name!r} has characters that are none; name a model of the server with --model")
     entry: Mapping[str, Any] = next((e for e in entries or [] if e["id"] == name), {})
     others = {str(entry[key]) for key in ("root", "canonical_slug", "name") if entry.get(key)}
-    others |= {str(alias) for alias in entry.get("aliases") or ()}
+    aliases = entry.get("aliases")
+    others |= {str(alias) for alias in aliases} if isinstance(aliases, list) else set()
     if kind == "llama.cpp":  # has one model, and answers with its name or with the one that was asked for
         others |= {*names, str(more.get("model_path") or ""), str(more.get("model_alias") or "")} - {""}
     parent: Mapping[str, Any] = next((e for e in entries or [] if e["id"] == entry.get("parent")), {})
@@ -149,7 +153,7 @@ def _window(entry: Mapping[str, Any], more: Mapping[str, Any]) -> int | None:
         entry.get("context_length"),
         settings.get("n_ctx") if isinstance(settings, Mapping) else None,
     )
-    return next((int(each) for each in said if isinstance(each, int) and each > 0), None)
+    return next((int(each) for each in said if type(each) is int and each > 0), None)
 
 
 def _identity(entry: Mapping[str, Any], more: Mapping[str, Any]) -> str:
