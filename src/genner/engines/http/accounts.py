@@ -67,7 +67,7 @@ class Accounts:
             spending.estimated += 1
             self.estimated += 1
         cost = usage.get("cost")
-        if type(cost) in (int, float) and 0 <= cost < MOST:
+        if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < MOST:
             self.billed += cost
         spending.prompt += said
         spending.completion += written
