@@ -257,10 +257,13 @@ class Extractor:
             min_score: replaces the extractor's own (see `least`).
             on_generation: is told of each answer as it comes in (see `OnGeneration`).
 
-        Raises `UsageError` for a single text, and for an element that is no text.
+        Raises `UsageError` for a single text, for an element that is no text, and for labels of which no demonstration
+        has any.
         """
         not_one_text(texts)
         wanted = self._labels(labels)
+        if self.few_shot:
+            self.few_shot.check_labels(wanted)
         return self._pipe(texts, wanted, batch_size, self.least(wanted, min_score), on_generation)
 
     def _pipe(

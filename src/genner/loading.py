@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from genner.calibration import IDENTITY
 from genner.document import Document, LabelSet
-from genner.engines import engine_class
+from genner.engines import engine_class, engine_names
 from genner.engines import engine_options as options_of
+from genner.engines.base import Capabilities
 from genner.errors import UnknownNameError, UsageError
 from genner.extract import Extractor
 from genner.extras import naming_parts
@@ -83,6 +84,10 @@ def load(
         can, name = kind.capabilities, engine
         options = options_of(engine, engine_options or {})
     else:
+        if isinstance(engine, type) or not isinstance(getattr(engine, "capabilities", None), Capabilities):
+            raise UsageError(
+                f"engine {engine!r} is no engine; legal: {', '.join(engine_names())}, or the engine of an extractor"
+            )
         can, name = engine.capabilities, engine.name
         if engine_options:
             raise UsageError("engine_options are for an engine that is loaded now; this one is loaded already")

@@ -170,6 +170,57 @@ def test_another_package_adds_an_engine(remote: str, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines()[:2] == ["base_url\tthe address", "concurrency=4\trequests at once"]
 
 
+NO_CLASS = "it is no class of an engine"
+BROKEN = {
+    "genner_no_such_module:X": "ModuleNotFoundError: No module named 'genner_no_such_module'",
+    "json:NoSuchClass": "AttributeError",
+    "json": NO_CLASS,
+    "json:JSONDecoder": NO_CLASS,
+    "json:__doc__": NO_CLASS,
+    "": "AttributeError",
+    "::": "AttributeError",
+    f"{__name__}:BrokenAtImport": "RuntimeError: broken",
+    f"{__name__}:WithoutOptions": "its Options are no dataclass",
+}
+
+
+class WithoutOptions(Remote):
+    Options = dict  # type: ignore[assignment]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "BrokenAtImport":
+        raise RuntimeError("broken")
+    raise AttributeError(name)
+
+
+@pytest.mark.parametrize(("place", "said"), BROKEN.items(), ids=BROKEN)
+def test_a_broken_engine_of_another_package_is_said_and_the_others_are_listed(
+    place: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(genner.engines, "_added", lambda: {"plug": place})
+    for use in (engine_class, lambda name: engine_options(name, {}), list_engines, lambda name: load(engine=name)):
+        with pytest.raises(UsageError, match="'plug' cannot be used") as error:
+            use("plug")
+        assert said in str(error.value)
+    list_engines(None)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in told] == [*ENGINES, "plug"]
+    assert "cannot be used" in told[-1]
+
+
+@pytest.mark.parametrize("engine", [5, None, b"http", ["http"], object(), Remote])
+def test_what_is_no_engine_is_refused(engine: Any) -> None:
+    with pytest.raises(UsageError, match="is no engine; legal: local, "):
+        load(engine=engine)
+
+
+@pytest.mark.parametrize("given", [5, "a=1", [("a", 1)], {5: 1}])
+def test_options_are_a_dict(given: Any) -> None:
+    with pytest.raises(UsageError, match="legal: a dict of options"):
+        load(engine="scripted", engine_options=given)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -188,6 +239,9 @@ def test_options_are_written_key_and_value() -> None:
     assert parse_option("a = 0.5") == ("a", 0.5)
     assert parse_option("a=true") == ("a", True)
     assert parse_option("a=http://x/?b=c") == ("a", "http://x/?b=c")
+    assert parse_option("a='8'") == ("a", "8")
+    for written in ("{}", '{"seed": 1}', "{seed = 1}", "[1]", "2020-01-01", "1\nb = 2"):
+        assert parse_option(f"a={written}") == ("a", written)
     for wrong in ("a", "=8", ""):
         with pytest.raises(UsageError, match="legal: KEY=VALUE"):
             parse_option(wrong)

@@ -138,9 +138,55 @@ def test_an_endpoint_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch, 
         (httpx2.Response(200, text="<html>"), "does not answer as an embeddings endpoint"),
         (httpx2.Response(200, json={"data": []}), "does not answer as an embeddings endpoint"),
         (httpx2.Response(200, text='{"data": [{"index": 0, "embedding": [1e999]}]}'), "does not answer as"),
+        (httpx2.Response(200, text="[" * 100_000), "does not answer as"),
+        (httpx2.Response(200, json={"data": [{"index": 0, "embedding": []}]}), "does not answer as"),
+        (httpx2.Response(200, json={"data": [{"index": 0, "embedding": [10**400]}]}), "does not answer as"),
+        (httpx2.Response(200, json=5), "does not answer as"),
+        (httpx2.Response(307, headers={"Location": "https://other.org/v1/embeddings"}), "see the address"),
         (httpx2.Response(503, headers={"Retry-After": "0"}), "gave no vectors in 6 tries"),
     ],
 )
 def test_an_endpoint_that_gives_no_vectors(reply: httpx2.Response, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         endpoint(lambda _: reply).sentences(["a"])
+
+
+def test_vectors_of_another_length_are_none() -> None:
+    lengths = iter([2, 3])
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json={"data": [{"index": 0, "embedding": [1.0] * next(lengths)}]})
+
+    encoder = endpoint(answer)
+    assert encoder.sentences(["a"]).shape == (1, 2)
+    with pytest.raises(ModelError, match="vectors of 3 numbers after those of 2"):
+        encoder.sentences(["b"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://[::1#m",
+        "http://x\n/v1#m",
+        "http://x:99999/v1#m",
+        "http://#m",
+        "http://me:pass@x/v1#m",
+        "http://x/?k=pass",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_what_is_secret_in_it(name: str) -> None:
+    with pytest.raises(UsageError, match="encoder") as error:
+        find_encoder(name, "the test")
+    assert "pass" not in str(error.value)
+
+
+def test_an_endpoint_on_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "garbage://x")
+    assert EndpointEncoder("http://localhost/v1/embeddings", "small").name == "small at localhost"
+    with pytest.raises(UsageError, match="ALL_PROXY"):
+        EndpointEncoder("http://some.invalid/v1", "small")
+
+
+def test_what_is_no_encoder_is_refused() -> None:
+    with pytest.raises(UsageError, match="encoder 5 is none"):
+        find_encoder(5, "the test")  # type: ignore[arg-type]

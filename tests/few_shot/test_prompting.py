@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.few_shot.made_up import POOL, tagged
+from tests.few_shot.made_up import POOL, HashEncoder, tagged
 
 from genner.calibration import Calibration
 from genner.document import Document, Entity, Label, LabelSet
@@ -242,6 +242,20 @@ def test_a_stream_without_end_is_verified_in_bounded_memory() -> None:
     assert [p.text for p in predictions] == [SENTENCE if i % 3 else "" for i in range(1, 201)]
     assert {p.entities for p in predictions if p.text} == {FOUND[:1]}
     assert pulled < 200 + 200
+
+
+def test_labels_of_a_call_that_no_demonstration_has_are_refused() -> None:
+    ner = Extractor(ScriptedEngine(), FORMATS["inline_xml"], LABELS, few_shot=FewShot(POOL))
+    with pytest.raises(UsageError, match="no label of those asked for .DNA.; they have: LOC, PER"):
+        ner.extract(SENTENCE, ["DNA"])
+
+
+def test_sentences_without_a_word_are_counted(tmp_path: Path) -> None:
+    shots = FewShot(POOL, encoder=HashEncoder(), cache=tmp_path / "vectors")
+    ner = Extractor(ScriptedEngine(), FORMATS["inline_xml"], LABELS, few_shot=shots)
+    list(ner.pipe(["?!", SENTENCE]))
+    assert shots.counts["wordless"] == 1
+    assert "without a word, so that nothing is near to them by entity: 1 sentences" in shots.notes()
 
 
 def test_contexts_tell_requests_from_questions() -> None:

@@ -209,11 +209,21 @@ def test_half_of_the_solved_questions_is_answered_yes(retrieval: str) -> None:
 
 def test_arguments_that_are_not_legal(tmp_path: Path) -> None:
     cache = tmp_path / "vectors"
-    for wrong in ({"shots": 0}, {"limit": 0}, {"retrieval": "sentence"}, {"retrieval": "nearest"}):
+    for wrong in (
+        {"shots": 0},
+        {"shots": 1.5},
+        {"shots": "8"},
+        {"limit": 0},
+        {"retrieval": "sentence"},
+        {"retrieval": "nearest"},
+    ):
         with pytest.raises(UsageError):
             FewShot(POOL, **wrong)  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError):
         FewShot(POOL, retrieval="entity", encoder=HashEncoder(), search="annoy", cache=cache)
+    for pool in (["Ada"], POOL[0], 5):
+        with pytest.raises(UsageError, match="legal: the name of an annotated corpus, or its documents"):
+            FewShot(pool)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no sentence"):
         FewShot([])
     with pytest.raises(UsageError, match="demonstrations with entities"):

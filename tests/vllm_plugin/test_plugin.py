@@ -27,7 +27,7 @@ from genner.formats import FORMATS
 from genner.formats.grammar_source import FormatGrammarSource
 from genner.grammar import Constraints, accepts
 from genner.vllm_plugin import KEY
-from genner.vllm_plugin.request import MAX_TEXT, requested_grammar
+from genner.vllm_plugin.request import KEY, MAX_LABELS, MAX_TEXT, requested_grammar
 from genner.vllm_plugin.rows import AnswerRow, LegalLogits
 
 LABELS = LabelSet.of("PER", "LOC", "DNA")
@@ -98,6 +98,9 @@ GOOD = SOURCES[0].to_json()
         (GOOD | {"text": 1}, "text 1"),
         (GOOD | {"text": "\ud800"}, "refused"),
         (GOOD | {"text": "a" * (MAX_TEXT + 1)}, f"at most {MAX_TEXT}"),
+        (GOOD | {"labels": [f"L{number}" for number in range(MAX_LABELS + 1)]}, f"at most {MAX_LABELS}"),
+        ({"choices": [str(number) for number in range(MAX_LABELS + 1)]}, f"at most {MAX_LABELS}"),
+        ({"choices": ["a" * (MAX_TEXT + 1)]}, f"at most {MAX_TEXT}"),
         (GOOD | {"labels": []}, "labels"),
         (GOOD | {"labels": ["PER", "PER"]}, "PER"),
         (GOOD | {"constraints": asdict(Constraints()) | {"depth": 0}}, "depth 0"),
@@ -148,6 +151,16 @@ def test_rows_without_a_grammar_keep_their_logits() -> None:
         assert torch.equal(found[1:], logits[1:])
     logits = logits_of(generator, 2)
     assert restrictor.restrict(logits, {}) is logits
+
+
+def test_logits_may_be_a_part_of_wider_ones() -> None:
+    """As those of a vocabulary that vLLM has padded."""
+    wide = torch.randn(2, SIZE + 10, generator=torch.Generator().manual_seed(4))
+    row = AnswerRow(SOURCES[0].grammar(), VOCABULARY)
+    found = LegalLogits().restrict(wide[:, :SIZE], {1: row})
+    assert len(finite(found[0])) == SIZE
+    assert finite(found[1]) == sorted(row.legal)
+    assert torch.equal(wide[:, SIZE:], torch.randn(2, SIZE + 10, generator=torch.Generator().manual_seed(4))[:, SIZE:])
 
 
 def test_a_token_that_is_not_legal_ends_the_answer() -> None:

@@ -3,18 +3,19 @@
 Another package adds engines by the entry-point group `genner.engines`: the name of the engine, and `module:Class`.
 """
 
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, cast
 
-from genner.errors import UnknownNameError, UsageError
+from genner.engines.base import Capabilities
+from genner.errors import MissingPartError, UnknownNameError, UsageError
 from genner.extras import naming_parts
 from genner.toml_config import build
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from genner.engines.base import LoadableEngine
 
 # "module:Class", imported when it is asked for: most engines import torch.
@@ -42,27 +43,60 @@ def engine_names() -> list[str]:
 
 @naming_parts()
 def engine_class(name: str) -> "LoadableEngine":
-    """The class of the engine of this name. Raises `UnknownNameError`, and `MissingPartError` without what it needs."""
-    place = ENGINES.get(name) or _added().get(name)
-    if place is None:
+    """The class of the engine of this name.
+
+    Raises `UnknownNameError`, `MissingPartError` without what it needs, and `UsageError` for one of another package
+    that is broken.
+    """
+    if place := ENGINES.get(name):
+        module, attribute = place.split(":")
+        return cast("LoadableEngine", getattr(import_module(module), attribute))
+    if name not in _added():
         raise UnknownNameError("engine", name, engine_names())
-    module, attribute = place.split(":")
-    return cast("LoadableEngine", getattr(import_module(module), attribute))
+    return _added_class(name, _added()[name])
 
 
-def engine_options(name: str, given: "Mapping[str, Any]") -> Any:
+def _added_class(name: str, place: str) -> "LoadableEngine":
+    """The class of an engine of another package. Raises `MissingPartError`, and `UsageError` if there is none."""
+    try:
+        with naming_parts():
+            found = EntryPoint(name, place, ENTRY_POINTS).load()
+    except MissingPartError:
+        raise
+    except Exception as error:  # of a package that we do not know
+        raise _broken(name, place, f"{type(error).__name__}: {error}") from error
+    if not isinstance(getattr(found, "capabilities", None), Capabilities) or not hasattr(found, "load"):
+        raise _broken(name, place, "it is no class of an engine, with capabilities and load")
+    if not is_dataclass(getattr(found, "Options", None)):
+        raise _broken(name, place, "its Options are no dataclass")
+    return cast("LoadableEngine", found)
+
+
+def _broken(name: str, place: str, why: str) -> UsageError:
+    how = "see to the package that adds it, or uninstall it"
+    return UsageError(f"engine {name!r} cannot be used, which another package adds as {place!r} ({why}); {how}")
+
+
+def engine_options(name: str, given: Mapping[str, Any]) -> Any:
     """The `Options` of an engine, with the values that are given. Raises `UsageError` naming the first wrong one."""
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise UsageError(f"engine_options {given!r}; legal: a dict of options by their names (genner engines {name})")
     return build(engine_class(name).Options, dict(given), f"options of engine {name}")
 
 
 def parse_option(written: str) -> tuple[str, Any]:
-    """`KEY=VALUE` as an option: the value is read as TOML (8, 0.5, true), and else as a string. Raises `UsageError`."""
+    """`KEY=VALUE` as an option: numbers, true, false and quoted strings are read as TOML has them, all else is a string.
+
+    Raises `UsageError`.
+    """
     import tomllib
 
     key, sign, value = written.partition("=")
     if not sign or not key.strip():
         raise UsageError(f"engine option {written!r}; legal: KEY=VALUE, as in concurrency=8")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        return key.strip(), value
+        read = {}
+    simple = len(read) == 1 and isinstance(read["value"], bool | int | float | str)
+    return key.strip(), read["value"] if simple else value

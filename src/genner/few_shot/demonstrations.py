@@ -61,7 +61,12 @@ class DemonstrationPool:
         """The sentences of a corpus, given as `read_corpus` takes it, or as documents. Raises as both do."""
         if isinstance(source, str | os.PathLike):
             return cls.of(read_corpus(os.fspath(source)), limit)
-        return cls.of(source, limit)
+        documents = list(source) if isinstance(source, Iterable) else [None]
+        if not all(isinstance(document, Document) for document in documents):
+            raise UsageError(
+                "demonstrations that are neither; legal: the name of an annotated corpus, or its documents"
+            )
+        return cls.of(documents, limit)
 
     @property
     def labels(self) -> frozenset[str]:

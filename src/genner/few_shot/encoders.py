@@ -150,6 +150,10 @@ def find_encoder(name: "str | Encoder | None", purpose: str) -> Encoder:
             "retrieval 'random'"
         )
     if not isinstance(name, str):
+        if not (hasattr(name, "sentences") and hasattr(name, "spans") and hasattr(name, "name")):
+            raise UsageError(
+                f"encoder {name!r} is none; give its name, or an object as genner.few_shot.encoders.Encoder"
+            )
         return name
     if name.startswith(("http://", "https://")):
         from genner.few_shot.endpoint import EndpointEncoder

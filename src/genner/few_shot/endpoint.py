@@ -13,7 +13,8 @@ import numpy as np
 from genner.document import Span
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import retry_after, wait_time
-from genner.engines.http.options import OPENAI
+from genner.engines.http.connection import environment_named, transport_of
+from genner.engines.http.options import OPENAI, checked_url
 from genner.errors import ModelError, UsageError
 from genner.few_shot.encoders import unit
 from genner.few_shot.similarity import Vectors
@@ -39,18 +40,22 @@ class EndpointEncoder:
     TRIES, FIRST_WAIT, LONGEST_WAIT = 6, 0.5, 60.0  # of a request; seconds before it is repeated
 
     def __init__(self, base_url: str, model: str, transport: Any = None) -> None:
+        base_url = checked_url(base_url, "encoder")
         host = urlsplit(base_url).hostname or base_url
         self.name = f"{model} at {host}"
-        self._url, self._model = f"{base_url.rstrip('/')}/embeddings", model
+        self._url, self._model = f"{base_url}/embeddings", model
+        self._dimensions = 0  # of its vectors, once there are some
         self._key = ApiKey(
             "OPENAI_API_KEY" if host == OPENAI else EMBEDDINGS_KEY if os.environ.get(EMBEDDINGS_KEY) else "", host
         )
-        self._client = httpx2.Client(auth=self._key, timeout=60.0, transport=transport)
+        with environment_named():
+            self._client = httpx2.Client(auth=self._key, timeout=60.0, transport=transport, **transport_of(host))
 
     @classmethod
     def of(cls, name: str) -> "EndpointEncoder":
-        """The encoder that `https://HOST/v1#MODEL` names. Raises `UsageError` without a model."""
-        base_url, _, model = name.partition("#")
+        """The encoder that `https://HOST/v1#MODEL` names. Raises `UsageError` without a model, and for no address."""
+        given, _, model = name.partition("#")
+        base_url = checked_url(given, "encoder")
         if not model:
             raise UsageError(
                 f"encoder {name!r} names no model; write {base_url}#MODEL, as {base_url}#text-embedding-3-small"
@@ -79,7 +84,7 @@ class EndpointEncoder:
             try:
                 reply = self._client.post(self._url, json={"model": self._model, "input": list(texts)})
             except httpx2.HTTPError as error:
-                said, wait = str(error) or type(error).__name__, None
+                said, wait = self._key.scrub(str(error)) or type(error).__name__, None
             else:
                 if reply.status_code == 200:
                     return self._read(reply, len(texts))
@@ -101,9 +106,12 @@ class EndpointEncoder:
         try:
             items = sorted(reply.json()["data"], key=lambda item: int(item["index"]))
             vectors = np.array([item["embedding"] for item in items], np.float32)
-            if vectors.ndim != 2 or len(vectors) != expected or not np.isfinite(vectors).all():
+            if vectors.ndim != 2 or len(vectors) != expected or not vectors.size or not np.isfinite(vectors).all():
                 raise ValueError(f"{vectors.shape} numbers for {expected} texts")
-        except (ValueError, KeyError, TypeError) as error:
+            self._dimensions = self._dimensions or vectors.shape[1]
+            if vectors.shape[1] != self._dimensions:
+                raise ValueError(f"vectors of {vectors.shape[1]} numbers after those of {self._dimensions}")
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{self._url} does not answer as an embeddings endpoint does: {error!r}; see the address"
             ) from None

@@ -22,6 +22,10 @@ from genner.formats import Format
 SHOTS = 8
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
 class FewShot:
     """Chooses demonstrations for sentences. Threads may share one.
 
@@ -52,8 +56,10 @@ class FewShot:
         search: str = "matrix",
         cache: Path | None = None,
     ) -> None:
-        if shots < 1 or (limit is not None and limit < 1):
-            raise UsageError(f"shots {shots}, limit {limit}; legal: 1 or more each; for no demonstrations, give none")
+        if not _is_count(shots) or (limit is not None and not _is_count(limit)):
+            raise UsageError(
+                f"shots {shots!r}, limit {limit!r}; legal: 1 or more each; for no demonstrations, give none"
+            )
         self.shots, self.seed, self.search = shots, seed, search
         self.retrieval = retrieval or ("random" if encoder is None else "entity")
         if self.retrieval not in get_args(Retrieval):
@@ -67,7 +73,8 @@ class FewShot:
         )
         self.counts: Counter[str] = Counter()
         """What happened so far: `prompts` with demonstrations wanted, `shown` and `dropped` demonstrations (those that
-        did not fit), `itself` (times that the sentence itself was found and left out), `unencodable` entities."""
+        did not fit), `itself` (times that the sentence itself was found and left out), `unencodable` entities,
+        `wordless` sentences, for which nothing is found by entity."""
         self._lock = Lock()
 
     @property
@@ -92,6 +99,7 @@ class FewShot:
         """For each text its demonstrations, nearest last; never the text itself."""
         found = []
         for text, numbers in zip(texts, self.retriever.retrieve(texts, self.shots + 1), strict=True):
+            self.count(wordless=not numbers)
             sentences = [self.pool.sentences[number] for number in numbers]
             others = [sentence for sentence in sentences if same_text(sentence.text) != same_text(text)]
             self.count(itself=len(sentences) - len(others))
@@ -141,6 +149,8 @@ class FewShot:
         said[0] += f"; left out: {', '.join(parts)}" if parts else ""
         if counts["itself"]:
             said.append(f"not demonstrated to itself: {counts['itself']} times")
+        if counts["wordless"]:
+            said.append(f"without a word, so that nothing is near to them by entity: {counts['wordless']} sentences")
         if counts["dropped"]:
             wanted = counts["dropped"] + counts["shown"]
             said.append(f"{counts['dropped']} of {wanted} demonstrations did not fit into the model's window")

@@ -12,6 +12,7 @@ from genner.formats.grammar_source import FormatGrammarSource, grammar_source_fr
 __all__ = ["KEY", "MAX_TEXT", "requested_grammar"]
 
 MAX_TEXT = 1 << 16  # code points: building a grammar blocks the server for about 20 microseconds per code point
+MAX_LABELS = 2000  # or choices: about a millisecond each
 
 
 def requested_grammar(extra_args: Mapping[str, Any] | None) -> FormatGrammarSource | ChoiceGrammarSource | None:
@@ -27,8 +28,14 @@ def requested_grammar(extra_args: Mapping[str, Any] | None) -> FormatGrammarSour
         if isinstance(raw, str):
             raw = json.loads(raw)
         source = grammar_source_from_json(raw)
-        if isinstance(source, FormatGrammarSource) and len(source.text) > MAX_TEXT:
-            raise UsageError(f"the text has {len(source.text)} code points; at most {MAX_TEXT}")
+        if isinstance(source, FormatGrammarSource):
+            kind, names, size = "labels", source.labels.tags, len(source.text)
+        else:
+            kind, names, size = "choices", source.choices, sum(map(len, source.choices))
+        if size > MAX_TEXT:
+            raise UsageError(f"the text has {size} code points; at most {MAX_TEXT}")
+        if len(names) > MAX_LABELS:
+            raise UsageError(f"there are {len(names)} {kind}; at most {MAX_LABELS}")
     except (GennerError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"the request's grammar, {KEY!r}, is refused: {error}") from None
     return source

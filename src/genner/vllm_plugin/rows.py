@@ -97,7 +97,8 @@ class LegalLogits:
             self._written = places
             return kept[:count]
         logits.index_fill_(0, torch.from_numpy(lines).to(logits.device), -inf)
-        logits.view(-1).index_copy_(0, places, values)
+        # By line and token: vLLM's logits may be a part of wider ones, where the vocabulary was padded.
+        logits.index_put_((places.div(size, rounding_mode="floor"), places.remainder(size)), values)
         return logits
 
     def _blank(self, logits: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class HttpOptions:
 
     def __post_init__(self) -> None:
         """Raises `UsageError`."""
-        object.__setattr__(self, "base_url", _checked_url(self.base_url))
+        object.__setattr__(self, "base_url", checked_url(self.base_url))
         legal = ("auto", *get_args(Structured))
         if self.structured not in legal:
             raise UsageError(f"structured={self.structured!r} is unknown; legal: {', '.join(legal)}")
@@ -105,10 +105,14 @@ class HttpOptions:
         return self.key_env or ("OPENAI_API_KEY" if self.host == OPENAI else "")
 
 
-def _checked_url(given: str) -> str:
-    """The address without a slash at its end. Raises `UsageError`."""
+def checked_url(given: str, name: str = "base_url") -> str:
+    """The address without a slash at its end, and without what a call adds to it. `name` is what it was given as.
+
+    Raises `UsageError`.
+    """
     from urllib.parse import urlsplit
 
+    variable = ", and name that with --engine-option key_env=NAME" if name == "base_url" else ""
     if not given:
         raise UsageError(f"no endpoint is named; give --base-url (base_url in engine_options), such as {_WHERE}")
     url = given.strip().rstrip("/")
@@ -117,15 +121,15 @@ def _checked_url(given: str) -> str:
         whole = parts.scheme in ("http", "https") and bool(parts.hostname)
         _ = parts.port, httpx2.URL(url)
     except (ValueError, httpx2.InvalidURL):
-        raise UsageError(f"base_url {url!r} is no address; legal: such as {_WHERE}") from None
+        raise UsageError(f"{name} {url!r} is no address; legal: such as {_WHERE}") from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            "base_url holds a name, a password or a query, which would be written into logs; leave them out, put the "
-            "key into an environment variable, and name that with --engine-option key_env=NAME"
+            f"{name} holds a name, a password or a query, which would be written into logs; leave them out, and put "
+            f"the key into an environment variable{variable}"
         )
     if not whole:
         more = f"; did you mean http://{url}?" if "://" not in url else ""
-        raise UsageError(f"base_url {url!r} is no address that starts with http:// or https://{more}; such as {_WHERE}")
-    for end in ("/chat/completions", "/completions", "/models"):
+        raise UsageError(f"{name} {url!r} is no address that starts with http:// or https://{more}; such as {_WHERE}")
+    for end in ("/chat/completions", "/completions", "/models", "/embeddings"):
         url = url.removesuffix(end)
     return url
