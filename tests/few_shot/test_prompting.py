@@ -246,7 +246,7 @@ def test_a_stream_without_end_is_verified_in_bounded_memory() -> None:
 
 def test_labels_of_a_call_that_no_demonstration_has_are_refused() -> None:
     ner = Extractor(ScriptedEngine(), FORMATS["inline_xml"], LABELS, few_shot=FewShot(POOL))
-    with pytest.raises(UsageError, match="no label of those asked for .DNA.; they have: LOC, PER"):
+    with pytest.raises(UsageError, match=r"no label of those asked for \(DNA\); they have: LOC, PER"):
         ner.extract(SENTENCE, ["DNA"])
 
 

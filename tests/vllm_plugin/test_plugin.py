@@ -27,7 +27,7 @@ from genner.formats import FORMATS
 from genner.formats.grammar_source import FormatGrammarSource
 from genner.grammar import Constraints, accepts
 from genner.vllm_plugin import KEY
-from genner.vllm_plugin.request import KEY, MAX_LABELS, MAX_TEXT, requested_grammar
+from genner.vllm_plugin.request import MAX_LABELS, MAX_TEXT, requested_grammar
 from genner.vllm_plugin.rows import AnswerRow, LegalLogits
 
 LABELS = LabelSet.of("PER", "LOC", "DNA")

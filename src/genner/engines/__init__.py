@@ -85,7 +85,7 @@ def engine_options(name: str, given: Mapping[str, Any]) -> Any:
 
 
 def parse_option(written: str) -> tuple[str, Any]:
-    """`KEY=VALUE` as an option: numbers, true, false and quoted strings are read as TOML has them, all else is a string.
+    """`KEY=VALUE` as an option: numbers, true, false and quoted strings are read as TOML, all else is a string.
 
     Raises `UsageError`.
     """
