@@ -500,6 +500,31 @@ def test_what_is_kept_comes_back_and_a_broken_file_is_named(tmp_path: Path) -> N
         AnswerStore(broken / "under" / "a.sqlite")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answer": "!"},
+        {"ends": [1e999]},
+        {"ends": [9]},
+        {"ends": []},
+        {"logprobs": ["x"]},
+        {"usage": [1]},
+        {"usage": {}},
+        {"problems": 5},
+    ],
+)
+def test_a_damaged_answer_is_said_to_be_one(change: dict[str, Any], tmp_path: Path) -> None:
+    store, key = AnswerStore(tmp_path / "answers.sqlite"), b"key"
+    store.put(key, Generation(b"Ada", (3,), (-0.5,), usage=Usage(3, 4)))
+    ((kept,),) = store._db.execute("SELECT answer FROM answers")
+    store._db.execute("UPDATE answers SET answer = ?", (json.dumps(json.loads(kept) | change),))
+    with pytest.raises(DataError, match="remove this one"):
+        store.get(key)
+    store._db.execute("UPDATE answers SET answer = ?", ("[" * 100_000,))
+    with pytest.raises(DataError, match="remove this one"):
+        store.get(key)
+
+
 # -- accounts and prices
 
 

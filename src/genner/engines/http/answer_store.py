@@ -52,7 +52,7 @@ class AnswerStore:
         try:
             row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
             return None if row is None else _generation(json.loads(row[0]))
-        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        except (sqlite3.Error, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise self._broken(error) from None
 
     def put(self, key: bytes, generation: Generation) -> None:
@@ -93,11 +93,15 @@ def _record(generation: Generation) -> dict[str, Any]:
 
 
 def _generation(record: Mapping[str, Any]) -> Generation:
-    usage = record["usage"]
+    """The answer of a record. Raises one of several errors for a damaged one."""
+    usage, answer = record["usage"], base64.b64decode(record["answer"])
+    ends, logprobs = tuple(map(int, record["ends"])), tuple(map(float, record["logprobs"]))
+    if len(ends) != len(logprobs) or not all(0 < end <= len(answer) for end in ends):
+        raise ValueError("log-probabilities that do not fit their answer")
     return Generation(
-        base64.b64decode(record["answer"]),
-        tuple(map(int, record["ends"])),
-        tuple(map(float, record["logprobs"])),
+        answer,
+        ends,
+        logprobs,
         bool(record["complete"]),
         problems=tuple(map(str, record["problems"])),
         usage=None if usage is None else Usage(int(usage[0]), int(usage[1]), cached=True),
