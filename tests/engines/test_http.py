@@ -283,6 +283,32 @@ def test_a_field_that_the_server_does_not_know_is_left_out(name: str) -> None:
     assert all(each.entities and not each.problems for each in found)
 
 
+def test_a_field_that_a_refused_text_names_is_kept() -> None:
+    def script(body: dict[str, Any], before: int) -> Step:
+        text = body["messages"][0]["content"].rpartition("Text:\n")[2]
+        return (
+            Status(400, json.dumps({"error": {"message": f"refused: {text}"}})) if "logprobs" in text else copy(body, 0)
+        )
+
+    with Endpoint(script) as endpoint:
+        ner = extractor(endpoint, concurrency=1)
+        wrong, right = ner.pipe(["Ada knows logprobs.", "Ada 2."])
+        assert all("logprobs" in body for body in endpoint.bodies)
+    assert [p.kind for p in wrong.problems] == ["failed"]
+    assert right.entities
+
+
+def test_the_servers_limit_of_tokens_is_kept_to() -> None:
+    def script(body: dict[str, Any], before: int) -> Step:
+        said = "max_tokens is too large. This model supports at most 20 completion tokens"
+        return Status(400, json.dumps({"error": {"message": said}})) if body["max_tokens"] > 20 else copy(body, 0)
+
+    with Endpoint(script) as endpoint:
+        found = list(extractor(endpoint, concurrency=1).pipe(["Ada 1.", "Ada 2."]))
+        assert [body["max_tokens"] <= 20 for body in endpoint.bodies] == [False, True, True]
+    assert all(each.entities and not each.problems for each in found)
+
+
 @pytest.mark.parametrize("form", sorted(FORMATS))
 @pytest.mark.parametrize("kind", [*KINDS, "openai", "openrouter"])
 def test_each_mode_says_its_grammar_or_that_it_has_none(kind: ServerKind, form: str) -> None:

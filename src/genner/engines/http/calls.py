@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _ADJUSTABLE = ("stream_options", "chat_template_kwargs", "logprobs", "temperature", "max_tokens")
 """Fields that some servers refuse; the request means about the same without, or under another name."""
 
+_LIMIT = re.compile(r"at most (\d{1,9})\b")
+
 
 @dataclass
 class Job:
@@ -56,6 +58,7 @@ class Caller:
     _open: asyncio.Semaphore = field(init=False)
     _running: dict[bytes, asyncio.Future[Generation]] = field(default_factory=dict)
     _left_out: set[str] = field(default_factory=set)
+    _most_tokens: int | None = None  # of an answer, where the server has said so
     _not_before: float = 0.0  # of the loop's clock: until then the server asks not to be called
     _failed_in_a_row: int = 0
     _others: int = 0  # answers of other models, while none came from the right one
@@ -151,14 +154,14 @@ class Caller:
             future = asyncio.get_running_loop().create_future()
             self._running[key] = future
             try:
-                left_out = frozenset(self._left_out)
+                adjusted = self._adjusted
                 generation = await self._repeated(request, mode, body, spending)
                 if self.store:
                     self.store.put(key, generation)
                 future.set_result(generation)
                 return generation
             except Refused as error:
-                if self._left_out != left_out or self._leave_out(error.reason, body):
+                if self._adjusted != adjusted or self._adjust(error.reason, request, body):
                     continue
                 raise
             finally:
@@ -172,7 +175,7 @@ class Caller:
             "model": request.adapter or self.model,
             "messages": [{"role": "user", "content": request.instruction + request.text}],
             "temperature": 0,
-            "max_tokens": budget.tokens,
+            "max_tokens": min(budget.tokens, self._most_tokens or budget.tokens),
             "stream": self.options.stream,
         }
         if self.options.stream:
@@ -190,11 +193,24 @@ class Caller:
                 body["max_completion_tokens"] = value
         return body | self.options.fields
 
-    def _leave_out(self, reason: str, body: dict[str, Any]) -> bool:
-        """Leave out a field that the server names in its refusal, from now on. Returns whether there is one."""
-        low = reason.lower()
+    @property
+    def _adjusted(self) -> tuple[frozenset[str], int | None]:
+        return frozenset(self._left_out), self._most_tokens
+
+    def _adjust(self, reason: str, request: Request, body: dict[str, Any]) -> bool:
+        """Leave out a field that the server names in its refusal, or keep to its limit of tokens, from now on. Returns
+        whether it names one. A name that the text has as well may be the text's, so it does not count."""
+        low, text = reason.lower(), request.text.lower()
+        if limit := _LIMIT.search(low) if "max_tokens" in low or "max_completion_tokens" in low else None:
+            most = int(limit[1])
+            if "max_tokens" in text or not 0 < most < (self._most_tokens or body.get("max_tokens", 0)):
+                return False
+            self._most_tokens = most
+            log.warning("the server writes at most %d tokens (%s); longer answers are cut off", most, reason)
+            return True
         for name in _ADJUSTABLE:
-            if name in body and name not in self._left_out and name in low and name not in self.options.fields:
+            free = name not in self._left_out and name not in self.options.fields and name not in text
+            if free and name in body and name in low:
                 self._left_out.add(name)
                 log.warning("the server does not take %r (%s); requests go on without it", name, reason)
                 return True
