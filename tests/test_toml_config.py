@@ -29,3 +29,14 @@ def test_a_wrong_key_or_value_is_named_with_what_is_legal(values: dict[str, obje
     with pytest.raises(UsageError, match=said):
         build(Table, values, "set")
     assert build(Table, {"train": ["a"], "weight": 2}, "set") == Table(("a",), 2.0)
+
+
+def test_a_key_of_a_table_without_keys_is_to_be_left_out() -> None:
+    @dataclass(frozen=True)
+    class Empty:
+        pass
+
+    with pytest.raises(
+        UsageError, match=r"\[options of engine local\] has no key 'base_url', nor any other; leave it out"
+    ):
+        build(Empty, {"base_url": "http://x/v1"}, "options of engine local")

@@ -38,6 +38,8 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - set(fields)):
         known = [name.rstrip("_") for name in fields]
+        if not known:
+            raise UsageError(f"[{where}] has no key {unknown[0]!r}, nor any other; leave it out")
         close = get_close_matches(unknown[0], known, 1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise UsageError(f"[{where}] has no key {unknown[0]!r}{hint}; known: {', '.join(known)}")

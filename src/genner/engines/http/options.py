@@ -29,7 +29,7 @@ def _option(default: Any, help: str) -> Any:
 class HttpOptions:
     """What a call of the engine may set; each is checked when the object is made. Times are in seconds."""
 
-    base_url: str = _option("", "The endpoint, up to and with /v1.")
+    base_url: str = _option("", "The endpoint, with /v1 at its end.")
     key_env: str = _option("", "The environment variable with the key; for api.openai.com OPENAI_API_KEY, else none.")
     structured: str = _option(
         "auto", "How the server is held to the grammar: auto, genner, gbnf, json_schema, response_format or none."
