@@ -163,7 +163,10 @@ async def _connect(
                 if not again:
                     raise
                 if attempt >= options.retries:
-                    raise ModelError(f"{error.reason} (asked {attempt + 1} times); try again later") from None
+                    raise ModelError(
+                        f"{error.reason} (asked {attempt + 1} times); try again later, "
+                        "or wait longer for it with --engine-option retries=12"
+                    ) from None
                 own = wait_time(attempt, options.backoff, options.max_wait, Random())
                 await asyncio.sleep(min(options.max_wait, max(own, error.wait or 0)))
                 attempt += 1

@@ -63,6 +63,7 @@ def of_status(status: int, said: str, wait: float | None, address: str, advice: 
         seen: whether the server has answered other requests.
     """
     low, where = said.lower(), f"{address} answers {status}"
+    said = said.removeprefix(f"{status}: ")  # as llama.cpp's server begins
     more = f": {said}" if said else ""
     if status == 401 or (status == 403 and not seen and not _has(low, _FILTERED)):
         return UsageError(f"{where}, it refuses the key or lacks one{more}; {advice}")
