@@ -122,7 +122,7 @@ def cases(documents: Sequence[Document], way: str, kind: str, labels: LabelSet, 
     for number, document in enumerate(documents):
         sayable, _ = form.encodable_part(document, "word")
         for entity in sayable.entities:
-            rng = random.Random(f"{seed} {number} {entity} {kind}")
+            rng = random.Random(f"{seed} {number} {entity.start} {entity.end} {entity.label} {kind}")
             mention = changed(document.mention(entity), kind, rng)
             if mention is None or not mention.strip():
                 continue

@@ -22,6 +22,7 @@ from genner.presets import MODELS
 from genner.training.recipe import Recipe
 from tests import syntax_laws, tiny
 from tests.engines import test_registry
+from tests.engines.endpoint import Endpoint, Say
 from tests.evaluation import test_metrics
 from tests.formats import test_law
 from tests.places import ROOT
@@ -125,7 +126,7 @@ def test_an_engine_obeys_the_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = SimpleNamespace(CallingEngine=names["CallingEngine"])
     monkeypatch.setitem(sys.modules, ENGINES["calling"].partition(":")[0], module)  # type: ignore[misc]
     monkeypatch.setattr(names["CallingEngine"].__init__, "__defaults__", (lambda prompt: "",))
-    test_registry.test_each_request_gets_an_answer("calling", tmp_path)
+    test_registry.test_each_request_gets_an_answer("calling", tmp_path, Endpoint(lambda body, before: Say("")))
     assert not engine_class("calling").capabilities.constrains
 
 

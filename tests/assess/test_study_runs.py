@@ -317,7 +317,7 @@ def test_a_wrong_call_says_what_is_right(run: Command) -> None:
     code, _, err = run("assess", "nowhere.toml", "--out", "runs")
     assert (
         code,
-        "unknown study 'nowhere.toml'; known: default, paper, quick, small, tuning, or a TOML file" in err,
+        "unknown study 'nowhere.toml'; known: default, few_shot, paper, quick, small, tuning, or a TOML file" in err,
     ) == (
         2,
         True,

@@ -324,7 +324,7 @@ def _kept(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if value or key not in _LATER}
 
 
-_LATER = ("start", "chat", "min_steps", "from_")
+_LATER = ("start", "chat", "min_steps", "from_", "lenient")
 _FIELDS = {"from": "from_"}  # keys of a recipe that are Python keywords
 _KEYS = {field: key for key, field in _FIELDS.items()}
 TABLES: dict[str, type[Any]] = {"lora": LoraSpec, "optim": OptimSpec, "prompt": PromptSpec, "drafter": DrafterSpec}
