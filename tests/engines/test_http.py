@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from tests.conftest import Run
 from tests.engines.endpoint import MODEL, Endpoint, Raw, Say, Status, Step
 
+import genner
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Generation, Request, Usage
 from genner.engines.http import HttpEngine, HttpOptions
@@ -353,6 +354,9 @@ def test_a_list_in_an_object_is_taken_out_and_spelt_as_formats_spell_it() -> Non
 # -- keys
 
 
+SOURCES = Path(genner.__file__).parent
+
+
 def test_the_key_is_in_the_header_and_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
@@ -379,7 +383,7 @@ def test_the_key_is_in_the_header_and_nowhere_else(
             extractor(endpoint)
         # Some programs show the variables of a traceback.
         for raised in (error, other):
-            frames = [entry.frame for entry in raised.traceback if "genner" in str(entry.path.parent)]
+            frames = [entry.frame for entry in raised.traceback if SOURCES in Path(entry.path).parents]
             told += [str(raised.value), *(str(frame.f_locals) for frame in frames)]
         assert len(told) > 8
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
