@@ -12,7 +12,8 @@ import pytest
 
 from genner import model_store
 from genner.errors import ModelError, UnknownNameError
-from genner.model_store import DEFAULT_BASE, MODELS, fetch, home, locate, verify
+from genner.model_store import DEFAULT_BASE, MODELS, fetch, locate, verify
+from genner.paths import home
 from genner.presets import WheelSource
 
 

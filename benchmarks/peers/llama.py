@@ -19,7 +19,7 @@ import torch
 
 from genner.errors import GennerError
 from genner.export import gguf_file
-from genner.model_store import home
+from genner.paths import home
 from peers.task import Outcome, Row, Run, Task
 
 KINDS = ("q4_0", "q4_1", "q8_0", "bf16")

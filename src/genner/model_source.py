@@ -26,7 +26,8 @@ from genner.document import LabelSet
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.formats import FORMATS
 from genner.manifest import ExportedManifest, FetchedManifest, TrainingManifest, read_json, sha256_of
-from genner.model_store import MODELS, expanded, hub_folder, is_hub_id, is_path, locate, preset_of, ready
+from genner.model_store import MODELS, hub_folder, is_hub_id, locate, preset_of, ready
+from genner.paths import expanded, is_path
 from genner.presets import ModelSpec
 from genner.trained import Trained
 

@@ -6,9 +6,7 @@ SHA-256, so a machine that can install genner can also fetch it; the others come
 model's folder exists, the network is not used again.
 """
 
-import errno
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -25,37 +23,15 @@ from genner.errors import ModelError, UnknownNameError
 from genner.extras import require
 from genner.gguf_conversion import convert_gguf
 from genner.manifest import FETCHED, MANIFEST, FetchedManifest, list_files, sha256_of, write_manifest
+from genner.paths import expanded, home, is_path
 from genner.presets import MODELS, HubSource, ModelSpec, WheelSource
 from genner.writing import replacing
 
-__all__ = ["DEFAULT_BASE", "MANIFEST", "MODELS", "ModelSpec", "fetch", "home", "locate", "ready", "verify"]
+__all__ = ["DEFAULT_BASE", "MANIFEST", "MODELS", "ModelSpec", "fetch", "locate", "ready", "verify"]
 
 DEFAULT_BASE = "smollm2-135m-instruct"
 CHECKED = "checked.json"  # beside the manifest: the verified files and their modification times
 SETTLED = 2_000_000_000  # ns
-
-
-def home() -> Path:
-    """The folder for everything that genner keeps: `$GENNER_HOME`, or `~/.cache/genner`."""
-    return expanded(os.environ.get("GENNER_HOME") or "~/.cache/genner")
-
-
-def expanded(name: str) -> Path:
-    """The path of a name, with the home folder for `~`; `~nobody` is a name like any other."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        return Path(name)
-
-
-def is_path(name: str) -> bool:
-    """Whether there is a file or folder of this name. Raises `OSError` where that cannot be told."""
-    try:
-        return expanded(name).exists()
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return False
-        raise
 
 
 def is_hub_id(name: str) -> bool:

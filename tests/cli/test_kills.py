@@ -26,7 +26,8 @@ from genner.engines.scripted import ScriptedEngine
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import parse_labels
-from genner.model_store import DEFAULT_BASE, home
+from genner.model_store import DEFAULT_BASE
+from genner.paths import home
 
 KILLS = int(os.environ.get("GENNER_KILLS", "3"))
 FORK = multiprocessing.get_context("fork")

@@ -29,7 +29,7 @@ from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Generation, Request, Usage
 from genner.engines.http import HttpEngine, HttpOptions
 from genner.engines.http.accounts import Accounts, Spending
-from genner.engines.http.answer_store import AnswerStore, key_of
+from genner.engines.http.answer_store import AnswerStore, default_path, key_of
 from genner.engines.http.answers import Budget, generation_of
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import retry_after, wait_time
@@ -1004,3 +1004,10 @@ def test_a_wrong_command_is_refused(more: list[str], said: str, run: Run) -> Non
     code, _, err = run("extract", "--text", TEXT, "--dry-run")
     assert code == 2
     assert "give --engine http" in err
+
+
+def test_the_answers_are_kept_in_the_folder_of_genner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As all else that is kept, `~nobody` included, which is a name like any other."""
+    for folder in ("/some/where", "~nobody-of-this-name"):
+        monkeypatch.setenv("GENNER_HOME", folder)
+        assert default_path() == Path(folder) / "answers.sqlite"

@@ -77,9 +77,9 @@ def test_a_grammar_comes_back_as_it_was(as_string: bool) -> None:
 
 def test_the_engines_and_the_plugin_agree_on_the_key() -> None:
     request = Request("Tag:\n", TEXTS[0], SOURCES[0].grammar(), grammar_source=SOURCES[0])
-    assert requested_grammar(grammar_args(request)) == SOURCES[0]
+    assert requested_grammar(grammar_args(request.grammar_source)) == SOURCES[0]
     with pytest.raises(UsageError, match="grammar_source"):
-        grammar_args(Request("Tag:\n", TEXTS[0], SOURCES[0].grammar()))
+        grammar_args(Request("Tag:\n", TEXTS[0], SOURCES[0].grammar()).grammar_source)
 
 
 GOOD = SOURCES[0].to_json()

@@ -87,9 +87,7 @@ class _Plan:
         for model in study.models:
             trained: list[RecipeEntry | None] = [recipes[name] for name in model.recipes]
             for recipe in [*trained, None] if model.bare or not trained else trained:
-                for corpus in study.corpora:
-                    if model.corpora and corpus.name not in model.corpora:
-                        continue
+                for corpus in study.corpora_of(model.corpora):
                     for format in model.formats or study.formats:
                         for seed in study.seeds:
                             yield _Point(model, recipe, corpus, format, seed)
@@ -131,7 +129,7 @@ class _Plan:
         """The cells of a system, which is not trained. Only random demonstrations depend on the seed."""
         study = self.study
         model = ModelEntry(system.name, system.source)
-        for corpus in (c for c in study.corpora if c.name in system.corpora or not system.corpora):
+        for corpus in study.corpora_of(system.corpora):
             for format in system.formats or study.formats:
                 for decoding in system.decodings or tuple(d for d in study.decodings if d != "sampled"):
                     for seed in study.seeds if system.settings["retrieval"] == "random" else (0,):

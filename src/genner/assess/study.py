@@ -18,7 +18,7 @@
 docs/assess.md describes every key.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from math import inf
@@ -98,18 +98,22 @@ class Study:
             check_names("decoding", entry.decodings, DECODING_MEANINGS)
         self._check_training()
         for system in (s for s in self.systems if s.shots):
-            for corpus in (c for c in self.corpora if c.name in system.corpora or not system.corpora):
+            for corpus in self.corpora_of(system.corpora):
                 if not corpus.training.train:
                     raise UsageError(
                         f"[[system]] {system.name!r} is shown sentences of corpus {corpus.name!r}, which has no "
                         "'train'; give it a file, or name the system's 'corpora'"
                     )
 
+    def corpora_of(self, names: Sequence[str]) -> list[CorpusEntry]:
+        """The corpora that an entry names; all if it names none."""
+        return [corpus for corpus in self.corpora if corpus.name in names or not names]
+
     def _check_training(self) -> None:
         """Raise `UsageError` for a model that has recipes but cannot be trained."""
         recipes = {recipe.name: recipe for recipe in self.recipes}
         for model in (m for m in self.models if m.recipes):
-            for corpus in (c for c in self.corpora if c.name in model.corpora or not model.corpora):
+            for corpus in self.corpora_of(model.corpora):
                 if not corpus.training.train:
                     raise UsageError(
                         f"model {model.name!r} is trained on corpus {corpus.name!r}, which has no 'train'; give it a "

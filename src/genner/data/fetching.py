@@ -22,7 +22,7 @@ from genner.data.jsonl import Jsonl
 from genner.data.records import stem
 from genner.document import Document
 from genner.errors import DataError, UnknownNameError
-from genner.model_store import home
+from genner.paths import home
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ class VllmEngine:
             logprobs=0,
             detokenize=False,
             output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
-            extra_args=grammar_args(request) if request.constrained else None,
+            extra_args=grammar_args(request.grammar_source) if request.constrained else None,
         )
         lora = self._adapters[request.adapter][1] if request.adapter else None
         try:

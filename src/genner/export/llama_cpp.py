@@ -14,7 +14,8 @@ from genner.export.card import CARD, MARK, write_card
 from genner.export.folder import keep_card, to_transformers
 from genner.extras import naming_parts, require
 from genner.model_source import ModelSource
-from genner.model_store import MODELS, expanded
+from genner.model_store import MODELS
+from genner.paths import expanded
 from genner.presets import WheelSource
 
 SCRIPT = "convert_hf_to_gguf.py"

@@ -12,7 +12,7 @@ import numpy as np
 from genner.document import Span
 from genner.few_shot.encoders import Encoder
 from genner.few_shot.similarity import Vectors
-from genner.model_store import home
+from genner.paths import home
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ soon as it is there, and is then safe from a kill of this process.
 
 import base64
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from genner.engines.base import Generation, Usage
 from genner.errors import DataError
+from genner.paths import home
 
 NOT_IN_KEY = frozenset({"stream", "stream_options"})
 """Fields of a request that change how an answer is sent, not what it is."""
@@ -27,7 +27,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, made INTEGER
 
 def default_path() -> Path:
     """`answers.sqlite` in the folder of genner: `$GENNER_HOME`, or `~/.cache/genner`."""
-    return Path(os.environ.get("GENNER_HOME") or "~/.cache/genner").expanduser() / "answers.sqlite"
+    return home() / "answers.sqlite"
 
 
 class AnswerStore:

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 from genner.engines.base import GrammarSource, GrammarSupport
 from genner.engines.http.options import Structured
-from genner.engines.vllm_args import KEY
+from genner.engines.vllm_args import KEY, grammar_args
 from genner.errors import UsageError
 from genner.grammar import FLAT
 
@@ -73,7 +73,7 @@ def fields(mode: Structured, kind: ServerKind, source: GrammarSource) -> dict[st
     """The fields of a request that hold the server to a grammar; None if this mode cannot express the grammar."""
     try:
         if mode == "genner":
-            return {"vllm_xargs": {KEY: json.dumps(source.to_json(), ensure_ascii=False, separators=(",", ":"))}}
+            return {"vllm_xargs": grammar_args(source)}
         if mode == "gbnf":
             grammar = source.gbnf()
             if kind == "vllm":
