@@ -8,8 +8,8 @@ would have paid for.
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -70,11 +70,13 @@ class Endpoint:
         self.pages: dict[str, Any] = {}
         """What other addresses answer with."""
         self.bodies: list[dict[str, Any]] = []
-        self.paid: Counter[str] = Counter()
-        """Answers sent whole, by text."""
+        self._paid: Counter[str] = Counter()
+        self._paying = threading.Lock()
+        """Held from the last bytes of an answer until it is counted: a client that has an answer sees it counted."""
         self.asked: Counter[str] = Counter()
         self.authorizations: set[str | None] = set()
         self.open = self.most_open = 0
+        """Requests whose answer is not decided yet."""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         endpoint = self
@@ -89,6 +91,12 @@ class Endpoint:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    @property
+    def paid(self) -> Counter[str]:
+        """Answers sent whole, by text."""
+        with self._paying:
+            return self._paid.copy()
 
     def __enter__(self) -> "Endpoint":
         self._thread.start()
@@ -152,10 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
             at.open += 1
             at.most_open = max(at.most_open, at.open)
         try:
-            self._take(body, at.step(body))
+            step = at.step(body)
         finally:
             with at._lock:
-                at.open -= 1
+                at.open -= 1  # before the client can have its answer and ask anew
+        self._take(body, step)
 
     def _refused(self) -> bool:
         if not self.at.key or self.headers.get("Authorization") == f"Bearer {self.at.key}":
@@ -190,7 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not body.get("stream"):
             message = {"role": "assistant", "content": step.text, "reasoning_content": step.thinking or None}
             choice = {"index": 0, "message": message, "finish_reason": step.finish, "logprobs": logprobs}
-            self._send(200, json.dumps({"model": step.model, "choices": [choice], "usage": usage}))
+            with self._counted(body):
+                self._send(200, json.dumps({"model": step.model, "choices": [choice], "usage": usage}))
         else:
             self._begin_stream()
             pieces = step.pieces if step.pieces is not None else step.text.splitlines(keepends=True)
@@ -200,10 +210,15 @@ class _Handler(BaseHTTPRequestHandler):
             events += [{"choices": [{"delta": {}, "finish_reason": step.finish, "logprobs": logprobs}]}]
             events += [{"choices": [], "usage": usage}] if usage else []
             data = b"".join(_event({"model": step.model, **event}) for event in events) + b"data: [DONE]\n\n"
-            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
-            self.wfile.flush()
-        with self.at._lock:
-            self.at.paid[self.at.text_of(body)] += 1
+            with self._counted(body):
+                self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
+                self.wfile.flush()
+
+    @contextmanager
+    def _counted(self, body: dict[str, Any]) -> Iterator[None]:
+        with self.at._paying:
+            yield
+            self.at._paid[self.at.text_of(body)] += 1
 
     def _begin_stream(self, chunked: bool = True) -> None:
         self.send_response(200)
