@@ -219,15 +219,20 @@ class Extractor:
         return None if self.trained is None else self.trained.new(self._labels(labels))
 
     def caution(self, labels: Labels = None) -> str:
-        """A warning about labels that are new to the model; empty if none is, or if it was given before.
+        """A warning about labels that are new to the model, or that no demonstration has, a line each; empty if there
+        are none, or if it was given before.
 
         `pipe` logs it with the logger `genner.extract`, unless the caller was given it before.
         """
         asked = self._labels(labels)
-        new = self.new_labels(asked)
-        if not new or asked in self._cautioned:
+        if asked in self._cautioned:
             return ""
         self._cautioned.add(asked)
+        return "\n".join(filter(None, (self._of_new_labels(asked), self._of_labels_not_shown(asked))))
+
+    def _of_new_labels(self, asked: LabelSet) -> str:
+        if not (new := self.new_labels(asked)):
+            return ""
         scores = {
             "calibrated": "scores here were fitted on these labels",
             "calibrated for other labels": "scores here were fitted on other labels that it had not met",
@@ -236,6 +241,14 @@ class Extractor:
         return (
             f"new to the model: {named(new)} ({len(new)} of {len(asked)} labels); it was not trained on labels of "
             "these names, misses more of their entities, and often gives their mentions a wrong label; " + scores
+        )
+
+    def _of_labels_not_shown(self, asked: LabelSet) -> str:
+        if self.few_shot is None or not (lacking := self.few_shot.lacking(asked)):
+            return ""
+        return (
+            f"no demonstration has an entity of: {named(lacking)} ({len(lacking)} of {len(asked)} labels); models find "
+            "few entities of labels that no demonstration shows; give demonstrations of these, or leave the labels out"
         )
 
     def pipe(

@@ -31,11 +31,11 @@ from genner.engines.http import HttpEngine, HttpOptions
 from genner.engines.http.accounts import Accounts, Spending
 from genner.engines.http.answer_store import AnswerStore, default_path, key_of
 from genner.engines.http.answers import Budget, generation_of
-from genner.engines.http.api_key import ApiKey
+from genner.engines.http.api_key import LOGGERS, ApiKey
 from genner.engines.http.backoff import retry_after, wait_time
 from genner.engines.http.connection import Connection, transport_of
 from genner.engines.http.estimate import estimated_tokens
-from genner.engines.http.failures import Failed, Transient, of_status
+from genner.engines.http.failures import Failed, SetAside, Transient, of_status
 from genner.engines.http.pricing import PricingEngine
 from genner.engines.http.reply import InReply, Reply, ReplyLimits, read
 from genner.engines.http.server import related
@@ -436,6 +436,7 @@ REPEATING: dict[str, Step] = {
     "500": Status(500, json.dumps({"error": {"message": SECRET}})),
     "elsewhere": Status(307, "", {"Location": f"http://x/{SECRET}"}),
     "reply broken": Status(200, "", {"Transfer-Encoding": SECRET}),
+    "header": Status(200, "{}", {"Set-Cookie": f"key={SECRET}"}),
 }
 
 
@@ -443,7 +444,9 @@ REPEATING: dict[str, Step] = {
 def test_a_key_that_a_server_repeats_is_kept_nowhere(
     step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
+    """Nor in a record of a log, at any level and of any logger."""
     monkeypatch.setenv("SOME_KEY", SECRET)
+    caplog.set_level(logging.DEBUG)
     options: dict[str, Any] = {"cache": str(tmp_path / "answers.sqlite"), "key_env": "SOME_KEY", "retries": 1}
     with Endpoint(lambda *_: step, key=SECRET) as endpoint:
         ner = extractor(endpoint, **options)
@@ -456,7 +459,15 @@ def test_a_key_that_a_server_repeats_is_kept_nowhere(
     kept = [base64.b64decode(json.loads(row[0])["answer"]) for row in store._db.execute("SELECT answer FROM answers")]
     assert SECRET not in told
     assert SECRET not in caplog.text
+    assert not any(SECRET in str(vars(record)) for record in caplog.records)
+    assert any(record.name.startswith("httpcore2") for record in caplog.records)
     assert SECRET.encode() not in b"".join(kept)
+
+
+def test_all_loggers_of_the_http_client_leave_keys_out() -> None:
+    names = {name for name in logging.root.manager.loggerDict if re.match(r"httpx2|httpcore2\.", name)}
+    assert names <= set(LOGGERS)
+    assert all(logging.getLogger(name).filters for name in LOGGERS)
 
 
 def test_a_word_of_the_text_that_is_a_stand_in_for_a_key_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -647,6 +658,38 @@ def reply_of(content: bytes, kind: str, longest: int = 10_000) -> Reply:
 def test_a_stream_is_utf_8_whatever_its_headers_say(charset: str) -> None:
     data = 'data: {"choices": [{"delta": {"content": "Köln"}}]}\n\ndata: [DONE]\n\n'
     assert reply_of(data.encode(), f"text/event-stream; charset={charset}").text == "Köln"
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8"])
+def test_a_mark_of_the_byte_order_is_no_part_of_a_reply(charset: str) -> None:
+    events = 'data: {"choices": [{"delta": {"content": "\ufeffKöln"}}]}\n\ndata: [DONE]\n\n'
+    whole = '{"choices": [{"message": {"content": "\ufeffKöln"}}]}'
+    for mark in (b"", b"\xef\xbb\xbf"):
+        assert reply_of(mark + events.encode(), f"text/event-stream{charset}").text == "\ufeffKöln"
+        assert reply_of(mark + whole.encode(), f"application/json{charset}").text == "\ufeffKöln"
+
+
+@given(st.lists(st.text(), max_size=4), st.sampled_from(["delta", "message"]), st.booleans())
+def test_a_content_of_several_parts_is_read(texts: list[str], key: str, thinks: bool) -> None:
+    """As OpenAI writes them, and Mistral, with the reasoning in a part of its own."""
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text} for text in texts]
+    thought = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}] if thinks else []
+    reply = Reply()
+    reply.add({"choices": [{key: {"content": thought + parts}, "finish_reason": "stop"}]}, ReplyLimits(1000, 10))
+    reply.end()
+    assert (reply.text, reply.thinking) == ("".join(texts), 2 * thinks)
+
+
+def test_parts_that_are_no_text_are_no_answer() -> None:
+    refusal = {"type": "refusal", "refusal": "I will not."}
+    with pytest.raises(SetAside, match="I will not"):
+        Reply().add({"choices": [{"message": {"content": [refusal]}}]}, ReplyLimits(1000, 0))
+    for part in ({"type": "image_url", "image_url": "x"}, {"type": "text"}, {"type": "text", "text": 5}, "text", None):
+        with pytest.raises(Transient, match="another form"):
+            Reply().add({"choices": [{"message": {"content": [part]}}]}, ReplyLimits(1000, 0))
+    alone = Reply()
+    alone.add({"choices": [{"message": {"content": {"type": "text", "text": "a"}}}]}, ReplyLimits(1000, 0))
+    assert alone.text == "a"
 
 
 @pytest.mark.parametrize("body", ["{}", '{"choices": []}', '{"choices": null, "usage": {"prompt_tokens": 1}}'])

@@ -250,6 +250,19 @@ def test_labels_of_a_call_that_no_demonstration_has_are_refused() -> None:
         ner.extract(SENTENCE, ["DNA"])
 
 
+def test_labels_that_no_demonstration_has_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """With others that some have; not where all are shown, nor to a caller that has asked."""
+    ner = Extractor(ScriptedEngine(), FORMATS["inline_xml"], LABELS, few_shot=FewShot(POOL))
+    assert ner.caution() == ner.replace(few_shot=None).caution(["PER", "DNA"]) == ""
+    list(ner.pipe([SENTENCE], ["PER", "DNA", "RNA"]))
+    list(ner.pipe([SENTENCE], ["PER", "DNA", "RNA"]))
+    assert [record.message.partition(";")[0] for record in caplog.records] == [
+        "no demonstration has an entity of: DNA, RNA (2 of 3 labels)"
+    ]
+    assert "no demonstration has an entity of: DNA" in ner.caution(["PER", "DNA"])
+    assert ner.caution(["PER", "DNA"]) == ""
+
+
 def test_sentences_without_a_word_are_counted(tmp_path: Path) -> None:
     shots = FewShot(POOL, encoder=HashEncoder(), cache=tmp_path / "vectors")
     ner = Extractor(ScriptedEngine(), FORMATS["inline_xml"], LABELS, few_shot=shots)

@@ -95,6 +95,10 @@ class FewShot:
                 f"{', '.join(sorted(self.pool.labels)) or 'none'}; give other demonstrations, or labels as they have"
             )
 
+    def lacking(self, labels: LabelSet) -> tuple[str, ...]:
+        """The tags of these labels that the pool has no entity of."""
+        return tuple(tag for tag in labels.tags if tag not in self.pool.labels)
+
     def retrieve(self, texts: Sequence[str]) -> list[list[Document]]:
         """For each text its demonstrations, nearest last; never the text itself."""
         found = []

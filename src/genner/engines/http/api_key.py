@@ -1,5 +1,6 @@
 """The key of an endpoint. It stays in the environment: only the header of a request holds it, while it is sent."""
 
+import logging
 import os
 import re
 from collections.abc import Generator
@@ -9,6 +10,9 @@ import httpx2
 from genner.errors import UsageError
 
 SECRET = 16  # characters; real keys have more
+
+LOGGERS = ("httpx2", *(f"httpcore2.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
+"""The loggers of the HTTP client. At the level DEBUG they write headers of replies, which may repeat a key."""
 
 
 class ApiKey(httpx2.Auth):
@@ -28,6 +32,7 @@ class ApiKey(httpx2.Auth):
             )
         if not re.fullmatch(r"[\x21-\x7e]+", self._value()):
             raise UsageError(f"the environment variable {variable} holds spaces or other signs that no key has")
+        _without_keys.keys[variable] = self
 
     def __repr__(self) -> str:
         return f"ApiKey({self.variable!r})"
@@ -61,3 +66,23 @@ class ApiKey(httpx2.Auth):
                 "--engine-option key_env=NAME"
             )
         return "put its key into an environment variable, and name that with --engine-option key_env=NAME"
+
+
+class _WithoutKeys(logging.Filter):
+    """Takes keys out of log records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: dict[str, ApiKey] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        for key in self.keys.values():
+            said = key.scrub(said)
+        record.msg, record.args = said, ()
+        return True
+
+
+_without_keys = _WithoutKeys()
+for _name in LOGGERS:
+    logging.getLogger(_name).addFilter(_without_keys)

@@ -72,8 +72,9 @@ class Reply:
         try:
             choice = self._choice(choices or ())
             said = choice.get("delta") or choice.get("message") or {}
-            text, refusal = said.get("content") or "", said.get("refusal") or ""
-            thought = said.get("reasoning_content") or said.get("reasoning") or ""
+            text, thought, refusal = _parts(said.get("content"))
+            refusal = refusal or said.get("refusal") or ""
+            thought += said.get("reasoning_content") or said.get("reasoning") or ""
             self.tokens += _tokens(choice.get("logprobs"))
             self.finish = str(choice.get("finish_reason") or self.finish)
             self.text += text
@@ -138,6 +139,25 @@ def _tokens(said: Any) -> list[tuple[bytes | None, float]]:
     return found
 
 
+def _parts(content: Any) -> tuple[str, str, str]:
+    """The text of a message's content, the reasoning in it, and a refusal: a string, or a list of parts (OpenAI,
+    Mistral). Raises one of several errors for what is neither."""
+    if not content or isinstance(content, str):
+        return content or "", "", ""
+    text = thought = refusal = ""
+    for part in [content] if isinstance(content, dict) else content:
+        kind = part.get("type", "text")
+        if kind in ("text", "output_text"):
+            text += part["text"]
+        elif kind in ("thinking", "reasoning"):
+            thought += "".join(_parts(part.get("thinking") or part.get("text")))
+        elif kind == "refusal":
+            refusal += part["refusal"]
+        else:
+            raise ValueError(f"a part of the kind {kind!r}")
+    return text, thought, refusal
+
+
 def unpaired(said: str) -> str:
     """A text with its surrogates put together to characters, as JSON writes some; those without a partner replaced."""
     return said.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -178,7 +198,7 @@ async def read(response: httpx2.Response, reply: Reply, limits: ReplyLimits) -> 
         reply.add(_parsed(await whole(response)), limits)
         reply.end()
         return
-    response.encoding = "utf-8"  # as all streams of events, whatever their headers say
+    response.encoding = "utf-8-sig"  # as all streams of events, whatever their headers say; without the mark before
     events = aiter(httpx2.EventSource(response))
     async for event in events:
         if event.data.strip() == "[DONE]":
@@ -203,7 +223,7 @@ async def whole(response: httpx2.Response) -> str:
         content += piece
         if len(content) > LARGEST:
             raise Transient("broken", f"the server's reply has more than {LARGEST >> 20} MB")
-    return content.decode("utf-8", "replace")
+    return content.decode("utf-8-sig", "replace")
 
 
 def _parsed(said: str) -> Any:
