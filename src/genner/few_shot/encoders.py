@@ -13,10 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from genner.document import Span
-from genner.errors import ModelError, UsageError
-from genner.extras import naming_parts
+from genner.errors import UsageError
 from genner.few_shot.similarity import Vectors
-from genner.model_store import is_hub_id
+from genner.transformer_encoder import load_transformer
 
 
 class Encoder(Protocol):
@@ -56,32 +55,14 @@ class LocalEncoder:
         self._window = int(min(limits))
 
     @classmethod
-    @naming_parts()
     def load(cls, folder_or_id: str) -> "LocalEncoder":
         """The encoder in a folder of transformers, or of the Hugging Face hub.
 
         Raises `ModelError` if there is none, or if it needs code of its own.
         """
-        from transformers import AutoModel, AutoTokenizer
-
+        more = ", or an embeddings endpoint as https://HOST/v1#MODEL"
+        model, tokenizer = load_transformer(folder_or_id, fast=True, more=more)
         here = Path(folder_or_id).expanduser()
-        if not here.is_dir() and not is_hub_id(folder_or_id):
-            raise ModelError(
-                f"encoder {folder_or_id!r}: there is no such folder; legal: the folder of a transformers encoder, "
-                "OWNER/NAME on the Hugging Face hub, or an embeddings endpoint as https://HOST/v1#MODEL"
-            )
-        place = str(here) if here.is_dir() else folder_or_id
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True)
-            # In float32 everywhere: vectors are kept on disk, and another processor must not find others.
-            model = AutoModel.from_pretrained(place, dtype="float32").eval()
-        except Exception as error:  # of transformers, of the hub's client, of the system: they have no common base
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"encoder {folder_or_id!r} cannot be loaded: {said}") from error
-        if not tokenizer.is_fast:
-            raise ModelError(
-                f"encoder {folder_or_id!r} has no fast tokenizer, which tells where tokens are; take another"
-            )
         digest = hashlib.blake2b(digest_size=6)
         for key, tensor in sorted(model.state_dict().items()):
             digest.update(key.encode())

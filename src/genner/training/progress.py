@@ -1,10 +1,7 @@
 """State of a training run, its limits, and its records."""
 
 import json
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,30 +77,3 @@ class Records:
             file.write(json.dumps(head | values) + "\n")
         for tracker in self._trackers:
             tracker.log(values, progress.step)
-
-
-class Interrupt:
-    """Whether the run was asked to stop."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Context in which SIGINT and SIGTERM stop the run after its current step; a second one stops it at once."""
-        self.wanted = False
-        if threading.current_thread() is not threading.main_thread():  # signals can be handled only there
-            yield
-            return
-
-        def stop(*_: object) -> None:
-            if self.wanted:
-                raise KeyboardInterrupt
-            self.wanted = True
-
-        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from genner.data import write_atomic
 from genner.engines.network import Network, causal_head
 from genner.errors import TrainingError
+from genner.interrupt import Interrupt
 from genner.training.batching import Batch, group_loss
 from genner.training.checkpoint import check_recipe, load_state, save_model, save_state, writing
 from genner.training.curve import draw
@@ -41,7 +42,7 @@ from genner.training.mixture import Mixture
 from genner.training.mixture_report import MixtureReport
 from genner.training.oom import enough_memory
 from genner.training.optimizer import Fp32MasterWeights, rate
-from genner.training.progress import LOG_STEPS, Interrupt, Limits, Records, TrainingProgress
+from genner.training.progress import LOG_STEPS, Limits, Records, TrainingProgress
 from genner.training.trackers import Tracker
 from genner.training.verdict import FIRST_STEPS, beforehand, too_slow
 

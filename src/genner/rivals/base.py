@@ -1,0 +1,347 @@
+"""Rivals: systems that are no generative model, behind one protocol, so that all are scored by the same code."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import count as numbers
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+
+from genner.document import Document, LabelSet, Prediction
+from genner.errors import ModelError, UsageError
+from genner.evaluation import Counts, count
+from genner.evaluation.pairing import digest, genner_version
+from genner.inputs import document_of, not_one_text
+from genner.rivals.encoder import Encoder
+from genner.rivals.fitting import FitOptions, train
+from genner.rivals.network import NOT_ASKED, Network
+from genner.rivals.words import ScoredSpan, Unencodable, Window, prediction_windows, training_windows
+from genner.toml_config import build
+from genner.writing import write_atomic
+
+MANIFEST, WEIGHTS = "rival.json", "model.safetensors"
+BUFFER = 256  # texts that are read ahead, so that batches hold windows of similar length
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What came of a training run.
+
+    `dev_f1` in [0, 1], None without dev data; `unencodable` are the gold entities of the training data that the rival
+    cannot express, by reason, of `entities`; `unseen` are labels without an entity in it.
+    """
+
+    steps: int
+    seconds: float
+    dev_f1: float | None
+    windows: int
+    entities: int
+    unencodable: Unencodable
+    unseen: tuple[str, ...]
+    parameters: int
+
+
+class Rival(Protocol):
+    """A system that finds entities in texts."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels that it predicts."""
+        ...
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What identifies it in a score."""
+        ...
+
+    def fit(
+        self,
+        documents: Sequence[Document],
+        dev: Sequence[Document],
+        labels: LabelSet,
+        *,
+        folder: Path,
+        options: FitOptions | None = None,
+        quiet: bool = False,
+    ) -> FitReport:
+        """Train on documents, choose the best state by F1 on `dev` (empty: the last state), and save it in `folder`.
+
+        Raises `UsageError` where it cannot be trained, or without training data.
+        """
+        ...
+
+    def predict(self, texts: Iterable[str | Document]) -> Iterator[Prediction]:
+        """The prediction for each text, in order."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs into a folder."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The rival that `save` wrote. Raises `ModelError` if the folder holds another or none."""
+        ...
+
+    def unencodable(self, document: Document) -> Unencodable:
+        """The number of gold entities of a document that it cannot express, by reason."""
+        ...
+
+
+class EncoderRival:
+    """A rival that is one network over one encoder.
+
+    Args:
+        encoder: the encoder's name on the Hugging Face hub, its folder, or the encoder itself.
+        **hyperparameters: fields of `options_type`; defaults are those of its docstring.
+    """
+
+    name: ClassVar[str]
+    network_type: ClassVar[type[Network]]
+    options_type: ClassVar[type[Any]]
+    """A frozen dataclass of hyperparameters."""
+    fit_options: ClassVar[FitOptions] = FitOptions()
+    """How it is trained unless something else is given."""
+    layers: ClassVar[int] = 1
+    """The number of last hidden layers of the encoder that are averaged."""
+
+    def __init__(self, encoder: str | Encoder, **hyperparameters: Any) -> None:
+        self.encoder_name = encoder if isinstance(encoder, str) else encoder.name
+        self._given = None if isinstance(encoder, str) else encoder
+        self.options = build(self.options_type, hyperparameters, self.name)
+        self.trained: dict[str, str] = {}
+        self._network: Network | None = None
+
+    @property
+    def network(self) -> Network:
+        """The trained network. Raises `UsageError` before `fit` or `load`."""
+        if self._network is None:
+            raise UsageError(f"this {self.name} is not trained; call fit, or load one that is")
+        return self._network
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels that it predicts."""
+        return self.network.labels
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What identifies it in a score."""
+        changed = {f.name: getattr(self.options, f.name) for f in fields(self.options)}
+        options = ",".join(f"{key}={value}" for key, value in changed.items())
+        return {"rival": self.name, "encoder": self.encoder_name, "options": options, **self.trained}
+
+    def fit(
+        self,
+        documents: Sequence[Document],
+        dev: Sequence[Document],
+        labels: LabelSet,
+        *,
+        folder: Path,
+        options: FitOptions | None = None,
+        quiet: bool = False,
+    ) -> FitReport:
+        """See `Rival.fit`. A killed run goes on where it was when called again with the same arguments."""
+        options = options or self.fit_options
+        network = self._begin(labels, options)
+        windows, lost = self.windows(documents, options)
+        progress = train(
+            network,
+            windows,
+            (lambda: self.f1(dev)) if dev else None,
+            options,
+            folder,
+            description=self.name,
+            quiet=quiet,
+        )
+        return self._end(documents, dev, options, folder, windows, lost, progress.step, progress.seconds, progress.best)
+
+    def predict(self, texts: Iterable[str | Document]) -> Iterator[Prediction]:
+        """See `Rival.predict`."""
+        not_one_text(texts)
+        network = self.network
+        read = (document_of(text, number) for text, number in zip(texts, numbers(), strict=False))
+        while documents := list(islice(read, BUFFER)):
+            cut = [list(prediction_windows(d.text, network.encoder.lengths, self._limit())) for d in documents]
+            spans = iter(self.decode([window for windows in cut for window in windows]))
+            for document, windows in zip(documents, cut, strict=True):
+                entities = [
+                    window.entity(span)
+                    for window, found in zip(windows, islice(spans, len(windows)), strict=True)
+                    for span in found
+                    if window.home[0] <= span.start < window.home[1]
+                ]
+                yield Prediction(
+                    document.text, tuple(entities), document.id, group=document.group, extra=document.extra
+                )
+
+    def decode(self, windows: Sequence[Window]) -> list[list[ScoredSpan]]:
+        """The predicted spans of windows, in batches of similar length."""
+        size = max(1, getattr(self, "batch_size", 32))
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i].words))
+        found: list[list[ScoredSpan]] = [[] for _ in windows]
+        network = self.network
+        training = network.training
+        network.eval()
+        with torch.inference_mode():
+            for begin in range(0, len(order), size):
+                numbers = order[begin : begin + size]
+                for i, spans in zip(numbers, network.decode([windows[i] for i in numbers]), strict=True):
+                    found[i] = [s._replace(score=min(1.0, max(0.0, s.score))) for s in spans]
+        network.train(training)
+        return found
+
+    def f1(self, documents: Sequence[Document]) -> float:
+        """Strict micro-F1 on documents, in [0, 1]."""
+        total = Counts()
+        for gold, pred in zip(documents, self.predict(documents), strict=True):
+            for counts in count(gold, pred).values():
+                total += counts
+        return total.f1
+
+    def windows(self, documents: Iterable[Document], options: FitOptions) -> tuple[list[Window], Unencodable]:
+        """Training windows of documents with the gold that the network can express, and what they lose."""
+        made: list[Window] = []
+        lost: Unencodable = Counter()
+        for document in documents:
+            some, gone = self._windows(document, min(self.network.room, options.max_pieces))
+            made += some
+            lost += gone
+        return made, lost
+
+    def unencodable(self, document: Document) -> Unencodable:
+        """See `Rival.unencodable`."""
+        return self._windows(document, self._limit())[1]
+
+    def save(self, folder: Path) -> None:
+        """See `Rival.save`."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        network = self.network
+        network.encoder.save(folder)
+        # Weights that are one tensor under two names are written under both: no loader has to know which.
+        weights = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(weights, folder / WEIGHTS)
+        manifest = {
+            "rival": self.name,
+            "encoder": self.encoder_name,
+            "options": asdict(self.options),
+            "labels": json.loads(network.labels.to_file()),
+            "trained": self.trained,
+            "genner": genner_version(),
+        }
+        write_atomic(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See `Rival.load`."""
+        from safetensors.torch import load_file
+
+        manifest = read_manifest(folder)
+        if manifest["rival"] != cls.name:
+            raise ModelError(f"{folder} holds the rival {manifest['rival']!r}, not {cls.name!r}")
+        try:
+            encoder = Encoder.of_folder(folder, manifest["encoder"], cls.layers)
+            weights = load_file(folder / WEIGHTS)
+        except Exception as error:  # of transformers, of safetensors, of the system: they have no common base
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"the rival in {folder} cannot be loaded: {said}") from error
+        made = cls(encoder, **manifest["options"])
+        made.encoder_name, made.trained = manifest["encoder"], dict(manifest["trained"])
+        labels = LabelSet.from_json(manifest["labels"], str(folder / MANIFEST))
+        network = made.network_type(encoder, labels, made.options)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(f"the weights in {folder} are of another network: {str(error).splitlines()[0]}") from error
+        made._network = network.to(_device()).eval()
+        return made
+
+    def _begin(self, labels: LabelSet, options: FitOptions) -> Network:
+        """The network that is to be trained."""
+        torch.manual_seed(options.seed)
+        encoder = self._given or Encoder.load(self.encoder_name, self.layers)
+        self._network = self.network_type(encoder, labels, self.options).to(_device())
+        return self._network
+
+    def _end(
+        self,
+        documents: Sequence[Document],
+        dev: Sequence[Document],
+        options: FitOptions,
+        folder: Path,
+        windows: Sequence[Window],
+        lost: Unencodable,
+        steps: int,
+        seconds: float,
+        best: float,
+    ) -> FitReport:
+        """Save the trained rival and the report of its run."""
+        seen = {entity.label for window in windows for entity in window.entities}
+        self.trained = {
+            "train": digest(documents),
+            "dev": digest(dev) if dev else "none",
+            "fit": ",".join(f"{key}={value}" for key, value in asdict(options).items()),
+            "steps": str(steps),
+        }
+        report = FitReport(
+            steps,
+            seconds,
+            best if dev else None,
+            len(windows),
+            sum(len(d.entities) for d in documents),
+            lost,
+            tuple(tag for tag in self.network.labels.tags if tag not in seen),
+            self.parameters,
+        )
+        self.save(folder)
+        write_atomic(folder / "fit.json", json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
+        return report
+
+    def _limit(self) -> int:
+        fit = self.fit_options
+        return min(self.network.room, fit.max_pieces)
+
+    def _windows(self, document: Document, limit: int) -> tuple[list[Window], Unencodable]:
+        network = self.network
+        asked = [e for e in document.entities if e.label in network.number]
+        lost: Unencodable = Counter({NOT_ASKED: len(document.entities) - len(asked)})
+        kept = Document(document.text, tuple(asked), document.id)
+        windows, gone = training_windows(kept, network.encoder.lengths, limit)
+        lost += gone
+        made = []
+        for window in windows:
+            left = network.unencodable(window)
+            lost.update(reason for _, reason in left)
+            out = {entity for entity, _ in left}
+            said = tuple(e for e in window.entities if e not in out)
+            made.append(Window(window.text, window.words, said, window.home))
+        return made, +lost
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a saved rival. Raises `ModelError` if the folder has none."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder} holds no rival: it has no {MANIFEST}; train one with: genner rival fit") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / MANIFEST} cannot be read: {error}") from None
+    wanted = {"rival", "encoder", "options", "labels", "trained"}
+    if not isinstance(manifest, dict) or wanted - manifest.keys():
+        raise ModelError(f"{folder / MANIFEST} is no manifest of a rival; it needs: {', '.join(sorted(wanted))}")
+    return manifest
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
