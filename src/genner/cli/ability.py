@@ -10,6 +10,14 @@ from genner.cli.app import DeviceOption, app, must_exist, tell
 from genner.errors import GennerError, UsageError
 
 
+def _lm_eval_path(asked: bool) -> None:
+    if asked:
+        from genner.ability import lm_eval_path
+
+        print(lm_eval_path())
+        raise typer.Exit
+
+
 @app.command()
 def ability(
     model: Annotated[
@@ -34,6 +42,15 @@ def ability(
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts that are run together.")] = 8,
     device: DeviceOption = None,
+    lm_eval_path: Annotated[
+        bool,
+        typer.Option(
+            "--lm-eval-path",
+            callback=_lm_eval_path,
+            is_eager=True,
+            help="Print the folder of genner's NER tasks, for lm_eval --include_path, and end.",
+        ),
+    ] = False,
 ) -> None:
     """Measure general ability before and after: a base against its adapter, through lm-evaluation-harness."""
     from genner.ability.run import Ask, compare
