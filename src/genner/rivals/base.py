@@ -16,9 +16,9 @@ from genner.errors import ModelError, UsageError
 from genner.evaluation import Counts, count
 from genner.evaluation.pairing import digest, genner_version
 from genner.inputs import document_of, not_one_text
-from genner.rivals.encoder import Encoder
+from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import FitOptions, train
-from genner.rivals.network import NOT_ASKED, Network
+from genner.rivals.network import NOT_ASKED, RivalNetwork
 from genner.rivals.words import ScoredSpan, Unencodable, Window, prediction_windows, training_windows
 from genner.toml_config import build
 from genner.writing import write_atomic
@@ -101,7 +101,7 @@ class EncoderRival:
     """
 
     name: ClassVar[str]
-    network_type: ClassVar[type[Network]]
+    network_type: ClassVar[type[RivalNetwork]]
     options_type: ClassVar[type[Any]]
     """A frozen dataclass of hyperparameters."""
     fit_options: ClassVar[FitOptions] = FitOptions()
@@ -109,15 +109,15 @@ class EncoderRival:
     layers: ClassVar[int] = 1
     """The number of last hidden layers of the encoder that are averaged."""
 
-    def __init__(self, encoder: str | Encoder, **hyperparameters: Any) -> None:
+    def __init__(self, encoder: str | WordEncoder, **hyperparameters: Any) -> None:
         self.encoder_name = encoder if isinstance(encoder, str) else encoder.name
         self._given = None if isinstance(encoder, str) else encoder
         self.options = build(self.options_type, hyperparameters, self.name)
         self.trained: dict[str, str] = {}
-        self._network: Network | None = None
+        self._network: RivalNetwork | None = None
 
     @property
-    def network(self) -> Network:
+    def network(self) -> RivalNetwork:
         """The trained network. Raises `UsageError` before `fit` or `load`."""
         if self._network is None:
             raise UsageError(f"this {self.name} is not trained; call fit, or load one that is")
@@ -152,7 +152,7 @@ class EncoderRival:
     ) -> FitReport:
         """See `Rival.fit`. A killed run goes on where it was when called again with the same arguments."""
         options = options or self.fit_options
-        network = self._begin(labels, options)
+        network = self.begin(labels, options)
         windows, lost = self.windows(documents, options)
         progress = train(
             network,
@@ -251,7 +251,7 @@ class EncoderRival:
         if manifest["rival"] != cls.name:
             raise ModelError(f"{folder} holds the rival {manifest['rival']!r}, not {cls.name!r}")
         try:
-            encoder = Encoder.of_folder(folder, manifest["encoder"], cls.layers)
+            encoder = WordEncoder.of_folder(folder, manifest["encoder"], cls.layers)
             weights = load_file(folder / WEIGHTS)
         except Exception as error:  # of transformers, of safetensors, of the system: they have no common base
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -267,10 +267,10 @@ class EncoderRival:
         made._network = network.to(_device()).eval()
         return made
 
-    def _begin(self, labels: LabelSet, options: FitOptions) -> Network:
-        """The network that is to be trained."""
+    def begin(self, labels: LabelSet, options: FitOptions) -> RivalNetwork:
+        """Make the network that is to be trained; its weights depend on the options' seed."""
         torch.manual_seed(options.seed)
-        encoder = self._given or Encoder.load(self.encoder_name, self.layers)
+        encoder = self._given or WordEncoder.load(self.encoder_name, self.layers)
         self._network = self.network_type(encoder, labels, self.options).to(_device())
         return self._network
 
@@ -305,7 +305,7 @@ class EncoderRival:
             self.parameters,
         )
         self.save(folder)
-        write_atomic(folder / "fit.json", json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
+        write_atomic(folder / "fit.json", json.dumps(vars(report), ensure_ascii=False, indent=1) + "\n")
         return report
 
     def _limit(self) -> int:

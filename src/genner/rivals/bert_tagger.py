@@ -18,25 +18,25 @@ where theirs may run on.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genner.data.tags import spans, spell
+from genner.data.tags import Scheme, spans, spell
 from genner.document import LabelSet
 from genner.errors import UsageError
 from genner.rivals.base import EncoderRival
 from genner.rivals.crf import CRF
-from genner.rivals.encoder import Encoder
+from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import FitOptions
-from genner.rivals.network import Network, not_flat
+from genner.rivals.network import RivalNetwork, not_flat
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check
 
 IGNORED = -100
-Scheme = Literal["bioes", "iob2"]
+SCHEMES: tuple[Scheme, ...] = ("bioes", "iob2")
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class TaggerOptions:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.scheme not in get_args(Scheme):
-            raise UsageError(f"[bert_tagger] scheme = {self.scheme!r}; legal: {', '.join(get_args(Scheme))}")
+        if self.scheme not in SCHEMES:
+            raise UsageError(f"[bert_tagger] scheme = {self.scheme!r}; legal: {', '.join(SCHEMES)}")
         check(self, "bert_tagger", hidden=(0, inf), dropout=(0, 0.99))
 
 
-class TaggerNetwork(Network):
+class TaggerNetwork(RivalNetwork):
     """See the module."""
 
     options: TaggerOptions
 
-    def __init__(self, encoder: Encoder, labels: LabelSet, options: TaggerOptions) -> None:
+    def __init__(self, encoder: WordEncoder, labels: LabelSet, options: TaggerOptions) -> None:
         super().__init__(encoder, labels, options)
         prefixes = "BIES" if options.scheme == "bioes" else "BI"
         self.tags = ["O", *(f"{prefix}-{tag}" for tag in labels.tags for prefix in prefixes)]

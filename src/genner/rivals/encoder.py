@@ -64,7 +64,7 @@ class Encoded:
         return torch.where(within.any(1), found, self.words.shape[1])
 
 
-class Encoder(nn.Module):
+class WordEncoder(nn.Module):
     """A transformers encoder and its tokenizer.
 
     Args:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from genner.errors import TrainingError, UsageError
 from genner.interrupt import Interrupt
-from genner.rivals.network import Network
+from genner.rivals.network import RivalNetwork
 from genner.rivals.words import Window
 from genner.toml_config import check
 from genner.writing import write_atomic
@@ -94,7 +94,7 @@ class FitProgress:
 
 
 def train(
-    network: Network,
+    network: RivalNetwork,
     windows: Sequence[Window],
     dev_f1: Callable[[], float] | None,
     options: FitOptions,
@@ -118,7 +118,7 @@ def train(
 class _Run:
     def __init__(
         self,
-        network: Network,
+        network: RivalNetwork,
         windows: Sequence[Window],
         dev_f1: Callable[[], float] | None,
         options: FitOptions,
@@ -272,7 +272,7 @@ class _Run:
         return json.dumps([options, repr(self.network.options), self.network.labels.tags, len(self.windows)])
 
 
-def _groups(network: Network, options: FitOptions) -> list[dict[str, Any]]:
+def _groups(network: RivalNetwork, options: FitOptions) -> list[dict[str, Any]]:
     """Parameters by rate and decay: biases and normalization are not decayed."""
     groups = []
     for named, rate in (

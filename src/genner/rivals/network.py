@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from genner.document import LabelSet
-from genner.rivals.encoder import Encoder
+from genner.rivals.encoder import WordEncoder
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 
 NOT_ASKED = "its label is not in the label set"
@@ -16,7 +16,7 @@ OVERLAPS = "overlaps another entity"
 SAME_SPAN = "has the same span as another entity"
 
 
-class Network(nn.Module, ABC):
+class RivalNetwork(nn.Module, ABC):
     """A rival's network: `encoder`, and everything after it (the head).
 
     Args:
@@ -25,7 +25,7 @@ class Network(nn.Module, ABC):
         options: the rival's own hyperparameters, a frozen dataclass.
     """
 
-    def __init__(self, encoder: Encoder, labels: LabelSet, options: Any) -> None:
+    def __init__(self, encoder: WordEncoder, labels: LabelSet, options: Any) -> None:
         super().__init__()
         self.encoder, self.labels, self.options = encoder, labels, options
         self.number = {tag: i for i, tag in enumerate(labels.tags)}
@@ -41,6 +41,14 @@ class Network(nn.Module, ABC):
 
         All labels of the window are in the label set.
         """
+
+    @abstractmethod
+    def targets(self, window: Window) -> Any:
+        """The gold of a window in the form that the network predicts: tags, spans, a grid. It is all encodable."""
+
+    @abstractmethod
+    def read(self, targets: Any) -> list[WordEntity]:
+        """The entities that targets encode, the inverse of `targets`: the rule by which `decode` reads decisions."""
 
     @abstractmethod
     def loss(self, windows: Sequence[Window]) -> Tensor:
