@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from genner.errors import UsageError
-from genner.toml_config import build
+from genner.toml_config import build, parse_option
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,16 @@ def test_a_key_of_a_table_without_keys_is_to_be_left_out() -> None:
         UsageError, match=r"\[options of engine local\] has no key 'base_url', nor any other; leave it out"
     ):
         build(Empty, {"base_url": "http://x/v1"}, "options of engine local")
+
+
+def test_options_are_written_key_and_value() -> None:
+    assert parse_option("a=8", "--set") == ("a", 8)
+    assert parse_option("a = 0.5", "--set") == ("a", 0.5)
+    assert parse_option("a=true", "--set") == ("a", True)
+    assert parse_option("a=http://x/?b=c", "--set") == ("a", "http://x/?b=c")
+    assert parse_option("a='8'", "--set") == ("a", "8")
+    for written in ("{}", '{"seed": 1}', "{seed = 1}", "[1]", "2020-01-01", "1\nb = 2"):
+        assert parse_option(f"a={written}", "--set") == ("a", written)
+    for wrong in ("a", "=8", ""):
+        with pytest.raises(UsageError, match="legal: KEY=VALUE"):
+            parse_option(wrong, "--set")

@@ -22,6 +22,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise DataError(str(path), f"is not TOML: {error}") from None
 
 
+def parse_option(written: str, what: str) -> tuple[str, Any]:
+    """`KEY=VALUE` as an option: numbers, true, false and quoted strings are read as TOML, all else is a string.
+
+    Raises `UsageError`, naming what it is an option of.
+    """
+    key, sign, value = written.partition("=")
+    if not sign or not key.strip():
+        raise UsageError(f"{what} {written!r}; legal: KEY=VALUE, as in concurrency=8")
+    try:
+        read = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        read = {}
+    simple = len(read) == 1 and isinstance(read["value"], bool | int | float | str)
+    return key.strip(), read["value"] if simple else value
+
+
 def listed(tables: Any, name: str) -> list[dict[str, Any]]:
     """The tables under [[name]]. Raises `UsageError` for any other value."""
     if not isinstance(tables, list | tuple) or not all(isinstance(item, dict) for item in tables):

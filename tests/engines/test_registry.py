@@ -20,7 +20,7 @@ import genner.engines
 from genner.cli.app import engine_options as command_options
 from genner.cli.engines import engines as list_engines
 from genner.document import LabelSet
-from genner.engines import ENGINES, engine_class, engine_options, parse_option
+from genner.engines import ENGINES, engine_class, engine_options
 from genner.engines.base import Answered, Capabilities, Engine, Generation, Request
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import ModelError, UnknownNameError, UsageError
@@ -232,19 +232,6 @@ def test_options_are_a_dict(given: Any) -> None:
 def test_a_wrong_option_is_refused_by_name(remote: str, given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         load("one", engine=remote, engine_options=given)
-
-
-def test_options_are_written_key_and_value() -> None:
-    assert parse_option("a=8") == ("a", 8)
-    assert parse_option("a = 0.5") == ("a", 0.5)
-    assert parse_option("a=true") == ("a", True)
-    assert parse_option("a=http://x/?b=c") == ("a", "http://x/?b=c")
-    assert parse_option("a='8'") == ("a", "8")
-    for written in ("{}", '{"seed": 1}', "{seed = 1}", "[1]", "2020-01-01", "1\nb = 2"):
-        assert parse_option(f"a={written}") == ("a", written)
-    for wrong in ("a", "=8", ""):
-        with pytest.raises(UsageError, match="legal: KEY=VALUE"):
-            parse_option(wrong)
 
 
 def test_one_engine_holds_several_models(remote: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests import tiny
-from tests.rivals.conftest import MADE_UP
+from tests.encoders import MADE_UP
 from tokenizers.processors import TemplateProcessing
 from transformers import RobertaConfig, RobertaModel
 

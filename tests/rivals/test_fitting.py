@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.rivals.conftest import LABELS, made_up
+from tests.encoders import LABELS, made_up
 from torch import Tensor
 
 from genner.document import LabelSet

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from tests.conftest import Corpora
-from tests.rivals.conftest import LABELS, made_up
+from tests.encoders import LABELS, made_up
 from tests.strategies import LABELS as DRAWN_LABELS
 from tests.strategies import documents
 

@@ -40,7 +40,7 @@ from genner.labels import label_sets, parse_labels
 
 log = logging.getLogger(__name__)
 
-Sample = Sequence[float]
+NerSample = Sequence[float]
 """Of one document: true positives, false positives, false negatives, and the number of its unit."""
 
 CUE = "\nAnswer:\n"
@@ -164,36 +164,36 @@ def _sample(counts: Counts, unit: int) -> list[float]:
     return [counts.tp, counts.fp, counts.fn, unit]
 
 
-def f1(samples: Iterable[Sample]) -> float:
+def f1(samples: Iterable[NerSample]) -> float:
     """Micro-F1 of all samples, in [0, 1]."""
     return _total(samples).f1
 
 
-def precision(samples: Iterable[Sample]) -> float:
+def precision(samples: Iterable[NerSample]) -> float:
     """Precision of all samples."""
     return _total(samples).precision
 
 
-def recall(samples: Iterable[Sample]) -> float:
+def recall(samples: Iterable[NerSample]) -> float:
     """Recall of all samples."""
     return _total(samples).recall
 
 
-def f1_low(samples: Iterable[Sample]) -> float:
+def f1_low(samples: Iterable[NerSample]) -> float:
     """Lower end of F1's 95 % interval, over groups of documents where the corpus tells them; NaN if it has none."""
     return _interval(samples)[0]
 
 
-def f1_high(samples: Iterable[Sample]) -> float:
+def f1_high(samples: Iterable[NerSample]) -> float:
     """Upper end, see `f1_low`."""
     return _interval(samples)[1]
 
 
-def _total(samples: Iterable[Sample]) -> Counts:
+def _total(samples: Iterable[NerSample]) -> Counts:
     return sum((Counts(*sample[:3]) for sample in samples), Counts())
 
 
-def _interval(samples: Iterable[Sample]) -> tuple[float, float]:
+def _interval(samples: Iterable[NerSample]) -> tuple[float, float]:
     rows = list(samples)
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(row[3] for row in rows))}
     tp, fp, fn = ([row[i] for row in rows] for i in range(3))

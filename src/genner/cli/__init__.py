@@ -16,6 +16,7 @@ from genner.cli import (
     models,
     probe,
     report,
+    rival,
     train,
 )
 from genner.cli.app import app, main
@@ -38,5 +39,6 @@ __all__ = [
     "models",
     "probe",
     "report",
+    "rival",
     "train",
 ]

@@ -105,10 +105,10 @@ def asked_labels(labels: str | None, labels_file: Path | None) -> "LabelSet | No
 
 def engine_options(given: list[str] | None, base_url: str | None) -> dict[str, Any]:
     """The options of an engine, from `--engine-option` and `--base-url`. Raises `UsageError`."""
-    from genner.engines import parse_option
+    from genner.toml_config import parse_option
 
     options: dict[str, Any] = {}
-    for key, value in map(parse_option, given or []):
+    for key, value in (parse_option(option, "--engine-option") for option in given or ()):
         if key in options:
             raise UsageError(f"--engine-option {key} is given twice; give it once")
         options[key] = value

@@ -89,6 +89,17 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "genner report runs/small --out report.html",
         "genner report runs/small runs/tuning --markdown tables --csv tables",
     ),
+    "rival": (
+        "genner rival list",
+        "genner rival fit biaffine_cnn train.jsonl --dev dev.jsonl --encoder ENCODER --out runs/biaffine",
+        "genner rival predict runs/biaffine test.jsonl --out found.jsonl",
+    ),
+    "rival list": ("genner rival list", "genner rival list bert_tagger"),
+    "rival fit": (
+        "genner rival fit bert_tagger train.conll --dev dev.conll --encoder bert-base-cased --out runs/tagger",
+        "genner rival fit bert_tagger train.jsonl --encoder ENCODER --set crf=true --max-minutes 20 --out runs/crf",
+    ),
+    "rival predict": ("genner rival predict runs/tagger test.jsonl --out found.jsonl",),
     "ability": (
         "genner ability default --tasks hellaswag,drop_cued --data BENCH --out ability",
         "genner ability runs/mine --tasks squad:100 --also mixed=runs/mixed --out ability",

@@ -82,21 +82,3 @@ def engine_options(name: str, given: Mapping[str, Any]) -> Any:
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
         raise UsageError(f"engine_options {given!r}; legal: a dict of options by their names (genner engines {name})")
     return build(engine_class(name).Options, dict(given), f"options of engine {name}")
-
-
-def parse_option(written: str) -> tuple[str, Any]:
-    """`KEY=VALUE` as an option: numbers, true, false and quoted strings are read as TOML, all else is a string.
-
-    Raises `UsageError`.
-    """
-    import tomllib
-
-    key, sign, value = written.partition("=")
-    if not sign or not key.strip():
-        raise UsageError(f"engine option {written!r}; legal: KEY=VALUE, as in concurrency=8")
-    try:
-        read = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
-        read = {}
-    simple = len(read) == 1 and isinstance(read["value"], bool | int | float | str)
-    return key.strip(), read["value"] if simple else value

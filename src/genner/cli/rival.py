@@ -1,0 +1,164 @@
+"""`genner rival`: encoders of the literature, trained and run beside the generative model."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genner.cli.app import Commands, ForceOption, LabelsFileOption, app, asked_labels, may_write, must_exist, tell
+from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
+from genner.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from genner.document import Document, LabelSet
+
+rival_app = typer.Typer(
+    cls=Commands,
+    help="Encoders of the literature, to compare the generative model with: train them, and let them find entities.",
+    no_args_is_help=True,
+)
+app.add_typer(rival_app, name="rival")
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A hyperparameter of the rival or of its training (genner rival list NAME); once for each.",
+    ),
+]
+
+
+@rival_app.command("list")
+def list_(
+    name: Annotated[str | None, typer.Argument(help="A rival: show its hyperparameters and their defaults.")] = None,
+) -> None:
+    """List the rivals, or what can be set of one."""
+    from importlib import import_module
+
+    from genner.rivals import RIVALS, rival_class
+
+    if name is None:
+        for known, place in RIVALS.items():
+            module = place.partition(":")[0]
+            print(f"{known:<14} {(import_module(module).__doc__ or '').partition(chr(10))[0]}")
+        return
+    kind = rival_class(name)
+    for title, options in (("the rival", kind.options_type()), ("its training", kind.fit_options)):
+        print(f"{title}:")
+        for field in fields(options):
+            print(f"  {field.name} = {getattr(options, field.name)!r}")
+
+
+@rival_app.command()
+def fit(
+    name: Annotated[str, typer.Argument(help="The rival (genner rival list).")],
+    train: Annotated[Path, typer.Argument(help="Training documents, in any file syntax.")],
+    encoder: Annotated[
+        str, typer.Option(help="The encoder: a folder of transformers, or OWNER/NAME on the Hugging Face hub.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the trained rival; a stopped run goes on there.")],
+    dev: Annotated[
+        Path | None,
+        typer.Option(help="Development documents, by which the best state is chosen; else the last is kept."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Tags (PER,ORG) or a shipped label set; else those of the training documents.")
+    ] = None,
+    labels_file: LabelsFileOption = None,
+    setting: SetOption = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after so long; the schedule fits it.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
+    from_: FromOption = None,
+    lenient: LenientOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Train a rival over an encoder.
+
+    Says how many gold entities of the training data the rival cannot express.
+    """
+    from genner.rivals import rival
+    from genner.rivals.base import MANIFEST
+
+    asked = asked_labels(labels, labels_file)
+    must_exist(train, *([dev] if dev else []))
+    if (out / MANIFEST).exists() and not force:
+        raise UsageError(
+            f"{str(out)!r} holds a trained rival already; choose another --out, or replace it with --force"
+        )
+    corpora = CorpusFiles(from_, ["train", "dev"], lenient=lenient)
+    corpora.check(train=train, dev=dev)
+    own, options = _settings(name, setting or ())
+    changed: dict[str, Any] = {"max_minutes": max_minutes} if max_minutes is not None else {}
+    changed |= {"seed": seed} if seed is not None else {}
+    documents = corpora.read("train", train)
+    held_out = corpora.read("dev", dev) if dev else []
+    report = rival(name, encoder, **own).fit(
+        documents, held_out, asked or _labels_of(documents, train), folder=out, options=replace(options, **changed)
+    )
+    said = f", dev F1 {100 * report.dev_f1:.1f}" if report.dev_f1 is not None else ""
+    tell(f"{name}: {report.steps} steps in {report.seconds / 60:.1f} minutes{said}; saved in {out}")
+    for reason, number in report.unencodable.most_common():
+        tell(f"{number} of {report.entities} training entities cannot be expressed: {reason}")
+    if report.unseen:
+        tell(f"labels without an entity in the training data: {', '.join(report.unseen)}")
+
+
+@rival_app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="The folder of a trained rival.")],
+    texts: Annotated[Path, typer.Argument(help="Texts or documents, in any file syntax; their entities are ignored.")],
+    out: Annotated[Path, typer.Option(help="The predictions, as JSON Lines.")],
+    from_: FromOption = None,
+    lenient: LenientOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Let a trained rival find entities."""
+    from genner.data import JsonlWriter
+    from genner.rivals import load_rival
+
+    must_exist(folder, texts)
+    may_write({"--out": out}, [texts], force=force)
+    corpora = CorpusFiles(from_, ["texts"], lenient=lenient)
+    corpora.check(texts=texts)
+    documents = corpora.read("texts", texts)
+    found = load_rival(folder)
+    with JsonlWriter(out, force=force) as writer:
+        for prediction in found.predict(documents):
+            writer.write(prediction)
+    tell(f"{len(documents)} documents in {out}")
+
+
+def _settings(name: str, given: Sequence[str]) -> tuple[dict[str, Any], Any]:
+    """The rival's own hyperparameters and the options of its training, from `--set`."""
+    from genner.rivals import rival_class
+    from genner.rivals.fitting import FitOptions
+    from genner.toml_config import build, parse_option
+
+    kind = rival_class(name)
+    own_names = [f.name for f in fields(kind.options_type)]
+    fit_names = [f.name for f in fields(FitOptions)]
+    own: dict[str, Any] = {}
+    fit_values: dict[str, Any] = {}
+    for key, value in (parse_option(option, "--set") for option in given):
+        if key not in own_names + fit_names:
+            raise UnknownNameError(f"setting of {name}", key, own_names + fit_names)
+        if key in own or key in fit_values:
+            raise UsageError(f"--set {key} is given twice; give it once")
+        (own if key in own_names else fit_values)[key] = value
+    defaults = {f: getattr(kind.fit_options, f) for f in fit_names}
+    limit = fit_values.pop("max_minutes", defaults.pop("max_minutes"))
+    return own, replace(build(FitOptions, defaults | fit_values, "fit"), max_minutes=limit)
+
+
+def _labels_of(documents: "Sequence[Document]", path: Path) -> "LabelSet":
+    from genner.document import LabelSet
+
+    tags = sorted({e.label for d in documents for e in d.entities})
+    if not tags:
+        raise UsageError(f"{path} has no entity in {len(documents)} documents, so there is nothing to learn")
+    return LabelSet.of(*tags)
