@@ -22,6 +22,12 @@ from genner.rivals.words import without_gold
 
 QUICK = FitOptions(encoder_rate=3e-3, head_rate=1e-2, epochs=40, batch_size=4, warmup=0.1, seed=1)
 """Rates for a tiny encoder without knowledge: everything has to be learnt from eight texts."""
+OF_RIVAL: dict[str, dict[str, float]] = {
+    # Which label is meant has to be learnt from the letters of the queries.
+    "bert_mrc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 60},
+    "bert_mrc_dsc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 80},
+}
+"""Rates of rivals that need others to learn them under every seed."""
 
 
 def untrained(name: str, encoder: WordEncoder, labels: LabelSet) -> EncoderRival:
@@ -35,11 +41,12 @@ def fitted(request: pytest.FixtureRequest, encoder_folder: Path, tmp_path_factor
     """The folder of each rival, trained on the made-up texts: on nested ones if it can express these."""
     folder = tmp_path_factory.mktemp(str(request.param))
     rival = rival_class(request.param)(str(encoder_folder))
-    rival.begin(LABELS, QUICK)
+    quick = replace(QUICK, **OF_RIVAL.get(request.param, {}))
+    rival.begin(LABELS, quick)
     nested = made_up(nested=True)
     can_nest = not any(rival.unencodable(document) for document in nested)
     data = nested if can_nest else made_up()
-    rival.fit(data, data, LABELS, folder=folder, options=QUICK, quiet=True)
+    rival.fit(data, data, LABELS, folder=folder, options=quick, quiet=True)
     assert rival.f1(data) == 1.0
     return folder
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 RIVALS = {
     "bert_tagger": "genner.rivals.bert_tagger:BertTagger",
+    "bert_mrc": "genner.rivals.bert_mrc:BertMRC",
+    "bert_mrc_dsc": "genner.rivals.bert_mrc_dsc:BertMRCDSC",
+    "binder": "genner.rivals.binder:Binder",
 }
 """The class of each rival."""
 

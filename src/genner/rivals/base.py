@@ -154,6 +154,7 @@ class EncoderRival:
         options = options or self.fit_options
         network = self.begin(labels, options)
         windows, lost = self.windows(documents, options)
+        windows = self.trained_on(windows)
         progress = train(
             network,
             windows,
@@ -217,6 +218,10 @@ class EncoderRival:
             made += some
             lost += gone
         return made, lost
+
+    def trained_on(self, windows: list[Window]) -> list[Window]:
+        """The windows of the training data that `fit` uses."""
+        return windows
 
     def unencodable(self, document: Document) -> Unencodable:
         """See `Rival.unencodable`."""

@@ -6,6 +6,7 @@ every word has at least one piece, and the map from words to pieces cannot shift
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -106,6 +107,10 @@ class WordEncoder(nn.Module):
         self.model.config.save_pretrained(folder / FOLDER)
         self.tokenizer.save_pretrained(folder / FOLDER)
 
+    def copy(self) -> "WordEncoder":
+        """An encoder with the same weights, which are trained apart."""
+        return WordEncoder(deepcopy(self.model), self.tokenizer, self.name, self.layers)
+
     @property
     def limit(self) -> int:
         """The maximum number of pieces of a text, without special tokens."""
@@ -119,7 +124,7 @@ class WordEncoder(nn.Module):
     def query_cost(self, query: str) -> int:
         """The number of pieces by which a query before the text shortens the room for it."""
         start, middle, _ = self._pair
-        return len(self._text(query)) + len(start) + len(middle) - len(self._before)
+        return len(self.text_pieces(query)) + len(start) + len(middle) - len(self._before)
 
     def pieces(self, text: str, words: Sequence[Span]) -> list[list[int]]:
         """The ids of the pieces of each word: one at least."""
@@ -139,7 +144,7 @@ class WordEncoder(nn.Module):
             tail = self._after
         else:
             start, middle, tail = self._pair
-            heads = [[*start, *self._text(query), *middle] for query in queries]
+            heads = [[*start, *self.text_pieces(query), *middle] for query in queries]
         rows = [
             _fitted(self.pieces(w.text, w.words), self.limit + len(self._before) - len(head))
             for w, head in zip(windows, heads, strict=True)
@@ -162,7 +167,7 @@ class WordEncoder(nn.Module):
 
     def texts(self, texts: Sequence[str]) -> Tensor:
         """The state of the first special token of each text, [n, H]. Longer texts are cut at the encoder's limit."""
-        ids = [[*self._before, *self._text(text)[: self.limit], *self._after] for text in texts]
+        ids = [[*self._before, *self.text_pieces(text)[: self.limit], *self._after] for text in texts]
         return self._run(ids, [[0] * len(row) for row in ids])[0][:, 0]
 
     def _run(self, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -190,7 +195,8 @@ class WordEncoder(nn.Module):
             self._pieces[key] = ids or [self._unknown]
         return self._pieces[key]
 
-    def _text(self, text: str) -> list[int]:
+    def text_pieces(self, text: str) -> list[int]:
+        """The ids of the pieces of a text, without special tokens."""
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     @cached_property

@@ -269,7 +269,7 @@ class _Run:
 
     def _key(self) -> str:
         options = asdict(replace(self.options, max_minutes=None))
-        return json.dumps([options, repr(self.network.options), self.network.labels.tags, len(self.windows)])
+        return json.dumps([options, repr(self.network.options), self.network.labels.to_file(), len(self.windows)])
 
 
 def _groups(network: RivalNetwork, options: FitOptions) -> list[dict[str, Any]]:

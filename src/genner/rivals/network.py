@@ -1,7 +1,7 @@
 """What the file of a rival defines: a network over an encoder that is trained on windows and finds spans in them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ def not_flat(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
 
     This is the outermost-entity convention of flat evaluation on nested corpora.
     """
-    return _left_out(entities, lambda a, b: a.start < b.end and b.start < a.end, OVERLAPS)
+    return left_out(entities, lambda a, b: a.start < b.end and b.start < a.end, OVERLAPS)
 
 
 def not_nested(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
@@ -84,7 +84,7 @@ def not_nested(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
     entities = list(entities)
     twice = same_span(entities)
     rest = [e for e in entities if e not in {e for e, _ in twice}]
-    return twice + _left_out(rest, cross, CROSSES)
+    return twice + left_out(rest, cross, CROSSES)
 
 
 def same_span(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
@@ -98,7 +98,10 @@ def same_span(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
     return found
 
 
-def _left_out(entities: Iterable[WordEntity], clash: Any, reason: str) -> list[tuple[WordEntity, str]]:
+def left_out(
+    entities: Iterable[WordEntity], clash: Callable[[WordEntity, WordEntity], bool], reason: str
+) -> list[tuple[WordEntity, str]]:
+    """Entities that clash with one that is kept, where longer ones are kept first, then those that begin first."""
     kept: list[WordEntity] = []
     found = []
     for entity in sorted(entities, key=lambda e: (e.start - e.end, e)):
