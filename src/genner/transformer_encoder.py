@@ -17,6 +17,7 @@ def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -
     Raises `ModelError` if there is none, or if it needs code of its own.
     """
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
     here = Path(folder_or_id).expanduser()
     if not here.is_dir() and not is_hub_id(folder_or_id):
@@ -24,7 +25,13 @@ def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -
             f"encoder {folder_or_id!r}: there is no such folder; legal: the folder of a transformers encoder, "
             f"OWNER/NAME on the Hugging Face hub{more}"
         )
+    if here.is_dir() and not (here / "config.json").is_file():
+        raise ModelError(
+            f"encoder {folder_or_id!r}: this folder has no config.json; give the folder of a transformers encoder, "
+            "with config.json, tokenizer.json and model.safetensors in it"
+        )
     place = str(here) if here.is_dir() else folder_or_id
+    logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True)
         # In float32 everywhere: what is kept of an encoder must be the same on another processor.

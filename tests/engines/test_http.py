@@ -853,6 +853,9 @@ def test_what_is_no_endpoint_is_said() -> None:
         endpoint.pages["/v1/models"] = {"hello": "world"}
         with pytest.raises(UsageError, match="is no OpenAI-compatible endpoint"):
             extractor(endpoint)
+        endpoint.pages["/v1/models"] = Status(404)
+        with pytest.raises(UsageError, match=r"/models lists no models \(status 404\): correct --base-url"):
+            extractor(endpoint, model="")
         endpoint.pages["/v1/models"] = Status(500)
         with pytest.raises(ModelError, match=r"answers 500.*asked 2 times"):
             extractor(endpoint, retries=1)

@@ -266,6 +266,8 @@ def test_an_engine_of_one_model_takes_no_other(folder: Path) -> None:
         ner.engine.add_adapter("other", None)
     with pytest.raises(UsageError, match="has no key 'fast'"):
         load(str(folder), engine="local", engine_options={"fast": True})
+    with pytest.raises(UsageError, match=r"engine 'local' asks no server.*--engine http"):
+        load(str(folder), engine="local", engine_options={"base_url": "http://localhost:8000/v1"})
 
 
 def test_a_part_without_an_answer_is_reported() -> None:

@@ -81,6 +81,9 @@ def test_the_name_of_an_encoder_tells_its_weights(folder: Path, tmp_path: Path) 
 def test_encoders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no such folder"):
         find_encoder(str(tmp_path / "nothing"), "the test")
+    with pytest.raises(ModelError, match=r"this folder has no config\.json; give the folder"):
+        find_encoder(str(tmp_path), "the test")
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot be loaded"):
         find_encoder(str(tmp_path), "the test")
     with pytest.raises(UsageError, match="the test needs an encoder"):
@@ -143,6 +146,7 @@ def test_an_endpoint_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch, 
         (httpx2.Response(200, json={"data": [{"index": 0, "embedding": [10**400]}]}), "does not answer as"),
         (httpx2.Response(200, json=5), "does not answer as"),
         (httpx2.Response(307, headers={"Location": "https://other.org/v1/embeddings"}), "see the address"),
+        (httpx2.Response(501, text="start it with --embeddings"), "refuses the request .*--embeddings"),
         (httpx2.Response(503, headers={"Retry-After": "0"}), "gave no vectors in 6 tries"),
     ],
 )

@@ -121,12 +121,14 @@ def test_the_command_line_says_what_was_left_out(run: Run, monkeypatch: pytest.M
         return extractor(min_score=min_score, calibration=now[0])
 
     monkeypatch.setattr("genner.loading.load", load)
+    other = replace(CALIBRATION, thresholds={})  # fitted, and without a threshold
     now = [IDENTITY]
     for calibration, options, entities, said in (
         (CALIBRATION, (), 1, "1 entity left out, with a score below 0.60, the calibration's threshold for these"),
         (CALIBRATION, ("--min-score", "0.9"), 0, "2 entities left out, with a score below --min-score 0.9"),
         (CALIBRATION, ("--min-score", "0"), 2, ""),
         (IDENTITY, (), 2, "no threshold: this model has no calibration"),
+        (other, (), 2, "no threshold: the model's calibration has none for this format"),
     ):
         now[0] = calibration
         code, out, told = run("extract", "--text", TEXT, *options)

@@ -45,7 +45,11 @@ if TYPE_CHECKING:
     from genner.engines.http.pricing import PricingEngine
 
 LabelsOption = Annotated[
-    str | None, typer.Option(help="Tags to ask for (PER,ORG), or a shipped label set (core, litbank, genia, ...).")
+    str | None,
+    typer.Option(
+        help="Tags to ask for (PER,ORG), or a shipped label set (core, litbank, genia, ...). If left out: the set that "
+        "the model was trained on, if there was only one; else PER,LOC,ORG.",
+    ),
 ]
 
 

@@ -31,7 +31,7 @@ def less_than_exact(ner: "Extractor", free: bool) -> str:
         else "; it constrains answers in JSON formats: --format grouped_json"
     )
     return (
-        f"engine {ner.engine.name!r} decodes {how}{scores}: answers that are not legal are repaired, and repairs are "
+        f"{ner.engine.name!r} decodes {how}{scores}: answers that are not legal are repaired, and repairs are "
         f"counted{more}"
     )
 
@@ -64,9 +64,12 @@ def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[st
 def _threshold(ner: "Extractor", left_out: int) -> str:
     """What was left out by its score, and by which threshold; empty if everything was requested."""
     if ner.min_score is None and ner.threshold() is None:
-        return (
-            "no threshold: this model has no calibration that brings one; all entities are kept, whatever their score"
-        )
+        if not ner.engine.capabilities.logprobs:
+            return "no threshold: this engine gives no scores; all entities are kept"
+        why = "this model has no calibration that brings one"
+        if not ner.calibration.is_identity:
+            why = "the model's calibration has none for this format, these labels, prompts and decoding"
+        return f"no threshold: {why}; all entities are kept, whatever their score"
     entities = f"{left_out} {'entity' if left_out == 1 else 'entities'} left out, with a score below"
     if ner.min_score is None:
         return f"{entities} {ner.least():.2f}, the calibration's threshold for these labels; --min-score 0 keeps all"

@@ -4,7 +4,7 @@ Another package adds engines by the entry-point group `genner.engines`: the name
 """
 
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -81,4 +81,10 @@ def engine_options(name: str, given: Mapping[str, Any]) -> Any:
     """The `Options` of an engine, with the values that are given. Raises `UsageError` naming the first wrong one."""
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
         raise UsageError(f"engine_options {given!r}; legal: a dict of options by their names (genner engines {name})")
-    return build(engine_class(name).Options, dict(given), f"options of engine {name}")
+    kind = engine_class(name).Options
+    if "base_url" in given and "base_url" not in (field.name for field in fields(kind)):
+        raise UsageError(
+            f"engine {name!r} asks no server, so it takes no address (base_url, --base-url); leave it out, or ask the "
+            "server with engine 'http' (--engine http)"
+        )
+    return build(kind, dict(given), f"options of engine {name}")

@@ -94,7 +94,7 @@ class EndpointEncoder:
                         f"{self._url} refuses the key or lacks one ({said}); put a valid key into the environment "
                         f"variable {self._key.variable or EMBEDDINGS_KEY}"
                     )
-                if reply.status_code < 500 and reply.status_code not in (408, 429):
+                if reply.status_code == 501 or (reply.status_code < 500 and reply.status_code not in (408, 429)):
                     raise ModelError(f"{self._url} refuses the request ({said}); see the address and the model")
                 wait = retry_after(reply.headers)
             if attempt + 1 < self.TRIES:
