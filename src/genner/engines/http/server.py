@@ -68,8 +68,8 @@ async def find_out(get: Get, base_url: str, model: str, any_model: bool = False)
         )
     if entries is None and not model:
         raise UsageError(
-            f"{base_url}/models lists no models (status {listed.status}): correct --base-url, which mostly ends in /v1, "
-            "or name a model of the server with --model"
+            f"{base_url}/models lists no models (status {listed.status}): correct --base-url, which mostly ends in "
+            "/v1, or name a model of the server with --model"
         )
     root = base_url.removesuffix("/v1")
     kind, more = await _kind(get, root, urlsplit(base_url).hostname or "", entries or [])
