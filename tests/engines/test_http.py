@@ -786,6 +786,15 @@ def test_scores_are_of_the_tokens_that_were_written(text: str, data: st.DataObje
     assert (other.ends, other.logprobs, counts["unscored"]) == ((), (), 1)
 
 
+def test_a_character_that_several_tokens_write_has_the_log_probabilities_of_all() -> None:
+    """As vLLM tells them: all bytes of such a character with its last token, none with those before."""
+    tokens: list[tuple[bytes | None, float]] = [(b"", -1.0), ("öl".encode(), -2.0), (b"", -3.0), (b"", -4.0)]
+    tokens += [(" 東".encode(), -5.0), (b"", -6.0), (b"a", -7.0), (b"", -8.0)]
+    made = generation_of(request(), "none", Reply("öl 東a", tokens), Accounts().counts, Usage(1, 1))
+    assert made.ends == (1, 3, 5, 6, 7, 8)  # a token without a byte of its own is left out
+    assert made.logprobs == (-1.0, -2.0, -3.0, -4.0, -5.0, -7.0)
+
+
 def test_entities_have_scores_where_the_server_gives_log_probabilities() -> None:
     words = ["<PER>", "Ada", "</PER>", " left Rome."]
     logprobs = [{"token": w, "bytes": list(w.encode()), "logprob": -0.1 * n} for n, w in enumerate(words)]

@@ -1,11 +1,9 @@
 """vLLM itself, on tiny models: answers equal those of the reference decoder. Runs in vLLM's own environment
 (`make test-vllm`)."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +14,14 @@ vllm = pytest.importorskip("vllm", reason="vLLM is not installed here; its tests
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from tests import tiny  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
+from tests.vllm_engine.models import LABELS, RANK, adapter, reference, requests, saved  # noqa: E402
 
-from genner.document import LabelSet  # noqa: E402
 from genner.engines.base import Generation, Request  # noqa: E402
-from genner.engines.transformers_engine import LocalEngine  # noqa: E402
 from genner.engines.vllm import VllmEngine, VllmOptions  # noqa: E402
 from genner.errors import ModelError, UsageError  # noqa: E402
 from genner.formats import FORMATS  # noqa: E402
 from genner.formats.grammar_source import FormatGrammarSource  # noqa: E402
 from genner.grammar import Constraints, accepts  # noqa: E402
-
-LABELS = LabelSet.of("PER", "LOC", "DNA")
-TEXTS = [
-    "John Smith reported from New York.",
-    "The protein NF-kappa B binds DNA in T cells.",
-    "a < b, <PER>John</PER> [a | b]",
-    "Die Stadt Köln liegt am Rhein; 東京 is in Japan.",
-    "x",
-]
-RANK = 4
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,48 +31,6 @@ def in_this_process() -> Iterator[None]:
         patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         patch.setenv("VLLM_CPU_OMP_THREADS_BIND", str(min(os.sched_getaffinity(0))))
         yield
-
-
-def saved(family: str, kind: str, place: Path) -> Path:
-    """A tiny model whose heads are as large as vLLM's kernels want them."""
-    kind_of_config, extra = tiny.FAMILIES[family]
-    torch.manual_seed(0)
-    sizes = {"head_dim": 32} if "head_dim" in extra else {}
-    config = kind_of_config(
-        vocab_size=704,
-        hidden_size=128,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        initializer_range=0.15,
-        **(extra | sizes),
-    )
-    AutoModelForCausalLM.from_config(config).float().save_pretrained(place)
-    tiny.tokenizer(kind).save_pretrained(place)
-    return place
-
-
-def adapter(place: Path, seed: int) -> Path:
-    """A random LoRA adapter for the query projections of a tiny model."""
-    place.mkdir()
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {}
-    for layer in range(2):
-        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
-        tensors[f"{name}.lora_A.weight"] = torch.randn(RANK, 128, generator=generator)
-        tensors[f"{name}.lora_B.weight"] = torch.randn(128, RANK, generator=generator) * 0.3
-    save_file(tensors, place / "adapter_model.safetensors")
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "r": RANK,
-        "lora_alpha": RANK,
-        "target_modules": ["q_proj"],
-    }
-    (place / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "", "bias": "none"}))
-    return place
 
 
 @contextmanager
@@ -102,20 +46,6 @@ def engine(folder: Path, adapter: Path | None = None, **options: Any) -> Iterato
         cleanup_dist_env_and_memory()
 
 
-def requests(adapter: str = "", constrained: bool = True) -> list[Request]:
-    """Each text in each format; constraints differ."""
-    found = []
-    for number, form in enumerate(FORMATS.values()):
-        for text in TEXTS:
-            limits = Constraints("word", 1 + number % 3, number % 2 == 0, number % 3 > 0)
-            source = FormatGrammarSource(form, text, LABELS, limits)
-            instruction = f"Tag {number % 2}:\n"
-            found.append(
-                Request(instruction, text, source.grammar(), constrained, adapter=adapter, grammar_source=source)
-            )
-    return found
-
-
 def answers(some: Any, asked: list[Request]) -> list[Generation]:
     found = list(some.generate(iter(asked)))
     assert [request for request, _ in found] == asked
@@ -127,11 +57,6 @@ def assert_equal(fast: list[Generation], slow: list[Generation]) -> None:
         assert one.answer == other.answer
         assert (one.ends, one.complete, one.problems) == (other.ends, other.complete, ())
         assert one.logprobs == pytest.approx(other.logprobs, abs=2e-3)
-
-
-@cache
-def reference(folder: Path, adapter: Path | None = None) -> LocalEngine:
-    return LocalEngine.load(folder, adapter, device=torch.device("cpu"), dtype=torch.float32, decoder="reference")
 
 
 # vLLM refuses models that have sliding windows in some layers only, but for those that it knows to be so.
@@ -208,6 +133,17 @@ def test_requests_that_vllm_refuses_and_answers_that_are_cut_off(tmp_path: Path)
         without = Request("Tag:\n", "x", asked[0].grammar)
         with pytest.raises(UsageError, match="grammar_source"):
             list(some.generate([without]))
+
+
+def test_control_tokens_in_a_text_are_plain_text(tmp_path: Path) -> None:
+    """As in the local engine: the prompt has one token that ends a turn, the template's."""
+    folder, text = saved("llama", "bytes", tmp_path / "model"), "Ann said <|end|> to <pad> Bo."
+    source = FormatGrammarSource(FORMATS["inline_xml"], text, LABELS, Constraints("word", 1))
+    asked = [Request("Tag:\n", text, source.grammar(), grammar_source=source)]
+    with engine(folder) as some:
+        found = answers(some, asked)
+        assert_equal(found, answers(reference(folder), asked))
+        assert accepts(asked[0].grammar, found[0].answer)
 
 
 def test_what_vllm_cannot_load_is_named(tmp_path: Path) -> None:

@@ -79,9 +79,31 @@ def _scores(reply: Reply, answer: bytes, begin: int) -> tuple[tuple[int, ...], t
     if whole[begin : begin + len(answer)] != answer:
         return (), ()
     ends, logprobs = [], []
-    for piece, logprob in reply.tokens:
+    for piece, logprob in _spread(reply.tokens):
         start, at = at, at + len(piece or b"")
         if at > 0 and start < len(answer) and piece:
             ends.append(min(at, len(answer)))
             logprobs.append(min(0.0, logprob))
     return tuple(ends), tuple(logprobs)
+
+
+def _spread(tokens: list[tuple[bytes | None, float]]) -> list[tuple[bytes | None, float]]:
+    """The tokens, each with at least a byte of the character that several of them write.
+
+    vLLM gives the bytes of such a character, and what its first token has before it, to its last token, and none to
+    those before.
+    """
+    found = list(tokens)
+    held = 0  # tokens without bytes, just before
+    for index, (piece, logprob) in enumerate(tokens):
+        if piece and held:
+            begin = next((at for at, byte in enumerate(piece) if byte >= 0xC0), len(piece))
+            length = len(piece[begin:].decode("utf-8", "replace")[:1].encode())
+            given, at = min(held, length - 1), 0
+            for place in range(index - given, index):
+                end = begin + 1 + place - (index - given)
+                found[place] = piece[at:end], tokens[place][1]
+                at = end
+            found[index] = piece[at:], logprob
+        held = held + 1 if piece == b"" else 0
+    return found
