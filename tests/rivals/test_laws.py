@@ -24,6 +24,7 @@ QUICK = FitOptions(encoder_rate=3e-3, head_rate=1e-2, epochs=40, batch_size=4, w
 """Rates for a tiny encoder without knowledge: everything has to be learnt from eight texts."""
 OF_RIVAL: dict[str, dict[str, float]] = {
     # Which label is meant has to be learnt from the letters of the queries.
+    "gnn_sl": {"epochs": 15},
     "bert_mrc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 60},
     "bert_mrc_dsc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 80},
 }

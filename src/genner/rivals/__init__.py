@@ -18,6 +18,7 @@ RIVALS = {
     "bert_mrc": "genner.rivals.bert_mrc:BertMRC",
     "bert_mrc_dsc": "genner.rivals.bert_mrc_dsc:BertMRCDSC",
     "binder": "genner.rivals.binder:Binder",
+    "gnn_sl": "genner.rivals.gnn_sl:GnnSL",
 }
 """The class of each rival."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import count as numbers
 from itertools import islice
@@ -256,7 +256,7 @@ class EncoderRival:
         if manifest["rival"] != cls.name:
             raise ModelError(f"{folder} holds the rival {manifest['rival']!r}, not {cls.name!r}")
         try:
-            encoder = WordEncoder.of_folder(folder, manifest["encoder"], cls.layers)
+            encoder = cls.saved_encoder(folder, manifest)
             weights = load_file(folder / WEIGHTS)
         except Exception as error:  # of transformers, of safetensors, of the system: they have no common base
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -275,9 +275,17 @@ class EncoderRival:
     def begin(self, labels: LabelSet, options: FitOptions) -> RivalNetwork:
         """Make the network that is to be trained; its weights depend on the options' seed."""
         torch.manual_seed(options.seed)
-        encoder = self._given or WordEncoder.load(self.encoder_name, self.layers)
-        self._network = self.network_type(encoder, labels, self.options).to(_device())
+        self._network = self.network_type(self.make_encoder(), labels, self.options).to(_device())
         return self._network
+
+    def make_encoder(self) -> WordEncoder:
+        """The encoder that training begins with."""
+        return self._given or WordEncoder.load(self.encoder_name, self.layers)
+
+    @classmethod
+    def saved_encoder(cls, folder: Path, manifest: Mapping[str, Any]) -> WordEncoder:
+        """The encoder of a saved rival, with weights still to be loaded."""
+        return WordEncoder.of_folder(folder, manifest["encoder"], cls.layers)
 
     def _end(
         self,
@@ -290,14 +298,16 @@ class EncoderRival:
         steps: int,
         seconds: float,
         best: float,
+        more: Mapping[str, str] | None = None,
     ) -> FitReport:
-        """Save the trained rival and the report of its run."""
+        """Save the trained rival and the report of its run; `more` is what else its signature says."""
         seen = {entity.label for window in windows for entity in window.entities}
         self.trained = {
             "train": digest(documents),
             "dev": digest(dev) if dev else "none",
             "fit": ",".join(f"{key}={value}" for key, value in asdict(options).items()),
             "steps": str(steps),
+            **(more or {}),
         }
         report = FitReport(
             steps,

@@ -72,13 +72,14 @@ class WordEncoder(nn.Module):
         model: an encoder of transformers: its output has `last_hidden_state`.
         tokenizer: its tokenizer, fast or slow.
         name: the name or folder under which it was loaded; part of signatures.
-        layers: a state is the mean of the last `layers` hidden layers.
+        layers: a state is the mean of the last `layers` hidden layers; or, if this is a tuple, these hidden layers one
+            beside the other (0: the embeddings).
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str, layers: int = 1) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str, layers: int | tuple[int, ...] = 1) -> None:
         super().__init__()
         self.model, self.tokenizer, self.name, self.layers = model, tokenizer, name, layers
-        self.width = int(model.config.hidden_size)
+        self.width = int(model.config.hidden_size) * (len(layers) if isinstance(layers, tuple) else 1)
         self._before, self._after = _around(tokenizer)
         self._pieces: dict[str, list[int]] = {}
         unknown = tokenizer.unk_token_id
@@ -88,13 +89,13 @@ class WordEncoder(nn.Module):
         _check_sees_both_sides(model, self._before, self._after, name)
 
     @classmethod
-    def load(cls, name: str, layers: int = 1) -> Self:
+    def load(cls, name: str, layers: int | tuple[int, ...] = 1) -> Self:
         """The encoder of this name on the Hugging Face hub, or in this folder. Raises `ModelError` if there is none."""
         model, tokenizer = load_transformer(name)
         return cls(model, tokenizer, name, layers)
 
     @classmethod
-    def of_folder(cls, folder: Path, name: str, layers: int = 1) -> Self:
+    def of_folder(cls, folder: Path, name: str, layers: int | tuple[int, ...] = 1) -> Self:
         """The encoder that `save` wrote, with weights still to be loaded."""
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -181,9 +182,12 @@ class WordEncoder(nn.Module):
         if getattr(self.model.config, "type_vocab_size", 0) > 1:
             padded = [[*row, *[0] * (width - len(row))] for row in types]
             more["token_type_ids"] = torch.tensor(padded, device=device)
-        if self.layers > 1:
+        if self.layers != 1:
             hidden = self.model(given, attention_mask=mask, output_hidden_states=True, **more).hidden_states
-            states = torch.stack(hidden[-self.layers :]).mean(0)
+            if isinstance(self.layers, tuple):
+                states = torch.cat([hidden[i] for i in self.layers], -1)
+            else:
+                states = torch.stack(hidden[-self.layers :]).mean(0)
         else:
             states = self.model(given, attention_mask=mask, **more).last_hidden_state
         return states.float(), mask.bool()

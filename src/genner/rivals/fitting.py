@@ -198,7 +198,10 @@ class _Run:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        trained = [
+            p for group in self.optimizer.param_groups for p in group["params"]
+        ]  # frozen ones may have old gradients
+        torch.nn.utils.clip_grad_norm_(trained, self.options.clip)
         self.optimizer.step()
         progress.losses.append(value)
         progress.step += 1
