@@ -15,7 +15,7 @@ from genner.rivals import gnn_sl, load_rival, rival
 from genner.rivals.datastore import FILE, MISSING, Datastore, Nearest, text_number
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import FitOptions
-from genner.rivals.gnn_network import GnnNetwork, GnnOptions, Mixture
+from genner.rivals.gnn_network import GnnNetwork, GnnOptions, NeighbourMixture
 from genner.rivals.gnn_sl import GnnSL
 from genner.rivals.hgt import INTER, INTRA, NEAR, WORDS, GraphTransformer
 
@@ -133,10 +133,10 @@ def test_the_mixture_by_hand(tiny_encoder: WordEncoder) -> None:
     )
     graph = torch.tensor([[0.6, 0.1, 0.1, 0.1, 0.1]] * 2)
     weights = torch.tensor([4.0, 2.0, 2.0]).softmax(0)  # temperature 1/2
-    mixed = made.mixed(graph, nearest, Mixture(4, 0.25, 0.5))
+    mixed = made.mixed(graph, nearest, NeighbourMixture(4, 0.25, 0.5))
     expected = 0.75 * graph[0] + 0.25 * torch.tensor([0, weights[0] + weights[2], weights[1], 0, 0])
     torch.testing.assert_close(mixed, torch.stack([expected, graph[1]]))  # without neighbours, the graph alone
-    one = made.mixed(graph, nearest, Mixture(1, 1.0, 0.5))
+    one = made.mixed(graph, nearest, NeighbourMixture(1, 1.0, 0.5))
     torch.testing.assert_close(one, torch.stack([torch.tensor([0.0, 1, 0, 0, 0]), graph[1]]))
 
 

@@ -22,7 +22,7 @@ FILE = "datastore.safetensors"
 AUTOMATIC = "auto"
 SEARCHES = (AUTOMATIC, *get_args(Backend))
 MISSING = -1
-QUERIES = 256  # words that are searched for at once, at least
+QUERIES_AT_ONCE = 256  # words that are searched for at once, at least
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Datastore:
         found: list[Nearest] = []
         edges = [0]
         for i in range(len(queries)):
-            if sum(map(len, queries[edges[-1] : i + 1])) >= QUERIES or i == len(queries) - 1:
+            if sum(map(len, queries[edges[-1] : i + 1])) >= QUERIES_AT_ONCE or i == len(queries) - 1:
                 edges.append(i + 1)
         for begin, end in pairwise(edges):
             found += self._nearest(queries[begin:end], texts[begin:end], count)

@@ -67,7 +67,7 @@ class GnnOptions:
         )
 
 
-class Mixture(NamedTuple):
+class NeighbourMixture(NamedTuple):
     """How prediction mixes in the tags of neighbours: `share` is lambda, `used` the number of neighbours."""
 
     used: int
@@ -139,7 +139,7 @@ class GnnNetwork(RivalNetwork):
     def decode(self, windows: Sequence[Window]) -> list[list[ScoredSpan]]:
         evidence = self.evidence(windows)
         used, share, temperature = self.mixture.tolist()
-        mixture = Mixture(int(used), share, temperature)
+        mixture = NeighbourMixture(int(used), share, temperature)
         graph = self.probabilities(evidence, mixture.used)
         return [self.spans(self.mixed(p, e.nearest, mixture)) for p, e in zip(graph, evidence, strict=True)]
 
@@ -170,7 +170,7 @@ class GnnNetwork(RivalNetwork):
             found += [row[: len(e.states)] for row, e in zip(chances, some, strict=True)]
         return found
 
-    def mixed(self, graph: Tensor, nearest: Nearest, mixture: Mixture) -> Tensor:
+    def mixed(self, graph: Tensor, nearest: Nearest, mixture: NeighbourMixture) -> Tensor:
         """Probabilities of tags [W, tags], with those of the neighbours mixed in."""
         numbers = nearest.numbers[:, : mixture.used]
         there = numbers != MISSING

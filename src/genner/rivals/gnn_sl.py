@@ -9,7 +9,7 @@ Training has four stages; a killed run goes on in the one in which it was.
 3. *Graph.* Words, their neighbours, and `context` words on each side of these are nodes of a heterogeneous graph
    transformer (`genner.rivals.hgt`); a linear layer over a word's last state gives its tags. Cross entropy, mean over
    words.
-4. *Mixture.* With neighbours j of similarity s_j and tag y_j, and T and lambda that give the best F1 on dev data,
+4. *NeighbourMixture.* With neighbours j of similarity s_j and tag y_j, and T and lambda that give the best F1 on dev data,
 
        p(y | i) = (1 - lambda) p_graph(y | i) + lambda sum_j softmax_j(s_j / (T sqrt(H))) [y_j = y]
 
@@ -46,7 +46,7 @@ from genner.rivals.base import EncoderRival, FitReport
 from genner.rivals.bert_tagger import BertTagger
 from genner.rivals.datastore import Datastore
 from genner.rivals.fitting import FitOptions, train
-from genner.rivals.gnn_network import GnnNetwork, GnnOptions, Mixture
+from genner.rivals.gnn_network import GnnNetwork, GnnOptions, NeighbourMixture
 from genner.rivals.stages import Stages
 from genner.rivals.words import Window, prediction_windows
 
@@ -130,7 +130,7 @@ class GnnSL(EncoderRival):
         return report
 
     @torch.inference_mode()
-    def tune(self, dev: Sequence[Document]) -> tuple[float, Mixture]:
+    def tune(self, dev: Sequence[Document]) -> tuple[float, NeighbourMixture]:
         """The best strict micro-F1 on dev data, in [0, 1], and the mixture that gives it; the simplest of equals."""
         network = self.network.eval()
         cut: list[tuple[Window, frozenset[tuple[int, int, str]]]] = []
@@ -144,11 +144,11 @@ class GnnSL(EncoderRival):
             for begin in range(0, len(cut), 32)
             for some in network.evidence([window for window, _ in cut[begin : begin + 32]])
         ]
-        best = (-1.0, Mixture(self.options.k, 0.0, 1.0))
+        best = (-1.0, NeighbourMixture(self.options.k, 0.0, 1.0))
         for count in _halves(self.options.k):
             graph = network.probabilities(evidence, count)
             for share, temperature in [(0.0, 1.0), *product(SHARES, TEMPERATURES)]:
-                mixture = Mixture(count, share, temperature)
+                mixture = NeighbourMixture(count, share, temperature)
                 right = found = 0
                 for (window, gold), chances, known in zip(cut, graph, evidence, strict=True):
                     for span in network.spans(network.mixed(chances, known.nearest, mixture)):
