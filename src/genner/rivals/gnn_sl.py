@@ -9,7 +9,7 @@ Training has four stages; a killed run goes on in the one in which it was.
 3. *Graph.* Words, their neighbours, and `context` words on each side of these are nodes of a heterogeneous graph
    transformer (`genner.rivals.hgt`); a linear layer over a word's last state gives its tags. Cross entropy, mean over
    words.
-4. *NeighbourMixture.* With neighbours j of similarity s_j and tag y_j, and T and lambda that give the best F1 on dev data,
+4. *Mixture.* With neighbours j of similarity s_j and tag y_j, and T and lambda that give the best F1 on dev data,
 
        p(y | i) = (1 - lambda) p_graph(y | i) + lambda sum_j softmax_j(s_j / (T sqrt(H))) [y_j = y]
 
