@@ -19,6 +19,9 @@ RIVALS = {
     "bert_mrc_dsc": "genner.rivals.bert_mrc_dsc:BertMRCDSC",
     "binder": "genner.rivals.binder:Binder",
     "gnn_sl": "genner.rivals.gnn_sl:GnnSL",
+    "biaffine": "genner.rivals.biaffine:Biaffine",
+    "biaffine_cnn": "genner.rivals.biaffine:BiaffineCnn",
+    "w2ner": "genner.rivals.w2ner:W2Ner",
 }
 """The class of each rival."""
 
