@@ -29,10 +29,16 @@ OF_RIVAL: dict[str, dict[str, float]] = {
     "bert_mrc_dsc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 80},
 }
 """Rates of rivals that need others to learn them under every seed."""
+NARROW: dict[str, dict[str, int]] = {
+    "biaffine": {"channels": 16, "hidden": 32},
+    "biaffine_cnn": {"channels": 16, "hidden": 32},
+    "w2ner": {"lstm": 32, "channels": 16, "biaffine": 32, "hidden": 32},
+}
+"""Hyperparameters of rivals whose published widths are slow to test."""
 
 
 def untrained(name: str, encoder: WordEncoder, labels: LabelSet) -> EncoderRival:
-    rival = rival_class(name)(encoder)
+    rival = rival_class(name)(encoder, **NARROW.get(name, {}))
     rival.begin(labels, FitOptions())
     return rival
 
@@ -41,7 +47,7 @@ def untrained(name: str, encoder: WordEncoder, labels: LabelSet) -> EncoderRival
 def fitted(request: pytest.FixtureRequest, encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of each rival, trained on the made-up texts: on nested ones if it can express these."""
     folder = tmp_path_factory.mktemp(str(request.param))
-    rival = rival_class(request.param)(str(encoder_folder))
+    rival = rival_class(request.param)(str(encoder_folder), **NARROW.get(request.param, {}))
     quick = replace(QUICK, **OF_RIVAL.get(request.param, {}))
     rival.begin(LABELS, quick)
     nested = made_up(nested=True)

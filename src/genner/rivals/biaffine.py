@@ -188,7 +188,7 @@ class BiaffineNetwork(RivalNetwork):
     def _sum(self, head: Tensor, tail: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The parts of W [h; 1; t; 1; size]: of first words and of last words [B, W, C], of sizes [W, W, C]."""
         width = self.options.hidden + 1
-        of_head, of_tail, of_size = self.sum.split([width, width, self.options.size_width], 1)
+        of_head, of_tail, of_size = torch.split(self.sum, [width, width, self.options.size_width], 1)
         first, last = (self.dropout(F.pad(vectors, (0, 1), value=1.0)) for vectors in (head, tail))
         place = torch.arange(head.shape[1], device=head.device)
         size = (place - place.unsqueeze(-1)).clamp(-SIZES // 2, SIZES // 2 - 1) + SIZES // 2
@@ -220,7 +220,8 @@ class BiaffineCnnNetwork(BiaffineNetwork):
 
     def refined(self, grid: Tensor, cells: Tensor) -> Tensor:
         """The grid plus the CNN's output."""
-        before = given = self.grid_dropout(grid)
+        before: Tensor = self.grid_dropout(grid)
+        given = before
         for convolution, norm in zip(self.convolutions, self.norms, strict=False):
             before = norm(convolve(convolution, given, cells) + before)
             given = F.gelu(before)
@@ -229,20 +230,25 @@ class BiaffineCnnNetwork(BiaffineNetwork):
         return grid + before
 
 
+PUBLISHED = FitOptions(
+    encoder_rate=7e-6, head_rate=7e-4, batch_size=8, epochs=5, warmup=0.1, weight_decay=0.01, clip=5.0
+)
+"""For GENIA."""
+
+
 class Biaffine(EncoderRival):
     """See the module."""
 
     name = "biaffine"
     network_type = BiaffineNetwork
     options_type = BiaffineOptions
-    fit_options = FitOptions(
-        encoder_rate=7e-6, head_rate=7e-4, batch_size=8, epochs=5, warmup=0.1, weight_decay=0.01, clip=5.0
-    )
+    fit_options = PUBLISHED
 
 
-class BiaffineCnn(Biaffine):
+class BiaffineCnn(EncoderRival):
     """See the module."""
 
     name = "biaffine_cnn"
     network_type = BiaffineCnnNetwork
     options_type = BiaffineCnnOptions
+    fit_options = PUBLISHED

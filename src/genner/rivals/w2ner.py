@@ -211,12 +211,9 @@ class W2NerNetwork(RivalNetwork):
         batch, size, _ = words.shape
         # Dropout leaves out a feature in all cells of a window, as Dropout2d does of a grid.
         kept = self.grid_dropout(words.new_ones(batch, self.reduce.in_features, 1)).transpose(1, 2)
-        of_cells, of_distances, of_regions = self.reduce.weight.split(
-            [options.lstm, options.distance_width, options.region_width], 1
-        )
-        kept_cells, kept_distances, kept_regions = kept.split(
-            [options.lstm, options.distance_width, options.region_width], 2
-        )
+        widths = [options.lstm, options.distance_width, options.region_width]
+        of_cells, of_distances, of_regions = torch.split(self.reduce.weight, widths, 1)
+        kept_cells, kept_distances, kept_regions = torch.split(kept, widths, 2)
         normal = F.layer_norm(words, [options.lstm], eps=1e-12) * kept_cells
         product = normal.unsqueeze(2) * self.gain(words).unsqueeze(1)
         shift = F.linear(self.shift(words) * kept_cells, of_cells, self.reduce.bias)
