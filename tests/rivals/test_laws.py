@@ -29,12 +29,20 @@ OF_RIVAL: dict[str, dict[str, float]] = {
     "bert_mrc_dsc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 80},
 }
 """Rates of rivals that need others to learn them under every seed."""
-NARROW: dict[str, dict[str, int]] = {
-    "biaffine": {"channels": 16, "hidden": 32},
-    "biaffine_cnn": {"channels": 16, "hidden": 32},
-    "w2ner": {"lstm": 32, "channels": 16, "biaffine": 32, "hidden": 32},
+NARROW: dict[str, dict[str, float]] = {
+    "biaffine": {"channels": 16, "hidden": 32, "dropout": 0.1},
+    "biaffine_cnn": {"channels": 16, "hidden": 32, "dropout": 0.1},
+    "w2ner": {
+        "lstm": 32,
+        "channels": 16,
+        "biaffine": 32,
+        "hidden": 32,
+        "word_dropout": 0.1,
+        "grid_dropout": 0.0,
+        "output_dropout": 0.1,
+    },
 }
-"""Hyperparameters of rivals whose published widths are slow to test."""
+"""Hyperparameters of rivals whose published widths are slow to test, with dropouts that such widths bear."""
 
 
 def untrained(name: str, encoder: WordEncoder, labels: LabelSet) -> EncoderRival:

@@ -1,5 +1,6 @@
-"""W2NER: a relation for each pair of words (Li et al., 2022, "Unified Named Entity Recognition as Word-Word Relation
-Classification").
+"""W2NER: a relation for each pair of words (Li et al., 2022).
+
+The paper is "Unified Named Entity Recognition as Word-Word Relation Classification".
 
 Relations: cell (i, j) with i < j is NNW if word j is the next word of an entity after word i; cell (t, h) with h <= t
 has the label of the entity that begins at h and ends at t; all others have none. Section 3:
