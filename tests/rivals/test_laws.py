@@ -27,6 +27,7 @@ OF_RIVAL: dict[str, dict[str, float]] = {
     "gnn_sl": {"epochs": 15},
     "bert_mrc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 60},
     "bert_mrc_dsc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 80},
+    "w2ner": {"epochs": 80},  # its loss is a mean over all pairs of words
 }
 """Rates of rivals that need others to learn them under every seed."""
 NARROW: dict[str, dict[str, float]] = {

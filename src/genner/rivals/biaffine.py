@@ -50,7 +50,7 @@ from genner.rivals.network import RivalNetwork, not_nested
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check
 
-SIZES = 30  # embedded differences of places: -15 to 14, others clipped
+SPAN_SIZES = 30  # embedded differences of places: -15 to 14, others clipped
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class BiaffineNetwork(RivalNetwork):
         within = width // options.heads
         shape = options.heads, channels // options.heads, within, within
         self.product = nn.Parameter(nn.init.xavier_normal_(torch.empty(shape)))
-        self.sizes = nn.Embedding(SIZES, options.size_width)
+        self.sizes = nn.Embedding(SPAN_SIZES, options.size_width)
         both = torch.empty(channels, 2 * (width + 1) + options.size_width)
         self.sum = nn.Parameter(nn.init.xavier_normal_(both))
         self.output = nn.Linear(channels, len(labels.tags))
@@ -191,7 +191,7 @@ class BiaffineNetwork(RivalNetwork):
         of_head, of_tail, of_size = torch.split(self.sum, [width, width, self.options.size_width], 1)
         first, last = (self.dropout(F.pad(vectors, (0, 1), value=1.0)) for vectors in (head, tail))
         place = torch.arange(head.shape[1], device=head.device)
-        size = (place - place.unsqueeze(-1)).clamp(-SIZES // 2, SIZES // 2 - 1) + SIZES // 2
+        size = (place - place.unsqueeze(-1)).clamp(-SPAN_SIZES // 2, SPAN_SIZES // 2 - 1) + SPAN_SIZES // 2
         sizes = self.dropout(self.sizes(size))
         return F.linear(first, of_head), F.linear(last, of_tail), F.linear(sizes, of_size)
 
@@ -230,7 +230,7 @@ class BiaffineCnnNetwork(BiaffineNetwork):
         return grid + before
 
 
-PUBLISHED = FitOptions(
+GENIA_FIT = FitOptions(
     encoder_rate=7e-6, head_rate=7e-4, batch_size=8, epochs=5, warmup=0.1, weight_decay=0.01, clip=5.0
 )
 """For GENIA."""
@@ -242,7 +242,7 @@ class Biaffine(EncoderRival):
     name = "biaffine"
     network_type = BiaffineNetwork
     options_type = BiaffineOptions
-    fit_options = PUBLISHED
+    fit_options = GENIA_FIT
 
 
 class BiaffineCnn(EncoderRival):
@@ -251,4 +251,4 @@ class BiaffineCnn(EncoderRival):
     name = "biaffine_cnn"
     network_type = BiaffineCnnNetwork
     options_type = BiaffineCnnOptions
-    fit_options = PUBLISHED
+    fit_options = GENIA_FIT

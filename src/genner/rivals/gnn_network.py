@@ -17,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 
 from genner.document import LabelSet
 from genner.errors import UnknownNameError, UsageError
-from genner.rivals.bert_tagger import IGNORED, TaggerNetwork, TaggerOptions
+from genner.rivals.bert_tagger import TaggerNetwork, TaggerOptions
 from genner.rivals.datastore import MISSING, SEARCHES, Datastore, Nearest, text_number
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.hgt import GraphTransformer
-from genner.rivals.network import RivalNetwork
+from genner.rivals.network import IGNORED, RivalNetwork
 from genner.rivals.stages import Stages
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check

@@ -14,6 +14,8 @@ NOT_ASKED = "its label is not in the label set"
 CROSSES = "crosses another entity"
 OVERLAPS = "overlaps another entity"
 SAME_SPAN = "has the same span as another entity"
+IGNORED = -100
+"""The gold of padding, in a cross entropy."""
 
 
 class RivalNetwork(nn.Module, ABC):

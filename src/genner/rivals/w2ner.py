@@ -47,14 +47,13 @@ from genner.rivals.base import EncoderRival
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import FitOptions
 from genner.rivals.grid import convolve, pairs, parts, places
-from genner.rivals.network import RivalNetwork, same_span
+from genner.rivals.network import IGNORED, RivalNetwork, same_span
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check
 
 NONE, NNW = 0, 1
 """Relations; labels have the numbers after them."""
 
-IGNORED = -100
 POWERS = 9  # distances 1, 2-3, 4-7, ..., 256 and more
 
 
