@@ -53,3 +53,15 @@ def test_options_are_written_key_and_value() -> None:
     for wrong in ("a", "=8", ""):
         with pytest.raises(UsageError, match="legal: KEY=VALUE"):
             parse_option(wrong, "--set")
+
+
+def test_whole_numbers_are_legal_for_floats() -> None:
+    @dataclass(frozen=True)
+    class Limits:
+        rate: float = 1.0
+        minutes: float | None = None
+
+    assert build(Limits, {"rate": 2, "minutes": 3}, "limits") == Limits(2.0, 3.0)
+    assert type(build(Limits, {"minutes": 3}, "limits").minutes) is float
+    with pytest.raises(UsageError, match="minutes = '3'"):
+        build(Limits, {"minutes": "3"}, "limits")

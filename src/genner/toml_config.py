@@ -47,7 +47,8 @@ def listed(tables: Any, name: str) -> list[dict[str, Any]]:
 
 def build(kind: type[T], values: dict[str, Any], where: str) -> T:
     """A dataclass from a TOML table; errors name the table `where`. Lists become tuples, integers become floats if the
-    field is a float. Raises `UsageError` naming the key that is missing, unknown or of the wrong type.
+    field is a float, or a float or nothing. Raises `UsageError` naming the key that is missing, unknown or of the wrong
+    type.
     """
     if not isinstance(values, dict):
         raise UsageError(f"{where} = {values!r} is not a table; write [{where}]")
@@ -69,7 +70,7 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
         given = value
         if isinstance(value, list):
             value = tuple(value)
-        if wanted is float and type(value) is int:
+        if type(value) is int and (wanted is float or float in get_args(wanted)):
             value = float(value)
         if not _is(value, wanted):
             legal = wanted if get_args(wanted) else wanted.__name__

@@ -56,6 +56,7 @@ def test_a_rival_is_trained_and_finds_entities(
     [
         (["--set", "nonsense=1"], "known: batch_size, clip, crf"),
         (["--set", "crf=3"], "crf = 3 is not of type bool"),
+        (["--set", "max_minutes='5'"], "max_minutes = '5'"),
         (["--set", "epochs"], "KEY=VALUE"),
         (["--set", "epochs=1", "--set", "epochs=2"], "twice"),
         (["--encoder", "no/such/folder/here"], "no such folder"),

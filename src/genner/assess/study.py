@@ -183,8 +183,6 @@ _OF_CORPUS = ("name", "labels", "test", "sentences", "lexicon")
 
 
 def _recipe(table: dict[str, Any]) -> RecipeEntry:
-    if type(table.get("max_minutes")) is int:
-        table = {**table, "max_minutes": float(table["max_minutes"])}
     extra = [set_spec(item, "recipe.extra") for item in listed(table.get("extra", []), "extra")]
     chat = [build(ChatSpec, {"train": [], **item}, "recipe.chat") for item in listed(table.get("chat", []), "chat")]
     return build(

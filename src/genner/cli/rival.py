@@ -1,7 +1,7 @@
 """`genner rival`: encoders of the literature, trained and run beside the generative model."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,9 +150,7 @@ def _settings(name: str, given: Sequence[str]) -> tuple[dict[str, Any], Any]:
         if key in own or key in fit_values:
             raise UsageError(f"--set {key} is given twice; give it once")
         (own if key in own_names else fit_values)[key] = value
-    defaults = {f: getattr(kind.fit_options, f) for f in fit_names}
-    limit = fit_values.pop("max_minutes", defaults.pop("max_minutes"))
-    return own, replace(build(FitOptions, defaults | fit_values, "fit"), max_minutes=limit)
+    return own, build(FitOptions, asdict(kind.fit_options) | fit_values, "fit")
 
 
 def _labels_of(documents: "Sequence[Document]", path: Path) -> "LabelSet":
