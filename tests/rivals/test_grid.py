@@ -15,7 +15,7 @@ from genner.rivals import rival
 from genner.rivals.biaffine import BiaffineCnnNetwork, BiaffineCnnOptions, BiaffineNetwork, BiaffineOptions
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.grid import best_nested, convolve, parts
-from genner.rivals.network import best_first, clash_unless_nested
+from genner.rivals.network import best_first, cross
 from genner.rivals.w2ner import NNW, W2NerNetwork, W2NerOptions, distance_buckets
 from genner.rivals.words import ScoredSpan, Window, WordEntity, words
 
@@ -157,7 +157,7 @@ def test_the_last_convolution_is_there_only_if_asked_for() -> None:
 )
 def test_best_nested_spans(spans: list[tuple[int, int, int]]) -> None:
     found = [ScoredSpan(start, start + length, "PER", score / 5) for start, length, score in spans]
-    assert best_nested(found, 12) == best_first(found, clash_unless_nested)
+    assert best_nested(found, 12) == best_first(found, cross)
 
 
 def test_parts_hold_each_window_once() -> None:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import count as numbers
 from itertools import islice
 from pathlib import Path
@@ -17,13 +17,14 @@ from genner.evaluation import Counts, count
 from genner.evaluation.pairing import digest, genner_version
 from genner.inputs import document_of, not_one_text
 from genner.rivals.encoder import WordEncoder
-from genner.rivals.fitting import FitOptions, train
+from genner.rivals.fitting import FitOptions, FitProgress, train
 from genner.rivals.network import NOT_ASKED, RivalNetwork
 from genner.rivals.words import ScoredSpan, Unencodable, Window, prediction_windows, training_windows
 from genner.toml_config import build
 from genner.writing import write_atomic
 
 MANIFEST, WEIGHTS = "rival.json", "model.safetensors"
+DECODED_AT_ONCE = 32  # windows
 BUFFER = 256  # texts that are read ahead, so that batches hold windows of similar length
 
 
@@ -136,8 +137,7 @@ class EncoderRival:
     @property
     def signature(self) -> dict[str, str]:
         """What identifies it in a score."""
-        changed = {f.name: getattr(self.options, f.name) for f in fields(self.options)}
-        options = ",".join(f"{key}={value}" for key, value in changed.items())
+        options = ",".join(f"{key}={value}" for key, value in asdict(self.options).items())
         return {"rival": self.name, "encoder": self.encoder_name, "options": options, **self.trained}
 
     def fit(
@@ -152,19 +152,48 @@ class EncoderRival:
     ) -> FitReport:
         """See `Rival.fit`. A killed run goes on where it was when called again with the same arguments."""
         options = options or self.fit_options
-        network = self.begin(labels, options)
+        self.begin(labels, options)
         windows, lost = self.windows(documents, options)
         windows = self.trained_on(windows)
-        progress = train(
-            network,
-            windows,
-            (lambda: self.f1(dev)) if dev else None,
-            options,
-            folder,
-            description=self.name,
-            quiet=quiet,
+        progress, more = self.train(windows, documents, dev, options, folder, quiet)
+        seen = {entity.label for window in windows for entity in window.entities}
+        self.trained = {
+            "train": digest(documents),
+            "dev": digest(dev) if dev else "none",
+            "fit": ",".join(f"{key}={value}" for key, value in asdict(options).items()),
+            "steps": str(progress.step),
+            **more,
+        }
+        report = FitReport(
+            steps=progress.step,
+            seconds=progress.seconds,
+            dev_f1=progress.best if dev else None,
+            windows=len(windows),
+            entities=sum(len(d.entities) for d in documents),
+            unencodable=lost,
+            unseen=tuple(tag for tag in labels.tags if tag not in seen),
+            parameters=self.parameters,
         )
-        return self._end(documents, dev, options, folder, windows, lost, progress.step, progress.seconds, progress.best)
+        self.save(folder)
+        write_atomic(folder / "fit.json", json.dumps(vars(report), ensure_ascii=False, indent=1) + "\n")
+        self.clear(folder)
+        return report
+
+    def train(
+        self,
+        windows: Sequence[Window],
+        documents: Sequence[Document],
+        dev: Sequence[Document],
+        options: FitOptions,
+        folder: Path,
+        quiet: bool,
+    ) -> tuple[FitProgress, dict[str, str]]:
+        """Train the network on windows of documents: the whole run, and what else the signature says of it."""
+        f1 = (lambda: self.f1(dev)) if dev else None
+        return train(self.network, windows, f1, options, folder, description=self.name, quiet=quiet), {}
+
+    def clear(self, folder: Path) -> None:
+        """Delete what only a killed run needs, once the rival is saved."""
 
     def predict(self, texts: Iterable[str | Document]) -> Iterator[Prediction]:
         """See `Rival.predict`."""
@@ -187,16 +216,15 @@ class EncoderRival:
 
     def decode(self, windows: Sequence[Window]) -> list[list[ScoredSpan]]:
         """The predicted spans of windows, in batches of similar length."""
-        size = max(1, getattr(self, "batch_size", 32))
         order = sorted(range(len(windows)), key=lambda i: len(windows[i].words))
         found: list[list[ScoredSpan]] = [[] for _ in windows]
         network = self.network
         training = network.training
         network.eval()
         with torch.inference_mode():
-            for begin in range(0, len(order), size):
-                numbers = order[begin : begin + size]
-                for i, spans in zip(numbers, network.decode([windows[i] for i in numbers]), strict=True):
+            for begin in range(0, len(order), DECODED_AT_ONCE):
+                some = order[begin : begin + DECODED_AT_ONCE]
+                for i, spans in zip(some, network.decode([windows[i] for i in some]), strict=True):
                     found[i] = [s._replace(score=min(1.0, max(0.0, s.score))) for s in spans]
         network.train(training)
         return found
@@ -287,45 +315,9 @@ class EncoderRival:
         """The encoder of a saved rival, with weights still to be loaded."""
         return WordEncoder.of_folder(folder, manifest["encoder"], cls.layers)
 
-    def _end(
-        self,
-        documents: Sequence[Document],
-        dev: Sequence[Document],
-        options: FitOptions,
-        folder: Path,
-        windows: Sequence[Window],
-        lost: Unencodable,
-        steps: int,
-        seconds: float,
-        best: float,
-        more: Mapping[str, str] | None = None,
-    ) -> FitReport:
-        """Save the trained rival and the report of its run; `more` is what else its signature says."""
-        seen = {entity.label for window in windows for entity in window.entities}
-        self.trained = {
-            "train": digest(documents),
-            "dev": digest(dev) if dev else "none",
-            "fit": ",".join(f"{key}={value}" for key, value in asdict(options).items()),
-            "steps": str(steps),
-            **(more or {}),
-        }
-        report = FitReport(
-            steps,
-            seconds,
-            best if dev else None,
-            len(windows),
-            sum(len(d.entities) for d in documents),
-            lost,
-            tuple(tag for tag in self.network.labels.tags if tag not in seen),
-            self.parameters,
-        )
-        self.save(folder)
-        write_atomic(folder / "fit.json", json.dumps(vars(report), ensure_ascii=False, indent=1) + "\n")
-        return report
-
     def _limit(self) -> int:
-        fit = self.fit_options
-        return min(self.network.room, fit.max_pieces)
+        """The maximum number of pieces of a window in prediction."""
+        return min(self.network.room, self.fit_options.max_pieces)
 
     def _windows(self, document: Document, limit: int) -> tuple[list[Window], Unencodable]:
         network = self.network

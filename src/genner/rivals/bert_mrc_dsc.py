@@ -52,7 +52,7 @@ from genner.errors import UsageError
 from genner.rivals.base import EncoderRival
 from genner.rivals.encoder import Encoded, WordEncoder
 from genner.rivals.fitting import FitOptions
-from genner.rivals.network import OVERLAPS, left_out, not_flat
+from genner.rivals.network import OVERLAPS, left_out, not_flat, overlap
 from genner.rivals.queries import Pair, QueryNetwork, check_label_text, places
 from genner.rivals.words import Window, WordEntity
 from genner.toml_config import check
@@ -121,9 +121,7 @@ class DSCNetwork(QueryNetwork):
     def unencodable(self, window: Window) -> list[tuple[WordEntity, str]]:
         if self.labels.depth == 1:
             return not_flat(window.entities)
-        return left_out(
-            window.entities, lambda a, b: a.label == b.label and a.start < b.end and b.start < a.end, OVERLAPS
-        )
+        return left_out(window.entities, lambda a, b: a.label == b.label and overlap(a, b), OVERLAPS)
 
     def targets(self, window: Window) -> list[Edges]:
         """The edges of each label."""

@@ -35,7 +35,7 @@ Differences from the published system of microsoft/binder:
 As published, windows without an entity are left out of training unless `empty` is set.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, log
 from typing import NamedTuple
@@ -108,6 +108,7 @@ class BinderNetwork(RivalNetwork):
     """See the module."""
 
     options: BinderOptions
+    encoders = ("encoder.", "label_encoder.")
 
     def __init__(self, encoder: WordEncoder, labels: LabelSet, options: BinderOptions) -> None:
         super().__init__(encoder, labels, options)
@@ -127,12 +128,6 @@ class BinderNetwork(RivalNetwork):
         wide = [(e, TOO_WIDE) for e in window.entities if e.end - e.start > self.options.max_span]
         rest = [e for e in window.entities if e.end - e.start <= self.options.max_span]
         return wide + (not_flat(rest) if self.labels.depth == 1 else [])
-
-    def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, p) for name, p in self.named_parameters() if not _is_encoder(name))
-
-    def trained_encoder_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, p) for name, p in self.named_parameters() if _is_encoder(name))
 
     def targets(self, window: Window) -> list[tuple[int, int, int]]:
         """The entities as (label by number, first word, last word), sorted."""
@@ -230,10 +225,6 @@ def contrast(scores: Tensor, row: Tensor, label: Tensor, place: Tensor, threshol
     negatives = scores.masked_fill(gold, -inf).logsumexp(-1)  # [B, K], finite: [CLS] is no gold
     entities = F.softplus(negatives[row, label] - positive)  # log(exp(negatives) + exp(positive)) - positive
     return (negatives - threshold).mean(), entities.mean() if len(entities) else entities.sum()
-
-
-def _is_encoder(name: str) -> bool:
-    return name.startswith(("encoder.", "label_encoder."))
 
 
 class Binder(EncoderRival):

@@ -138,7 +138,7 @@ class WordEncoder(nn.Module):
     def forward(self, windows: Sequence[Window], queries: Sequence[str] | None = None) -> Encoded:
         """Encode windows; with `queries`, one text before each, as the first of two sequences.
 
-        A window of more than `limit` pieces loses the pieces in the middle of its longest words, never a word.
+        A window of more than `limit` pieces loses the last pieces of its longest words, never a word.
         """
         if queries is None:
             heads = [self._before] * len(windows)
@@ -161,9 +161,7 @@ class WordEncoder(nn.Module):
             types.append([0] * len(head) + [1 if queries is not None else 0] * (len(ids[-1]) - len(head)))
         states, mask = self._run(ids, types)
         device = states.device
-        present = torch.zeros(first.shape, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            present[i, : len(row)] = True
+        present = torch.arange(first.shape[1]) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
         return Encoded(states, mask, present.to(device), first.to(device), last.to(device))
 
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -232,8 +230,7 @@ def _fitted(row: list[list[int]], room: int) -> list[list[int]]:
 
     Raises `UsageError` if there are more words than room.
     """
-    over = sum(map(len, row)) - room
-    if over <= 0:
+    if sum(map(len, row)) <= room:
         return row
     if len(row) > room:
         raise UsageError(f"{len(row)} words do not fit the encoder's {room} pieces; give shorter windows")

@@ -87,7 +87,6 @@ class FitProgress:
     step: int = 0
     seconds: float = 0.0
     best: float = -1.0
-    best_step: int = 0
     stale: int = 0
     done: bool = False
     losses: list[float] = field(default_factory=list)  # since the last evaluation
@@ -129,6 +128,7 @@ class _Run:
         self.network, self.windows, self.dev_f1, self.options, self.folder = network, windows, dev_f1, options, folder
         self.description, self.quiet = description, quiet
         self.progress = FitProgress()
+        self.key = run_key(network, options, len(windows))
         self.optimizer = torch.optim.AdamW(_groups(network, options))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.best: dict[str, torch.Tensor] | None = None
@@ -198,9 +198,8 @@ class _Run:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        trained = [
-            p for group in self.optimizer.param_groups for p in group["params"]
-        ]  # frozen ones may have old gradients
+        # Not all of the network's: frozen ones may have old gradients.
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(trained, self.options.clip)
         self.optimizer.step()
         progress.losses.append(value)
@@ -232,7 +231,7 @@ class _Run:
             self.network.eval()
             record["dev_f1"] = f1 = self.dev_f1()
             if f1 > progress.best:
-                progress.best, progress.best_step, progress.stale = f1, progress.step, 0
+                progress.best, progress.stale = f1, 0
                 self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
             else:
                 progress.stale += 1
@@ -242,27 +241,19 @@ class _Run:
 
     def _save(self) -> None:
         state = {
-            "key": self._key(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.progress),
             "best": self.best,
         }
-        scratch = self.folder / (CHECKPOINT + ".new")
-        torch.save(state, scratch)
-        scratch.replace(self.folder / CHECKPOINT)
+        save_state(self.folder / CHECKPOINT, self.key, state)
 
     def _resume(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        place = self.folder / CHECKPOINT
-        if not place.exists():
+        state = load_state(self.folder / CHECKPOINT, self.key)
+        if state is None:
             write_atomic(self.folder / METRICS, "")
             return
-        state = torch.load(place, weights_only=True)
-        if state["key"] != self._key():
-            raise TrainingError(
-                f"{place} is the checkpoint of a run with other options or data; give another folder, or delete it"
-            )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress, self.best = FitProgress(**state["progress"]), state["best"]
@@ -270,9 +261,28 @@ class _Run:
         kept = [record for record in kept if record["step"] <= self.progress.step]
         write_atomic(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
-    def _key(self) -> str:
-        options = asdict(replace(self.options, max_minutes=None))
-        return json.dumps([options, repr(self.network.options), self.network.labels.to_file(), len(self.windows)])
+
+def run_key(network: RivalNetwork, options: FitOptions, *data: Any) -> str:
+    """What a run depends on, with what identifies its data; a time budget may change."""
+    fit = asdict(replace(options, max_minutes=None))
+    return json.dumps([fit, repr(network.options), network.labels.to_file(), *data])
+
+
+def save_state(place: Path, key: str, state: dict[str, Any]) -> None:
+    """Write the state of the run `key` so that a killed run finds the old one or the new one, never a half."""
+    scratch = place.with_name(place.name + ".new")
+    torch.save({"key": key, **state}, scratch)
+    scratch.replace(place)
+
+
+def load_state(place: Path, key: str) -> dict[str, Any] | None:
+    """The state that `save_state` wrote, None if there is none. Raises `TrainingError` if it is that of another run."""
+    if not place.exists():
+        return None
+    state: dict[str, Any] = torch.load(place, weights_only=True)
+    if state["key"] != key:
+        raise TrainingError(f"{place} belongs to a run with other options or data; give another folder, or delete it")
+    return state
 
 
 def _groups(network: RivalNetwork, options: FitOptions) -> list[dict[str, Any]]:

@@ -145,9 +145,8 @@ class GnnNetwork(RivalNetwork):
 
     def evidence(self, windows: Sequence[Window]) -> list[Evidence]:
         """The states and neighbours of windows."""
-        known = self._remembered if self._remembered is not None else {}
-        new = [window for window in windows if _key(window) not in known]
-        made = dict(known) if self._remembered is None else known
+        made = self._remembered if self._remembered is not None else {}
+        new = [window for window in windows if _key(window) not in made]
         if new:
             states = self.states(new)
             nearest = self.store.nearest(states, [text_number(w.text) for w in new], self.options.k)

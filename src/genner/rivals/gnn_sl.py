@@ -41,13 +41,13 @@ from typing import Self
 
 import torch
 
-from genner.document import Document, LabelSet
-from genner.rivals.base import EncoderRival, FitReport
+from genner.document import Document
+from genner.rivals.base import DECODED_AT_ONCE, EncoderRival
 from genner.rivals.bert_tagger import BertTagger
 from genner.rivals.datastore import Datastore
-from genner.rivals.fitting import FitOptions, train
+from genner.rivals.fitting import FitOptions, FitProgress, train
 from genner.rivals.gnn_network import GnnNetwork, GnnOptions, NeighbourMixture
-from genner.rivals.stages import Stages
+from genner.rivals.stages import Stages, clear_stages
 from genner.rivals.words import Window, prediction_windows
 
 SHARES = [i / 10 for i in range(1, 10)]  # lambda
@@ -69,20 +69,16 @@ class GnnSL(EncoderRival):
         assert isinstance(network, GnnNetwork)
         return network
 
-    def fit(
+    def train(
         self,
+        windows: Sequence[Window],
         documents: Sequence[Document],
         dev: Sequence[Document],
-        labels: LabelSet,
-        *,
+        options: FitOptions,
         folder: Path,
-        options: FitOptions | None = None,
-        quiet: bool = False,
-    ) -> FitReport:
-        options = options or self.fit_options
-        self.begin(labels, options)
-        network = self.network
-        windows, lost = self.windows(documents, options)
+        quiet: bool,
+    ) -> tuple[FitProgress, dict[str, str]]:
+        network, labels = self.network, self.labels
         stages = Stages(folder, network, documents, dev, options)
         half = replace(options, max_minutes=options.max_minutes / 2) if options.max_minutes else options
 
@@ -114,20 +110,10 @@ class GnnSL(EncoderRival):
             "neighbours": ",".join(f"{k}={v:g}" for k, v in chosen._asdict().items()) if chosen else "untuned",
             "dev_f1": f"tagger={first['best']:.4f},graph={second['best']:.4f}" if dev else "none",
         }
-        report = self._end(
-            documents,
-            dev,
-            options,
-            folder,
-            windows,
-            lost,
-            first["step"] + second["step"],
-            first["seconds"] + second["seconds"],
-            best,
-            more,
-        )
-        stages.clear()
-        return report
+        return FitProgress(first["step"] + second["step"], first["seconds"] + second["seconds"], best), more
+
+    def clear(self, folder: Path) -> None:
+        clear_stages(folder)
 
     @torch.inference_mode()
     def tune(self, dev: Sequence[Document]) -> tuple[float, NeighbourMixture]:
@@ -141,8 +127,8 @@ class GnnSL(EncoderRival):
         cut.sort(key=lambda pair: len(pair[0].words))
         evidence = [
             some
-            for begin in range(0, len(cut), 32)
-            for some in network.evidence([window for window, _ in cut[begin : begin + 32]])
+            for begin in range(0, len(cut), DECODED_AT_ONCE)
+            for some in network.evidence([window for window, _ in cut[begin : begin + DECODED_AT_ONCE]])
         ]
         best = (-1.0, NeighbourMixture(self.options.k, 0.0, 1.0))
         for count in _halves(self.options.k):

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -26,6 +26,9 @@ class RivalNetwork(nn.Module, ABC):
         labels: the labels that it predicts.
         options: the rival's own hyperparameters, a frozen dataclass.
     """
+
+    encoders: ClassVar[tuple[str, ...]] = ("encoder.",)
+    """With what the names of encoders' parameters begin; they have a learning rate of their own."""
 
     def __init__(self, encoder: WordEncoder, labels: LabelSet, options: Any) -> None:
         super().__init__()
@@ -61,12 +64,12 @@ class RivalNetwork(nn.Module, ABC):
         """The predicted entities of each window, without use of its gold."""
 
     def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters outside the encoder, by name."""
-        return ((name, p) for name, p in self.named_parameters() if not name.startswith("encoder."))
+        """The parameters outside the encoders, by name."""
+        return ((name, p) for name, p in self.named_parameters() if not name.startswith(self.encoders))
 
     def trained_encoder_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters of the encoder that training changes, by name."""
-        return ((name, p) for name, p in self.named_parameters() if name.startswith("encoder."))
+        """The parameters of the encoders that training changes, by name."""
+        return ((name, p) for name, p in self.named_parameters() if name.startswith(self.encoders))
 
 
 def not_flat(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
@@ -74,15 +77,11 @@ def not_flat(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
 
     This is the outermost-entity convention of flat evaluation on nested corpora.
     """
-    return left_out(entities, lambda a, b: a.start < b.end and b.start < a.end, OVERLAPS)
+    return left_out(entities, overlap, OVERLAPS)
 
 
 def not_nested(entities: Iterable[WordEntity]) -> list[tuple[WordEntity, str]]:
     """Entities that do not fit a set in which spans nest and none has two labels: see `not_flat` for which is kept."""
-
-    def cross(a: WordEntity, b: WordEntity) -> bool:
-        return a.start < b.start < a.end < b.end or b.start < a.start < b.end < a.end
-
     entities = list(entities)
     twice = same_span(entities)
     rest = [e for e in entities if e not in {e for e, _ in twice}]
@@ -114,7 +113,7 @@ def left_out(
     return found
 
 
-def best_first(spans: Iterable[ScoredSpan], clash: Any) -> list[ScoredSpan]:
+def best_first(spans: Iterable[ScoredSpan], clash: Callable[[ScoredSpan, ScoredSpan], bool]) -> list[ScoredSpan]:
     """Greedy choice: the best span first, then each that clashes with none chosen before. In reading order."""
     chosen: list[ScoredSpan] = []
     for span in sorted(spans, key=lambda s: (-s.score, s)):
@@ -123,16 +122,11 @@ def best_first(spans: Iterable[ScoredSpan], clash: Any) -> list[ScoredSpan]:
     return sorted(chosen, key=lambda s: (s.start, -s.end, s.label))
 
 
-def overlap(a: ScoredSpan, b: ScoredSpan) -> bool:
+def overlap(a: WordEntity | ScoredSpan, b: WordEntity | ScoredSpan) -> bool:
     """Whether two spans share a word."""
     return a.start < b.end and b.start < a.end
 
 
-def cross(a: ScoredSpan, b: ScoredSpan) -> bool:
+def cross(a: WordEntity | ScoredSpan, b: WordEntity | ScoredSpan) -> bool:
     """Whether two spans overlap without one containing the other."""
     return a.start < b.start < a.end < b.end or b.start < a.start < b.end < a.end
-
-
-def clash_unless_nested(a: ScoredSpan, b: ScoredSpan) -> bool:
-    """Whether two spans cross, or are the same span."""
-    return cross(a, b) or (a.start, a.end) == (b.start, b.end)
