@@ -26,7 +26,7 @@ def test_rivals_are_listed_with_what_can_be_set(run: Run) -> None:
     code, out, _ = run("rival", "list")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == list(RIVALS)
-    assert all(len(line.split()) > 3 for line in out.splitlines())
+    assert all(len(line.split()) > 3 and line.endswith(").") for line in out.splitlines())
     code, out, _ = run("rival", "list", "bert_tagger")
     assert "scheme = 'bioes'" in out
     assert "encoder_rate = " in out

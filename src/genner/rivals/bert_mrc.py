@@ -184,7 +184,7 @@ def _some(rows: Tensor, most: int) -> Tensor:
 
 
 class BertMRC(EncoderRival):
-    """See the module."""
+    """Labels are questions, spans are answers (Li et al. 2020)."""
 
     name = "bert_mrc"
     network_type = MRCNetwork

@@ -242,7 +242,7 @@ def _perceptron(width: int) -> nn.Sequential:
 
 
 class BertMRCDSC(EncoderRival):
-    """See the module."""
+    """The same without matching, trained with dice loss (Li et al. 2020)."""
 
     name = "bert_mrc_dsc"
     network_type = DSCNetwork

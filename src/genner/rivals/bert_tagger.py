@@ -121,7 +121,7 @@ class TaggerNetwork(RivalNetwork):
 
 
 class BertTagger(EncoderRival):
-    """See the module."""
+    """A tag for each word (Devlin et al. 2019)."""
 
     name = "bert_tagger"
     network_type = TaggerNetwork

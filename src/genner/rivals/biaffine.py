@@ -237,7 +237,7 @@ GENIA_FIT = FitOptions(
 
 
 class Biaffine(EncoderRival):
-    """See the module."""
+    """A score of each label for each pair of words (after Yu et al. 2020)."""
 
     name = "biaffine"
     network_type = BiaffineNetwork
@@ -246,7 +246,7 @@ class Biaffine(EncoderRival):
 
 
 class BiaffineCnn(EncoderRival):
-    """See the module."""
+    """The same with a CNN over the pairs (Yan et al. 2023)."""
 
     name = "biaffine_cnn"
     network_type = BiaffineCnnNetwork

@@ -228,7 +228,7 @@ def contrast(scores: Tensor, row: Tensor, label: Tensor, place: Tensor, threshol
 
 
 class Binder(EncoderRival):
-    """See the module."""
+    """Spans nearer to a label's definition than a threshold (Zhang et al. 2023)."""
 
     name = "binder"
     network_type = BinderNetwork

@@ -55,7 +55,7 @@ TEMPERATURES = [0.03, 0.1, 0.3, 1.0, 3.0]
 
 
 class GnnSL(EncoderRival):
-    """See the module."""
+    """A tagger whose words see similar words of the training data (Wang et al. 2022)."""
 
     name = "gnn_sl"
     network_type = GnnNetwork

@@ -242,7 +242,7 @@ def distance_buckets(size: int, device: torch.device) -> Tensor:
 
 
 class W2Ner(EncoderRival):
-    """See the module."""
+    """A relation for each pair of words (Li et al. 2022)."""
 
     name = "w2ner"
     network_type = W2NerNetwork
