@@ -1,11 +1,49 @@
-"""Loads an encoder of transformers, from a folder or the Hugging Face hub."""
+"""Loads an encoder of transformers, from a folder or the Hugging Face hub, and says what identifies it."""
 
+import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from genner.errors import ModelError
 from genner.extras import naming_parts
 from genner.model_store import is_hub_id
+
+_CONFIG = ("config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*", "*.model")
+_WEIGHTS = ("*.safetensors", "*.bin")  # transformers takes the first of these that there are
+_DIGITS = 12
+
+
+def identity(folder_or_id: str, model: Any = None) -> str:
+    """What signatures call an encoder; it tells neither where a folder lies nor who its user is.
+
+    `NAME@DIGEST` of a folder: its last name, and 12 hexadecimal digits of a hash of its weights, configuration and
+    tokenizer. An id of the hub as it is; with the `model` that was loaded from there, `OWNER/NAME@COMMIT`. What is
+    neither has its last name, so that its error is told by who loads it. Raises `OSError`.
+    """
+    here = Path(folder_or_id).expanduser()
+    if here.is_dir():
+        read = [path for end in _CONFIG for path in here.glob(end)]
+        weights: list[Path] = next(filter(None, (list(here.glob(end)) for end in _WEIGHTS)), [])
+        files = sorted({path for path in (*read, *weights) if path.is_file()})
+        digest = _digest(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+        return f"{here.resolve().name}@{digest}"
+    if not is_hub_id(folder_or_id):
+        return here.name
+    commit = getattr(getattr(model, "config", None), "_commit_hash", None)
+    return f"{folder_or_id}@{commit[:_DIGITS]}" if commit else folder_or_id
+
+
+@lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """The first digits of the hash of these files' names and contents; sizes and times tell files that have changed."""
+    digest = hashlib.blake2b()
+    for path, size, _ in files:
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:_DIGITS]
 
 
 @naming_parts()

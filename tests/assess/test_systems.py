@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.encoders import save_encoder
 
 from genner.assess.cells import plan
 from genner.assess.folders import StudyFolder
@@ -19,6 +20,7 @@ from genner.errors import UnknownNameError, UsageError
 from genner.few_shot.verification import QuestionContext
 from genner.formats import FORMATS
 from genner.report.results import Collection
+from genner.transformer_encoder import identity
 
 TABLES: dict[str, Any] = {
     "name": "prompted",
@@ -111,7 +113,11 @@ def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.
     for name in ("train", "test"):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(d.to_dict()) + "\n" for d in GOLD))
     (tmp_path / "labels.json").write_text('{"PER": {"name": "person"}, "LOC": {"name": "location"}}')
-    tables = TABLES | {"formats": ["gpt_ner"], "decodings": ["grammar"]}
+    (tmp_path / "bert").mkdir()
+    encoder = save_encoder(tmp_path / "bert")
+    near = {"name": "near", "model": "default", "engine": "scripted", "shots": 1, "encoder": str(encoder)}
+    systems = [*TABLES["system"], near]
+    tables = TABLES | {"formats": ["gpt_ner"], "decodings": ["grammar"], "system": systems}
     cells = plan(Study.from_dict(tables))
     assert missing(cells, tmp_path) == {}
     runs = StudyFolder(tmp_path / "runs")
@@ -141,6 +147,9 @@ def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.
         assert len(record.raw) == 2  # the answers alone, without those of the verification
         assert record.answer_tokens > len(record.raw)
     assert result.metrics["prompt_tokens"] == sum(record.prompt_tokens for record in records) > 0
+    _, result = found["near"]
+    assert f"encoder:{identity(str(encoder))}" in result.signature.split("|")
+    assert str(tmp_path) not in result.signature
     collection = Collection.open([tmp_path / "runs"])
-    assert {key.system.title for key in collection.groups} == {"zero", "zero verified", "few"}
+    assert {key.system.title for key in collection.groups} == {"zero", "zero verified", "few", "near"}
     assert {len(group.items) for key, group in collection.groups.items() if key.system.model == "few"} == {2}

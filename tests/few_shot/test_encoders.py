@@ -1,8 +1,10 @@
 """Encoders: a tiny random one on this machine, and an endpoint that fails in several ways."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import numpy as np
@@ -12,9 +14,10 @@ from tests import tiny
 from transformers import BertConfig, BertModel
 
 from genner.errors import ModelError, UsageError
-from genner.few_shot.encoders import LocalEncoder, find_encoder
+from genner.few_shot.encoders import LocalEncoder, find_encoder, identity_of
 from genner.few_shot.endpoint import EndpointEncoder
 from genner.few_shot.retrieval import words
+from genner.transformer_encoder import identity
 
 TEXTS = ["The protein NF-kappa B binds DNA in T cells.", "Köln liegt am Rhein", "a"]
 
@@ -67,15 +70,32 @@ def test_what_is_beyond_the_window_has_no_vector(folder: Path) -> None:
     assert not last.any()
 
 
-def test_the_name_of_an_encoder_tells_its_weights(folder: Path, tmp_path: Path) -> None:
+def test_the_name_of_an_encoder_tells_what_is_in_it_and_not_where_it_lies(folder: Path, tmp_path: Path) -> None:
     encoder = LocalEncoder.load(str(folder))
-    assert encoder.name == LocalEncoder.load(str(folder)).name
-    other = tmp_path / folder.name
+    other = tmp_path / "other" / folder.name
+    shutil.copytree(folder, other)
+    (other / "README.md").write_text("Nothing that is read.")
+    assert identity(str(folder)) == identity(str(other)) == identity_of(str(folder)) == encoder.name
+    assert encoder.name.startswith(f"{folder.name}@")
+    assert str(tmp_path) not in encoder.name
+    names = {encoder.name}
     with torch.no_grad():
         next(encoder._model.parameters()).add_(1.0)
     encoder._model.save_pretrained(other)
-    encoder._tokenizer.save_pretrained(other)
-    assert LocalEncoder.load(str(other)).name != encoder.name
+    names.add(LocalEncoder.load(str(other)).name)
+    for name in ("tokenizer_config.json", "config.json"):  # the same weights read otherwise
+        file = other / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"note": 1}))
+        names.add(identity(str(other)))
+    assert len(names) == 4
+
+
+def test_the_name_of_an_encoder_that_is_not_here() -> None:
+    assert identity("sentence-transformers/all-MiniLM-L6-v2") == "sentence-transformers/all-MiniLM-L6-v2"
+    loaded = SimpleNamespace(config=SimpleNamespace(_commit_hash="0123456789abcdef"))
+    assert identity("a/b", loaded) == "a/b@0123456789ab"
+    assert identity("/home/somebody/gone") == "gone"
+    assert identity_of("https://example.org/v1/#small") == "small at example.org"
 
 
 def test_encoders_that_are_none(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from genner.rivals import load_rival, rival
 from genner.rivals.bert_tagger import BertTagger, TaggerNetwork
 from genner.rivals.fitting import CHECKPOINT, METRICS, FitOptions
 from genner.rivals.words import Window
+from genner.transformer_encoder import identity
 
 OPTIONS = FitOptions(encoder_rate=1e-3, head_rate=1e-3, epochs=3, batch_size=3, seed=2)
 
@@ -58,6 +59,7 @@ def test_a_stopped_run_ends_where_it_would_have(
             except KeyboardInterrupt:
                 assert (stopped / CHECKPOINT).exists()
     assert 2 < runs < 20
+    assert load_rival(stopped).signature["encoder"] == identity(name)
     assert not (stopped / CHECKPOINT).exists()
     for key, value in weights(tmp_path / "whole").items():
         torch.testing.assert_close(weights(stopped)[key], value)

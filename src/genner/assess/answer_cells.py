@@ -190,13 +190,11 @@ def _system(work: CellContext, labels: LabelSet) -> "Extractor":
     few_shot = None
     if system["shots"]:
         must_be_there(about["corpus"], about["train"], work.data)
-        encoder = system["encoder"]
         few_shot = FewShot(
             [d for file in about["train"] for d in documents_of(file, work.data, labels, about.get("from"))],
             shots=system["shots"],
             retrieval=system["retrieval"],
-            # A folder below the data root, or anything that `find_encoder` takes.
-            encoder=str(work.data / encoder) if encoder and (work.data / encoder).is_dir() else encoder or None,
+            encoder=_encoder(work) or None,
             limit=system["limit"] or None,
             search=system["search"],
             seed=about["seed"],
@@ -218,6 +216,12 @@ def _system(work: CellContext, labels: LabelSet) -> "Extractor":
     )
 
 
+def _encoder(work: CellContext) -> str:
+    """What `find_encoder` takes: the folder below the data root that the study names, or what it names; else empty."""
+    named: str = work.about["system"]["encoder"]
+    return str(work.data / named) if named and (work.data / named).is_dir() else named
+
+
 def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
     from genner.engines.hf_generate import FreeEngine, Sampling
     from genner.engines.transformers_engine import device_of
@@ -232,6 +236,7 @@ def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
 
 
 def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Json) -> CellFindings:
+    from genner.few_shot.encoders import identity_of
     from genner.model_source import ModelSource
 
     about = work.about
@@ -249,6 +254,8 @@ def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Jso
         from genner.engines.hf_generate import Sampling
 
         settings |= {"sampling": str(Sampling()), "sampling_seed": str(about["seed"])}
-    settings |= {name: str(value) for name, value in about.get("system", {}).items() if value not in ("", None, {})}
+    if system := about.get("system"):
+        encoder = {"encoder": identity_of(_encoder(work))} if system["encoder"] else {}
+        settings |= {name: str(v) for name, v in (system | encoder).items() if v not in ("", None, {})}
     found, signature = metrics(lines, {name: value.replace("|", "_") for name, value in settings.items()})
     return CellFindings(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))

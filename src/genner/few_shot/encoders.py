@@ -4,9 +4,7 @@
 (`genner.few_shot.endpoint`) asks a server. Both give unit vectors in float32.
 """
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
@@ -15,7 +13,10 @@ import numpy as np
 from genner.document import Span
 from genner.errors import UsageError
 from genner.few_shot.similarity import Vectors
-from genner.transformer_encoder import load_transformer
+from genner.transformer_encoder import identity, load_transformer
+
+ADDRESSES = ("http://", "https://")
+"""How the name of an embeddings endpoint begins."""
 
 
 class Encoder(Protocol):
@@ -62,12 +63,7 @@ class LocalEncoder:
         """
         more = ", or an embeddings endpoint as https://HOST/v1#MODEL"
         model, tokenizer = load_transformer(folder_or_id, fast=True, more=more)
-        here = Path(folder_or_id).expanduser()
-        digest = hashlib.blake2b(digest_size=6)
-        for key, tensor in sorted(model.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(tensor.numpy().tobytes())
-        return cls(model, tokenizer, f"{here.name if here.is_dir() else folder_or_id} {digest.hexdigest()}")
+        return cls(model, tokenizer, identity(folder_or_id, model))
 
     def sentences(self, texts: Sequence[str]) -> Vectors:
         return _stacked([vectors[0] for vectors in self.spans(texts, [[(0, len(text))] for text in texts])])
@@ -118,6 +114,18 @@ def _stacked(vectors: Sequence[Vectors]) -> Vectors:
     return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 
 
+def identity_of(name: str) -> str:
+    """The name that the encoder which `find_encoder` finds has in signatures; nothing is loaded or asked.
+
+    Raises `UsageError` for an address that is none.
+    """
+    if name.startswith(ADDRESSES):
+        from genner.few_shot.endpoint import endpoint_name
+
+        return endpoint_name(name)
+    return identity(name)
+
+
 def find_encoder(name: "str | Encoder | None", purpose: str) -> Encoder:
     """The encoder of this name; `purpose` is what it is needed for.
 
@@ -136,7 +144,7 @@ def find_encoder(name: "str | Encoder | None", purpose: str) -> Encoder:
                 f"encoder {name!r} is none; give its name, or an object as genner.few_shot.encoders.Encoder"
             )
         return name
-    if name.startswith(("http://", "https://")):
+    if name.startswith(ADDRESSES):
         from genner.few_shot.endpoint import EndpointEncoder
 
         return EndpointEncoder.of(name)

@@ -41,8 +41,8 @@ class EndpointEncoder:
 
     def __init__(self, base_url: str, model: str, transport: Any = None) -> None:
         base_url = checked_url(base_url, "encoder")
-        host = urlsplit(base_url).hostname or base_url
-        self.name = f"{model} at {host}"
+        host = _host(base_url)
+        self.name = _called(base_url, model)
         self._url, self._model = f"{base_url}/embeddings", model
         self._dimensions = 0  # of its vectors, once there are some
         self._key = ApiKey(
@@ -54,13 +54,7 @@ class EndpointEncoder:
     @classmethod
     def of(cls, name: str) -> "EndpointEncoder":
         """The encoder that `https://HOST/v1#MODEL` names. Raises `UsageError` without a model, and for no address."""
-        given, _, model = name.partition("#")
-        base_url = checked_url(given, "encoder")
-        if not model:
-            raise UsageError(
-                f"encoder {name!r} names no model; write {base_url}#MODEL, as {base_url}#text-embedding-3-small"
-            )
-        return cls(base_url, model)
+        return cls(*_parts(name))
 
     def sentences(self, texts: Sequence[str]) -> Vectors:
         distinct = list(dict.fromkeys(texts))
@@ -116,3 +110,26 @@ class EndpointEncoder:
                 f"{self._url} does not answer as an embeddings endpoint does: {error!r}; see the address"
             ) from None
         return unit(vectors)
+
+
+def endpoint_name(name: str) -> str:
+    """What signatures call the encoder that `https://HOST/v1#MODEL` names; it is not asked. Raises `UsageError`."""
+    return _called(*_parts(name))
+
+
+def _parts(name: str) -> tuple[str, str]:
+    given, _, model = name.partition("#")
+    base_url = checked_url(given, "encoder")
+    if not model:
+        raise UsageError(
+            f"encoder {name!r} names no model; write {base_url}#MODEL, as {base_url}#text-embedding-3-small"
+        )
+    return base_url, model
+
+
+def _called(base_url: str, model: str) -> str:
+    return f"{model} at {_host(base_url)}"
+
+
+def _host(base_url: str) -> str:
+    return urlsplit(base_url).hostname or base_url

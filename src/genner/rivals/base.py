@@ -21,6 +21,7 @@ from genner.rivals.fitting import FitOptions, FitProgress, train
 from genner.rivals.network import NOT_ASKED, RivalNetwork
 from genner.rivals.words import ScoredSpan, Unencodable, Window, prediction_windows, training_windows
 from genner.toml_config import build
+from genner.transformer_encoder import identity
 from genner.writing import write_atomic
 
 MANIFEST, WEIGHTS = "rival.json", "model.safetensors"
@@ -111,8 +112,8 @@ class EncoderRival:
     """The number of last hidden layers of the encoder that are averaged."""
 
     def __init__(self, encoder: str | WordEncoder, **hyperparameters: Any) -> None:
-        self.encoder_name = encoder if isinstance(encoder, str) else encoder.name
-        self._given = None if isinstance(encoder, str) else encoder
+        self.encoder_name = identity(encoder) if isinstance(encoder, str) else encoder.name
+        self._encoder = encoder
         self.options = build(self.options_type, hyperparameters, self.name)
         self.trained: dict[str, str] = {}
         self._network: RivalNetwork | None = None
@@ -303,12 +304,16 @@ class EncoderRival:
     def begin(self, labels: LabelSet, options: FitOptions) -> RivalNetwork:
         """Make the network that is to be trained; its weights depend on the options' seed."""
         torch.manual_seed(options.seed)
-        self._network = self.network_type(self.make_encoder(), labels, self.options).to(_device())
+        encoder = self.make_encoder()
+        self.encoder_name = encoder.name
+        self._network = self.network_type(encoder, labels, self.options).to(_device())
         return self._network
 
     def make_encoder(self) -> WordEncoder:
         """The encoder that training begins with."""
-        return self._given or WordEncoder.load(self.encoder_name, self.layers)
+        if isinstance(self._encoder, str):
+            return WordEncoder.load(self._encoder, self.layers)
+        return self._encoder
 
     @classmethod
     def saved_encoder(cls, folder: Path, manifest: Mapping[str, Any]) -> WordEncoder:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from genner.document import Span
 from genner.errors import ModelError, UsageError
 from genner.rivals.words import Window
-from genner.transformer_encoder import load_transformer
+from genner.transformer_encoder import identity, load_transformer
 
 Pooling = Literal["first", "last", "max", "mean"]
 """How the states of a word's pieces become the word's vector."""
@@ -71,7 +71,7 @@ class WordEncoder(nn.Module):
     Args:
         model: an encoder of transformers: its output has `last_hidden_state`.
         tokenizer: its tokenizer, fast or slow.
-        name: the name or folder under which it was loaded; part of signatures.
+        name: what identifies it in signatures (`genner.transformer_encoder.identity`).
         layers: a state is the mean of the last `layers` hidden layers; or, if this is a tuple, these hidden layers one
             beside the other (0: the embeddings).
     """
@@ -92,7 +92,7 @@ class WordEncoder(nn.Module):
     def load(cls, name: str, layers: int | tuple[int, ...] = 1) -> Self:
         """The encoder of this name on the Hugging Face hub, or in this folder. Raises `ModelError` if there is none."""
         model, tokenizer = load_transformer(name)
-        return cls(model, tokenizer, name, layers)
+        return cls(model, tokenizer, identity(name, model), layers)
 
     @classmethod
     def of_folder(cls, folder: Path, name: str, layers: int | tuple[int, ...] = 1) -> Self:
