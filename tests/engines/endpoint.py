@@ -68,7 +68,7 @@ class Endpoint:
     ) -> None:
         self.script, self.models, self.owner, self.key = script, list(models), owner, key
         self.pages: dict[str, Any] = {}
-        """What other addresses answer with."""
+        """What other addresses answer with: an object, a `Status`, or a function that returns one."""
         self.bodies: list[dict[str, Any]] = []
         self._paid: Counter[str] = Counter()
         self._paying = threading.Lock()
@@ -142,6 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"object": "list", "data": entries}))
         elif path in self.at.pages:
             page = self.at.pages[path]
+            page = page() if callable(page) else page
             step = page if isinstance(page, Status) else Status(200, json.dumps(page))
             self._send(step.code, step.body, step.headers)
         else:

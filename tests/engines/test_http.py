@@ -28,7 +28,7 @@ import genner
 from genner.document import Document, Entity, LabelSet
 from genner.engines.base import Generation, Request, Usage
 from genner.engines.http import HttpEngine, HttpOptions
-from genner.engines.http.accounts import Accounts, Spending
+from genner.engines.http.accounts import Accounts
 from genner.engines.http.answer_store import AnswerStore, default_path, key_of
 from genner.engines.http.answers import Budget, generation_of
 from genner.engines.http.api_key import LOGGERS, ApiKey
@@ -575,17 +575,18 @@ def test_a_damaged_answer_is_said_to_be_one(change: dict[str, Any], tmp_path: Pa
 
 
 def test_tokens_are_counted_by_the_server_else_estimated() -> None:
-    accounts, spending = Accounts(price_in=2.0, price_out=10.0), Spending()
-    accounts.spend(Reply("abc", usage={"prompt_tokens": 100, "completion_tokens": 5, "cost": 0.25}), "x", spending)
+    accounts = Accounts(price_in=2.0, price_out=10.0)
+    usage = accounts.spend(Reply("abc", usage={"prompt_tokens": 100, "completion_tokens": 5, "cost": 0.25}), "x")
     assert (accounts.prompt, accounts.completion, accounts.billed) == (100, 5, 0.25)
     assert accounts.cost == pytest.approx((100 * 2 + 5 * 10) / 1e6)
-    accounts.spend(Reply(), "x" * 45, spending)  # nothing was written, so nothing is taken to be paid
+    # Nothing was written, so nothing is taken to be paid.
+    assert accounts.spend(Reply(), "x" * 45) == Usage()
     assert accounts.estimated == 0
     broken = Reply()
     broken.add({"choices": [{"delta": {"content": "abcdef"}}]}, ReplyLimits(100, 0))
-    accounts.spend(broken, "x" * 45, spending)
+    usage += accounts.spend(broken, "x" * 45)
     assert (accounts.prompt, accounts.completion, accounts.estimated) == (110, 7, 1)
-    assert spending.usage == Usage(110, 7)
+    assert usage == Usage(110, 7)
     assert any("cost 0.0003" in line and "billed by the server: 0.2500" in line for line in accounts.lines())
 
 
@@ -605,15 +606,53 @@ def test_an_estimate_grows_with_its_text(text: str) -> None:
 
 
 def test_a_price_needs_no_server_and_no_key() -> None:
-    engine = PricingEngine(HttpOptions("https://api.openai.com/v1", price_in=1.0, price_out=2.0))
+    engine = PricingEngine(HttpOptions("https://api.openai.com/v1", price_in=1.0, price_out=2.0, cache="none"))
     ner = Extractor(engine, XML, LABELS)
     list(ner.pipe([TEXT, "Bob stays."]))
     assert engine.requests == 2
     assert engine.prompt > engine.answer > 0
     assert engine.most > engine.answer
     least, most = (engine.prompt + 2 * n for n in (round(engine.answer), engine.most))
-    assert engine.lines()[-1].startswith(f"cost: about {least / 1e6:.4f}, at most {most / 1e6:.4f}")
-    assert "price_in" in PricingEngine(HttpOptions(URL)).lines()[-1]
+    assert engine.summary()[-1].startswith(f"cost: about {least / 1e6:.4f}, at most {most / 1e6:.4f}")
+    assert "price_in" in PricingEngine(HttpOptions(URL, cache="none")).summary()[-1]
+
+
+@pytest.mark.parametrize("kind", ["llama.cpp", "vllm", "unknown"])
+def test_what_is_in_the_cache_is_not_priced(kind: ServerKind, tmp_path: Path) -> None:
+    """As the server was when it was last asked: its window, its grammar, the fields that it refuses."""
+    options: dict[str, Any] = {"cache": str(tmp_path / "answers.sqlite"), "body": '{"seed": 1}'}
+
+    def script(body: dict[str, Any], before: int) -> Step:
+        return Status(400, "no temperature here") if "temperature" in body else copy(body, 0)
+
+    def priced(*texts: str) -> PricingEngine:
+        engine = PricingEngine(HttpOptions(endpoint.url, **options))
+        engine.add_adapter(MODEL, None)
+        found = list(Extractor(engine, XML, LABELS).pipe(texts))
+        assert [bool(each.entities) for each in found] == ["Ada" in text and text in asked for text in texts]
+        return engine
+
+    with Endpoint(script) as endpoint:
+        pages(kind, endpoint)
+        asked: list[str] = []
+        engine = priced("Ada 1.", "Ada 1.", "Bob 2.")
+        assert (engine.requests, engine.cached) == (3, 1)  # equal requests are asked once
+        ner = extractor(endpoint, **options)
+        asked = ["Ada 1.", "Bob 2.", "Ada 3 1."]
+        list(ner.pipe(asked))
+        bodies = len(endpoint.bodies)
+        engine = priced(*asked, "Ada 9.")
+        assert (engine.requests, engine.cached, engine.saved) == (4, 3, 330)
+        assert engine.window == engine_of(ner).window
+        assert engine.capabilities == engine_of(ner).capabilities
+        alone = priced("Ada 9.")
+        assert (engine.prompt, engine.answer, engine.most) == (alone.prompt, alone.answer, alone.most)
+        assert priced(*asked).prompt == 0
+        options["body"] = '{"seed": 2}'
+        asked = []
+        assert priced("Ada 1.").cached == 0
+        assert len(endpoint.bodies) == bodies
+    assert "requests: 4, 3 of them in the cache (330 tokens not paid again); nothing was asked" in engine.summary()
 
 
 # -- replies
@@ -762,7 +801,7 @@ def test_whatever_a_reply_holds_it_is_an_answer_or_a_failure(record: dict[str, A
         made = generation_of(request(), "none", reply, accounts.counts, Usage(1, 1))
         assert len(made.ends) == len(made.logprobs)
         assert all(logprob <= 0 for logprob in made.logprobs)
-    accounts.spend(reply, "prompt", Spending())
+    accounts.spend(reply, "prompt")
     assert 0 <= accounts.cost < 1e9
     assert "nan" not in "".join(accounts.lines())
 
@@ -918,7 +957,8 @@ def test_a_model_is_named_or_the_only_one() -> None:
         ({"base_url": "http://x/v1?key=secret"}, "holds a name, a password or a query"),
         ({"base_url": "http://x:port/v1"}, "is no address"),
         ({"structured": "xml"}, "structured='xml' is unknown; legal: auto, genner, gbnf"),
-        ({"concurrency": 0}, "concurrency=0; legal: 1 or more"),
+        ({"concurrency": -1}, "concurrency=-1; legal: 0 or more"),
+        ({"give_up": 0}, "give_up=0; legal: 1 or more"),
         ({"retries": -1}, "retries=-1; legal: 0 or more"),
         ({"total_timeout": 0.0}, "total_timeout=0.0; legal: more than 0 seconds"),
         ({"key_env": "sk-secret"}, r"key_env=\.\.\.; legal: the name of a variable"),

@@ -275,7 +275,7 @@ def test_a_thousand_requests_one_in_five_failing_killed_and_resumed(tmp_path: Pa
         text for i, text in enumerate(texts) if i % 5 == 0 and FAILING[i // 5 % len(FAILING)] == PASSING["wrong model"]
     }
     twice = {text for text, times in endpoint.paid.items() if times > 1} - wrong
-    assert len(twice) <= HttpOptions(endpoint.url).concurrency
+    assert len(twice) <= HttpOptions(endpoint.url).open_at_once()
     assert twice <= at_kill
     assert all(endpoint.paid[text] <= 3 for text in wrong)
     assert "failed and were repeated or given up" in told, told

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from genner.data.base import ReadLog
     from genner.data.texts import TextSource
     from genner.engines.base import Engine
-    from genner.engines.http.pricing import PricingEngine
 
 LabelsOption = Annotated[
     str | None,
@@ -151,27 +150,9 @@ def extract(
     few_shot = few_shot_of(demonstrations, shots, retrieval, encoder, demonstration_limit, demonstration_seed)
     documents = [Document(text, id="text")] if text is not None else _documents(found, text_field, read_log)
 
+    from genner.cli.dry_run import AssumedEntities, price, pricing_engine
     from genner.loading import load
 
-    if dry_run:
-        priced = _pricing(engine, options, model)
-        ner = load(
-            model,
-            asked,
-            format=format,
-            engine=priced,
-            nested=nested,
-            symbols=symbols,
-            demonstrations=few_shot,
-            prompt_per_label=label_by_label,
-            wording=wording,
-        )
-        for _ in ner.pipe(documents):
-            pass
-        beside = ["without the questions of --verify, one for each entity that is found"] if verify else []
-        for line in [*priced.lines(), *beside, *read_log.lines()]:
-            tell(line)
-        return
     ner = load(
         model,
         asked,
@@ -179,15 +160,21 @@ def extract(
         constrained=False if free else None,
         min_score=min_score,
         device=device,
-        engine=engine,
-        engine_options=options,
+        engine=pricing_engine(engine, options) if dry_run else engine,
+        engine_options=None if dry_run else options,
         nested=nested,
         symbols=symbols,
         demonstrations=few_shot,
-        verify=verify,
+        verify=AssumedEntities(few_shot) if dry_run and verify else verify,
         prompt_per_label=label_by_label,
         wording=wording,
     )
+    if dry_run:
+        if written := JsonlWriter(out, resume) if out and resume else None:
+            written.peek()
+        for line in [*price(ner, documents, written), *read_log.lines()]:
+            tell(line)
+        return
     from genner.cli.progress import ExtractionProgress
 
     cautions = [ner.caution(), less_than_exact(ner, free)]  # asked for if quiet too, so that `pipe` logs none
@@ -218,18 +205,6 @@ def extract(
         write_atomic(html, html_page(shown[:PAGE_LIMIT], title="Entities", notes=heading, labels=ner.labels))
         if not quiet:
             tell(f"page written to {html}")
-
-
-def _pricing(engine: str, options: dict[str, Any], model: str | None) -> "PricingEngine":
-    """The engine that prices a job. Raises `UsageError` for engines that ask no server."""
-    if engine != "http":
-        raise UsageError(
-            f"--dry-run estimates what asking a server costs, and engine {engine!r} asks none; give --engine http"
-        )
-    from genner.engines import engine_options as options_of
-    from genner.engines.http.pricing import PricingEngine
-
-    return PricingEngine(options_of(engine, options), model or "")
 
 
 @contextmanager

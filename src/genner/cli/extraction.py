@@ -4,7 +4,8 @@ import shlex
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from genner.cli.signals import Interrupted
@@ -36,7 +37,9 @@ def less_than_exact(ner: "Extractor", free: bool) -> str:
     )
 
 
-def _counted(ner: "Extractor", predictions: Iterable[Prediction], notes: list[str]) -> Iterator[Prediction]:
+def _counted(
+    ner: "Extractor", predictions: Iterable[Prediction], notes: list[str]
+) -> Generator[Prediction, None, None]:
     """The predictions; at the end, `notes` gets the counts of entities below the threshold and of repairs."""
     left_out, refuted, unverified, problems = 0, 0, 0, Counter[str]()
     for prediction in predictions:
@@ -116,8 +119,9 @@ def write(
                         yield document
 
             remembering = ner.replace(engine=CachingEngine(ner.engine, writer.state))
-            for prediction in _counted(remembering, progress.over(remembering, todo(), batch_size), notes):
-                writer.write(prediction)
+            with closing(_counted(remembering, progress.over(remembering, todo(), batch_size), notes)) as predictions:
+                for prediction in predictions:
+                    writer.write(prediction)
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
         raise Interrupted(number, _kept(writer)) from None
@@ -153,13 +157,14 @@ def show(
     from genner.render.terminal import json_text, print_prediction
 
     shown: list[Document] = []
-    for prediction in _counted(ner, progress.over(ner, documents, batch_size), notes):
-        if to_page:
-            shown += [prediction] if len(shown) <= PAGE_LIMIT else []
-        elif sys.stdout.isatty():
-            from rich.console import Console
+    with closing(_counted(ner, progress.over(ner, documents, batch_size), notes)) as predictions:
+        for prediction in predictions:
+            if to_page:
+                shown += [prediction] if len(shown) <= PAGE_LIMIT else []
+            elif sys.stdout.isatty():
+                from rich.console import Console
 
-            print_prediction(prediction, Console(), labels=ner.labels.tags)
-        else:
-            print(json_text(prediction.to_dict()), flush=True)
+                print_prediction(prediction, Console(), labels=ner.labels.tags)
+            else:
+                print(json_text(prediction.to_dict()), flush=True)
     return shown

@@ -67,6 +67,13 @@ class JsonlWriter:
                 "--force"
             )
 
+    def peek(self) -> None:
+        """Read which documents `resume` would go on from, without a lock and without a change."""
+        if self.part.exists():
+            self._read(self.part)
+        if not self.count and self.path.exists():
+            self._read(self.path)
+
     def has(self, document: Document) -> bool:
         """Whether the document is written. Raises `UsageError` when a document with its id but another text is."""
         known = self._done.get(document.id) if document.id else None
@@ -116,7 +123,7 @@ class JsonlWriter:
             self._file.truncate(0)
             self._begin()
             return
-        end = self._read_part()
+        end = self._read(self.part)
         # A kill at the end of one run or the start of the next leaves a state without answers beside an empty part.
         if self.count or self.state.answers:
             self._compare(self.state.about, self.part)
@@ -127,7 +134,7 @@ class JsonlWriter:
             self._compare(read_about(self.meta, self.path), self.path)
             self._begin()
             self._copy()
-            self._read_part()
+            self._read(self.part)
         else:
             self._file.truncate(0)
             self._begin()
@@ -161,10 +168,10 @@ class JsonlWriter:
         self._file.close()
         self._file = file
 
-    def _read_part(self) -> int:
-        """Fill `_done` and `count` from the part; returns the length in bytes up to the last complete line."""
+    def _read(self, path: Path) -> int:
+        """Fill `_done` and `count` from a file; returns the length in bytes up to the last complete line."""
         end = 0
-        with self.part.open("rb") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
@@ -174,7 +181,7 @@ class JsonlWriter:
                         raise DocumentError("is a record without a 'text'")
                 except DocumentError as error:
                     raise DataError(
-                        str(self.part), f"{error}; start anew with --force instead of --resume", number
+                        str(path), f"{error}; start anew with --force instead of --resume", number
                     ) from None
                 given = record.get("id")
                 self._note("" if given is None else str(given), record["text"])

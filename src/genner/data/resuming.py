@@ -5,7 +5,6 @@ the labels, the format ...); each further line is a model answer for the unfinis
 resumes where it stopped. When the output is complete, `<output>.meta` describes the system that wrote it.
 """
 
-import base64
 import json
 import os
 from collections import defaultdict, deque
@@ -14,7 +13,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from genner.engines.base import Generation, Usage
+from genner.engines.answer_cache import DAMAGED, generation_from_json, generation_to_json
+from genner.engines.base import Generation
 from genner.errors import DataError
 from genner.writing import write_atomic
 
@@ -90,10 +90,9 @@ class ResumeFile:
                         self.holder = f"process {int(record['process'])}"
                         self._head = len(line)
                     else:
-                        key, generation = _generation(record)
-                        self._known[key].append(generation)
+                        self._known[str(record["key"])].append(generation_from_json(record))
                         self.answers += 1
-                except (ValueError, KeyError, TypeError):
+                except DAMAGED:
                     return  # what follows cannot be trusted; the model is asked again
                 self._end += len(line)
 
@@ -141,34 +140,4 @@ class ResumeFile:
 
 
 def _line(key: str, generation: Generation) -> bytes:
-    record = {
-        "key": key,
-        "answer": base64.b64encode(generation.answer).decode(),
-        "ends": generation.ends,
-        "logprobs": generation.logprobs,
-        "complete": generation.complete,
-        "passes": generation.passes,
-        "computed": generation.computed,
-        "problems": generation.problems,
-        "usage": None
-        if generation.usage is None
-        else [generation.usage.prompt_tokens, generation.usage.completion_tokens],
-    }
-    return json.dumps(record).encode() + b"\n"
-
-
-def _generation(record: dict[str, Any]) -> tuple[str, Generation]:
-    answer = base64.b64decode(record["answer"])
-    ends, logprobs = tuple(map(int, record["ends"])), tuple(map(float, record["logprobs"]))
-    usage = record["usage"]
-    found = Generation(
-        answer,
-        ends,
-        logprobs,
-        bool(record["complete"]),
-        int(record["passes"]),
-        int(record["computed"]),
-        problems=tuple(map(str, record["problems"])),
-        usage=None if usage is None else Usage(int(usage[0]), int(usage[1]), cached=True),
-    )
-    return str(record["key"]), found
+    return json.dumps({"key": key, **generation_to_json(generation)}).encode() + b"\n"

@@ -1,12 +1,13 @@
-"""An engine that reuses the answers of an interrupted run."""
+"""Answers that are kept: as JSON, and an engine that reuses those of an interrupted run."""
 
+import base64
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from genner.engines.base import Answered, Capabilities, Engine, Generation, Request
+from genner.engines.base import Answered, Capabilities, Engine, Generation, Request, Usage
 
 
 class AnswerCache(Protocol):
@@ -25,8 +26,7 @@ class CachingEngine:
     """Answers as `engine` does, and keeps its answers in `memory`; stored answers are not generated again.
 
     The key of a request consists of instruction, text, adapter, and whether it is constrained. Failures are not kept.
-    The memory must belong to one
-    model and one decoding method.
+    The memory must belong to one model and one decoding method.
     """
 
     def __init__(self, engine: Engine, memory: AnswerCache) -> None:
@@ -78,3 +78,36 @@ def key_of(request: Request) -> str:
     """The key that identifies a request."""
     asked = "\0".join((request.instruction, request.text, str(request.constrained), *filter(None, [request.adapter])))
     return blake2b(asked.encode("utf-8"), digest_size=16).hexdigest()
+
+
+def generation_to_json(generation: Generation) -> dict[str, Any]:
+    """An answer as JSON types; `generation_from_json` reads it back."""
+    usage = generation.usage
+    return {
+        "answer": base64.b64encode(generation.answer).decode(),
+        "ends": generation.ends,
+        "logprobs": generation.logprobs,
+        "complete": generation.complete,
+        "passes": generation.passes,
+        "computed": generation.computed,
+        "problems": generation.problems,
+        "usage": None if usage is None else [usage.prompt_tokens, usage.completion_tokens],
+    }
+
+
+def generation_from_json(record: Mapping[str, Any]) -> Generation:
+    """The answer, its usage marked as cached. Raises one of `DAMAGED` for a damaged record."""
+    usage = record["usage"]
+    return Generation(
+        base64.b64decode(record["answer"]),
+        tuple(map(int, record["ends"])),
+        tuple(map(float, record["logprobs"])),
+        bool(record["complete"]),
+        int(record.get("passes", 0)),
+        int(record.get("computed", 0)),
+        problems=tuple(map(str, record["problems"])),
+        usage=None if usage is None else Usage(int(usage[0]), int(usage[1]), cached=True),
+    )
+
+
+DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

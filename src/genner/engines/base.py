@@ -5,7 +5,7 @@ does not know what it predicts, nor how a grammar writes a draft from it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -99,9 +99,19 @@ class Usage:
     `cached`: whether the answer came from a cache, so that nothing was paid this time.
     """
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     cached: bool = False
+
+    def __add__(self, other: "Usage") -> "Usage":
+        prompt, completion = other.prompt_tokens, other.completion_tokens
+        return replace(
+            self, prompt_tokens=self.prompt_tokens + prompt, completion_tokens=self.completion_tokens + completion
+        )
+
+    @property
+    def total(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)

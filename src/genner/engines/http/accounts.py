@@ -14,24 +14,12 @@ MOST = 1e9  # tokens or money: a server that says more of one call says nonsense
 
 
 @dataclass
-class Spending:
-    """The tokens of one request, of all its calls."""
-
-    prompt: int = 0
-    completion: int = 0
-    estimated: int = 0
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(self.prompt, self.completion)
-
-
-@dataclass
 class Accounts:
     """The sums of a job. Prices are for a million tokens.
 
     Attributes:
-        counts: of requests by outcome (`answered`, `cached`, `failed`), of `calls`, and of what happened on the way.
+        counts: of requests by outcome (`answered`, `cached`, `failed`, `interrupted`), of `calls`, and of what happened
+            on the way.
         repeated: of repetitions, by the reason.
         prompt, completion: tokens that were paid for.
         estimated: calls whose tokens are estimated, since the server did not count them.
@@ -53,8 +41,8 @@ class Accounts:
     def cost(self) -> float:
         return (self.prompt * self.price_in + self.completion * self.price_out) / 1e6
 
-    def spend(self, reply: Reply, prompt: str, spending: Spending) -> None:
-        """Count the tokens of a call that had an answer, whole or not.
+    def spend(self, reply: Reply, prompt: str) -> Usage:
+        """Count the tokens of a call that had an answer, whole or not, and return them.
 
         Without the server's count they are estimated: a call without a byte of an answer is taken to cost nothing.
         """
@@ -62,27 +50,27 @@ class Accounts:
         said, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
         if said is None or written is None:
             if not reply.written:
-                return
+                return Usage()
             said, written = estimated_tokens(prompt), -(-reply.written // BYTES_PER_TOKEN)
-            spending.estimated += 1
             self.estimated += 1
         cost = usage.get("cost")
         if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < MOST:
             self.billed += cost
-        spending.prompt += said
-        spending.completion += written
         self.prompt += said
         self.completion += written
+        return Usage(said, written)
 
     def lines(self) -> list[str]:
         """The sums in words."""
         got = self.counts
-        total = got["answered"] + got["cached"] + got["failed"]
+        total = got["answered"] + got["cached"] + got["failed"] + got["interrupted"]
         outcomes = [f"{got['answered']} answered"]
         if got["cached"]:
             outcomes.append(f"{got['cached']} from the cache, {self.saved} tokens not paid again")
         if got["failed"]:
             outcomes.append(f"{got['failed']} failed")
+        if got["interrupted"]:
+            outcomes.append(f"{got['interrupted']} interrupted, whose answers are lost")
         said = f"requests: {total} ({', '.join(outcomes)}); calls: {got['calls']}"
         if self.repeated:
             reasons = ", ".join(f"{n} x {why}" for why, n in self.repeated.most_common())

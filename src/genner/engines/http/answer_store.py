@@ -2,27 +2,33 @@
 
 The key is a hash of all that decides an answer: the address, the model and what the server says of it, and the body of
 the request, with prompt, parameters and grammar. No key of an endpoint and no prompt is kept. An answer is written as
-soon as it is there, and is then safe from a kill of this process.
+soon as it is there, and is then safe from a kill of this process. What a server said of itself is kept as well, so that
+the price of a job can be told without asking it.
 """
 
-import base64
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from genner.engines.base import Generation, Usage
+from genner.engines.answer_cache import DAMAGED, generation_from_json, generation_to_json
+from genner.engines.base import Generation
+from genner.engines.http.server import KnownServer
 from genner.errors import DataError
 from genner.paths import home
+
+T = TypeVar("T")
 
 NOT_IN_KEY = frozenset({"stream", "stream_options"})
 """Fields of a request that change how an answer is sent, not what it is."""
 
-
-_TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, made INTEGER, answer TEXT) STRICT"
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, made INTEGER, answer TEXT) STRICT",
+    "CREATE TABLE IF NOT EXISTS servers (key BLOB PRIMARY KEY, made INTEGER, answer TEXT) STRICT",
+)
 
 
 def default_path() -> Path:
@@ -43,23 +49,43 @@ class AnswerStore:
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(_TABLE)
+            for table in _TABLES:
+                self._db.execute(table)
         except (OSError, sqlite3.Error) as error:
             raise self._broken(error) from None
 
+    @classmethod
+    def of(cls, cache: str) -> "AnswerStore | None":
+        """The store that the option `cache` names; None for `none`."""
+        return None if cache == "none" else cls(Path(cache) if cache else default_path())
+
     def get(self, key: bytes) -> Generation | None:
         """The answer that was kept under this key."""
-        try:
-            row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-            return None if row is None else _generation(json.loads(row[0]))
-        except (sqlite3.Error, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise self._broken(error) from None
+        return self._get("answers", key, _fitting)
 
     def put(self, key: bytes, generation: Generation) -> None:
         """Keep an answer."""
-        record = json.dumps(_record(generation), ensure_ascii=True)
+        self._put("answers", key, generation_to_json(generation))
+
+    def get_server(self, key: bytes) -> KnownServer | None:
+        """What is known of a server, kept under this key."""
+        return self._get("servers", key, KnownServer.from_json)
+
+    def put_server(self, key: bytes, server: KnownServer) -> None:
+        """Keep what is known of a server."""
+        self._put("servers", key, server.to_json())
+
+    def _get(self, table: str, key: bytes, read: Callable[[dict[str, Any]], T]) -> T | None:
         try:
-            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (key, int(time.time()), record))
+            row = self._db.execute(f"SELECT answer FROM {table} WHERE key = ?", (key,)).fetchone()
+            return None if row is None else read(json.loads(row[0]))
+        except (sqlite3.Error, RecursionError, *DAMAGED) as error:
+            raise self._broken(error) from None
+
+    def _put(self, table: str, key: bytes, record: Mapping[str, Any]) -> None:
+        try:
+            values = key, int(time.time()), json.dumps(record)
+            self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)
         except sqlite3.Error as error:
             raise self._broken(error) from None
 
@@ -74,35 +100,15 @@ class AnswerStore:
         )
 
 
+def _fitting(record: dict[str, Any]) -> Generation:
+    """The answer of a record. Raises one of `DAMAGED`, also for log-probabilities that do not fit their answer."""
+    made = generation_from_json(record)
+    if len(made.ends) != len(made.logprobs) or not all(0 < end <= len(made.answer) for end in made.ends):
+        raise ValueError("log-probabilities that do not fit their answer")
+    return made
+
+
 def key_of(url: str, identity: str, body: Mapping[str, Any]) -> bytes:
     """The key of a request."""
     asked = [url, identity, {name: value for name, value in body.items() if name not in NOT_IN_KEY}]
     return blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16).digest()
-
-
-def _record(generation: Generation) -> dict[str, Any]:
-    usage = generation.usage
-    return {
-        "answer": base64.b64encode(generation.answer).decode(),
-        "ends": generation.ends,
-        "logprobs": generation.logprobs,
-        "complete": generation.complete,
-        "problems": generation.problems,
-        "usage": None if usage is None else [usage.prompt_tokens, usage.completion_tokens],
-    }
-
-
-def _generation(record: Mapping[str, Any]) -> Generation:
-    """The answer of a record. Raises one of several errors for a damaged one."""
-    usage, answer = record["usage"], base64.b64decode(record["answer"])
-    ends, logprobs = tuple(map(int, record["ends"])), tuple(map(float, record["logprobs"]))
-    if len(ends) != len(logprobs) or not all(0 < end <= len(answer) for end in ends):
-        raise ValueError("log-probabilities that do not fit their answer")
-    return Generation(
-        answer,
-        ends,
-        logprobs,
-        bool(record["complete"]),
-        problems=tuple(map(str, record["problems"])),
-        usage=None if usage is None else Usage(int(usage[0]), int(usage[1]), cached=True),
-    )

@@ -13,7 +13,7 @@ import httpx2
 
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import retry_after
-from genner.engines.http.failures import Failed, Transient, of_status, unreachable
+from genner.engines.http.failures import NO_CONNECTION, Failed, Transient, of_status, unreachable
 from genner.engines.http.options import HttpOptions
 from genner.engines.http.reply import InReply, Reply, ReplyLimits, error_said, read, whole
 from genner.engines.http.server import Answer
@@ -58,12 +58,12 @@ class Connection:
         self.options, self.key = options, key
         self.seen = False
         """Whether the server has answered a request."""
-        open_at_once = options.concurrency
+        at_once = options.open_at_once()
         with environment_named():
             self._client = httpx2.AsyncClient(
                 auth=key,
                 timeout=httpx2.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None),
-                limits=httpx2.Limits(max_connections=open_at_once, max_keepalive_connections=open_at_once),
+                limits=httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once),
                 headers={"User-Agent": "genner"},
                 **transport_of(options.host),
             )
@@ -117,7 +117,7 @@ class Connection:
                     self._refuse(response, self.key.scrub(await whole(response)), address)
                 await read(response, reply, limits)
         except httpx2.ConnectTimeout:
-            raise Transient("no connection", "the server takes no connection in time") from None
+            raise Transient(NO_CONNECTION, "the server takes no connection in time") from None
         except httpx2.TimeoutException:
             silence = self.options.read_timeout
             raise Transient("time-out", f"the server was silent for {silence:g} s (read_timeout)") from None
@@ -129,7 +129,7 @@ class Connection:
         except httpx2.ConnectError as error:
             if isinstance(error.__cause__, ssl.SSLError):
                 raise unreachable(address, error, self.key.scrub) from None
-            raise Transient("no connection", f"no connection: {error}") from None
+            raise Transient(NO_CONNECTION, f"no connection: {error}") from None
         except (httpx2.SSEError, httpx2.DecodingError) as error:
             raise Transient("broken", f"the server's reply cannot be read: {error}") from None
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:

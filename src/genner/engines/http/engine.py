@@ -7,29 +7,27 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from random import Random
 from typing import Any, TypeVar
 
 from genner.engines.base import Answered, Capabilities, Generation, Request
 from genner.engines.http.accounts import Accounts
-from genner.engines.http.answer_store import AnswerStore, default_path
+from genner.engines.http.answer_store import AnswerStore
 from genner.engines.http.api_key import ApiKey
-from genner.engines.http.backoff import wait_time
-from genner.engines.http.calls import Caller, Job
+from genner.engines.http.calls import Job
+from genner.engines.http.connect import connect
 from genner.engines.http.connection import Connection
 from genner.engines.http.estimate import estimated_tokens
-from genner.engines.http.failures import Transient
-from genner.engines.http.modes import ModeLadder
 from genner.engines.http.options import HttpOptions
-from genner.engines.http.server import Answer, ServerFacts, chosen_model, find_out
-from genner.engines.http.structured import SUPPORT, ladder
-from genner.errors import ModelError, UsageError
+from genner.engines.http.server import KnownServer, ServerFacts, chosen_model
+from genner.engines.http.structured import SUPPORT
 
 T = TypeVar("T")
 
 REQUESTS_AHEAD = 4  # requests read for each that is open, so that a slow one does not stop the others
+SETTLING = 2.0  # seconds for requests that are given up to end
 
 
 class HttpEngine:
@@ -47,23 +45,14 @@ class HttpEngine:
         self.options = options
         key = ApiKey(options.key_variable, options.host)
         self.accounts = Accounts(options.price_in, options.price_out)
-        store = (
-            None if options.cache == "none" else AnswerStore(Path(options.cache) if options.cache else default_path())
-        )
+        store = AnswerStore.of(options.cache)
         self._loop = _Loop()
         weakref.finalize(self, self._loop.stop)
         connection = Connection(options, key)
         self._loop.at_end.append(connection.close)
-        self._caller = self._loop.run(_connect(options, connection, model, store, self.accounts))
-        self.name = self._caller.model
-        steps = self._caller.ladder.steps
-        self.capabilities = Capabilities(
-            SUPPORT[steps[0]],
-            json_only=not {"genner", "gbnf"} & set(steps),
-            logprobs=self._caller.logprobs,
-            adapters=True,
-            weights=False,
-        )
+        self._caller = self._loop.run(connect(options, connection, model, store, self.accounts))
+        known = self._caller.writer.server
+        self.name, self.capabilities = known.model, capabilities_of(known)
 
     @classmethod
     def load(
@@ -87,7 +76,7 @@ class HttpEngine:
     @property
     def facts(self) -> ServerFacts:
         """What the server is."""
-        return self._caller.facts
+        return self._caller.writer.server.facts
 
     @property
     def signature(self) -> Mapping[str, str]:
@@ -101,7 +90,7 @@ class HttpEngine:
 
     @property
     def window(self) -> int | None:
-        return self.options.window or self.facts.window
+        return self._caller.writer.window
 
     def measure(self, instruction: str, text: str) -> int:
         """Tokens that the prompt takes up, estimated."""
@@ -127,7 +116,7 @@ class HttpEngine:
         count as not asked, so that a resumed job asks them again.
         """
         held: list[Answered] = []
-        for request, generation in self._in_order(requests, batch_size or REQUESTS_AHEAD * self.options.concurrency):
+        for request, generation in self._in_order(requests, batch_size or REQUESTS_AHEAD * self._caller.at_once):
             held.append((request, generation))
             if not generation.failure or len(held) > self.options.give_up:
                 yield from held
@@ -145,45 +134,17 @@ class HttpEngine:
             while waiting:
                 yield waiting[0][0], waiting.popleft()[1].result()
         finally:
-            for _, future in waiting:
-                future.cancel()
+            if waiting:
+                for _, future in waiting:
+                    future.cancel()
+                self._loop.settle(job.stop())  # what they cost is counted when this returns
 
 
-async def _connect(
-    options: HttpOptions, connection: Connection, model: str, store: AnswerStore | None, accounts: Accounts
-) -> Caller:
-    """Ask the server what it is. A server that is starting, or is busy, is asked again."""
-
-    async def get(address: str, again: bool) -> Answer:
-        attempt = 0
-        while True:
-            try:
-                return await connection.get(address)
-            except Transient as error:
-                if not again:
-                    raise
-                if attempt >= options.retries:
-                    raise ModelError(
-                        f"{error.reason} (asked {attempt + 1} times); try again later, "
-                        "or wait longer for it with --engine-option retries=12"
-                    ) from None
-                own = wait_time(attempt, options.backoff, options.max_wait, Random())
-                await asyncio.sleep(min(options.max_wait, max(own, error.wait or 0)))
-                attempt += 1
-
-    facts, name = await find_out(get, options.base_url, model, options.any_model)
-    if options.window and facts.window and options.window > facts.window:
-        raise UsageError(f"window={options.window}: the model takes {facts.window} tokens; give no more")
-    steps = ladder(facts.kind, options.structured)
-    caller = Caller(options, connection, facts, name, ModeLadder(steps, facts.kind, accounts.counts), store, accounts)
-    if steps[0] == "genner" and not await caller.find_plugin():
-        if options.structured == "genner":
-            raise UsageError(
-                "structured=genner: this vLLM does not run genner's plug-in; start it in an environment with genner "
-                "installed, or give structured=auto"
-            )
-        caller.ladder.steps = steps[1:]
-    return caller
+def capabilities_of(server: KnownServer) -> Capabilities:
+    """What a server can do."""
+    json_only = not {"genner", "gbnf"} & set(server.steps)
+    support = SUPPORT[server.steps[0]]
+    return Capabilities(support, json_only=json_only, logprobs=server.logprobs, adapters=True, weights=False)
 
 
 def _run_and_close(loop: asyncio.AbstractEventLoop) -> None:
@@ -209,6 +170,14 @@ class _Loop:
             return future.result()
         finally:
             future.cancel()
+
+    def settle(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that ends soon, unless the loop has ended."""
+        if self._loop.is_closed():
+            work.close()
+            return
+        with suppress(TimeoutError):
+            self.start(work).result(SETTLING)
 
     def stop(self) -> None:
         """Cancel all that runs, close what `at_end` holds, and end the thread."""

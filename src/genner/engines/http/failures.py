@@ -16,6 +16,9 @@ from genner.errors import GennerError, ModelError, UsageError
 REPEATED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that a repetition may mend."""
 
+LOADING, NO_CONNECTION = "loading", "no connection"
+"""Kinds of failures of a server that is starting: its model is not loaded yet, or it takes no connections yet."""
+
 _SPENT = ("insufficient_quota", "billing_not_active", "exceeded your current quota", "insufficient credits")
 _TOO_LONG = (
     "context_length", "context length", "context size", "maximum context", "context window", "too many tokens",
@@ -71,6 +74,8 @@ def of_status(status: int, said: str, wait: float | None, address: str, advice: 
         return ModelError(f"{where}, the account has no credit left{more}; answers so far are kept (see the cache)")
     if status == 500 and "grammar" in low:  # of llama.cpp, which cannot read it
         return Refused(f"{status}{more}")
+    if status == 503 and "loading" in low:
+        return Transient(LOADING, f"the server is loading its model ({status}){more}", wait)
     if status in REPEATED or status >= 500:
         return Transient(str(status), f"the server answers {status}{more}", wait)
     if status in (404, 405, 410) and not seen:
@@ -87,8 +92,9 @@ def of_status(status: int, said: str, wait: float | None, address: str, advice: 
     return SetAside(str(status), f"the server answers {status}{more}")
 
 
-def unreachable(address: str, error: BaseException, scrub: Callable[[str], str]) -> GennerError:
-    """The error to raise when no connection can be made: names, certificates, closed ports.
+def unreachable(address: str, error: BaseException, scrub: Callable[[str], str]) -> GennerError | Transient:
+    """The error to raise when no connection can be made: for names and certificates a `GennerError`, for a closed port
+    a `Transient`, since the server may be starting.
 
     `scrub` takes a key out of what is said: a broken reply is repeated in it.
     """
@@ -99,7 +105,7 @@ def unreachable(address: str, error: BaseException, scrub: Callable[[str], str])
         return ModelError(f"{address}: no secure connection ({said}); {how}")
     if any(word in low for word in ("name or service", "nodename", "name resolution", "getaddrinfo", "no address")):
         return ModelError(f"{address}: no server of this name is known ({said}); see to the spelling of --base-url")
-    return ModelError(f"{address} cannot be reached ({said}); start the server, or correct --base-url")
+    return Transient(NO_CONNECTION, f"{address} cannot be reached ({said})")
 
 
 def _has(said: str, words: tuple[str, ...]) -> bool:

@@ -19,6 +19,7 @@ _WHERE = (
 )
 _EXAMPLE = "body='{\"top_k\": 1}'"
 OPENAI = "api.openai.com"
+CONCURRENCY = 8  # requests that are open at one time, if neither the caller nor the server says
 
 
 def _option(default: Any, help: str) -> Any:
@@ -34,7 +35,11 @@ class HttpOptions:
     structured: str = _option(
         "auto", "How the server is held to the grammar: auto, genner, gbnf, json_schema, response_format or none."
     )
-    concurrency: int = _option(8, "Requests that are open at one time.")
+    concurrency: int = _option(
+        0, "Requests that are open at one time; 0: 8, or fewer if the server says that it answers fewer (llama.cpp)."
+    )
+    start_wait: float = _option(0.0, "How long to wait at the start for a server that takes no connections yet.")
+    loading_wait: float = _option(600.0, "How long to wait for a server that says that it is loading its model.")
     retries: int = _option(6, "How often a failed request is repeated.")
     backoff: float = _option(0.5, "The first wait before a repetition; each further one is twice as long.")
     max_wait: float = _option(120.0, "The longest wait, also where the server asks for a longer one.")
@@ -60,9 +65,11 @@ class HttpOptions:
         legal = ("auto", *get_args(Structured))
         if self.structured not in legal:
             raise UsageError(f"structured={self.structured!r} is unknown; legal: {', '.join(legal)}")
-        for name in ("concurrency", "give_up"):
-            self._check(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("retries", "thinking_tokens", "window", "price_in", "price_out", "backoff"):
+        self._check("give_up", self.give_up >= 1, "1 or more")
+        for name in (
+            *("concurrency", "retries", "thinking_tokens", "window", "price_in", "price_out", "backoff"),
+            *("start_wait", "loading_wait"),
+        ):
             self._check(name, 0 <= getattr(self, name) < inf, "0 or more")
         for name in ("connect_timeout", "read_timeout", "total_timeout", "max_wait"):
             self._check(name, 0 < getattr(self, name) < inf, "more than 0 seconds")
@@ -88,6 +95,10 @@ class HttpOptions:
         if taken := sorted({"model", "messages", "stream", "n"} & set(given)):
             raise UsageError(f"body: {taken[0]!r} is set by genner; leave it out")
         return given
+
+    def open_at_once(self, slots: int | None = None) -> int:
+        """How many requests may be open at one time. `slots`: as many as the server answers, if it says so."""
+        return self.concurrency or min(CONCURRENCY, slots or CONCURRENCY)
 
     @property
     def host(self) -> str:

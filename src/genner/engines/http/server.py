@@ -4,11 +4,11 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from genner.engines.http.failures import Failed
-from genner.engines.http.options import OPENAI
+from genner.engines.http.options import OPENAI, Structured
 from genner.engines.http.reply import unpaired
 from genner.engines.http.structured import ServerKind
 from genner.errors import GennerError, UsageError
@@ -39,6 +39,7 @@ class ServerFacts:
         window: tokens that prompt and answer may take up together; None if it does not say.
         aliases: other names of the chosen model, which it may use in replies.
         identity: what else tells the model from another one of the same name; empty if it says nothing.
+        slots: how many requests it answers at one time; None if it does not say.
     """
 
     kind: ServerKind
@@ -47,6 +48,44 @@ class ServerFacts:
     window: int | None = None
     aliases: frozenset[str] = frozenset()
     identity: str = ""
+    slots: int | None = None
+
+    @property
+    def chat_url(self) -> str:
+        return f"{self.base_url}/chat/completions"
+
+
+@dataclass(frozen=True)
+class KnownServer:
+    """What was found out about a server and one of its models.
+
+    Attributes:
+        facts, model: the server, and the name of the model there.
+        steps: the modes of structured output to try, the best first.
+        logprobs: whether log-probabilities are asked for.
+        left_out: fields that it refuses.
+        most_tokens: the longest answer that it writes, where it has said so.
+    """
+
+    facts: ServerFacts
+    model: str
+    steps: tuple[Structured, ...]
+    logprobs: bool
+    left_out: frozenset[str] = frozenset()
+    most_tokens: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides how it is asked, as JSON types."""
+        about = self.facts
+        facts = {"kind": about.kind, "base_url": about.base_url, "window": about.window, "identity": about.identity}
+        mine = {"model": self.model, "steps": self.steps, "logprobs": self.logprobs, "most_tokens": self.most_tokens}
+        return {"facts": facts, **mine, "left_out": sorted(self.left_out)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """From the result of `to_json`."""
+        facts, left_out = ServerFacts(**record["facts"]), frozenset(record["left_out"])
+        return cls(facts, record["model"], tuple(record["steps"]), record["logprobs"], left_out, record["most_tokens"])
 
 
 async def find_out(get: Get, base_url: str, model: str, any_model: bool = False) -> tuple[ServerFacts, str]:
@@ -85,8 +124,8 @@ async def find_out(get: Get, base_url: str, model: str, any_model: bool = False)
         others |= {*names, str(more.get("model_path") or ""), str(more.get("model_alias") or "")} - {""}
     parent: Mapping[str, Any] = next((e for e in entries or [] if e["id"] == entry.get("parent")), {})
     window = _window(entry, more) or _window(parent, more)  # vLLM says it of the base of an adapter alone
-    facts = ServerFacts(kind, base_url, names, window, frozenset(others), _identity(entry, more))
-    return facts, name
+    identity, slots = _identity(entry, more), _count(more.get("total_slots"))
+    return ServerFacts(kind, base_url, names, window, frozenset(others), identity, slots), name
 
 
 def _entries(record: Any) -> list[Mapping[str, Any]] | None:
@@ -133,7 +172,8 @@ async def _kind(
         return "vllm", {}
     if "sglang" in owners:
         return "sglang", {}
-    props = await _object(get, f"{root}/props")
+    # llama.cpp's server lists its model while it loads it.
+    props = await _object(get, f"{root}/props", again="llamacpp" in owners)
     if "default_generation_settings" in props or "llamacpp" in owners:
         return "llama.cpp", props
     if "version" in await _object(get, f"{root}/api/version"):
@@ -143,22 +183,25 @@ async def _kind(
     return "unknown", {}
 
 
-async def _object(get: Get, address: str) -> Mapping[str, Any]:
+async def _object(get: Get, address: str, again: bool = False) -> Mapping[str, Any]:
     try:
-        answer = await get(address, False)
+        answer = await get(address, again)
     except (GennerError, Failed):  # other servers may answer with whatever they like
+        if again:
+            raise
         return {}
     return answer.record if answer.status == 200 and isinstance(answer.record, Mapping) else {}
 
 
 def _window(entry: Mapping[str, Any], more: Mapping[str, Any]) -> int | None:
     settings = more.get("default_generation_settings")
-    said = (
-        entry.get("max_model_len"),
-        entry.get("context_length"),
-        settings.get("n_ctx") if isinstance(settings, Mapping) else None,
-    )
-    return next((int(each) for each in said if type(each) is int and each > 0), None)
+    context = settings.get("n_ctx") if isinstance(settings, Mapping) else None
+    said = map(_count, (entry.get("max_model_len"), entry.get("context_length"), context))
+    return next(filter(None, said), None)
+
+
+def _count(said: Any) -> int | None:
+    return said if type(said) is int and said > 0 else None
 
 
 def _identity(entry: Mapping[str, Any], more: Mapping[str, Any]) -> str:
