@@ -1,10 +1,12 @@
 """Jobs of the HTTP engine that begin too early, are stopped, or cannot keep their answers; what a job would cost."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 import sqlite3
+import threading
 import time
 from itertools import islice
 from pathlib import Path
@@ -17,7 +19,8 @@ from tests.engines.endpoint import MODEL, Endpoint, Raw, Say, Status, Step
 from genner.document import LabelSet
 from genner.engines.http import HttpEngine, HttpOptions
 from genner.engines.http.connection import Connection
-from genner.engines.http.failures import NO_CONNECTION, Transient
+from genner.engines.http.failures import NO_CONNECTION, TIME_OUT, Transient
+from genner.engines.http.open_requests import OpenRequests
 from genner.errors import DataError, ModelError
 from genner.extract import Extractor
 from genner.formats import get_format
@@ -69,7 +72,7 @@ def test_a_model_that_is_being_loaded_is_waited_for_and_this_is_told_once(caplog
 def test_the_wait_for_a_model_ends() -> None:
     with Endpoint(copy, owner="llamacpp") as endpoint:
         endpoint.pages["/props"] = LOADING
-        with pytest.raises(ModelError, match=r"loading its model .*wait for it with --engine-option loading_wait=300"):
+        with pytest.raises(ModelError, match=r"loading its model .*Loading model; wait for it .*loading_wait=300"):
             engine_at(endpoint, loading_wait=0)
         endpoint.pages["/props"] = PROPS
         endpoint.script = lambda *_: LOADING
@@ -104,16 +107,75 @@ def test_a_server_that_takes_no_connection_yet_is_waited_for_if_that_is_wanted(
 def test_no_more_requests_are_open_than_the_server_answers(
     given: int, said: int | None, open_at_once: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    together = threading.Barrier(open_at_once, timeout=60)  # each waits until so many are open
+
     def script(body: dict[str, Any], before: int) -> Step:
-        time.sleep(0.01)
+        together.wait()
         return copy(body, before)
 
     with Endpoint(script, owner="llamacpp") as endpoint:
         endpoint.pages["/props"] = PROPS | {"total_slots": said}
         engine = engine_at(endpoint, concurrency=given)
-        list(extractor(engine).pipe([f"Ada {i}." for i in range(20)]))
-        assert 1 < endpoint.most_open <= open_at_once
+        found = list(extractor(engine).pipe([f"Ada {i}." for i in range(2 * open_at_once)]))
+        assert all(each.entities for each in found)
+        assert endpoint.most_open == open_at_once
     assert ("answers 2 requests at one time; with concurrency=5" in caplog.text) == bool(given)
+
+
+@pytest.mark.parametrize(("given", "least"), [(0, 4), (8, 8)])
+def test_fewer_requests_are_open_after_time_outs(
+    given: int, least: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that does not say how many it answers at one time. Time-outs side by side count once."""
+    seen: set[str] = set()
+    post, all_wait = Connection.post, asyncio.Event()
+
+    async def slow(self: Connection, address: str, body: dict[str, Any], *rest: Any) -> None:
+        text = asked_about(body)
+        if text not in seen and len(seen) < 8:
+            seen.add(text)
+            if len(seen) == 8:
+                all_wait.set()
+            await all_wait.wait()
+            raise Transient(TIME_OUT, "silent")
+        await post(self, address, body, *rest)
+
+    monkeypatch.setattr(Connection, "post", slow)
+    with Endpoint(copy) as endpoint:
+        engine = engine_at(endpoint, concurrency=given)
+        found = list(extractor(engine).pipe([f"Ada {i}." for i in range(20)]))
+        assert all(each.entities and not each.problems for each in found)
+    assert engine._caller.open.most == least
+    assert ("4 are open at a time from now on, not 8; set it with --engine-option concurrency=N" in caplog.text) == (
+        not given
+    )
+
+
+def test_a_lower_limit_holds_when_the_open_requests_have_ended() -> None:
+    async def most_open() -> list[int]:
+        limit, seen = OpenRequests(8, adapts=True), []
+        open_now = 0
+
+        async def one(begun: float) -> None:
+            nonlocal open_now
+            async with limit:
+                open_now += 1
+                seen.append(open_now)
+                await asyncio.sleep(0)
+                limit.timed_out(begun)
+                open_now -= 1
+
+        now = asyncio.get_running_loop().time()
+        await asyncio.gather(*(one(now) for _ in range(8)))
+        first = max(seen)
+        seen.clear()
+        await asyncio.gather(*(one(now) for _ in range(8)))
+        second = max(seen)
+        for _ in range(5):  # of calls begun since then
+            limit.timed_out(asyncio.get_running_loop().time() + 1)
+        return [first, second, limit.most]
+
+    assert asyncio.run(most_open()) == [8, 4, 1]
 
 
 # -- a job that is stopped
@@ -134,7 +196,7 @@ def test_what_is_given_up_is_counted() -> None:
         predictions.close()  # type: ignore[attr-defined]
         counts = dict(engine.accounts.counts)
         assert (counts["answered"], counts["interrupted"], counts["calls"]) == (4, 3, 7)
-    assert engine.summary()[0] == "requests: 7 (4 answered, 3 interrupted, whose answers are lost); calls: 7"
+    assert engine.summary()[0] == "requests: 7 (4 answered, 3 interrupted, without an answer); calls: 7"
     assert engine.accounts.prompt == 400
 
 
@@ -155,7 +217,7 @@ def test_an_interrupted_command_tells_what_it_has_paid_for(
         call += ["--base-url", endpoint.url, "--engine-option", "concurrency=1"]
         code, _, err = run(*call)
         assert code == 130
-        assert "requests: 5 (4 answered, 1 interrupted, whose answers are lost); calls: 5" in err
+        assert "requests: 5 (4 answered, 1 interrupted, without an answer); calls: 5" in err
         assert "tokens paid for: 400 of prompts, 40 of answers" in err
         endpoint.script = copy
         # How many documents were written when the signal came is a matter of moments; the rest is in the cache.
@@ -175,7 +237,7 @@ def test_an_interrupted_command_tells_what_it_has_paid_for(
 def test_a_cache_that_takes_no_more_stops_the_job_and_what_was_paid_for_is_given_out(
     reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, texts = tmp_path / "answers.sqlite", [f"Ada {i} left." for i in range(80)]
+    path, texts = tmp_path / "answers.sqlite", [f"Ada {i} left." for i in range(40)]
     other = sqlite3.connect(path, isolation_level=None)
     with Endpoint(copy) as endpoint:
         engine = engine_at(endpoint, cache=str(path), concurrency=3)
@@ -238,3 +300,20 @@ def test_a_price_has_the_questions_of_verification_and_knows_the_cache(
         assert f"requests: {asked}, {asked} of them in the cache ({asked * 110} tokens not paid again)" in err
         assert "not known yet" not in err
         assert (asked, endpoint.asked.total()) == (10, 10)
+
+
+def test_a_price_asks_no_encoder_that_is_a_server_and_writes_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENNER_HOME", str(tmp_path / "home"))
+    gold = {"text": "Ada left.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(gold | {"text": f"Ada left {i}."}) for i in range(9)))
+    with Endpoint(copy) as endpoint:
+        call = ["extract", "--text", "Bob came.", "--labels", "PER", "--engine", "http", "--base-url", endpoint.url]
+        call += ["--demonstrations", "train.jsonl", "--shots", "3", "--encoder", f"{endpoint.url}#small"]
+        code, _, err = run(*call, "--dry-run")
+        assert (code, endpoint.authorizations) == (0, set())  # no call of any kind
+        assert "drawn at random, as the encoder is a server" in err
+        assert "requests: 1; nothing was asked" in err
+        assert run(*call, "--dry-run", "--retrieval", "near")[0] == 2
+    assert not (tmp_path / "home").exists()

@@ -147,7 +147,9 @@ def extract(
     _check_outputs(found, labels_file, out, html, force=force or resume)
     if out:
         JsonlWriter(out, resume, force=force).check()
-    few_shot = few_shot_of(demonstrations, shots, retrieval, encoder, demonstration_limit, demonstration_seed)
+    few_shot = few_shot_of(
+        demonstrations, shots, retrieval, encoder, demonstration_limit, demonstration_seed, dry_run=dry_run
+    )
     documents = [Document(text, id="text")] if text is not None else _documents(found, text_field, read_log)
 
     from genner.cli.dry_run import AssumedEntities, price, pricing_engine

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genner.cli.app import tell
 from genner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ def few_shot_of(
     encoder: str | None,
     limit: int | None,
     seed: int | None,
+    *,
+    dry_run: bool = False,
 ) -> "FewShot | None":
-    """What the options ask for; None for no demonstrations. Raises `UsageError` for options without demonstrations."""
+    """What the options ask for; None for no demonstrations. A dry run asks no encoder that is a server, but draws at
+    random. Raises `UsageError` for options without demonstrations."""
     from genner.few_shot import FewShot
     from genner.few_shot.prompting import SHOTS
 
@@ -67,6 +71,17 @@ def few_shot_of(
         if lone := next((name for name, value in given.items() if value is not None), None):
             raise UsageError(f"{lone} is about demonstrations: give --demonstrations CORPUS as well")
         return None
+    if (
+        dry_run
+        and encoder
+        and encoder.startswith(("http://", "https://"))
+        and retrieval in (None, "sentence", "entity")
+    ):
+        tell(
+            "demonstrations of this estimate are drawn at random, as the encoder is a server, which is not asked: "
+            "answers in the cache are not found, and vectors are not in the price"
+        )
+        retrieval, encoder = "random", None
     return FewShot(
         demonstrations,
         shots=SHOTS if shots is None else shots,

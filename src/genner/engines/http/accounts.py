@@ -70,7 +70,7 @@ class Accounts:
         if got["failed"]:
             outcomes.append(f"{got['failed']} failed")
         if got["interrupted"]:
-            outcomes.append(f"{got['interrupted']} interrupted, whose answers are lost")
+            outcomes.append(f"{got['interrupted']} interrupted, without an answer")
         said = f"requests: {total} ({', '.join(outcomes)}); calls: {got['calls']}"
         if self.repeated:
             reasons = ", ".join(f"{n} x {why}" for why, n in self.repeated.most_common())

@@ -55,9 +55,10 @@ class AnswerStore:
             raise self._broken(error) from None
 
     @classmethod
-    def of(cls, cache: str) -> "AnswerStore | None":
-        """The store that the option `cache` names; None for `none`."""
-        return None if cache == "none" else cls(Path(cache) if cache else default_path())
+    def of(cls, cache: str, *, make: bool = True) -> "AnswerStore | None":
+        """The store that the option `cache` names; None for `none`, and where there is no file yet unless `make`."""
+        path = Path(cache) if cache else default_path()
+        return cls(path) if cache != "none" and (make or path.exists()) else None
 
     def get(self, key: bytes) -> Generation | None:
         """The answer that was kept under this key."""

@@ -12,8 +12,9 @@ from genner.engines.http.answer_store import AnswerStore
 from genner.engines.http.answers import generation_of
 from genner.engines.http.backoff import wait_time
 from genner.engines.http.connection import Connection
-from genner.engines.http.failures import LOADING, Refused, SetAside, Transient
+from genner.engines.http.failures import LOADING, TIME_OUT, Refused, SetAside, Transient
 from genner.engines.http.modes import ModeLadder
+from genner.engines.http.open_requests import OpenRequests
 from genner.engines.http.options import HttpOptions, Structured
 from genner.engines.http.reply import Reply
 from genner.engines.http.request_writer import RequestWriter, server_key
@@ -61,7 +62,7 @@ class Caller:
         model: the name of the model, as it was asked for.
         writer: writes the bodies of requests, and has what is known of the server.
         ladder: the modes of structured output.
-        at_once: how many requests are open at one time.
+        open: how many requests are open at one time.
     """
 
     def __init__(
@@ -76,8 +77,7 @@ class Caller:
         self.options, self.connection, self.store, self.accounts = options, connection, store, accounts
         self.model, self.writer = model, RequestWriter(options, server)
         self.ladder = ModeLadder(server.steps, server.facts.kind, accounts.counts)
-        self.at_once = options.open_at_once(server.facts.slots)
-        self._open = asyncio.Semaphore(self.at_once)
+        self.open = OpenRequests(options.open_at_once(server.facts.slots), adapts=not options.concurrency)
         self._random = Random()
         self._running: dict[bytes, asyncio.Future[Generation]] = {}
         self._not_before = 0.0  # of the loop's clock: until then the server asks not to be called
@@ -98,7 +98,7 @@ class Caller:
         assert task is not None
         job.tasks.add(task)
         try:
-            async with self._open:
+            async with self.open:
                 if job.stopped_by:
                     raise job.stopped_by
                 return await self._answer(_Asked(request, job))
@@ -185,7 +185,7 @@ class Caller:
         while True:
             while (pause := self._not_before - loop.time()) > 0:
                 await asyncio.sleep(pause)
-            reply = Reply()
+            reply, called = Reply(), loop.time()
             try:
                 counts["calls"] += 1
                 await self._call(asked, body, reply)
@@ -193,6 +193,8 @@ class Caller:
             except Transient as error:
                 self.accounts.repeated[error.kind] += 1
                 calls += 1
+                if error.kind == TIME_OUT:
+                    self.open.timed_out(called)
                 if error.kind == LOADING and loop.time() - begun < self.options.loading_wait:
                     self._tell_loading(error)
                 else:

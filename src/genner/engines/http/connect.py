@@ -61,7 +61,10 @@ class _Patience:
     async def get(self, address: str, again: bool) -> Answer:
         """See `genner.engines.http.server.Get`. Raises `ModelError` when the time, or the repetitions, are spent."""
         options, tries = self._options, 0
-        waits = {NO_CONNECTION: ("start_wait", options.start_wait), LOADING: ("loading_wait", options.loading_wait)}
+        waits = {
+            NO_CONNECTION: ("start_wait", options.start_wait, "start the server, correct --base-url, or "),
+            LOADING: ("loading_wait", options.loading_wait, ""),
+        }
         while True:
             try:
                 return await self._connection.get(address)
@@ -69,11 +72,11 @@ class _Patience:
                 if not again:
                     raise
                 tries += 1
-                name, most = waits.get(error.kind, ("", 0.0))
+                name, most, how = waits.get(error.kind, ("", 0.0, ""))
                 if name:
                     if asyncio.get_running_loop().time() - self._begun >= most:
-                        how = f"wait for it with --engine-option {name}={2 * most or 300:g}"
-                        raise ModelError(f"{error.reason}; start the server, correct --base-url, or {how}") from None
+                        how += f"wait for it with --engine-option {name}={2 * most or 300:g}"
+                        raise ModelError(f"{error.reason}; {how}") from None
                     self._tell(f"{error.reason}; genner waits for it, up to {most:g} s ({name})")
                 elif tries > options.retries:
                     how = "try again later, or more often with --engine-option retries=12"

@@ -13,7 +13,7 @@ import httpx2
 
 from genner.engines.http.api_key import ApiKey
 from genner.engines.http.backoff import retry_after
-from genner.engines.http.failures import NO_CONNECTION, Failed, Transient, of_status, unreachable
+from genner.engines.http.failures import NO_CONNECTION, TIME_OUT, Failed, Transient, of_status, unreachable
 from genner.engines.http.options import HttpOptions
 from genner.engines.http.reply import InReply, Reply, ReplyLimits, error_said, read, whole
 from genner.engines.http.server import Answer
@@ -82,7 +82,7 @@ class Connection:
             ):
                 said = await whole(response)
         except (httpx2.ReadTimeout, TimeoutError):
-            raise Transient("time-out", f"{address} does not answer in time") from None
+            raise Transient(TIME_OUT, f"{address} does not answer in time") from None
         except (httpx2.HTTPError, OSError) as error:
             raise unreachable(address, error, self.key.scrub) from None
         if response.status_code in (401, 402, 403, 429) or response.status_code >= 500:
@@ -120,9 +120,9 @@ class Connection:
             raise Transient(NO_CONNECTION, "the server takes no connection in time") from None
         except httpx2.TimeoutException:
             silence = self.options.read_timeout
-            raise Transient("time-out", f"the server was silent for {silence:g} s (read_timeout)") from None
+            raise Transient(TIME_OUT, f"the server was silent for {silence:g} s (read_timeout)") from None
         except TimeoutError:
-            raise Transient("time-out", f"the answer took more than {patience:g} s (total_timeout)") from None
+            raise Transient(TIME_OUT, f"the answer took more than {patience:g} s (total_timeout)") from None
         except InReply as error:
             said = self.key.scrub(error.said)
             raise of_status(error.status, said, None, address, self.key.advice, self.seen) from None

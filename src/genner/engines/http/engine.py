@@ -116,7 +116,7 @@ class HttpEngine:
         count as not asked, so that a resumed job asks them again.
         """
         held: list[Answered] = []
-        for request, generation in self._in_order(requests, batch_size or REQUESTS_AHEAD * self._caller.at_once):
+        for request, generation in self._in_order(requests, batch_size or REQUESTS_AHEAD * self._caller.open.most):
             held.append((request, generation))
             if not generation.failure or len(held) > self.options.give_up:
                 yield from held

@@ -16,8 +16,8 @@ from genner.errors import GennerError, ModelError, UsageError
 REPEATED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that a repetition may mend."""
 
-LOADING, NO_CONNECTION = "loading", "no connection"
-"""Kinds of failures of a server that is starting: its model is not loaded yet, or it takes no connections yet."""
+LOADING, NO_CONNECTION, TIME_OUT = "loading", "no connection", "time-out"
+"""Kinds of failures: a server's model is not loaded yet, it takes no connections, or its answer took too long."""
 
 _SPENT = ("insufficient_quota", "billing_not_active", "exceeded your current quota", "insufficient credits")
 _TOO_LONG = (

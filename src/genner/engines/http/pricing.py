@@ -36,7 +36,7 @@ class PricingEngine:
     def __init__(self, options: HttpOptions) -> None:
         """Raises `DataError` when the cache of answers cannot be used."""
         self.options, self.name = options, ""
-        self.store = AnswerStore.of(options.cache)
+        self.store = AnswerStore.of(options.cache, make=False)
         self.requests = self.cached = self.saved = self.prompt = self.most = 0
         self.answer = 0.0
         self._seen: set[bytes] = set()  # keys of requests that are priced
