@@ -78,7 +78,7 @@ class PricingEngine:
 
     def _known(self, request: Request) -> Generation | None:
         """The answer in the cache, in whichever mode it was given; a plain copy if an equal request is priced."""
-        if self.store is None:
+        if self.options.cache == "none":
             return None
         server, source, first = self.writer.server, request.grammar_source, None
         for mode in server.steps if request.constrained and source else ("none",):
@@ -86,7 +86,7 @@ class PricingEngine:
             if grammar is None:
                 continue
             key = self.writer.key(self.writer.body(request, grammar))
-            if (known := self.store.get(key)) is not None:
+            if self.store and (known := self.store.get(key)) is not None:
                 return known
             first = first or key
         if first in self._seen:
