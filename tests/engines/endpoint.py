@@ -157,6 +157,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(sent)
         if self._refused():
             return
+        if self.path in at.pages:
+            self._send(at.pages[self.path].code, at.pages[self.path].body)
+            return
+        if not body["messages"]:
+            self._send(400, '{"error": {"message": "no messages"}}')
+            return
         with at._lock:
             at.open += 1
             at.most_open = max(at.most_open, at.open)

@@ -411,6 +411,13 @@ def test_a_key_that_is_missing_or_none_is_named_by_its_variable(
         ApiKey("SOME_KEY", "some.host")
 
 
+def test_a_server_that_may_need_no_key_is_not_said_to_need_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(UsageError, match="if this server needs no key, leave key_env out") as error:
+        HttpEngine.load(options=HttpOptions(URL, key_env="SOME_KEY", cache="none"))
+    assert "needs a key" not in str(error.value)
+
+
 def test_openais_key_goes_to_openai_alone() -> None:
     assert HttpOptions("https://api.openai.com/v1").key_variable == "OPENAI_API_KEY"
     assert HttpOptions("https://api.openai.com.evil.org/v1").key_variable == ""
@@ -904,6 +911,15 @@ def test_what_is_no_endpoint_is_said() -> None:
         endpoint.pages["/v1/models"] = Status(404)
         with pytest.raises(UsageError, match=r"/models lists no models \(status 404\): correct --base-url"):
             extractor(endpoint, model="")
+        endpoint.pages["/v1/chat/completions"] = Status(404)
+        with pytest.raises(UsageError, match=r"/chat/completions answers 404.*, and its address up to /v1 with --base"):
+            extractor(endpoint)
+        endpoint.pages["/v1/chat/completions"] = Status(501)
+        with pytest.raises(UsageError, match=r"answers 501.*--base-url"):
+            extractor(endpoint)
+        del endpoint.pages["/v1/chat/completions"]
+        assert extractor(endpoint).extract(TEXT).entities  # some servers list no models
+        assert [body for body in endpoint.bodies if not body["messages"]] == []
         endpoint.pages["/v1/models"] = Status(500)
         with pytest.raises(ModelError, match=r"answers 500.*asked 2 times"):
             extractor(endpoint, retries=1)

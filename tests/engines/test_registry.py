@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -207,6 +208,18 @@ def test_a_broken_engine_of_another_package_is_said_and_the_others_are_listed(
     told = capsys.readouterr().out.splitlines()
     assert [line.split("\t")[0] for line in told] == [*ENGINES, "plug"]
     assert "cannot be used" in told[-1]
+
+
+def test_options_of_vllm_are_listed_without_vllm(capsys: pytest.CaptureFixture[str]) -> None:
+    list_engines("vllm")
+    told = capsys.readouterr()
+    assert "adapters=0\tadapters held beside the base" in told.out
+    assert ("pip install" in told.err) == (find_spec("vllm") is None)
+
+
+def test_the_scripted_engine_says_that_it_has_no_model(caplog: pytest.LogCaptureFixture) -> None:
+    load("default", engine="scripted")
+    assert "'scripted' is for tests: it runs no model, and finds no entity" in caplog.text
 
 
 @pytest.mark.parametrize("engine", [5, None, b"http", ["http"], object(), Remote])

@@ -27,6 +27,9 @@ ENGINES = {
     "scripted": "genner.engines.scripted:ScriptedEngine",
 }
 
+_OPTIONS_BESIDE = {"vllm": "genner.engines.vllm_options:VllmOptions"}
+"""Options that are read without the packages that their engine needs."""
+
 ENTRY_POINTS = "genner.engines"
 """The entry-point group by which other packages add engines."""
 
@@ -75,6 +78,14 @@ def _added_class(name: str, place: str) -> "LoadableEngine":
 def _broken(name: str, place: str, why: str) -> UsageError:
     how = "see to the package that adds it, or uninstall it"
     return UsageError(f"engine {name!r} cannot be used, which another package adds as {place!r} ({why}); {how}")
+
+
+def options_class(name: str) -> type:
+    """The `Options` of the engine of this name. Raises as `engine_class`, but for `vllm` where vLLM is missing."""
+    if place := _OPTIONS_BESIDE.get(name):
+        module, attribute = place.split(":")
+        return cast("type", getattr(import_module(module), attribute))
+    return engine_class(name).Options
 
 
 def engine_options(name: str, given: Mapping[str, Any]) -> Any:

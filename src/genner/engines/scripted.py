@@ -1,9 +1,12 @@
 """An engine without weights: answers come from a function. For tests and demonstrations of the layers above engines."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from genner.engines.base import Answered, Capabilities, Generation, Request, SingleModel
+
+log = logging.getLogger(__name__)
 
 
 class ScriptedEngine(SingleModel):
@@ -23,6 +26,7 @@ class ScriptedEngine(SingleModel):
     @classmethod
     def load(cls, *_: Any, **__: Any) -> "ScriptedEngine":
         """An engine that copies every text plainly, for any model."""
+        log.warning("the engine 'scripted' is for tests: it runs no model, and finds no entity in any text")
         return cls()
 
     @property

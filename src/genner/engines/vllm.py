@@ -10,7 +10,6 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +29,7 @@ from genner.engines.fast_loading.weights import load_weights
 from genner.engines.transformers_engine import fast_dtype
 from genner.engines.turns import Turns
 from genner.engines.vllm_args import grammar_args
+from genner.engines.vllm_options import VllmOptions
 from genner.engines.vocabulary import Vocabulary
 from genner.errors import ModelError, UsageError
 from genner.grammar import walk
@@ -43,26 +43,6 @@ DRAFTER = "drafter.safetensors"  # a file of genner's in the folders of models
 WAITING = 8  # answers that may wait for an earlier one, in multiples of those that are computed together
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the maximum ranks that vLLM takes
-
-
-@dataclass(frozen=True)
-class VllmOptions:
-    """Options of the engine `vllm`."""
-
-    batch: int = field(default=0, metadata={"help": "answers computed together; 0: 32 on a CPU, 256 on a GPU"})
-    window: int = field(default=0, metadata={"help": "tokens of prompt and answer together; 0: the model's"})
-    dtype: str = field(default="", metadata={"help": "bfloat16, float16 or float32; by default the fastest here"})
-    adapters: int = field(
-        default=0,
-        metadata={
-            "help": "adapters held beside the base, chosen per request; 0: the model's adapter is merged, faster"
-        },
-    )
-    rank: int = field(default=0, metadata={"help": "highest rank of the adapters; 0: that of the first one"})
-    gpu_memory: float = field(default=0.9, metadata={"help": "share of the GPU's memory to use"})
-    cpu_memory: int = field(default=2, metadata={"help": "GiB for keys and values on a CPU"})
-    gpus: int = field(default=1, metadata={"help": "GPUs that share the model (tensor parallel)"})
-    eager: bool | None = field(default=None, metadata={"help": "compile nothing; by default on a CPU"})
 
 
 class VllmEngine:

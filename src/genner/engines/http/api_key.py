@@ -18,17 +18,21 @@ LOGGERS = ("httpx2", *(f"httpcore2.{name}" for name in ("connection", "http11", 
 class ApiKey(httpx2.Auth):
     """Authorizes requests with the key in an environment variable; without a variable, requests carry none.
 
-    Raises `UsageError` when the variable is not set, or holds what cannot be a key.
+    `needed`: whether the server is known to need one. Raises `UsageError` when the variable is not set, or holds what
+    cannot be a key.
     """
 
-    def __init__(self, variable: str, host: str) -> None:
+    def __init__(self, variable: str, host: str, needed: bool = True) -> None:
         self.variable = variable
         if not variable:
             return
         if not self._value():
+            how = f"set it (export {variable}=...), or name another variable with --engine-option key_env=NAME"
+            if needed:
+                raise UsageError(f"{host} needs a key, and the environment variable {variable} is not set; {how}")
             raise UsageError(
-                f"{host} needs a key, and the environment variable {variable} is not set; set it "
-                f"(export {variable}=...), or name another variable with --engine-option key_env=NAME"
+                f"the environment variable {variable} for the key of {host} is not set; {how}; if this server needs "
+                "no key, leave key_env out"
             )
         if not re.fullmatch(r"[\x21-\x7e]+", self._value()):
             raise UsageError(f"the environment variable {variable} holds spaces or other signs that no key has")

@@ -28,6 +28,8 @@ async def connect(
     facts, name = await find_out(patience.get, options.base_url, model, options.any_model)
     if options.window and facts.window and options.window > facts.window:
         raise UsageError(f"window={options.window}: the model takes {facts.window} tokens; give no more")
+    if not facts.models:
+        await _check_address(connection, facts, name)
     if facts.slots and options.concurrency > facts.slots:
         log.warning(
             "the server answers %d requests at one time; with concurrency=%d others wait in it, and time out if they "
@@ -89,6 +91,15 @@ class _Patience:
         if not self._told:
             log.warning(said)
         self._told = True
+
+
+async def _check_address(connection: Connection, facts: ServerFacts, model: str) -> None:
+    """Ask a server that lists no models whether it takes chats at all, with a request without a message, which costs
+    nothing. Raises `GennerError` if not."""
+    try:
+        await connection.post(facts.chat_url, {"model": model, "messages": []}, Reply(), ReplyLimits(1000, 1000))
+    except Failed as error:  # it does, but not such a one; or it is busy
+        log.debug("asked for nothing, %s answers: %s", facts.chat_url, error.reason)
 
 
 async def _find_plugin(connection: Connection, facts: ServerFacts, model: str, accounts: Accounts) -> tuple[bool, bool]:

@@ -20,7 +20,7 @@ from genner.engines.http.calls import Job
 from genner.engines.http.connect import connect
 from genner.engines.http.connection import Connection
 from genner.engines.http.estimate import estimated_tokens
-from genner.engines.http.options import HttpOptions
+from genner.engines.http.options import OPENAI, HttpOptions
 from genner.engines.http.server import KnownServer, ServerFacts, chosen_model
 from genner.engines.http.structured import SUPPORT
 
@@ -43,7 +43,7 @@ class HttpEngine:
     def __init__(self, options: HttpOptions, model: str = "") -> None:
         """Raises as `load`."""
         self.options = options
-        key = ApiKey(options.key_variable, options.host)
+        key = ApiKey(options.key_variable, options.host, needed=options.host == OPENAI)
         self.accounts = Accounts(options.price_in, options.price_out)
         store = AnswerStore.of(options.cache)
         self._loop = _Loop()

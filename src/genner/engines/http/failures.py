@@ -76,11 +76,11 @@ def of_status(status: int, said: str, wait: float | None, address: str, advice: 
         return Refused(f"{status}{more}")
     if status == 503 and "loading" in low:
         return Transient(LOADING, f"the server is loading its model ({status}){more}", wait)
-    if status in REPEATED or status >= 500:
-        return Transient(str(status), f"the server answers {status}{more}", wait)
-    if status in (404, 405, 410) and not seen:
+    if status in (404, 405, 410, 501) and not seen:
         how = "name a model that it has with --model, and its address up to /v1 with --base-url"
         return UsageError(f"{where}{more}; {how}")
+    if status in REPEATED or status >= 500:
+        return Transient(str(status), f"the server answers {status}{more}", wait)
     if _has(low, _FILTERED):
         return SetAside("filtered", f"the server's filter refuses the text ({status}){more}")
     if status == 413 or _has(low, _TOO_LONG):
