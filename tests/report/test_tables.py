@@ -28,7 +28,7 @@ from genner.report.outcomes import read_outcomes
 from genner.report.paper import GROUPS, PAPER_FORMATS, figure, published, system_of, systems
 from genner.report.results import Collection
 from genner.report.source import Source
-from genner.report.table import Listing, Value
+from genner.report.table import Listing, Missing, Value
 from genner.report.terms import RULES
 
 DECODINGS = ("greedy", "sampled", "grammar")
@@ -275,6 +275,16 @@ def test_a_damaged_result_loses_no_other(folder: Path, tmp_path: Path) -> None:
     assert "cannot be read" in gap["value"]
     with pytest.raises(DataError, match="holds no cells"):
         build([tmp_path / "cells"])
+
+
+def test_a_format_that_the_paper_does_not_have_has_no_score_by_its_rule_and_this_is_said(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    cell = study.cell("score", "s", study.describe("a", None, "gpt_ner", "genia", "grammar"))
+    finish(cell, {"strict": {"f1": 0.9}, "repaired": {"f1": 0.9}, "paper": None, "documents": 7})
+    (table,) = [t for t in build([tmp_path]).tables() if t.name == "main-nested-grammar"]
+    (row,) = [row for row in table.rows if row.heads[0] == "a"]
+    assert any(isinstance(entry, Missing) and entry.why == "undefined" for entry in row.entries)
+    assert any("n/a: not defined here (the paper has no script for the format gpt_ner)" in n for n in table.legend())
 
 
 def test_a_cell_that_waits_says_for_what(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from statistics import stdev
 
 from genner.evaluation.intervals import average
 from genner.evaluation.jackknife import Difference, Estimate, Interval
+from genner.generations.paper import PAPER_RULES
 from genner.generations.readings import ReadingName
 from genner.report.estimates import STARS, corrected, stars
 from genner.report.results import CellGroup
@@ -23,11 +24,18 @@ def score(source: Source, group: CellGroup, rule: ReadingName = "strict") -> Ent
     """The F1 of a group by a rule, with its interval; for several seeds, the mean and the standard deviation."""
     number = group.mean(rule, "f1")
     if number is None:
-        return group.missing("the record has no such figure")
+        return group.missing(_why(group.key.format, rule))
     bounds = source.estimates.interval(group.cells, rule) or _recorded(group, rule)
     found = group.recorded(rule, "f1")
     spread = stdev(found) if len(found) > 1 else None
     return Value.of(number, "f1", bounds, spread=spread, cells=group.cells, part=group.seeds)
+
+
+def _why(format: str, rule: ReadingName) -> str:
+    """Why answers of this format have no score by a rule."""
+    if rule != "paper" or format in PAPER_RULES:
+        return "the record has no such figure"
+    return f"the paper has no script for {f'the format {format}' if format else 'systems without a format'}"
 
 
 def _recorded(group: CellGroup, rule: ReadingName) -> Interval | None:
