@@ -68,6 +68,21 @@ def fitted(request: pytest.FixtureRequest, encoder_folder: Path, tmp_path_factor
 
 
 @pytest.mark.parametrize("name", sorted(RIVALS))
+def test_mixed_precision_changes_the_loss_little(name: str, tiny_encoder: WordEncoder) -> None:
+    rival = untrained(name, tiny_encoder, LABELS)
+    windows, _ = rival.windows(made_up(), FitOptions())
+    rival.network.eval()  # no dropout
+    losses = []
+    for bf16 in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = rival.network.loss(windows[:4])
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in rival.network.parameters() if p.grad is not None)
+        losses.append(float(loss.detach()))
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+
+
+@pytest.mark.parametrize("name", sorted(RIVALS))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=documents(crossing=True))
 def test_targets_say_what_is_encodable(name: str, tiny_encoder: WordEncoder, document: Document) -> None:

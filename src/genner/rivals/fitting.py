@@ -46,6 +46,7 @@ class FitOptions:
         max_minutes: time budget for steps; the schedule adapts to it. None: no limit.
         max_pieces: maximum number of pieces in a window, if the encoder takes more.
         seed: of weights, order and dropout.
+        bf16: train in mixed precision: products of matrices in bfloat16, weights and their updates in float32.
     """
 
     encoder_rate: float = 2e-5
@@ -60,6 +61,7 @@ class FitOptions:
     max_minutes: float | None = None
     max_pieces: int = 256
     seed: int = 0
+    bf16: bool = False
 
     def __post_init__(self) -> None:
         check(
@@ -128,8 +130,9 @@ class _Run:
         self.network, self.windows, self.dev_f1, self.options, self.folder = network, windows, dev_f1, options, folder
         self.description, self.quiet = description, quiet
         self.progress = FitProgress()
+        self.device = next(network.parameters()).device
         self.key = run_key(network, options, len(windows))
-        self.optimizer = torch.optim.AdamW(_groups(network, options))
+        self.optimizer = torch.optim.AdamW(_groups(network, options), fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.best: dict[str, torch.Tensor] | None = None
         self.steps_per_epoch = math.ceil(len(windows) / options.batch_size)
@@ -189,7 +192,8 @@ class _Run:
         factor = self._factor()
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        loss = self.network.loss(batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            loss = self.network.loss(batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
