@@ -41,6 +41,7 @@ from tests.export.test_folder import a_base, an_adapter
 from tests.processors import pretend
 from tests.strategies import LABELS, documents
 from tests.training.test_trainer import adapted, mixture
+from tests.unsure import Unsure
 
 FAMILIES = decision_families()
 
@@ -434,18 +435,6 @@ def test_every_legal_calibration_survives_json(t: float, u: float) -> None:
 
 
 # -- in use
-
-
-class Unsure(ScriptedEngine):
-    """Tags Ann with 0.9 * 0.9 and Bob with 0.5, whatever is asked."""
-
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
-        for request in requests:
-            answer = b"<PER>Ann</PER> met <PER>Bob</PER>"
-            yield (
-                request,
-                Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0)),
-            )
 
 
 def test_an_extractor_gives_calibrated_scores_and_filters_by_them() -> None:

@@ -28,8 +28,10 @@ from genner.labels import label_set
 from genner.model_source import ModelSource
 from genner.prompts import instruction
 from genner.request_stream import MAX_CHUNK_CHARS
+from genner.training.dev import ANSWER_RATES
 from tests import tiny
 from tests.strategies import texts
+from tests.unsure import Unsure
 
 LABELS = LabelSet.of("PER", "LOC")
 XML = FORMATS["inline_xml"]
@@ -288,8 +290,9 @@ def test_labels_that_are_asked_for_one_by_one_share_a_flat_text() -> None:
     labels = LabelSet(LABELS.labels, depth=1)
     flat = Extractor(Scored(), form, labels).extract("Ann Lee left.")
     assert flat.entities == (Entity(0, 3, "LOC"), Entity(4, 7, "LOC"))
-    assert kinds(flat) == ["dropped"]
+    assert kinds(flat) == ["overlap"]
     assert "PER at [0, 7)" in flat.problems[0].detail
+    assert not ANSWER_RATES["hallucinated"](flat)  # it was said, and is in the text
     assert len(Extractor(Scored(), form, labels, nested=True).extract("Ann Lee left.").entities) == 3
 
 
@@ -376,7 +379,7 @@ def test_illegal_labels_are_refused(labels: str | list[str]) -> None:
 def test_scores_are_probabilities(form: str, some: list[str]) -> None:
     for text, prediction in zip(some, random_model(form).pipe(some), strict=True):
         assert prediction.text == text
-        assert set(kinds(prediction)) <= ({"dropped"} if FORMATS[form].independent_labels else set())
+        assert set(kinds(prediction)) <= ({"overlap"} if FORMATS[form].independent_labels else set())
         assert all(e.score is not None and 0.0 <= e.score <= 1.0 for e in prediction.entities)
 
 
@@ -504,16 +507,6 @@ def test_wanted_labels_are_asked_for_with_their_family() -> None:
 
 def test_min_score_leaves_out_what_scores_less() -> None:
     text = "Ann met Bob"
-
-    class Unsure(ScriptedEngine):
-        def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
-            for request in requests:
-                answer = b"<PER>Ann</PER> met <PER>Bob</PER>"
-                yield (
-                    request,
-                    Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0)),
-                )
-
     for least, found in ((0.0, ["Ann", "Bob"]), (0.5, ["Ann", "Bob"]), (0.6, ["Ann"]), (0.9, [])):
         prediction = Extractor(Unsure(), FORMATS["inline_xml"], label_set("core"), min_score=least).extract(text)
         assert [prediction.mention(e) for e in prediction.entities] == found

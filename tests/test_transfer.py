@@ -122,7 +122,7 @@ def test_a_format_of_one_label_at_a_time_is_calibrated_by_these() -> None:
     assert some.standing(FORMATS["gpt_ner"], CORE) == "uncalibrated"
 
 
-class Unsure(ScriptedEngine):
+class FirstLabel(ScriptedEngine):
     """Tags Ann with 0.5, as whatever label comes first."""
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
@@ -137,7 +137,7 @@ def test_other_labels_have_scores_of_their_own_and_are_marked() -> None:
     decided = dict.fromkeys(FAMILIES["inline"].kinds, 0.0) | {"open": log(0.5)}
     for transfer, marked in ((a_transfer(0.1), False), (a_transfer(0.2), True), (None, True)):
         calibration = a_calibration(transfer)
-        ner = Extractor(Unsure(), XML, asked, calibration=calibration, trained=TRAINED)
+        ner = Extractor(FirstLabel(), XML, asked, calibration=calibration, trained=TRAINED)
         found = ner.extract(text, min_score=0)
         wanted = transfer.score(decided, features(asked, TRAINED)["band"]) if transfer else 0.5
         assert [(e.label, e.score) for e in found.entities] == [("band", pytest.approx(wanted))]
@@ -145,7 +145,7 @@ def test_other_labels_have_scores_of_their_own_and_are_marked() -> None:
         assert ner.signature["scores"] == ("uncalibrated" if marked else "calibrated for other labels")
         assert ner.least() == 0.125
         assert ("scores here are uncalibrated" in Extractor(
-            Unsure(), XML, asked, calibration=calibration, trained=TRAINED
+            FirstLabel(), XML, asked, calibration=calibration, trained=TRAINED
         ).caution()) is marked  # fmt: skip
         known = ner.extract(text, CORE, min_score=0)  # of the very labels that were fitted on
         assert [e.score for e in known.entities] == [pytest.approx(0.5)]
@@ -154,7 +154,7 @@ def test_other_labels_have_scores_of_their_own_and_are_marked() -> None:
 
 @pytest.mark.parametrize("options", [{"constrained": False}, {"calibration": IDENTITY}])
 def test_what_was_not_fitted_is_marked(options: dict[str, Any]) -> None:
-    ner = Extractor(Unsure(), XML, CORE, **{"calibration": a_calibration(), **options})
+    ner = Extractor(FirstLabel(), XML, CORE, **{"calibration": a_calibration(), **options})
     assert ner.signature["scores"] == "uncalibrated"
     assert ner.extract("Ann met Bob", min_score=0).uncalibrated_scores is True
 
@@ -165,7 +165,7 @@ def test_the_mark_is_written_and_read_and_never_handed_on() -> None:
     assert record["uncalibrated_scores"] is True
     again = Document.from_dict(record)
     assert again.to_dict()["uncalibrated_scores"] is True
-    ner = Extractor(Unsure(), XML, CORE, calibration=a_calibration())
+    ner = Extractor(FirstLabel(), XML, CORE, calibration=a_calibration())
     assert "uncalibrated_scores" not in ner.extract(again, min_score=0).to_dict()
     # Without a score there is nothing to mark.
     silent = Extractor(ScriptedEngine(), XML, CORE)

@@ -242,7 +242,19 @@ DocumentT = TypeVar("DocumentT", bound=Document)
 """A type of document: a function that takes a `Prediction` returns a `Prediction`."""
 
 ProblemKind = Literal[
-    "invalid", "realigned", "ambiguous", "dropped", "duplicate", "truncated", "split", "missing", "failed", "engine"
+    "invalid",
+    "realigned",
+    "ambiguous",
+    "dropped",
+    "malformed",
+    "unplaced",
+    "overlap",
+    "duplicate",
+    "truncated",
+    "split",
+    "missing",
+    "failed",
+    "engine",
 ]
 """The kinds of problems of an output.
 
@@ -250,6 +262,10 @@ ProblemKind = Literal[
 - `realigned`: an entity was placed by aligning a changed copy with the text, or by searching its mention;
 - `ambiguous`: a realigned entity would fit other places equally well;
 - `dropped`: an entity was dropped, because the text does not contain it or its label is not in the label set;
+- `malformed`: an entity was dropped, because it is not written as one: not closed, empty, without a label, no JSON;
+- `unplaced`: an entity was dropped, because it fits several places and the answer does not say which, or because it was
+  not looked for in all of the text;
+- `overlap`: an entity of the text was dropped, because it overlaps others that are more certain, and may not;
 - `duplicate`: an entity written twice was kept once;
 - `truncated`: the output ended before the text did;
 - `split`: a sentence too long for the model was split;
@@ -257,6 +273,10 @@ ProblemKind = Literal[
 - `failed`: the engine gave no answer, for the reason that is told; entities of that part are unknown;
 - `engine`: the engine gave an answer, and something went wrong before (a server refused the grammar, say).
 """
+
+
+DROPPED_KINDS: tuple[ProblemKind, ...] = ("dropped", "malformed", "unplaced", "overlap")
+"""The kinds of problems that cost an entity of the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class PendingDocument:
             places = range(entity.start, entity.end)
             if any(covered[place] >= self.depth for place in places):
                 detail = f"{entity.label} at [{entity.start}, {entity.end}) overlaps with entities of other labels"
-                self.problems.append(Problem("dropped", f"{detail}; the labels nest {self.depth} deep"))
+                self.problems.append(Problem("overlap", f"{detail}; the labels nest {self.depth} deep"))
             else:
                 covered.update(places)
                 kept.append(entity)

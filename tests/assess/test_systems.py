@@ -19,7 +19,9 @@ from genner.engines.scripted import ScriptedEngine
 from genner.errors import UnknownNameError, UsageError
 from genner.few_shot.verification import QuestionContext
 from genner.formats import FORMATS
+from genner.report import build
 from genner.report.results import Collection
+from genner.report.table import Value
 from genner.transformer_encoder import identity
 
 TABLES: dict[str, Any] = {
@@ -137,6 +139,11 @@ def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.
     assert result.metrics["refuted"] == 2  # Ann as a person and as a place
     assert (result.metrics["strict"]["correct"], result.metrics["strict"]["predicted"]) == (3, 6)
     assert result.metrics["paper"] is None
+    before = result.metrics["before_verification"]
+    assert (before["correct"], before["predicted"]) == (4, 8)
+    denied = [[(r.text[e.start : e.end], e.label) for e in r.denied or ()] for r in run.predictions()]
+    assert denied == [[("Ann", "LOC"), ("Ann", "PER")], []]
+    assert "before_verification" not in found["zero"][1].metrics
     assert "verify:True" in result.signature
     assert "wording:gpt_ner" in result.signature
     run, result = found["few"]
@@ -153,3 +160,16 @@ def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.
     collection = Collection.open([tmp_path / "runs"])
     assert {key.system.title for key in collection.groups} == {"zero", "zero verified", "few", "near"}
     assert {len(group.items) for key, group in collection.groups.items() if key.system.model == "few"} == {2}
+    table = next(t for t in build([tmp_path / "runs"]).tables() if t.name == "verification")
+    assert {row.heads[0] for row in table.rows} == {"zero verified", "few"}
+    (row,) = (row for row in table.rows if row.heads[0] == "zero verified")
+    told = [(c.title, e.number) for c, e in zip(table.columns, row.entries, strict=True) if isinstance(e, Value)]
+    assert told[:4] == [("asked about", 8), ("denied", 2), ("right, yet denied", 1), ("no clear answer", 0)]
+    assert told[4:] == [
+        ("before", 0.5),
+        ("after", 0.5),
+        ("before", 1),
+        ("after", 0.75),
+        ("before", 2 / 3),
+        ("after", 0.6),
+    ]

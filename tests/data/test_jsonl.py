@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from genner.ability.items import AbilityItem, read_items, write_items
 from genner.data import JsonlWriter, read_jsonl
 from genner.data.json_stream import json_lines
 from genner.data.records import json_bytes
-from genner.document import Document, Entity, LabelSet, Prediction, Problem
+from genner.document import Document, Entity, LabelSet, Prediction, Problem, ProblemKind
 from genner.errors import DataError
 from genner.toml_config import read_toml
 from genner.writing import atomic, replacing
@@ -40,9 +40,7 @@ def write(path: Path, *given: Document) -> None:
             writer.write(document)
 
 
-problems = st.lists(
-    st.builds(Problem, st.sampled_from(["invalid", "realigned", "dropped", "duplicate", "truncated"]), st.text())
-)
+problems = st.lists(st.builds(Problem, st.sampled_from(get_args(ProblemKind)), st.text()))
 
 
 @given(st.lists(st.tuples(documents(crossing=True), st.none() | problems), max_size=4))

@@ -293,14 +293,14 @@ def test_unknown_label_is_refused(form: Format) -> None:
     [
         ("inline_xml", "<PER>Ann Lee</PER> left Rome", [(0, 7, "PER")], {"invalid", "truncated"}),  # the end is lost
         ("inline_xml", "Sure! <PER>Ann  Lee</PER> left Rome.", [(0, 7, "PER")], {"invalid", "realigned"}),
-        ("inline_xml", "<PER>Ann Lee left <LOC>Rome</LOC>.", [(13, 17, "LOC")], {"invalid", "dropped"}),
+        ("inline_xml", "<PER>Ann Lee left <LOC>Rome</LOC>.", [(13, 17, "LOC")], {"invalid", "malformed"}),
         ("inline_xml", "<ORG>Ann Lee</ORG> left <LOC>Rome</LOC>.", [(13, 17, "LOC")], {"invalid", "dropped"}),
         ("inline_xml", "Ann Lee left <LOC>Paris</LOC>.", [], {"invalid", "dropped"}),
         ("inline_xml", "<PER><PER>Ann Lee</PER></PER> left Rome.", [(0, 7, "PER")], {"invalid", "duplicate"}),
         ("inline_bracketed", "[Ann Lee|PER] left [Rome | LOC].", [(0, 7, "PER"), (13, 17, "LOC")], {"invalid"}),
         ("inline_bracketed", "[Ann Lee left [Rome | LOC].", [(13, 17, "LOC")], {"invalid", "realigned"}),
         ("inline_bracketed", "[Ann Lee | ORG] left Rome.", [], {"invalid", "dropped"}),
-        ("compact", "<1>Ann Lee left <2>Rome</>.", [(13, 17, "LOC")], {"invalid", "dropped"}),
+        ("compact", "<1>Ann Lee left <2>Rome</>.", [(13, 17, "LOC")], {"invalid", "malformed"}),
         ("compact", "<1>Ann Lee</> left <3>Rome</>.", [(0, 7, "PER")], {"invalid", "dropped"}),
         (
             "gpt_ner",
@@ -340,7 +340,7 @@ def test_unknown_label_is_refused(form: Format) -> None:
             '[{"text": "Ann Lee", "label": "PER", "start": 0, "end": 7}, {"text": 3}, {"text": "Bonn", '
             '"label": "LOC", "start": 1, "end": 5}]',
             [(0, 7, "PER")],
-            {"invalid", "dropped"},
+            {"invalid", "malformed", "dropped"},
         ),
     ],
 )

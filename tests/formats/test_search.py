@@ -193,7 +193,7 @@ def test_a_number_written_otherwise_is_read(value: object) -> None:
 @pytest.mark.parametrize("value", [True, False, None, -1, 0, 2.5, "two", [2], float("inf")])
 def test_what_is_no_number_names_no_occurrence(value: object) -> None:
     prediction = found("occurrence_json", "Bob met Bob.", {"text": "Bob", "occurrence_index": value})
-    assert (prediction.entities, kinds(prediction)[-1]) == ((), "dropped")
+    assert (prediction.entities, kinds(prediction)[-1]) == ((), "unplaced")
     assert "does not say in which" in prediction.problems[-1].detail
     prediction = found("occurrence_json", "Bob met Ann.", {"text": "Bob", "occurrence_index": value})
     assert mentions(prediction) == ["Bob"]
@@ -214,7 +214,7 @@ def test_an_index_counts_what_is_meant() -> None:
 
 def test_what_may_be_one_of_several_is_dropped() -> None:
     prediction = found("grouped_json", "Tom, Tim and Jim.", {"text": "Tm"})
-    assert prediction.entities == ()
+    assert (prediction.entities, kinds(prediction)[-1]) == ((), "unplaced")
     assert prediction.problems[-1].detail == "A 'Tm' may be 'Tom' or 'Tim'"
 
 

@@ -237,7 +237,7 @@ def test_offsets_are_spans_without_a_source(score: Score) -> None:
 def test_grouped_answers_have_no_places(score: Score) -> None:
     row = ('```json\n{"PER": ["Ann", 1]}\n```', '{"PER": ["Ann"], "LOC": []}')
     report = score("grouped_json", "strict", row)
-    assert (micro(report), report.basis, report.problems) == ((1, 0, 0), {"texts": 1}, {"dropped": 1})
+    assert (micro(report), report.basis, report.problems) == ((1, 0, 0), {"texts": 1}, {"malformed": 1})
     assert "NOT spans" in report.table()
     report = score("grouped_json", "strict", (*row, prompt("Ann left.")))
     assert (micro(report), report.basis) == ((1, 0, 0), {"spans": 1})
@@ -314,8 +314,8 @@ def test_the_report(score: Score) -> None:
 def test_what_the_gold_answers_lost_is_not_said_to_be_repaired(score: Score) -> None:
     report = score("inline_xml", "strict", ("<PER>Ann</PER> in Ro", "<PER>Ann</PER> in <LOC>Ro"))
     lines = report.table().splitlines()
-    assert report.problems == {"dropped in gold": 1}
-    assert "gold answers: 1 dropped" in lines
+    assert report.problems == {"malformed in gold": 1}
+    assert "gold answers: 1 malformed" in lines
     assert not any(line.startswith("repaired:") for line in lines)
 
 

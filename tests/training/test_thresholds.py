@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -12,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import Run
+from tests.unsure import Unsure
 
 from genner.calibration import CALIBRATION_FILE, IDENTITY, Calibration
 from genner.calibration_scales import Scale, Thresholds
 from genner.document import Document, Entity, LabelSet, Prediction
-from genner.engines.base import Answered, Generation, Request
-from genner.engines.scripted import ScriptedEngine
 from genner.errors import ModelError, UsageError
 from genner.evaluation.counts import Counts
 from genner.extract import Extractor
@@ -29,19 +27,6 @@ from genner.training.thresholds import ScoredEntities, choose, choose_all, f1
 
 XML, CORE = FORMATS["inline_xml"], label_set("core")
 TEXT = "Ann met Bob"
-
-
-class Unsure(ScriptedEngine):
-    """Tags Ann with 0.81 and Bob with 0.5, whatever is asked."""
-
-    def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
-        for request in requests:
-            answer = b"<PER>Ann</PER> met <PER>Bob</PER>"
-            yield (
-                request,
-                Generation(answer, (5, 8, 14, 19, 24, 27, 33), (log(0.9), 0.0, log(0.9), 0.0, log(0.5), 0.0, 0.0)),
-            )
-
 
 THRESHOLDS = Thresholds(0.45, {CORE.tags: 0.6, ("LOC", "ORG", "PER"): 0.6, ("PER",): 0.9})
 CALIBRATION = Calibration({"inline": Scale.identity(XML.decision_kinds)}, "", {}, {"inline": THRESHOLDS})

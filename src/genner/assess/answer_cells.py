@@ -14,6 +14,7 @@ from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, s
 from genner.data.catalog import named_label_set
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import DataError
+from genner.few_shot.verification import denied
 from genner.formats import get_format
 from genner.pending import ChunkContext
 
@@ -146,6 +147,7 @@ def answered(
         answer_tokens=answer_tokens,
         refuted=prediction.refuted,
         unverified=prediction.unverified,
+        denied=denied(heard) if ner.verification else None,
     )
 
 

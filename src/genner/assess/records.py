@@ -80,6 +80,10 @@ class CellProgress:
     seconds: float = 0.0
 
 
+def _listed(entities: tuple[Entity, ...]) -> list[list[Any]]:
+    return [[e.start, e.end, e.label, e.score] for e in entities]
+
+
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
     """One document of a score or probe cell: the gold entities, the predicted ones, and the raw answers.
@@ -90,6 +94,7 @@ class PredictionRecord:
         tokens, passes: computed tokens and forward passes.
         prompt_tokens, answer_tokens: tokens of all prompts and of all answers; 0 in records of earlier versions.
         refuted, unverified: see `Prediction`.
+        denied: the refuted entities; None in records of earlier versions, which have their number only.
         entities: the predicted entities; for free answers, by the `repaired` reading (`genner.generations.readings`).
         paper: true positives, false positives and false negatives by the paper's rule; None if it has no such rule.
         strict: the same by the strict reading; None in records of earlier versions.
@@ -112,6 +117,7 @@ class PredictionRecord:
     answer_tokens: int = 0
     refuted: int = 0
     unverified: int = 0
+    denied: tuple[Entity, ...] | None = None
 
     def document(self) -> Document:
         """The gold document."""
@@ -125,7 +131,7 @@ class PredictionRecord:
             "id": self.id,
             "text": self.text,
             "gold": [[e.start, e.end, e.label] for e in self.gold],
-            "entities": [[e.start, e.end, e.label, e.score] for e in self.entities],
+            "entities": _listed(self.entities),
             "raw": list(self.raw),
             "problems": [{"kind": p.kind, "detail": p.detail} for p in self.problems],
             "tokens": self.tokens,
@@ -138,6 +144,7 @@ class PredictionRecord:
             "answer_tokens": self.answer_tokens,
             "refuted": self.refuted,
             "unverified": self.unverified,
+            "denied": _listed(self.denied) if self.denied is not None else None,
         }
 
     @classmethod
@@ -162,4 +169,5 @@ class PredictionRecord:
             answer_tokens=raw.get("answer_tokens", 0),
             refuted=raw.get("refuted", 0),
             unverified=raw.get("unverified", 0),
+            denied=tuple(Entity(*e) for e in denied) if (denied := raw.get("denied")) is not None else None,
         )

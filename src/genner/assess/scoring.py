@@ -6,6 +6,7 @@ other metrics (labels, lengths, problems, probes' measures) use the predicted en
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from genner.assess.folders import CellFolder
@@ -52,6 +53,15 @@ def said(
     """The counts of the literal content of free answers: the strict reading."""
     counts = strict_counts(form, labels, gold, raw, chunks)
     return counts.tp, counts.fp, counts.fn
+
+
+def before_verification(lines: Sequence[PredictionRecord]) -> list[Numbers] | None:
+    """The counts of the entities of each document before any was denied; None if nothing was verified, or if records
+    of an earlier version do not say what was denied."""
+    known = [replace(line.prediction(), entities=(*line.entities, *(line.denied or ()))) for line in lines]
+    if not lines or any(line.denied is None for line in lines):
+        return None
+    return [strict(line.document(), found) for line, found in zip(lines, known, strict=True)]
 
 
 def strict_anew(run: CellFolder) -> list[Numbers] | None:
@@ -110,6 +120,8 @@ def metrics(lines: Sequence[PredictionRecord], settings: Mapping[str, str]) -> t
         **{name: sum(getattr(line, name) for line in lines) for name in SUMMED},
         "units": report.units.to_dict(report.effective),
     }
+    if (before := before_verification(lines)) is not None:
+        counted["before_verification"] = scores(before, units)
     for name, holds in ANSWER_RATES.items():
         counted[name] = sum(map(holds, found)) / len(found) if found else 0.0
     return counted, report.signature

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from genner.cli.signals import Interrupted
-from genner.document import Document, Prediction
+from genner.document import DROPPED_KINDS, Document, Prediction
 
 if TYPE_CHECKING:
     from genner.cli.progress import ExtractionProgress
@@ -60,8 +60,25 @@ def _counted(
         which = "the" if ner.constrained else "free"
         notes.append(
             f"the repaired reading of {which} answers: {problems['realigned']} mentions that are not where an answer "
-            f"says were looked up, {problems['dropped']} dropped"
+            f"says were looked up, {sum(problems[kind] for kind in DROPPED_KINDS)} dropped{_reasons(problems)}"
         )
+    elif overlapping := problems["overlap"]:
+        notes.append(
+            f"{overlapping} {'entity' if overlapping == 1 else 'entities'} left out: they overlap surer ones of "
+            "other labels, and these labels nest less deeply (problems: overlap)"
+        )
+
+
+def _reasons(problems: Counter[str]) -> str:
+    """Why mentions were dropped, in brackets; empty if none was."""
+    why = {
+        "dropped": "not in the text, or of no label asked for",
+        "malformed": "not written as entities",
+        "unplaced": "without a certain place",
+        "overlap": "overlapping surer ones",
+    }
+    said = [f"{problems[kind]} {why[kind]}" for kind in DROPPED_KINDS if problems[kind]]
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _threshold(ner: "Extractor", left_out: int) -> str:

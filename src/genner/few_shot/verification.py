@@ -185,6 +185,16 @@ def _confirmed(prediction: Prediction, answers: Sequence[Answered], exact: bool)
     return replace(prediction, entities=tuple(kept), problems=tuple(problems), refuted=refuted, unverified=unverified)
 
 
+def denied(answered: Iterable[Answered]) -> tuple[Entity, ...]:
+    """The entities among these questions that were answered no, in reading order. Other requests are passed over."""
+    found = [
+        request.context.entity
+        for request, generation in answered
+        if isinstance(request.context, QuestionContext) and not generation.failure and verdict(generation) == NO
+    ]
+    return tuple(sorted(found, key=lambda e: (e.start, -e.end, e.label)))
+
+
 def verdict(generation: Generation) -> str | None:
     """`Yes`, `No`, or None for an answer that says neither: the first of these words, after any reasoning."""
     match = _SAID.search(_THOUGHT.sub("", generation.text))

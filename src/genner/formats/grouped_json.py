@@ -124,7 +124,7 @@ class GroupedJSON(Format):
                 if label not in labels:
                     problems.append(Problem("dropped", f"{brief(label)} {brief(mention)}: no such label"))
                 elif not isinstance(mention, str) or not mention:
-                    problems.append(Problem("dropped", f"{label} {brief(mention)} is not a mention"))
+                    problems.append(Problem("malformed", f"{label} {brief(mention)} is not a mention"))
                 else:
                     start = rule.place(mention, last)
                     if start is not None:

@@ -90,7 +90,7 @@ def parse_marks(pieces: Iterable[str | Mark], *, both_named: bool, unclosed_is_t
                 naming = mark if mark.label is None else start_tag
                 problems.append(Problem("dropped", f"{brief(naming.written)} at {start}: no such label"))
             elif start == length:
-                problems.append(Problem("dropped", f"{brief(start_tag.written)} at {start} is empty"))
+                problems.append(Problem("malformed", f"{brief(start_tag.written)} at {start} is empty"))
             else:
                 found.append(Entity(start, length, label))
     if not unclosed_is_text:
@@ -102,7 +102,7 @@ def parse_marks(pieces: Iterable[str | Mark], *, both_named: bool, unclosed_is_t
 
 
 def _unclosed(one: _Opened) -> Problem:
-    return Problem("dropped", f"{brief(one.mark.written)} at {one.start} is not closed")
+    return Problem("malformed", f"{brief(one.mark.written)} at {one.start} is not closed")
 
 
 def _moved(found: Iterable[Entity], stack: list[_Opened]) -> list[Entity]:

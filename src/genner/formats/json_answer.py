@@ -61,7 +61,7 @@ def find_objects(answer: str) -> tuple[list[dict[str, Any]], list[Problem]]:
         if item is not None:
             objects.append(item)
         elif match:
-            problems.append(Problem("dropped", f"item {brief(match.group())} is not JSON"))
+            problems.append(Problem("malformed", f"item {brief(match.group())} is not JSON"))
         at = answer.find("{", match.end() if match else at + 1)
     return objects, problems
 
@@ -86,7 +86,7 @@ def find_lists(answer: str) -> tuple[list[tuple[str, list[Any]]], list[Problem]]
                     raise ValueError
                 value, at = _DECODER.raw_decode(answer, at)
             except ValueError:
-                problems.append(Problem("dropped", f"{key}: {brief(answer[at : at + _SHOWN])} is no mention"))
+                problems.append(Problem("malformed", f"{key}: {brief(answer[at : at + _SHOWN])} is no mention"))
                 break
             values.append(value)
         lists.append((key, values))

@@ -108,7 +108,7 @@ class JsonList(Format):
         for item in objects:
             mention, label = item.get("text"), item.get("label")
             if not isinstance(mention, str) or not isinstance(label, str) or not mention:
-                problems.append(Problem("dropped", f"item {brief(item)} lacks a 'text' or a 'label'"))
+                problems.append(Problem("malformed", f"item {brief(item)} lacks a 'text' or a 'label'"))
             elif label not in labels:
                 problems.append(Problem("dropped", f"item {brief(item)}: no such label"))
             else:

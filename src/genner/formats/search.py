@@ -60,6 +60,7 @@ class Placement(NamedTuple):
     span: Span | None
     places: int = 1
     why: str = ""
+    absent: bool = False
 
 
 class Search:
@@ -174,7 +175,7 @@ class Search:
     def _chosen(self, mention: str, places: Sequence[Span], hint: Hint, taken: Set[Span]) -> Placement:
         """Choose one of several equally good places, given in reading order."""
         if len(places) < 2:
-            return Placement(places[0]) if places else Placement(None, 0, "is not in the text")
+            return Placement(places[0]) if places else Placement(None, 0, "is not in the text", absent=True)
         differ = mention in self._alike and len({plain(self.text[start:end]) for start, end in places}) > 1
         start = hint.begin
         if start is None and hint.end is not None:
@@ -224,7 +225,7 @@ def place(
     text, shown = search.text, f"{label} {brief(mention)}"
     found = search.find(mention, hint, taken)
     if found.span is None:
-        problems.append(Problem("dropped", f"{shown} {found.why}"))
+        problems.append(Problem("dropped" if found.absent else "unplaced", f"{shown} {found.why}"))
         return []
     start, end = found.span
     read = (

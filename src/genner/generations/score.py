@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from genner.document import Document, LabelSet
+from genner.document import DROPPED_KINDS, Document, LabelSet
 from genner.errors import UnknownNameError
 from genner.evaluation import Counts
 from genner.evaluation.intervals import f1
@@ -135,7 +135,7 @@ def _reasons(
     if strict != repaired:
         if result.problems["realigned"]:
             reasons.append("repaired finds a misplaced mention again")
-        if result.problems["dropped"]:
+        if any(result.problems[kind] for kind in DROPPED_KINDS):
             reasons.append("repaired drops what has no place or no label")
     if not reasons:
         totals = {c.tp + c.fp for c in (paper, strict, repaired)}

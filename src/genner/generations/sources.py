@@ -12,7 +12,7 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from genner.document import LabelSet
+from genner.document import DROPPED_KINDS, LabelSet
 from genner.formats import Format
 from genner.generations.records import GenerationRecord, without_surrogates
 
@@ -60,7 +60,7 @@ def find_source(record: GenerationRecord, form: Format, labels: LabelSet) -> str
         kinds = [p.kind for p in form.decode(text, gold, labels).problems]
         # If an answer gives no places, a moved mention says nothing.
         moved = kinds.count("realigned") if form.says_places else 0
-        if "dropped" not in kinds and moved < fewest:
+        if not set(DROPPED_KINDS).intersection(kinds) and moved < fewest:
             chosen, fewest = text, moved
         if not fewest:
             break

@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genner.document import Document, Label, LabelSet
+from genner.document import DROPPED_KINDS, Document, Label, LabelSet
 from genner.errors import UsageError
 from genner.evaluation import Counts, count
 from genner.formats import Format, get_format
@@ -81,7 +81,7 @@ def _score(record: GenerationRecord, form: Format, labels: LabelSet, gold: Docum
         decoded = form.decode(source, as_text(record.label), known)
         # Other spellings of a gold answer do not matter, but lost or moved entities do.
         problems.update(
-            f"{p.kind}{IN_GOLD}" for p in decoded.problems if p.kind in ("dropped", "realigned", "truncated")
+            f"{p.kind}{IN_GOLD}" for p in decoded.problems if p.kind in (*DROPPED_KINDS, "realigned", "truncated")
         )
         gold = Document(source, decoded.entities)
     answer = as_text(record.predict)
@@ -120,7 +120,7 @@ _Item = tuple[str, str, Hashable]
 
 def _score_items(record: GenerationRecord, form: Format, labels: LabelSet) -> StrictResult:
     expected, found = (_items(as_text(answer), form, labels) for answer in (record.label, record.predict))
-    problems = Counter({"dropped": found.pop(None, 0), "dropped in gold": expected.pop(None, 0)})
+    problems = Counter({"malformed": found.pop(None, 0), "malformed in gold": expected.pop(None, 0)})
     find = find_objects if isinstance(form, JsonList) else find_lists
     faults = find(form.reply("", as_text(record.label), labels))[1]
     problems["truncated in gold"] = sum(p.kind == "truncated" for p in faults)
@@ -130,7 +130,7 @@ def _score_items(record: GenerationRecord, form: Format, labels: LabelSet) -> St
         basis = "items"
         expected, found = Counter(set(expected)), Counter(set(found))
         for item in [item for item in expected if _nowhere(item)]:
-            problems["dropped in gold"] += expected.pop(item)
+            problems["unplaced in gold"] += expected.pop(item)
         misplaced = sum(n for item, n in found.items() if _nowhere(item))
     counts: dict[str, Counts] = {}
     for item in expected | found:

@@ -145,3 +145,12 @@ def values_of(entries: Iterable[Entry]) -> list[Value]:
 def cells_of(entries: Iterable[Entry | CellGroup]) -> tuple[str, ...]:
     """The cells behind several entries or groups, without duplicates."""
     return tuple(dict.fromkeys(id for entry in entries for id in entry.cells))
+
+
+def mean_count(group: CellGroup, path: Sequence[str], default: float | None = None) -> Entry:
+    """The mean of a count over seeds; `default` replaces a count that is not recorded."""
+    found = [item.metric(*path) for item in group.done]
+    known = [v for value in found if (v := default if value is None else value) is not None]
+    if not known or len(known) < len(found):
+        return group.missing("the record has no such figure")
+    return Value(sum(known) / len(known), "number", cells=group.cells)

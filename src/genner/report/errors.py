@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import product, zip_longest
 from typing import Any
 
@@ -9,15 +10,19 @@ from genner.document import Entity
 from genner.evaluation.jackknife import Interval
 from genner.evaluation.taxonomy import ERROR_KINDS
 from genner.render.layout import excerpt
+from genner.report.entries import mean_count
 from genner.report.outcomes import INVALID, Sighting
 from genner.report.plots import INK, colour, interval_line, label, legend, name_rows, panels, size
 from genner.report.results import CellGroup, System
 from genner.report.source import ScoredTest, Source, group_table, section
 from genner.report.table import NO_INTERVAL, Column, Entry, ErrorExample, ErrorExamples, Figure, Section, Table, Value
 from genner.report.terms import REPAIRED, decoded_and_read
+from genner.report.verification import verification_table
 
 ERROR_CONTEXT_CHARS = 160  # code points of the text on either side of an error
 MAX_ANSWER_CHARS = 1_500  # code points of an answer
+LEFT_OUT = {"for overlap": ("problems", "overlap"), "denied": ("refuted",)}
+"""Entities that the model named and the system left out, with the metric that counts them."""
 SHOWN_KINDS = (*(kind for kind in ERROR_KINDS if kind != "right"), INVALID)
 
 
@@ -25,7 +30,8 @@ def errors_section(source: Source) -> Section:
     """The kinds of errors, and examples."""
     tests = source.tests()
     shown = (examples(test, source.examples) for test in tests)
-    return section("errors", "Errors", [*map(kinds_figure, tests), kinds_table(source), *shown])
+    tables = kinds_table(source), verification_table(source)
+    return section("errors", "Errors", [*map(kinds_figure, tests), *tables, *shown])
 
 
 def kinds_table(source: Source) -> Table:
@@ -42,8 +48,12 @@ def kinds_table(source: Source) -> Table:
         source,
         "kinds",
         "Kinds of errors",
-        {Column(kind): number(kind) for kind in ERROR_KINDS},
-        "; ".join(f"{kind}: {meaning}" for kind, meaning in ERROR_KINDS.items()) + f". {REPAIRED} Means over seeds.",
+        {Column(kind): number(kind) for kind in ERROR_KINDS}
+        | {Column(what, "Left out"): partial(mean_count, path=path, default=0.0) for what, path in LEFT_OUT.items()},
+        "; ".join(f"{kind}: {meaning}" for kind, meaning in ERROR_KINDS.items()) + ". Left out: entities that the "
+        "model named and that are no part of the prediction: for overlap, as they overlap surer ones of other labels; "
+        "denied, by verification. What is left out though it is right counts as missed. "
+        f"{REPAIRED} Means over seeds.",
         [g for g in source.collection.ordered() if source.estimates.outcomes(g.cells)],
     )
 

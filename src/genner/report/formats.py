@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 from genner.assess.scoring import GRAMMAR
+from genner.document import ProblemKind
 from genner.evaluation.jackknife import Difference
 from genner.generations.readings import ReadingName
 from genner.report.deficits import FormatDeficit, decoded_both_ways, format_deficits
-from genner.report.entries import limits, points, score, values_of, without_interval
+from genner.report.entries import limits, mean_count, points, score, values_of, without_interval
 from genner.report.estimates import STARS
 from genner.report.findings import decoding_findings
 from genner.report.paper import mean_of_models
@@ -261,13 +262,17 @@ def validity_table(source: Source) -> Table:
         {Column(name, "F1"): f1(rule) for rule, name in READING_TITLES.items()}
         | {Column(f"{fault}, %", "Answers"): partial(_rate, fault=fault) for fault in FAULTS}
         | {
-            Column("misplaced", "Mentions"): lambda g: _mean(g, "problems", "realigned", default=0.0),
-            Column("named", "Mentions"): lambda g: _mean(g, "strict", "predicted"),
+            Column("misplaced", "Mentions"): partial(_problems, kind="realigned"),
+            Column("of no certain place", "Mentions"): partial(_problems, kind="unplaced"),
+            Column("overlapping", "Mentions"): partial(_problems, kind="overlap"),
+            Column("named", "Mentions"): partial(mean_count, path=("strict", "predicted")),
         },
         "Invalid: answers that break their format; hallucinated: answers that mark or list something that nothing "
         "in the text, or no label asked for, answers to; truncated: answers that end before the text does; misplaced: "
         "mentions that an answer puts in a wrong place (offsets, occurrence, a copy that differs) and that the "
-        "repaired reading has put where they stand in the text; named: all mentions in the answers. "
+        "repaired reading has put where they stand in the text; of no certain place: mentions that fit several places, "
+        "of which the answer names none, and that it leaves out; overlapping: mentions of the text that are left out "
+        "since they overlap surer ones of other labels; named: all mentions in the answers, without those left out. "
         "Means over seeds. F1 in three readings: " + "; ".join(MEANINGS.values()) + ".",
     )
 
@@ -280,10 +285,6 @@ def _rate(group: CellGroup, fault: str) -> Entry:
     return Value(number, "percent", cells=group.cells, part=group.seeds if incomplete else "")
 
 
-def _mean(group: CellGroup, *path: str, default: float | None = None) -> Entry:
-    """The mean of a count over seeds; `default` replaces a count that is not recorded."""
-    found = [item.metric(*path) for item in group.done]
-    known = [v for value in found if (v := default if value is None else value) is not None]
-    if not known or len(known) < len(found):
-        return group.missing("the record has no such figure")
-    return Value(sum(known) / len(known), "number", cells=group.cells)
+def _problems(group: CellGroup, kind: ProblemKind) -> Entry:
+    """The number of problems of a kind, the mean over seeds."""
+    return mean_count(group, ("problems", kind), default=0.0)
