@@ -46,17 +46,8 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
-@naming_parts()
-def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -> tuple[Any, Any]:
-    """Model, in float32 and evaluation mode, and tokenizer.
-
-    `fast`: the tokenizer has to tell offsets. `more`: what else is legal as a name, for the error.
-
-    Raises `ModelError` if there is none, or if it needs code of its own.
-    """
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
+def check_encoder(folder_or_id: str, more: str = "") -> None:
+    """Raise `ModelError` for what can be no encoder, before it is loaded; `more`: what else is legal as a name."""
     here = Path(folder_or_id).expanduser()
     if not here.is_dir() and not is_hub_id(folder_or_id):
         raise ModelError(
@@ -68,6 +59,21 @@ def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -
             f"encoder {folder_or_id!r}: this folder has no config.json; give the folder of a transformers encoder, "
             "with config.json, tokenizer.json and model.safetensors in it"
         )
+
+
+@naming_parts()
+def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -> tuple[Any, Any]:
+    """Model, in float32 and evaluation mode, and tokenizer.
+
+    `fast`: the tokenizer has to tell offsets. `more`: what else is legal as a name, for the error.
+
+    Raises `ModelError` if there is none, or if it needs code of its own.
+    """
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    check_encoder(folder_or_id, more)
+    here = Path(folder_or_id).expanduser()
     place = str(here) if here.is_dir() else folder_or_id
     logging.disable_progress_bar()
     try:

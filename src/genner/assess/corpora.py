@@ -1,11 +1,12 @@
 """Where a cell's documents come from, and the messages when they are missing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from genner.assess.study import SAMPLE
 from genner.data import read_corpus
+from genner.data.base import ReadLog
 from genner.data.catalog import catalog
 from genner.data.corpus import corpus_places
 from genner.document import Document, LabelSet
@@ -68,23 +69,33 @@ def documents_of(name: str, data: Path, labels: LabelSet, syntax: str | None = N
 
     Raises `DataError` when one has a label that the label set lacks, and as `read_corpus`.
     """
-    path = path_of(name, data)
+    read = list(documents_in(name, data, syntax))
+    for document in read:
+        for entity in document.entities:
+            if entity.label not in labels:
+                raise DataError(str(path_of(name, data)), label_not_in(labels, [entity.label], document.id))
+    return with_groups(read)  # before sampling: ids identify groups only in whole files
+
+
+def documents_in(
+    name: str, data: Path, syntax: str | None = None, read_log: ReadLog | None = None
+) -> Iterator[Document]:
+    """The documents of a file as they are read; its syntax is guessed if it is not given. Raises as `read_corpus`."""
     try:
-        read = read_corpus(path, syntax_of(name, syntax))
+        return read_corpus(path_of(name, data), syntax_of(name, syntax), read_log)
     except UnreadableError:
         raise
     except UsageError as error:
         raise UsageError(f"{error}; in the study: from = 'SYNTAX' in the [[corpus]], as in from = 'conll'") from None
-    found = with_groups(list(read))  # before sampling: ids identify groups only in whole files
-    for document in found:
-        for entity in document.entities:
-            if entity.label not in labels:
-                raise DataError(
-                    str(path),
-                    f"document {document.id!r} has label {entity.label!r}, which the label set lacks; it has: "
-                    f"{', '.join(labels.tags)}",
-                )
-    return found
+
+
+def label_not_in(labels: LabelSet, found: Sequence[str], document: str) -> str:
+    """What to say about labels of a file that its label set lacks; `document` is the id of one that has the first."""
+    some = ", ".join(repr(tag) for tag in found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    return (
+        f"document {document!r} has label {found[0]!r}, which the label set lacks; it has: {', '.join(labels.tags)}"
+        + (f"; the file has also {some.partition(', ')[2]}" if len(found) > 1 else "")
+    )
 
 
 def drawn(documents: Sequence[Document], sentences: int | None) -> list[Document]:

@@ -49,6 +49,8 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
     packages = ["peft", "accelerate", "matplotlib"] if cell.kind == "train" else []
     if not _on_server(cell) or Path(about["system"]["encoder"]).parts[:1] not in ((), ("http:",), ("https:",)):
         packages.insert(0, "torch")
+    if about.get("system", {}).get("search") == "faiss" and not is_installed("faiss"):
+        yield "faiss", str(missing_part("faiss", extra="retrieval"))
     for package in packages:
         if not is_installed(package):
             yield package, str(missing_part(package, extra="train" if cell.kind == "train" else ""))

@@ -64,7 +64,10 @@ def run(
         typer.Option(help="Cells with this in their id or name (* is anything), and what they need. Repeatable."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option(help="List what is missing, what would run, and the time, memory and disk that it takes.")
+        bool,
+        typer.Option(
+            help="List what is missing or unreadable, what would run, and the time, memory and disk that it takes."
+        ),
     ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time; one for each device if left out.")] = None,
     devices: Annotated[
@@ -167,6 +170,7 @@ def _list(
     from genner.assess.forecast import Cost, forecast, measure, size_of
     from genner.assess.missing import memory, missing, room, unfetched
     from genner.assess.records import CellResult
+    from genner.assess.unreadable import unreadable
 
     known: list[CellResult] = []
     if (runs.root / "cells").is_dir():
@@ -178,7 +182,10 @@ def _list(
     lacks = missing(todo, data)
     for why, of in lacks.items():
         tell(f"missing: {why} ({len(of)} of {len(todo)} cells need it)", sys.stdout)
-    if lacks:
+    wrong = unreadable(todo, data)
+    for why, of in wrong.items():
+        tell(f"unreadable: {why} ({len(of)} of {len(todo)} cells need it)", sys.stdout)
+    if lacks or wrong:
         print()
     costs: dict[str, Cost | None] = {}
     for cell in todo:

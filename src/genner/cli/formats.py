@@ -52,14 +52,14 @@ def grammar(
         raise UsageError(f"unknown language {to!r}; known: {', '.join(LANGUAGES)}")
     Document(text)  # an invalid text has no grammar
     constraints = Constraints("strict", depth, allow_trailing_repeat=DECODING.allow_trailing_repeat)
+    if to == "json-schema" and form.json_schema("", asked, constraints) is None:
+        raise UsageError(f"{format} is not JSON, so it has no schema; take gbnf, ebnf or lark, or a JSON format")
     least = _at_least(form, text, len(asked), to, depth)
     if least > max_size:
-        raise _too_large(f"more than {least:,} characters", text, len(asked), format, to, depth, max_size)
+        raise _too_large(f"more than {least:,} characters", text, len(asked), form, to, depth, max_size)
     about = ""
     if to == "json-schema":
         schema = form.json_schema(text, asked, constraints)
-        if schema is None:
-            raise UsageError(f"{format} is not JSON, so it has no schema; take gbnf, ebnf or lark, or a JSON format")
         written = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
     elif to == "lark":
         written = form.lark(text, asked, constraints)
@@ -69,7 +69,7 @@ def grammar(
         about = f"; the longest answer that it allows has {rules.longest():,} characters"
     size = f"{len(written):,} characters" + (f", {size_of(written):,} rules" if to != "json-schema" else "")
     if len(written) > max_size:
-        raise _too_large(size, text, len(asked), format, to, depth, max_size)
+        raise _too_large(size, text, len(asked), form, to, depth, max_size)
     print(written, end="")
     print(f"{to}: {size}{about}", file=sys.stderr)
 
@@ -82,38 +82,40 @@ def size_of(grammar: str) -> int:
 def _at_least(form: "Format", text: str, labels: int, to: str, depth: int) -> int:
     """A lower bound of a grammar's size in characters, without building it; 0 if building is fast.
 
-    A schema lists every span of words from the first word on. The XML rules distinguish all ways in which `depth`
-    labels can be open.
+    A schema lists every span of words from the first word on. Rules that remember each open label distinguish all
+    ways in which `depth` labels can be open.
     """
-    from genner.formats.inline import InlineFormat
-
     starts, ends = boundaries(text, "word")
     first = next((i for i, start in enumerate(starts) if start), None)
     if first is None:
         return 0
-    if to == "json-schema" and not isinstance(form, InlineFormat):
+    if to == "json-schema":
         return sum(end - first for end in range(first + 1, len(text) + 1) if ends[end])
-    if form.name == "inline_xml" and to in ("gbnf", "ebnf") and depth > 1 and any(boundaries(text, "strict")[0]):
+    if form.rules_grow_with_depth and to in ("gbnf", "ebnf") and depth > 1 and any(boundaries(text, "strict")[0]):
         return int(_CHARS_OF_A_RULE * min(float(labels) ** min(depth, 64), 1e12))
     return 0
 
 
-def _too_large(size: str, text: str, labels: int, format: str, to: str, depth: int, most: int) -> UsageError:
+def _too_large(size: str, text: str, labels: int, form: "Format", to: str, depth: int, most: int) -> UsageError:
     why = f"{to} of {size} for a --text of {len(text):,} characters, {labels} labels and --depth {depth}"
     return UsageError(
         f"{why} is more than --max-size {most}, and an engine may take minutes for it, or refuse it; "
-        f"{_advice(format, to, depth)}, or raise --max-size"
+        f"{_advice(form, to, depth)}, or raise --max-size"
     )
 
 
-def _advice(format: str, to: str, depth: int) -> str:
+def _advice(form: "Format", to: str, depth: int) -> str:
     """What to change to make a grammar smaller; the option to type comes first."""
+    from genner.formats import FORMATS
+
     how = []
     if to == "json-schema":
         how.append("--to gbnf, ebnf or lark, which grow with the text and not with its square")
-    if format == "inline_xml" and to != "lark" and depth > 1:
+    if form.rules_grow_with_depth and to != "lark" and depth > 1:
         how.append("--to lark, which stays small at any depth (llguidance)")
-        how.append("--format compact or inline_bracketed, whose rules need not remember each open label")
+        alike = (f for f in FORMATS.values() if f.decision_kinds == form.decision_kinds and not f.prompt_per_label)
+        if others := [f.name for f in alike if not f.rules_grow_with_depth]:
+            how.append(f"--format {' or '.join(others)}, whose rules need not remember each open label")
     if depth > 1:
         how.append(f"--depth {depth - 1}")
     return "give " + ", ".join([*how, "a shorter --text"])

@@ -73,6 +73,10 @@ class Format(ABC):
     """Whether the entities of each label are written apart from the others, so that no constraint holds for entities of
     different labels together."""
 
+    rules_grow_with_depth: bool = False
+    """Whether its `rules` remember each open label, so that their size grows with (number of labels)^depth. Its `lark`
+    does not."""
+
     says_places: bool = True
     """Whether an answer states the position of each mention."""
 

@@ -26,6 +26,7 @@ class InlineXML(InlineFormat):
     instruction = "Copy the text with each entity as <LABEL>mention</LABEL>"
     example = "<PER>John Smith</PER> reported from <LOC>New York</LOC>."
     forbidden_start_chars = ("<",)
+    rules_grow_with_depth = True  # each closing tag names its label
 
     def tags(self, labels: LabelSet) -> tuple[list[MarkupTag], list[MarkupTag]]:
         return [MarkupTag("<", f"{tag}>") for tag in labels.tags], [MarkupTag("</", f"{tag}>") for tag in labels.tags]
