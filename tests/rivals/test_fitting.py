@@ -98,6 +98,8 @@ def test_the_best_state_is_kept_and_patience_ends_a_run(
     assert (report.dev_f1, report.steps, len(seen)) == (0.5, 12, 4)
     for key, value in tagger.network.state_dict().items():
         assert torch.equal(value, seen[1][key])
+    said = iter([0.5, 1.0])  # nothing can be better
+    assert tagger.fit(made_up(), made_up(), LABELS, folder=tmp_path, options=OPTIONS, quiet=True).steps == 6
 
 
 def test_the_budget_ends_a_run(encoder_folder: Path, tmp_path: Path) -> None:

@@ -25,12 +25,14 @@ QUICK = FitOptions(encoder_rate=3e-3, head_rate=1e-2, epochs=40, batch_size=4, w
 OF_RIVAL: dict[str, dict[str, float]] = {
     # Which label is meant has to be learnt from the letters of the queries.
     "gnn_sl": {"epochs": 15},
+    "ace_style": {"epochs": 20},
     "bert_mrc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 60},
     "bert_mrc_dsc": {"head_rate": 3e-3, "batch_size": 2, "epochs": 80},
     "w2ner": {"epochs": 80},  # its loss is a mean over all pairs of words
 }
 """Rates of rivals that need others to learn them under every seed."""
 NARROW: dict[str, dict[str, float]] = {
+    "ace_style": {"hidden": 32, "characters": 8, "episodes": 4, "fine_tune_epochs": 5},
     "biaffine": {"channels": 16, "hidden": 32, "dropout": 0.1},
     "biaffine_cnn": {"channels": 16, "hidden": 32, "dropout": 0.1},
     "w2ner": {

@@ -22,6 +22,7 @@ RIVALS = {
     "biaffine": "genner.rivals.biaffine:Biaffine",
     "biaffine_cnn": "genner.rivals.biaffine:BiaffineCnn",
     "w2ner": "genner.rivals.w2ner:W2Ner",
+    "ace_style": "genner.rivals.ace_style:AceStyle",
 }
 """The class of each rival."""
 

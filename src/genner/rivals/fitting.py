@@ -1,8 +1,9 @@
 """The training loop that all rivals share.
 
 AdamW with one rate for the encoder and one for the rest, linear warm-up and decay over the run, gradients clipped by
-norm. The state with the best F1 on dev data is kept; training can stop early, or after a time budget to which the
-schedule adapts. A killed run goes on from its last checkpoint as if it had not been killed.
+norm. The state with the best F1 on dev data is kept. Training stops early if that is 1, and can stop after evaluations
+without a better one, or after a time budget to which the schedule adapts. A killed run goes on from its last checkpoint
+as if it had not been killed.
 """
 
 import json
@@ -239,7 +240,8 @@ class _Run:
                 self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
             else:
                 progress.stale += 1
-                progress.done = 0 < self.options.patience <= progress.stale
+            # After an F1 of 1 no later state is better.
+            progress.done = f1 >= 1 or 0 < self.options.patience <= progress.stale
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
