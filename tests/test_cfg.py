@@ -252,7 +252,7 @@ def test_sizes_are_told_and_big_grammars_refused_with_advice(run: Run) -> None:
     nested = ("--labels", "genia", "--depth", "3")
     code, out, err = grammar(20, "inline_xml", *nested)
     assert (code, out) == (2, "")
-    assert "give --to lark, which stays small at any depth (llguidance), --format compact" in err
+    assert "give --to lark, which stays small at any depth (llguidance), --format inline_bracketed or compact" in err
     assert "--depth 2, a shorter --text, or raise --max-size" in err
     assert grammar(20, "inline_xml", *nested, "--to", "lark")[0] == grammar(20, "compact", *nested)[0] == 0
 

@@ -1,6 +1,7 @@
 """What a name means, on folders that hold no more than the files that say it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from genner.assess.forecast import size_of
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.manifest import FetchedManifest, schema_of
-from genner.model_source import ModelSource, shipped
+from genner.model_source import ModelSource, called_in_signatures, shipped
 
 CONFIG = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 50}
 LABELS = {"labels": {"PER": "people", "LOC": "places"}}
@@ -157,3 +158,16 @@ def test_a_format_that_this_version_does_not_know_is_named(tmp_path: Path) -> No
     source = ModelSource.resolve(folder(tmp_path / "x", config=CONFIG, training=told))
     with pytest.raises(ModelError, match=r"trained on the format 'later', .* name another \(inline_xml, "):
         _ = source.format
+
+
+def test_signatures_name_a_folder_by_what_is_in_it(tmp_path: Path) -> None:
+    places = [tmp_path / user / "model" for user in ("ann", "bob", "cy")]
+    for place, weights in zip(places, (b"same", b"same", b"other"), strict=True):
+        folder(place, config=CONFIG)
+        (place / "model.safetensors").write_bytes(weights)
+    names = [ModelSource.resolve(place).signature["model"] for place in places]
+    assert names[0] == names[1] != names[2]
+    assert all(re.fullmatch("model@[0-9a-f]{12}", name) for name in names)
+    for name in ("smollm2-135m-instruct", "default", "o/n", "served-by-somebody", ""):
+        assert called_in_signatures(name) == name
+    assert called_in_signatures("/home/somebody/gone") == "gone"

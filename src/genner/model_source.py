@@ -209,8 +209,8 @@ class ModelSource:
     def signature(self) -> dict[str, str]:
         """`model` and `adapter` in the signature of a score (without `|`, which divides its fields)."""
         if self.merged:
-            return {"model": (self.origin or "").replace("|", "_"), "adapter": f"{self.merged[:12]}-merged"}
-        return {"model": self.base.replace("|", "_"), "adapter": self.digest}
+            return {"model": called_in_signatures(self.origin or ""), "adapter": f"{self.merged[:12]}-merged"}
+        return {"model": called_in_signatures(self.base), "adapter": self.digest}
 
     @cached_property
     def calibration(self) -> "Calibration":
@@ -266,6 +266,22 @@ def shipped() -> dict[str, Path]:
     """The adapters inside the package, by name."""
     root = Path(str(files("genner") / "assets" / "adapters"))
     return {path.name: path for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
+
+
+def called_in_signatures(name: str) -> str:
+    """What signatures call the model that a name means: the name itself, but `NAME@DIGEST` of a folder, by its last
+    name and a hash of its weights. So they tell neither where it lies nor who its user is. Never has a `|`.
+
+    Raises `ModelError` for a damaged folder.
+    """
+    place = expanded(name)
+    if not name or name in MODELS or is_hub_id(name) or not (place.is_absolute() or is_path(name)):
+        return name.replace("|", "_")
+    called = place.resolve().name.replace("|", "_")
+    source = ModelSource.find(name)
+    if source is None:  # it has gone
+        return called
+    return f"{called}@{source.digest if source.adapter else (source.weights_digest or '')[:12]}"
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

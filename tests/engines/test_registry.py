@@ -4,7 +4,7 @@ import copy
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +21,9 @@ import genner.engines
 from genner.cli.app import engine_options as command_options
 from genner.cli.engines import engines as list_engines
 from genner.document import LabelSet
-from genner.engines import ENGINES, engine_class, engine_options
+from genner.engines import ENGINES, engine_class, engine_options, signed_options
 from genner.engines.base import Answered, Capabilities, Engine, Generation, Request
+from genner.engines.http.options import HttpOptions
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import ModelError, UnknownNameError, UsageError
 from genner.extract import Extractor
@@ -336,3 +337,16 @@ def test_the_commands_options_are_the_engines() -> None:
         command_options(["concurrency=8", "concurrency=9"], None)
     with pytest.raises(UsageError, match="not both"):
         command_options(["base_url=http://x"], "http://y")
+
+
+def test_signatures_have_the_options_that_answers_depend_on() -> None:
+    given = {"base_url": "http://ann@host/v1", "cache": "/home/ann/x", "window": 5, "body": '{"user": "ann"}'}
+    told = signed_options("http", given)
+    assert told.keys() == {"window", "body"}
+    assert "ann" not in repr(told)
+    assert told != signed_options("http", given | {"body": "{}"})
+    assert signed_options("vllm", {"dtype": "float32"}) == {"dtype": "float32"}
+
+
+def test_no_option_is_excepted_that_there_is_not() -> None:
+    assert {field.name for field in fields(HttpOptions)} >= HttpOptions.UNSIGNED | HttpOptions.HASHED

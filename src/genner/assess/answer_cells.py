@@ -238,13 +238,14 @@ def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
 
 
 def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Json) -> CellFindings:
+    from genner.engines import signed_options
     from genner.few_shot.encoders import identity_of
-    from genner.model_source import ModelSource
+    from genner.model_source import ModelSource, called_in_signatures
 
     about = work.about
     source = ModelSource.find(work.model)
     settings = {
-        "model": (source.base if source and source.adapter else about["model"]).replace("|", "_"),
+        "model": called_in_signatures(source.base if source and source.adapter else about["model"]),
         "adapter": source.digest if source else "none",
         "format": about["format"],
         "decoding": about["decoding"],
@@ -257,7 +258,9 @@ def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Jso
 
         settings |= {"sampling": str(Sampling()), "sampling_seed": str(about["seed"])}
     if system := about.get("system"):
-        encoder = {"encoder": identity_of(_encoder(work))} if system["encoder"] else {}
-        settings |= {name: str(v) for name, v in (system | encoder).items() if v not in ("", None, {})}
+        told = system | {"options": signed_options(system["engine"], system["options"])}
+        if system["encoder"]:
+            told["encoder"] = identity_of(_encoder(work))
+        settings |= {name: str(value) for name, value in told.items() if value not in ("", None, {})}
     found, signature = metrics(lines, {name: value.replace("|", "_") for name, value in settings.items()})
     return CellFindings(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))

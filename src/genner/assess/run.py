@@ -29,6 +29,7 @@ def execute(work: CellContext) -> CellFindings:
 
 def _ability(work: CellContext) -> CellFindings:
     from genner import ability
+    from genner.model_source import called_in_signatures
 
     about = work.about
     require_model(about["model"])
@@ -51,7 +52,12 @@ def _ability(work: CellContext) -> CellFindings:
     except DataError as error:
         raise MissingError(str(error)) from error
     settings = {"task": about["task"], "shots": about["shots"], "limit": about["limit"], "seed": about["seed"]}
-    settings |= {"model": about["model"], "trained": about["trained"], "harness": found.harness, **found.settings}
+    settings |= {
+        "model": called_in_signatures(about["model"]),
+        "trained": about["trained"],
+        "harness": found.harness,
+        **found.settings,
+    }
     signature = "|".join(["ability", *(f"{key}:{value}" for key, value in settings.items())])
     return CellFindings(found.metrics(), signature, found.tokens, found.passes)
 
@@ -60,6 +66,7 @@ def _contamination(work: CellContext) -> CellFindings:
     from genner.contamination.run import check
     from genner.contamination.sources import Given, case_of
     from genner.data.base import ReadLog
+    from genner.model_source import called_in_signatures
 
     about = work.about
     files = [about["file"], *about["train"], *([about["dev"]] if about["dev"] else [])]
@@ -101,6 +108,7 @@ def _contamination(work: CellContext) -> CellFindings:
     if found.problems:
         raise GennerError("; ".join(f"{name}: {why}" for name, why in found.problems.items()))
     settings = {key: found.settings[key] for key in ("model", "adapter", "set", "data", "sample", "seed", "dtype")}
+    settings["model"] = called_in_signatures(settings["model"])
     signature = "|".join(["contamination", *(f"{key}:{value}" for key, value in settings.items())])
     return CellFindings({**found.to_dict(), "documents": len(case.sample)}, signature, 0, 0)
 

@@ -14,6 +14,7 @@ from genner.data.catalog import named_label_set
 
 
 def run_training(work: CellContext) -> CellFindings:
+    from genner.model_source import called_in_signatures
     from genner.training import RunOptions, train
     from genner.training.recipe import Recipe
 
@@ -47,7 +48,8 @@ def run_training(work: CellContext) -> CellFindings:
         "dev": _dev(folder / "metrics.jsonl"),
         "data": json.loads((folder / "data.json").read_text(encoding="utf-8")),
     }
-    signature = f"train|base:{recipe.base}|cell:{work.run.cell.id}|seed:{recipe.seed}|steps:{progress.step}"
+    base = called_in_signatures(recipe.base)
+    signature = f"train|base:{base}|cell:{work.run.cell.id}|seed:{recipe.seed}|steps:{progress.step}"
     return CellFindings(found, signature, progress.tokens, progress.step * recipe.optim.groups_per_step)
 
 

@@ -6,6 +6,7 @@ Another package adds engines by the entry-point group `genner.engines`: the name
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from hashlib import blake2b
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, cast
@@ -86,6 +87,18 @@ def options_class(name: str) -> type:
         module, attribute = place.split(":")
         return cast("type", getattr(import_module(module), attribute))
     return engine_class(name).Options
+
+
+def signed_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of an engine's options that are part of a signature: what answers depend on, without where a server is, how
+    patient its caller is, and which files are used; what may hold a secret is a hash (`UNSIGNED`, `HASHED`)."""
+    kind = options_class(name)
+    unsigned, hashed = getattr(kind, "UNSIGNED", ()), getattr(kind, "HASHED", ())
+    return {
+        key: blake2b(str(value).encode(), digest_size=6).hexdigest() if key in hashed else value
+        for key, value in given.items()
+        if key not in unsigned
+    }
 
 
 def engine_options(name: str, given: Mapping[str, Any]) -> Any:

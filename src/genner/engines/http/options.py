@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import httpx2
 
@@ -58,6 +58,17 @@ class HttpOptions:
     price_out: float = _option(0.0, "Price of a million tokens of answers.")
     cache: str = _option("", "File of the answers paid for, or none; by default answers.sqlite in genner's folder.")
     body: str = _option("", "Further fields of each request, as a JSON object.")
+
+    HASHED: ClassVar[frozenset[str]] = frozenset({"body"})
+    """Options that may hold a secret, of which signatures have a hash."""
+    UNSIGNED: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("base_url", "key_env", "cache", "price_in", "price_out", "concurrency", "stream"),
+            *("start_wait", "loading_wait", "retries", "backoff", "max_wait", "give_up"),
+            *("connect_timeout", "read_timeout", "total_timeout"),
+        }
+    )
+    """Options on which no answer depends, so that signatures lack them."""
 
     def __post_init__(self) -> None:
         """Raises `UsageError`."""
