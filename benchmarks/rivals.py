@@ -151,7 +151,7 @@ def score_generative(job: dict[str, Any], data: Path, folder: Path) -> None:
     torch.set_num_threads(job["threads"])
     weights = load_file(folder / "run" / "adapter" / "adapter_model.safetensors")
     adapter = sum(tensor.numel() for tensor in weights.values())
-    ner = load(folder / "run", min_score=0.0).replace(split=False)
+    ner = load(str(folder / "run" / "adapter"), min_score=0.0).replace(split=False)
     labels, gold = labels_of(job["corpus"]), split(data, job["corpus"], "test")
     found = list(tqdm(ner.pipe(gold, labels, 16), total=len(gold), desc="test"))
     (folder / "test.jsonl").write_text("".join(json.dumps(p.to_dict(), ensure_ascii=False) + "\n" for p in found))
