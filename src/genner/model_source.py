@@ -229,18 +229,7 @@ class ModelSource:
         """
         if self.preset:
             return None
-        folder, digest = self.located, hashlib.sha256()
-        try:
-            for path in sorted(path for end in _WEIGHTS for path in folder.glob(end)):
-                with path.open("rb") as file:
-                    size = file.seek(0, 2)
-                    digest.update(f"{path.name}:{size}".encode())
-                    for at in range(0, size, max(SAMPLE_STEP, size // 1000)):
-                        file.seek(at)
-                        digest.update(file.read(4096))
-        except OSError as error:
-            raise ModelError(f"{folder} cannot be read: {error.strerror}") from None
-        return digest.hexdigest()[:16]
+        return sampled_weights(self.located)
 
     def check_base(self, base: str, folder: Path) -> None:
         """Raise `ModelError` when `base`, in `folder`, is not the model that this adapter was trained on.
@@ -304,6 +293,22 @@ def fingerprint(folder: Path) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder} cannot be identified: {error}; is it the folder of a transformers model?") from None
     return found
+
+
+def sampled_weights(folder: Path) -> str:
+    """A hash of samples of the files of weights in a folder, 4 KiB of each MiB or so. Raises `ModelError`."""
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(path for end in _WEIGHTS for path in folder.glob(end)):
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                digest.update(f"{path.name}:{size}".encode())
+                for at in range(0, size, max(SAMPLE_STEP, size // 1000)):
+                    file.seek(at)
+                    digest.update(file.read(4096))
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read: {error.strerror}") from None
+    return digest.hexdigest()[:16]
 
 
 def _counts(name: str) -> bool:

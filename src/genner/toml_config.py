@@ -102,5 +102,6 @@ def _is(value: Any, wanted: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)
     if origin is dict:
-        return isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
+        numbers = all(type(item) in (int, float) for item in value.values()) if isinstance(value, dict) else False
+        return numbers or (isinstance(value, dict) and arguments[1] is Any)
     return any(_is(value, kind) for kind in arguments) if arguments else type(value) is wanted

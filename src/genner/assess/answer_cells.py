@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 def run_score(work: CellContext) -> CellFindings:
-    documents, labels = _test_documents(work)
+    documents, labels = test_documents(work)
     lines = _answers(work, documents, labels)
     return _counted(work, lines, {})
 
 
 def run_probe(work: CellContext) -> CellFindings:
-    documents, labels = _test_documents(work)
+    documents, labels = test_documents(work)
     probe = make_probe(work, labels)
     probed = probe.apply(documents, labels)
     lines = _answers(work, probed.documents, probed.labels)
@@ -46,7 +46,7 @@ def run_probe(work: CellContext) -> CellFindings:
     return replace(outcome, metrics=found)
 
 
-def _test_documents(work: CellContext) -> tuple[list[Document], LabelSet]:
+def test_documents(work: CellContext) -> tuple[list[Document], LabelSet]:
     """The documents of a cell, and the requested labels.
 
     Raises `DataError` when the file has no document or no entity, so that nothing can be right.
@@ -81,12 +81,8 @@ def make_probe(work: CellContext, labels: LabelSet) -> "Probe":
 def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet) -> list[PredictionRecord]:
     """The model's answers for the documents; answers of an interrupted run are reused."""
     run = work.run
-    gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
-    done = [_with_strict(work, line, labels) for line in run.predictions()]
-    if [line.document() for line in done] != gold[: len(done)]:
-        run.clear_predictions()  # the answers are for other data under the same name
-        done = []
-    todo = gold[len(done) :]
+    done, todo = kept_answers(work, documents)
+    done = [_with_strict(work, line, labels) for line in done]
     if not todo:
         return done
     work.tell(len(done), len(documents), "documents")
@@ -105,6 +101,19 @@ def _answers(work: CellContext, documents: Sequence[Document], labels: LabelSet)
     for note in ner.few_shot.notes() if ner.few_shot else ():
         print(note, flush=True)  # into the cell's log
     return done
+
+
+def kept_answers(work: CellContext, documents: Sequence[Document]) -> tuple[list[PredictionRecord], list[Document]]:
+    """The answers of an interrupted run, and the documents that are still to be answered, as answers record them.
+
+    Answers for other data under the same name are deleted.
+    """
+    gold = [Document(d.text, d.entities, d.id, group=d.group) for d in documents]
+    done = list(work.run.predictions())
+    if [line.document() for line in done] != gold[: len(done)]:
+        work.run.clear_predictions()
+        done = []
+    return done, gold[len(done) :]
 
 
 def _with_strict(work: CellContext, line: PredictionRecord, labels: LabelSet) -> PredictionRecord:

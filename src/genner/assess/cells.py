@@ -10,9 +10,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from genner.assess.records import Cell, CellKind, Json
+from genner.assess.rival_entry import RivalEntry, encoder_name, place_of, trained_rival
 from genner.assess.study import Study
 from genner.assess.study_entries import (
     ContaminationEntry,
@@ -68,17 +70,24 @@ class _Plan:
 
     study: Study
     command: Callable[[str], str]
+    data: Path
     cells: dict[str, Cell] = field(default_factory=dict)
 
     def add(
-        self, kind: CellKind, name: str, description: Json, needs: Iterable[str | None] = (), model: str = ""
+        self,
+        kind: CellKind,
+        name: str,
+        description: Json,
+        needs: Iterable[str | None] = (),
+        model: str = "",
+        places: dict[str, str] | None = None,
     ) -> str:
         plain = json.loads(json.dumps(description))  # tuples become lists, as when the file is read again
         recipe = {"recipe": with_earlier_keys(plain["recipe"])} if "recipe" in plain else {}
         id = cell_id(kind, plain | recipe)
         if id not in self.cells:
             wanted = tuple(need for need in needs if need is not None)
-            self.cells[id] = Cell(kind, id, name, wanted, plain, self.command(id), model)
+            self.cells[id] = Cell(kind, id, name, wanted, plain, self.command(id), model, places or {})
         return id
 
     def points(self) -> Iterator[_Point]:
@@ -139,6 +148,24 @@ class _Plan:
                             description["train"] = list(corpus.training.train)
                         self.add("score", point.name(format, corpus.name, decoding), description, (), system.name)
 
+    def rival(self, entry: RivalEntry) -> None:
+        """The cells of a rival: for each corpus and seed a fitting and a score; a score alone if it is trained."""
+        about: Json
+        if entry.folder:
+            about = trained_rival(entry.folder, self.data)
+            places = {"folder": place_of(entry.folder, self.data)}
+        else:
+            about = {"rival": entry.rival, "encoder": encoder_name(entry.encoder, self.data)}
+            places = {"encoder": place_of(entry.encoder, self.data)}
+        for corpus in self.study.corpora_of(entry.corpora):
+            for seed in (0,) if entry.folder else self.study.seeds:
+                name, fitted = f"{entry.name} {corpus.name} seed {seed}", None
+                if not entry.folder:
+                    description = about | entry.training | _training_data(corpus, entry.dev_sentences)
+                    fitted = self.add("fit", name, description | {"seed": seed}, (), entry.name, places)
+                test = _tested(corpus) | {"trained": fitted, "seed": seed}
+                self.add("score", name, about | test, [fitted], entry.name, places)
+
     def probe(self, point: _Point, decoding: str, probe: ProbeEntry) -> None:
         trained = self.trained(point, probe if probe.train else None)
         description = _scored(point, trained, decoding) | {"probe": probe.source, "options": probe.options}
@@ -180,14 +207,37 @@ def _scored(point: _Point, trained: str | None, decoding: str) -> Json:
         "model": point.model.source,
         "trained": trained,
         "format": point.format,
-        "corpus": point.corpus.name,
-        "file": point.corpus.test,
-        "split": SPLIT,
-        "sentences": point.corpus.sentences or None,
-        "labels": point.corpus.labels,
         "decoding": decoding,
         "seed": point.seed,
-        **point.corpus.syntax,
+        **_tested(point.corpus),
+    }
+
+
+def _tested(corpus: CorpusEntry) -> Json:
+    """The documents on which a system is scored."""
+    return {
+        "corpus": corpus.name,
+        "file": corpus.test,
+        "split": SPLIT,
+        "sentences": corpus.sentences or None,
+        "labels": corpus.labels,
+        **corpus.syntax,
+    }
+
+
+def _training_data(corpus: CorpusEntry, dev_sentences: int) -> Json:
+    """The documents on which a rival is trained. Further keys of a corpus are for generative models."""
+    given = corpus.training
+    return {
+        "corpus": corpus.name,
+        "train": given.train,
+        "dev": given.dev,
+        "dev_sentences": dev_sentences or None,
+        "labels": corpus.labels,
+        "fraction": given.fraction,
+        "shots": given.shots,
+        "lenient": given.lenient,
+        **corpus.syntax,
     }
 
 
@@ -207,15 +257,20 @@ def _sources(probe: ProbeEntry, corpus: CorpusEntry) -> Json:
     return {need: given[need] for need in needs} | corpus.syntax
 
 
-def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Cell]:
-    """The cells of a study, each once, in an order in which they can be run. `command` is how to run one cell alone."""
-    made = _Plan(study, command)
+def plan(study: Study, command: Callable[[str], str] = lambda id: "", data: Path = Path()) -> list[Cell]:
+    """The cells of a study, each once, in an order in which they can be run.
+
+    `command` is how to run one cell alone; below `data` are the folders of encoders.
+    """
+    made = _Plan(study, command, data)
     points = list(made.points())
     for point in points:
         for decoding in made.decodings(point):
             made.score(point, decoding)
     for system in study.systems:
         made.system(system)
+    for rival in study.rivals:
+        made.rival(rival)
     for probe in study.probes:
         for point in (p for p in points if p.within(probe.only) and (p.recipe or not probe.train)):
             for decoding in made.decodings(point):
@@ -244,7 +299,7 @@ def plan(study: Study, command: Callable[[str], str] = lambda id: "") -> list[Ce
     for contamination in study.contaminations:
         for point in (p for p in points if p.within(contamination.only)):
             made.contamination(point, contamination)
-    return sorted(made.cells.values(), key=lambda cell: cell.kind != "train")
+    return sorted(made.cells.values(), key=lambda cell: cell.kind not in ("train", "fit"))
 
 
 def chosen(cells: Iterable[Cell], only: Sequence[str]) -> list[Cell]:

@@ -64,12 +64,14 @@ def syntax_of(name: str, given: str | None) -> str | None:
     return None if name.startswith(SAMPLE) else given
 
 
-def documents_of(name: str, data: Path, labels: LabelSet, syntax: str | None = None) -> list[Document]:
+def documents_of(
+    name: str, data: Path, labels: LabelSet, syntax: str | None = None, read_log: ReadLog | None = None
+) -> list[Document]:
     """The documents of a file; its syntax is guessed if it is not given.
 
     Raises `DataError` when one has a label that the label set lacks, and as `read_corpus`.
     """
-    read = list(documents_in(name, data, syntax))
+    read = list(documents_in(name, data, syntax, read_log))
     for document in read:
         for entity in document.entities:
             if entity.label not in labels:

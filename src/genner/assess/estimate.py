@@ -1,8 +1,8 @@
 """Estimates the time of cells from finished cells of the same kind, in seconds per unit of work.
 
-A unit is a document for `score`, `probe` and `contamination`, a sentence in an epoch for `train`, a question for
-`ability`. The rate is that of the most similar finished cells: of the same model, decoding, format and corpus, if there
-are any; else with fewer of these in common. It is a rough guess, since a cell's time includes loading its model.
+A unit is a document for `score`, `probe` and `contamination`, a sentence in an epoch for `train` and `fit`, a question
+for `ability`. The rate is that of the most similar finished cells: of the same model, decoding, format and corpus, if
+there are any; else with fewer of these in common. It is a rough guess, since a cell's time includes loading its model.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from genner.data.catalog import catalog
 from genner.errors import GennerError
 
 # What a cell shares with a finished one, most informative first. Across kinds, only scores and probes are comparable.
-_LIKENESS = {
+_LIKENESS: dict[str, tuple[tuple[str, ...], ...]] = {
     "score": (
         ("model", "trained", "decoding", "format", "corpus"),
         ("model", "decoding", "format", "corpus"),
@@ -31,17 +31,25 @@ _LIKENESS = {
     "contamination": (("model", "signals", "corpus"), ("model", "signals"), ("signals",)),
 }
 _LIKENESS["probe"] = _LIKENESS["score"]
+_LIKENESS["fit"] = _LIKENESS["score of a rival"] = (("rival", "encoder", "corpus"), ("rival", "encoder"), ("rival",), ())
 
 
 def estimate(cell: Cell, results: Iterable[CellResult], data: Path) -> float | None:
     """Estimated seconds of a cell; None when no cell of its kind has been run, or its size is unknown."""
     size = units(cell, data)
-    done = [(result, units_done(result)) for result in results if _LIKENESS[result.kind] is _LIKENESS[cell.kind]]
-    for keys in _LIKENESS[cell.kind] if size else ():
+    done = [(result, units_done(result)) for result in results if _family(result) == _family(cell)]
+    for keys in _LIKENESS[_family(cell)] if size else ():
         like = [(r.seconds, n) for r, n in done if n and _same(r.description, cell.description, keys)]
         if like and size:
             return size * sum(seconds for seconds, _ in like) / sum(n for _, n in like)
     return None
+
+
+def _family(cell: Cell | CellResult) -> str:
+    """The kind of a cell; one for all that are comparable."""
+    if cell.kind == "score" and "rival" in cell.description:
+        return "score of a rival"
+    return "score" if cell.kind == "probe" else cell.kind
 
 
 def _same(one: Json, other: Json, keys: Iterable[str]) -> bool:
@@ -54,6 +62,10 @@ def units(cell: Cell, data: Path) -> float | None:
     if cell.kind == "train":
         sizes = [s["fraction"] * s["weight"] * n for s, n in _sets(about["recipe"], data) if n and not s["shots"]]
         return about["recipe"]["optim"]["epochs"] * sum(sizes) or None
+    if cell.kind == "fit":
+        counted = [_count(name, data, about.get("from")) for name in about["train"]]
+        sentences = sum(n for n in counted if n is not None)
+        return about["fit"]["epochs"] * about["fraction"] * sentences or None
     if cell.kind == "ability":
         limit: int | None = about["limit"]
         return limit
@@ -68,6 +80,8 @@ def units_done(result: CellResult) -> float | None:
     if result.kind == "train":
         epoch = sum(found["data"]["sentences"].values())
         return float(epoch * result.description["recipe"]["optim"]["epochs"]) or None
+    if result.kind == "fit":
+        return float(result.description["fit"]["epochs"] * found["documents"]) or None
     return float(found["examples" if result.kind == "ability" else "documents"]) or None
 
 

@@ -147,6 +147,8 @@ def _from_config(config: Mapping[str, Any]) -> Size:
 def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
     """The cost of a cell; None if the size of the model or of the data is unknown."""
     about = cell.description
+    if "rival" in about:
+        return _rival(cell, data, machine)
     size = size_of(about["recipe"]["base"] if cell.kind == "train" else about["model"])
     n = units(cell, data)
     if size is None or n is None:
@@ -179,6 +181,25 @@ def forecast(cell: Cell, data: Path, machine: Machine) -> Cost | None:
     cached = (300 if about["decoding"] == "grammar" else 500) * (size.parameters / 1.35e8) ** 0.5
     memory = BARE_MB + 1.1 * weights + cached
     return Cost(loading + seconds, memory, n * (5 * chars + 800) / 1e6)
+
+
+def _rival(cell: Cell, data: Path, machine: Machine) -> Cost | None:
+    """The cost of a rival: of its fitting, in float32, which a time budget limits, or of its predictions."""
+    about = cell.description
+    size, n = size_of(cell.places.get("encoder", "")) if "encoder" in cell.places else None, units(cell, data)
+    if size is None or n is None:
+        return None
+    weights, tokens = 4 * size.parameters / 1e6, n * 40
+    passes = n / (about["fit"]["batch_size"] if cell.kind == "fit" else 32)
+    seconds = 2 * size.parameters * tokens / (SHARE * machine.flops) + passes * OVERHEAD
+    memory = BARE_MB + weights + 200
+    if cell.kind != "fit":
+        return Cost(START_SECONDS + seconds, memory, n * 0.001)
+    seconds *= 3
+    if about["fit"]["max_minutes"]:
+        seconds = min(seconds, 60 * about["fit"]["max_minutes"])
+    # Weights, gradients, two moments, and the best state; on the disk the rival and its checkpoint.
+    return Cost(START_SECONDS + seconds, memory + 4 * weights + 500, 6 * weights)
 
 
 def _time(tokens: float, passes: float, size: Size, machine: Machine, rows: float) -> float:

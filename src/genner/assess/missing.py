@@ -8,6 +8,7 @@ from pathlib import Path
 from genner.assess.corpora import MissingError, is_there, must_be_there, path_of
 from genner.assess.forecast import size_of
 from genner.assess.records import Cell
+from genner.assess.rival_cells import require_encoder
 from genner.data.catalog import named_label_set
 from genner.engines import engine_class
 from genner.errors import GennerError, ModelError, UnknownNameError
@@ -33,7 +34,7 @@ def missing(cells: Sequence[Cell], data: Path) -> dict[str, list[Cell]]:
 
 def unfetched(cells: Iterable[Cell]) -> list[str]:
     """Presets and hub models that the cells need and that are not in the store; a study fetches them itself."""
-    bases = dict.fromkeys(_base(cell) for cell in cells if not _on_server(cell))
+    bases = dict.fromkeys(_base(cell) for cell in cells if "rival" not in cell.description and not _on_server(cell))
     return [base for base in bases if _can_be_fetched(base) and not _here(base)]
 
 
@@ -44,10 +45,16 @@ def _can_be_fetched(base: str) -> bool:
 def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
     """Each thing that a cell lacks, and its message."""
     about = cell.description
-    if not _on_server(cell):
+    if "rival" in about:
+        yield from _rival(cell)
+    elif not _on_server(cell):
         yield from ((_base(cell), why) for why in _model(_base(cell)))
     packages = ["peft", "accelerate", "matplotlib"] if cell.kind == "train" else []
-    if not _on_server(cell) or Path(about["system"]["encoder"]).parts[:1] not in ((), ("http:",), ("https:",)):
+    if (
+        "rival" in about
+        or not _on_server(cell)
+        or Path(about["system"]["encoder"]).parts[:1] not in ((), ("http:",), ("https:",))
+    ):
         packages.insert(0, "torch")
     if about.get("system", {}).get("search") == "faiss" and not is_installed("faiss"):
         yield "faiss", str(missing_part("faiss", extra="retrieval"))
@@ -69,6 +76,9 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
                 yield "chat", f"there is no {path} of general conversations; docs/mixing.md says where to get some"
         if recipe["method"] == "qlora" and not is_installed("bitsandbytes"):
             yield "bitsandbytes", f"bitsandbytes is not installed: {install_command('qlora')}"
+    elif cell.kind == "fit":
+        files = [*about["train"], *([about["dev"]] if about["dev"] else [])]
+        corpora.append((about["corpus"], files, about["labels"]))
     else:
         files = [about["file"], *(about.get("train") or ()), *([about["lexicon"]] if about.get("lexicon") else [])]
         corpora.append((about["corpus"], files, about["labels"]))
@@ -83,6 +93,18 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
                 named_label_set(labels, data)
             except GennerError as error:
                 yield f"labels {name}", f"corpus {name!r}: label set {error}"
+
+
+def _rival(cell: Cell) -> Iterator[tuple[str, str]]:
+    """What a rival lacks: its encoder, or, if it is trained already, its folder."""
+    places = cell.places
+    if "encoder" in places:
+        try:
+            require_encoder(places["encoder"])
+        except MissingError as error:
+            yield places["encoder"], str(error)
+    if "folder" in places and not Path(places["folder"]).is_dir():
+        yield places["folder"], f"there is no folder {places['folder']!r} of a trained rival; see: genner rival fit"
 
 
 def _is_file(name: str, data: Path) -> bool:

@@ -3,12 +3,12 @@
 Offsets are half-open code points, as everywhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from genner.document import Document, Entity, Prediction, Problem
 
-CellKind = Literal["train", "score", "probe", "ability", "contamination"]
+CellKind = Literal["train", "fit", "score", "probe", "ability", "contamination"]
 CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
 CellState = Literal["done", "failed", "skipped", "running", "waiting"]
 CELL_STATES: tuple[CellState, ...] = get_args(CellState)
@@ -27,7 +27,8 @@ class Cell:
     """One unit of work. `id` is `<kind>-<hash of the description>`; `needs` are the cells that must be done before.
 
     `model` is the study's name for the model. It does not affect the result, so it is not in the hash. It is empty if
-    the cell is about none of the study's models, like the base that general ability is compared with.
+    the cell is about none of the study's models, like the base that general ability is compared with. `places` are the
+    folders on this machine of what the description names without a path; they are not in the hash.
     """
 
     kind: CellKind
@@ -37,13 +38,14 @@ class Cell:
     description: Json
     command: str = ""
     model: str = ""
+    places: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
     """The result of a cell and its cost. `tokens` are the computed tokens (for `train`, the training tokens), `passes`
-    the forward passes, both summed over documents; `peak_memory_mb` is the process's peak plus that of the GPU, if
-    there is one.
+    the forward passes, both summed over documents, and 0 for rivals, whose passes are not counted; `peak_memory_mb` is
+    the process's peak plus that of the GPU, if there is one.
     """
 
     kind: CellKind

@@ -1,8 +1,8 @@
 """Runs each kind of cell: from its description to metrics; the cell's folder keeps what later cells need.
 
-Every kind can be interrupted at any moment and resumes: `train` from its last checkpoint, `score` and `probe` after the
-last whole line of their answers, `ability` after the last task (a cell is one task), `contamination` after the last
-item of a signal.
+Every kind can be interrupted at any moment and resumes: `train` and `fit` from their last checkpoint, `score` and
+`probe` after the last whole line of their answers, `ability` after the last task (a cell is one task), `contamination`
+after the last item of a signal.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from genner.assess.answer_cells import run_probe, run_score
 from genner.assess.cell_context import CellContext, CellFindings, require_model
 from genner.assess.corpora import MissingError, must_be_there, path_of, syntax_of
 from genner.assess.records import CellKind
+from genner.assess.rival_cells import run_fitting, run_rival_score
 from genner.assess.training_cells import run_training
 from genner.data.catalog import catalog, named_label_set
 from genner.errors import DataError, GennerError
@@ -24,6 +25,8 @@ def execute(work: CellContext) -> CellFindings:
     Raises `MissingError` when a file or model is missing, `MissingPartError` when a package is missing, and any other
     error of the run.
     """
+    if work.run.cell.kind == "score" and "rival" in work.about:
+        return run_rival_score(work)
     return _KINDS[work.run.cell.kind](work)
 
 
@@ -115,6 +118,7 @@ def _contamination(work: CellContext) -> CellFindings:
 
 _KINDS: dict[CellKind, Callable[[CellContext], CellFindings]] = {
     "train": run_training,
+    "fit": run_fitting,
     "score": run_score,
     "probe": run_probe,
     "ability": _ability,

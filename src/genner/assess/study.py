@@ -25,6 +25,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from genner.assess.rival_entry import RivalEntry
 from genner.assess.study_entries import (
     AbilityEntry,
     ContaminationEntry,
@@ -61,6 +62,7 @@ class Study:
     corpora: tuple[CorpusEntry, ...]
     models: tuple[ModelEntry, ...] = ()
     systems: tuple[SystemEntry, ...] = ()
+    rivals: tuple[RivalEntry, ...] = ()
     about: str = ""
     seeds: tuple[int, ...] = (1,)
     formats: tuple[str, ...] = ("inline_xml",)
@@ -71,11 +73,11 @@ class Study:
     contaminations: tuple[ContaminationEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (self.models or self.systems) or not self.corpora:
+        if not (self.models or self.systems or self.rivals) or not self.corpora:
             raise UsageError("a study needs at least one [[model]] or [[system]], and one [[corpus]]")
         named = {
             "model": [m.name for m in self.models],
-            "system": [s.name for s in self.systems],
+            "system": [s.name for s in (*self.systems, *self.rivals)],
             "corpus": [c.name for c in self.corpora],
             "recipe": [r.name for r in self.recipes],
             "probe": [p.name for p in self.probes],
@@ -90,6 +92,7 @@ class Study:
         filters += [c.only for c in self.contaminations]
         filters += [Filter((), m.recipes, m.corpora, m.formats, m.decodings) for m in self.models]
         filters += [Filter((), (), s.corpora, s.formats, s.decodings) for s in self.systems]
+        filters += [Filter((), (), r.corpora) for r in self.rivals]
         for entry in [*filters, Filter(formats=self.formats, decodings=self.decodings)]:
             check_names("model", entry.models, named["model"])
             check_names("recipe", entry.recipes, named["recipe"])
@@ -98,27 +101,28 @@ class Study:
             check_names("decoding", entry.decodings, DECODING_MEANINGS)
         self._check_training()
         for system in (s for s in self.systems if s.shots):
-            for corpus in self.corpora_of(system.corpora):
-                if not corpus.training.train:
-                    raise UsageError(
-                        f"[[system]] {system.name!r} is shown sentences of corpus {corpus.name!r}, which has no "
-                        "'train'; give it a file, or name the system's 'corpora'"
-                    )
+            self._check_train(f"[[system]] {system.name!r} is shown sentences of", system.corpora, "system")
+        for rival in (r for r in self.rivals if r.rival):
+            self._check_train(f"[[system]] {rival.name!r} is trained on", rival.corpora, "system")
 
     def corpora_of(self, names: Sequence[str]) -> list[CorpusEntry]:
         """The corpora that an entry names; all if it names none."""
         return [corpus for corpus in self.corpora if corpus.name in names or not names]
 
+    def _check_train(self, what: str, corpora: Sequence[str], of: str) -> None:
+        """Raise `UsageError` for a corpus without training files."""
+        for corpus in self.corpora_of(corpora):
+            if not corpus.training.train:
+                raise UsageError(
+                    f"{what} corpus {corpus.name!r}, which has no 'train'; give it a file, or name the {of}'s 'corpora'"
+                )
+
     def _check_training(self) -> None:
         """Raise `UsageError` for a model that has recipes but cannot be trained."""
         recipes = {recipe.name: recipe for recipe in self.recipes}
         for model in (m for m in self.models if m.recipes):
+            self._check_train(f"model {model.name!r} is trained on", model.corpora, "model")
             for corpus in self.corpora_of(model.corpora):
-                if not corpus.training.train:
-                    raise UsageError(
-                        f"model {model.name!r} is trained on corpus {corpus.name!r}, which has no 'train'; give it a "
-                        "file, or name the model's 'corpora'"
-                    )
                 for name in model.recipes:
                     recipes[name].recipe("", {}, corpus.training, 0)
         if (probe := next((p for p in self.probes if p.train), None)) and not any(m.recipes for m in self.models):
@@ -142,6 +146,8 @@ class Study:
         values: dict[str, Any] = {key: raw[key] for key in _PLAIN if key in raw}
         for name, (plural, entry) in _TABLES.items():
             values[plural] = tuple(entry(table) for table in listed(raw.get(name, []), name))
+        values["rivals"] = tuple(entry for entry in values["systems"] if isinstance(entry, RivalEntry))
+        values["systems"] = tuple(entry for entry in values["systems"] if isinstance(entry, SystemEntry))
         return build(cls, values, "study")
 
 
@@ -167,8 +173,8 @@ def _model(table: dict[str, Any]) -> ModelEntry:
     return build(ModelEntry, table, "model")
 
 
-def _system(table: dict[str, Any]) -> SystemEntry:
-    return build(SystemEntry, table, "system")
+def _system(table: dict[str, Any]) -> SystemEntry | RivalEntry:
+    return build(RivalEntry if {"rival", "folder"} & set(table) else SystemEntry, table, "system")
 
 
 def _corpus(table: dict[str, Any]) -> CorpusEntry:

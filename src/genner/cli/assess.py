@@ -86,7 +86,7 @@ def run(
     must_exist(data)
     file = find_study(study)
     told = ["genner", "assess", study, "--out", str(out), "--data", str(data), "--only"]
-    every = plan(Study.from_file(file), lambda id: shlex.join([*told, id]))
+    every = plan(Study.from_file(file), lambda id: shlex.join([*told, id]), data)
     cells, runs = chosen(every, only or ()), StudyFolder(out)
     if dry_run:
         from genner.assess.scheduler import places
@@ -151,8 +151,11 @@ def _about(run: "CellFolder", state: "CellState") -> str:
 
 def _scores(result: "CellResult") -> list[str]:
     """The strict F1 of a cell; for free answers also the F1 of the repaired answers."""
-    names = ("strict", "repaired") if result.description.get("decoding") != "grammar" else ("strict",)
-    return [f"{name} F1 {100 * scores['f1']:.1f}" for name in names if (scores := result.metrics.get(name))]
+    free = result.description.get("decoding") not in ("grammar", None)
+    names = ("strict", "repaired") if free else ("strict",)
+    said = [f"{name} F1 {100 * scores['f1']:.1f}" for name in names if (scores := result.metrics.get(name))]
+    dev = result.metrics.get("dev_f1")
+    return [f"dev F1 {100 * dev:.1f}", *said] if isinstance(dev, float) else said
 
 
 def _time(seconds: float) -> str:

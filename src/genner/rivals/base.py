@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count as numbers
 from itertools import islice
@@ -17,7 +17,7 @@ from genner.evaluation import Counts, count
 from genner.evaluation.pairing import digest, genner_version
 from genner.inputs import document_of, not_one_text
 from genner.rivals.encoder import WordEncoder
-from genner.rivals.fitting import FitOptions, FitProgress, train
+from genner.rivals.fitting import CHECKPOINT, FitOptions, FitProgress, train
 from genner.rivals.network import NOT_ASKED, RivalNetwork
 from genner.rivals.words import ScoredSpan, Unencodable, Window, prediction_windows, training_windows
 from genner.toml_config import build
@@ -116,6 +116,10 @@ class EncoderRival:
         self._encoder = encoder
         self.options = build(self.options_type, hyperparameters, self.name)
         self.trained: dict[str, str] = {}
+        self.device: str | None = None
+        """Where it is trained and run (`cpu`, `cuda:1`); None: the first GPU, or the CPU."""
+        self.on_step: Callable[[int, int], None] | None = None
+        """Is told after each step of training how many were done, and about how many there are."""
         self._network: RivalNetwork | None = None
 
     @property
@@ -178,6 +182,7 @@ class EncoderRival:
         self.save(folder)
         write_atomic(folder / "fit.json", json.dumps(vars(report), ensure_ascii=False, indent=1) + "\n")
         self.clear(folder)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         return report
 
     def train(
@@ -191,7 +196,11 @@ class EncoderRival:
     ) -> tuple[FitProgress, dict[str, str]]:
         """Train the network on windows of documents: the whole run, and what else the signature says of it."""
         f1 = (lambda: self.f1(dev)) if dev else None
-        return train(self.network, windows, f1, options, folder, description=self.name, quiet=quiet), {}
+        progress = train(
+            self.network, windows, f1, options, folder,
+            description=self.name, quiet=quiet, on_step=self.on_step, keep_checkpoint=True,
+        )  # fmt: skip
+        return progress, {}
 
     def clear(self, folder: Path) -> None:
         """Delete what only a killed run needs, once the rival is saved."""
@@ -298,15 +307,22 @@ class EncoderRival:
             network.load_state_dict(weights)
         except RuntimeError as error:
             raise ModelError(f"the weights in {folder} are of another network: {str(error).splitlines()[0]}") from error
-        made._network = network.to(_device()).eval()
+        made._network = network.to(_device(None)).eval()
         return made
+
+    def to(self, device: str | None) -> Self:
+        """Move it to a device; None: the first GPU, or the CPU."""
+        self.device = device
+        if self._network is not None:
+            self._network.to(_device(device))
+        return self
 
     def begin(self, labels: LabelSet, options: FitOptions) -> RivalNetwork:
         """Make the network that is to be trained; its weights depend on the options' seed."""
         torch.manual_seed(options.seed)
         encoder = self.make_encoder()
         self.encoder_name = encoder.name
-        self._network = self.network_type(encoder, labels, self.options).to(_device())
+        self._network = self.network_type(encoder, labels, self.options).to(_device(self.device))
         return self._network
 
     def make_encoder(self) -> WordEncoder:
@@ -355,5 +371,5 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _device(name: str | None) -> torch.device:
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))

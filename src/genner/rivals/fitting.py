@@ -104,8 +104,14 @@ def train(
     *,
     description: str,
     quiet: bool = False,
+    on_step: Callable[[int, int], None] | None = None,
+    keep_checkpoint: bool = False,
 ) -> FitProgress:
     """Train a network; it has the best state by `dev_f1` in the end, or the last if that is None.
+
+    `on_step` is told after each step how many were done, and about how many there are: with a time budget, as many as
+    fit it at this pace. `keep_checkpoint`: the last checkpoint is left for the caller to delete once it has saved what
+    was trained, so that a kill before that costs no more than one during training.
 
     `folder` receives `checkpoint.pt` while the run lasts, which a later call with the same data and options goes on
     from, and `metrics.jsonl`. SIGINT and SIGTERM stop the run after its step, resumable.
@@ -114,7 +120,10 @@ def train(
     """
     if not windows:
         raise UsageError("there is no training data: no text with a word in it; give documents to fit on")
-    return _Run(network, windows, dev_f1, options, folder, description, quiet).run()
+    progress = _Run(network, windows, dev_f1, options, folder, description, quiet, on_step).run()
+    if not keep_checkpoint:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return progress
 
 
 class _Run:
@@ -127,9 +136,10 @@ class _Run:
         folder: Path,
         description: str,
         quiet: bool,
+        on_step: Callable[[int, int], None] | None,
     ) -> None:
         self.network, self.windows, self.dev_f1, self.options, self.folder = network, windows, dev_f1, options, folder
-        self.description, self.quiet = description, quiet
+        self.description, self.quiet, self.on_step = description, quiet, on_step
         self.progress = FitProgress()
         self.device = next(network.parameters()).device
         self.key = run_key(network, options, len(windows))
@@ -152,6 +162,8 @@ class _Run:
                 for batch in self._batches():
                     self._step(batch)
                     bar.update()
+                    if self.on_step:
+                        self.on_step(self.progress.step, round(self.progress.step / self._part()))
                     bar.set_postfix(loss=f"{self.progress.losses[-1]:.3f}", best=f"{max(0, self.progress.best):.3f}")
                     if self.progress.step % self.interval == 0 or self._finished():
                         self._evaluate()
@@ -166,7 +178,6 @@ class _Run:
         if self.best is not None:
             self.network.load_state_dict(self.best)
         self.network.eval()
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return self.progress
 
     def _batches(self) -> Iterator[list[Window]]:

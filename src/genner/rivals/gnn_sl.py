@@ -86,9 +86,12 @@ class GnnSL(EncoderRival):
         if tagger is None:
             network.encoder.requires_grad_(True)
             alone = BertTagger(network.encoder, scheme=self.options.scheme, dropout=self.options.dropout)
-            alone.begin(labels, options)
+            alone.to(self.device).begin(labels, options)
             dev_f1 = (lambda: alone.f1(dev)) if dev else None
-            progress = train(alone.network, windows, dev_f1, half, folder / "tagger", description="tagger", quiet=quiet)
+            progress = train(
+                alone.network, windows, dev_f1, half, folder / "tagger",
+                description="tagger", quiet=quiet, on_step=self.on_step,
+            )  # fmt: skip
             tagger = stages.finish("tagger", {"encoder": network.encoder.state_dict(), "progress": asdict(progress)})
         network.encoder.load_state_dict(tagger["encoder"])
         network.encoder.requires_grad_(False)
@@ -97,7 +100,10 @@ class GnnSL(EncoderRival):
             graph = stages.result("graph")
             if graph is None:
                 dev_f1 = (lambda: self.f1(dev)) if dev else None
-                progress = train(network, windows, dev_f1, half, folder / "graph", description="graph", quiet=quiet)
+                progress = train(
+                    network, windows, dev_f1, half, folder / "graph",
+                    description="graph", quiet=quiet, on_step=self.on_step,
+                )  # fmt: skip
                 weights = {name: p.detach() for name, p in network.head_parameters()}
                 graph = stages.finish("graph", {"weights": weights, "progress": asdict(progress)})
             network.load_state_dict(graph["weights"], strict=False)

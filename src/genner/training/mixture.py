@@ -25,7 +25,7 @@ from genner.training.label_augmentation import absent_labels, retag, vary, with_
 from genner.training.mixture_report import MixtureReport
 from genner.training.noise import NOISES, noises
 from genner.training.recipe import ChatSpec, Recipe, SetSpec
-from genner.training.sampling import fraction, joined, shots, times, without_empty
+from genner.training.sampling import joined, selected, times, without_empty
 
 LENGTH_SORT_WINDOW = 512  # number of sentences sorted by length together
 TAG_TOKENS = 6  # estimated tokens that an entity adds to the answer; only for sorting
@@ -181,12 +181,8 @@ class Mixture:
 
     def _part(self, spec: SetSpec, root: Path) -> list[Document]:
         """The training documents that `fraction` or `shots` select."""
-        documents, seed = read_documents(spec, spec.train, root, self.read_log), f"{self.recipe.seed}:{spec.name}"
-        part = documents
-        if spec.fraction < 1:
-            part = fraction(documents, spec.fraction, seed)
-        elif spec.shots:
-            part = shots(documents, spec.shots, seed)
+        documents = read_documents(spec, spec.train, root, self.read_log)
+        part = selected(documents, spec.fraction, spec.shots, self.recipe.seed, spec.name)
         if len(part) < len(documents):
             self._left_out["shots" if spec.shots else "fraction"][spec.name] += len(documents) - len(part)
         return part

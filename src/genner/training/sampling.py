@@ -11,6 +11,14 @@ from genner.document import Document, Entity
 ExampleT = TypeVar("ExampleT")
 
 
+def selected(documents: Sequence[Document], share: float, k: int, seed: int, corpus: str) -> list[Document]:
+    """The training documents of a corpus that a share below 1, or `k` shots, select under a seed; else all."""
+    drawn_by = f"{seed}:{corpus}"
+    if share < 1:
+        return fraction(documents, share, drawn_by)
+    return shots(documents, k, drawn_by) if k else list(documents)
+
+
 def fraction(documents: Sequence[Document], share: float, seed: str) -> list[Document]:
     """A share of the documents, in their order; at least one. With one seed, a smaller part is a subset of a larger."""
     order = list(range(len(documents)))

@@ -1,0 +1,98 @@
+"""The entry of a rival in a study: an encoder of `genner.rivals`, trained by the study or already trained."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from genner.assess.records import Json
+from genner.assess.study_entries import check_names
+from genner.errors import UsageError
+from genner.model_source import sampled_weights
+from genner.rivals import RIVALS, rival_class
+from genner.toml_config import build, check
+from genner.transformer_encoder import identity
+
+
+@dataclass(frozen=True)
+class RivalEntry:
+    """A `[[system]]` that is an encoder: `rival` (`genner rival list`) is trained over `encoder` on the `train` files
+    of each corpus, once for each seed. `options` are its hyperparameters and `fit` those of its training, both as
+    `genner rival list RIVAL` shows them. The best state is chosen on `dev_sentences` of the `dev` file (0: all).
+
+    With `folder`, what `genner rival fit` left there is scored instead. `encoder` and `folder` are folders, below the
+    data root if relative; an encoder may be a name on the Hugging Face hub. `corpora` overrides the study's.
+    """
+
+    name: str
+    rival: str = ""
+    encoder: str = ""
+    folder: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, Any] = field(default_factory=dict)
+    dev_sentences: int = 0
+    corpora: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"[[system]] {self.name!r}"
+        check(self, f"system] {self.name!r} [", dev_sentences=(0, inf))
+        if self.folder:
+            given = [key for key in ("rival", "encoder", "options", "fit", "dev_sentences") if getattr(self, key)]
+            if given:
+                raise UsageError(
+                    f"{where} has a 'folder', whose rival is trained already, and {given[0]!r}, which is for training; "
+                    "leave one of them out"
+                )
+            return
+        check_names("rival", [self.rival], RIVALS)
+        if not self.encoder:
+            raise UsageError(
+                f"{where}: rival = {self.rival!r} needs an 'encoder': a folder of transformers, or OWNER/NAME on the "
+                "Hugging Face hub"
+            )
+        if "seed" in self.fit:
+            raise UsageError(f"{where}: seed is no key of fit; the study's 'seeds' say with which it is trained")
+        _ = self.training
+
+    @property
+    def training(self) -> Json:
+        """All hyperparameters: `options` of the rival, and `fit` without the seed. Raises `UsageError`."""
+        kind = rival_class(self.rival)
+        try:
+            fit = build(type(kind.fit_options), asdict(kind.fit_options) | self.fit, "system.fit")
+            own = build(kind.options_type, self.options, "system.options")
+        except UsageError as error:
+            raise UsageError(f"[[system]] {self.name!r}: {error}") from None
+        return {"options": asdict(own), "fit": {key: v for key, v in asdict(fit).items() if key != "seed"}}
+
+
+def place_of(named: str, data: Path) -> str:
+    """Where an encoder or a rival is: a folder below the data root, another folder, or the name itself. Several
+    encoders are divided by commas."""
+    if "," in named and not (data / named).is_dir():
+        return ",".join(place_of(part, data) for part in named.split(","))
+    path = data / Path(named).expanduser()
+    return str(path) if path.is_dir() else named
+
+
+def encoder_name(named: str, data: Path) -> str:
+    """What identifies encoders in a cell, on any machine (`genner.transformer_encoder.identity`)."""
+    return ",".join(identity(place) for place in place_of(named, data).split(","))
+
+
+def trained_rival(folder: str, data: Path) -> Json:
+    """What identifies a trained rival on any machine: its kind (empty if it cannot be told), and NAME@DIGEST of its
+    manifest and samples of its weights."""
+    from genner.rivals.base import MANIFEST
+
+    path = data / Path(folder).expanduser()
+    try:
+        manifest = (path / MANIFEST).read_bytes()
+        told = json.loads(manifest)
+        kind = str(told.get("rival") or told.get("tool") or "")
+    except (OSError, ValueError, AttributeError):
+        return {"rival": "", "folder": path.name}
+    digest = hashlib.sha256(manifest + sampled_weights(path).encode()).hexdigest()
+    return {"rival": kind, "folder": f"{path.resolve().name}@{digest[:8]}"}
