@@ -27,11 +27,12 @@ _LIKENESS: dict[str, tuple[tuple[str, ...], ...]] = {
         (),
     ),
     "train": (("model", "format", "corpus"), ("model", "corpus"), ("model",), ()),
+    "fit": (("rival", "encoder", "corpus"), ("rival", "encoder"), ("rival",), ()),
     "ability": (("model", "task", "shots"), ("model", "task"), ("task", "shots"), ("task",), ()),
     "contamination": (("model", "signals", "corpus"), ("model", "signals"), ("signals",)),
 }
 _LIKENESS["probe"] = _LIKENESS["score"]
-_LIKENESS["fit"] = _LIKENESS["score of a rival"] = (("rival", "encoder", "corpus"), ("rival", "encoder"), ("rival",), ())
+_LIKENESS["score of a rival"] = _LIKENESS["fit"]
 
 
 def estimate(cell: Cell, results: Iterable[CellResult], data: Path) -> float | None:
