@@ -143,7 +143,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"result.json.*delete it"):
             _ = run.result
     (run.folder / "cell.json").write_text('{"kind": "other", "id": "", "name": "", "needs": [], "description": {}}')
-    with pytest.raises(DataError, match="legal: train, score, probe, ability"):
+    with pytest.raises(DataError, match="legal: train, fit, score, probe, ability"):
         StudyFolder.open(tmp_path).runs()
 
 
