@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from genner.assess.cell_context import CellContext, CellFindings, require_model
 from genner.assess.corpora import documents_of, drawn, must_be_there, path_of, syntax_of
+from genner.assess.environment import stored_parameters
 from genner.assess.records import Json, PredictionRecord
 from genner.assess.scoring import GRAMMAR, held, metrics, paper, said, strict, strict_of
 from genner.data.catalog import named_label_set
@@ -272,4 +273,9 @@ def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Jso
             told["encoder"] = identity_of(_encoder(work))
         settings |= {name: str(value) for name, value in told.items() if value not in ("", None, {})}
     found, signature = metrics(lines, {name: value.replace("|", "_") for name, value in settings.items()})
+    form = get_format(about["format"])
+    lost = sum(len(form.encodable_part(line.document())[1]) for line in lines)
+    found["unencodable"] = {"not in this format": lost} if lost else {}
+    if source and source.kind not in ("server", "hub") and (parameters := stored_parameters(source.weights)):
+        found["parameters"] = parameters
     return CellFindings(found, signature, sum(line.tokens for line in lines), sum(line.passes for line in lines))

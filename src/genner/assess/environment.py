@@ -1,5 +1,6 @@
 """The environment of a result: versions, the machine, and peak memory."""
 
+import json
 import os
 import platform
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from pathlib import Path
 
 import genner
@@ -69,6 +71,16 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def stored_parameters(folder: Path) -> int | None:
+    """The number of weights in the safetensors files of a folder, from their headers; None where there are none."""
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return total or None
 
 
 def peak_memory_mb(device: str | None = None) -> float:

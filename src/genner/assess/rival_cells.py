@@ -38,7 +38,7 @@ def run_fitting(work: CellContext) -> CellFindings:
     require_encoder(encoder)
     labels = named_label_set(about["labels"], work.data)
     train, dev = _training_documents(work, labels)
-    made = rival(about["rival"], encoder, **about["options"]).to(work.device)
+    made = rival(about["rival"], encoder, **about["hyperparameters"]).to(work.device)
     told = [-TOLD_EVERY]
 
     def on_step(done: int, total: int) -> None:

@@ -65,7 +65,7 @@ class RivalEntry:
             own = build(kind.options_type, self.options, "system.options")
         except UsageError as error:
             raise UsageError(f"[[system]] {self.name!r}: {error}") from None
-        return {"options": asdict(own), "fit": {key: v for key, v in asdict(fit).items() if key != "seed"}}
+        return {"hyperparameters": asdict(own), "fit": {key: v for key, v in asdict(fit).items() if key != "seed"}}
 
 
 def place_of(named: str, data: Path) -> str:

@@ -38,6 +38,8 @@ def cost_table(source: Source) -> Table:
 
 def cost(group: CellGroup, what: str) -> Entry:
     """One of `COSTS`, the mean over seeds."""
+    if group.key.system.rival and what != "seconds":
+        return group.missing("not counted for encoders")
     found = [
         float(getattr(item.result, what)) / documents
         for item in group.done
@@ -51,6 +53,8 @@ def cost(group: CellGroup, what: str) -> Entry:
 
 def _counted(group: CellGroup, what: str) -> Entry:
     """A sum of a cell per document, the mean over seeds."""
+    if group.key.system.rival:
+        return group.missing("not counted for encoders")
     found = [
         total / documents
         for item in group.done

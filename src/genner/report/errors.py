@@ -131,7 +131,7 @@ def examples(test: ScoredTest, each: int) -> ErrorExamples:
 
 
 def _example(group: CellGroup, kind: str, sighting: Sighting) -> ErrorExample:
-    about = ", ".join(group.key.heads)
+    about = ", ".join(head for head in group.key.heads if head != "–")
     answered = sighting.answered
     gold, pred = answered.document(), answered.prediction()
     spans = [(0, min(len(gold.text), 2 * ERROR_CONTEXT_CHARS))]

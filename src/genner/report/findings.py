@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from genner.evaluation.jackknife import Difference
 from genner.generations.readings import ReadingName
 from genner.report.deficits import FormatDeficit, decoded_both_ways, format_deficits
+from genner.report.encoders import encoder_findings
 from genner.report.entries import magnitude, score, tested
 from genner.report.estimates import corrected
 from genner.report.number_text import interval_text, shown
@@ -23,7 +24,7 @@ def lead(source: Source) -> tuple[str, ...]:
         groups = [g for g in source.collection.scores() if g.key.test == test.test]
         scored = [(entry, g) for g in groups if isinstance(entry := score(source, g), Value)]
         if scored:
-            lines.append(_best(test, scored))
+            lines += [_best(test, scored), *encoder_findings(test)]
             lines += worst_format_findings(test, max(scored, key=lambda pair: pair[0].number)[1].key.system)
     return tuple(lines)
 
@@ -47,6 +48,8 @@ def _best(test: ScoredTest, scored: Sequence[tuple[Value, CellGroup]]) -> str:
 
 def _named(group: CellGroup) -> str:
     k = group.key
+    if k.system.rival:
+        return f"“{k.system.title}”, an encoder"
     return f"“{k.system.title}”, {k.format}, decoded {decoded(k.decoding)}"
 
 

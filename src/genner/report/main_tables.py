@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from genner.assess.scoring import GRAMMAR
 from genner.generations.readings import ReadingName
+from genner.report.encoders import encoder_tables
 from genner.report.entries import (
     BEST,
     against_best,
@@ -38,7 +39,7 @@ from genner.report.paper import (
 from genner.report.results import CellGroup, System
 from genner.report.source import ScoredTest, Source, section
 from genner.report.table import Block, Column, Entry, Missing, Section, Table, TableRow, Value
-from genner.report.terms import DECODED, DECODING_TITLES, READING_TITLES, in_order
+from genner.report.terms import DECODED, DECODING_TITLES, ENCODER, READING_TITLES, in_order
 
 
 def readings(decoding: str) -> tuple[ReadingName, ...]:
@@ -47,6 +48,7 @@ def readings(decoding: str) -> tuple[ReadingName, ...]:
 
 
 PAPER_SOURCE = "paper"
+RUN_HERE = "Encoders, run here"
 FAMILIES: dict[SystemFamily, str] = {
     "encoder": "Encoders, as the paper reports them",
     "gpt-ner": "GPT-3 in context (GPT-NER)",
@@ -66,7 +68,7 @@ def main_section(source: Source) -> Section:
     """Our scores beside the paper's."""
     tables = main_tables(source)
     corpora = {t.corpus for t in source.collection.tests()}
-    blocks: list[Block | None] = [*tables]
+    blocks: list[Block | None] = [*tables, *encoder_tables(source)]
     for name, members in GROUPS.items():
         if tables and not corpora & set(members):
             names = " nor ".join(TITLES[c] for c in members)
@@ -89,11 +91,14 @@ def main_tables(source: Source) -> list[Table]:
     first."""
     tables = []
     told: set[str] = set()
+    every = source.collection.ordered()
+    rivals, models = ([g for g in every if bool(g.key.system.rival) == is_rival] for is_rival in (True, False))
     for decoding in sorted(DECODING_TITLES, key=lambda d: d != "sampled"):
-        groups = [g for g in source.collection.ordered() if g.key.decoding == decoding]
+        groups = [g for g in models if g.key.decoding == decoding]
         for name, corpora in GROUPS.items():
-            mine = [g for g in groups if g.key.test.corpus in corpora]
+            mine, encoders = ([g for g in some if g.key.test.corpus in corpora] for some in (groups, rivals))
             if mine:
+                mine += encoders
                 tables.append(_PaperTable(source, name, decoding, mine, whole=name not in told).table())
                 told.add(name)
         rest = [g for g in groups if g.key.test.corpus not in TITLES]
@@ -132,12 +137,14 @@ class _PaperTable:
         self.single = [i for i, line in enumerate(self.lines) if not line.average]
 
     def _lines(self) -> list[_Line]:
-        lines = []
+        lines: list[_Line] = []
         for family, title in FAMILIES.items() if self.whole else ():
             named = [s for s in systems(family) if any(figure(s, "", c) is not None for c in self.corpora)]
             lines += [_Line(title, s, "", s, None) for s in named]
+        rivals = sorted({g.key.system for g in self.groups if g.key.system.rival})
+        lines += [_Line(RUN_HERE, s.title, ENCODER, None, s) for s in rivals]
         formats = in_order([*PAPER_FORMATS, *(g.key.format for g in self.groups)])
-        for format in formats:
+        for format in (f for f in formats if f != ENCODER):
             ours = sorted({g.key.system for g in self.groups if g.key.format == format})
             # The paper's models were tuned on the corpus, so an untuned model does not compare with its figure.
             twins = {s: system_of(s.source or s.model) for s in ours if s.trained}
@@ -194,6 +201,9 @@ class _PaperTable:
         for line in self.lines:
             if not line.ours:
                 column.append(Missing("absent"))
+                continue
+            if line.ours.rival and rule == "paper":
+                column.append(Missing("undefined", note="the paper's rule is for answers; encoders give none"))
                 continue
             scores = [score(self.source, t.get(line.ours, line.format, self.decoding), rule) for t in tests]
             entry = scores[0] if len(tests) == 1 else mean_of(self.source, scores, rule)

@@ -16,22 +16,26 @@ from genner.report.cell_items import CellItem, absence, read_item
 from genner.report.paper import TITLES
 from genner.report.system_names import name_suffixes
 from genner.report.table import Missing
-from genner.report.terms import decoding_place, decoding_title, format_place
+from genner.report.terms import ENCODER, decoding_place, decoding_title, format_place
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class System:
     """A model, by its name in the study, and its training; `trained` is False for an untuned model, and `through` is
-    the probe applied to its training data. `source` is the argument for `genner.load`."""
+    the probe applied to its training data. `source` is the argument for `genner.load`. For a rival, `rival` says which
+    and over which encoder; else it is empty."""
 
     model: str
     trained: bool
     variant: str = ""
     through: str = ""
     source: str = ""
+    rival: str = ""
 
     @property
     def title(self) -> str:
+        if self.rival:
+            return f"{self.model}{f' ({self.variant})' if self.variant else ''}"
         trained = f", trained{f' on {self.through}' if self.through else ''}" if self.trained else ""
         return f"{self.model}{trained}{f' ({self.variant})' if self.variant else ''}"
 
@@ -184,8 +188,12 @@ class Collection:
         training = self.training(item)
         through = str(training.description.get("probe") or "") if training else ""
         source = str(item.description.get("model", ""))
-        name = item.cell.model if "system" in item.description else self.name(source)
-        return System(name, trained, self._variants.get(item.id, ""), through, source)
+        rival = ""
+        if "rival" in item.description:
+            over = item.description.get("encoder") or item.description.get("folder") or ""
+            rival = f"{item.description['rival']}, {over}"
+        name = item.cell.model if rival or "system" in item.description else self.name(source)
+        return System(name, trained, self._variants.get(item.id, ""), through, source, rival)
 
     def name(self, source: str) -> str:
         """The name of a model in tables: its name in the study, or else its source."""
@@ -195,7 +203,8 @@ class Collection:
         """The study's name of each model; a name shared by several models is not used."""
         names: dict[str, str] = {}
         for item in self.items.values():
-            if item.cell.model and "system" not in item.description:  # a [[system]] has its name, not its model
+            if item.cell.model and "model" in item.description and "system" not in item.description:
+                # A [[system]] has its name, not its model.
                 names.setdefault(str(item.description.get("model", "")), item.cell.model)
         return {source: name for source, name in names.items() if [*names.values()].count(name) == 1}
 
@@ -211,4 +220,5 @@ class Collection:
         )
         probe = str(d.get("probe") or "")
         options = json.dumps(d["options"], sort_keys=True) if d.get("options") else ""
-        return GroupKey(self.system(item), str(d.get("format", "")), test, str(d.get("decoding", "")), probe, options)
+        format = ENCODER if "rival" in d else str(d.get("format", ""))
+        return GroupKey(self.system(item), format, test, str(d.get("decoding", "")), probe, options)

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-from genner.assess.records import CELL_KINDS, CELL_STATES
+from genner.assess.records import CELL_KINDS, CELL_STATES, CellResult
 from genner.report.cell_items import CELL_GAPS, CellItem
 from genner.report.results import Collection
 from genner.report.source import Source
@@ -12,6 +12,7 @@ from genner.report.table import Block, CellEntry, Column, Entry, Listing, Sectio
 
 _NAMES = {
     "train": "trainings",
+    "fit": "trainings of encoders",
     "score": "scores",
     "probe": "probes",
     "ability": "measurements of ability",
@@ -111,20 +112,24 @@ def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
         facts += [
             ("seconds", f"{result.seconds:,.1f}"),
             ("peak memory", f"{result.peak_memory_mb:,.0f} MB"),
-            ("tokens", f"{result.tokens:,}"),
-            ("forward passes", f"{result.passes:,}"),
+            *(() if "rival" in item.description else _work(result)),
             ("finished", result.finished_at),
             ("signature", result.signature),
         ]
         facts += [
             (key, _text(result.metrics[key]))
-            for key in ("loss", "steps", "examples", "documents")
+            for key in ("loss", "steps", "examples", "documents", "dev_f1", "parameters", "unseen", "unencodable")
             if key in result.metrics
         ]
     else:
         facts.append(("why there is no result", _reason(item, collection)))
     facts.append(("folder", str(item.run.folder)))
     return facts
+
+
+def _work(result: CellResult) -> tuple[tuple[str, str], ...]:
+    """Tokens and passes, which are not counted for rivals."""
+    return ("tokens", f"{result.tokens:,}"), ("forward passes", f"{result.passes:,}")
 
 
 def _text(value: object) -> str:

@@ -88,12 +88,13 @@ class ScoredTest:
 
     @property
     def main_groups(self) -> list[CellGroup]:
-        """The scores under the main decoding."""
-        return [g for g in self.groups if g.key.decoding == self.main_decoding]
+        """The scores under the main decoding, and those of rivals."""
+        return [g for g in self.groups if g.key.decoding == self.main_decoding or g.key.system.rival]
 
     def get(self, system: System, format: str, decoding: str) -> CellGroup:
         """A plain score; an empty group if there is none."""
-        return self.source.collection.get(GroupKey(system, format, self.test, decoding))
+        key = GroupKey(system, format, self.test, "" if system.rival else decoding)
+        return self.source.collection.get(key)
 
 
 def group_table(

@@ -64,7 +64,7 @@ def _axes(item: CellItem, training: CellItem | None, suffix: list[str]) -> str:
     kept = (_AXES | _ABILITY_AXES | {"options"}) - {"seed", "trained"}
     same = {key: value for key, value in item.description.items() if key in kept}
     same |= {"kind": item.cell.kind, "from": suffix, "trained": item.description.get("trained") is not None}
-    same |= {"system": item.cell.model} if "system" in item.description else {}
+    same |= {"system": item.cell.model} if {"system", "rival"} & item.description.keys() else {}
     same |= {"through": training.description.get("probe") if training else None}
     return json.dumps(same, sort_keys=True, default=str)
 

@@ -15,6 +15,9 @@ DECODING_TITLES = {"greedy": "free, greedy", "sampled": "free, sampled", GRAMMAR
 DECODED = {"greedy": "freely (greedy)", "sampled": "freely (sampled)", GRAMMAR: "under the grammar"}
 """The same, behind the word `decoded`."""
 
+ENCODER = "encoder"
+"""Stands in the place of the format for rivals, which write no answer."""
+
 FAULTS = ("invalid", "hallucinated", "truncated")
 """Faults of an answer, by their names in the metrics and in the report."""
 
@@ -37,8 +40,8 @@ REPAIRED = "Entities of free answers are those of the repaired reading."
 
 
 def decoding_title(decoding: str) -> str:
-    """The title of a decoding; an unknown decoding is its own title."""
-    return DECODING_TITLES.get(decoding, decoding)
+    """The title of a decoding; an unknown decoding is its own title. Rivals have none."""
+    return DECODING_TITLES.get(decoding, decoding) or "–"
 
 
 def decoding_place(decoding: str) -> int:
@@ -53,12 +56,15 @@ def decoded(decoding: str) -> str:
 
 def decoded_and_read(decoding: str) -> str:
     """`decoded ...` as a sentence; for free decoding, also which reading the numbers of single entities use."""
+    if not decoding:
+        return "encoders, without decoding."
     return f"decoded {decoded(decoding)}." + (f" {REPAIRED}" if decoding != GRAMMAR else "")
 
 
 def format_place(format: str) -> tuple[int, str]:
-    """Sort key for display: the paper's formats, then the others by name."""
-    return (PAPER_FORMATS.index(format) if format in PAPER_FORMATS else len(PAPER_FORMATS), format)
+    """Sort key for display: the paper's formats, then the others by name, then encoders."""
+    known = [*PAPER_FORMATS, "", ENCODER]
+    return (known.index(format) if format in known else len(PAPER_FORMATS), format)
 
 
 def in_order(formats: Iterable[str]) -> list[str]:
