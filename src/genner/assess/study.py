@@ -77,7 +77,7 @@ class Study:
             raise UsageError("a study needs at least one [[model]] or [[system]], and one [[corpus]]")
         named = {
             "model": [m.name for m in self.models],
-            "system": [s.name for s in (*self.systems, *self.rivals)],
+            "system": [*(s.name for s in self.systems), *(r.name for r in self.rivals)],
             "corpus": [c.name for c in self.corpora],
             "recipe": [r.name for r in self.recipes],
             "probe": [p.name for p in self.probes],
@@ -174,7 +174,9 @@ def _model(table: dict[str, Any]) -> ModelEntry:
 
 
 def _system(table: dict[str, Any]) -> SystemEntry | RivalEntry:
-    return build(RivalEntry if {"rival", "folder"} & set(table) else SystemEntry, table, "system")
+    if {"rival", "folder"} & set(table):
+        return build(RivalEntry, table, "system")
+    return build(SystemEntry, table, "system")
 
 
 def _corpus(table: dict[str, Any]) -> CorpusEntry:

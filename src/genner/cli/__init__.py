@@ -3,6 +3,7 @@
 from genner.cli import (
     ability,
     assess,
+    assess_rivals,
     calibrate,
     card,
     contamination,
@@ -25,6 +26,7 @@ __all__ = [
     "ability",
     "app",
     "assess",
+    "assess_rivals",
     "calibrate",
     "card",
     "contamination",

@@ -18,6 +18,7 @@ from genner.errors import GennerError
 if TYPE_CHECKING:
     from genner.assess.folders import CellFolder, StudyFolder
     from genner.assess.records import Cell, CellResult, CellState
+    from genner.assess.study import Study
 
 
 class _StudyFirst(Commands):
@@ -54,40 +55,62 @@ assess_app = typer.Typer(
 app.add_typer(assess_app, name="assess")
 
 
+OutOption = Annotated[Path, typer.Option(help="The runs folder; what is done there already is not done again.")]
+DataOption = Annotated[Path, typer.Option(help="The folder that the study's file names are relative to.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Cells with this in their id or name (* is anything), and what they need. Repeatable."),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        help="List what is missing or unreadable, what would run, and the time, memory and disk that it takes."
+    ),
+]
+JobsOption = Annotated[int | None, typer.Option(min=1, help="Cells at a time; one for each device if left out.")]
+DevicesOption = Annotated[str | None, typer.Option(help="As cuda:0,cuda:1 or cpu; every GPU, or the CPU, if left out.")]
+
+
 @assess_app.command("run")
 def run(
     study: Annotated[str, typer.Argument(help="A TOML file, or a shipped one: quick, default, small, tuning, paper.")],
-    out: Annotated[Path, typer.Option(help="The runs folder; what is done there already is not done again.")],
-    data: Annotated[Path, typer.Option(help="The folder that the study's file names are relative to.")] = Path(),
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Cells with this in their id or name (* is anything), and what they need. Repeatable."),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            help="List what is missing or unreadable, what would run, and the time, memory and disk that it takes."
-        ),
-    ] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time; one for each device if left out.")] = None,
-    devices: Annotated[
-        str | None, typer.Option(help="As cuda:0,cuda:1 or cpu; every GPU, or the CPU, if left out.")
-    ] = None,
+    out: OutOption,
+    data: DataOption = Path(),
+    only: OnlyOption = None,
+    dry_run: DryRunOption = False,
+    jobs: JobsOption = None,
+    devices: DevicesOption = None,
 ) -> None:
     """Run a study, or go on with it (`run` itself may be left out).
 
     Exit codes: 0 when some cells have a result and none failed (skipped ones are told with their reasons), 1 when a
     cell failed or none has a result, 2 for wrong use, 130 when interrupted.
     """
-    from genner.assess.cells import chosen, plan
-    from genner.assess.folders import StudyFolder
     from genner.assess.study import Study, find_study
 
     must_exist(data)
     file = find_study(study)
-    told = ["genner", "assess", study, "--out", str(out), "--data", str(data), "--only"]
-    every = plan(Study.from_file(file), lambda id: shlex.join([*told, id]), data)
-    cells, runs = chosen(every, only or ()), StudyFolder(out)
+    run_study(Study.from_file(file), file.read_bytes(), study, out, data, only or (), dry_run, jobs, devices)
+
+
+def run_study(
+    study: "Study",
+    text: bytes,
+    name: str,
+    out: Path,
+    data: Path,
+    only: Sequence[str],
+    dry_run: bool,
+    jobs: int | None,
+    devices: str | None,
+) -> None:
+    """Run a study, whose file has this text, or list what would run; `name` names it in the commands of its cells."""
+    from genner.assess.cells import chosen, plan
+    from genner.assess.folders import StudyFolder
+
+    told = ["genner", "assess", name, "--out", str(out), "--data", str(data), "--only"]
+    every = plan(study, lambda id: shlex.join([*told, id]), data)
+    cells, runs = chosen(every, only), StudyFolder(out)
     if dry_run:
         from genner.assess.scheduler import places
 
@@ -97,8 +120,8 @@ def run(
     from genner.writing import write_atomic
 
     out.mkdir(parents=True, exist_ok=True)
-    if not (runs.study.exists() and runs.study.samefile(file)):
-        write_atomic(runs.study, file.read_bytes())  # a kill leaves no half study
+    if not runs.study.exists() or runs.study.read_bytes() != text:
+        write_atomic(runs.study, text)  # a kill leaves no half study
     for cell in every:
         runs.add(cell)
     watch = _Watch(len(cells))
