@@ -26,11 +26,12 @@ from genner.assess.study import Study
 from genner.assess.worker import INTERRUPTED, perform
 from genner.document import Document, Entity
 from genner.errors import UnknownNameError, UsageError
+from genner.rivals import RIVALS
 from genner.rivals.base import EncoderRival
 from genner.rivals.bert_tagger import TaggerNetwork
 from genner.rivals.fitting import CHECKPOINT
 
-FIT = {"epochs": 12, "encoder_rate": 0.003, "head_rate": 0.01, "batch_size": 4}
+FIT = {"epochs": 10, "encoder_rate": 0.003, "head_rate": 0.01, "batch_size": 4}
 TAGGER = {"name": "tagger", "rival": "bert_tagger", "encoder": "enc", "fit": FIT}
 TABLES: dict[str, Any] = {
     "name": "rivals",
@@ -152,7 +153,7 @@ def test_time_and_size_of_a_rival_are_forecast_and_then_estimated(
     assert 30 < short.seconds < 40
     runs, cells = done
     results = [result for cell in cells if (result := runs.run(cell.id).result)]
-    twice = cells_of(data, fit=FIT | {"epochs": 24})[0]
+    twice = cells_of(data, fit=FIT | {"epochs": 20})[0]
     assert estimate(twice, results, data) == pytest.approx(2 * results[0].seconds)
     assert estimate(cells[1], results, data) == pytest.approx(results[1].seconds)
 
@@ -208,7 +209,7 @@ def test_a_fitting_that_is_told_to_stop_goes_on_from_where_it_was(
     assert perform(again, run, data, "cpu") == INTERRUPTED
     assert (run.state, told) == ("waiting", [1, 2, 3, 4, 5])
     assert run.progress is not None
-    assert (run.progress.done, run.progress.total, run.progress.unit) == (5, 24, "steps")
+    assert (run.progress.done, run.progress.total, run.progress.unit) == (5, 20, "steps")
     assert perform(again, run, data, "cpu") == 0
     assert told[5] == 6
     whole = load_file(runs.run(cells[0].id).folder / "model.safetensors")
@@ -313,3 +314,47 @@ def test_devices_of_a_rival(done: tuple[StudyFolder, list[Cell]]) -> None:
     assert isinstance(made, EncoderRival)
     weights: list[Tensor] = list(made.to("meta").network.parameters())
     assert {weight.device.type for weight in weights} == {"meta"}
+
+
+def test_a_command_makes_a_study_of_all_rivals(run: Run, data: Path, tmp_path: Path) -> None:
+    call = ["assess", "rivals", "--train", "train.jsonl", "--dev", "dev.jsonl", "--test", "test.jsonl"]
+    call += ["--labels", "labels.json", "--data", str(data), "--encoder", "enc", "--out", "runs", "--model", "default"]
+    code, out, _ = run(*call, "--seeds", "1,2", "--max-minutes", "0.1", "--dry-run")
+    assert (code, (tmp_path / "runs").exists()) == (0, False)
+    listed = [line.split() for line in out.splitlines() if " seed " in line]
+    assert [line[3] for line in listed if line[2].startswith("fit-")] == [name for name in RIVALS for _ in "12"]
+    assert len(listed) == 4 * len(RIVALS) + 1
+    code, _, err = run(*call, "--rival", "bert")
+    assert (code, "known: " in err, "binder" in err) == (2, True, True)
+    code, _, err = run(*call, "--seeds", "a")
+    assert (code, "--seeds 'a'; legal: whole numbers" in err) == (2, True)
+    code, _, err = run(*call, "--fit", "rate=1")
+    assert (code, "no key 'rate'" in err) == (2, True)
+    code, out, _ = run(*call, "--encoder", "nowhere", "--rival", "binder", "--dry-run")
+    assert (code, "missing: encoder 'nowhere' is not there" in out) == (0, True)
+
+
+def test_the_study_of_the_command_can_be_run_again(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genner.assess.scheduler.Scheduler.work", lambda self: dict.fromkeys(c.id for c in self.cells))
+    call = ["--train", "train.jsonl", "--test", "sample:uner_en_ewt", "--labels", "core", "--data", str(data)]
+    more = [
+        "--encoder",
+        "enc",
+        "--rival",
+        "binder",
+        "--fit",
+        "encoder_rate=1e-4",
+        "--name",
+        'it\'s "mine"',
+        "--out",
+        "r",
+    ]
+    run("assess", "rivals", *call, *more)
+    study = Study.from_file(Path("r/study.toml"))
+    assert study.rivals[0].fit == {"encoder_rate": 1e-4}
+    assert study.corpora[0].name == 'it\'s "mine"'
+    commands = {run.cell.command for run in StudyFolder(Path("r")).runs()}
+    assert all(command.startswith("genner assess r/study.toml --out r --data ") for command in commands)
+    assert [cell.id for cell in plan(study, data=data)] == sorted(
+        (run.cell.id for run in StudyFolder(Path("r")).runs()), key=lambda id: not id.startswith("fit")
+    )
