@@ -54,6 +54,12 @@ def _faults(cell: Cell, data: Path) -> Iterator[str]:
             check_encoder(encoder, ", or one below the data root")
         except ModelError as error:
             yield str(error)
+    for place in cell.places.get("encoder", "").split(",") if cell.kind == "fit" else ():
+        if Path(place).is_dir():
+            try:
+                check_encoder(place)
+            except ModelError as error:
+                yield str(error)
 
 
 def _files(cell: Cell) -> Iterator[FileUse]:
@@ -65,6 +71,9 @@ def _files(cell: Cell) -> Iterator[FileUse]:
         for spec in about["recipe"]["sets"]:
             for name in (*spec["train"], *([spec["dev"]] if spec["dev"] else [])):
                 yield FileUse(name, spec["labels"], spec.get("from"), lenient=bool(spec.get("lenient")))
+    elif cell.kind == "fit":
+        for name in (*about["train"], *([about["dev"]] if about["dev"] else [])):
+            yield FileUse(name, about["labels"], about.get("from"), lenient=about["lenient"])
     else:
         scored = cell.kind != "contamination"
         yield FileUse(about["file"], about["labels"], about.get("from"), scored)

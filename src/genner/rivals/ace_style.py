@@ -137,10 +137,13 @@ class AceStyle(EncoderRival):
             if result is None:
                 member.model.requires_grad_(True)
                 alone = BertTagger(WordEncoder(member.model, member.tokenizer, member.name))
-                alone.begin(self.labels, options)
+                alone.to(self.device).begin(self.labels, options)
                 f1 = (lambda alone=alone: alone.f1(dev)) if dev else None
                 place = stages.folder / stage
-                progress = train(alone.network, windows, f1, tuned, place, description=member.name, quiet=quiet)
+                progress = train(
+                    alone.network, windows, f1, tuned, place,
+                    description=member.name, quiet=quiet, on_step=self.on_step,
+                )  # fmt: skip
                 result = stages.finish(
                     stage, {"weights": member.model.state_dict(), "steps": progress.step, "seconds": progress.seconds}
                 )
@@ -191,6 +194,7 @@ class AceStyle(EncoderRival):
                 stages.folder / f"episode_{number:02d}",
                 description=f"episode {number + 1} of {episodes}: {sum(chosen)} of {len(names)} encoders",
                 quiet=quiet,
+                on_step=self.on_step,
             )
             better = not controller.tried or progress.best > controller.best[1]
             controller.learn(chosen, progress.best)
