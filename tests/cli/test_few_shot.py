@@ -62,6 +62,8 @@ def test_all_labels_in_the_papers_words(run: Run, asked: list[Request]) -> None:
     ("options", "said"),
     [
         (("--shots", "3"), "give --demonstrations"),
+        (("--search", "faiss"), "give --demonstrations"),
+        (("--demonstrations", "pool.jsonl", "--search", "near"), "unknown search 'near'"),
         (("--demonstrations", "pool.jsonl", "--retrieval", "entity"), "give --encoder"),
         (("--demonstrations", "pool.jsonl", "--retrieval", "near"), "unknown retrieval 'near'"),
         (("--demonstrations", "nothing.jsonl"), "nothing.jsonl"),

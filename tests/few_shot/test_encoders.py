@@ -98,7 +98,7 @@ def test_the_name_of_an_encoder_that_is_not_here() -> None:
     assert identity_of("https://example.org/v1/#small") == "small at example.org"
 
 
-def test_encoders_that_are_none(tmp_path: Path) -> None:
+def test_encoders_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="there is no such folder"):
         find_encoder(str(tmp_path / "nothing"), "the test")
     with pytest.raises(ModelError, match=r"this folder has no config\.json; give the folder"):
@@ -106,6 +106,10 @@ def test_encoders_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot be loaded"):
         find_encoder(str(tmp_path), "the test")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="where the hub cannot be reached, give the folder of an encoder"):
+        find_encoder("nobody/no-such-encoder", "the test")
     with pytest.raises(UsageError, match="the test needs an encoder"):
         find_encoder(None, "the test")
     with pytest.raises(UsageError, match="names no model"):

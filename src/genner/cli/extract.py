@@ -30,6 +30,7 @@ from genner.cli.few_shot import (
     EncoderOption,
     PerLabelOption,
     RetrievalOption,
+    SearchOption,
     ShotsOption,
     VerifyOption,
     WordingOption,
@@ -117,6 +118,7 @@ def extract(
     encoder: EncoderOption = None,
     demonstration_limit: DemonstrationLimitOption = None,
     demonstration_seed: DemonstrationSeedOption = None,
+    search: SearchOption = None,
     verify: VerifyOption = False,
     label_by_label: PerLabelOption = None,
     wording: WordingOption = "genner",
@@ -148,7 +150,7 @@ def extract(
     if out:
         JsonlWriter(out, resume, force=force).check()
     few_shot = few_shot_of(
-        demonstrations, shots, retrieval, encoder, demonstration_limit, demonstration_seed, dry_run=dry_run
+        demonstrations, shots, retrieval, encoder, demonstration_limit, demonstration_seed, search, dry_run=dry_run
     )
     documents = [Document(text, id="text")] if text is not None else _documents(found, text_field, read_log)
 

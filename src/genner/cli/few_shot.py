@@ -31,6 +31,10 @@ DemonstrationLimitOption = Annotated[
     int | None, typer.Option(min=1, help="Use so many sentences of the demonstrations, evenly spaced; all if left out.")
 ]
 DemonstrationSeedOption = Annotated[int | None, typer.Option(help="Seed of random demonstrations; 1 if left out.")]
+SearchOption = Annotated[
+    str | None,
+    typer.Option(help="How the nearest are searched: matrix, or faiss, faster on large corpora; both find the same."),
+]
 VerifyOption = Annotated[
     bool, typer.Option("--verify", help="Ask the model about each entity whether it is one; drop what it denies.")
 ]
@@ -52,6 +56,7 @@ def few_shot_of(
     encoder: str | None,
     limit: int | None,
     seed: int | None,
+    search: str | None,
     *,
     dry_run: bool = False,
 ) -> "FewShot | None":
@@ -67,6 +72,7 @@ def few_shot_of(
             "--encoder": encoder,
             "--demonstration-limit": limit,
             "--demonstration-seed": seed,
+            "--search": search,
         }
         if lone := next((name for name, value in given.items() if value is not None), None):
             raise UsageError(f"{lone} is about demonstrations: give --demonstrations CORPUS as well")
@@ -89,4 +95,5 @@ def few_shot_of(
         encoder=encoder,
         limit=limit,
         seed=1 if seed is None else seed,
+        search=search or "matrix",
     )

@@ -14,6 +14,7 @@ from genner.few_shot.demonstrations import DemonstrationPool, same_text
 from genner.few_shot.encoders import Encoder, find_encoder
 from genner.few_shot.mentions import MentionExamples
 from genner.few_shot.retrieval import Retrieval, Retriever, retriever
+from genner.few_shot.similarity import Backend
 from genner.few_shot.vector_cache import CachedEncoder
 from genner.few_shot.window import ExamplePair, shortened
 from genner.few_shot.wording import TaskPrompt
@@ -64,6 +65,8 @@ class FewShot:
         self.retrieval = retrieval or ("random" if encoder is None else "entity")
         if self.retrieval not in get_args(Retrieval):
             raise UnknownNameError("retrieval", retrieval, get_args(Retrieval))
+        if search not in get_args(Backend):
+            raise UnknownNameError("search", search, get_args(Backend))
         needs = self.retrieval != "random"
         self.queries = find_encoder(encoder, f"retrieval {self.retrieval!r}") if needs else None
         self.encoder = CachedEncoder(self.queries, cache) if self.queries else None
