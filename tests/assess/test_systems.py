@@ -17,6 +17,7 @@ from genner.document import Document, Entity
 from genner.engines.base import Request
 from genner.engines.scripted import ScriptedEngine
 from genner.errors import UnknownNameError, UsageError
+from genner.few_shot.prompting import FewShot
 from genner.few_shot.verification import QuestionContext
 from genner.formats import FORMATS
 from genner.report import build
@@ -148,6 +149,7 @@ def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.
     assert "wording:gpt_ner" in result.signature
     run, result = found["few"]
     assert "shots:2" in result.signature
+    assert f"demonstrations:{FewShot(GOLD).signature['demonstrations']}" in result.signature.split("|")
     records = list(run.predictions())
     assert [PredictionRecord.from_dict(record.to_dict()) for record in records] == records
     for record in records:

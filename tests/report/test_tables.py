@@ -316,7 +316,8 @@ def test_every_table_of_scores_says_its_seeds_and_units(tmp_path: Path) -> None:
         if name.startswith("ability"):
             assert seeds == "1 seed: intervals are over questions alone."
             continue
-        assert "Intervals are over 10 groups of 40 documents (GENIA). Of fewer than 30 an interval is rough." in notes
+        over = "Intervals are over 10 groups (GENIA, 40 documents in all)."
+        assert f"{over} Of fewer than 30 an interval is rough." in notes
         assert "documents and seeds together" in seeds
     assert said["main-nested-greedy"][-2].startswith("3 seeds: numbers are means")
     assert said["main-nested-grammar"][-2].startswith("1 to 3 seeds: ")

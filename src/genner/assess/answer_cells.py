@@ -201,9 +201,8 @@ def _system(work: CellContext, labels: LabelSet) -> "Extractor":
         require_model(about["model"])
     few_shot = None
     if system["shots"]:
-        must_be_there(about["corpus"], about["train"], work.data)
         few_shot = FewShot(
-            [d for file in about["train"] for d in documents_of(file, work.data, labels, about.get("from"))],
+            _demonstrated(work, labels),
             shots=system["shots"],
             retrieval=system["retrieval"],
             encoder=_encoder(work) or None,
@@ -228,6 +227,13 @@ def _system(work: CellContext, labels: LabelSet) -> "Extractor":
     )
 
 
+def _demonstrated(work: CellContext, labels: LabelSet) -> list[Document]:
+    """The documents that demonstrations come from."""
+    about = work.about
+    must_be_there(about["corpus"], about["train"], work.data)
+    return [d for file in about["train"] for d in documents_of(file, work.data, labels, about.get("from"))]
+
+
 def _encoder(work: CellContext) -> str:
     """What `find_encoder` takes: the folder below the data root that the study names, or what it names; else empty."""
     named: str = work.about["system"]["encoder"]
@@ -249,6 +255,7 @@ def _sampling(work: CellContext, labels: LabelSet) -> "Extractor":
 
 def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Json) -> CellFindings:
     from genner.engines import signed_options
+    from genner.few_shot.demonstrations import DemonstrationPool
     from genner.few_shot.encoders import identity_of
     from genner.model_source import ModelSource, called_in_signatures
 
@@ -271,6 +278,9 @@ def _counted(work: CellContext, lines: Sequence[PredictionRecord], settings: Jso
         told = system | {"options": signed_options(system["engine"], system["options"])}
         if system["encoder"]:
             told["encoder"] = identity_of(_encoder(work))
+        if system["shots"]:
+            documents = _demonstrated(work, named_label_set(about["labels"], work.data))
+            told["demonstrations"] = DemonstrationPool.read(documents, system["limit"] or None).digest
         settings |= {name: str(value) for name, value in told.items() if value not in ("", None, {})}
     found, signature = metrics(lines, {name: value.replace("|", "_") for name, value in settings.items()})
     form = get_format(about["format"])

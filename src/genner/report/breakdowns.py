@@ -94,8 +94,8 @@ class _Breakdown:
                 TableRow((g.key.format,), tuple(entries), g.key.system.title)
                 for g, entries in zip(self.groups, self.entries, strict=True)
             ),
-            f"{self.test.about}; {decoded_and_read(self.decoding)} F1 in percent, "
-            f"with intervals at 95 % over documents or their groups; behind each {self.kind.one} the number of gold "
+            f"{self.test.about}; {decoded_and_read(self.decoding)} F1 in percent, with intervals at 95 % over "
+            f"documents or their groups, where enough of them have any; behind each {self.kind.one} the number of gold "
             "entities.",
             supporting=True,
         )

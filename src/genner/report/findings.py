@@ -42,8 +42,11 @@ def _best(test: ScoredTest, scored: Sequence[tuple[Value, CellGroup]]) -> str:
         return f"{said}; nothing else was scored."
     if not even:
         return f"{said}; the intervals of its differences to all {len(others)} others lie above 0."
-    some = ", ".join(_named(g) for g in even[:2]) + (", ..." if len(even) > 2 else "")
-    return f"{said}; that it is better than {len(even)} of the {len(others)} others cannot be told ({some})."
+    some = "; ".join(_named(g) for g in even[:2]) + ("; ..." if len(even) > 2 else "")
+    which = f"{len(even)} of the {len(others)} others"
+    if len(even) == len(others):
+        which = "the other" if len(others) == 1 else f"any of the {len(others)} others"
+    return f"{said}; that it is better than {which} cannot be told ({some})."
 
 
 def _named(group: CellGroup) -> str:

@@ -177,6 +177,7 @@ def format_figure(test: ScoredTest) -> Figure:
                     handles.setdefault(PAPER_MEAN, line)
             names = [f.replace("_", "\n") for f in formats]
             a.set_xticks(range(len(formats)), names, fontsize=7.5 if len(shown) == 1 else 6.5)
+            a.set_xlim(-0.5, len(formats) - 0.5)  # formats that a system lacks have their room too
         axes[0].set_ylim(bottom=0)  # after all drawing: it ends autoscaling of every panel
         axes[0].set_ylabel("strict F1, %")
         legend(drawing, handles)
@@ -260,18 +261,18 @@ def validity_table(source: Source) -> Table:
         "validity",
         "The answers by their form",
         {Column(name, "F1"): f1(rule) for rule, name in READING_TITLES.items()}
-        | {Column(f"{fault}, %", "Answers"): partial(_rate, fault=fault) for fault in FAULTS}
+        | {Column(fault, "Answers, %"): partial(_rate, fault=fault) for fault in FAULTS}
         | {
             Column("misplaced", "Mentions"): partial(_problems, kind="realigned"),
-            Column("of no certain place", "Mentions"): partial(_problems, kind="unplaced"),
+            Column("unplaced", "Mentions"): partial(_problems, kind="unplaced"),
             Column("overlapping", "Mentions"): partial(_problems, kind="overlap"),
             Column("named", "Mentions"): partial(mean_count, path=("strict", "predicted")),
         },
         "Invalid: answers that break their format; hallucinated: answers that mark or list something that nothing "
         "in the text, or no label asked for, answers to; truncated: answers that end before the text does; misplaced: "
         "mentions that an answer puts in a wrong place (offsets, occurrence, a copy that differs) and that the "
-        "repaired reading has put where they stand in the text; of no certain place: mentions that fit several places, "
-        "of which the answer names none, and that it leaves out; overlapping: mentions of the text that are left out "
+        "repaired reading has put where they stand in the text; unplaced: mentions that fit several places, of which "
+        "the answer names none, and that are left out; overlapping: mentions of the text that are left out "
         "since they overlap surer ones of other labels; named: all mentions in the answers, without those left out. "
         "Means over seeds. F1 in three readings: " + "; ".join(MEANINGS.values()) + ".",
         [g for g in source.collection.ordered() if not g.key.system.rival],

@@ -38,8 +38,8 @@ def sample_sizes(source: Source, cells: Iterable[str]) -> list[str]:
         outcome = source.estimates.outcome(id)
         if outcome and (n := source.estimates.units(id)):
             several = f"{n:,} {outcome.unit}{'s' * (n != 1)}"
-            whole = f" of {len(outcome.ids):,} documents" if outcome.unit != "document" else ""
-            units[f"{several}{whole} ({ScoredTest(source, key.test, 0).title})"] = None
+            whole = f", {len(outcome.ids):,} documents in all" if outcome.unit != "document" else ""
+            units[f"{several} ({ScoredTest(source, key.test, 0).title}{whole})"] = None
             few |= n < FEW
     rough = f" Of fewer than {FEW} an interval is rough." if few else ""
     over = [f"Intervals are over {'; '.join(units)}.{rough}"] if units else []

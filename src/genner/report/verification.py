@@ -36,7 +36,7 @@ def verification_table(source: Source) -> Table | None:
         "The model was asked about each entity that it found whether it is one. Denied: answered no, and left out; "
         "right, yet denied: those of them that are in the gold data; no clear answer: neither yes nor no, and kept. "
         "Before: the scores with the denied entities; after: without, which are the system's scores in all other "
-        "tables. Means over seeds, in percent, strict.",
+        "tables; both strict, in percent. Means over seeds.",
         groups,
     )
 
