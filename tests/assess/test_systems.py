@@ -21,6 +21,7 @@ from genner.few_shot.prompting import FewShot
 from genner.few_shot.verification import QuestionContext
 from genner.formats import FORMATS
 from genner.report import build
+from genner.report.html import html
 from genner.report.results import Collection
 from genner.report.table import Value
 from genner.transformer_encoder import identity
@@ -156,7 +157,9 @@ def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.
         assert len(record.raw) == 2  # the answers alone, without those of the verification
         assert record.answer_tokens > len(record.raw)
     assert result.metrics["prompt_tokens"] == sum(record.prompt_tokens for record in records) > 0
-    _, result = found["near"]
+    run, result = found["near"]
+    assert run.cell.description["system"]["encoder"] == identity(str(encoder))
+    assert run.cell.places == {"encoder": str(encoder)}
     assert f"encoder:{identity(str(encoder))}" in result.signature.split("|")
     assert str(tmp_path) not in result.signature
     collection = Collection.open([tmp_path / "runs"])
@@ -175,3 +178,27 @@ def test_a_run_from_the_study_to_the_report(tmp_path: Path, monkeypatch: pytest.
         ("before", 2 / 3),
         ("after", 0.6),
     ]
+
+
+def test_the_cells_of_a_system_are_the_same_wherever_its_encoder_lies(tmp_path: Path) -> None:
+    ids = []
+    for user in ("ann", "bob"):
+        folder = tmp_path / user / "bert"
+        folder.mkdir(parents=True)
+        named = str(save_encoder(folder)) if user == "ann" else "bert"  # a folder below the data root
+        if user == "bob":
+            save_encoder(folder)
+        cells = plan(study(engine="scripted", shots=1, encoder=named), data=tmp_path / user)
+        ids.append([cell.id for cell in cells])
+        assert {cell.places["encoder"] for cell in cells} == {str(folder)}
+    assert ids[0] == ids[1]
+
+
+def test_the_report_shows_no_secret_of_a_request(tmp_path: Path) -> None:
+    options = {"base_url": "http://localhost:1/v1", "body": '{"user": "s3cret"}'}
+    runs = StudyFolder(tmp_path)
+    for cell in plan(study(engine="http", engine_options=options)):
+        runs.add(cell)
+    shown = html(build([tmp_path]))
+    assert "http://localhost:1/v1" in shown
+    assert "s3cret" not in shown

@@ -235,8 +235,10 @@ def _demonstrated(work: CellContext, labels: LabelSet) -> list[Document]:
 
 
 def _encoder(work: CellContext) -> str:
-    """What `find_encoder` takes: the folder below the data root that the study names, or what it names; else empty."""
-    named: str = work.about["system"]["encoder"]
+    """What `find_encoder` takes: where the encoder is, or what the study names; empty without one."""
+    if place := work.run.cell.places.get("encoder"):
+        return place
+    named: str = work.about["system"]["encoder"]  # in cells of earlier versions
     return str(work.data / named) if named and (work.data / named).is_dir() else named
 
 

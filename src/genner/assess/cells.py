@@ -27,6 +27,7 @@ from genner.assess.study_entries import (
 )
 from genner.contamination import SIGNALS
 from genner.errors import UnknownNameError, UsageError
+from genner.few_shot.encoders import identity_of
 from genner.model_source import ModelSource
 from genner.probes import PROBES
 from genner.recipe_keys import with_earlier_keys
@@ -138,15 +139,20 @@ class _Plan:
         """The cells of a system, which is not trained. Only random demonstrations depend on the seed."""
         study = self.study
         model = ModelEntry(system.name, system.source)
+        settings, places = system.settings, {}
+        if system.encoder:  # its name in a cell is the same on any machine
+            places = {"encoder": place_of(system.encoder, self.data)}
+            settings |= {"encoder": identity_of(places["encoder"])}
         for corpus in study.corpora_of(system.corpora):
             for format in system.formats or study.formats:
                 for decoding in system.decodings or tuple(d for d in study.decodings if d != "sampled"):
-                    for seed in study.seeds if system.settings["retrieval"] == "random" else (0,):
+                    for seed in study.seeds if settings["retrieval"] == "random" else (0,):
                         point = _Point(model, None, corpus, format, seed)
-                        description = _scored(point, None, decoding) | {"system": system.settings}
+                        description = _scored(point, None, decoding) | {"system": settings}
                         if system.shots:
                             description["train"] = list(corpus.training.train)
-                        self.add("score", point.name(format, corpus.name, decoding), description, (), system.name)
+                        name = point.name(format, corpus.name, decoding)
+                        self.add("score", name, description, (), system.name, places)
 
     def rival(self, entry: RivalEntry) -> None:
         """The cells of a rival: for each corpus and seed a fitting and a score; a score alone if it is trained."""

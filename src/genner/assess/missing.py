@@ -53,7 +53,7 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
     if (
         "rival" in about
         or not _on_server(cell)
-        or Path(about["system"]["encoder"]).parts[:1] not in ((), ("http:",), ("https:",))
+        or Path(cell.places.get("encoder", "")).parts[:1] not in ((), ("http:",), ("https:",))
     ):
         packages.insert(0, "torch")
     if about.get("system", {}).get("search") == "faiss" and not is_installed("faiss"):

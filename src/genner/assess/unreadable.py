@@ -48,16 +48,12 @@ def _faults(cell: Cell, data: Path) -> Iterator[str]:
     for talk in about.get("recipe", {}).get("chat") or ():
         for name in talk["train"]:
             yield from _of_conversations(name, data)
-    encoder = about.get("system", {}).get("encoder", "")
-    if encoder and not encoder.startswith(ADDRESSES) and not (data / encoder / "config.json").is_file():
-        try:
-            check_encoder(encoder, ", or one below the data root")
-        except ModelError as error:
-            yield str(error)
-    for place in cell.places.get("encoder", "").split(",") if cell.kind == "fit" else ():
-        if Path(place).is_dir():
+    encoders = cell.places.get("encoder", "") if cell.kind == "fit" or "system" in about else ""
+    for place in filter(None, encoders.split(",")):
+        # An encoder of a rival that is not there is told as missing.
+        if Path(place).is_dir() or ("system" in about and not place.startswith(ADDRESSES)):
             try:
-                check_encoder(place)
+                check_encoder(place, ", or one below the data root")
             except ModelError as error:
                 yield str(error)
 

@@ -92,12 +92,16 @@ def options_class(name: str) -> type:
 def signed_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of an engine's options that are part of a signature: what answers depend on, without where a server is, how
     patient its caller is, and which files are used; what may hold a secret is a hash (`UNSIGNED`, `HASHED`)."""
-    kind = options_class(name)
-    unsigned, hashed = getattr(kind, "UNSIGNED", ()), getattr(kind, "HASHED", ())
+    unsigned = getattr(options_class(name), "UNSIGNED", ())
+    return {key: value for key, value in shown_options(name, given).items() if key not in unsigned}
+
+
+def shown_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's options for others to read: of those that may hold a secret (`HASHED`) a hash."""
+    hashed = getattr(options_class(name), "HASHED", ())
     return {
         key: blake2b(str(value).encode(), digest_size=6).hexdigest() if key in hashed else value
         for key, value in given.items()
-        if key not in unsigned
     }
 
 

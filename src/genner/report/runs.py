@@ -2,8 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from genner.assess.records import CELL_KINDS, CELL_STATES, CellResult
+from genner.engines import shown_options
+from genner.errors import GennerError
 from genner.report.cell_items import CELL_GAPS, CellItem
 from genner.report.results import Collection
 from genner.report.source import Source
@@ -107,7 +111,7 @@ def cell_entries(collection: Collection) -> tuple[tuple[CellEntry, ...], dict[st
 def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
     """Settings, costs and signature as pairs of name and text."""
     facts = [("needs", ", ".join(item.cell.needs))] if item.cell.needs else []
-    facts += [(key, _text(value)) for key, value in flat(item.description).items()]
+    facts += [(key, _text(value)) for key, value in flat(_told(item.description)).items()]
     if result := item.result:
         facts += [
             ("seconds", f"{result.seconds:,.1f}"),
@@ -125,6 +129,18 @@ def _facts(item: CellItem, collection: Collection) -> list[tuple[str, str]]:
         facts.append(("why there is no result", _reason(item, collection)))
     facts.append(("folder", str(item.run.folder)))
     return facts
+
+
+def _told(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell's description without what may be a secret: a report is shown to others."""
+    system = description.get("system")
+    if not isinstance(system, Mapping) or not isinstance(options := system.get("options"), Mapping):
+        return {**description}
+    try:
+        options = shown_options(str(system.get("engine", "")), options)
+    except GennerError:  # an engine that is not installed here
+        options = dict.fromkeys(options, "not shown: the engine is not installed here")
+    return {**description, "system": {**system, "options": options}}
 
 
 def _work(result: CellResult) -> tuple[tuple[str, str], ...]:
