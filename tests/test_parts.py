@@ -116,8 +116,9 @@ def test_each_part_is_in_the_extra_that_is_named() -> None:
         assert plain(package) in OPTIONAL[extra], package
         assert plain(package) not in CORE, package
     assert set(EXTRA_OF_PACKAGE.values()) == set(EXTRA_PURPOSES) == set(EXTRAS)
-    # vLLM wants other versions of the same packages, so it is in an environment of its own.
-    together = [extra for extra in EXTRAS if extra != "vllm"]
+    # These want other versions of the same packages, so they are in environments of their own; tools are asked for.
+    apart = {"vllm", "gliner", "gliner2", "langextract", "flair", "span_marker"}
+    together = [extra for extra in EXTRAS if extra not in apart]
     assert PROJECT["optional-dependencies"]["all"] == [f"genner[{','.join(together)}]"]
 
 

@@ -32,6 +32,11 @@ EXTRA_OF_PACKAGE = {
     "lm_eval": "ability",
     "vllm": "vllm",
     "faiss": "retrieval",
+    "gliner": "gliner",
+    "gliner2": "gliner2",
+    "flair": "flair",
+    "langextract": "langextract",
+    "span_marker": "span_marker",
 }
 """The smallest extra that brings each package which the core does without, by the package's name in Python."""
 
@@ -48,6 +53,11 @@ EXTRA_PURPOSES = {
     "ability": "to measure general ability",
     "vllm": "to run models with vLLM, in an environment of its own",
     "retrieval": "to search large corpora for demonstrations",
+    "gliner": "to compare with GLiNER",
+    "gliner2": "to compare with GLiNER2",
+    "flair": "to compare with flair, in an environment of its own",
+    "langextract": "to compare with langextract",
+    "span_marker": "to compare with SpanMarker, in an environment of its own",
 }
 """What each extra is for, as it is said where one is missing."""
 

@@ -1,6 +1,7 @@
 """Loads an encoder of transformers, from a folder or the Hugging Face hub, and says what identifies it."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,20 @@ def identity(folder_or_id: str, model: Any = None) -> str:
     if here.is_dir():
         read = [path for end in _CONFIG for path in here.glob(end)]
         weights: list[Path] = next(filter(None, (list(here.glob(end)) for end in _WEIGHTS)), [])
-        files = sorted({path for path in (*read, *weights) if path.is_file()})
-        digest = _digest(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
-        return f"{here.resolve().name}@{digest}"
+        return f"{here.resolve().name}@{digest_of((*read, *weights))}"
     if not is_hub_id(folder_or_id):
         return here.name
     commit = getattr(getattr(model, "config", None), "_commit_hash", None)
     return f"{folder_or_id}@{commit[:_DIGITS]}" if commit else folder_or_id
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """The first hexadecimal digits of a hash of the names and contents of the files among these paths.
+
+    Raises `OSError`.
+    """
+    files = sorted({path for path in paths if path.is_file()})
+    return _digest(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
 
 
 @lru_cache(maxsize=64)

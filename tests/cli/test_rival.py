@@ -8,6 +8,7 @@ from tests.conftest import Run
 from tests.encoders import made_up, save_encoder
 
 from genner.rivals import RIVALS
+from genner.rivals.tools import TOOLS
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,11 @@ def train(tmp_path: Path) -> Path:
 def test_rivals_are_listed_with_what_can_be_set(run: Run) -> None:
     code, out, _ = run("rival", "list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(RIVALS)
-    assert all(len(line.split()) > 3 and line.endswith(").") for line in out.splitlines())
+    lines = [line for line in out.splitlines() if line.endswith(").")]
+    assert [line.split()[0] for line in lines] == [*RIVALS, *TOOLS]
+    assert all(len(line.split()) > 3 for line in lines)
+    code, out, _ = run("rival", "list", "gliner")
+    assert "threshold = 0.5" in out
     code, out, _ = run("rival", "list", "bert_tagger")
     assert "scheme = 'bioes'" in out
     assert "encoder_rate = " in out
@@ -54,7 +58,7 @@ def test_a_rival_is_trained_and_finds_entities(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--set", "nonsense=1"], "known: batch_size, clip, crf"),
+        (["--set", "nonsense=1"], "known: batch_size, bf16, clip"),
         (["--set", "crf=3"], "crf = 3 is not of type bool"),
         (["--set", "max_minutes='5'"], "max_minutes = '5'"),
         (["--set", "epochs"], "KEY=VALUE"),

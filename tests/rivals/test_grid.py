@@ -15,7 +15,7 @@ from genner.rivals import rival
 from genner.rivals.biaffine import BiaffineCnnNetwork, BiaffineCnnOptions, BiaffineNetwork, BiaffineOptions
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.grid import best_nested, convolve, parts
-from genner.rivals.network import best_first, cross
+from genner.rivals.overlaps import best_first, cross
 from genner.rivals.w2ner import NNW, W2NerNetwork, W2NerOptions, distance_buckets
 from genner.rivals.words import ScoredSpan, Window, WordEntity, words
 

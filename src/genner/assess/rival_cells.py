@@ -120,11 +120,12 @@ def run_rival_score(work: CellContext) -> CellFindings:
 def _trained(work: CellContext) -> "Rival":
     """The trained rival of a cell, on the cell's device."""
     from genner.rivals import load_rival
-    from genner.rivals.base import MANIFEST, EncoderRival
+    from genner.rivals.base import EncoderRival
+    from genner.rivals.manifest import RIVAL_MANIFEST
 
     trained = work.about["trained"]
     folder = work.runs.run(trained).folder if trained else Path(work.run.cell.places["folder"])
-    if not (folder / MANIFEST).is_file():
+    if not (folder / RIVAL_MANIFEST).is_file():
         raise MissingError(
             f"there is no trained rival in {folder}; train one with: genner rival fit RIVAL TRAIN --encoder ENCODER "
             f"--out {folder}"

@@ -85,13 +85,13 @@ def encoder_name(named: str, data: Path) -> str:
 def trained_rival(folder: str, data: Path) -> Json:
     """What identifies a trained rival on any machine: its kind (empty if it cannot be told), and NAME@DIGEST of its
     manifest and samples of its weights."""
-    from genner.rivals.base import MANIFEST
+    from genner.rivals.manifest import RIVAL_MANIFEST
 
     path = data / Path(folder).expanduser()
     try:
-        manifest = (path / MANIFEST).read_bytes()
+        manifest = (path / RIVAL_MANIFEST).read_bytes()
         told = json.loads(manifest)
-        kind = str(told.get("rival") or told.get("tool") or "")
+        kind = str(told.get("rival") or "")
     except (OSError, ValueError, AttributeError):
         return {"rival": "", "folder": path.name}
     digest = hashlib.sha256(manifest + sampled_weights(path).encode()).hexdigest()

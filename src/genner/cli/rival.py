@@ -1,5 +1,6 @@
-"""`genner rival`: encoders of the literature, trained and run beside the generative model."""
+"""`genner rival`: encoders of the literature and tools, run beside the generative model."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -10,13 +11,16 @@ import typer
 from genner.cli.app import Commands, ForceOption, LabelsFileOption, app, asked_labels, may_write, must_exist, tell
 from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
 from genner.errors import UnknownNameError, UsageError
+from genner.toml_config import parse_option
 
 if TYPE_CHECKING:
     from genner.document import Document, LabelSet
+    from genner.rivals.base import Rival
+    from genner.rivals.tools.base import Tool
 
 rival_app = typer.Typer(
     cls=Commands,
-    help="Encoders of the literature, to compare the generative model with: train them, and let them find entities.",
+    help="Encoders of the literature, and tools, to compare with: train encoders, and let all of them find entities.",
     no_args_is_help=True,
 )
 app.add_typer(rival_app, name="rival")
@@ -33,20 +37,34 @@ SetOption = Annotated[
 
 @rival_app.command("list")
 def list_(
-    name: Annotated[str | None, typer.Argument(help="A rival: show its hyperparameters and their defaults.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A rival or tool: show its options and their defaults.")] = None,
 ) -> None:
-    """List the rivals, or what can be set of one."""
+    """List the rivals and the tools, or what can be set of one."""
     from genner.rivals import RIVALS, rival_class
+    from genner.rivals.tools import TOOLS, tool_class
 
     if name is None:
+        print("trained here, over any encoder of Hugging Face (genner rival fit):")
         for known in RIVALS:
-            print(f"{known:<14} {rival_class(known).__doc__}")
+            print(f"  {known:<14} {rival_class(known).__doc__}")
+        print("\ntools, with models that their own packages trained (genner rival predict NAME):")
+        for known in TOOLS:
+            kind = tool_class(known)
+            print(f"  {known:<14} {kind.__doc__}\n  {'':<14} {kind.installed()}")
         return
-    kind = rival_class(name)
-    for title, options in (("the rival", kind.options_type()), ("its training", kind.fit_options)):
+    if name in TOOLS:
+        print(f"{name} ({tool_class(name).installed()}):")
+        _show(tool_class(name).options_type())
+        return
+    trained = rival_class(name)
+    for title, options in (("the rival", trained.options_type()), ("its training", trained.fit_options)):
         print(f"{title}:")
-        for field in fields(options):
-            print(f"  {field.name} = {getattr(options, field.name)!r}")
+        _show(options)
+
+
+def _show(options: Any) -> None:
+    for field in fields(options):
+        print(f"  {field.name} = {getattr(options, field.name)!r}")
 
 
 @rival_app.command()
@@ -79,11 +97,11 @@ def fit(
     Says how many gold entities of the training data the rival cannot express.
     """
     from genner.rivals import rival
-    from genner.rivals.base import MANIFEST
+    from genner.rivals.manifest import RIVAL_MANIFEST
 
     asked = asked_labels(labels, labels_file)
     must_exist(train, *([dev] if dev else []))
-    if (out / MANIFEST).exists() and not force:
+    if (out / RIVAL_MANIFEST).exists() and not force:
         raise UsageError(
             f"{str(out)!r} holds a trained rival already; choose another --out, or replace it with --force"
         )
@@ -99,42 +117,95 @@ def fit(
     )
     said = f", dev F1 {100 * report.dev_f1:.1f}" if report.dev_f1 is not None else ""
     tell(f"{name}: {report.steps} steps in {report.seconds / 60:.1f} minutes{said}; saved in {out}")
-    for reason, number in report.unencodable.most_common():
-        tell(f"{number} of {report.entities} training entities cannot be expressed: {reason}")
+    _tell_lost(report.unencodable, report.entities, "training")
     if report.unseen:
         tell(f"labels without an entity in the training data: {', '.join(report.unseen)}")
 
 
 @rival_app.command()
 def predict(
-    folder: Annotated[Path, typer.Argument(help="The folder of a trained rival.")],
-    texts: Annotated[Path, typer.Argument(help="Texts or documents, in any file syntax; their entities are ignored.")],
+    rival: Annotated[
+        str, typer.Argument(help="The folder of a trained rival; or a tool: its name, with --labels and --model.")
+    ],
+    texts: Annotated[
+        Path, typer.Argument(help="Texts or documents, in any file syntax; their entities are not shown to the rival.")
+    ],
     out: Annotated[Path, typer.Option(help="The predictions, as JSON Lines.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model of a tool: a folder, a file, or a name that the tool knows.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Of a tool: tags (PER,ORG) or a shipped label set.")] = None,
+    labels_file: LabelsFileOption = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of a tool (genner rival list NAME); once for each."),
+    ] = None,
     from_: FromOption = None,
     lenient: LenientOption = False,
     force: ForceOption = False,
 ) -> None:
-    """Let a trained rival find entities."""
+    """Let a trained rival or a tool find entities.
+
+    Says how many gold entities of the documents it cannot express, and what was wrong with its answers.
+    """
     from genner.data import JsonlWriter
     from genner.rivals import load_rival
+    from genner.rivals.tools import TOOLS
 
-    must_exist(folder, texts)
+    asked = asked_labels(labels, labels_file)
+    if rival in TOOLS:
+        found: Rival = _tool(rival, model, asked, setting or ())
+    else:
+        if model is not None or asked is not None or setting:
+            raise UsageError(
+                f"--model, --labels, --labels-file and --set are of a tool ({', '.join(TOOLS)}); the rival in a folder "
+                "has its own"
+            )
+        must_exist(Path(rival))
+        found = load_rival(rival)
+    must_exist(texts)
     may_write({"--out": out}, [texts], force=force)
     corpora = CorpusFiles(from_, ["texts"], lenient=lenient)
     corpora.check(texts=texts)
     documents = corpora.read("texts", texts)
-    found = load_rival(folder)
+    problems: dict[str, list[str]] = {}
+    lost: Counter[str] = Counter()
     with JsonlWriter(out, force=force) as writer:
-        for prediction in found.predict(documents):
+        for document, prediction in zip(documents, found.predict(documents), strict=True):
+            for problem in prediction.problems:
+                problems.setdefault(problem.kind, []).append(problem.detail)
+            if document.entities:
+                lost += found.unencodable(document)
             writer.write(prediction)
     tell(f"{len(documents)} documents in {out}")
+    _tell_lost(lost, sum(len(d.entities) for d in documents), "gold")
+    for kind, details in problems.items():
+        tell(f"problems of the kind {kind!r}: {len(details)}, the first: {details[0]}")
+
+
+def _tool(name: str, model: str | None, labels: "LabelSet | None", settings: Sequence[str]) -> "Tool":
+    from genner.rivals.tools import tool
+
+    if labels is None:
+        raise UsageError(f"{name} needs to know what to find; give --labels PER,ORG or --labels-file FILE")
+    options = {} if model is None else {"model": model}
+    for key, value in (parse_option(option, "--set") for option in settings):
+        if key in options:
+            raise UsageError(f"--set {key} is given twice; give it once")
+        options[key] = value
+    return tool(name, labels, **options)
+
+
+def _tell_lost(lost: Counter[str], entities: int, which: str) -> None:
+    for reason, number in lost.most_common():
+        tell(f"{number} of {entities} {which} entities cannot be expressed: {reason}")
 
 
 def _settings(name: str, given: Sequence[str]) -> tuple[dict[str, Any], Any]:
     """The rival's own hyperparameters and the options of its training, from `--set`."""
     from genner.rivals import rival_class
     from genner.rivals.fitting import FitOptions
-    from genner.toml_config import build, parse_option
+    from genner.toml_config import build
 
     kind = rival_class(name)
     own_names = [f.name for f in fields(kind.options_type)]

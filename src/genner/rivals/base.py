@@ -14,17 +14,18 @@ import torch
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import ModelError, UsageError
 from genner.evaluation import Counts, count
-from genner.evaluation.pairing import digest, genner_version
+from genner.evaluation.pairing import digest
 from genner.inputs import document_of, not_one_text
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import CHECKPOINT, FitOptions, FitProgress, train
-from genner.rivals.network import NOT_ASKED, RivalNetwork
-from genner.rivals.words import ScoredSpan, Unencodable, Window, prediction_windows, training_windows
+from genner.rivals.manifest import RIVAL_MANIFEST, read_manifest, write_manifest
+from genner.rivals.network import RivalNetwork
+from genner.rivals.words import NOT_ASKED, ScoredSpan, Unencodable, Window, prediction_windows, training_windows
 from genner.toml_config import build
 from genner.transformer_encoder import identity
 from genner.writing import write_atomic
 
-MANIFEST, WEIGHTS = "rival.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 DECODED_AT_ONCE = 32  # windows
 BUFFER = 256  # texts that are read ahead, so that batches hold windows of similar length
 
@@ -281,16 +282,15 @@ class EncoderRival:
             "options": asdict(self.options),
             "labels": json.loads(network.labels.to_file()),
             "trained": self.trained,
-            "genner": genner_version(),
         }
-        write_atomic(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+        write_manifest(folder, manifest)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See `Rival.load`."""
         from safetensors.torch import load_file
 
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, "encoder", "trained")
         if manifest["rival"] != cls.name:
             raise ModelError(f"{folder} holds the rival {manifest['rival']!r}, not {cls.name!r}")
         try:
@@ -301,7 +301,7 @@ class EncoderRival:
             raise ModelError(f"the rival in {folder} cannot be loaded: {said}") from error
         made = cls(encoder, **manifest["options"])
         made.encoder_name, made.trained = manifest["encoder"], dict(manifest["trained"])
-        labels = LabelSet.from_json(manifest["labels"], str(folder / MANIFEST))
+        labels = LabelSet.from_json(manifest["labels"], str(folder / RIVAL_MANIFEST))
         network = made.network_type(encoder, labels, made.options)
         try:
             network.load_state_dict(weights)
@@ -355,20 +355,6 @@ class EncoderRival:
             said = tuple(e for e in window.entities if e not in out)
             made.append(Window(window.text, window.words, said, window.home))
         return made, +lost
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a saved rival. Raises `ModelError` if the folder has none."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder} holds no rival: it has no {MANIFEST}; train one with: genner rival fit") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / MANIFEST} cannot be read: {error}") from None
-    wanted = {"rival", "encoder", "options", "labels", "trained"}
-    if not isinstance(manifest, dict) or wanted - manifest.keys():
-        raise ModelError(f"{folder / MANIFEST} is no manifest of a rival; it needs: {', '.join(sorted(wanted))}")
-    return manifest
 
 
 def _device(name: str | None) -> torch.device:

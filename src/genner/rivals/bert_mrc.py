@@ -45,7 +45,7 @@ from genner.document import LabelSet
 from genner.rivals.base import EncoderRival
 from genner.rivals.encoder import Encoded, WordEncoder
 from genner.rivals.fitting import FitOptions
-from genner.rivals.network import not_flat
+from genner.rivals.overlaps import not_flat
 from genner.rivals.queries import QueryNetwork, check_label_text, places
 from genner.rivals.words import Window, WordEntity
 from genner.toml_config import check

@@ -52,7 +52,7 @@ from genner.errors import UsageError
 from genner.rivals.base import EncoderRival
 from genner.rivals.encoder import Encoded, WordEncoder
 from genner.rivals.fitting import FitOptions
-from genner.rivals.network import OVERLAPS, left_out, not_flat, overlap
+from genner.rivals.overlaps import OVERLAPS, left_out, not_flat, overlap
 from genner.rivals.queries import Pair, QueryNetwork, check_label_text, places
 from genner.rivals.words import Window, WordEntity
 from genner.toml_config import check

@@ -31,7 +31,8 @@ from genner.rivals.base import EncoderRival
 from genner.rivals.crf import CRF
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import FitOptions
-from genner.rivals.network import IGNORED, RivalNetwork, not_flat
+from genner.rivals.network import IGNORED, RivalNetwork
+from genner.rivals.overlaps import not_flat
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check
 

@@ -46,7 +46,8 @@ from genner.rivals.base import EncoderRival
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import FitOptions
 from genner.rivals.grid import best_nested, convolve, pairs, parts, places
-from genner.rivals.network import RivalNetwork, not_nested
+from genner.rivals.network import RivalNetwork
+from genner.rivals.overlaps import not_nested
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check
 

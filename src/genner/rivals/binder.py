@@ -49,7 +49,8 @@ from genner.errors import UsageError
 from genner.rivals.base import EncoderRival
 from genner.rivals.encoder import Encoded, WordEncoder
 from genner.rivals.fitting import FitOptions
-from genner.rivals.network import RivalNetwork, not_flat
+from genner.rivals.network import RivalNetwork
+from genner.rivals.overlaps import not_flat
 from genner.rivals.queries import check_label_text, flat_or_all, label_texts
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check

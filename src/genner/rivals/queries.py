@@ -15,7 +15,8 @@ from torch import Tensor
 from genner.document import LabelSet
 from genner.errors import UsageError
 from genner.rivals.encoder import Encoded, WordEncoder
-from genner.rivals.network import RivalNetwork, best_first, overlap
+from genner.rivals.network import RivalNetwork
+from genner.rivals.overlaps import best_first, overlap
 from genner.rivals.words import ScoredSpan, Window
 
 LabelText = Literal["definition", "name", "tag"]

@@ -47,7 +47,8 @@ from genner.rivals.base import EncoderRival
 from genner.rivals.encoder import WordEncoder
 from genner.rivals.fitting import FitOptions
 from genner.rivals.grid import convolve, pairs, parts, places
-from genner.rivals.network import IGNORED, RivalNetwork, same_span
+from genner.rivals.network import IGNORED, RivalNetwork
+from genner.rivals.overlaps import same_span
 from genner.rivals.words import ScoredSpan, Window, WordEntity
 from genner.toml_config import check
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from genner.boundaries import boundaries
 from genner.document import Document, Entity, Span
 
+NOT_ASKED = "its label is not in the label set"
 INSIDE_WORD = "begins or ends inside a word"
 TOO_LONG = "longer than the encoder's input"
 
