@@ -127,6 +127,9 @@ def test_an_engine_obeys_the_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, ENGINES["calling"].partition(":")[0], module)  # type: ignore[misc]
     monkeypatch.setattr(names["CallingEngine"].__init__, "__defaults__", (lambda prompt: "",))
     test_registry.test_each_request_gets_an_answer("calling", tmp_path, Endpoint(lambda body, before: Say("")))
+    test_registry.test_a_model_is_loaded_into_the_engine_of_a_name(
+        "calling", Path("some-model"), Endpoint(lambda body, before: Say(""))
+    )
     assert not engine_class("calling").capabilities.constrains
 
 

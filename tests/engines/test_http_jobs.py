@@ -279,8 +279,9 @@ def test_a_folder_that_cannot_hold_a_cache_is_said_before_anything_is_asked(tmp_
 # -- what a job would cost
 
 
+@pytest.mark.parametrize("named", [False, True])
 def test_a_price_has_the_questions_of_verification_and_knows_the_cache(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENNER_HOME", str(tmp_path / "home"))
     lines = [json.dumps({"text": f"Ada {i} left {'and left ' * 9}."}) for i in range(5)]
@@ -288,6 +289,7 @@ def test_a_price_has_the_questions_of_verification_and_knows_the_cache(
     with Endpoint(copy) as endpoint:
         endpoint.text_of = lambda body: str(body["messages"][-1]["content"])  # type: ignore[method-assign]
         call = ["extract", "texts.jsonl", "--labels", "PER,LOC", "--engine", "http", "--base-url", endpoint.url]
+        call += ["--model", MODEL] if named else []
         without = [int(re.findall(r"estimated from characters: (\d+)", run(*call, "--dry-run")[2])[0])]
         code, out, err = run(*call, "--verify", "--dry-run")
         assert (code, out, endpoint.asked.total()) == (0, "", 0)

@@ -41,6 +41,7 @@ class PricingEngine:
         self.answer = 0.0
         self._seen: set[bytes] = set()  # keys of requests that are priced
         self._writer: RequestWriter | None = None
+        self._named = False
 
     @property
     def writer(self) -> RequestWriter:
@@ -63,8 +64,8 @@ class PricingEngine:
         return estimated_tokens(instruction + text)
 
     def add_adapter(self, name: str, folder: Path | None) -> str:
-        if self._writer is None:
-            self.name = name
+        if not self._named:
+            self._named, self.name, self._writer = True, name, None
         return "" if name in (self.name, self.writer.server.model) else name
 
     def generate(self, requests: Iterable[Request], *, batch_size: int | None = None) -> Iterator[Answered]:
