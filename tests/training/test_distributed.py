@@ -5,8 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tests import tiny
-from tests.places import ROOT
+from tests import forks, tiny
 from tests.processors import pretend
 from tests.training.test_adapters import base
 from tests.training.test_trainer import a_group, alone
@@ -77,9 +74,10 @@ def run(folder: Path, out: str, name: str, *, cut: int = 0, **options: Any) -> l
     return losses
 
 
-def in_two(folder: Path) -> None:
+def in_two(folder: Path, environment: dict[str, str]) -> None:
     """What each of the two processes does."""
-    faulthandler.dump_traceback_later(580, exit=True)  # says where they wait for each other in vain
+    os.environ |= environment
+    faulthandler.dump_traceback_later(580, exit=True, file=2)  # says where they wait for each other in vain
     rank = int(os.environ["RANK"])
     if rank:  # only the main process may write
 
@@ -112,34 +110,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": "2",
         "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1",
     }
-    script = (
-        f"from pathlib import Path; from tests.training.test_distributed import in_two; in_two(Path({str(folder)!r}))"
-    )
     pair = [
-        subprocess.Popen(
-            [sys.executable, "-c", script],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=(folder / f"said{rank}.txt").open("w"),
-        )
+        forks.start(folder / f"said{rank}.txt", in_two, folder, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in (0, 1)
     ]
     try:
         losses = {name: run(folder, f"alone-{name}", name) for name in RUNS}
         (folder / "alone.json").write_text(json.dumps(losses))
         for process in pair:
-            process.wait(timeout=600)
+            process.join(600)
     finally:
         for process in pair:
             process.kill()
+            process.join()
     said = [(folder / f"said{rank}.txt").read_text()[-4000:] for rank in (0, 1)]
-    assert [process.returncode for process in pair] == [0, 0], "\n".join(said)
+    assert [process.exitcode for process in pair] == [0, 0], "\n".join(said)
     return folder
 
 

@@ -3,8 +3,8 @@
 import ast
 import json
 import os
+import random
 import signal
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from tests import forks
 from tests.conftest import Run
 from tests.places import ROOT
 from tests.training.test_trainer import adapted, at_step, interrupt, mixture, weights
@@ -284,59 +286,36 @@ def test_wandb_and_mlflow_go_on_with_their_run(tmp_path: Path, monkeypatch: pyte
 # -- a process that is killed
 
 
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from tests import conftest
-from genner.training import checkpoint, trainer as module
-from tests.training.test_runs import Scores, trainer
-
-folder, out, where = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-module.draw = lambda metrics, out: None
-some = trainer(folder, out, Scores(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
-
-
-def die():
+def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-step, save, name = some._step, torch.save, where.split(":")[0]
-if name == "step":  # after the checkpoint of step 2, before that of step 3
-    some._step = lambda *a: die() if some.progress.step == 2 else step(*a)
-elif name == "state":  # with the state half written
-    def half(state, file):
-        if some.progress.step == 3:
-            file.write(b"half of it")
-            file.flush()
-            die()
-        save(state, file)
+def train_and_die(folder: Path, where: str) -> None:
+    some = trainer(folder, where, Scores(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
+    step, save, save_state = some._step, torch.save, trainer_module.save_state
+    with pytest.MonkeyPatch.context() as patch:
+        if where == "step":  # after the checkpoint of step 2, before that of step 3
+            patch.setattr(some, "_step", lambda *a: die() if some.progress.step == 2 else step(*a))
+        elif where == "state":  # with the state half written
 
-    torch.save = half
-elif name == "adapter":  # with the adapter renamed, its state not yet written
-    kept = checkpoint.save_state
-    module.save_state = lambda *a: die() if some.progress.step == 3 else kept(*a)
-progress = some.run(resume=where.endswith(":resume"))
-print(progress.step, progress.finished)
-"""
+            def half(state: Any, file: Any) -> None:
+                if some.progress.step == 3:
+                    file.write(b"half of it")
+                    file.flush()
+                    die()
+                save(state, file)
 
-
-def process(folder: Path, out: str, where: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), out, where],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+            patch.setattr(torch, "save", half)
+        else:  # with the adapter renamed, its state not yet written
+            patch.setattr(trainer_module, "save_state", lambda *a: die() if some.progress.step == 3 else save_state(*a))
+        some.run()
 
 
 def test_a_process_killed_between_two_checkpoints_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = trainer(tmp_path, "whole", Scores(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)).run()
     for where in ("step", "state", "adapter"):
-        killed = process(tmp_path, where, where)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        said = tmp_path / f"{where}.txt"
+        assert forks.run(said, train_and_die, tmp_path, where) == -signal.SIGKILL, said.read_text()
         assert torch.load(tmp_path / where / "state.pt", weights_only=True)["progress"]["step"] == 2
         resumed = trainer(tmp_path, where, Scores(0.3, 0.4, 0.5, 0.6, 0.7)).run(resume=True)
         assert (resumed.step, resumed.tokens, resumed.finished) == (whole.step, whole.tokens, True)
@@ -347,62 +326,7 @@ def test_a_process_killed_between_two_checkpoints_ends_with_the_same_weights(tmp
 
 # -- kill -9 at any moment
 
-KILLED = """
-import os, random, signal, sys
-from pathlib import Path
-import torch
-from tests import conftest
-from genner.training import trainer as module
-from tests.training.test_runs import ByStep, trainer
-
-folder, number = Path(sys.argv[1]), int(sys.argv[2])
-module.draw = lambda metrics, out: None
-torch.set_num_threads(1)
 WRITES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
-
-
-def child(out, moment):
-    count = 0
-
-    def hook(event, arguments):
-        nonlocal count
-        writes = event == "open" and str(folder) in str(arguments[0]) and set(str(arguments[1])) & set("wax+")
-        if event in WRITES or writes:
-            count += 1
-            if count == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    scores = ByStep()
-    scores.trainer = trainer(folder, out, scores)
-    scores.trainer.run(resume=True)
-    (folder / f"{out}.count").write_text(str(count))
-
-
-def forked(out, moment):
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            child(out, moment)
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-trainer(folder, "warm", None)
-assert forked("whole", 0) == 0
-total = int((folder / "whole.count").read_text())
-for i, moment in enumerate(sorted(random.Random(7).sample(range(1, total + 1), number))):
-    code = forked(f"cut{i}", moment)
-    assert code == -signal.SIGKILL, (i, moment, total, code)
-    for path in (folder / f"cut{i}").glob("*/adapter_model.safetensors"):
-        from safetensors.torch import load_file
-        load_file(path)
-    assert forked(f"cut{i}", 0) == 0, (i, moment)
-print(total)
-"""
 
 
 class ByStep:
@@ -414,21 +338,42 @@ class ByStep:
         return DevScores({"f1": self.trainer.progress.step / 100})
 
 
+def train_and_die_at(folder: Path, out: str, moment: int) -> None:
+    """Train, or go on with it; killed before the write of this number, which 0 is not. Notes how many there were."""
+    count = 0
+
+    def hook(event: str, arguments: Any) -> None:
+        nonlocal count
+        writes = event == "open" and str(folder) in str(arguments[0]) and set(str(arguments[1])) & set("wax+")
+        if event in WRITES or writes:
+            count += 1
+            if count == moment:
+                die()
+
+    sys.addaudithook(hook)
+    scores = ByStep()
+    scores.trainer = trainer(folder, out, scores)
+    scores.trainer.run(resume=True)
+    (folder / f"{out}.count").write_text(str(count))
+
+
 def test_a_run_killed_at_random_moments_of_its_writing_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     """Moments among all openings for writing, renamings and removals; GENNER_KILLS=10 tries so many."""
     number = int(os.environ.get("GENNER_KILLS", "2"))
     recipe_of = mixture(tmp_path, PATIENT)  # the files that all runs read
     assert recipe_of.sets
-    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(number)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout.split()[-1]) > 3 * number
+
+    def forked(out: str, moment: int) -> int:
+        return forks.run(tmp_path / "said.txt", train_and_die_at, tmp_path, out, moment)
+
+    assert forked("whole", 0) == 0, (tmp_path / "said.txt").read_text()
+    total = int((tmp_path / "whole.count").read_text())
+    assert total > 3 * number
+    for i, moment in enumerate(sorted(random.Random(7).sample(range(1, total + 1), number))):
+        assert forked(f"cut{i}", moment) == -signal.SIGKILL, (i, moment, total)
+        for path in (tmp_path / f"cut{i}").glob("*/adapter_model.safetensors"):
+            load_file(path)
+        assert forked(f"cut{i}", 0) == 0, (i, moment, (tmp_path / "said.txt").read_text())
     whole = {part: weights(tmp_path / "whole" / part) for part in ("adapter", "best")}
     steps = [(r["step"], r.get("dev_f1"), r.get("loss")) for r in read_metrics(tmp_path / "whole" / "metrics.jsonl")]
     for i in range(number):
