@@ -242,7 +242,13 @@ def test_no_more_text_is_answered_at_once_than_may_be(lengths: list[int], batch:
 
 
 def test_caches_grow_while_rows_are_replaced() -> None:
-    some_texts = ["John Smith reported from New York. " * n for n in (1, 25, 2, 30, 3)]
-    fast = answers(engine("llama", "bytes"), requests(some_texts, "inline_xml"), 2)
+    some_texts = ["John Smith reported from New York. " * n for n in (1, 5, 2, 6, 3)]
     alone = [answers(engine("llama", "bytes"), [r], 1)[0] for r in requests(some_texts, "inline_xml")]
+    grown: list[int] = []
+    grow = KVCache._grow
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KVCache.__init__, "__defaults__", (16,))
+        patch.setattr(KVCache, "_grow", lambda cache, capacity: (grown.append(capacity), grow(cache, capacity)))
+        fast = answers(engine("llama", "bytes"), requests(some_texts, "inline_xml"), 2)
+    assert len(grown) > 3
     assert [a.answer for a in fast] == [b.answer for b in alone]

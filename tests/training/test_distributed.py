@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from tests import forks, tiny
 from tests.processors import pretend
 from tests.training.test_adapters import base
-from tests.training.test_trainer import a_group, alone
+from tests.training.test_trainer import a_group, alone, write
 from tests.training.test_trainer import recipe as write_recipe
 
+from genner.document import Document, Entity
+from genner.engines import decoding
 from genner.engines.chat import Chat
 from genner.engines.network import causal_head
 from genner.errors import UsageError
@@ -63,6 +65,7 @@ def run(folder: Path, out: str, name: str, *, cut: int = 0, **options: Any) -> l
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_step", spy)
         patch.setattr(module, "draw", lambda metrics, path: None)
+        patch.setattr(decoding, "SPARE", 8)  # a random model writes as much as it may, and each token is a pass
         pretend(patch, "float32")
         sentences = 1 if name == "lora" else 0
         train(
@@ -106,6 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("devices")
     base(folder / "base", tie_word_embeddings=True)
     write_recipe(folder)
+    write(folder / "dev.jsonl", [Document(text, (Entity(0, 4, "LOC"),), text) for text in ("Bonn", "Köln")])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -103,7 +103,7 @@ def test_targets_may_be_what_the_model_writes(tmp_path: Path) -> None:
 
     network = Network(engine().network.causal, (1, 3))
     spans = {
-        share: [p.spans for reading in read(network, engine(), some, 80, share) for p in reading.passages]
+        share: [p.spans for reading in read(network, engine(), some, 8, share) for p in reading.passages]
         for share in (0.0, 1.0)
     }
     assert {len(each) for each in spans[0.0]} <= {1, 2}  # a name and a place, or what was asked for of them

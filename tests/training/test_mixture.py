@@ -153,8 +153,9 @@ def test_all_keys_give_the_same_examples_on_any_machine(tmp_path: Path) -> None:
     assert digest(mixture(tmp_path, ALL_PROMPT, ALL_SET)) == NEW
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_the_examples_do_not_depend_on_the_hashes_of_a_process(tmp_path: Path, hash_seed: str) -> None:
+def test_the_examples_do_not_depend_on_the_hashes_of_a_process(tmp_path: Path) -> None:
+    """A process with other hashes than this one, which has those that the test above is about."""
+    hash_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     code = (
         "import sys; from pathlib import Path; from tests.training.test_mixture import *; "
         "print(digest(mixture(Path(sys.argv[1]), ALL_PROMPT, ALL_SET)))"

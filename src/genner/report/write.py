@@ -1,6 +1,7 @@
 """A report to files."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from genner.errors import DataError
@@ -34,16 +35,17 @@ def write(
     def pictures(kind: str, draw: Callable[[Figure], str | bytes]) -> dict[str, str | bytes]:
         return {f"{figure.name}.{kind}": draw(figure) for figure in report.figures()}
 
+    pngs = cache(lambda: pictures("png", png_file))  # two folders may want them
     if out:
         _folder(out.parent)
         write_atomic(out, html(report))
     if markdown:
         _write_all(markdown, markdown_files(report))
-        _write_all(markdown / "figures", pictures("png", png_file))
+        _write_all(markdown / "figures", pngs())
     if latex:
         _write_all(latex, latex_files(report))
     if figures:
-        _write_all(figures, pictures("svg", svg_file) | pictures("png", png_file))
+        _write_all(figures, pictures("svg", svg_file) | pngs())
     if csv:
         _write_all(csv, csv_files(report))
     return [path for path in (out, markdown, latex, figures, csv) if path]
