@@ -250,12 +250,19 @@ def test_a_loss_that_is_no_number_fails_one_cell_and_the_study_goes_on(
     assert (first.state, second.state) == ("failed", "done")
 
 
-def test_what_is_missing_is_told_and_skips_the_cell(data: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_told_and_skips_the_cell(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells = cells_of(data, encoder="nowhere")
     (said,) = missing(cells, data)
     assert said.startswith("encoder 'nowhere' is not there; in the study: encoder = 'FOLDER'")
-    run, _ = run_all(StudyFolder(tmp_path), cells[:1], data) * 2
+    (run,) = run_all(StudyFolder(tmp_path), cells[:1], data)
     assert run.skipped == said
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (run,) = run_all(StudyFolder(tmp_path), cells_of(data, encoder="nobody/has-this")[:1], data)
+    assert run.skipped is not None
+    assert "encoder 'nobody/has-this' cannot be loaded" in run.skipped
     assert missing(cells_of(data), data) == {}
     assert missing(cells_of(data, encoder="google-bert/bert-base-cased"), data) == {}
     cells = cells_of(data, rival=None, encoder=None, fit=None, folder="trained")

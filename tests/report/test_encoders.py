@@ -28,7 +28,7 @@ def rival(study: Study, name: str, skill: float, corpus: str, seeds: int = 1, de
     for seed in range(seeds):
         about = {"rival": "biaffine", "encoder": "mini@12345678", "corpus": corpus, "seed": seed}
         fitted = cell("fit", about | {"hyperparameters": {"depth": depth}, "name": name})
-        finish(fitted, {"steps": 3})
+        finish(fitted, {"steps": 3, "unseen": ["DNA"] if skill < 0.5 else []})
         test = {"split": "test", "sentences": None, "labels": corpus, "trained": fitted.cell.id}
         run = cell("score", about | test, (fitted.cell.id,))
         answer(run, study.documents[corpus], skill, seed)
@@ -89,6 +89,8 @@ def test_encoders_stand_beside_models_on_each_test_set(tables: dict[str, Table])
         assert (value(strong[1]).mark, value(weak[1]).mark) == ("**", "**")
         assert value(strong[5]).number == 22
         assert value(strong[6]).number == pytest.approx(12.5 / 60)
+        assert "weak: no entity in its training data of DNA." in table.notes
+        assert not any(note.startswith("strong:") for note in table.notes)
         assert strong[7] == TableText("biaffine, mini@12345678")
         assert isinstance(grammar[6], Missing)
 
@@ -112,7 +114,9 @@ def test_encoders_are_rows_of_the_papers_table_in_each_decoding(tables: dict[str
         gap = rows["strong"].entries[paper]
         assert isinstance(gap, Missing)
         assert "encoders give none" in gap.note
-    assert {row.heads[0] for row in tables["main-other-grammar"].rows} == {"m"}
+    own = tables["main-other-grammar"]
+    assert {row.heads[0] for row in own.rows} == {"m"}
+    assert any("encoders beside generative models" in note for note in own.notes)
 
 
 def test_the_lead_compares_the_best_of_both(report: StudyReport) -> None:

@@ -17,7 +17,7 @@ from genner.assess.scoring import metrics, strict
 from genner.data.base import ReadLog
 from genner.data.catalog import named_label_set
 from genner.document import Document, Entity, LabelSet, Prediction, Problem
-from genner.errors import DataError, UsageError
+from genner.errors import DataError, ModelError, UsageError
 from genner.model_store import is_hub_id
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def run_fitting(work: CellContext) -> CellFindings:
     about, folder = work.about, work.run.folder
     encoder = work.run.cell.places["encoder"]
     require_encoder(encoder)
+    _fetch(encoder)
     labels = named_label_set(about["labels"], work.data)
     train, dev = _training_documents(work, labels)
     made = rival(about["rival"], encoder, **about["hyperparameters"]).to(work.device)
@@ -58,6 +59,18 @@ def run_fitting(work: CellContext) -> CellFindings:
     found = report | {"loss": evaluations[-1]["loss"] if evaluations else None, "documents": len(train)}
     signature = f"fit|rival:{about['rival']}|encoder:{about['encoder']}|cell:{work.run.cell.id}|seed:{about['seed']}"
     return CellFindings(found, f"{signature}|steps:{report['steps']}", 0, report["steps"])
+
+
+def _fetch(encoder: str) -> None:
+    """Load encoders of the hub once, so that those that cannot be had are told as missing. Raises `MissingError`."""
+    from genner.transformer_encoder import load_transformer
+
+    for named in encoder.split(","):
+        if not Path(named).is_dir():
+            try:
+                load_transformer(named)
+            except ModelError as error:
+                raise MissingError(f"{error}; fetch it where there is a network, or give the folder of one") from error
 
 
 def require_encoder(encoder: str) -> None:

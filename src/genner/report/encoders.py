@@ -63,8 +63,21 @@ def _table(test: ScoredTest) -> Table:
             "Cannot express: gold entities that no output of the system can hold (they overlap, end inside a word, "
             "...); they count as missed. Training: the whole cell, loading and evaluation included, on its machine; "
             "several machines, or cells at a time, do not compare.",
+            *_unseen(source, groups),
         ),
     )
+
+
+def _unseen(source: Source, groups: Sequence[CellGroup]) -> list[str]:
+    """The labels of which the training data of an encoder have no entity."""
+    notes: dict[str, None] = {}
+    for group in groups:
+        for item in group.done:
+            training = source.collection.training(item)
+            unseen = training.result.metrics.get("unseen") if training and training.result else None
+            if unseen:
+                notes[f"{group.key.system.title}: no entity in its training data of {', '.join(unseen)}."] = None
+    return list(notes)
 
 
 def _best(groups: Sequence[CellGroup], f1: Sequence[Entry], rival: bool) -> tuple[CellGroup, Value] | None:

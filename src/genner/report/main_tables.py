@@ -49,6 +49,7 @@ def readings(decoding: str) -> tuple[ReadingName, ...]:
 
 PAPER_SOURCE = "paper"
 RUN_HERE = "Encoders, run here"
+BESIDE = "Encoders, which have no format, stand in the tables of encoders beside generative models."
 FAMILIES: dict[SystemFamily, str] = {
     "encoder": "Encoders, as the paper reports them",
     "gpt-ner": "GPT-3 in context (GPT-NER)",
@@ -256,6 +257,11 @@ def _means(columns: Sequence[Sequence[Entry]]) -> list[Entry]:
     ]
 
 
+def _has_rivals(source: Source, groups: Sequence[CellGroup]) -> bool:
+    """Whether rivals were scored on a test set of these groups."""
+    return any(g.key.system.rival for test in _tests_of(source, groups) for g in test.groups)
+
+
 def _own_table(source: Source, decoding: str, groups: Sequence[CellGroup]) -> Table:
     """One row per corpus, system and rule; one column per format. Tests compare the entries of a row."""
     formats = in_order(g.key.format for g in groups)
@@ -276,5 +282,5 @@ def _own_table(source: Source, decoding: str, groups: Sequence[CellGroup]) -> Ta
         tuple(Column(format) for format in formats),
         tuple(rows),
         MAIN_TABLE_NOTE.partition("; ")[2],
-        (BEST.format(family="comparisons of the row"),),
+        (BEST.format(family="comparisons of the row"), *([BESIDE] if _has_rivals(source, groups) else [])),
     )
