@@ -194,8 +194,9 @@ class Grammar(Protocol):
 
 Strings = tuple[bytes, ...]
 
-Menu = tuple[Strings, Any]
-"""Strings of which one comes next, and what the grammar needs to go on from them (`StringGrammar.follow`)."""
+Menu = tuple[Strings, Any, Sequence[bytes] | None]
+"""Strings of which one comes next, what the grammar needs to go on from them (`StringGrammar.follow`), and for each of
+the strings the bytes of which one follows it; None if these are not known."""
 
 
 class StringGrammar(Protocol):

@@ -178,7 +178,13 @@ class LinesGrammar:
         if line + 1 < len(self._lines) and self._lines[line].final(inner):
             return None
         found = self._lines[line].menus(inner, first)
-        return None if found is None else [(strings, (line, origin)) for strings, origin in found]
+        return (
+            None
+            if found is None
+            else [
+                (strings, (line, origin), ahead and [some + LINE for some in ahead]) for strings, origin, ahead in found
+            ]
+        )
 
     def follow(self, origin: tuple[int, Any], number: int, count: int) -> State:
         line, inner = origin

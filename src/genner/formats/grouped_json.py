@@ -223,6 +223,11 @@ class GroupedGrammar(JsonGrammar):
         mention = self._text[item.start : item.end]
         return item.rank == step.quote and self._rule.place(mention, (last.start, last.end)) is None
 
+    def _free_from(self, items: WrittenItems, rank: int) -> int:
+        if not items or items[-1].rank != rank:
+            return 0
+        return len(self._text) if self._bars(items, rank) else items[-1].start + 1
+
     def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
         last = items[-1] if items and items[-1].rank == rank else None
         limit = self._last_end

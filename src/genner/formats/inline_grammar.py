@@ -28,6 +28,7 @@ from genner.grammar import (
     Strings,
     decisions_of,
     next_marked,
+    walk,
 )
 
 
@@ -149,35 +150,77 @@ class InlineGrammar:
             return None
         i, off, frames, tag = threads[0]
         if tag is not None:
-            return ((self._rests(i, frames, tag), threads[0]),)
+            return ((self._rests(i, frames, tag), threads[0], None),)
         stretches = self._stretches or self._made_stretches()
         line, at, places = stretches.line.bytes, stretches.line.at, stretches.place if frames else stretches.start
         if off or i < places[i]:
-            return (((line[at[i] + off : at[places[i + 1 if off else i]]],), threads[0]),)
-        found: list[Menu] = []
+            return (self._copies_menu(threads[0], places[i + 1 if off else i]),)
         room = i < self._n and (not frames or self._room(frames, i + 1))
+        tags = self._tags_at(i, frames, room) if self._tries.begins_in(first) else ()
+        # Where text looks like a tag, or one tag may open and another close, several threads may go on.
+        if len(tags) > 1 or (tags and room and line[at[i]] in self._tries.first_bytes):
+            merged = self._merged(i, frames, room)
+            if merged is None:
+                return None
+            strings = tuple(merged)
+            return ((strings, (state, strings), [*merged.values()]),)
+        found: list[Menu] = []
         if room and line[at[i]] in first:
-            found.append(((line[at[i] : at[places[i + 1]]],), threads[0]))
-        if not self._tries.begins_in(first):
-            return found
-        tags = list[Tag]()
+            found.append(self._copies_menu(threads[0], places[i + 1]))
+        for kind in tags:
+            if rests := self._rests(i, frames, kind):
+                found.append((rests, (i, 0, frames, kind), None))
+        return found
+
+    def _tags_at(self, i: int, frames: tuple[Frame, ...], room: bool) -> list[Tag]:
+        """The kinds of tags that may begin at `i`; `room` is whether no open entity has to end there."""
+        tags: list[Tag] = []
         if frames and self._ends[i] and self._first_ends[frames[-1].start] <= i:
             tags.append(CLOSING)
         if room and self._starts[i] and len(frames) < self._depth and self._ends_from[self._first_ends[i]]:
             tags.append(OPENING)
-        for tag in tags:
-            if rests := self._rests(i, frames, tag):
-                found.append((rests, (i, 0, frames, tag)))
-        # Where text looks like a tag, or one tag may open and another close, several threads may go on.
-        ambiguous = len(tags) > 1 or (tags and room and line[at[i]] in self._tries.first_bytes)
-        return None if ambiguous else found
+        return tags
+
+    def _merged(
+        self, i: int, frames: tuple[Frame, ...], room: bool, *, further: bool = True
+    ) -> dict[bytes, bytes] | None:
+        """All strings that may come at `i`, none the beginning of another, with the bytes of which one follows; None
+        where that takes long strings."""
+        stretches, firsts = self._stretches or self._made_stretches(), self._tries.first_bytes
+        line, at = stretches.line.bytes, stretches.line.at
+        found = {
+            rest: line[at[i] : at[i] + 1] + firsts
+            for kind in self._tags_at(i, frames, room)
+            for rest in self._rests(i, frames, kind)
+        }
+        if not room:
+            return found
+        place = stretches.place[i + 1]
+        copy = line[at[i] : at[place]]
+        copies: dict[bytes, bytes] | None = {copy: line[at[place] : at[place] + 1] + firsts}
+        if further and any(tag.startswith(copy) for tag in found):
+            rest = self._merged(place, frames, place < self._n and self._room(frames, place + 1), further=False)
+            copies = rest and {copy + string: follows for string, follows in rest.items()}
+        if not copies or any(a.startswith(b) or b.startswith(a) for a in found for b in copies):
+            return None
+        return found | copies
+
+    def _copies_menu(self, thread: Thread, stop: int) -> Menu:
+        """The copy up to a place."""
+        line = self._stretches.line  # type: ignore[union-attr]
+        end = line.at[stop]
+        ahead = line.bytes[end : end + 1] + self._tries.first_bytes
+        return (line.bytes[line.at[thread[0]] + thread[1] : end],), thread, (ahead,)
 
     def _rests(self, i: int, frames: tuple[Frame, ...], tag: Tag) -> Strings:
         """What is left of the tags that may be written at `i`."""
         legal = self._closable(i, frames) if tag.closes else self._openable(i, frames)
         return self._tries.rests(tag.closes, tag.node, legal)
 
-    def follow(self, origin: Thread, number: int, count: int) -> State:
+    def follow(self, origin: Thread | tuple[State, Strings], number: int, count: int) -> State:
+        if len(origin) == 2:
+            state, strings = origin
+            return walk(self, state, strings[number][:count])
         i, off, frames, tag = origin
         if tag is None:
             line = (self._stretches or self._made_stretches()).line
@@ -210,10 +253,8 @@ class InlineGrammar:
         room = i < self._n and self._room(frames, i + 1)
         if room:
             moves.append(self._copy(i, 0, frames))
-        if frames and self._ends[i] and self._first_ends[frames[-1].start] <= i:
-            moves += self._in_tag(i, frames, CLOSING)
-        if room and self._starts[i] and len(frames) < self._depth and self._ends_from[self._first_ends[i]]:
-            moves += self._in_tag(i, frames, OPENING)
+        for kind in self._tags_at(i, frames, room):
+            moves += self._in_tag(i, frames, kind)
         return moves
 
     def _copy(self, i: int, off: int, frames: tuple[Frame, ...]) -> tuple[int, Thread, None]:
@@ -289,7 +330,8 @@ class InlineGrammar:
         if len(frames) <= places:
             return True
         each = len(self._tags) if self._late and self._same_span_labels else 1
-        needed, used = 1, dict[tuple[int, int], int]()
+        needed = 1
+        used: dict[tuple[int, int], int] = {}
         for frame in reversed(frames):
             twin = self._twin(frame)
             count = used.get(twin, len(frame.barred) if needed == 1 and frame.at == i else 0)

@@ -18,7 +18,8 @@ The strings of a menu are prefix-free, and so is the JSON spelling of code point
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Container, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -102,13 +103,17 @@ _Quoted = tuple[Copy, Strings, dict[bytes, tuple[int, ...]]]
 """The origin of a menu: a quotation, the strings of the menu, and the stretches of text that they begin."""
 
 
-def _prefix_free(strings: Iterable[bytes]) -> Strings:
-    """The strings without those that begin with another of them."""
-    found = list[bytes]()
-    for string in sorted(strings):
-        if not found or not string.startswith(found[-1]):
+def _prefix_free(follows: Mapping[bytes, bytes]) -> tuple[Strings, list[bytes]]:
+    """The strings without those that begin with another of them, and for each the bytes that may follow it."""
+    found: list[bytes] = []
+    ahead: list[bytes] = []
+    for string in sorted(follows):
+        if found and string.startswith(found[-1]):
+            ahead[-1] += string[len(found[-1]) :][:1]
+        else:
             found.append(string)
-    return tuple(found)
+            ahead.append(follows[string])
+    return tuple(found), ahead
 
 
 def spelled(text: str) -> list[bytes]:
@@ -147,8 +152,8 @@ class JsonGrammar(ABC):
         self._first_ends = first_ends(text, where, self._ends)
         self._entered: tuple[Transition | None, Choice | Copy] = None, Choice((), 0)  # the last result of `_enter`
         self._line: tuple[Line, list[int]] | None = None  # made at the first use
-        self._places = [i for i, free in enumerate(self._begins) if free]
         self._last_end = max((i for i, free in enumerate(self._ends) if free), default=0)
+        self._places = [i for i, free in enumerate(self._begins) if free and self._first_ends[i] <= self._last_end]
         # The latest end at or before each offset: the limit for shortening an entity of the same start.
         self._end_before = [0] * (len(text) + 1)
         for i in range(1, len(text) + 1):
@@ -171,6 +176,10 @@ class JsonGrammar(ABC):
     @abstractmethod
     def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
         """The latest end of an entity that begins at `start` and is written next; 0 if none may."""
+
+    @abstractmethod
+    def _free_from(self, items: WrittenItems, rank: int) -> int:
+        """A place such that an entity that begins there, or later, may have any length: `_limit` is the last end."""
 
     def _may_repeat(self, item: WrittenItem, step: Transition) -> bool:
         """Whether the current list may end in a repetition of `item`, one of the step's items."""
@@ -202,34 +211,44 @@ class JsonGrammar(ABC):
             state = self._enter(state)
         if isinstance(state, Choice):
             off = state.off
-            return ((tuple([text[off:] for text, _ in state.options]), state),)
+            return ((tuple([text[off:] for text, _ in state.options]), state, None),)
         quote = cast(Copy, state)
         found: list[Menu] = []
-        if stretches := self._stretches(quote, first):
-            strings = _prefix_free(stretches)
-            found.append((strings, (quote, strings, stretches)))
+        stretches, follows = self._stretches(quote, first)
+        if stretches:
+            strings, ahead = ((*stretches,), (*follows.values(),)) if len(stretches) == 1 else _prefix_free(follows)
+            found.append((strings, (quote, strings, stretches), ahead))
         closes = quote.length and not quote.off and CLOSING[0] in first
         if closes and (closed := self._closed(quote)) is not None:
-            found.append(((CLOSING,), closed))
+            found.append(((CLOSING,), closed, None))
         return found
 
-    def _stretches(self, quote: Copy, first: Container[int]) -> dict[bytes, tuple[int, ...]]:
+    def _stretches(self, quote: Copy, first: Container[int]) -> tuple[dict[bytes, tuple[int, ...]], dict[bytes, bytes]]:
         """The text from each of the quotation's places up to the next place where it may end, each once, with the
-        `starts` of those places."""
+        `starts` of those places, and with the bytes of which one follows."""
         starts, length, off, rank, items = quote
         line, ends = self._line or self._made_line()
         text, at = line.bytes, line.at
-        filtered = length and not off
+        # From `free` on, there is nothing that an entity could reach too far.
+        free = self._free_from(items, rank) if length and not off else 0
         found: dict[bytes, tuple[int, ...]] = {}
+        follows: dict[bytes, bytes] = {}
         for start in starts:
             place = self._place(start, items) + length
             begin = at[place] + off
             if begin < len(text) and text[begin] in first:
-                if filtered and self._reach(start, items, rank) <= place:
+                bounded = length and not off and not (free <= start and place < self._last_end)
+                if bounded and self._reach(start, items, rank) <= place:
                     continue
-                string = text[begin : at[ends[place + 1]]]
-                found[string] = (*found[string], start) if string in found else (start,)
-        return found
+                end = at[ends[place + 1]]
+                string = text[begin:end]
+                if string in found:
+                    found[string] = (*found[string], start)
+                    follows[string] += text[end : end + 1]
+                else:
+                    found[string] = (start,)
+                    follows[string] = CLOSING + text[end : end + 1]
+        return found, follows
 
     def follow(self, origin: "Choice | Transition | _Quoted", number: int, count: int) -> State:
         if isinstance(origin, Transition):
@@ -293,7 +312,9 @@ class JsonGrammar(ABC):
 
     def _starts(self, items: WrittenItems, rank: int) -> tuple[int, ...]:
         """The places where the next mention may begin."""
-        return tuple(s for s in self._places if self._limit(s, items, rank) >= self._first_ends[s])
+        free = bisect_left(self._places, self._free_from(items, rank))
+        some = [s for s in self._places[:free] if self._limit(s, items, rank) >= self._first_ends[s]]
+        return (*some, *self._places[free:])
 
     def _any_start(self, items: WrittenItems, rank: int) -> bool:
         return any(self._limit(s, items, rank) >= self._first_ends[s] for s in reversed(self._places))

@@ -276,6 +276,11 @@ class ListGrammar(JsonGrammar):
             return self._same_span_labels and last.rank < item.rank
         return (last.start, -last.end) < (item.start, -item.end)
 
+    def _free_from(self, items: WrittenItems, rank: int) -> int:
+        if not items:
+            return 0
+        return max(item.end for item in items) if self._depth is not None else items[-1].start + 1
+
     def _limit(self, start: int, items: WrittenItems, rank: int) -> int:
         if not items:
             return self._last_end

@@ -83,7 +83,8 @@ class LegalLogits:
         if not rows:
             return logits
         count, size = logits.shape
-        tokens, counts = list[int](), list[int]()
+        tokens: list[int] = []
+        counts: list[int] = []
         for row in rows.values():
             tokens += row.legal
             counts.append(len(row.legal))
