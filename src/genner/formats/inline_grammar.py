@@ -157,19 +157,18 @@ class InlineGrammar:
             return (self._copies_menu(threads[0], places[i + 1 if off else i]),)
         room = i < self._n and (not frames or self._room(frames, i + 1))
         tags = self._tags_at(i, frames, room) if self._tries.begins_in(first) else ()
-        # Where text looks like a tag, or one tag may open and another close, several threads may go on.
-        if len(tags) > 1 or (tags and room and line[at[i]] in self._tries.first_bytes):
-            merged = self._merged(i, frames, room)
-            if merged is None:
-                return None
-            strings = tuple(merged)
-            return ((strings, (state, strings), [*merged.values()]),)
+        if tags and room and line[at[i]] in self._tries.first_bytes:
+            return None  # the text looks like a tag: several threads may go on
         found: list[Menu] = []
         if room and line[at[i]] in first:
             found.append(self._copies_menu(threads[0], places[i + 1]))
-        for kind in tags:
-            if rests := self._rests(i, frames, kind):
-                found.append((rests, (i, 0, frames, kind), None))
+        if len(tags) > 1:
+            # Both kinds may begin with the same bytes, after which there are two threads.
+            strings = self._rests(i, frames, CLOSING) + self._rests(i, frames, OPENING)
+            ahead = line[at[i] : at[i] + 1] + self._tries.first_bytes
+            found.append((strings, (state, strings), (ahead,) * len(strings)))
+        elif tags and (rests := self._rests(i, frames, tags[0])):
+            found.append((rests, (i, 0, frames, tags[0]), None))
         return found
 
     def _tags_at(self, i: int, frames: tuple[Frame, ...], room: bool) -> list[Tag]:
@@ -180,30 +179,6 @@ class InlineGrammar:
         if room and self._starts[i] and len(frames) < self._depth and self._ends_from[self._first_ends[i]]:
             tags.append(OPENING)
         return tags
-
-    def _merged(
-        self, i: int, frames: tuple[Frame, ...], room: bool, *, further: bool = True
-    ) -> dict[bytes, bytes] | None:
-        """All strings that may come at `i`, none the beginning of another, with the bytes of which one follows; None
-        where that takes long strings."""
-        stretches, firsts = self._stretches or self._made_stretches(), self._tries.first_bytes
-        line, at = stretches.line.bytes, stretches.line.at
-        found = {
-            rest: line[at[i] : at[i] + 1] + firsts
-            for kind in self._tags_at(i, frames, room)
-            for rest in self._rests(i, frames, kind)
-        }
-        if not room:
-            return found
-        place = stretches.place[i + 1]
-        copy = line[at[i] : at[place]]
-        copies: dict[bytes, bytes] | None = {copy: line[at[place] : at[place] + 1] + firsts}
-        if further and any(tag.startswith(copy) for tag in found):
-            rest = self._merged(place, frames, place < self._n and self._room(frames, place + 1), further=False)
-            copies = rest and {copy + string: follows for string, follows in rest.items()}
-        if not copies or any(a.startswith(b) or b.startswith(a) for a in found for b in copies):
-            return None
-        return found | copies
 
     def _copies_menu(self, thread: Thread, stop: int) -> Menu:
         """The copy up to a place."""
