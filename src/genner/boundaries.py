@@ -88,11 +88,16 @@ def boundaries(text: str, where: Boundaries, forbidden: tuple[str, ...] = ()) ->
     if where == "any":
         return [True] * n + [False], [False] + [True] * n
     free, blank = _word_boundaries(text)
-    starts = [free[i] and i < n and not blank[i] for i in range(n + 1)]
-    ends = [free[i] and i > 0 and not blank[i - 1] for i in range(n + 1)]
+    starts = [*(edge and not space for edge, space in zip(free, blank, strict=False)), False]
+    ends = [False, *(edge and not space for edge, space in zip(free[1:], blank, strict=True))]
     if where == "strict":
-        last = max((i for i in range(n) if worded(text[i])), default=-1)
-        starts = [free and i <= last and not text.startswith(forbidden, i) for i, free in enumerate(starts)]
+        beyond = next((i + 1 for i in range(n - 1, -1, -1) if worded(text[i])), 0)  # the last word
+        starts[beyond:] = [False] * (n + 1 - beyond)
+        for string in forbidden:
+            at = text.find(string)
+            while at >= 0:
+                starts[at] = False
+                at = text.find(string, at + 1)
     return starts, ends
 
 
@@ -101,9 +106,9 @@ def _word_boundaries(text: str) -> tuple[list[bool], list[bool]]:
     base is)."""
     n = len(text)
     if text.isascii():  # no marks, and white space is at no word's inside
-        letters = [char.isalnum() for char in text]
-        inside = [a and b for a, b in pairwise(letters)]
-        return [True, *(not within for within in inside), *[True][: n > 0]], [char.isspace() for char in text]
+        letters = [*map(str.isalnum, text)]
+        edges = [not (a and b) for a, b in pairwise(letters)]
+        return [True, *edges, *[True][: n > 0]], [*map(str.isspace, text)]
     free, blank = [True] * (n + 1), [text[:1].isspace()] * n
     base = text[:1]
     for i in range(1, n):

@@ -243,13 +243,16 @@ class Line:
 
     def __init__(self, copies: Sequence[bytes]) -> None:
         self.bytes = b"".join(copies)
-        self.at = [0, *accumulate(map(len, copies))]
-        self.owner = [i for i, copy in enumerate(copies) for _ in copy] + [len(copies)]
+        self.at: Sequence[int] = range(len(copies) + 1)
+        self.owner: Sequence[int] = self.at
+        if len(self.bytes) > len(copies):
+            self.at = [0, *accumulate(map(len, copies))]
+            self.owner = [i for i, copy in enumerate(copies) for _ in copy] + [len(copies)]
 
 
 def next_marked(flags: Sequence[bool]) -> list[int]:
     """For each place, the first flagged place at or after it; len(flags) - 1 if there is none."""
-    found = [len(flags) - 1] * len(flags)
-    for i in range(len(flags) - 2, -1, -1):
-        found[i] = i if flags[i] else found[i + 1]
+    after = len(flags) - 1
+    found = [after := i if flag else after for i, flag in zip(range(after, -1, -1), reversed(flags), strict=True)]
+    found.reverse()
     return found

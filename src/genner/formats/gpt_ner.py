@@ -59,8 +59,10 @@ class GPTNER(Format):
     def grammar(
         self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED
     ) -> "InlineGrammar | LinesGrammar":
-        lines = [_MARKED.grammar(text, LabelSet.of(tag), constraints) for tag in labels.tags]
-        return lines[0] if len(lines) == 1 else LinesGrammar(lines)
+        first = _MARKED.grammar(text, LabelSet.of(labels.tags[0]), constraints)
+        if len(labels) == 1:
+            return first
+        return LinesGrammar([first, *(first.renamed(LabelSet.of(tag)) for tag in labels.tags[1:])])
 
     def enforced(self, constraints: Constraints) -> Constraints:
         """A span may be marked in the copies of several labels: the copies do not know of each other."""

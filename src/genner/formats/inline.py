@@ -75,7 +75,7 @@ class InlineFormat(Format):
 
     def grammar(self, text: str, labels: LabelSet, constraints: Constraints = UNCONSTRAINED) -> InlineGrammar:
         opening, closing = (_numbered(tags, labels) for tags in self.tags(labels))
-        copies = [copy.encode() for copy in self.escape(text, labels)]
+        copies = [*map(str.encode, self.escape(text, labels))]
         return InlineGrammar(text, labels, copies, opening, closing, constraints, self.forbidden_start_chars)
 
     def rules(self, text: str, labels: LabelSet, constraints: Constraints = FLAT) -> ContextFreeGrammar:

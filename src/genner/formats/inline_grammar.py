@@ -9,7 +9,9 @@ beginning of a tag. A thread is `(i, off, frames, tag)`: `i` code points are cop
 """
 
 from collections.abc import Container, Sequence
+from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from genner.boundaries import boundaries, first_ends, most_mentions
@@ -117,10 +119,16 @@ class InlineGrammar:
         self._first_ends = first_ends(text, constraints.boundaries, self._ends)
         self._markup = tuple(tag.text for tag, _ in opening), tuple(tag.text for tag, _ in closing)
         # The number of legal ends at or after i, so that no entity is opened that could not be closed.
-        self._ends_from = [0] * (self._n + 2)
-        for i in range(self._n, -1, -1):
-            self._ends_from[i] = self._ends_from[i + 1] + self._ends[i]
+        self._ends_from = [*accumulate(reversed(self._ends), initial=0)]
+        self._ends_from.reverse()
         self._stretches: _Stretches | None = None  # made at the first use
+
+    def renamed(self, labels: LabelSet) -> "InlineGrammar":
+        """The same automaton for as many other labels, whose names its tags do not have."""
+        self._made_stretches()  # so that they are shared
+        other = copy(self)
+        other._tags = labels.tags
+        return other
 
     # -- the automaton
 

@@ -99,6 +99,10 @@ class Copy(NamedTuple):
     items: WrittenItems
 
 
+_Stretches = tuple[Strings, list[bytes], dict[bytes, tuple[int, ...]]]
+"""Stretches of the text of which one comes next in a quotation, none the beginning of another; the bytes of which one
+follows each; and all stretches, with the `starts` of their places."""
+
 _Quoted = tuple[Copy, Strings, dict[bytes, tuple[int, ...]]]
 """The origin of a menu: a quotation, the strings of the menu, and the stretches of text that they begin."""
 
@@ -152,12 +156,12 @@ class JsonGrammar(ABC):
         self._first_ends = first_ends(text, where, self._ends)
         self._entered: tuple[Transition | None, Choice | Copy] = None, Choice((), 0)  # the last result of `_enter`
         self._line: tuple[Line, list[int]] | None = None  # made at the first use
-        self._last_end = max((i for i, free in enumerate(self._ends) if free), default=0)
+        self._opened: dict[tuple[int, ...], _Stretches] = {}  # where a mention begins, by its `starts`
+        self._last_end = next((i for i in range(len(text), 0, -1) if self._ends[i]), 0)
         self._places = [i for i, free in enumerate(self._begins) if free and self._first_ends[i] <= self._last_end]
         # The latest end at or before each offset: the limit for shortening an entity of the same start.
-        self._end_before = [0] * (len(text) + 1)
-        for i in range(1, len(text) + 1):
-            self._end_before[i] = i if self._ends[i] else self._end_before[i - 1]
+        before = 0
+        self._end_before = [before := i if free else before for i, free in enumerate(self._ends)]
 
     # -- what a format says
 
@@ -214,18 +218,26 @@ class JsonGrammar(ABC):
             return ((tuple([text[off:] for text, _ in state.options]), state, None),)
         quote = cast(Copy, state)
         found: list[Menu] = []
-        stretches, follows = self._stretches(quote, first)
-        if stretches:
-            strings, ahead = ((*stretches,), (*follows.values(),)) if len(stretches) == 1 else _prefix_free(follows)
+        strings, ahead, stretches = self._copied(quote, first)
+        if strings:
             found.append((strings, (quote, strings, stretches), ahead))
         closes = quote.length and not quote.off and CLOSING[0] in first
         if closes and (closed := self._closed(quote)) is not None:
             found.append(((CLOSING,), closed, None))
         return found
 
-    def _stretches(self, quote: Copy, first: Container[int]) -> tuple[dict[bytes, tuple[int, ...]], dict[bytes, bytes]]:
-        """The text from each of the quotation's places up to the next place where it may end, each once, with the
-        `starts` of those places, and with the bytes of which one follows."""
+    def _copied(self, quote: Copy, first: Container[int]) -> _Stretches:
+        """The copies of a quotation."""
+        if quote.length or quote.off or quote.starts[-1] < 0:
+            return self._stretches(quote, first)
+        # Where a mention begins, there are many; nearly all of them again at the next mention.
+        known = self._opened.get(quote.starts)
+        if known is None:
+            known = self._opened[quote.starts] = self._stretches(quote, range(256))
+        return known
+
+    def _stretches(self, quote: Copy, first: Container[int]) -> _Stretches:
+        """The text from each of the quotation's places up to the next place where it may end."""
         starts, length, off, rank, items = quote
         line, ends = self._line or self._made_line()
         text, at = line.bytes, line.at
@@ -248,7 +260,8 @@ class JsonGrammar(ABC):
                 else:
                     found[string] = (start,)
                     follows[string] = CLOSING + text[end : end + 1]
-        return found, follows
+        strings, ahead = ((*found,), [*follows.values()]) if len(found) < 2 else _prefix_free(follows)
+        return strings, ahead, found
 
     def follow(self, origin: "Choice | Transition | _Quoted", number: int, count: int) -> State:
         if isinstance(origin, Transition):

@@ -29,7 +29,7 @@ from genner.formats.json_grammar import (
 from genner.formats.search import Hint, Search, place
 from genner.grammar import FLAT, UNCONSTRAINED, Constraints, Proposals
 
-_LABEL, _PLACE, _NEXT = range(3)  # successors of a step of the list grammar
+_LABEL, _NAME, _PLACE, _NEXT = range(4)  # what comes next: the label's key, its name, the position, another item
 
 
 class JsonList(Format):
@@ -201,6 +201,7 @@ class ListGrammar(JsonGrammar):
         super().__init__(text, labels, constraints, tears=form.tears)
         self._same_span_labels = constraints.same_span_labels
         self._form = form
+        self._search = Search(text)
         self._last_rank = len(labels) - 1
 
     def _first(self) -> Choice:
@@ -220,6 +221,8 @@ class ListGrammar(JsonGrammar):
         items, _, (what, *numbers) = step
         options: list[tuple[bytes, Transition]] = []
         if what == _LABEL:
+            options.append((b', "label": "', Transition(items, None, (_NAME, *numbers))))
+        elif what == _NAME:
             length, *starts = numbers
             for rank, tag in enumerate(self._tags):
                 places = [
@@ -228,8 +231,8 @@ class ListGrammar(JsonGrammar):
                     if (self._comes_next(WrittenItem(s, s + length, rank), items) if s >= 0 else items[~s].rank == rank)
                 ]
                 if places:
-                    text = f', "label": "{tag}"{SEPARATOR}'.encode()
-                    options.append((text, Transition(items, None, (_PLACE, length, rank, *places))))
+                    name = f'{tag}"{SEPARATOR}'.encode()
+                    options.append((name, Transition(items, None, (_PLACE, length, rank, *places))))
         elif what == _PLACE:
             length, rank, *starts = numbers
             for s in starts:
@@ -248,7 +251,7 @@ class ListGrammar(JsonGrammar):
         return step.what[:1] == (_PLACE,)
 
     def _tail(self, start: int, end: int) -> bytes:
-        return json.dumps(self._form.position(self._text, start, end))[1:].encode()
+        return json.dumps(self._form.numbers(self._search, start, end))[1:].encode()
 
     def _item(self, tag: str) -> str:
         last = len(self._text)
@@ -256,6 +259,8 @@ class ListGrammar(JsonGrammar):
         return json.dumps({"text": "", "label": tag, **dict.fromkeys(numbers, last)}) + ", "
 
     def _wants_menu(self, step: Transition, proposals: Proposals) -> bool:
+        if step.what[0] == _NAME:
+            return True
         if step.what[0] == _PLACE:  # a label was named for a mention with several possible places
             _, length, rank, *starts = step.what
             if starts[0] < 0:
