@@ -20,7 +20,7 @@ from genner.document import Document, Entity, LabelSet, Problem
 from genner.formats.base import Format, StrictReading, check_labels, crossing_entities, exported_depth
 from genner.formats.inline import InlineFormat, Mark, MarkupTag
 from genner.formats.inline_cfg import inline_rules
-from genner.formats.inline_grammar import InlineGrammar
+from genner.formats.inline_grammar import AFTER, InlineGrammar
 from genner.formats.inline_tags import INLINE_DECISIONS
 from genner.grammar import (
     FLAT,
@@ -34,7 +34,7 @@ from genner.grammar import (
     State,
 )
 
-LINE = b"\n"
+LINE = AFTER
 
 
 class GPTNER(Format):
@@ -170,34 +170,28 @@ class LinesGrammar:
         return 0, self._lines[0].start()
 
     def edges(self, state: State) -> list[tuple[int, State]]:
-        line, inner = cast(tuple[int, State], state)
+        line, inner = cast("tuple[int, State]", state)
         if line + 1 < len(self._lines) and self._lines[line].final(inner):
             return [(LINE[0], (line + 1, self._lines[line + 1].start()))]
         return [(byte, (line, after)) for byte, after in self._lines[line].edges(inner)]
 
     def menus(self, state: State, first: Container[int]) -> Sequence[Menu] | None:
-        line, inner = cast(tuple[int, State], state)
+        line, inner = cast("tuple[int, State]", state)
         if line + 1 < len(self._lines) and self._lines[line].final(inner):
             return None
         found = self._lines[line].menus(inner, first)
-        return (
-            None
-            if found is None
-            else [
-                (strings, (line, origin), ahead and [some + LINE for some in ahead]) for strings, origin, ahead in found
-            ]
-        )
+        return None if found is None else [(strings, (line, origin), ahead) for strings, origin, ahead in found]
 
     def follow(self, origin: tuple[int, Any], number: int, count: int) -> State:
         line, inner = origin
         return line, self._lines[line].follow(inner, number, count)
 
     def final(self, state: State) -> bool:
-        line, inner = cast(tuple[int, State], state)
+        line, inner = cast("tuple[int, State]", state)
         return line + 1 == len(self._lines) and self._lines[line].final(inner)
 
     def draft(self, state: State, limit: int, proposals: Proposals = NO_PROPOSALS) -> bytes:
-        line, inner = cast(tuple[int, State], state)
+        line, inner = cast("tuple[int, State]", state)
         out = self._lines[line].draft(inner, limit, proposals.only(line))
         while len(out) < limit and line + 1 < len(self._lines):
             line += 1

@@ -11,6 +11,7 @@ beginning of a tag. A thread is `(i, off, frames, tag)`: `i` code points are cop
 from collections.abc import Container, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ class Tag(NamedTuple):
     node: int
 
 
+AFTER = b"\n"  # may follow the copy, where a grammar has several of them
 OPENING, CLOSING = Tag(False, 0), Tag(True, 1)  # tags of which nothing is written yet
 
 Thread = tuple[int, int, tuple[Frame, ...], Tag | None]
@@ -121,11 +123,10 @@ class InlineGrammar:
         # The number of legal ends at or after i, so that no entity is opened that could not be closed.
         self._ends_from = [*accumulate(reversed(self._ends), initial=0)]
         self._ends_from.reverse()
-        self._stretches: _Stretches | None = None  # made at the first use
 
     def renamed(self, labels: LabelSet) -> "InlineGrammar":
         """The same automaton for as many other labels, whose names its tags do not have."""
-        self._made_stretches()  # so that they are shared
+        _ = self._stretches  # made, so that both share them
         other = copy(self)
         other._tags = labels.tags
         return other
@@ -159,7 +160,7 @@ class InlineGrammar:
         i, off, frames, tag = threads[0]
         if tag is not None:
             return ((self._rests(i, frames, tag), threads[0], None),)
-        stretches = self._stretches or self._made_stretches()
+        stretches = self._stretches
         line, at, places = stretches.line.bytes, stretches.line.at, stretches.place if frames else stretches.start
         if off or i < places[i]:
             return (self._copies_menu(threads[0], places[i + 1 if off else i]),)
@@ -173,8 +174,7 @@ class InlineGrammar:
         if len(tags) > 1:
             # Both kinds may begin with the same bytes, after which there are two threads.
             strings = self._rests(i, frames, CLOSING) + self._rests(i, frames, OPENING)
-            ahead = line[at[i] : at[i] + 1] + self._tries.first_bytes
-            found.append((strings, (state, strings), (ahead,) * len(strings)))
+            found.append((strings, (state, strings), None))
         elif tags and (rests := self._rests(i, frames, tags[0])):
             found.append((rests, (i, 0, frames, tags[0]), None))
         return found
@@ -190,9 +190,9 @@ class InlineGrammar:
 
     def _copies_menu(self, thread: Thread, stop: int) -> Menu:
         """The copy up to a place."""
-        line = self._stretches.line  # type: ignore[union-attr]
+        line = self._stretches.line
         end = line.at[stop]
-        ahead = line.bytes[end : end + 1] + self._tries.first_bytes
+        ahead = (line.bytes[end : end + 1] or AFTER) + self._tries.first_bytes
         return (line.bytes[line.at[thread[0]] + thread[1] : end],), thread, (ahead,)
 
     def _rests(self, i: int, frames: tuple[Frame, ...], tag: Tag) -> Strings:
@@ -206,7 +206,7 @@ class InlineGrammar:
             return walk(self, state, strings[number][:count])
         i, off, frames, tag = origin
         if tag is None:
-            line = (self._stretches or self._made_stretches()).line
+            line = self._stretches.line
             place = line.at[i] + off + count
             i = line.owner[place]
             return ((i, place - line.at[i], frames, None),)
@@ -220,9 +220,9 @@ class InlineGrammar:
             return ((i, 0, self._closed(i, frames, frames[-1].label if self._shared else label), None),)
         return ((i, 0, (*frames, Frame(label, i, i, ())), None),)
 
-    def _made_stretches(self) -> _Stretches:
-        self._stretches = _Stretches(self._copies, self._starts, self._ends)
-        return self._stretches
+    @cached_property
+    def _stretches(self) -> _Stretches:
+        return _Stretches(self._copies, self._starts, self._ends)
 
     def _moves(self, thread: Thread) -> list[tuple[int, Thread, _Event | None]]:
         """All legal next bytes, each with the thread after it and the tag that it completes."""

@@ -20,7 +20,7 @@ import json
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple, cast
 
 from genner.boundaries import boundaries, cut, first_ends, most_mentions
@@ -155,7 +155,6 @@ class JsonGrammar(ABC):
             self._ends = [not (inside or gap) for inside, gap in zip(within, [True, *blank], strict=True)]
         self._first_ends = first_ends(text, where, self._ends)
         self._entered: tuple[Transition | None, Choice | Copy] = None, Choice((), 0)  # the last result of `_enter`
-        self._line: tuple[Line, list[int]] | None = None  # made at the first use
         self._opened: dict[tuple[int, ...], _Stretches] = {}  # where a mention begins, by its `starts`
         self._last_end = next((i for i in range(len(text), 0, -1) if self._ends[i]), 0)
         self._places = [i for i, free in enumerate(self._begins) if free and self._first_ends[i] <= self._last_end]
@@ -239,7 +238,7 @@ class JsonGrammar(ABC):
     def _stretches(self, quote: Copy, first: Container[int]) -> _Stretches:
         """The text from each of the quotation's places up to the next place where it may end."""
         starts, length, off, rank, items = quote
-        line, ends = self._line or self._made_line()
+        line, ends = self._line
         text, at = line.bytes, line.at
         # From `free` on, there is nothing that an entity could reach too far.
         free = self._free_from(items, rank) if length and not off else 0
@@ -274,7 +273,7 @@ class JsonGrammar(ABC):
                 return step
             return Choice(tuple([o for o in options if o[0][:off] == text[:off]]) if len(options) > 1 else options, off)
         (_, length, off, rank, items), strings, stretches = origin
-        line, _ = self._line or self._made_line()
+        line, _ = self._line
         written = strings[number][:count]
         if len(strings) == len(stretches) and written in stretches:
             going = stretches[written]
@@ -290,10 +289,10 @@ class JsonGrammar(ABC):
         """The `starts` of a quotation in its order."""
         return tuple(sorted(starts, key=lambda start: (start < 0, abs(start))))
 
-    def _made_line(self) -> tuple[Line, list[int]]:
+    @cached_property
+    def _line(self) -> tuple[Line, list[int]]:
         """The text as bytes, and for each place, the first at or after it where a quotation may end."""
-        self._line = Line(self._copies), next_marked(self._ends)
-        return self._line
+        return Line(self._copies), next_marked(self._ends)
 
     def _enter(self, step: Transition) -> Choice | Copy:
         known, found = self._entered
