@@ -60,7 +60,7 @@ class TagTries:
                     self.labels[node].add(label)
                 self.leaf[node] = label
                 self.heads[node] = len(tag.head.encode())
-        self.first_bytes = bytes({**self.children[0], **self.children[1]})
+        self.first_bytes = bytes(self.children[0].keys() | self.children[1].keys())
 
     def begins_in(self, some: Container[int]) -> bool:
         """Whether a tag begins with one of these bytes."""
