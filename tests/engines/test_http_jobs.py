@@ -253,7 +253,7 @@ def test_a_cache_that_takes_no_more_stops_the_job_and_what_was_paid_for_is_given
             store._db.execute("PRAGMA busy_timeout = 1")
             other.execute("BEGIN IMMEDIATE")
         found: list[str] = []
-        with pytest.raises(DataError, match=rf"{reason}.*; give another file with --engine-option cache=FILE"):
+        with pytest.raises(DataError, match=rf"{reason}.*; give another file, .* with --engine-option cache=FILE"):
             found.extend(each.text for each in extractor(engine).pipe(texts))
         assert 2 < len(found) < len(texts)
         assert set(found) == set(endpoint.paid)

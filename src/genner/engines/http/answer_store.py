@@ -96,8 +96,8 @@ class AnswerStore:
     def _broken(self, error: Exception) -> DataError:
         return DataError(
             str(self.path),
-            f"cannot serve as cache of answers ({error}); give another file with --engine-option cache=FILE, remove "
-            "this one, or give cache=none",
+            f"cannot serve as cache of answers ({error}); give another file, where there is room and leave to write, "
+            "with --engine-option cache=FILE; or remove this one, if it is damaged; or give cache=none",
         )
 
 

@@ -27,7 +27,7 @@ from genner.engines.http.structured import SUPPORT
 T = TypeVar("T")
 
 REQUESTS_AHEAD = 4  # requests read for each that is open, so that a slow one does not stop the others
-SETTLING = 2.0  # seconds for requests that are given up to end
+SETTLING = 10.0  # seconds, at most, for requests that are given up to end, which takes milliseconds
 
 
 class HttpEngine:
