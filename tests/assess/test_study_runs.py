@@ -215,7 +215,9 @@ def test_dry_run_lists_what_would_run(run: Command, tmp_path: Path) -> None:
     head = 2 if lines[0].startswith("missing: model 'smollm2-135m-instruct' is not fetched") else 0
     listed, (total, note) = lines[head : head + 14], lines[head + 14 :]
     assert all(line.split()[0].startswith("~") for line in listed)  # nothing like it has run, so from size and speed
-    assert re.match(r"14 cells, 0 done; about \d+ (s|min) to go, one after another; up to [\d.]+ .B of memory; ", total)
+    assert re.match(
+        r"14 cells, 0 done; about [\d.]+ (s|min|h) to go, one after another; up to [\d.]+ .B of memory; ", total
+    )
     assert re.search(r"\d .B on the disk, where [\d.]+ .B are free$", total)
     assert "factor of three" in note
     assert not (tmp_path / "runs").exists()
