@@ -128,6 +128,11 @@ def test_every_setting_of_a_rival_is_part_of_its_cells_and_its_place_is_not(data
         ({"fit": 3}, "fit = 3"),
         ({"dev_sentences": -1}, "dev_sentences = -1"),
         ({"folder": "there"}, "leave one of them out"),
+        ({"rival": "gliner"}, "gliner is a tool, which is not trained here, and 'encoder' is for training"),
+        (
+            {"rival": "gliner", "encoder": None, "fit": {}, "options": {"treshold": 1}},
+            "'tagger'.*did you mean 'threshold'",
+        ),
         ({"corpora": ["nothing"]}, "corpus"),
         ({"corpora": ["bare"]}, "'tagger' is trained on corpus 'bare', which has no 'train'"),
         ({"shots": 3}, "no key 'shots'"),
@@ -365,3 +370,29 @@ def test_the_study_of_the_command_can_be_run_again(run: Run, data: Path, monkeyp
     assert [cell.id for cell in plan(study, data=data)] == sorted(
         (run.cell.id for run in StudyFolder(Path("r")).runs()), key=lambda id: not id.startswith("fit")
     )
+
+
+# -- tools
+
+
+def test_a_tool_is_scored_and_not_trained(data: Path, tmp_path: Path) -> None:
+    spacy = pytest.importorskip("spacy")
+    pipeline = spacy.blank("en")
+    pipeline.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "Bob"}])
+    pipeline.to_disk(data / "rules")
+    options = {"model": "rules", "label_map": "PERSON=PER"}
+    system = {"name": "rules", "rival": "spacy", "options": options}
+    (cell,) = plan(Study.from_dict(TABLES | {"system": [system], "seeds": [1, 2]}), data=data)
+    assert (cell.kind, cell.needs) == ("score", ())
+    assert str(data) not in json.dumps(cell.description)
+    assert cell.places == {"model": str(data / "rules")}
+    assert not missing([cell], data)
+    (tmp_path / "rules").symlink_to(data / "rules")
+    elsewhere = system | {"options": options | {"model": str(tmp_path / "rules")}}
+    assert [c.id for c in plan(Study.from_dict(TABLES | {"system": [elsewhere]}), data=data)] == [cell.id]
+    (run,) = run_all(StudyFolder(tmp_path / "runs"), [cell], data)
+    assert run.result is not None, run.failure
+    found = run.result.metrics
+    assert found["strict"]["precision"] == 1.0, found
+    assert found["unencodable"]["the model has no label for it"] > 0
+    assert "rival:spacy" in run.result.signature

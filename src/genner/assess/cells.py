@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from genner.assess.records import Cell, CellKind, Json
-from genner.assess.rival_entry import RivalEntry, encoder_name, place_of, trained_rival
+from genner.assess.rival_entry import (
+    RivalEntry,
+    encoder_name,
+    place_of,
+    tool_places,
+    tool_settings,
+    trained_rival,
+)
 from genner.assess.study import Study
 from genner.assess.study_entries import (
     ContaminationEntry,
@@ -155,18 +162,21 @@ class _Plan:
                         self.add("score", name, description, (), system.name, places)
 
     def rival(self, entry: RivalEntry) -> None:
-        """The cells of a rival: for each corpus and seed a fitting and a score; a score alone if it is trained."""
+        """The cells of a rival: for each corpus and seed a fitting and a score; a score alone if it is not trained."""
         about: Json
         if entry.folder:
             about = trained_rival(entry.folder, self.data)
             places = {"folder": place_of(entry.folder, self.data)}
+        elif not entry.is_fitted:
+            about = {"rival": entry.rival, "tool": tool_settings(entry, self.data)}
+            places = tool_places(entry, self.data)
         else:
             about = {"rival": entry.rival, "encoder": encoder_name(entry.encoder, self.data)}
             places = {"encoder": place_of(entry.encoder, self.data)}
         for corpus in self.study.corpora_of(entry.corpora):
-            for seed in (0,) if entry.folder else self.study.seeds:
+            for seed in self.study.seeds if entry.is_fitted else (0,):
                 name, fitted = f"{entry.name} {corpus.name} seed {seed}", None
-                if not entry.folder:
+                if entry.is_fitted:
                     description = about | entry.training | _training_data(corpus, entry.dev_sentences)
                     fitted = self.add("fit", name, description | {"seed": seed}, (), entry.name, places)
                 test = _tested(corpus) | {"trained": fitted, "seed": seed}

@@ -17,6 +17,7 @@ from genner.extras import missing as missing_part
 from genner.model_source import ModelSource
 from genner.model_store import MODELS, is_hub_id, locate, preset_of
 from genner.presets import HubSource
+from genner.rivals.tools import tool_class
 
 
 def missing(cells: Sequence[Cell], data: Path) -> dict[str, list[Cell]]:
@@ -56,6 +57,8 @@ def _lacks(cell: Cell, data: Path) -> Iterator[tuple[str, str]]:
         or Path(cell.places.get("encoder", "")).parts[:1] not in ((), ("http:",), ("https:",))
     ):
         packages.insert(0, "torch")
+    if "tool" in about:
+        packages = [tool_class(about["rival"]).package]
     if about.get("system", {}).get("search") == "faiss" and not is_installed("faiss"):
         yield "faiss", str(missing_part("faiss", extra="retrieval"))
     for package in packages:

@@ -106,7 +106,7 @@ def _training_documents(work: CellContext, labels: LabelSet) -> tuple[list[Docum
 def run_rival_score(work: CellContext) -> CellFindings:
     """Predict and score the test documents."""
     documents, labels = test_documents(work)
-    made = _trained(work)
+    made = _tool(work, labels) if "tool" in work.about else _trained(work)
     _check_labels(made.labels, labels, work.about["labels"])
     done, todo = kept_answers(work, documents)
     work.tell(len(done), len(documents), "documents")
@@ -128,6 +128,14 @@ def run_rival_score(work: CellContext) -> CellFindings:
     if parameters := getattr(made, "parameters", None):
         found["parameters"] = parameters
     return CellFindings(found, signature, 0, 0)
+
+
+def _tool(work: CellContext, labels: LabelSet) -> "Rival":
+    """The tool of a cell, with what does not lie where it lay when the study was read."""
+    from genner.rivals import rival
+
+    options: Json = work.about["tool"] | work.run.cell.places
+    return rival(work.about["rival"], labels=labels, **options)
 
 
 def _trained(work: CellContext) -> "Rival":

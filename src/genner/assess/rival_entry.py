@@ -1,4 +1,4 @@
-"""The entry of a rival in a study: an encoder of `genner.rivals`, trained by the study or already trained."""
+"""The entry of a rival in a study: an encoder that the study trains, one that is trained already, or a tool."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ from genner.assess.study_entries import check_names
 from genner.errors import UsageError
 from genner.model_source import sampled_weights
 from genner.rivals import RIVALS, rival_class
+from genner.rivals.tools import TOOLS, tool_class
 from genner.toml_config import build, check
 from genner.transformer_encoder import identity
 
@@ -21,6 +22,9 @@ class RivalEntry:
     """A `[[system]]` that is an encoder: `rival` (`genner rival list`) is trained over `encoder` on the `train` files
     of each corpus, once for each seed. `options` are its hyperparameters and `fit` those of its training, both as
     `genner rival list RIVAL` shows them. The best state is chosen on `dev_sentences` of the `dev` file (0: all).
+
+    With the name of a tool as `rival`, nothing is trained: `options` are those of the tool, its `model` among them, and
+    its labels those of each corpus. Files and folders among them are below the data root if relative.
 
     With `folder`, what `genner rival fit` left there is scored instead. `encoder` and `folder` are folders, below the
     data root if relative; an encoder may be a name on the Hugging Face hub. `corpora` overrides the study's.
@@ -46,7 +50,15 @@ class RivalEntry:
                     "leave one of them out"
                 )
             return
-        check_names("rival", [self.rival], RIVALS)
+        check_names("rival", [self.rival], [*RIVALS, *TOOLS])
+        if self.rival in TOOLS:
+            if given := [key for key in ("encoder", "fit", "dev_sentences") if getattr(self, key)]:
+                raise UsageError(
+                    f"{where}: {self.rival} is a tool, which is not trained here, and {given[0]!r} is for training; "
+                    "leave it out"
+                )
+            _ = self.tool_options
+            return
         if not self.encoder:
             raise UsageError(
                 f"{where}: rival = {self.rival!r} needs an 'encoder': a folder of transformers, or OWNER/NAME on the "
@@ -55,6 +67,19 @@ class RivalEntry:
         if "seed" in self.fit:
             raise UsageError(f"{where}: seed is no key of fit; the study's 'seeds' say with which it is trained")
         _ = self.training
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the study trains it."""
+        return not self.folder and self.rival not in TOOLS
+
+    @property
+    def tool_options(self) -> Json:
+        """All options of a tool. Raises `UsageError`."""
+        try:
+            return asdict(build(tool_class(self.rival).options_type, self.options, "system.options"))
+        except UsageError as error:
+            raise UsageError(f"[[system]] {self.name!r}: {error}") from None
 
     @property
     def training(self) -> Json:
@@ -74,12 +99,26 @@ def place_of(named: str, data: Path) -> str:
     if "," in named and not (data / named).is_dir():
         return ",".join(place_of(part, data) for part in named.split(","))
     path = data / Path(named).expanduser()
-    return str(path) if path.is_dir() else named
+    return str(path) if named and path.exists() else named
 
 
 def encoder_name(named: str, data: Path) -> str:
     """What identifies encoders in a cell, on any machine (`genner.transformer_encoder.identity`)."""
     return ",".join(identity(place) for place in place_of(named, data).split(","))
+
+
+def tool_places(entry: RivalEntry, data: Path) -> dict[str, str]:
+    """The options of a tool that may differ from machine to machine: where its files and models are, addresses."""
+    kind, options = tool_class(entry.rival), entry.tool_options
+    addresses = {key: options[key] for key in kind.unsigned if isinstance(options[key], str)}
+    return addresses | {key: place_of(options[key], data) for key in kind.files}
+
+
+def tool_settings(entry: RivalEntry, data: Path) -> Json:
+    """The other options of a tool, and what its files and models are on any machine."""
+    kind, places = tool_class(entry.rival), tool_places(entry, data)
+    named = {key: kind.identity(places[key]) for key in kind.files}
+    return {key: value for key, value in entry.tool_options.items() if key not in places} | named
 
 
 def trained_rival(folder: str, data: Path) -> Json:

@@ -102,7 +102,7 @@ class Study:
         self._check_training()
         for system in (s for s in self.systems if s.shots):
             self._check_train(f"[[system]] {system.name!r} is shown sentences of", system.corpora, "system")
-        for rival in (r for r in self.rivals if r.rival):
+        for rival in (r for r in self.rivals if r.is_fitted):
             self._check_train(f"[[system]] {rival.name!r} is trained on", rival.corpora, "system")
 
     def corpora_of(self, names: Sequence[str]) -> list[CorpusEntry]:

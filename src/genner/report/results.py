@@ -190,7 +190,8 @@ class Collection:
         source = str(item.description.get("model", ""))
         rival = ""
         if "rival" in item.description:
-            over = item.description.get("encoder") or item.description.get("folder") or ""
+            tool = item.description.get("tool", {})
+            over = item.description.get("encoder") or item.description.get("folder") or tool.get("model") or ""
             rival = f"{item.description['rival']}, {over}"
         name = item.cell.model if rival or "system" in item.description else self.name(source)
         return System(name, trained, self._variants.get(item.id, ""), through, source, rival)

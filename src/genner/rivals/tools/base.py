@@ -188,7 +188,8 @@ class Tool(ABC):
             raise ModelError(f"{folder} holds the rival {manifest['rival']!r}, not {cls.name!r}")
         return cls(LabelSet.from_json(manifest["labels"], str(folder / RIVAL_MANIFEST)), **manifest["options"])
 
-    def identity(self, named: str) -> str:
+    @classmethod
+    def identity(cls, named: str) -> str:
         """What a signature calls a model or a file of examples; it tells no path. Raises `ModelError`."""
         here = Path(named).expanduser()
         if not _on_disk(named):
@@ -197,7 +198,7 @@ class Tool(ABC):
             digest = digest_of([here] if here.is_file() else here.rglob("*"))
             return f"{here.resolve().name}@{digest}"
         except OSError as error:
-            raise ModelError(f"{self.name}: {named} cannot be read: {error.strerror}") from None
+            raise ModelError(f"{cls.name}: {named} cannot be read: {error.strerror}") from None
 
 
 class TrainedTool(Tool):

@@ -71,7 +71,8 @@ class SpacyTool(TrainedTool):
         """See `Tool.clashes`."""
         return [] if self.options.spans_key else not_flat(entities)
 
-    def identity(self, named: str) -> str:
+    @classmethod
+    def identity(cls, named: str) -> str:
         """See `Tool.identity`. A package of spaCy has its version."""
         try:
             return f"{named}@{version(named)}"
