@@ -278,7 +278,10 @@ def test_a_result_says_what_was_found_with_what(tmp_path: Path, capitals: list[s
     assert result.metrics["invalid"] == sum(d.invalid for d in found) / 7 > 0
     assert sum(v["gold"] for v in result.metrics["labels"].values()) == repaired["gold"]
     assert sum(v["predicted"] for v in result.metrics["lengths"].values()) == repaired["predicted"]
-    assert result.metrics["problems"]["dropped"] == sum(p.kind == "dropped" for d in found for p in d.problems)
+    kinds = Counter(problem.kind for d in found for problem in d.problems)
+    assert result.metrics["problems"] == kinds
+    assert kinds["malformed"] > 0  # the answers leave tags open, which is no hallucination
+    assert result.metrics["hallucinated"] == sum(any(p.kind == "dropped" for p in d.problems) for d in found) / 7
 
 
 @pytest.mark.parametrize("after", range(0, 8, 3))
