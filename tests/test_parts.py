@@ -288,7 +288,8 @@ import sys
 from genner.__main__ import main
 before = set(sys.modules) & set({sorted(EXTRA_OF_PACKAGE)!r})
 import genner.cli
-commands = [[], ["models"], ["assess"], *([name] for name in genner.cli.__all__ if name not in ("app", "main"))]
+names = [name for name in genner.cli.__all__ if name not in ("app", "main")]
+commands = [[], ["models"], ["assess"], *(name.split("_") for name in names)]
 for command in commands:
     sys.argv = ["genner", *command, "--help"]
     try:
