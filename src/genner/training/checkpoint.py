@@ -73,9 +73,9 @@ def save_model(
         else:
             config = model.peft_config["default"]
             config.base_model_name_or_path = recipe.base  # not a path of this machine
+            model.create_or_update_model_card = lambda folder: None  # peft's is empty, and takes longer than the rest
             # peft queries the hub unless told that no embeddings were trained.
             model.save_pretrained(scratch, save_embedding_layers=False, state_dict=weights)
-            (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
         if full or recipe.lora.tag_tokens:
             mixture.chat.tokenizer.save_pretrained(scratch)
         write_manifest(scratch / (TUNED if full else MANIFEST), about)
