@@ -113,7 +113,7 @@ def test_encoders_are_rows_of_the_papers_table_in_each_decoding(tables: dict[str
         assert value(rows["weak"].entries[strict]).mark == "**"
         gap = rows["strong"].entries[paper]
         assert isinstance(gap, Missing)
-        assert "encoders give none" in gap.note
+        assert "answers in a format" in gap.note
     own = tables["main-other-grammar"]
     assert {row.heads[0] for row in own.rows} == {"m"}
     assert any("encoders beside generative models" in note for note in own.notes)
@@ -131,7 +131,7 @@ def test_encoders_have_no_form_and_no_counted_passes(tables: dict[str, Table]) -
     cost = tables["cost"]
     at = [column.title for column in cost.columns].index(next(c.title for c in cost.columns if c.title == "passes"))
     passes = [row.entries[at] for row in cost.rows if row.heads[0] == "weak"]
-    assert all(isinstance(entry, Missing) and entry.note == "not counted for encoders" for entry in passes)
+    assert all(isinstance(entry, Missing) and entry.note == "not counted for encoders and tools" for entry in passes)
     assert any(row.heads == ("encoder",) for row in tables["labels-1"].rows)
 
 
@@ -144,3 +144,20 @@ def test_rivals_of_one_name_with_other_hyperparameters_are_told_apart(tmp_path: 
         "one (hyperparameters.depth=1)",
         "one (hyperparameters.depth=2)",
     }
+
+
+def test_tools_are_a_block_of_their_own(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"own": corpus(20, LABELS, 3)})
+    rival(study, "weak", 0.3, "own")
+    test = {"corpus": "own", "split": "test", "sentences": None, "labels": "own", "trained": None, "seed": 0}
+    made = study.cell("score", "spaCy", {"rival": "spacy", "tool": {"model": "ruler@1234"}} | test)
+    run = StudyFolder(tmp_path).add(replace(made.cell, model="spaCy"))
+    answer(run, study.documents["own"], 0.9, 1)
+    report = assemble(Collection.open([tmp_path]), [])
+    (table,) = (found for found in report.tables() if found.name == "encoders-1")
+    assert table.title == "Encoders and tools beside generative models: own"
+    assert [(row.block, *row.heads, row.entries[7]) for row in table.rows] == [
+        ("Encoders", "weak", "encoder", "–", TableText("biaffine, mini@12345678")),
+        ("Tools", "spaCy", "tool", "–", TableText("spacy, ruler@1234")),
+    ]
+    assert "by “spaCy”, a tool" in report.lead[1]

@@ -39,7 +39,7 @@ def cost_table(source: Source) -> Table:
 def cost(group: CellGroup, what: str) -> Entry:
     """One of `COSTS`, the mean over seeds."""
     if group.key.system.rival and what != "seconds":
-        return group.missing("not counted for encoders")
+        return group.missing("not counted for encoders and tools")
     found = [
         float(getattr(item.result, what)) / documents
         for item in group.done
@@ -54,7 +54,7 @@ def cost(group: CellGroup, what: str) -> Entry:
 def _counted(group: CellGroup, what: str) -> Entry:
     """A sum of a cell per document, the mean over seeds."""
     if group.key.system.rival:
-        return group.missing("not counted for encoders")
+        return group.missing("not counted for encoders and tools")
     found = [
         total / documents
         for item in group.done

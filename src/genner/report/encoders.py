@@ -8,8 +8,10 @@ from genner.report.number_text import interval_text, shown
 from genner.report.results import CellGroup
 from genner.report.source import ScoredTest, Source
 from genner.report.table import Column, Entry, Missing, Table, TableRow, TableText, Value
+from genner.report.terms import ENCODER, TOOL
 
-ENCODERS, MODELS = "Encoders", "Generative models"
+BLOCKS = {ENCODER: "Encoders", TOOL: "Tools"}
+MODELS = "Generative models"
 
 
 def encoder_tables(source: Source) -> list[Table]:
@@ -18,7 +20,7 @@ def encoder_tables(source: Source) -> list[Table]:
 
 
 def _table(test: ScoredTest) -> Table:
-    groups = sorted(test.groups, key=lambda g: not g.key.system.rival)
+    groups = sorted(test.groups, key=lambda g: [*_BLOCKS, g.key.format].index(g.key.format))
     source = test.source
     f1 = against_best([score(source, g) for g in groups], tested(source))
     differences = _differences(source, groups, f1)
@@ -35,13 +37,13 @@ def _table(test: ScoredTest) -> Table:
                 _training_minutes(source, g),
                 TableText(g.key.system.rival or g.key.system.source),
             ),
-            ENCODERS if g.key.system.rival else MODELS,
+            BLOCKS.get(g.key.format, MODELS),
         )
         for g, number, difference in zip(groups, f1, differences, strict=True)
     ]
     return Table(
         f"encoders-{test.number}",
-        f"Encoders beside generative models: {test.title}",
+        f"{_kinds(groups).capitalize()} beside generative models: {test.title}",
         ("System", "Format", "Decoding"),
         (
             Column("F1"),
@@ -57,8 +59,8 @@ def _table(test: ScoredTest) -> Table:
         f"{test.about}. Strict, in percent, with intervals at 95 %, over the same documents by the same code.",
         (
             "F1: " + BEST.format(family="comparisons of the column"),
-            "Against the best of the other kind: of an encoder, its F1 less that of the generative model, format and "
-            "decoding with the highest F1; of a generative model, its F1 less that of the encoder with the highest. "
+            f"Against the best of the other kind: of {_kinds(groups)}, the F1 less that of the generative model, "
+            "format and decoding with the highest F1; of a generative model, its F1 less the highest of the others. "
             "Paired. " + STARS.format(family="differences of the column") + ".",
             "Cannot express: gold entities that no output of the system can hold (they overlap, end inside a word, "
             "...); they count as missed. Training: the whole cell, loading and evaluation included, on its machine; "
@@ -66,6 +68,10 @@ def _table(test: ScoredTest) -> Table:
             *_unseen(source, groups),
         ),
     )
+
+
+def _kinds(groups: Sequence[CellGroup]) -> str:
+    return "encoders and tools" if any(g.key.format == TOOL for g in groups) else "encoders"
 
 
 def _unseen(source: Source, groups: Sequence[CellGroup]) -> list[str]:
@@ -150,12 +156,13 @@ def encoder_findings(test: ScoredTest) -> list[str]:
     if encoder is None or model is None:
         return []
     names = [f"“{g.key.system.title}” ({shown(e)})" for g, e in (encoder, model)]
-    said = f"{test.title} ({test.count}): the best encoder, {names[0]}, and the best generative model, {names[1]}"
+    kind = "tool" if encoder[0].key.format == TOOL else "encoder"
+    said = f"{test.title} ({test.count}): the best {kind}, {names[0]}, and the best generative model, {names[1]}"
     d = tested(test.source)(model[1], encoder[1])
     if d is None or not d.known:
         return [f"{said}, cannot be compared."]
     if not d.sure:
         interval = interval_text(Value(d.value, "points", *limits(d)))
-        return [f"{said}: that they differ cannot be told (encoder less model: {interval} points)."]
+        return [f"{said}: that they differ cannot be told ({kind} less model: {interval} points)."]
     way, by = "above" if d.value > 0 else "below", magnitude(d)
-    return [f"{said}: the encoder is {shown(by)} points {way} it ({interval_text(by)})."]
+    return [f"{said}: the {kind} is {shown(by)} points {way} it ({interval_text(by)})."]

@@ -12,7 +12,7 @@ from genner.report.number_text import interval_text, shown
 from genner.report.results import CellGroup, System
 from genner.report.source import ScoredTest, Source
 from genner.report.table import Listing, Value
-from genner.report.terms import DECODED, FREE, RULES, decoded
+from genner.report.terms import DECODED, FREE, RULES, TOOL, decoded
 
 
 def lead(source: Source) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ def _best(test: ScoredTest, scored: Sequence[tuple[Value, CellGroup]]) -> str:
 def _named(group: CellGroup) -> str:
     k = group.key
     if k.system.rival:
-        return f"“{k.system.title}”, an encoder"
+        return f"“{k.system.title}”, {'a tool' if k.format == TOOL else 'an encoder'}"
     return f"“{k.system.title}”, {k.format}, decoded {decoded(k.decoding)}"
 
 

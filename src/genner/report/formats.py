@@ -27,7 +27,7 @@ from genner.report.plots import (
 from genner.report.results import CellGroup, System
 from genner.report.source import ScoredTest, Source, group_table, section
 from genner.report.table import Block, Column, Entry, Figure, Missing, Section, Table, TableRow, Value, anchor
-from genner.report.terms import DECODED, DECODING_TITLES, ENCODER, FAULTS, FREE, MEANINGS, READING_TITLES, RULES
+from genner.report.terms import DECODED, DECODING_TITLES, ENCODER, FAULTS, FREE, MEANINGS, READING_TITLES, RULES, TOOL
 
 PAPER_MEAN = "the paper's mean over 8 models"
 
@@ -138,7 +138,7 @@ def _fault_counts(test: ScoredTest, free: Entry) -> list[Entry]:
 
 def format_figure(test: ScoredTest) -> Figure:
     """Bars of F1 by format, one per decoding, one panel per system; a dash marks the paper's mean."""
-    formats, decodings = [f for f in test.formats if f != ENCODER], test.decodings
+    formats, decodings = [f for f in test.formats if f not in (ENCODER, TOOL)], test.decodings
     rows: list[tuple[str | float | None, ...]] = []
     bars: dict[tuple[System, str], list[tuple[int, Value]]] = {}
     for system in test.systems:

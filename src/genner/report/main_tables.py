@@ -39,7 +39,7 @@ from genner.report.paper import (
 from genner.report.results import CellGroup, System
 from genner.report.source import ScoredTest, Source, section
 from genner.report.table import Block, Column, Entry, Missing, Section, Table, TableRow, Value
-from genner.report.terms import DECODED, DECODING_TITLES, ENCODER, READING_TITLES, in_order
+from genner.report.terms import DECODED, DECODING_TITLES, ENCODER, READING_TITLES, TOOL, in_order
 
 
 def readings(decoding: str) -> tuple[ReadingName, ...]:
@@ -48,8 +48,8 @@ def readings(decoding: str) -> tuple[ReadingName, ...]:
 
 
 PAPER_SOURCE = "paper"
-RUN_HERE = "Encoders, run here"
-BESIDE = "Encoders, which have no format, stand in the tables of encoders beside generative models."
+RUN_HERE = {ENCODER: "Encoders, run here", TOOL: "Tools, run here"}
+BESIDE = "Encoders and tools, which have no format, stand in the tables of encoders beside generative models."
 FAMILIES: dict[SystemFamily, str] = {
     "encoder": "Encoders, as the paper reports them",
     "gpt-ner": "GPT-3 in context (GPT-NER)",
@@ -142,10 +142,10 @@ class _PaperTable:
         for family, title in FAMILIES.items() if self.whole else ():
             named = [s for s in systems(family) if any(figure(s, "", c) is not None for c in self.corpora)]
             lines += [_Line(title, s, "", s, None) for s in named]
-        rivals = sorted({g.key.system for g in self.groups if g.key.system.rival})
-        lines += [_Line(RUN_HERE, s.title, ENCODER, None, s) for s in rivals]
+        rivals = sorted({(g.key.format, g.key.system) for g in self.groups if g.key.system.rival})
+        lines += [_Line(RUN_HERE[format], s.title, format, None, s) for format, s in rivals]
         formats = in_order([*PAPER_FORMATS, *(g.key.format for g in self.groups)])
-        for format in (f for f in formats if f != ENCODER):
+        for format in (f for f in formats if f not in RUN_HERE):
             ours = sorted({g.key.system for g in self.groups if g.key.format == format})
             # The paper's models were tuned on the corpus, so an untuned model does not compare with its figure.
             twins = {s: system_of(s.source or s.model) for s in ours if s.trained}
@@ -204,7 +204,7 @@ class _PaperTable:
                 column.append(Missing("absent"))
                 continue
             if line.ours.rival and rule == "paper":
-                column.append(Missing("undefined", note="the paper's rule is for answers; encoders give none"))
+                column.append(Missing("undefined", note="the paper's rule is for answers in a format"))
                 continue
             scores = [score(self.source, t.get(line.ours, line.format, self.decoding), rule) for t in tests]
             entry = scores[0] if len(tests) == 1 else mean_of(self.source, scores, rule)

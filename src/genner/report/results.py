@@ -16,7 +16,8 @@ from genner.report.cell_items import CellItem, absence, read_item
 from genner.report.paper import TITLES
 from genner.report.system_names import name_suffixes
 from genner.report.table import Missing
-from genner.report.terms import ENCODER, decoding_place, decoding_title, format_place
+from genner.report.terms import ENCODER, TOOL, decoding_place, decoding_title, format_place
+from genner.rivals.tools import TOOLS
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -221,5 +222,7 @@ class Collection:
         )
         probe = str(d.get("probe") or "")
         options = json.dumps(d["options"], sort_keys=True) if d.get("options") else ""
-        format = ENCODER if "rival" in d else str(d.get("format", ""))
+        format = str(d.get("format", ""))
+        if "rival" in d:
+            format = TOOL if d["rival"] in TOOLS else ENCODER
         return GroupKey(self.system(item), format, test, str(d.get("decoding", "")), probe, options)

@@ -15,8 +15,8 @@ DECODING_TITLES = {"greedy": "free, greedy", "sampled": "free, sampled", GRAMMAR
 DECODED = {"greedy": "freely (greedy)", "sampled": "freely (sampled)", GRAMMAR: "under the grammar"}
 """The same, behind the word `decoded`."""
 
-ENCODER = "encoder"
-"""Stands in the place of the format for rivals, which write no answer."""
+ENCODER, TOOL = "encoder", "tool"
+"""Stand in the place of the format for rivals, which write no answer."""
 
 FAULTS = ("invalid", "hallucinated", "truncated")
 """Faults of an answer, by their names in the metrics and in the report."""
@@ -63,7 +63,7 @@ def decoded_and_read(decoding: str) -> str:
 
 def format_place(format: str) -> tuple[int, str]:
     """Sort key for display: the paper's formats, then the others by name, then encoders."""
-    known = [*PAPER_FORMATS, "", ENCODER]
+    known = [*PAPER_FORMATS, "", ENCODER, TOOL]
     return (known.index(format) if format in known else len(PAPER_FORMATS), format)
 
 
