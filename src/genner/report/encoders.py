@@ -10,8 +10,8 @@ from genner.report.source import ScoredTest, Source
 from genner.report.table import Column, Entry, Missing, Table, TableRow, TableText, Value
 from genner.report.terms import ENCODER, TOOL
 
-BLOCKS = {ENCODER: "Encoders", TOOL: "Tools"}
-MODELS = "Generative models"
+_BLOCKS = {ENCODER: "Encoders", TOOL: "Tools"}
+_GENERATIVE = "Generative models"
 
 
 def encoder_tables(source: Source) -> list[Table]:
@@ -37,7 +37,7 @@ def _table(test: ScoredTest) -> Table:
                 _training_minutes(source, g),
                 TableText(g.key.system.rival or g.key.system.source),
             ),
-            BLOCKS.get(g.key.format, MODELS),
+            _BLOCKS.get(g.key.format, _GENERATIVE),
         )
         for g, number, difference in zip(groups, f1, differences, strict=True)
     ]
