@@ -33,6 +33,7 @@ OF_RIVAL: dict[str, dict[str, float]] = {
 """Rates of rivals that need others to learn them under every seed."""
 NARROW: dict[str, dict[str, float]] = {
     "ace_style": {"hidden": 32, "characters": 8, "episodes": 4, "fine_tune_epochs": 5},
+    "gnn_sl": {"k": 8, "context": 1, "depth": 2},
     "biaffine": {"channels": 16, "hidden": 32, "dropout": 0.1},
     "biaffine_cnn": {"channels": 16, "hidden": 32, "dropout": 0.1},
     "w2ner": {
