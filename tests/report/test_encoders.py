@@ -28,7 +28,7 @@ def rival(study: Study, name: str, skill: float, corpus: str, seeds: int = 1, de
     for seed in range(seeds):
         about = {"rival": "biaffine", "encoder": "mini@12345678", "corpus": corpus, "seed": seed}
         fitted = cell("fit", about | {"hyperparameters": {"depth": depth}, "name": name})
-        finish(fitted, {"steps": 3, "unseen": ["DNA"] if skill < 0.5 else []})
+        finish(fitted, {"steps": 3, "documents": 40, "unseen": ["DNA"] if skill < 0.5 else []})
         test = {"split": "test", "sentences": None, "labels": corpus, "trained": fitted.cell.id}
         run = cell("score", about | test, (fitted.cell.id,))
         answer(run, study.documents[corpus], skill, seed)
@@ -88,11 +88,12 @@ def test_encoders_stand_beside_models_on_each_test_set(tables: dict[str, Table])
             assert d.cells == (*value(row[0]).cells, *value(other[0]).cells)
         assert (value(strong[1]).mark, value(weak[1]).mark) == ("**", "**")
         assert value(strong[5]).number == 22
-        assert value(strong[6]).number == pytest.approx(12.5 / 60)
+        assert value(strong[6]).number == 40
+        assert value(strong[7]).number == pytest.approx(12.5 / 60)
         assert "weak: no entity in its training data of DNA." in table.notes
         assert not any(note.startswith("strong:") for note in table.notes)
-        assert strong[7] == TableText("biaffine, mini@12345678")
-        assert isinstance(grammar[6], Missing)
+        assert strong[8] == TableText("biaffine, mini@12345678")
+        assert isinstance(grammar[7], Missing)
 
 
 def test_what_cannot_be_expressed_is_a_share_of_the_gold(tables: dict[str, Table]) -> None:
@@ -121,7 +122,9 @@ def test_encoders_are_rows_of_the_papers_table_in_each_decoding(tables: dict[str
 
 def test_the_lead_compares_the_best_of_both(report: StudyReport) -> None:
     lead = " ".join(report.lead)
-    assert "GENIA (n = 60 documents): the best encoder, “strong”" in lead
+    assert "GENIA (n = 60 documents): the best encoder, “strong” (" in lead
+    assert ", trained on 40 documents), and the best generative model, “m” (" in lead
+    assert ", not trained here)" in lead
     assert "points above it (" in lead
     assert "by “strong”, an encoder" in lead
 
@@ -156,7 +159,7 @@ def test_tools_are_a_block_of_their_own(tmp_path: Path) -> None:
     report = assemble(Collection.open([tmp_path]), [])
     (table,) = (found for found in report.tables() if found.name == "encoders-1")
     assert table.title == "Encoders and tools beside generative models: own"
-    assert [(row.block, *row.heads, row.entries[7]) for row in table.rows] == [
+    assert [(row.block, *row.heads, row.entries[8]) for row in table.rows] == [
         ("Encoders", "weak", "encoder", "–", TableText("biaffine, mini@12345678")),
         ("Tools", "spaCy", "tool", "–", TableText("spacy, ruler@1234")),
     ]

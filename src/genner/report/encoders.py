@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from genner.report.cell_items import CellItem
 from genner.report.entries import BEST, against_best, cells_of, limits, magnitude, score, tested
 from genner.report.estimates import STARS, corrected, stars
 from genner.report.number_text import interval_text, shown
@@ -34,6 +35,7 @@ def _table(test: ScoredTest) -> Table:
                 _ratio(g, "recall"),
                 _share_lost(g),
                 _parameters(g),
+                _training_documents(source, g),
                 _training_minutes(source, g),
                 TableText(g.key.system.rival or g.key.system.source),
             ),
@@ -52,7 +54,8 @@ def _table(test: ScoredTest) -> Table:
             Column("recall"),
             Column("cannot express, % of gold"),
             Column("parameters, millions"),
-            Column("training, minutes"),
+            Column("documents", "Training"),
+            Column("minutes", "Training"),
             Column("which", text=True),
         ),
         tuple(rows),
@@ -63,8 +66,8 @@ def _table(test: ScoredTest) -> Table:
             "format and decoding with the highest F1; of a generative model, its F1 less the highest of the others. "
             "Paired. " + STARS.format(family="differences of the column") + ".",
             "Cannot express: gold entities that no output of the system can hold (they overlap, end inside a word, "
-            "...); they count as missed. Training: the whole cell, loading and evaluation included, on its machine; "
-            "several machines, or cells at a time, do not compare.",
+            "...); they count as missed. Training: the documents that it saw here, and the time of the whole cell, "
+            "loading and evaluation included, on its machine; several machines, or cells at a time, do not compare.",
             *_unseen(source, groups),
         ),
     )
@@ -139,6 +142,21 @@ def _parameters(group: CellGroup) -> Entry:
     return group.missing("not recorded") if number is None else Value(number / 1e6, "number", cells=group.cells)
 
 
+def _training_documents(source: Source, group: CellGroup) -> Entry:
+    """The mean over seeds of the documents that the system was trained on."""
+    trained = [training for item in group.done if (training := source.collection.training(item))]
+    found = [number for training in trained if (number := _documents(training))]
+    if not found:
+        return group.missing("not trained here")
+    return Value(sum(found) / len(found), "count", cells=tuple(item.id for item in trained))
+
+
+def _documents(training: CellItem) -> float | None:
+    """The documents of a training, of a rival or of a generative model; None if they are not recorded."""
+    sentences = training.metrics("data").get("sentences")
+    return sum(sentences.values()) if isinstance(sentences, dict) else training.metric("documents")
+
+
 def _training_minutes(source: Source, group: CellGroup) -> Entry:
     """The mean over seeds of the time of the cells that trained the system."""
     trained = [training for item in group.done if (training := source.collection.training(item))]
@@ -148,6 +166,11 @@ def _training_minutes(source: Source, group: CellGroup) -> Entry:
     return Value(sum(seconds) / len(seconds) / 60, "minutes", cells=tuple(item.id for item in trained))
 
 
+def _trained_on(source: Source, group: CellGroup) -> str:
+    documents = _training_documents(source, group)
+    return f", trained on {shown(documents)} documents" if isinstance(documents, Value) else ", not trained here"
+
+
 def encoder_findings(test: ScoredTest) -> list[str]:
     """How the best encoder compares with the best generative model; empty without one of either."""
     groups = test.groups
@@ -155,7 +178,7 @@ def encoder_findings(test: ScoredTest) -> list[str]:
     encoder, model = (_best(groups, f1, rival) for rival in (True, False))
     if encoder is None or model is None:
         return []
-    names = [f"“{g.key.system.title}” ({shown(e)})" for g, e in (encoder, model)]
+    names = [f"“{g.key.system.title}” ({shown(e)}{_trained_on(test.source, g)})" for g, e in (encoder, model)]
     kind = "tool" if encoder[0].key.format == TOOL else "encoder"
     said = f"{test.title} ({test.count}): the best {kind}, {names[0]}, and the best generative model, {names[1]}"
     d = tested(test.source)(model[1], encoder[1])
