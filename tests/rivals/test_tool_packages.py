@@ -247,6 +247,7 @@ class TestLangExtract:
             asked = body["messages"][-1]["content"]
             assert "Eve left Oslo" in asked
             assert "- person" in asked
+            assert body["max_tokens"] == 77
             if TEXTS[0] in asked:
                 return Say(json.dumps({"extractions": [{"person": "Ada"}, {"location": "Rome"}, {"company": "Bob"}]}))
             if TEXTS[2] in asked:
@@ -254,7 +255,7 @@ class TestLangExtract:
             return Say("no JSON") if "three" in asked else Status(400)
 
         with Endpoint(script) as endpoint:
-            made = self.made(endpoint, tmp_path)
+            made = self.made(endpoint, tmp_path, max_output_tokens=77)
             found = list(made.predict([*TEXTS, "text three", "text four"]))
             assert str(tmp_path) not in str(made.signature)
         assert found[0].entities == (Entity(0, 3, "PER"), Entity(15, 19, "LOC"))

@@ -32,6 +32,7 @@ class LangExtractOptions:
         examples: annotated documents, in any file syntax, of which the first `shots` with entities are shown.
         max_char_buffer: characters of a text that are asked about at once.
         passes: how often each text is asked about.
+        max_output_tokens: the maximum length of an answer; 0: the endpoint's own. Small models may never end.
         constrained: let the endpoint enforce a JSON schema.
     """
 
@@ -42,12 +43,14 @@ class LangExtractOptions:
     shots: int = 3
     max_char_buffer: int = 1000
     passes: int = 1
+    max_output_tokens: int = 0
     max_workers: int = 10
     constrained: bool = False
 
     def __post_init__(self) -> None:
         where = "options of langextract"
         check(self, where, shots=(1, 1000), max_char_buffer=(1, inf), passes=(1, 100), max_workers=(1, 1000))
+        check(self, where, max_output_tokens=(0, inf))
 
 
 class LangExtractTool(Tool):
@@ -73,6 +76,7 @@ class LangExtractTool(Tool):
                 raise UsageError(f"langextract needs the option {name}; give --set {name}=...")
         if o.key_env and not os.environ.get(o.key_env):
             raise UsageError(f"langextract: the environment variable {o.key_env} is not set; put the key there")
+        length = {"max_output_tokens": o.max_output_tokens} if o.max_output_tokens else {}
         config = factory.ModelConfig(
             model_id=o.model,
             provider="OpenAILanguageModel",
@@ -81,6 +85,7 @@ class LangExtractTool(Tool):
                 "base_url": o.base_url,
                 "temperature": 0.0,
                 "max_workers": o.max_workers,
+                **length,
             },
         )
         return {"config": config, "examples": self._examples(), "prompt_description": self._prompt()}
