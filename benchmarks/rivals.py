@@ -1,7 +1,7 @@
 """The rivals on whole corpora, each trained within the same budget, and what each cannot express.
 
     python benchmarks/rivals.py run --data DATA --encoder ENCODER --out RUNS --minutes genia=12 uner_en_ewt=6
-    python benchmarks/rivals.py table --out RUNS
+    python benchmarks/rivals.py table --out RUNS --data DATA --best genia=PREDICTIONS uner_en_ewt=PREDICTIONS
     python benchmarks/rivals.py expressible --data DATA --encoder ENCODER
 
 `run` trains each rival on the training split, chooses the state on the dev split, and scores it on the test split with
@@ -12,8 +12,11 @@ one that was stopped goes on. `--seeds 0,1,2` takes all rivals with seed 0 first
 The rival `generative` is genner's own: an adapter of rank 64 for inline XML, trained from the untrained base model on
 the same documents for the same time.
 
-`table` prints what has been run, with the mean of the seeds. `expressible` cuts every split of every corpus into
-training windows, checks that a network's targets read back as the gold that they encode, and counts what is lost.
+`table` prints what has been run, with the mean of the seeds. With `--best`, predictions of the generative model at its
+best (written by benchmarks/score.py), each first seed is compared with these, document by document.
+
+`expressible` cuts every split of every corpus into training windows, checks that a network's targets read back as the
+gold that they encode, and counts what is lost.
 """
 
 import argparse
@@ -37,7 +40,7 @@ from tqdm import tqdm
 
 from genner.data import read_corpus
 from genner.document import Document, LabelSet
-from genner.evaluation import evaluate
+from genner.evaluation import compare, evaluate
 from genner.labels import label_set, label_sets
 from genner.loading import load
 from genner.rivals import RIVALS, base, load_rival, rival
@@ -209,10 +212,12 @@ def table(args: argparse.Namespace) -> None:
     for file in sorted(args.out.glob("*/result.json")):
         result = json.loads(file.read_text())
         job = result["job"]
+        job["folder"] = str(file.parent)
         rows.setdefault((job["corpus"], job["fit"]["max_minutes"], job["rival"]), []).append(result)
-    print("| corpus | rival | F1 | interval | seeds | steps | dev F1 | cannot be expressed | parameters |", end=" ")
-    print("minutes | sentences/s, one by one | at best | peak memory, training | prediction |")
-    print("|" + "---|" * 14)
+    best = dict(given.split("=", 1) for given in args.best)
+    print("| corpus | rival | F1 | interval | seeds | less than at its best | steps | dev F1 |", end=" ")
+    print("cannot be expressed | parameters | minutes | sentences/s, one by one | at best |", end=" ")
+    print("peak memory, training | prediction |\n|" + "---|" * 15)
     for (corpus, minutes, name), results in rows.items():
         f1s = [100 * r["report"]["micro"]["f1"] for r in results]
         interval = results[0]["report"]["interval"]
@@ -225,6 +230,7 @@ def table(args: argparse.Namespace) -> None:
             f"{statistics.mean(f1s):.1f}",
             bounds,
             seeds,
+            against_best(args, corpus, best[corpus], results[0]["job"]) if corpus in best else "",
             f"{statistics.mean(f['steps'] for f in fits):.0f}",
             f"{100 * statistics.mean(f['dev_f1'] for f in fits):.1f}",
             f"{sum(results[0]['unencodable'].values())}",
@@ -236,6 +242,15 @@ def table(args: argparse.Namespace) -> None:
             f"{max(r['peak_bytes'] for r in results) / 2**30:.1f} GiB",
         ]
         print("| " + " | ".join(cells) + " |")
+
+
+def against_best(args: argparse.Namespace, corpus: str, best: str, job: dict[str, Any]) -> str:
+    """The difference of F1 to that of the generative model at its best, in points, with its interval."""
+    found = list(read_corpus(Path(job["folder"]) / "test.jsonl"))
+    difference = compare(split(args.data, corpus, "test"), found, list(read_corpus(Path(best)))).differences["strict"]
+    if not difference.known:
+        return f"{100 * difference.value:+.1f}"
+    return f"{100 * difference.value:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
 
 
 def with_legal_tags(document: Document) -> Document:
@@ -276,6 +291,7 @@ def main() -> None:
     parser.add_argument("--encoder")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--minutes", nargs="+", default=[], metavar="CORPUS=MINUTES")
+    parser.add_argument("--best", nargs="+", default=[], metavar="CORPUS=FILE")
     parser.add_argument("--rivals", type=lambda text: text.split(","), default=[*RIVALS, GENERATIVE])
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0])
     parser.add_argument("--threads", type=int, default=1)
