@@ -41,6 +41,8 @@ def _best(test: ScoredTest, scored: Sequence[tuple[Value, CellGroup]]) -> str:
     if not others:
         return f"{said}; nothing else was scored."
     if not even:
+        if len(others) == 1:
+            return f"{said}; the interval of its difference to the other lies above 0."
         return f"{said}; the intervals of its differences to all {len(others)} others lie above 0."
     some = "; ".join(_named(g) for g in even[:2]) + ("; ..." if len(even) > 2 else "")
     which = f"{len(even)} of the {len(others)} others"
