@@ -33,11 +33,11 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from genner.data import read_corpus
 from genner.document import Document, LabelSet
-from genner.engines import parse_option
 from genner.extract import Extractor
 from genner.formats import FORMATS
 from genner.labels import label_set, label_sets
 from genner.loading import load
+from genner.toml_config import parse_option
 from genner.vllm_plugin.processor import GrammarProcessor
 from genner.vllm_plugin.request import requested_grammar
 
@@ -184,7 +184,7 @@ def main() -> None:
     watch = Watch(documents, max(args.batches), not args.own)
     with tempfile.TemporaryDirectory() as place:
         model = tiny(args.tiny, Path(place)) if args.tiny else args.model
-        options = {"batch": max(args.batches)} | dict(map(parse_option, args.option))
+        options = {"batch": max(args.batches)} | dict(parse_option(option, "--option") for option in args.option)
         ner = load(model, engine="vllm", engine_options=options, format=args.formats[0], min_score=0)
         rows = list(measured(ner, watch, documents, labels, args))
     if args.out:
