@@ -50,6 +50,7 @@ def test_options_are_written_key_and_value() -> None:
     assert parse_option("a='8'", "--set") == ("a", "8")
     for written in ("{}", '{"seed": 1}', "{seed = 1}", "[1]", "2020-01-01", "1\nb = 2"):
         assert parse_option(f"a={written}", "--set") == ("a", written)
+    assert parse_option("a=[1, 2]", "--set", lists=True) == ("a", [1, 2])
     for wrong in ("a", "=8", ""):
         with pytest.raises(UsageError, match="legal: KEY=VALUE"):
             parse_option(wrong, "--set")

@@ -22,8 +22,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise DataError(str(path), f"is not TOML: {error}") from None
 
 
-def parse_option(written: str, what: str) -> tuple[str, Any]:
-    """`KEY=VALUE` as an option: numbers, true, false and quoted strings are read as TOML, all else is a string.
+def parse_option(written: str, what: str, *, lists: bool = False) -> tuple[str, Any]:
+    """`KEY=VALUE` as an option: numbers, true, false, quoted strings, and with `lists` lists are read as TOML, all else
+    is a string.
 
     Raises `UsageError`, naming what it is an option of.
     """
@@ -34,7 +35,7 @@ def parse_option(written: str, what: str) -> tuple[str, Any]:
         read = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         read = {}
-    simple = len(read) == 1 and isinstance(read["value"], bool | int | float | str)
+    simple = len(read) == 1 and isinstance(read["value"], bool | int | float | str | (list if lists else bool))
     return key.strip(), read["value"] if simple else value
 
 

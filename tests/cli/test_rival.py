@@ -1,14 +1,18 @@
 """`genner rival`."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from tests.conftest import Run
 from tests.encoders import made_up, save_encoder
 
-from genner.rivals import RIVALS
-from genner.rivals.tools import TOOLS
+from genner.cli.option_table import meanings, option_lines
+from genner.rivals import RIVALS, rival_class
+from genner.rivals.fitting import FitOptions
+from genner.rivals.tools import TOOLS, tool_class
+from genner.toml_config import build, parse_option
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +34,22 @@ def test_rivals_are_listed_with_what_can_be_set(run: Run) -> None:
     assert [line.split()[0] for line in lines] == [*RIVALS, *TOOLS]
     assert all(len(line.split()) > 3 for line in lines)
     code, out, _ = run("rival", "list", "gliner")
-    assert "threshold = 0.5" in out
+    assert "threshold=0.5" in out
     code, out, _ = run("rival", "list", "bert_tagger")
-    assert "scheme = 'bioes'" in out
-    assert "encoder_rate = " in out
+    assert "scheme=bioes  `bioes` or `iob2`." in out
+    assert "encoder_rate=" in out
+
+
+OPTIONS = {name: rival_class(name).options_type for name in RIVALS} | {n: tool_class(n).options_type for n in TOOLS}
+
+
+@pytest.mark.parametrize("kind", [*OPTIONS.values(), FitOptions], ids=[*OPTIONS, "fit"])
+def test_what_is_listed_can_be_set_as_it_is_written(kind: type) -> None:
+    names = [field.name for field in fields(kind)]
+    assert sorted(meanings(kind)) == sorted(names)
+    shown = [line.split("  ")[0] for line in option_lines(kind())]
+    set_ = dict(parse_option(text, "--set", lists=True) for text in shown if not text.endswith(": none"))
+    assert build(kind, set_, "options") == kind()
 
 
 def test_a_rival_is_trained_and_finds_entities(
@@ -45,7 +61,7 @@ def test_a_rival_is_trained_and_finds_entities(
     call = ["rival", "fit", "bert_tagger", str(train), "--dev", str(train), "--encoder", str(encoder_folder)]
     settings = ["--set", "epochs=40", "--set", "encoder_rate=0.003", "--set", "head_rate=0.01", "--set", "batch_size=4"]
     code, _, err = run(*call, *settings, "--seed", "1", "--out", "trained")
-    assert (code, "dev F1 100.0" in err) == (0, True)
+    assert (code, "dev F1 100.0" in err, "ended the training" in err) == (0, True, False)
     code, _, err = run(*call, *settings, "--out", "trained")
     assert code == 2
     assert "--force" in err
@@ -53,6 +69,13 @@ def test_a_rival_is_trained_and_finds_entities(
     assert (code, "8 documents" in err) == (0, True)
     code, out, _ = run("evaluate", str(train), "found.jsonl", "--json")
     assert (code, json.loads(out)["micro"]["f1"]) == (0, 1.0)
+
+
+def test_a_training_that_the_time_ended_says_so(run: Run, train: Path, encoder_folder: Path) -> None:
+    call = ["rival", "fit", "bert_tagger", str(train), "--encoder", str(encoder_folder), "--out", "trained"]
+    code, _, err = run(*call, "--max-minutes", "0.00001")
+    assert (code, "1 steps in" in err) == (0, True)
+    assert "the time of 1e-05 minutes ended the training, before 10 epochs" in err
 
 
 @pytest.mark.parametrize(

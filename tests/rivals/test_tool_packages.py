@@ -98,7 +98,7 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     command = ["rival", "predict", "spacy", "gold.jsonl", "--model", "model", "--out"]
     code, _, err = run(*command, "found.jsonl", "--labels", "PER,LOC", "--set", "label_map=PERSON=PER")
     assert code == 0, err
-    assert "4 documents in found.jsonl" in err
+    assert "4 documents with " in err
     assert "2 of 2 gold entities cannot be expressed: begins or ends inside a word" in err
     found = [json.loads(line)["entities"] for line in (tmp_path / "found.jsonl").read_text("utf-8").splitlines()]
     assert [[(e["start"], e["label"]) for e in one] for one in found] == [[(8, "PER")], [], [(0, "PER")], []]

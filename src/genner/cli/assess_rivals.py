@@ -75,7 +75,7 @@ def rivals(
     corpus: dict[str, Any] = {"name": name or Path(test.removeprefix("sample:")).parent.name or Path(test).stem}
     corpus |= {"labels": labels, "train": train, "test": test, "sentences": sentences, "fraction": fraction}
     corpus |= {"dev": dev} if dev else {}
-    training: dict[str, Any] = dict(parse_option(option, "--fit") for option in fit or ())
+    training: dict[str, Any] = dict(parse_option(option, "--fit", lists=True) for option in fit or ())
     training |= {"max_minutes": max_minutes} if max_minutes is not None else {}
     tables: dict[str, Any] = {
         "name": "rivals",

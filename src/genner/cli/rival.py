@@ -10,6 +10,7 @@ import typer
 
 from genner.cli.app import Commands, ForceOption, LabelsFileOption, app, asked_labels, may_write, must_exist, tell
 from genner.cli.corpora import CorpusFiles, FromOption, LenientOption
+from genner.cli.option_table import option_lines
 from genner.errors import UnknownNameError, UsageError
 from genner.toml_config import parse_option
 
@@ -63,8 +64,8 @@ def list_(
 
 
 def _show(options: Any) -> None:
-    for field in fields(options):
-        print(f"  {field.name} = {getattr(options, field.name)!r}")
+    for line in option_lines(options):
+        print(f"  {line}")
 
 
 @rival_app.command()
@@ -110,13 +111,16 @@ def fit(
     own, options = _settings(name, setting or ())
     changed: dict[str, Any] = {"max_minutes": max_minutes} if max_minutes is not None else {}
     changed |= {"seed": seed} if seed is not None else {}
+    options = replace(options, **changed)
     documents = corpora.read("train", train)
     held_out = corpora.read("dev", dev) if dev else []
     report = rival(name, encoder, **own).fit(
-        documents, held_out, asked or _labels_of(documents, train), folder=out, options=replace(options, **changed)
+        documents, held_out, asked or _labels_of(documents, train), folder=out, options=options
     )
     said = f", dev F1 {100 * report.dev_f1:.1f}" if report.dev_f1 is not None else ""
     tell(f"{name}: {report.steps} steps in {report.seconds / 60:.1f} minutes{said}; saved in {out}")
+    if options.max_minutes is not None and report.seconds >= 60 * options.max_minutes:
+        tell(f"the time of {options.max_minutes:g} minutes ended the training, before {options.epochs} epochs")
     _tell_lost(report.unencodable, report.entities, "training")
     if report.unseen:
         tell(f"labels without an entity in the training data: {', '.join(report.unseen)}")
@@ -170,14 +174,16 @@ def predict(
     documents = corpora.read("texts", texts)
     problems: dict[str, list[str]] = {}
     lost: Counter[str] = Counter()
+    entities = 0
     with JsonlWriter(out, force=force) as writer:
         for document, prediction in zip(documents, found.predict(documents), strict=True):
             for problem in prediction.problems:
                 problems.setdefault(problem.kind, []).append(problem.detail)
             if document.entities:
                 lost += found.unencodable(document)
+            entities += len(prediction.entities)
             writer.write(prediction)
-    tell(f"{len(documents)} documents in {out}")
+    tell(f"{len(documents)} documents with {entities} entities in {out}")
     _tell_lost(lost, sum(len(d.entities) for d in documents), "gold")
     for kind, details in problems.items():
         tell(f"problems of the kind {kind!r}: {len(details)}, the first: {details[0]}")
@@ -212,7 +218,7 @@ def _settings(name: str, given: Sequence[str]) -> tuple[dict[str, Any], Any]:
     fit_names = [f.name for f in fields(FitOptions)]
     own: dict[str, Any] = {}
     fit_values: dict[str, Any] = {}
-    for key, value in (parse_option(option, "--set") for option in given):
+    for key, value in (parse_option(option, "--set", lists=True) for option in given):
         if key not in own_names + fit_names:
             raise UnknownNameError(f"setting of {name}", key, own_names + fit_names)
         if key in own or key in fit_values:

@@ -81,5 +81,9 @@ def named_label_set(name: str, root: Path) -> LabelSet:
     path = root / name
     if not path.is_file():
         known = ", ".join([*label_sets(), *(other for other in catalog() if other not in label_sets())])
-        raise DataError(name, f"is neither a known label set ({known}) nor a file under {root}")
+        raise DataError(
+            name,
+            f"is neither a known label set ({known}) nor a file under {root}; "
+            'for labels of your own write such a file: {"TAG": "definition", ...}',
+        )
     return LabelSet.from_file(path)

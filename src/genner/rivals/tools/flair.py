@@ -18,7 +18,11 @@ from genner.toml_config import check
 
 @dataclass(frozen=True)
 class FlairOptions:
-    """`model`: a file of flair, or a name on the hub. `label_map`: PERSON=PER,... (`TrainedTool`)."""
+    """Attributes:
+    model: a file of flair, or a name on the hub.
+    label_map: which of its labels are which tags: PERSON=PER,DATE=,*= (none for DATE and all others).
+    batch_size: texts at once.
+    """
 
     model: str = "flair/ner-english-large"
     label_map: str = ""

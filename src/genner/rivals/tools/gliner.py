@@ -18,9 +18,14 @@ from genner.toml_config import check
 
 @dataclass(frozen=True)
 class GlinerOptions:
-    """The package's options, with its defaults. `model`: a folder, or a name on the hub.
+    """The package's options, with its defaults.
 
-    Without `flat` entities nest; with `multi_label` a span may have several labels.
+    Attributes:
+        model: a folder, or a name on the hub.
+        threshold: minimum score of an entity.
+        flat: entities do not overlap; else they nest.
+        multi_label: a span may have several labels.
+        batch_size: texts at once.
     """
 
     model: str = "urchade/gliner_medium-v2.1"

@@ -26,10 +26,16 @@ _CLASH = {
 
 @dataclass(frozen=True)
 class Gliner2Options:
-    """The package's options, with its defaults. `model`: a folder, or a name on the hub.
+    """The package's options, with its defaults.
 
-    `overlap_policy`: which entities of one label may overlap: `disallow`, `nested` (none that cross), `longest` (none
-    within another), `allow`. `chunk_size`, `chunk_overlap`: in words.
+    Attributes:
+        model: a folder, or a name on the hub.
+        threshold: minimum score of an entity.
+        overlap_policy: which entities of one label may overlap: `disallow`, `nested` (none that cross), `longest`
+            (none within another), `allow`.
+        batch_size: texts at once.
+        chunk_size: words of a part of a text that is read at once.
+        chunk_overlap: words that two parts share.
     """
 
     model: str = "fastino/gliner2-base-v1"

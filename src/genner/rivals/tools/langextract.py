@@ -30,9 +30,11 @@ class LangExtractOptions:
         base_url: the endpoint's address, as `http://localhost:8000/v1`.
         key_env: the environment variable with the key; empty: none is sent but a placeholder.
         examples: annotated documents, in any file syntax, of which the first `shots` with entities are shown.
+        shots: how many of them.
         max_char_buffer: characters of a text that are asked about at once.
         passes: how often each text is asked about.
         max_output_tokens: the maximum length of an answer; 0: the endpoint's own. Small models may never end.
+        max_workers: questions at once.
         constrained: let the endpoint enforce a JSON schema.
     """
 

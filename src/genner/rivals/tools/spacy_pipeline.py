@@ -19,9 +19,11 @@ from genner.toml_config import check
 
 @dataclass(frozen=True)
 class SpacyOptions:
-    """`model`: a package of spaCy, or a folder. `label_map`: PERSON=PER,... (`TrainedTool`).
-
-    `spans_key`: the group of spans to read, as `sc`; empty: `doc.ents`.
+    """Attributes:
+    model: a package of spaCy, or a folder.
+    spans_key: the group of spans to read, as `sc`; empty: `doc.ents`.
+    label_map: which of its labels are which tags: PERSON=PER,DATE=,*= (none for DATE and all others).
+    batch_size: texts at once.
     """
 
     model: str = "en_core_web_sm"

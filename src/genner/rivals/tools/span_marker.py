@@ -18,7 +18,11 @@ _WITH_BLANK = "a text"
 
 @dataclass(frozen=True)
 class SpanMarkerOptions:
-    """`model`: a folder, or a name on the hub. `label_map`: PERSON=PER,... (`TrainedTool`)."""
+    """Attributes:
+    model: a folder, or a name on the hub.
+    label_map: which of its labels are which tags: PERSON=PER,DATE=,*= (none for DATE and all others).
+    batch_size: texts at once.
+    """
 
     model: str = "tomaarsen/span-marker-roberta-large-ontonotes5"
     label_map: str = ""
