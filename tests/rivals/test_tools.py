@@ -216,7 +216,7 @@ def test_a_tool_is_found_where_rivals_are(tmp_path: Path, monkeypatch: pytest.Mo
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="made_up is not trained here: nobody trains it"):
         MadeUp(LABELS).fit([], [], LABELS, folder=tmp_path)
-    with pytest.raises(ModelError, match=r"the model 'broken' cannot be loaded: no such file$"):
+    with pytest.raises(ModelError, match=r"the model 'broken' cannot be loaded: no such file; genner rival list "):
         list(MadeUp(LABELS, model="broken").predict(TEXTS))
     with pytest.raises(UsageError, match=r"no key 'treshold' .did you mean 'threshold'"):
         MadeUp(LABELS, treshold=1.0)

@@ -131,7 +131,10 @@ class Tool(ABC):
                 raise
             except Exception as error:  # of another package: they have no common base
                 said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise ModelError(f"{self.name}: the model {self.options.model!r} cannot be loaded: {said}") from error
+                raise ModelError(
+                    f"{self.name}: the model {self.options.model!r} cannot be loaded: {said}; "
+                    f"genner rival list {self.name} says what a model may be"
+                ) from error
             self._model = self.accepted(loaded)
         return self._model
 
