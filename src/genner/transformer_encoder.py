@@ -73,6 +73,15 @@ def check_encoder(folder_or_id: str, more: str = "") -> None:
         )
 
 
+def check_tokenizer(tokenizer: Any, name: str) -> None:
+    """Raise `ModelError` for one without a vocabulary, which transformers makes where a folder has no tokenizer."""
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise ModelError(
+            f"encoder {name!r}: its tokenizer has no vocabulary but special tokens; add the files of its tokenizer to "
+            "the folder (tokenizer.json, or vocab.txt, or a SentencePiece model)"
+        )
+
+
 @naming_parts()
 def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -> tuple[Any, Any]:
     """Model, in float32 and evaluation mode, and tokenizer.
@@ -91,11 +100,19 @@ def load_transformer(folder_or_id: str, *, fast: bool = False, more: str = "") -
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True)
         # In float32 everywhere: what is kept of an encoder must be the same on another processor.
-        model = AutoModel.from_pretrained(place, dtype="float32").eval()
+        model, told = AutoModel.from_pretrained(place, dtype="float32", output_loading_info=True)
+        model.eval()
     except Exception as error:  # of transformers, of the hub's client, of the system: they have no common base
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         how = "" if here.is_dir() else f"; {_WITHOUT_HUB}"
         raise ModelError(f"encoder {folder_or_id!r} cannot be loaded: {said}{how}") from error
+    check_tokenizer(tokenizer, folder_or_id)
+    # A pooler, which nothing here uses, is left out of the weights of some encoders.
+    if missing := sorted(key for key in told["missing_keys"] if "pooler" not in key):
+        raise ModelError(
+            f"encoder {folder_or_id!r}: its weights lack {len(missing)} of the tensors that its config.json asks for, "
+            f"the first: {missing[0]}; give the config.json and the weights of one encoder"
+        )
     if fast and not tokenizer.is_fast:
         raise ModelError(f"encoder {folder_or_id!r} has no fast tokenizer, which tells where tokens are; take another")
     return model, tokenizer

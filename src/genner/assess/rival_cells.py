@@ -31,6 +31,7 @@ def run_fitting(work: CellContext) -> CellFindings:
     """Train a rival. A rival that an earlier run of the cell finished is not trained again."""
     from genner.rivals import rival
     from genner.rivals.fitting import METRICS, FitOptions
+    from genner.rivals.manifest import RIVAL_MANIFEST
     from genner.toml_config import build
 
     about, folder = work.about, work.run.folder
@@ -48,11 +49,10 @@ def run_fitting(work: CellContext) -> CellFindings:
             told[0] = monotonic()
 
     made.on_step = on_step
-    report_file = folder / "fit.json"
-    if not report_file.exists():  # written last
+    if not (folder / RIVAL_MANIFEST).exists():  # written last
         options = build(FitOptions, about["fit"] | {"seed": about["seed"]}, "fit")
         made.fit(train, dev, labels, folder=folder, options=options, quiet=True)
-    report: Json = json.loads(report_file.read_text(encoding="utf-8"))
+    report: Json = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
     if report["unseen"]:
         print(f"labels without an entity in the training data: {', '.join(report['unseen'])}", flush=True)
     evaluations = [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]

@@ -142,10 +142,12 @@ class AceStyle(EncoderRival):
                 place = stages.folder / stage
                 progress = train(
                     alone.network, windows, f1, tuned, place,
-                    description=member.name, quiet=quiet, on_step=self.on_step,
+                    description=member.name, quiet=quiet, on_step=self.on_step, data=stages.key,
                 )  # fmt: skip
                 result = stages.finish(
-                    stage, {"weights": member.model.state_dict(), "steps": progress.step, "seconds": progress.seconds}
+                    stage,
+                    {"weights": member.model.state_dict(), "steps": progress.step, "seconds": progress.seconds},
+                    place,
                 )
             member.model.load_state_dict(result["weights"])
             spent.step += result["steps"]
@@ -195,6 +197,7 @@ class AceStyle(EncoderRival):
                 description=f"episode {number + 1} of {episodes}: {sum(chosen)} of {len(names)} encoders",
                 quiet=quiet,
                 on_step=self.on_step,
+                data=stages.key,
             )
             better = not controller.tried or progress.best > controller.best[1]
             controller.learn(chosen, progress.best)
@@ -204,7 +207,7 @@ class AceStyle(EncoderRival):
             state["tried"] = [[list(choice), score] for choice, score in controller.tried]
             state["step"] += progress.step
             state["seconds"] += progress.seconds
-            stages.finish("search", state)
+            stages.finish("search", state, stages.folder / f"episode_{number:02d}")
         network.load_state_dict(state["best"], strict=False)
         lines = [
             {"episode": i, "dev_f1": score, "chosen": [n for n, used in zip(names, choice, strict=True) if used]}

@@ -14,18 +14,19 @@ import torch
 from genner.document import Document, LabelSet, Prediction
 from genner.errors import ModelError, UsageError
 from genner.evaluation import Counts, count
-from genner.evaluation.pairing import digest
+from genner.evaluation.pairing import digest, genner_version
 from genner.inputs import document_of, not_one_text
 from genner.rivals.encoder import WordEncoder
-from genner.rivals.fitting import CHECKPOINT, FitOptions, FitProgress, train
-from genner.rivals.manifest import RIVAL_MANIFEST, read_manifest, write_manifest
+from genner.rivals.fitting import CHECKPOINT, FitOptions, FitProgress, run_key, train
+from genner.rivals.manifest import RIVAL_MANIFEST, read_manifest, write_manifest, write_tensors
 from genner.rivals.network import RivalNetwork
 from genner.rivals.words import NOT_ASKED, ScoredSpan, Unencodable, Window, prediction_windows, training_windows
 from genner.toml_config import build
 from genner.transformer_encoder import identity
-from genner.writing import write_atomic
+from genner.writing import lock, write_atomic
 
 WEIGHTS = "model.safetensors"
+LOCK = "fit.lock"
 DECODED_AT_ONCE = 32  # windows
 BUFFER = 256  # texts that are read ahead, so that batches hold windows of similar length
 
@@ -156,11 +157,39 @@ class EncoderRival:
         options: FitOptions | None = None,
         quiet: bool = False,
     ) -> FitReport:
-        """See `Rival.fit`. A killed run goes on where it was when called again with the same arguments."""
-        options = options or self.fit_options
+        """See `Rival.fit`. A killed run goes on where it was when called again with the same arguments.
+
+        Raises `UsageError` too where training or dev data have no entity, and `DataError` where another process writes
+        into the folder.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        claim = folder / LOCK
+        with claim.open("ab", buffering=0) as file:
+            lock(file, folder)
+            report = self._fit(documents, dev, labels, folder, options or self.fit_options, quiet)
+            claim.unlink(missing_ok=True)
+        return report
+
+    def _fit(
+        self,
+        documents: Sequence[Document],
+        dev: Sequence[Document],
+        labels: LabelSet,
+        folder: Path,
+        options: FitOptions,
+        quiet: bool,
+    ) -> FitReport:
+        if dev:
+            _check_dev(dev, labels)
         self.begin(labels, options)
         windows, lost = self.windows(documents, options)
         windows = self.trained_on(windows)
+        if windows and not any(window.entities for window in windows):
+            reasons = "".join(f"; {number}: {reason}" for reason, number in lost.most_common())
+            raise UsageError(
+                f"{len(documents)} training documents have no entity that {self.name} can learn as one of "
+                f"{', '.join(labels.tags)}{reasons}; give annotated documents, or their own labels"
+            )
         progress, more = self.train(windows, documents, dev, options, folder, quiet)
         seen = {entity.label for window in windows for entity in window.entities}
         self.trained = {
@@ -180,8 +209,9 @@ class EncoderRival:
             unseen=tuple(tag for tag in labels.tags if tag not in seen),
             parameters=self.parameters,
         )
-        self.save(folder)
+        (folder / RIVAL_MANIFEST).unlink(missing_ok=True)
         write_atomic(folder / "fit.json", json.dumps(vars(report), ensure_ascii=False, indent=1) + "\n")
+        self.save(folder)
         self.clear(folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
         return report
@@ -199,7 +229,8 @@ class EncoderRival:
         f1 = (lambda: self.f1(dev)) if dev else None
         progress = train(
             self.network, windows, f1, options, folder,
-            description=self.name, quiet=quiet, on_step=self.on_step, keep_checkpoint=True,
+            description=self.name, quiet=quiet, on_step=self.on_step,
+            data=run_key(self.network, options, self.encoder_name, digest(documents), digest(dev)),
         )  # fmt: skip
         return progress, {}
 
@@ -267,23 +298,26 @@ class EncoderRival:
         return self._windows(document, self._limit())[1]
 
     def save(self, folder: Path) -> None:
-        """See `Rival.save`."""
-        from safetensors.torch import save_file
-
+        """See `Rival.save`. The manifest is written last: a folder that has one holds a whole rival."""
         folder.mkdir(parents=True, exist_ok=True)
-        network = self.network
-        network.encoder.save(folder)
-        # Weights that are one tensor under two names are written under both: no loader has to know which.
-        weights = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
-        save_file(weights, folder / WEIGHTS)
+        (folder / RIVAL_MANIFEST).unlink(missing_ok=True)
+        self.save_weights(folder)
         manifest = {
             "rival": self.name,
             "encoder": self.encoder_name,
             "options": asdict(self.options),
-            "labels": json.loads(network.labels.to_file()),
+            "labels": json.loads(self.labels.to_file()),
             "trained": self.trained,
         }
         write_manifest(folder, manifest)
+
+    def save_weights(self, folder: Path) -> None:
+        """Write the encoder and all weights into a folder. Raises `DataError` where they cannot be written."""
+        network = self.network
+        network.encoder.save(folder)
+        # Weights that are one tensor under two names are written under both: no loader has to know which.
+        weights = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
+        write_tensors(folder / WEIGHTS, weights)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -299,7 +333,14 @@ class EncoderRival:
         except Exception as error:  # of transformers, of safetensors, of the system: they have no common base
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(f"the rival in {folder} cannot be loaded: {said}") from error
-        made = cls(encoder, **manifest["options"])
+        try:
+            made = cls(encoder, **manifest["options"])
+        except UsageError as error:
+            by = manifest.get("genner", "of an unknown version")
+            raise ModelError(
+                f"{folder / RIVAL_MANIFEST}: {error}; it was written by genner {by}, and this is {genner_version()}: use "
+                "that version, or train the rival again"
+            ) from None
         made.encoder_name, made.trained = manifest["encoder"], dict(manifest["trained"])
         labels = LabelSet.from_json(manifest["labels"], str(folder / RIVAL_MANIFEST))
         network = made.network_type(encoder, labels, made.options)
@@ -355,6 +396,15 @@ class EncoderRival:
             said = tuple(e for e in window.entities if e not in out)
             made.append(Window(window.text, window.words, said, window.home))
         return made, +lost
+
+
+def _check_dev(dev: Sequence[Document], labels: LabelSet) -> None:
+    """Raise `UsageError` if no F1 on dev data can be told."""
+    if not any(entity.label in labels for document in dev for entity in document.entities):
+        raise UsageError(
+            f"{len(dev)} dev documents have no entity of {', '.join(labels.tags)}, so they cannot choose the best "
+            "state; give annotated ones, or none: the last state is kept"
+        )
 
 
 def _device(name: str | None) -> torch.device:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genner.errors import ModelError
 from genner.few_shot.similarity import Backend, VectorSearch, vector_search
+from genner.rivals.manifest import write_tensors
 
 FILE = "datastore.safetensors"
 AUTOMATIC = "auto"
@@ -121,9 +122,7 @@ class Datastore:
 
     def save(self, folder: Path) -> None:
         """Write it into a folder."""
-        from safetensors.torch import save_file
-
-        save_file({name: tensor.contiguous() for name, tensor in self.tensors().items()}, folder / FILE)
+        write_tensors(folder / FILE, {name: tensor.contiguous() for name, tensor in self.tensors().items()})
 
     @classmethod
     def load(cls, folder: Path, search: str = AUTOMATIC) -> Self:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from genner.document import Span
 from genner.errors import ModelError, UsageError
 from genner.rivals.words import Window
-from genner.transformer_encoder import identity, load_transformer
+from genner.transformer_encoder import check_tokenizer, identity, load_transformer
 
 Pooling = Literal["first", "last", "max", "mean"]
 """How the states of a word's pieces become the word's vector."""
@@ -79,13 +79,27 @@ class WordEncoder(nn.Module):
     def __init__(self, model: Any, tokenizer: Any, name: str, layers: int | tuple[int, ...] = 1) -> None:
         super().__init__()
         self.model, self.tokenizer, self.name, self.layers = model, tokenizer, name, layers
+        if getattr(model.config, "hidden_size", None) is None or getattr(model.config, "vocab_size", None) is None:
+            raise ModelError(
+                f"encoder {name!r} is a {type(model).__name__}, which does not read tokens of text alone; give a text "
+                "encoder, such as BERT, RoBERTa or DeBERTa"
+            )
         self.width = int(model.config.hidden_size) * (len(layers) if isinstance(layers, tuple) else 1)
         self._before, self._after = _around(tokenizer)
         self._pieces: dict[str, list[int]] = {}
         unknown = tokenizer.unk_token_id
         self._unknown = unknown if unknown is not None else (tokenizer.eos_token_id or 0)
         if len(self._before) == 0:
-            raise ModelError(f"encoder {name!r} puts no special token before a text, so a text as a whole has no state")
+            raise ModelError(
+                f"encoder {name!r} puts no special token before a text, so a text as a whole has no state; give one "
+                "whose tokenizer does, such as BERT, RoBERTa or DeBERTa"
+            )
+        if self.limit < 1:
+            raise ModelError(
+                f"encoder {name!r} has no room for a text: its tokenizer's model_max_length is "
+                f"{tokenizer.model_max_length}, of which special tokens take {len(self._before) + len(self._after)}; "
+                "set it in tokenizer_config.json to what the encoder reads, such as 512"
+            )
         _check_sees_both_sides(model, self._before, self._after, name)
 
     @classmethod
@@ -99,8 +113,11 @@ class WordEncoder(nn.Module):
         """The encoder that `save` wrote, with weights still to be loaded."""
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+        if not (folder / FOLDER / "config.json").is_file():
+            raise ModelError(f"it lacks its encoder, {FOLDER}/config.json; train the rival again")
         config = AutoConfig.from_pretrained(folder / FOLDER)
         tokenizer = AutoTokenizer.from_pretrained(folder / FOLDER)
+        check_tokenizer(tokenizer, name)
         return cls(AutoModel.from_config(config), tokenizer, name, layers)
 
     def save(self, folder: Path) -> None:
@@ -194,12 +211,22 @@ class WordEncoder(nn.Module):
         key = " " + word if spaced else word
         if key not in self._pieces:
             ids = list(self.tokenizer(key, add_special_tokens=False, verbose=False)["input_ids"])
-            self._pieces[key] = ids or [self._unknown]
+            self._pieces[key] = self._known(ids) or [self._unknown]
         return self._pieces[key]
 
     def text_pieces(self, text: str) -> list[int]:
         """The ids of the pieces of a text, without special tokens."""
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return self._known(list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]))
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """The ids. Raises `ModelError` if the encoder has no vector for one of them."""
+        vocabulary = int(self.model.config.vocab_size)
+        if max(ids, default=0) >= vocabulary:
+            raise ModelError(
+                f"encoder {self.name!r} has vectors for {vocabulary} tokens, and its tokenizer gives the token "
+                f"{max(ids)}: they do not belong together; give the tokenizer that the encoder was trained with"
+            )
+        return ids
 
     @cached_property
     def _pair(self) -> tuple[list[int], list[int], list[int]]:

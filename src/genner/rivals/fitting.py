@@ -10,6 +10,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -18,12 +19,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from genner.errors import TrainingError, UsageError
+from genner.errors import DataError, TrainingError, UsageError
 from genner.interrupt import Interrupt
 from genner.rivals.network import RivalNetwork
 from genner.rivals.words import Window
 from genner.toml_config import check
-from genner.writing import write_atomic
+from genner.writing import atomic, write_atomic
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 SAVE_SECONDS = 120.0
@@ -78,6 +79,7 @@ class FitOptions:
             evaluations=(1, math.inf),
             patience=(0, math.inf),
             max_pieces=(8, math.inf),
+            seed=(-(2**63), 2**63 - 1),
         )
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise UsageError(f"[fit] max_minutes = {self.max_minutes}; legal: more than 0, or None for no limit")
@@ -105,25 +107,23 @@ def train(
     description: str,
     quiet: bool = False,
     on_step: Callable[[int, int], None] | None = None,
-    keep_checkpoint: bool = False,
+    data: str = "",
 ) -> FitProgress:
     """Train a network; it has the best state by `dev_f1` in the end, or the last if that is None.
 
     `on_step` is told after each step how many were done, and about how many there are: with a time budget, as many as
-    fit it at this pace. `keep_checkpoint`: the last checkpoint is left for the caller to delete once it has saved what
-    was trained, so that a kill before that costs no more than one during training.
+    fit it at this pace. `data` identifies the encoder, the documents and the dev data.
 
-    `folder` receives `checkpoint.pt` while the run lasts, which a later call with the same data and options goes on
-    from, and `metrics.jsonl`. SIGINT and SIGTERM stop the run after its step, resumable.
+    `folder` receives `checkpoint.pt`, which a later call with the same data and options goes on from, and
+    `metrics.jsonl`. The checkpoint is for the caller to delete once it has saved what was trained, so that a kill
+    before that costs no more than one during training. SIGINT and SIGTERM stop the run after its step, resumable.
 
-    Raises `TrainingError` where the loss is not finite, and `KeyboardInterrupt` where the run was stopped.
+    Raises `TrainingError` where the loss or its gradient is not finite, and `KeyboardInterrupt` where the run was
+    stopped.
     """
     if not windows:
         raise UsageError("there is no training data: no text with a word in it; give documents to fit on")
-    progress = _Run(network, windows, dev_f1, options, folder, description, quiet, on_step).run()
-    if not keep_checkpoint:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    return progress
+    return _Run(network, windows, dev_f1, options, folder, description, quiet, on_step, data).run()
 
 
 class _Run:
@@ -137,12 +137,13 @@ class _Run:
         description: str,
         quiet: bool,
         on_step: Callable[[int, int], None] | None,
+        data: str,
     ) -> None:
         self.network, self.windows, self.dev_f1, self.options, self.folder = network, windows, dev_f1, options, folder
         self.description, self.quiet, self.on_step = description, quiet, on_step
         self.progress = FitProgress()
         self.device = next(network.parameters()).device
-        self.key = run_key(network, options, len(windows))
+        self.key = run_key(network, options, len(windows), data)
         self.optimizer = torch.optim.AdamW(_groups(network, options), fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.best: dict[str, torch.Tensor] | None = None
@@ -175,6 +176,8 @@ class _Run:
                         saved = monotonic()
                     if self._finished():
                         break
+        if self.dev_f1 is not None and self.best is None:
+            self._evaluate()  # a smaller budget ended a resumed run before it was evaluated
         if self.best is not None:
             self.network.load_state_dict(self.best)
         self.network.eval()
@@ -207,20 +210,24 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             loss = self.network.loss(batch)
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {progress.step} (rates {self.rates[0] * factor:.2g} of the encoder, "
-                f"{self.rates[-1] * factor:.2g} of the rest); lower encoder_rate and head_rate, or raise warmup"
-            )
+        self._check_finite("the loss", value, factor)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         # Not all of the network's: frozen ones may have old gradients.
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(trained, self.options.clip)
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.options.clip)
+        self._check_finite("the norm of the gradient", float(norm), factor)
         self.optimizer.step()
         progress.losses.append(value)
         progress.step += 1
         progress.seconds += monotonic() - started
+
+    def _check_finite(self, what: str, value: float, factor: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{what} is {value} at step {self.progress.step} (rates {self.rates[0] * factor:.2g} of the encoder, "
+                f"{self.rates[-1] * factor:.2g} of the rest); lower encoder_rate and head_rate, or raise warmup"
+            )
 
     def _part(self) -> float:
         """The part of the run that is over, in [0, 1], by steps or by time, whichever is further."""
@@ -241,7 +248,7 @@ class _Run:
     def _evaluate(self) -> None:
         progress = self.progress
         record: dict[str, Any] = {"step": progress.step, "seconds": round(progress.seconds, 1)}
-        record["loss"] = round(sum(progress.losses) / len(progress.losses), 5)
+        record["loss"] = round(sum(progress.losses) / len(progress.losses), 5) if progress.losses else None
         progress.losses = progress.losses[-1:]
         if self.dev_f1 is not None:
             self.network.eval()
@@ -274,9 +281,16 @@ class _Run:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress, self.best = FitProgress(**state["progress"]), state["best"]
-        kept = [json.loads(line) for line in (self.folder / METRICS).read_text(encoding="utf-8").splitlines()]
-        kept = [record for record in kept if record["step"] <= self.progress.step]
+        kept = [record for record in _records(self.folder / METRICS) if record["step"] <= self.progress.step]
         write_atomic(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _records(metrics: Path) -> Iterator[dict[str, Any]]:
+    """The evaluations in a file; not the half line that a full disk or a killed process left at its end."""
+    if metrics.exists():
+        for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError):
+                yield json.loads(line)
 
 
 def run_key(network: RivalNetwork, options: FitOptions, *data: Any) -> str:
@@ -286,18 +300,31 @@ def run_key(network: RivalNetwork, options: FitOptions, *data: Any) -> str:
 
 
 def save_state(place: Path, key: str, state: dict[str, Any]) -> None:
-    """Write the state of the run `key` so that a killed run finds the old one or the new one, never a half."""
-    scratch = place.with_name(place.name + ".new")
-    torch.save({"key": key, **state}, scratch)
-    scratch.replace(place)
+    """Write the state of the run `key` so that a killed run finds the old one or the new one, never a half.
+
+    Raises `DataError` where it cannot be written; the old one is then as it was.
+    """
+    try:
+        with atomic(place, alone=True) as file:
+            torch.save({"key": key, **state}, file)
+    except RuntimeError as error:  # of torch, for what the system refuses
+        raise DataError(str(place), f"cannot be written: {str(error).splitlines()[0]}") from error
 
 
 def load_state(place: Path, key: str) -> dict[str, Any] | None:
-    """The state that `save_state` wrote, None if there is none. Raises `TrainingError` if it is that of another run."""
+    """The state that `save_state` wrote, None if there is none.
+
+    Raises `TrainingError` if it is that of another run, or damaged.
+    """
     if not place.exists():
         return None
-    state: dict[str, Any] = torch.load(place, weights_only=True)
-    if state["key"] != key:
+    try:
+        state: dict[str, Any] = torch.load(place, weights_only=True)
+        found = state["key"]
+    except Exception as error:  # of torch, pickle and the system: they have no common base
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrainingError(f"{place} is damaged ({said}); delete it: what it held is trained again") from error
+    if found != key:
         raise TrainingError(f"{place} belongs to a run with other options or data; give another folder, or delete it")
     return state
 

@@ -90,9 +90,10 @@ class GnnSL(EncoderRival):
             dev_f1 = (lambda: alone.f1(dev)) if dev else None
             progress = train(
                 alone.network, windows, dev_f1, half, folder / "tagger",
-                description="tagger", quiet=quiet, on_step=self.on_step,
+                description="tagger", quiet=quiet, on_step=self.on_step, data=stages.key,
             )  # fmt: skip
-            tagger = stages.finish("tagger", {"encoder": network.encoder.state_dict(), "progress": asdict(progress)})
+            result = {"encoder": network.encoder.state_dict(), "progress": asdict(progress)}
+            tagger = stages.finish("tagger", result, folder / "tagger")
         network.encoder.load_state_dict(tagger["encoder"])
         network.encoder.requires_grad_(False)
         network.fill(windows, stages, options.batch_size, self.options.search)
@@ -102,10 +103,11 @@ class GnnSL(EncoderRival):
                 dev_f1 = (lambda: self.f1(dev)) if dev else None
                 progress = train(
                     network, windows, dev_f1, half, folder / "graph",
-                    description="graph", quiet=quiet, on_step=self.on_step,
+                    description="graph", quiet=quiet, on_step=self.on_step, data=stages.key,
                 )  # fmt: skip
                 weights = {name: p.detach() for name, p in network.head_parameters()}
-                graph = stages.finish("graph", {"weights": weights, "progress": asdict(progress)})
+                result = {"weights": weights, "progress": asdict(progress)}
+                graph = stages.finish("graph", result, folder / "graph")
             network.load_state_dict(graph["weights"], strict=False)
             best, chosen = self.tune(dev) if dev else (-1.0, None)
         if chosen:
@@ -153,8 +155,8 @@ class GnnSL(EncoderRival):
                     best = f1, mixture
         return best
 
-    def save(self, folder: Path) -> None:
-        super().save(folder)
+    def save_weights(self, folder: Path) -> None:
+        super().save_weights(folder)
         self.network.store.save(folder)
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any
 
 from genner.document import Document
 from genner.evaluation.pairing import digest
-from genner.rivals.fitting import FitOptions, load_state, run_key, save_state
+from genner.rivals.fitting import CHECKPOINT, FitOptions, load_state, run_key, save_state
 from genner.rivals.network import RivalNetwork
 
 
@@ -16,6 +16,8 @@ class Stages:
     Args:
         folder: the folder of the run.
         network, documents, dev, options: what the run depends on; a time budget may change.
+
+    `key` identifies all of these.
     """
 
     def __init__(
@@ -27,17 +29,21 @@ class Stages:
         options: FitOptions,
     ) -> None:
         self.folder = folder
-        self._key = run_key(network, options, network.encoder.name, digest(documents), digest(dev))
+        self.key = run_key(network, options, network.encoder.name, digest(documents), digest(dev))
 
     def result(self, name: str) -> dict[str, Any] | None:
         """The result of a stage, None if it is not finished. Raises `TrainingError` if it is that of another run."""
-        found = load_state(self._place(name), self._key)
+        found = load_state(self._place(name), self.key)
         return found and found["result"]
 
-    def finish(self, name: str, result: dict[str, Any]) -> dict[str, Any]:
-        """Keep the result of a stage, or replace it: tensors, numbers and strings, in lists and dicts."""
+    def finish(self, name: str, result: dict[str, Any], trained: Path) -> dict[str, Any]:
+        """Keep the result of a stage, or replace it: tensors, numbers and strings, in lists and dicts.
+
+        Then delete the checkpoint in the folder `trained`, of which it came.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_state(self._place(name), self._key, {"result": result})
+        save_state(self._place(name), self.key, {"result": result})
+        (trained / CHECKPOINT).unlink(missing_ok=True)
         return result
 
     def _place(self, name: str) -> Path:
@@ -46,5 +52,5 @@ class Stages:
 
 def clear_stages(folder: Path) -> None:
     """Delete all results in a folder: the run is over."""
-    for place in folder.glob("stage_*.pt*"):
+    for place in (*folder.glob("stage_*.pt*"), *folder.glob(f"*/{CHECKPOINT}*")):
         place.unlink()
