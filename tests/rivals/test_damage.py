@@ -1,9 +1,12 @@
 """What is damaged, does not fit, or is in use: it is told, and a killed run loses nothing."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +21,7 @@ from genner.rivals import load_rival, rival
 from genner.rivals.base import LOCK, WEIGHTS
 from genner.rivals.bert_tagger import TaggerNetwork
 from genner.rivals.encoder import WordEncoder
-from genner.rivals.fitting import CHECKPOINT, METRICS, FitOptions, load_state, save_state, train
+from genner.rivals.fitting import CHECKPOINT, METRICS, FitOptions, FitProgress, load_state, save_state, train
 from genner.rivals.manifest import RIVAL_MANIFEST
 from genner.rivals.stages import Stages
 from genner.rivals.words import Window
@@ -67,16 +70,15 @@ def test_an_encoder_whose_parts_do_not_fit_is_refused(
 
 
 def test_a_model_that_does_not_read_text_alone_is_no_encoder(encoder_folder: Path) -> None:
-    encoder = WordEncoder.load(str(encoder_folder))
-    del encoder.model.config.hidden_size
-    with pytest.raises(ModelError, match="BertModel, which does not read"):
-        WordEncoder(encoder.model, encoder.tokenizer, "pictures")
+    tokenizer = WordEncoder.load(str(encoder_folder)).tokenizer
+    with pytest.raises(ModelError, match="SimpleNamespace, which does not read"):
+        WordEncoder(SimpleNamespace(config=SimpleNamespace()), tokenizer, "pictures")
 
 
 def test_without_entities_nothing_is_trained_or_chosen(encoder_folder: Path, tmp_path: Path) -> None:
     bare = [Document(d.text) for d in made_up()]
     made = rival("bert_tagger", str(encoder_folder))
-    with pytest.raises(UsageError, match="8 training documents have no entity .* PER, LOC; give"):
+    with pytest.raises(UsageError, match=r"8 training documents have no entity .* PER, LOC; give"):
         made.fit(bare, [], LABELS, folder=tmp_path, options=OPTIONS, quiet=True)
     with pytest.raises(UsageError, match="16: its label is not in the label set"):
         made.fit(made_up(), [], LabelSet.of("ORG"), folder=tmp_path, options=OPTIONS, quiet=True)
@@ -203,9 +205,26 @@ def test_a_save_that_fails_leaves_no_rival(encoder_folder: Path, tmp_path: Path)
         load_rival(tmp_path)
 
 
-def test_half_a_line_of_metrics_is_no_hindrance(encoder_folder: Path, tmp_path: Path) -> None:
-    from genner.rivals.fitting import _records
+def test_half_a_line_of_metrics_and_an_unfinished_evaluation_are_no_hindrance(
+    encoder_folder: Path, tmp_path: Path
+) -> None:
+    made = rival("bert_tagger", str(encoder_folder))
+    network = made.begin(LABELS, OPTIONS)
+    windows = made.windows(made_up(), OPTIONS)[0]
 
-    (tmp_path / METRICS).write_text('{"step": 3}\n{"ste')
-    assert list(_records(tmp_path / METRICS)) == [{"step": 3}]
-    assert list(_records(tmp_path / "none")) == []
+    def resumed(on_step: Callable[[int, int], None] | None, minutes: float) -> FitProgress:
+        options = replace(OPTIONS, epochs=50, max_minutes=minutes)
+        return train(
+            network, windows, lambda: 0.5, options, tmp_path, description="", quiet=True, on_step=on_step, data="one"
+        )
+
+    def stop(step: int, _: int) -> None:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        resumed(stop, 5)
+    (tmp_path / METRICS).write_text('{"step": 1, "loss": 1.0}\n{"ste')
+    progress = resumed(None, 1e-9)
+    assert (progress.step, progress.best) == (1, 0.5)
+    assert [json.loads(line)["step"] for line in (tmp_path / METRICS).read_text().splitlines()] == [1, 1]

@@ -338,8 +338,8 @@ class EncoderRival:
         except UsageError as error:
             by = manifest.get("genner", "of an unknown version")
             raise ModelError(
-                f"{folder / RIVAL_MANIFEST}: {error}; it was written by genner {by}, and this is {genner_version()}: use "
-                "that version, or train the rival again"
+                f"{folder / RIVAL_MANIFEST}: {error}; it was written by genner {by}, and this is {genner_version()}: "
+                "use that version, or train the rival again"
             ) from None
         made.encoder_name, made.trained = manifest["encoder"], dict(manifest["trained"])
         labels = LabelSet.from_json(manifest["labels"], str(folder / RIVAL_MANIFEST))

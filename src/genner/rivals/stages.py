@@ -36,14 +36,15 @@ class Stages:
         found = load_state(self._place(name), self.key)
         return found and found["result"]
 
-    def finish(self, name: str, result: dict[str, Any], trained: Path) -> dict[str, Any]:
+    def finish(self, name: str, result: dict[str, Any], trained: Path | None = None) -> dict[str, Any]:
         """Keep the result of a stage, or replace it: tensors, numbers and strings, in lists and dicts.
 
-        Then delete the checkpoint in the folder `trained`, of which it came.
+        Then delete the checkpoint in the folder `trained`, if it came of one.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         save_state(self._place(name), self.key, {"result": result})
-        (trained / CHECKPOINT).unlink(missing_ok=True)
+        if trained is not None:
+            (trained / CHECKPOINT).unlink(missing_ok=True)
         return result
 
     def _place(self, name: str) -> Path:
