@@ -205,6 +205,15 @@ def test_a_save_that_fails_leaves_no_rival(encoder_folder: Path, tmp_path: Path)
         load_rival(tmp_path)
 
 
+def test_half_weights_are_told(encoder_folder: Path, tmp_path: Path) -> None:
+    made = rival("bert_tagger", str(encoder_folder))
+    made.begin(LABELS, OPTIONS)
+    made.save(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"cannot be loaded: .*; train it again, with --force"):
+        load_rival(tmp_path)
+
+
 def test_half_a_line_of_metrics_and_an_unfinished_evaluation_are_no_hindrance(
     encoder_folder: Path, tmp_path: Path
 ) -> None:

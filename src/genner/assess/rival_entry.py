@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from genner.errors import UsageError
 from genner.model_source import sampled_weights
 from genner.rivals import RIVALS, rival_class
 from genner.rivals.tools import TOOLS, tool_class
-from genner.toml_config import build, check
+from genner.toml_config import build
 from genner.transformer_encoder import identity
 
 
@@ -41,7 +40,8 @@ class RivalEntry:
 
     def __post_init__(self) -> None:
         where = f"[[system]] {self.name!r}"
-        check(self, f"system] {self.name!r} [", dev_sentences=(0, inf))
+        if self.dev_sentences < 0:
+            raise UsageError(f"{where}: dev_sentences = {self.dev_sentences}; legal: 0 (all of them) or more")
         if self.folder:
             given = [key for key in ("rival", "encoder", "options", "fit", "dev_sentences") if getattr(self, key)]
             if given:

@@ -102,6 +102,8 @@ def fit(
 
     asked = asked_labels(labels, labels_file)
     must_exist(train, *([dev] if dev else []))
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {str(out)!r} is no folder; give a new folder, or that of a stopped run")
     if (out / RIVAL_MANIFEST).exists() and not force:
         raise UsageError(
             f"{str(out)!r} holds a trained rival already; choose another --out, or replace it with --force"

@@ -332,7 +332,9 @@ class EncoderRival:
             weights = load_file(folder / WEIGHTS)
         except Exception as error:  # of transformers, of safetensors, of the system: they have no common base
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"the rival in {folder} cannot be loaded: {said}") from error
+            raise ModelError(
+                f"the rival in {folder} cannot be loaded: {said}; train it again, with --force for the same folder"
+            ) from error
         try:
             made = cls(encoder, **manifest["options"])
         except UsageError as error:
