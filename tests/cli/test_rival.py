@@ -10,7 +10,8 @@ from tests.encoders import made_up, save_encoder
 
 from genner.cli.option_table import meanings, option_lines
 from genner.rivals import RIVALS, rival_class
-from genner.rivals.fitting import FitOptions
+from genner.rivals.base import EncoderRival
+from genner.rivals.fitting import CHECKPOINT, FitOptions
 from genner.rivals.tools import TOOLS, tool_class
 from genner.toml_config import build, parse_option
 
@@ -76,6 +77,19 @@ def test_a_training_that_the_time_ended_says_so(run: Run, train: Path, encoder_f
     code, _, err = run(*call, "--max-minutes", "0.00001")
     assert (code, "1 steps in" in err) == (0, True)
     assert "the time of 1e-05 minutes ended the training, before 10 epochs" in err
+
+
+def test_a_training_that_is_stopped_says_how_it_goes_on(
+    run: Run, train: Path, encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, folder: Path, **__: object) -> None:
+        folder.mkdir()
+        (folder / CHECKPOINT).touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EncoderRival, "fit", stopped)
+    code, _, err = run("rival", "fit", "bert_tagger", str(train), "--encoder", str(encoder_folder), "--out", "trained")
+    assert (code, "the same command goes on from trained/checkpoint.pt" in err) == (130, True)
 
 
 @pytest.mark.parametrize(

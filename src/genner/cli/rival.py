@@ -98,6 +98,7 @@ def fit(
     Says how many gold entities of the training data the rival cannot express.
     """
     from genner.rivals import rival
+    from genner.rivals.fitting import CHECKPOINT
     from genner.rivals.manifest import RIVAL_MANIFEST
 
     asked = asked_labels(labels, labels_file)
@@ -116,9 +117,13 @@ def fit(
     options = replace(options, **changed)
     documents = corpora.read("train", train)
     held_out = corpora.read("dev", dev) if dev else []
-    report = rival(name, encoder, **own).fit(
-        documents, held_out, asked or _labels_of(documents, train), folder=out, options=options
-    )
+    wanted = asked or _labels_of(documents, train)
+    try:
+        report = rival(name, encoder, **own).fit(documents, held_out, wanted, folder=out, options=options)
+    except KeyboardInterrupt:
+        if (out / CHECKPOINT).exists():
+            tell(f"stopped; the same command goes on from {out / CHECKPOINT}")
+        raise
     said = f", dev F1 {100 * report.dev_f1:.1f}" if report.dev_f1 is not None else ""
     tell(f"{name}: {report.steps} steps in {report.seconds / 60:.1f} minutes{said}; saved in {out}")
     if options.max_minutes is not None and report.seconds >= 60 * options.max_minutes:
