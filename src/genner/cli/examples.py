@@ -84,6 +84,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "genner assess small --out runs/small --data DATA --dry-run",
         "genner assess my-study.toml --out runs/mine --data DATA --only genia --devices cuda:0,cuda:1",
     ),
+    "assess rivals": (
+        "genner assess rivals --train train.jsonl --dev dev.jsonl --test test.jsonl --labels core --encoder ENCODER "
+        "--max-minutes 30 --out runs/rivals",
+    ),
     "assess status": ("genner assess status runs/small",),
     "report": (
         "genner report runs/small --out report.html",
