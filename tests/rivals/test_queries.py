@@ -210,7 +210,18 @@ def test_vectors_of_labels_follow_the_weights(tiny_encoder: WordEncoder) -> None
     with torch.no_grad():
         network.of_label[0].weight.mul_(-1)
     with torch.inference_mode():
-        assert not torch.equal(network._label_vectors()[0], before[0])
+        turned = network._label_vectors()
+        assert not torch.equal(turned[0], before[0])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)  # as in training: it tells no versions
+    network.train()
+    network.loss(WINDOWS).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    network.eval()
+    with torch.inference_mode():
+        after = network._label_vectors()
+        network._labels = None
+        assert all(torch.equal(a, b) for a, b in zip(after, network._label_vectors(), strict=True))
+        assert not torch.equal(after[0], turned[0])
 
 
 def test_binder_leaves_out_windows_without_an_entity(tiny_encoder: WordEncoder) -> None:

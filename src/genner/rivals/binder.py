@@ -38,7 +38,7 @@ As published, windows without an entity are left out of training unless `empty` 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, log
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -195,16 +195,21 @@ class BinderNetwork(RivalNetwork):
 
     def _label_vectors(self) -> list[Tensor]:
         """Vectors [K, width] of labels for starts, ends and spans; in prediction, computed once while weights stay."""
-        encoder = self.label_encoder or self.encoder
         if self.training or not torch.is_inference_mode_enabled():
-            states = encoder.texts(self.texts)
-            return [self._unit(project(states)) for project in self.of_label]
-        weights = [*encoder.parameters(), *self.of_label.parameters()]
-        key = [(id(p), 0 if p.is_inference() else p._version, p.device) for p in weights]
+            return self._read_labels()
+        key = [(id(p), 0 if p.is_inference() else p._version, p.device) for p in self.parameters()]
         if self._labels is None or self._labels[0] != key:
-            states = encoder.texts(self.texts)
-            self._labels = key, [self._unit(project(states)) for project in self.of_label]
+            self._labels = key, self._read_labels()
         return self._labels[1]
+
+    def _read_labels(self) -> list[Tensor]:
+        states = (self.label_encoder or self.encoder).texts(self.texts)
+        return [self._unit(project(states)) for project in self.of_label]
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            self._labels = None  # a fused optimizer changes weights and not their versions
+        return super().train(mode)
 
 
 def contrast(scores: Tensor, row: Tensor, label: Tensor, place: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
