@@ -1,9 +1,12 @@
 """Stops long work at a place where it can be resumed."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+TOLD = b"\nstopping after this step; Ctrl-C once more stops at once, and what came after the last checkpoint is lost\n"
 
 
 class Interrupt:
@@ -24,6 +27,7 @@ class Interrupt:
             if self.wanted:
                 raise KeyboardInterrupt
             self.wanted = True
+            os.write(2, TOLD)  # not sys.stderr, whose own write the signal may have come in
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
